@@ -1,0 +1,126 @@
+"""Options of `proxy-agent`, and its entry point."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import uuid
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from konnectivity import ledger, lifecycle, logs
+from konnectivity.options import (
+    Options,
+    at_least,
+    duration,
+    effective,
+    existing_file,
+    load,
+    option,
+    port,
+    positive,
+    size,
+)
+
+DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and opens the connections it asks for."
+_KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")
+
+
+def _identifiers(text: str) -> str | None:
+    for pair in filter(None, text.split("&")):
+        if ";" in pair:
+            return "agent address is invalid: invalid semicolon separator in query"
+        kind = unquote_plus(pair.partition("=")[0])
+        if kind not in _KINDS:
+            return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
+    return None
+
+
+@dataclass(frozen=True)
+class AgentOptions(Options):
+    """Everything `proxy-agent` can be told."""
+
+    proxy_server_host: str = option(
+        "127.0.0.1", group="Server", metavar="host", help="Host of the proxy server; its certificate must name it."
+    )
+    proxy_server_port: int = option(8091, check=port(), help="Port of the proxy server's agent listener.")
+    ca_cert: str = option("", check=existing_file, metavar="file", help="CA that the server's certificate must come from.")
+    agent_cert: str = option("", check=existing_file, metavar="file", help="Client certificate shown to the server.")
+    agent_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
+    alpn_proto: tuple[str, ...] = option((), metavar="names", help="ALPN protocols offered before h2.")
+    service_account_token_path: str = option(
+        "", check=existing_file, metavar="file", help="Token shown to the server, read anew for every connection."
+    )
+    keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
+    sync_interval: float = option(duration("1s"), check=at_least(0.01), help="First pause between two tries to connect.")
+    sync_interval_cap: float = option(duration("10s"), help="And the longest.")
+    agent_id: str = option(
+        "", group="Identity", env="PROXY_AGENT_ID", metavar="id", help="Unique name of this agent. Empty: a random one."
+    )
+    agent_identifiers: str = option(
+        "",
+        check=_identifiers,
+        metavar="query",
+        help="Addresses this agent stands for, as in ipv4=10.0.0.1&host=node-1&default-route=true.",
+    )
+    process_buffer_budget: int = option(
+        size("8Mi"),
+        group="Memory",
+        check=positive,
+        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
+    )
+    connection_buffer_budget: int = option(
+        size("1Mi"),
+        check=positive,
+        help="Bytes that may wait for one connection whose server knows no credit, before the stream is held.",
+    )
+    stream_hold_timeout: float = option(
+        duration("2s"),
+        check=positive,
+        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
+    )
+    connection_window: int = option(
+        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the server knows credit."
+    )
+    connection_window_max: int = option(size("8Mi"), check=positive, help="And what it may grow to on a fast line.")
+    drain_timeout: float = option(
+        duration("25s"),
+        group="Program",
+        check=at_least(0),
+        help="After the first SIGTERM: how long connections may go on before the agent leaves. 0: as long as they live.",
+    )
+    check_config: bool = option(False, help="Print the options in force and exit.")
+    verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")
+
+    def ledger(self) -> ledger.Ledger:
+        return ledger.Ledger(
+            process_budget=self.process_buffer_budget,
+            connection_budget=self.connection_buffer_budget,
+            initial_window=self.connection_window,
+            max_window=self.connection_window_max,
+            growth_budget=self.process_buffer_budget,
+        )
+
+    def problems(self) -> list[str]:
+        found = []
+        if bool(self.agent_cert) != bool(self.agent_key):
+            found.append("--agent-cert and --agent-key go together")
+        if not self.ca_cert:
+            found.append("--ca-cert is needed: the CA that issued the server's certificate")
+        if self.sync_interval > self.sync_interval_cap:
+            found.append("--sync-interval is longer than --sync-interval-cap")
+        if self.connection_window > self.connection_window_max:
+            found.append("--connection-window is larger than --connection-window-max")
+        return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console script `proxy-agent`."""
+    options = load(AgentOptions, "proxy-agent", DESCRIPTION, argv)
+    if options.check_config:
+        print(effective(options))
+        sys.exit(0)
+    logs.configure(options.verbosity)
+    from konnectivity_agent import app  # after the options: `--help` needs none of it
+
+    sys.exit(lifecycle.run(functools.partial(app.run, options, options.agent_id or str(uuid.uuid4()))))

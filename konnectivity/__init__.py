@@ -1,0 +1,18 @@
+"""Konnectivity for Python: the library shared by proxy-server, proxy-agent and the `konnectivity` tool.
+
+The map, from the wire up:
+
+    http2       sans-I/O HTTP/2 endpoint: bytes in -> events, verbs -> bytes out
+    grpc        bidi message streams on it (and on grpcio): the one seam everything above knows
+    wire        the Packet codec
+    link        pure state machine of one proxied connection: credit, half-close, close
+    tunnel      many links on one stream: dispatch, fair scheduling, credit
+    relay       socket <-> link: the only byte pump
+    client      asyncio client: dial("host:port") through a server
+    options, logs, tls, listen, lifecycle     what a program needs around them
+    cli, testing                              the `konnectivity` tool; throwaway CA and peers for tests
+
+Server and agent depend on this package, never on each other.
+"""
+
+__version__ = "0.1.0"

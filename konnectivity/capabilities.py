@@ -1,0 +1,37 @@
+"""What two peers of this project tell each other in metadata (docs/protocol.md, "Extension"). Pure.
+
+The header is sent by both sides; the extension is used only on a stream where both named it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from konnectivity.grpc.metadata import Metadata
+
+EXTENSION = "konnectivity-extension"  # value: version; parameters
+VERSION = "1"
+_MAX_WINDOW = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One side's offer: the credit, in bytes per connection, that it grants its peer at first."""
+
+    window: int
+
+    def header(self) -> dict[str, str]:
+        return {EXTENSION: f"{VERSION}; window={self.window}"}
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Capabilities | None:
+        """The peer's offer; None if it makes none that we understand, which means the established wire."""
+        values = metadata.get_all(EXTENSION)
+        if len(values) != 1:
+            return None
+        version, *parameters = (part.strip() for part in values[0].split(";"))
+        fields = dict(part.partition("=")[::2] for part in parameters)
+        window = fields.get("window", "")
+        if version != VERSION or not (window.isascii() and window.isdecimal()) or len(window) > 10:
+            return None
+        return cls(int(window)) if 0 < int(window) <= _MAX_WINDOW else None

@@ -1,0 +1,129 @@
+"""The dialing end of a tunnel: asks the far side for connections and pairs its answers with the requests.
+
+Used by the server towards an agent, and by our client towards a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Protocol
+
+from konnectivity import link as links
+from konnectivity import wire
+from konnectivity.errors import DIAL_TIMEOUT, DialError, DialFailure
+from konnectivity.grpc.status import Status
+from konnectivity.grpc.stream import MessageStream
+from konnectivity.link import Link
+from konnectivity.tunnel import Tunnel, TunnelOptions
+from konnectivity.wire import Packet, PacketType
+
+
+class Caller(Protocol):
+    """Who asked for a connection. Exactly one of the two is called, unless the dial was cancelled."""
+
+    def dial_succeeded(self, link: Link) -> None:
+        """Attach an endpoint (`link.endpoint = ...`) before returning: data may follow at once."""
+
+    def dial_failed(self, error: DialError) -> None: ...
+
+
+class Dial:
+    """One request under way."""
+
+    __slots__ = ("address", "asked_at", "caller", "random", "timer", "tunnel")
+
+    def __init__(self, tunnel: DialingTunnel, random: int, address: str, caller: Caller) -> None:
+        self.tunnel = tunnel
+        self.random = random
+        self.address = address
+        self.caller = caller
+        self.asked_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Nobody wants the connection any more. No callback follows; what the far side opened is closed."""
+        if self.tunnel.settle(self.random) is not None:
+            self.tunnel.send_control(wire.close_dial(self.random))
+
+
+class DialingTunnel(Tunnel):
+    """See the module."""
+
+    dialing = True
+
+    def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
+        super().__init__(stream, options, links.ESTABLISHED_DIALING, own_side, far_side)
+        self.pending: dict[int, Dial] = {}
+
+    def dial(self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp") -> Dial:
+        """Ask for a connection to `address` ("host:port"). Never calls the caller before it returns.
+
+        Raises:
+            DialError: the tunnel is gone.
+        """
+        if self.closed:
+            raise DialError(DialFailure.TUNNEL_LOST, "the agent's tunnel is closed")
+        random = secrets.randbits(63)
+        dial = Dial(self, random, address, caller)
+        dial.asked_at = self._loop.time()
+        if timeout_s:
+            dial.timer = self._loop.call_later(timeout_s, self._timed_out, dial)
+        self.pending[random] = dial
+        self.send_control(wire.dial_req(address, random, protocol))
+        return dial
+
+    def settle(self, random: int) -> Dial | None:
+        """Take a dial out of the pending ones, once."""
+        dial = self.pending.pop(random, None)
+        if dial is not None and dial.timer is not None:
+            dial.timer.cancel()
+        return dial
+
+    def stream_closed(self, status: Status) -> None:
+        super().stream_closed(status)
+        for random in list(self.pending):
+            dial = self.settle(random)
+            if dial is not None:
+                self._failed(dial, DialFailure.TUNNEL_LOST, status.message or status.code.name)
+
+    def _role_packet(self, packet: Packet) -> None:
+        if packet.type == PacketType.DIAL_RSP:
+            self._answered(packet.dialResponse.random, packet.dialResponse.connectID, packet.dialResponse.error)
+        elif packet.type == PacketType.DIAL_CLS:
+            dial = self.settle(packet.closeDial.random)
+            if dial is not None:
+                self._failed(dial, DialFailure.CLOSED_BY_AGENT, "dial closed")
+
+    def _answered(self, random: int, connect_id: int, error: str) -> None:
+        dial = self.settle(random)
+        if dial is None:  # cancelled, timed out, or forged: nobody waits for it
+            if connect_id and connect_id not in self.links:
+                self._refuse(connect_id)
+        elif error:
+            self._failed(dial, DialFailure.ENDPOINT, error)
+        elif connect_id == 0 or connect_id in self.links:
+            self._failed(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
+        else:
+            link = self.open_link(connect_id)
+            link.destination = dial.address
+            dial.caller.dial_succeeded(link)
+
+    def _refuse(self, connect_id: int) -> None:
+        """Close a connection that the far side opened and nobody wants."""
+        if self.capabilities is not None:
+            self.send_control(wire.reset(connect_id, self._own_side, "nobody waits for this connection", 0, 0))
+        else:
+            self.send_control(wire.close_req(connect_id))
+
+    def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
+        return wire.close_req(connect_id) if data and connect_id else None
+
+    def _timed_out(self, dial: Dial) -> None:
+        if self.settle(dial.random) is not None:
+            self.send_control(wire.close_dial(dial.random))
+            self._failed(dial, DialFailure.TIMEOUT, DIAL_TIMEOUT)
+
+    def _failed(self, dial: Dial, failure: DialFailure, text: str) -> None:
+        self.options.traffic.dial_failures += 1
+        dial.caller.dial_failed(DialError(failure, text))

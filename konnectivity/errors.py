@@ -1,0 +1,30 @@
+"""Why a connection through the tunnel could not be had. Owns the taxonomy and the texts others match on."""
+
+from __future__ import annotations
+
+import enum
+
+
+class DialFailure(enum.Enum):
+    """Kinds of failed dials; the values are metric labels."""
+
+    NO_AGENT = "no_agent"
+    ENDPOINT = "error_response"  # the agent tried and says why not
+    TIMEOUT = "backend_dial_timeout"
+    TUNNEL_LOST = "backend_close"
+    CLOSED_BY_AGENT = "dial_closed"
+    CANCELLED = "frontend_close"
+    BUDGET = "budget"
+    PROTOCOL = "protocol"
+
+
+NO_AGENT = "No agent available"
+DIAL_TIMEOUT = "timed out waiting for backend dial"
+
+
+class DialError(ConnectionError):
+    """A dial failed. `str()` is the text for the one who asked."""
+
+    def __init__(self, failure: DialFailure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure

@@ -1,0 +1,53 @@
+"""Request and response headers of a gRPC call, and its timeout. Pure. Source: gRPC "PROTOCOL-HTTP2"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from konnectivity import __version__
+
+Headers = list[tuple[str, str]]
+USER_AGENT = f"konnectivity-python/{__version__}"
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+RESPONSE: Headers = [(":status", "200"), ("content-type", "application/grpc")]
+
+
+class Metadata:
+    """Header fields of a call, in order, names in lower case, repeated names kept."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self.fields = [(name.lower(), value) for name, value in fields]
+
+    def get_all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name]
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of `name`."""
+        return next((value for key, value in self.fields if key == name), default)
+
+
+def request(path: str, authority: str, secure: bool, metadata: Mapping[str, str], timeout_s: float | None) -> Headers:
+    """The header list that opens a call."""
+    headers = [
+        (":method", "POST"),
+        (":scheme", "https" if secure else "http"),
+        (":path", path),
+        (":authority", authority),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+        ("user-agent", USER_AGENT),
+    ]
+    if timeout_s is not None:
+        headers.append(("grpc-timeout", f"{min(99_999_999, max(0, round(timeout_s * 1000)))}m"))
+    headers += [(name.lower(), value) for name, value in metadata.items()]
+    return headers
+
+
+def parse_timeout(value: str) -> float | None:
+    """Seconds of a `grpc-timeout` header; None if it is not one (at most 8 digits and a unit)."""
+    number, unit = value[:-1], value[-1:]
+    if unit not in _UNITS or not (number.isascii() and number.isdecimal()) or len(number) > 8:
+        return None
+    return int(number) * _UNITS[unit]

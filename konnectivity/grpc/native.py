@@ -1,0 +1,517 @@
+"""The stream seam on `konnectivity.http2` and asyncio Protocols: our own gRPC transport, both roles.
+
+One `Http2Transport` owns one socket and its HTTP/2 connection. Everything its streams send in one pass of the event
+loop goes out in one write: one TLS record run, one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from konnectivity.grpc import metadata as call_metadata
+from konnectivity.grpc import status as statuses
+from konnectivity.grpc.framing import MAX_MESSAGE_SIZE, PREFIX, MessageReader
+from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Service, StreamReceiver
+from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
+from konnectivity.http2.stream import Http2Stream
+
+log = logging.getLogger(__name__)
+
+HIGH_WATER = 256 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
+LOW_WATER = 64 * 1024
+_PING_PAYLOAD = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """What one end of a gRPC connection is set up with. Sizes in bytes, times in seconds."""
+
+    stream_window: int = 256 * 1024
+    max_frame_size: int = 128 * 1024
+    max_streams: int = 65_536
+    max_message_size: int = MAX_MESSAGE_SIZE
+    keepalive_time_s: float = 3600.0
+    keepalive_timeout_s: float = 20.0
+    handshake_timeout_s: float = 10.0  # server: a connection that sends no preface and SETTINGS in time is closed
+    limits: Limits = Limits()
+
+
+class NativeStream(MessageStream):
+    """One call on an `Http2Transport`."""
+
+    def __init__(self, transport: Http2Transport, stream: Http2Stream, path: str, metadata: Metadata) -> None:
+        self.peer = transport.peer
+        self.path = path
+        self.metadata = metadata
+        self.receiver: StreamReceiver | None = None
+        self.response: asyncio.Future[Metadata] | None = None  # client: set by the transport until headers are here
+        self.deadline: asyncio.TimerHandle | None = None
+        self.closed = False
+        self._transport = transport
+        self._stream = stream
+        self._reader = MessageReader(transport.options.max_message_size)
+        self._held: int | None = None  # consumed but not acknowledged while the stream is held
+        self._accepted = False
+        self._finished = False
+
+    @property
+    def round_trip_s(self) -> float | None:
+        return self._transport.round_trip_s
+
+    def measure(self) -> None:
+        self._transport.ping()
+
+    @property
+    def congested(self) -> bool:
+        if self._transport.blocked or self._stream.queued:
+            self._transport.waiting[self._stream.id] = self
+            return True
+        return False
+
+    def accept(self, metadata: dict[str, str]) -> None:
+        if not self.closed and not self._accepted:
+            self._accepted = True
+            fields = [(name.lower(), value) for name, value in metadata.items()]
+            self._transport.http2.send_headers(self._stream.id, call_metadata.RESPONSE + fields)
+            self._transport.flush_soon()
+
+    def send(self, head: bytes, body: Buffer = b"") -> None:
+        if self.closed or self._finished:
+            return
+        size = len(head) + len(body)
+        transport = self._transport
+        transport.http2.send_data(self._stream, PREFIX.pack(0, size) + head, body)
+        transport.unflushed += size
+        if transport.unflushed >= HIGH_WATER:
+            transport.blocked = True
+        if not transport.flush_scheduled:
+            transport.flush_soon()
+
+    def hold(self) -> None:
+        if self._held is None:
+            self._held = 0
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self._transport.acknowledge(self._stream.id, held)
+
+    def widen(self, size: int) -> None:
+        self._transport.http2.grow_window(self._stream.id, size)
+        self._transport.flush_soon()
+
+    def finish(self, status: Status = statuses.OK) -> None:
+        if self.closed or self._finished:
+            return
+        self._finished = True
+        http2 = self._transport.http2
+        if http2.client:
+            http2.end_stream(self._stream.id)
+            self._transport.flush_soon()
+            return
+        trailers = [("grpc-status", str(int(status.code)))]
+        if status.message:
+            trailers.append(("grpc-message", statuses.encode_message(status.message)))
+        http2.send_headers(
+            self._stream.id, trailers if self._accepted else call_metadata.RESPONSE + trailers, end_stream=True
+        )
+        if not self._stream.queue:
+            # A complete answer, and nothing more is wanted from the client (RFC 9113 section 8.1).
+            http2.reset_stream(self._stream.id, ErrorCode.NO_ERROR)
+        self._transport.flush_soon()
+        self.ended(status)
+
+    def abort(self, message: str = "") -> None:
+        if not self.closed:
+            self._transport.http2.reset_stream(self._stream.id, ErrorCode.CANCEL)
+            self._transport.flush_soon()
+            self.ended(Status(Code.CANCELLED, message))
+
+    # ---- called by the transport ----------------------------------------------------------------------------------
+
+    def data_received(self, data: memoryview, credit: int, ends: bool) -> None:
+        try:
+            messages = self._reader.feed(data)
+        except RpcError as error:
+            self.refuse(error.status)
+            return
+        receiver = self.receiver
+        for message in messages:
+            if self.closed or receiver is None:
+                break
+            receiver.message_received(message)
+        if self._held is None:
+            self._transport.acknowledge(self._stream.id, credit)
+        else:
+            self._held += credit
+        if ends:
+            self.remote_ended()
+
+    def remote_ended(self) -> None:
+        """The peer sends no more: for a bidirectional tunnel the call is over."""
+        if self._reader.incomplete:
+            self.refuse(Status(Code.INTERNAL, "the stream ended inside a message"))
+        elif not self._transport.http2.client:
+            self.finish()
+
+    def refuse(self, status: Status) -> None:
+        """End the call for a fault of the peer."""
+        if self._transport.http2.client:
+            self._transport.http2.reset_stream(self._stream.id, ErrorCode.CANCEL)
+            self._transport.flush_soon()
+            self.ended(status)
+        else:
+            self.finish(status)
+
+    def drained(self) -> None:
+        if self.receiver is not None and not self.closed:
+            self.receiver.stream_drained()
+
+    def ended(self, status: Status) -> None:
+        """The one place where a call ends."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self._transport.forget(self._stream.id)
+        if self.response is not None and not self.response.done():
+            self.response.set_exception(RpcError(status.code, status.message))
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.stream_closed(status)
+
+
+class Http2Transport(asyncio.Protocol):
+    """One socket that speaks HTTP/2, in either role.
+
+    Args:
+        options: sizes and times.
+        services: server role: path -> what to do with a call. None: client role.
+        on_closed: called once, when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        options: TransportOptions,
+        services: Mapping[str, Service] | None = None,
+        on_closed: Callable[[Http2Transport], None] | None = None,
+    ) -> None:
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        self.services = services
+        self.on_closed = on_closed
+        self.streams: dict[int, NativeStream] = {}
+        self.waiting: dict[int, NativeStream] = {}  # saw congestion, to be told when it ends
+        self.blocked = False
+        self.unflushed = 0
+        self.flush_scheduled = False
+        self.peer = Peer("")
+        self.round_trip_s: float | None = None
+        self.goaway: str | None = None
+        self.closed = False
+        self.http2 = Http2Connection(
+            services is None,
+            Settings(
+                enable_push=0 if services is None else 1,
+                max_concurrent_streams=options.max_streams,
+                initial_window_size=options.stream_window,
+                max_frame_size=options.max_frame_size,
+                max_header_list_size=options.limits.header_list_bytes,
+            ),
+            limits=options.limits,
+            clock=self.loop.time,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._write_paused = False
+        self._active = True  # since the last keepalive tick
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping_sent: float | None = None
+
+    # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self.peer = peer_of(self._transport)
+        self.flush()
+        if self.services is None:
+            self._arm_keepalive()
+        else:
+            self._timer = self.loop.call_later(self.options.handshake_timeout_s, self._handshake_expired)
+
+    def data_received(self, data: bytes) -> None:
+        self._active = True
+        streams = self.streams
+        for event in self.http2.receive(data):
+            if type(event) is events.DataReceived:
+                stream = streams.get(event.stream_id)
+                if stream is not None:
+                    stream.data_received(event.data, event.credit, event.end_stream)
+                else:
+                    self.acknowledge(event.stream_id, event.credit)
+            else:
+                self._control_event(event)
+        if self.http2.has_output and not self.flush_scheduled:
+            self.flush_soon()
+
+    def eof_received(self) -> bool:
+        return False  # an HTTP/2 peer that ends its side is gone
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._unblock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        reason = self.goaway or (str(exc) if exc else "the connection was closed by the peer")
+        self.blocked = False
+        for stream in list(self.streams.values()):
+            stream.ended(Status(Code.UNAVAILABLE, reason))
+        if self.on_closed is not None:
+            self.on_closed(self)
+
+    # ---- verbs ----------------------------------------------------------------------------------------------------
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that the TLS handshake agreed on; None without TLS."""
+        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return ssl_object.selected_alpn_protocol() if ssl_object is not None else None
+
+    def open_stream(
+        self,
+        path: str,
+        metadata: Mapping[str, str],
+        receiver: StreamReceiver,
+        authority: str,
+        timeout_s: float | None = None,
+    ) -> NativeStream:
+        """Client: start a call. `NativeStream.response` is done when the server accepted or refused it.
+
+        Raises:
+            RpcError: the connection takes no new call.
+        """
+        if self._transport is None or self.closed:
+            raise RpcError(Code.UNAVAILABLE, self.goaway or "the connection is closed")
+        secure = self._transport.get_extra_info("ssl_object") is not None
+        headers = call_metadata.request(path, authority, secure, metadata, timeout_s)
+        try:
+            stream_id = self.http2.open_stream(headers)
+        except ConnectionError as error:
+            raise RpcError(Code.UNAVAILABLE, str(error)) from error
+        stream = NativeStream(self, self.http2.streams[stream_id], path, Metadata(()))
+        stream.receiver = receiver
+        stream.response = self.loop.create_future()
+        stream.response.add_done_callback(_retrieved)
+        self.streams[stream_id] = stream
+        if timeout_s is not None:
+            stream.deadline = self.loop.call_later(timeout_s, self._deadline_exceeded, stream)
+        self.flush_soon()
+        return stream
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        if size:
+            self.http2.acknowledge(stream_id, size)
+            if self.http2.has_output and not self.flush_scheduled:
+                self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Write what is queued at the end of this pass of the event loop."""
+        if not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self.flush_scheduled = False
+        self.unflushed = 0
+        out = self.http2.take()
+        transport = self._transport
+        if out and transport is not None and not self.closed:
+            transport.write(b"".join(out) if len(out) > 1 else out[0])
+        if not self._write_paused:
+            self.http2.unsent_replies = 0
+            if self.blocked:
+                self._unblock()
+
+    def forget(self, stream_id: int) -> None:
+        self.streams.pop(stream_id, None)
+        self.waiting.pop(stream_id, None)
+
+    def ping(self) -> None:
+        """Measure the round trip; `round_trip_s` has it when the answer is here."""
+        if self._ping_sent is None:
+            self._ping_sent = self.loop.time()
+            self.http2.ping(_PING_PAYLOAD.pack(int(self._ping_sent * 1e6)))
+            self.flush_soon()
+
+    def go_away(self, reason: str = "") -> None:
+        """Take no new calls; those under way go on."""
+        self.http2.shutdown(ErrorCode.NO_ERROR, reason)
+        self.flush_soon()
+
+    def close(self, reason: str = "") -> None:
+        """GOAWAY, what is queued, then close the socket. Calls under way end with UNAVAILABLE."""
+        if self._transport is not None and not self.closed:
+            self.goaway = self.goaway or reason
+            self.http2.shutdown(ErrorCode.NO_ERROR, reason)
+            self.flush()
+            self._transport.close()
+
+    def abort(self, reason: str = "") -> None:
+        """Drop the socket now."""
+        self.goaway = self.goaway or reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _control_event(self, event: events.Event) -> None:
+        match event:
+            case events.HeadersReceived():
+                self._headers(event)
+            case events.StreamEnded():
+                stream = self.streams.get(event.stream_id)
+                if stream is not None:
+                    stream.ended(statuses.from_reset(event.code, event.message))
+            case events.StreamDrained():
+                stream = self.waiting.pop(event.stream_id, None)
+                if stream is not None and not stream.congested:
+                    stream.drained()
+            case events.SettingsChanged():
+                if self.services is not None:
+                    self._arm_keepalive()
+            case events.PingAcknowledged():
+                if self._ping_sent is not None:
+                    self.round_trip_s = self.loop.time() - self._ping_sent
+                    self._ping_sent = None
+            case events.GoAwayReceived():
+                self.goaway = f"the peer is going away: {event.debug}" if event.debug else "the peer is going away"
+            case events.ConnectionFailed():
+                self.goaway = self.goaway or event.message
+                log.debug("HTTP/2 connection with %s failed: %s", self.peer.address, event.message)
+                self.flush()
+                if self._transport is not None:
+                    self._transport.close()
+
+    def _headers(self, event: events.HeadersReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
+            if self.services is not None:
+                self._request(event)
+            return
+        if self.services is not None:  # request trailers
+            stream.remote_ended()
+        elif event.end_stream:
+            self.http2.reset_stream(event.stream_id, ErrorCode.NO_ERROR)
+            stream.ended(statuses.from_trailers(event.headers))
+        else:
+            fields = dict(event.headers)
+            if fields.get(":status") != "200" or not fields.get("content-type", "").startswith("application/grpc"):
+                stream.refuse(statuses.from_trailers([item for item in event.headers if item[0] != "grpc-status"]))
+                return
+            stream.metadata = Metadata(event.headers)
+            if stream.response is not None and not stream.response.done():
+                stream.response.set_result(stream.metadata)
+
+    def _request(self, event: events.HeadersReceived) -> None:
+        fields = dict(event.headers)
+        if not fields.get("content-type", "").startswith("application/grpc"):
+            self._plain_answer(event.stream_id, "415", "this port speaks gRPC: content-type application/grpc is needed\n")
+            return
+        if fields[":method"] != "POST":
+            self._plain_answer(event.stream_id, "405", "gRPC calls use POST\n")
+            return
+        path = fields[":path"]
+        stream = NativeStream(self, self.http2.streams[event.stream_id], path, Metadata(event.headers))
+        service = (self.services or {}).get(path)
+        timeout_s = call_metadata.parse_timeout(fields["grpc-timeout"]) if "grpc-timeout" in fields else None
+        try:
+            if service is None:
+                raise RpcError(Code.UNIMPLEMENTED, f"unknown method {path}")
+            if "grpc-timeout" in fields and timeout_s is None:
+                raise RpcError(Code.INTERNAL, f"malformed grpc-timeout {fields['grpc-timeout']!r}")
+            self.streams[event.stream_id] = stream
+            stream.receiver = service(stream)
+        except RpcError as error:
+            stream.finish(error.status)
+            return
+        if timeout_s is not None and not stream.closed:
+            stream.deadline = self.loop.call_later(timeout_s, self._deadline_exceeded, stream)
+        if event.end_stream:
+            stream.remote_ended()
+
+    def _plain_answer(self, stream_id: int, status: str, text: str) -> None:
+        """Answer a request that is not gRPC in plain HTTP."""
+        body = text.encode()
+        headers = [(":status", status), ("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        stream = self.http2.streams.get(stream_id)
+        self.http2.send_headers(stream_id, headers)
+        if stream is not None:
+            self.http2.send_data(stream, body)
+        self.http2.end_stream(stream_id)
+        self.flush_soon()
+
+    def _unblock(self) -> None:
+        self.blocked = False
+        waiting, self.waiting = self.waiting, {}
+        for stream in waiting.values():
+            if not stream.congested:  # else it waits again
+                stream.drained()
+
+    def _deadline_exceeded(self, stream: NativeStream) -> None:
+        stream.refuse(Status(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def _handshake_expired(self) -> None:
+        self.abort("no HTTP/2 preface and SETTINGS in time")
+
+    def _arm_keepalive(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._active = False
+        self._timer = self.loop.call_later(self.options.keepalive_time_s, self._keepalive_due)
+
+    def _keepalive_due(self) -> None:
+        if self._active:
+            self._arm_keepalive()
+            return
+        self.ping()
+        self._timer = self.loop.call_later(self.options.keepalive_timeout_s, self._keepalive_expired)
+
+    def _keepalive_expired(self) -> None:
+        if self._active:
+            self._arm_keepalive()
+        else:
+            self.abort(f"no answer to a keepalive ping in {self.options.keepalive_timeout_s:g} s")
+
+
+def peer_of(transport: asyncio.Transport) -> Peer:
+    """Address and verified certificate of a transport's other end."""
+    address = transport.get_extra_info("peername")
+    if isinstance(address, tuple):
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        name = f"{host}:{address[1]}"
+    else:
+        name = "unix"
+    ssl_object = transport.get_extra_info("ssl_object")
+    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None)
+
+
+def _retrieved(future: asyncio.Future[Metadata]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,106 @@
+"""gRPC status codes and messages. Source: the gRPC documents "Status codes" and "PROTOCOL-HTTP2"."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from konnectivity.http2.frames import ErrorCode
+
+
+class Code(enum.IntEnum):
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a stream ended."""
+
+    code: Code
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.code is Code.OK
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}" if self.message else self.code.name
+
+
+OK = Status(Code.OK)
+
+
+class RpcError(Exception):
+    """Ends a call with a status; on the server, raised by a service that refuses it."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.status = Status(code, message)
+
+
+def encode_message(message: str) -> str:
+    """Percent-encode a `grpc-message`: everything but printable ASCII, and `%` itself."""
+    return "".join(
+        chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in message.encode()
+    )
+
+
+def decode_message(value: str) -> str:
+    """Undo `encode_message`; what is not valid stays as it is."""
+    return unquote(value, errors="replace")
+
+
+def from_trailers(headers: list[tuple[str, str]]) -> Status:
+    """The status that a response's last header block carries.
+
+    A block without `grpc-status` comes from something that is no gRPC server: its HTTP status tells what.
+    """
+    fields = dict(headers)
+    if "grpc-status" not in fields:
+        http = fields.get(":status", "")
+        code = {
+            "400": Code.INTERNAL,
+            "401": Code.UNAUTHENTICATED,
+            "403": Code.PERMISSION_DENIED,
+            "404": Code.UNIMPLEMENTED,
+            "429": Code.UNAVAILABLE,
+            "502": Code.UNAVAILABLE,
+            "503": Code.UNAVAILABLE,
+            "504": Code.UNAVAILABLE,
+        }.get(http, Code.UNKNOWN)
+        return Status(code, f"the peer is no gRPC server: HTTP status {http or 'missing'}")
+    try:
+        status_code = Code(int(fields["grpc-status"]))
+    except ValueError:
+        status_code = Code.UNKNOWN
+    return Status(status_code, decode_message(fields.get("grpc-message", "")))
+
+
+def from_reset(code: int, message: str) -> Status:
+    """The status that an HTTP/2 stream reset stands for."""
+    return Status(_FROM_HTTP2.get(code, Code.INTERNAL), message)
+
+
+_FROM_HTTP2: dict[int, Code] = {
+    ErrorCode.CANCEL: Code.CANCELLED,
+    ErrorCode.REFUSED_STREAM: Code.UNAVAILABLE,
+    ErrorCode.ENHANCE_YOUR_CALM: Code.RESOURCE_EXHAUSTED,
+    ErrorCode.INADEQUATE_SECURITY: Code.PERMISSION_DENIED,
+}

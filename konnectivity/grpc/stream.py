@@ -1,0 +1,90 @@
+"""The seam between the transport and everything above it: a bidirectional stream of opaque messages.
+
+Two implementations: `native` (our HTTP/2) and `alternative` (grpcio). Code above knows only this module.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.status import OK, Status
+
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: a printable address, and the certificate the TLS layer verified, if any."""
+
+    address: str
+    certificate: dict[str, object] | None = None
+
+
+class StreamReceiver(Protocol):
+    """Owner of a stream. Called from the event loop, never re-entered by its own calls of the stream."""
+
+    def message_received(self, message: memoryview) -> None:
+        """One whole message. The view is valid for as long as it is kept."""
+
+    def stream_drained(self) -> None:
+        """The stream was seen congested and is no longer."""
+
+    def stream_closed(self, status: Status) -> None:
+        """The last call: the stream is over, for whatever reason."""
+
+
+class MessageStream(ABC):
+    """One call, either side. After `stream_closed` every method is a no-op."""
+
+    peer: Peer
+    metadata: Metadata  # on the server the request's, on the client the response's
+    path: str
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The last measured round trip, in seconds, if the transport can measure it."""
+        return None
+
+    def measure(self) -> None:
+        """Measure the round trip, if the transport can."""
+
+    @property
+    @abstractmethod
+    def congested(self) -> bool:
+        """Whether data should wait; if True, `stream_drained` will follow. Messages sent all the same are kept."""
+
+    @abstractmethod
+    def accept(self, metadata: dict[str, str]) -> None:
+        """Server: send the response headers. Once, before the first `send`."""
+
+    @abstractmethod
+    def send(self, head: bytes, body: Buffer = b"") -> None:
+        """Send one message, given in two parts so that the payload needs no copy. `body` must not change later."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Stop returning window: the peer stops after what it may still send. Messages already here are delivered."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Undo `hold`."""
+
+    @abstractmethod
+    def widen(self, size: int) -> None:
+        """Let the peer have `size` bytes more under way than at first."""
+
+    @abstractmethod
+    def finish(self, status: Status = OK) -> None:
+        """Server: end the call with a status, behind all messages sent. Client: no more messages from us."""
+
+    @abstractmethod
+    def abort(self, message: str = "") -> None:
+        """End the stream now, dropping what was not sent. `stream_closed` follows."""
+
+
+Service = Callable[[MessageStream], StreamReceiver]
+"""Called for each call of a path; may raise `RpcError` to refuse it."""

@@ -1,0 +1,116 @@
+"""HTTP/2 frame constants and builders (RFC 9113 sections 4, 6 and 7). Owns the byte layout and nothing else."""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADER = struct.Struct(">HBBBL")  # length high 16, length low 8, type, flags, stream id
+HEADER_SIZE = 9
+UINT32 = struct.Struct(">L")
+SETTING = struct.Struct(">HL")
+
+DATA = 0x0
+HEADERS = 0x1
+PRIORITY = 0x2
+RST_STREAM = 0x3
+SETTINGS = 0x4
+PUSH_PROMISE = 0x5
+PING = 0x6
+GOAWAY = 0x7
+WINDOW_UPDATE = 0x8
+CONTINUATION = 0x9
+
+END_STREAM = 0x1
+ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+PRIORITY_FLAG = 0x20
+
+MAX_WINDOW = 2**31 - 1
+MAX_STREAM_ID = 2**31 - 1
+DEFAULT_WINDOW = 65_535
+DEFAULT_FRAME_SIZE = 16_384
+MAX_FRAME_SIZE = 2**24 - 1
+
+
+class ErrorCode(enum.IntEnum):
+    """RFC 9113 section 7."""
+
+    NO_ERROR = 0x0
+    PROTOCOL_ERROR = 0x1
+    INTERNAL_ERROR = 0x2
+    FLOW_CONTROL_ERROR = 0x3
+    SETTINGS_TIMEOUT = 0x4
+    STREAM_CLOSED = 0x5
+    FRAME_SIZE_ERROR = 0x6
+    REFUSED_STREAM = 0x7
+    CANCEL = 0x8
+    COMPRESSION_ERROR = 0x9
+    CONNECT_ERROR = 0xA
+    ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
+    HTTP_1_1_REQUIRED = 0xD
+
+
+def error_name(code: int) -> str:
+    """The RFC's name of an error code, or its number if it has none."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"error code {code:#x}"
+
+
+class Http2Error(Exception):
+    """The peer broke a rule. Base of the two kinds below; `code` is the RFC 9113 section 7 code to answer with."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConnectionFault(Http2Error):
+    """Ends the whole connection with GOAWAY (RFC 9113 section 5.4.1)."""
+
+
+class StreamFault(Http2Error):
+    """Ends one stream with RST_STREAM (RFC 9113 section 5.4.2)."""
+
+    def __init__(self, stream_id: int, code: ErrorCode, message: str) -> None:
+        super().__init__(code, message)
+        self.stream_id = stream_id
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    """One frame as bytes. `payload` must fit the peer's SETTINGS_MAX_FRAME_SIZE."""
+    size = len(payload)
+    return HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream_id) + payload
+
+
+def settings(values: dict[int, int]) -> bytes:
+    return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(key, value) for key, value in values.items()))
+
+
+def rst_stream(stream_id: int, code: int) -> bytes:
+    return frame(RST_STREAM, 0, stream_id, UINT32.pack(code))
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, stream_id, UINT32.pack(increment))
+
+
+def goaway(last_stream_id: int, code: int, debug: bytes = b"") -> bytes:
+    return frame(GOAWAY, 0, 0, UINT32.pack(last_stream_id) + UINT32.pack(code) + debug)
+
+
+def header_block(stream_id: int, block: bytes, end_stream: bool, max_frame_size: int) -> list[bytes]:
+    """HEADERS, followed by CONTINUATION frames where the block is larger than one frame."""
+    flags = END_STREAM if end_stream else 0
+    if len(block) <= max_frame_size:
+        return [frame(HEADERS, flags | END_HEADERS, stream_id, block)]
+    pieces = [block[at : at + max_frame_size] for at in range(0, len(block), max_frame_size)]
+    frames = [frame(HEADERS, flags, stream_id, pieces[0])]
+    frames += [frame(CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    frames.append(frame(CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
+    return frames

@@ -1,0 +1,42 @@
+"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers and the token bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per connection. The defaults leave room for grpc-go's bandwidth probes (a PING a round trip)."""
+
+    header_block_bytes: int = 64 * 1024  # compressed, HEADERS + CONTINUATION
+    header_list_bytes: int = 32 * 1024  # decoded, as SETTINGS_MAX_HEADER_LIST_SIZE counts
+    continuation_frames: int = 16  # in one header block
+    cheap_frames_burst: int = 10_000  # frames that cost the peer little and move no data
+    cheap_frames_per_s: int = 5_000
+    unsent_replies: int = 10_000  # PING and SETTINGS acks, resets: queued because the peer does not read
+
+
+class TokenBucket:
+    """`burst` tokens, refilled at `rate` a second by the injected clock."""
+
+    __slots__ = ("_burst", "_clock", "_rate", "_then", "_tokens")
+
+    def __init__(self, burst: int, rate: int, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._clock = clock
+        self._tokens = float(burst)
+        self._then = clock()
+
+    def take(self) -> bool:
+        """Take one token; False when there is none."""
+        if self._tokens < 1:
+            now = self._clock()
+            self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
+            self._then = now
+            if self._tokens < 1:
+                return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,80 @@
+"""Cuts a byte stream into frames (RFC 9113 section 4.1). Knows lengths, not meanings.
+
+DATA payloads are handed on in pieces as they arrive, as views without a copy; every other frame is handed on whole.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from konnectivity.http2.frames import DATA, HEADER, HEADER_SIZE, PADDED, ConnectionFault, ErrorCode
+
+
+class FrameSink(Protocol):
+    """Receives what `FrameReader` cuts."""
+
+    def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None: ...
+
+    def data_announced(self, stream_id: int, flags: int, length: int) -> None: ...
+
+    def data_received(self, data: memoryview, last: bool) -> None:
+        """A piece of the announced DATA payload; `last` with the final piece (of an empty payload, the only one)."""
+
+
+class FrameReader:
+    """Bytes in any cut -> calls of a `FrameSink`. Holds back at most one incomplete frame that is not DATA."""
+
+    __slots__ = ("_data_left", "_max_frame_size", "_need", "_rest", "_sink")
+
+    def __init__(self, sink: FrameSink, max_frame_size: int) -> None:
+        self._sink = sink
+        self._max_frame_size = max_frame_size
+        self._rest = bytearray()
+        self._need = 0  # how much of `_rest` is worth another look
+        self._data_left = 0  # of the DATA payload under way
+
+    def feed(self, data: bytes) -> None:
+        """Cut `data`, together with what was held back.
+
+        Raises:
+            ConnectionFault: a frame is larger than announced (FRAME_SIZE_ERROR), or what the sink raises.
+        """
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._need:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        sink = self._sink
+        view = memoryview(data)
+        position, end = 0, len(data)
+        while position < end:
+            if self._data_left:
+                stop = min(position + self._data_left, end)
+                self._data_left -= stop - position
+                sink.data_received(view[position:stop], not self._data_left)
+                position = stop
+                continue
+            if end - position < HEADER_SIZE:
+                self._need = HEADER_SIZE
+                break
+            high, low, kind, flags, stream_id = HEADER.unpack_from(data, position)
+            length = high << 8 | low
+            if length > self._max_frame_size:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
+            stream_id &= 0x7FFFFFFF
+            if kind == DATA and not flags & PADDED:
+                position += HEADER_SIZE
+                sink.data_announced(stream_id, flags, length)
+                self._data_left = length
+                if not length:
+                    sink.data_received(view[:0], True)
+                continue
+            stop = position + HEADER_SIZE + length
+            if stop > end:
+                self._need = HEADER_SIZE + length
+                break
+            sink.frame_received(kind, flags, stream_id, bytes(view[position + HEADER_SIZE : stop]))
+            position = stop
+        if position < end:
+            self._rest += view[position:]

@@ -1,0 +1,43 @@
+"""State of one HTTP/2 stream (RFC 9113 section 5.1): its two halves, its two windows, and what waits for the window."""
+
+from __future__ import annotations
+
+from collections import deque
+
+Buffer = bytes | memoryview
+
+
+class Http2Stream:
+    """Plain record, changed only by `Http2Connection`.
+
+    A stream is in the connection's table while it is open or half-closed; "idle" and "closed" are told apart by its id.
+    """
+
+    __slots__ = (
+        "expected",
+        "headers_received",
+        "id",
+        "local_closed",
+        "queue",
+        "queued",
+        "receive_window",
+        "received",
+        "remote_closed",
+        "send_window",
+        "trailers",
+        "unreturned",
+    )
+
+    def __init__(self, stream_id: int, send_window: int, receive_window: int) -> None:
+        self.id = stream_id
+        self.send_window = send_window  # what we may still send; negative after a smaller SETTINGS
+        self.receive_window = receive_window  # what the peer may still send
+        self.unreturned = 0  # acknowledged, not yet announced by WINDOW_UPDATE
+        self.headers_received = False
+        self.remote_closed = False  # END_STREAM received
+        self.local_closed = False  # END_STREAM sent or queued
+        self.queue: deque[Buffer] = deque()  # data behind the window
+        self.queued = 0
+        self.trailers: list[bytes] | None = None  # frames that end the stream, behind the queue
+        self.expected: int | None = None  # content-length
+        self.received = 0

@@ -1,0 +1,44 @@
+"""How a program of ours runs: uvloop, signals, and one way out. Knows nothing of what the program does."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from konnectivity.listen import ListenError
+from konnectivity.tls import TlsError
+
+
+class Signals:
+    """SIGINT and SIGTERM of this process: `first` is set by the first one; a second one sets `second`."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._received)
+
+    def _received(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run `main` on uvloop and return its exit code. What cannot start says why on stderr and exits 1."""
+    # The live objects of a proxy are long-lived: without this, full collections scan them all for nothing.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+    except (ListenError, TlsError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

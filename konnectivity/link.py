@@ -1,0 +1,545 @@
+"""State machine of ONE proxied connection, as one end of a tunnel sees it. Pure: no sockets, no clock, no event loop.
+
+A link stands between two things, both injected: its **endpoint** (the local side: a client's or target's socket, or
+the link of another tunnel) and its **tunnel** (the far side). It owns the two directions in between:
+
+    outbound   endpoint -> tunnel: bytes that wait for credit or for the shared line, and how much was sent
+    inbound    tunnel -> endpoint: the credit we granted, and how much was received
+
+Which packets say "end", "stop" and "reset" depends on the dialect: the extension of docs/protocol.md, or the
+established wire, which has no half-close. Each dialect is a table below. DATA and CREDIT move no state.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+from konnectivity import wire
+from konnectivity.ledger import Ledger
+from konnectivity.proto.client_pb2 import ResetSide
+
+Buffer = bytes | memoryview
+
+UNLIMITED = 1 << 62
+PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
+ESTABLISHED_PAYLOAD = 32 * 1024  # and to any other: the most its own kind sends
+FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has bytes to hand over
+HALF_CLOSED_TIMEOUT_S = 60.0  # established wire: how long an answer may take after the client ended its side
+CLOSE_GRACE_S = 1.0  # established wire: CLOSE_REQ discards what the peer still has queued, so let it settle
+CLOSE_TIMEOUT_S = 10.0  # established wire: CLOSE_REQ without CLOSE_RSP
+
+
+class Endpoint(Protocol):
+    """The local side of a link."""
+
+    def write(self, data: Buffer) -> bool:
+        """Take data; False if it had to be buffered: `Link.local_drained` follows when the buffer is empty."""
+
+    def write_eof(self) -> None:
+        """No more data: end the local side's input behind everything written."""
+
+    def close(self) -> None:
+        """Hand over everything written, then close both directions."""
+
+    def abort(self, reason: str) -> None:
+        """Close at once, with an error if the local side can be shown one."""
+
+    def pause(self) -> None:
+        """Deliver no more data to the link."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
+
+class Line(Protocol):
+    """The tunnel side of a link."""
+
+    ledger: Ledger
+
+    @property
+    def congested(self) -> bool: ...
+
+    def send_data(self, connect_id: int, data: Buffer) -> None: ...
+
+    def send_control(self, packet: bytes) -> None: ...
+
+    def activate(self, link: Link) -> None:
+        """The link has bytes it may send: give it its turns."""
+
+    def hold(self, link: Link) -> None:
+        """The link, of a peer without credit, is over its budget."""
+
+    def unhold(self, link: Link) -> None: ...
+
+    def expire(self, link: Link, timeout_s: float) -> None:
+        """Call `Link.expired` after this time without progress."""
+
+    def grew(self, link: Link) -> bool:
+        """Whether half a window went by within two round trips."""
+
+    def closed_link(self, link: Link) -> None:
+        """The link is over: forget it."""
+
+
+class State(enum.Enum):
+    OPEN = "open"
+    SENT_END = "sent end"  # our direction is complete
+    RCVD_END = "received end"  # the peer's direction is complete
+    CLOSING = "closing"  # established wire: CLOSE_REQ sent, CLOSE_RSP awaited
+    CLOSED = "closed"
+
+
+class Input(enum.Enum):
+    LOCAL_END = "local end"  # the endpoint ended its output, and all of it is sent
+    LOCAL_GONE = "local gone"  # the endpoint ended its output and takes no more input
+    LOCAL_LOST = "local lost"  # the endpoint broke before it ended its output
+    PEER_END = "peer end"
+    PEER_STOP = "peer stop"
+    PEER_CLOSE = "peer close"  # established wire: both directions at once
+    PEER_RESET = "peer reset"
+    TUNNEL_LOST = "tunnel lost"
+    VIOLATION = "violation"
+    EXPIRED = "expired"
+
+
+class Action(enum.Enum):
+    """What a transition does, each a method of `Link`."""
+
+    SEND_END = "_send_end"
+    SEND_STOP = "_send_stop"
+    SEND_RESET = "_send_reset"
+    SEND_CLOSE = "_send_close"
+    AWAIT_ANSWER = "_await_answer"
+    AWAIT_CLOSE = "_await_close"
+    DROP_QUEUE = "_drop_queue"
+    END_LOCAL = "_end_local"
+    CLOSE_LOCAL = "_close_local"
+    ABORT_LOCAL = "_abort_local"
+
+
+Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
+
+_O, _S, _R, _C = State.OPEN, State.SENT_END, State.RCVD_END, State.CLOSED
+_A, _I = Action, Input
+
+_ALWAYS: Table = {
+    (state, event): (State.CLOSED, actions)
+    for state in (State.OPEN, State.SENT_END, State.RCVD_END, State.CLOSING)
+    for event, actions in {
+        Input.PEER_RESET: (Action.ABORT_LOCAL,),
+        Input.TUNNEL_LOST: (Action.ABORT_LOCAL,),
+        Input.VIOLATION: (Action.SEND_RESET, Action.ABORT_LOCAL),
+        Input.EXPIRED: (Action.SEND_RESET, Action.ABORT_LOCAL),
+    }.items()
+}
+
+EXTENDED: Table = {
+    **_ALWAYS,
+    (_O, _I.LOCAL_END): (_S, (_A.SEND_END,)),
+    (_R, _I.LOCAL_END): (_C, (_A.SEND_END, _A.CLOSE_LOCAL)),
+    (_O, _I.LOCAL_GONE): (_O, (_A.SEND_STOP,)),  # LOCAL_END follows when the queue is out
+    (_S, _I.LOCAL_GONE): (_S, (_A.SEND_STOP,)),
+    (_R, _I.LOCAL_GONE): (_R, ()),
+    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
+    (_S, _I.LOCAL_LOST): (_S, (_A.SEND_STOP,)),  # our direction was complete: spare it
+    (_R, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
+    (_O, _I.PEER_END): (_R, (_A.END_LOCAL,)),
+    (_S, _I.PEER_END): (_C, (_A.CLOSE_LOCAL,)),
+    (_R, _I.PEER_END): (_C, (_A.SEND_RESET, _A.ABORT_LOCAL)),  # twice: a violation
+    (_O, _I.PEER_STOP): (_S, (_A.DROP_QUEUE, _A.SEND_END)),
+    (_S, _I.PEER_STOP): (_S, ()),  # crossed with our end
+    (_R, _I.PEER_STOP): (_C, (_A.DROP_QUEUE, _A.SEND_END, _A.CLOSE_LOCAL)),
+}
+
+# The established wire, towards the side that dials: it says CLOSE_REQ, we say CLOSE_RSP.
+ESTABLISHED_SERVING: Table = {
+    **_ALWAYS,
+    (_O, _I.LOCAL_END): (_C, (_A.SEND_CLOSE, _A.CLOSE_LOCAL)),
+    (_O, _I.LOCAL_GONE): (_O, ()),
+    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
+    (_O, _I.PEER_CLOSE): (_C, (_A.DROP_QUEUE, _A.SEND_CLOSE, _A.CLOSE_LOCAL)),
+}
+
+# The established wire, towards the side that serves: we say CLOSE_REQ, it says CLOSE_RSP.
+ESTABLISHED_DIALING: Table = {
+    **_ALWAYS,
+    (_O, _I.LOCAL_END): (_S, (_A.AWAIT_ANSWER,)),
+    (_O, _I.LOCAL_GONE): (_O, ()),
+    (_S, _I.LOCAL_GONE): (_S, (_A.AWAIT_ANSWER,)),
+    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_CLOSE,)),
+    (_S, _I.LOCAL_LOST): (_S, (_A.AWAIT_ANSWER,)),
+    (_S, _I.EXPIRED): (State.CLOSING, (_A.SEND_CLOSE, _A.AWAIT_CLOSE)),
+    (State.CLOSING, _I.LOCAL_GONE): (State.CLOSING, ()),
+    (State.CLOSING, _I.LOCAL_LOST): (State.CLOSING, ()),
+    (State.CLOSING, _I.EXPIRED): (_C, (_A.CLOSE_LOCAL,)),
+    (_O, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
+    (_S, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
+    (State.CLOSING, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
+}
+
+
+class Link:
+    """One connection at one end of one tunnel.
+
+    Args:
+        connect_id: the connection's number on this tunnel.
+        line: the tunnel.
+        table: the dialect spoken on it.
+        dialing: whether this end dialled (it decides the packet that closes, on the established wire).
+        credit: bytes per direction the peer grants at first; None: the peer knows no credit.
+        side, own_side: `ResetSide` of what is behind the endpoint, and of this program.
+    """
+
+    __slots__ = (
+        "backlog",
+        "blocked",
+        "connect_id",
+        "credit",
+        "destination",
+        "dialing",
+        "discarding",
+        "endpoint",
+        "finished",
+        "gone",
+        "granted",
+        "line",
+        "local_ended",
+        "opened_at",
+        "own_side",
+        "paused",
+        "payload",
+        "queue",
+        "queued",
+        "reason",
+        "received",
+        "returned_at",
+        "scheduled",
+        "sent",
+        "side",
+        "state",
+        "stopped",
+        "table",
+        "unreturned",
+        "window",
+    )
+
+    def __init__(
+        self, connect_id: int, line: Line, table: Table, dialing: bool, credit: int | None, side: int, own_side: int
+    ) -> None:
+        self.connect_id = connect_id
+        self.line = line
+        self.table = table
+        self.dialing = dialing
+        self.side = side
+        self.own_side = own_side
+        self.endpoint: Endpoint = _NOWHERE
+        self.state = State.OPEN
+        self.finished = False
+        self.reason = ""
+        self.destination = ""
+        self.opened_at = 0.0
+        # outbound
+        self.credit = UNLIMITED if credit is None else credit
+        self.payload = ESTABLISHED_PAYLOAD if credit is None else PAYLOAD
+        self.queue: deque[Buffer] = deque()
+        self.queued = 0
+        self.sent = 0
+        self.scheduled = False  # waits for its turn on the line
+        self.paused = False  # the endpoint is told not to read
+        self.local_ended = False
+        self.stopped = False  # the peer takes no more: what the endpoint still says is dropped
+        # inbound
+        self.window = 0 if credit is None else line.ledger.initial_window
+        self.granted = UNLIMITED if credit is None else self.window
+        self.received = 0
+        self.unreturned = 0
+        self.returned_at = 0.0  # kept by the line, for `grew`
+        self.backlog = 0  # received while the endpoint was blocked
+        self.blocked = False
+        self.discarding = False  # the endpoint takes no more: what the peer still sends is dropped
+        self.gone = False
+
+    @property
+    def closed(self) -> bool:
+        return self.state is State.CLOSED
+
+    # ---- from the endpoint ----------------------------------------------------------------------------------------
+
+    def local_data(self, data: Buffer) -> bool:
+        """Send data of the endpoint. False if it had to wait: the endpoint is paused until it went out."""
+        if self.stopped or self.local_ended or self.state is State.CLOSED:
+            return True
+        size = len(data)
+        line = self.line
+        if size <= self.payload and size < self.credit and not self.queue and not line.congested:
+            self.credit -= size
+            self.sent += size
+            line.send_data(self.connect_id, data)
+            return True
+        self.queue.append(data)
+        self.queued += size
+        line.ledger.used += size
+        if not self.paused:
+            self.paused = True
+            self.endpoint.pause()
+        if self.credit and not self.scheduled:
+            line.activate(self)
+        return not self.queued
+
+    def local_end(self) -> None:
+        """The endpoint ended its output (FIN); it may still take input."""
+        if not self.local_ended and self.state is not State.CLOSED:
+            self.local_ended = True
+            if not self.queue and not self.stopped:
+                self._step(Input.LOCAL_END)
+
+    def local_gone(self, reason: str = "closed by the local side") -> None:
+        """The endpoint ended its output and takes no more input (a full, clean close)."""
+        if self.gone or self.state is State.CLOSED:
+            return
+        self.gone = self.discarding = True
+        self.reason = self.reason or reason
+        self._forget_backlog()
+        self._step(Input.LOCAL_GONE)
+        if self.queue and not self.closed:
+            self.line.expire(self, FLUSH_TIMEOUT_S)
+        self.local_end()
+
+    def local_lost(self, reason: str) -> None:
+        """The endpoint is gone, with an error unless its output was complete."""
+        if self.gone or self.state is State.CLOSED:
+            return
+        if self.local_ended:
+            self.local_gone(reason)
+            return
+        self.gone = self.discarding = True
+        self.reason = self.reason or reason
+        self._forget_backlog()
+        self._step(Input.LOCAL_LOST)
+
+    def local_drained(self) -> None:
+        """Everything given to the endpoint has left it."""
+        if self.blocked:
+            self.blocked = False
+            self._forget_backlog()
+            if self.state is not State.CLOSED:
+                self._return_credit()
+
+    # ---- from the tunnel ------------------------------------------------------------------------------------------
+
+    def peer_data(self, data: memoryview) -> None:
+        """DATA arrived."""
+        size = len(data)
+        self.granted -= size
+        if self.granted < 0 or self.state is State.RCVD_END:
+            self.violated("more DATA than was granted" if self.granted < 0 else "DATA after the end of data")
+            return
+        self.received += size
+        if self.discarding:
+            return
+        if not self.endpoint.write(data):
+            self.blocked = True
+        if self.blocked:
+            self.unreturned += size
+            self.backlog += size
+            self.line.ledger.used += size
+            if not self.window and self.backlog > self.line.ledger.connection_budget:
+                self.line.hold(self)
+        elif self.window:
+            self.unreturned += size
+            if self.unreturned * 2 >= self.window:
+                self._return_credit()
+
+    def peer_credit(self, size: int) -> None:
+        """CREDIT arrived."""
+        if size <= 0 or self.credit + size > UNLIMITED:
+            self.violated(f"credit of {size} bytes")
+            return
+        self.credit += size
+        if self.queue:
+            if not self.scheduled:
+                self.line.activate(self)
+        elif self.paused and self.state is not State.CLOSED:
+            self._resume()
+
+    def peer_end(self, total: int) -> None:
+        """DATA_END arrived; `total` is what the peer counted."""
+        if total != self.received:
+            self.violated(f"{total - self.received} bytes of {total} are missing at the end of data")
+            return
+        self._step(Input.PEER_END)
+
+    def peer_stop(self, reason: str) -> None:
+        """STOP arrived: the peer takes no more from us."""
+        self.reason = self.reason or reason
+        self._step(Input.PEER_STOP)
+
+    def peer_close(self, error: str) -> None:
+        """CLOSE_REQ or CLOSE_RSP arrived (established wire)."""
+        self.reason = self.reason or error or "closed by the peer"
+        self._step(Input.PEER_RESET if error else Input.PEER_CLOSE)
+
+    def peer_reset(self, reason: str) -> None:
+        """RESET arrived."""
+        self.reason = reason or "reset by the peer"
+        self._step(Input.PEER_RESET)
+
+    def tunnel_lost(self, reason: str) -> None:
+        self.reason = f"tunnel lost: {reason}"
+        self._step(Input.TUNNEL_LOST)
+
+    def violated(self, reason: str) -> None:
+        """The peer broke the rules of this connection: end it, and only it."""
+        self.reason = f"protocol violation: {reason}"
+        self._step(Input.VIOLATION)
+
+    def expired(self, reason: str = "timed out while closing") -> None:
+        self.reason = self.reason if self.gone and self.reason else reason
+        self._step(Input.EXPIRED)
+
+    def take_turn(self, quantum: int) -> bool:
+        """Send up to `quantum` queued bytes, as credit allows. True if there is more to send and credit for it."""
+        queue = self.queue
+        while queue and quantum > 0 and self.credit > 0:
+            data = queue[0]
+            size = min(len(data), quantum, self.credit, self.payload)
+            if size == len(data):
+                queue.popleft()
+            else:
+                view = memoryview(data)
+                data, queue[0] = view[:size], view[size:]
+            self.credit -= size
+            self.sent += size
+            self.queued -= size
+            quantum -= size
+            self.line.ledger.used -= size
+            self.line.send_data(self.connect_id, data)
+        if not queue:
+            if self.local_ended:
+                if not self.stopped:
+                    self._step(Input.LOCAL_END)
+            elif self.paused and self.credit > 0:
+                self._resume()
+            return False
+        return self.credit > 0
+
+    # ---- transitions ----------------------------------------------------------------------------------------------
+
+    def _step(self, event: Input) -> None:
+        """Look the transition up and carry it out. An input without a row breaks the dialect's rules."""
+        if self.state is State.CLOSED:
+            return
+        row = self.table.get((self.state, event))
+        if row is None:
+            self.violated(f"{event.value} while {self.state.value}")
+            return
+        self.state, actions = row
+        for action in actions:
+            getattr(self, action.value)()
+        if self.state is State.CLOSED and not self.finished:  # an action may have led here already
+            self.finished = True
+            self._drop_queue()
+            self._forget_backlog()
+            self.line.ledger.grown -= max(0, self.window - self.line.ledger.initial_window)
+            self.line.closed_link(self)
+
+    def _send_end(self) -> None:
+        self.line.send_control(wire.data_end(self.connect_id, self.sent))
+        if self.gone:
+            self.line.expire(self, FLUSH_TIMEOUT_S)
+
+    def _send_stop(self) -> None:
+        self.line.send_control(wire.stop(self.connect_id, self.reason))
+        self.line.expire(self, FLUSH_TIMEOUT_S)
+
+    def _send_reset(self) -> None:
+        if self.table is EXTENDED:
+            side = self.side if self.gone else self.own_side
+            passed_on = self.received - self.backlog
+            self.line.send_control(wire.reset(self.connect_id, side, self.reason, self.sent, passed_on))
+        else:
+            self._send_close(self.reason)
+
+    def _send_close(self, error: str = "") -> None:
+        if self.dialing:
+            self.line.send_control(wire.close_req(self.connect_id))
+        else:
+            self.line.send_control(wire.close_rsp(self.connect_id, error))
+
+    def _await_answer(self) -> None:
+        self.line.expire(self, CLOSE_GRACE_S if self.gone else HALF_CLOSED_TIMEOUT_S)
+
+    def _await_close(self) -> None:
+        self.line.expire(self, CLOSE_TIMEOUT_S)
+
+    def _drop_queue(self) -> None:
+        self.stopped = True
+        self.line.ledger.used -= self.queued
+        self.queued = 0
+        self.queue.clear()
+        if self.paused and self.state is not State.CLOSED:
+            self._resume()  # its output is read and dropped, so that it can go on reading its input
+
+    def _end_local(self) -> None:
+        self.endpoint.write_eof()
+
+    def _close_local(self) -> None:
+        self.endpoint.close()
+
+    def _abort_local(self) -> None:
+        self.endpoint.abort(self.reason)
+
+    # ---- credit ---------------------------------------------------------------------------------------------------
+
+    def _return_credit(self) -> None:
+        """Grant again what has left for the endpoint; a window that one round trip empties grows."""
+        ledger = self.line.ledger
+        if not self.window:
+            self.unreturned = 0
+            self.line.unhold(self)
+            return
+        if self.unreturned * 2 < self.window or self.state is State.RCVD_END:
+            return
+        size = self.unreturned
+        if self.line.grew(self) and self.window * 2 <= ledger.max_window and ledger.grow(self.window):
+            size += self.window
+            self.window *= 2
+        self.unreturned = 0
+        self.granted += size
+        self.line.send_control(wire.credit(self.connect_id, size))
+
+    def _forget_backlog(self) -> None:
+        self.line.ledger.used -= self.backlog
+        self.backlog = 0
+
+    def _resume(self) -> None:
+        self.paused = False
+        self.endpoint.resume()
+
+
+class _Nowhere:
+    """Endpoint of a link that is not attached yet."""
+
+    def write(self, data: Buffer) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self, reason: str) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+_NOWHERE = _Nowhere()
+
+SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
+SIDE_TARGET = ResetSide.RESET_SIDE_TARGET
+SIDE_SERVER = ResetSide.RESET_SIDE_SERVER
+SIDE_AGENT = ResetSide.RESET_SIDE_AGENT

@@ -1,0 +1,77 @@
+"""Listening sockets: TCP on one address or all, unix with the mode its users need, and clear errors when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+
+BACKLOG = 4096
+TLS_HANDSHAKE_TIMEOUT_S = 10.0
+SOCKET_MODE = 0o770
+
+
+class ListenError(Exception):
+    """A listener cannot be opened; `str()` says which and why."""
+
+
+async def listen_tcp(
+    what: str, host: str, port: int, context: ssl.SSLContext | None, factory: Callable[[], asyncio.BaseProtocol]
+) -> asyncio.Server:
+    """Listen on `host` (empty: all interfaces, IPv4 and IPv6)."""
+    loop = asyncio.get_running_loop()
+    timeout = TLS_HANDSHAKE_TIMEOUT_S if context is not None else None
+    try:
+        return await loop.create_server(
+            factory, host or None, port, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=timeout
+        )
+    except OSError as error:
+        address = f"{host or '*'}:{port}"
+        raise ListenError(f"cannot listen on {address} for {what}: {_text(error)}") from error
+
+
+async def listen_unix(
+    what: str, path: str, replace: bool, factory: Callable[[], asyncio.BaseProtocol]
+) -> asyncio.Server:
+    """Listen on a unix socket of mode 0770; what stands at `path` is removed first if `replace`.
+
+    The socket is bound with that mode from the start, so that nobody else can connect in between.
+    """
+    try:
+        if replace:
+            _remove(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            sock.bind(path)
+        except OSError:
+            sock.close()
+            raise
+        finally:
+            os.umask(mask)
+        sock.setblocking(False)
+        return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(f"cannot listen on unix socket {path!r} for {what}: {_text(error)}") from error
+
+
+def remove_socket(path: str) -> None:
+    """Remove a socket we listened on, at exit."""
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            raise IsADirectoryError(21, "it is a directory")
+        os.unlink(path)
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,1 @@
+"""Generated from proto/ by `make proto`. Only `konnectivity.wire` imports it."""

@@ -1,0 +1,45 @@
+"""Whose turn it is on a shared line: round-robin by bytes, those that were quiet first. Pure.
+
+A link that starts to wait goes to the `fresh` queue and gets its first turn from there; if it still has bytes after
+that turn it goes to the `busy` queue. Turns alternate between the two, so a keystroke passes a bulk transfer and many
+keystrokes cannot starve it (after the fq_codel scheduler, RFC 8290 section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from konnectivity.link import Link
+
+QUANTUM = 64 * 1024  # bytes per turn
+
+
+class Scheduler:
+    """The links of one tunnel that have bytes to send and credit for them."""
+
+    __slots__ = ("_busy", "_fresh", "_fresh_next")
+
+    def __init__(self) -> None:
+        self._fresh: deque[Link] = deque()
+        self._busy: deque[Link] = deque()
+        self._fresh_next = True
+
+    def __bool__(self) -> bool:
+        return bool(self._fresh or self._busy)
+
+    def add(self, link: Link) -> None:
+        """A link has begun to wait."""
+        if not link.scheduled:
+            link.scheduled = True
+            self._fresh.append(link)
+
+    def turn(self) -> None:
+        """Give the next link its turn."""
+        fresh = self._fresh if self._fresh and (self._fresh_next or not self._busy) else None
+        queue = self._busy if fresh is None else fresh
+        self._fresh_next = fresh is None
+        link = queue.popleft()
+        link.scheduled = False
+        if link.take_turn(QUANTUM) and not link.scheduled:
+            link.scheduled = True
+            self._busy.append(link)

@@ -1,0 +1,125 @@
+"""The serving end of a tunnel: opens the connections that the far side asks for.
+
+Used by the agent towards a server, and by the server towards a gRPC frontend. How a connection is opened (a socket, or
+a dial through another tunnel) is the injected opener's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from konnectivity import link as links
+from konnectivity import wire
+from konnectivity.grpc.status import Status
+from konnectivity.grpc.stream import MessageStream
+from konnectivity.link import Endpoint, Link
+from konnectivity.tunnel import Tunnel, TunnelOptions
+from konnectivity.wire import Packet, PacketType
+
+
+class DialIn:
+    """One request of the far side. The opener calls `connected` or `failed`, once; after `cancelled` they do nothing."""
+
+    __slots__ = ("address", "cancelled", "on_cancel", "protocol", "random", "tunnel")
+
+    def __init__(self, tunnel: ServingTunnel, random: int, protocol: str, address: str) -> None:
+        self.tunnel = tunnel
+        self.random = random
+        self.protocol = protocol
+        self.address = address
+        self.cancelled = False
+        self.on_cancel: Callable[[], object] | None = None
+
+    def connected(self, endpoint: Endpoint) -> Link | None:
+        """The connection stands: answer, and return its link. None: nobody wants it any more; close it."""
+        return self.tunnel.answer(self, endpoint)
+
+    def failed(self, text: str) -> None:
+        """The connection could not be had."""
+        self.tunnel.answer_failure(self, text)
+
+
+Opener = Callable[[DialIn], None]
+
+
+class ServingTunnel(Tunnel):
+    """See the module.
+
+    Args:
+        opener: called for every dial.
+        single: established wire: one connection on this stream at most (a frontend's stream).
+    """
+
+    dialing = False
+
+    def __init__(
+        self,
+        stream: MessageStream,
+        options: TunnelOptions,
+        own_side: int,
+        far_side: int,
+        opener: Opener,
+        single: bool = False,
+    ) -> None:
+        super().__init__(stream, options, links.ESTABLISHED_SERVING, own_side, far_side)
+        self.opening: dict[int, DialIn] = {}
+        self._opener = opener
+        self._single = single
+        self._last_id = 0
+
+    def answer(self, dial: DialIn, endpoint: Endpoint) -> Link | None:
+        if dial.cancelled or self.opening.pop(dial.random, None) is None:
+            return None
+        self._last_id += 1
+        link = self.open_link(self._last_id)
+        link.destination = dial.address
+        link.endpoint = endpoint
+        self.send_control(wire.dial_rsp(dial.random, link.connect_id))
+        return link
+
+    def answer_failure(self, dial: DialIn, text: str) -> None:
+        if not dial.cancelled and self.opening.pop(dial.random, None) is not None:
+            self.options.traffic.dial_failures += 1
+            self.send_control(wire.dial_rsp(dial.random, error=text))
+
+    def stream_closed(self, status: Status) -> None:
+        super().stream_closed(status)
+        for random in list(self.opening):
+            self._cancel(random)
+
+    def _role_packet(self, packet: Packet) -> None:
+        if packet.type == PacketType.DIAL_REQ:
+            request = packet.dialRequest
+            self._dial(DialIn(self, request.random, request.protocol, request.address))
+        elif packet.type == PacketType.DIAL_CLS:
+            self._cancel(packet.closeDial.random)
+
+    def _dial(self, dial: DialIn) -> None:
+        if dial.random in self.opening:
+            self.send_control(wire.dial_rsp(dial.random, error="a dial with this id is already under way"))
+        elif self._single and self.capabilities is None and (self.opening or self._last_id):
+            self.send_control(wire.dial_rsp(dial.random, error="this stream already carries a connection: open another"))
+        elif self.ledger.exhausted:
+            self.ledger.refused_dials += 1
+            self.send_control(wire.dial_rsp(dial.random, error="out of buffer memory: too many stalled connections"))
+        else:
+            self.opening[dial.random] = dial
+            self._opener(dial)
+
+    def _cancel(self, random: int) -> None:
+        dial = self.opening.pop(random, None)
+        if dial is not None:
+            dial.cancelled = True
+            if dial.on_cancel is not None:
+                dial.on_cancel()
+
+    def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
+        if data and not connect_id:
+            return None
+        if not self._single:
+            text = "unrecognized connectID" if data else "Unknown connectID"
+        elif self._last_id:
+            text = "mismatched connection IDs" if data else "Unknown connectID"
+        else:
+            text = "backend not initialized" if data else "backend uninitialized"
+        return wire.close_rsp(connect_id, text)

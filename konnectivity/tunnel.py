@@ -1,0 +1,313 @@
+"""Many links on one message stream: packets in -> links, links -> packets out in fair turns.
+
+A tunnel has two ends. The **dialing** end asks for connections (the server towards an agent, a client towards a
+server); the **serving** end opens them (an agent, or the server towards a client). `Tunnel` is what both share;
+`dialing` and `serving` hold the rest. The reader of the stream never waits on one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+from konnectivity import link as links
+from konnectivity import logs, wire
+from konnectivity.capabilities import Capabilities
+from konnectivity.grpc.status import OK, Status
+from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
+from konnectivity.ledger import Ledger
+from konnectivity.link import Link
+from konnectivity.scheduler import Scheduler
+from konnectivity.wire import Packet, PacketType
+
+log = logs.get(__name__)
+
+HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
+_ASSUMED_ROUND_TRIP_S = 0.001
+_LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Plain counters of one kind of tunnel, read when somebody scrapes. Bytes are payload."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    opened: int = 0
+    closed: int = 0
+    dial_failures: int = 0
+    held: int = 0  # times a shared stream was held for one connection
+    reset_over_budget: int = 0
+    bad_packets: int = 0
+    unknown_connections: int = 0
+
+
+@dataclass(slots=True)
+class TunnelOptions:
+    """What the tunnels of one program share. Times in seconds."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    traffic: Traffic = field(default_factory=Traffic)
+    hold_s: float | None = HOLD_S  # None: hold for as long as it takes (a stream with one connection on it)
+    extension: bool = True
+    log_connections: bool = True
+
+
+class Tunnel(StreamReceiver):
+    """One end of one tunnel: what dialing and serving ends share.
+
+    Args:
+        stream: the message stream; the tunnel becomes its receiver.
+        options: shared settings and counters.
+        table: the established wire's dialect of this end.
+        own_side: `ResetSide` of this program.
+        far_side: of what is behind our endpoints.
+    """
+
+    dialing: bool
+
+    def __init__(
+        self, stream: MessageStream, options: TunnelOptions, table: links.Table, own_side: int, far_side: int
+    ) -> None:
+        self.stream = stream
+        self.options = options
+        self.ledger = options.ledger
+        self.links: dict[int, Link] = {}
+        self.closed = False
+        self.draining = False  # the peer said DRAIN
+        self.capabilities: Capabilities | None = None
+        self._loop = asyncio.get_running_loop()
+        self._table = table
+        self._own_side = own_side
+        self._far_side = far_side
+        self._scheduler = Scheduler()
+        self._timers: dict[Link, asyncio.TimerHandle] = {}
+        self._holders: dict[Link, asyncio.TimerHandle | None] = {}
+
+    def negotiated(self, capabilities: Capabilities | None) -> None:
+        """The peer's metadata is here: speak the extension if it offers it and we do."""
+        if capabilities is not None and self.options.extension:
+            self.capabilities = capabilities
+            self._table = links.EXTENDED
+            self.stream.widen(_LINE_WINDOW)
+            self.stream.measure()
+
+    def open_link(self, connect_id: int) -> Link:
+        """A connection is established: its link, not yet attached to an endpoint."""
+        credit = self.capabilities.window if self.capabilities is not None else None
+        link = Link(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
+        link.opened_at = self._loop.time()
+        self.links[connect_id] = link
+        self.options.traffic.opened += 1
+        return link
+
+    def send_drain(self) -> None:
+        """Tell the peer to dial elsewhere from now on."""
+        self.stream.send(wire.drain())
+
+    # ---- Line: called by links ------------------------------------------------------------------------------------
+
+    @property
+    def congested(self) -> bool:
+        return bool(self._scheduler) or self.stream.congested
+
+    def send_data(self, connect_id: int, data: Buffer) -> None:
+        size = len(data)
+        self.options.traffic.sent_bytes += size
+        self.stream.send(wire.data_head(connect_id, size), data)
+
+    def send_control(self, packet: bytes) -> None:
+        self.stream.send(packet)
+
+    def activate(self, link: Link) -> None:
+        self._scheduler.add(link)
+        self._pump()
+
+    def hold(self, link: Link) -> None:
+        if link in self._holders:
+            return
+        if not self._holders:
+            self.stream.hold()
+        self.options.traffic.held += 1
+        hold_s = self.options.hold_s
+        timer = None if hold_s is None else self._loop.call_later(hold_s, self._held_too_long, link)
+        self._holders[link] = timer
+
+    def unhold(self, link: Link) -> None:
+        if link not in self._holders:
+            return
+        timer = self._holders.pop(link)
+        if timer is not None:
+            timer.cancel()
+        if not self._holders:
+            self.stream.release()
+
+    def expire(self, link: Link, timeout_s: float) -> None:
+        self._cancel_timer(link)
+        self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
+
+    def grew(self, link: Link) -> bool:
+        now = self._loop.time()
+        fast = now - link.returned_at < 2 * self._round_trip()
+        link.returned_at = now
+        return fast
+
+    def closed_link(self, link: Link) -> None:
+        self._cancel_timer(link)
+        self.unhold(link)
+        if self.links.get(link.connect_id) is link:
+            del self.links[link.connect_id]
+        self.options.traffic.closed += 1
+        if self.options.log_connections and log.v(2):
+            log.info(
+                "Connection closed",
+                destination=link.destination,
+                connection=link.connect_id,
+                sent=link.sent,
+                received=link.received,
+                seconds=round(self._loop.time() - link.opened_at, 3),
+                reason=link.reason or "both sides ended",
+            )
+
+    # ---- StreamReceiver -------------------------------------------------------------------------------------------
+
+    def message_received(self, message: memoryview) -> None:
+        data = wire.decode_data(message)
+        if data is not None:
+            connect_id, payload = data
+            link = self.links.get(connect_id)
+            if link is None:
+                self._data_for_nobody(connect_id)
+            elif payload:
+                self.options.traffic.received_bytes += len(payload)
+                link.peer_data(payload)
+            return
+        try:
+            packet = wire.decode(message)
+        except wire.PacketError as error:
+            self.options.traffic.bad_packets += 1
+            if log.v(2):
+                log.info("Bad packet", peer=self.stream.peer.address, reason=str(error))
+            return
+        if packet is not None:
+            self._packet(packet)
+
+    def stream_drained(self) -> None:
+        self._pump()
+
+    def stream_closed(self, status: Status) -> None:
+        self.closed = True
+        for link in list(self.links.values()):
+            link.tunnel_lost(str(status))
+        self.links.clear()
+
+    def close(self, status: Status = OK) -> None:
+        """End the stream and with it every connection on it."""
+        if not self.closed:
+            self.stream.finish(status)
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _role_packet(self, packet: Packet) -> None:
+        """A packet that only one role understands: DIAL_*."""
+
+    @abstractmethod
+    def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
+        """Established wire: the answer to DATA (else: to a close) for a connection that does not exist."""
+
+    def _packet(self, packet: Packet) -> None:
+        kind = packet.type
+        if kind == PacketType.DATA:  # in a layout the fast decoder does not know
+            link = self.links.get(packet.data.connectID)
+            if link is None:
+                self._data_for_nobody(packet.data.connectID)
+            elif packet.data.data:
+                self.options.traffic.received_bytes += len(packet.data.data)
+                link.peer_data(memoryview(packet.data.data))
+        elif kind in (PacketType.CLOSE_REQ, PacketType.CLOSE_RSP):
+            self._close_packet(packet)
+        elif kind == PacketType.DRAIN:
+            self.draining = True
+        elif kind >= PacketType.CREDIT:
+            if self.capabilities is not None:
+                self._extension_packet(packet)
+        else:
+            self._role_packet(packet)
+
+    def _close_packet(self, packet: Packet) -> None:
+        if packet.type == PacketType.CLOSE_REQ:
+            connect_id, error, expected = packet.closeRequest.connectID, "", not self.dialing
+        else:
+            connect_id, error, expected = packet.closeResponse.connectID, packet.closeResponse.error, self.dialing
+        if not expected:
+            return
+        link = self.links.get(connect_id)
+        if link is not None:
+            if self.capabilities is None:
+                link.peer_close(error)
+            else:
+                link.peer_reset(error or "closed by the peer")
+        elif not self.dialing:
+            answer = self._close_unknown(connect_id, data=False)
+            if answer is not None:
+                self.send_control(answer)
+
+    def _extension_packet(self, packet: Packet) -> None:
+        """For a connection that is over these are late, and mean nothing any more."""
+        kind = packet.type
+        if kind == PacketType.CREDIT:
+            link = self.links.get(packet.credit.connectID)
+            if link is not None:
+                link.peer_credit(packet.credit.bytes)
+        elif kind == PacketType.DATA_END:
+            link = self.links.get(packet.dataEnd.connectID)
+            if link is not None:
+                link.peer_end(packet.dataEnd.total)
+        elif kind == PacketType.RESET:
+            link = self.links.get(packet.reset.connectID)
+            if link is not None:
+                link.peer_reset(packet.reset.reason)
+        elif kind == PacketType.STOP:
+            link = self.links.get(packet.stop.connectID)
+            if link is not None:
+                link.peer_stop(packet.stop.reason)
+
+    def _data_for_nobody(self, connect_id: int) -> None:
+        """DATA for a connection that is over, or never was: say so; it touches nobody else."""
+        self.options.traffic.unknown_connections += 1
+        if self.capabilities is not None:
+            self.send_control(wire.reset(connect_id, self._own_side, "unknown connection", 0, 0))
+            return
+        answer = self._close_unknown(connect_id, data=True)
+        if answer is not None:
+            self.send_control(answer)
+
+    def _pump(self) -> None:
+        scheduler, stream = self._scheduler, self.stream
+        while scheduler and not stream.congested:
+            scheduler.turn()
+
+    def _held_too_long(self, link: Link) -> None:
+        self.options.traffic.reset_over_budget += 1
+        link.expired(f"reset: over its buffer budget for {self.options.hold_s:g} s, and the peer knows no credit")
+
+    def _progress(self, link: Link) -> tuple[int, int]:
+        return link.sent, link.received if not link.gone else 0
+
+    def _expired(self, link: Link, timeout_s: float, before: tuple[int, int]) -> None:
+        now = self._progress(link)
+        if now == before:
+            del self._timers[link]
+            link.expired()
+        else:
+            self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, now)
+
+    def _cancel_timer(self, link: Link) -> None:
+        timer = self._timers.pop(link, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _round_trip(self) -> float:
+        return self.stream.round_trip_s or _ASSUMED_ROUND_TRIP_S

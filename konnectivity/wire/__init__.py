@@ -1,0 +1,41 @@
+"""The Packet codec: message bytes <-> packets. Pure. The only package that touches the generated classes.
+
+DATA, the packet of the hot path, is encoded and decoded by hand; a DATA packet that the hand decoder does not know by
+sight (unknown fields, unusual order) and every other packet go through the generated classes.
+"""
+
+from konnectivity.proto.client_pb2 import Packet, PacketType
+from konnectivity.wire.codec import PacketError, data_head, decode, decode_data
+from konnectivity.wire.packets import (
+    close_dial,
+    close_req,
+    close_rsp,
+    credit,
+    data_end,
+    describe,
+    dial_req,
+    dial_rsp,
+    drain,
+    reset,
+    stop,
+)
+
+__all__ = [
+    "Packet",
+    "PacketError",
+    "PacketType",
+    "close_dial",
+    "close_req",
+    "close_rsp",
+    "credit",
+    "data_end",
+    "data_head",
+    "decode",
+    "decode_data",
+    "describe",
+    "dial_req",
+    "dial_rsp",
+    "drain",
+    "reset",
+    "stop",
+]

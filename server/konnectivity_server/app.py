@@ -1,0 +1,166 @@
+"""`proxy-server`, wired together: options -> listeners, services, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+from konnectivity import lifecycle, logs, tls
+from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.stream import Service
+from konnectivity.listen import listen_tcp, listen_unix, remove_socket
+from konnectivity.tunnel import TunnelOptions
+from konnectivity_server import agents, proxy, strategies
+from konnectivity_server.agents import AgentService, AgentTunnel
+from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.connect import ConnectProtocol
+from konnectivity_server.dispatch import Dispatcher
+from konnectivity_server.frontend import Doorman
+from konnectivity_server.proxy import ProxyService
+from konnectivity_server.registry import Registry
+
+log = logs.get(__name__)
+
+AGENT_FIRST_WINDOW = 1024 * 1024  # established wire: what an agent may send beyond what was passed on
+
+
+class Server:
+    """One proxy server: `start`, then `stop`. Used by `proxy-server`, the demo and the tests."""
+
+    def __init__(self, options: ServerOptions, server_id: str) -> None:
+        self.options = options
+        self.ledger = options.ledger()
+        self.registry: Registry[AgentTunnel] = Registry()
+        self.agent_tunnels = TunnelOptions(ledger=self.ledger, hold_s=options.stream_hold_timeout)
+        self.frontend_tunnels = TunnelOptions(ledger=self.ledger, hold_s=None, log_connections=False)
+        self.agents = AgentService(self.registry, self.agent_tunnels, server_id, options.server_count)
+        names = strategies.parse(options.proxy_strategies)
+        self.dispatcher = Dispatcher(self.registry, names, options.backend_dial_timeout, self.ledger)
+        self.proxy = ProxyService(self.dispatcher, self.frontend_tunnels)
+        self._agent_transport = TransportOptions(
+            stream_window=AGENT_FIRST_WINDOW, max_streams=100, keepalive_time_s=options.keepalive_time
+        )
+        self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
+        self._transports: set[Http2Transport] = set()
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open all listeners.
+
+        Raises:
+            ListenError, TlsError: what cannot be opened, and why.
+        """
+        options = self.options
+        agent_tls = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
+        contexts = {"agents": tls.server_context(*agent_tls, alpn=("h2",))}
+        if options.tcp_frontend:
+            files = (options.server_cert, options.server_key, options.server_ca_cert)
+            contexts["frontends"] = tls.server_context(*files, alpn=self._frontend_alpn())
+        try:
+            await self._listen_agents(contexts["agents"])
+            await self._listen_frontends(contexts.get("frontends"))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Close the listeners, then every connection."""
+        await self._stack.aclose()
+        for transport in list(self._transports):
+            transport.close("the server is shutting down")
+        await asyncio.sleep(0)
+
+    def _frontend_alpn(self) -> list[str]:
+        return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]
+
+    async def _listen_agents(self, context: ssl.SSLContext) -> None:
+        options = self.options
+        services: Mapping[str, Service] = {agents.PATH: self.agents.connect}
+        address = (options.agent_bind_address, options.agent_port)
+        if options.grpc_implementation == "grpcio":
+            files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
+            await self._listen_grpcio("agents", services, address, files, options.keepalive_time)
+        else:
+            factory = self._transport_factory(services, self._agent_transport)
+            self._keep(await listen_tcp("agents", *address, context, factory))
+        log.info("Listening for agents", address=f"{address[0] or '*'}:{address[1]}")
+
+    async def _listen_frontends(self, context: ssl.SSLContext | None) -> None:
+        options = self.options
+        if GRPC in options.modes and options.grpc_implementation == "grpcio":
+            await self._listen_grpcio_frontends()
+            return
+        factory = self._frontend_factory()
+        if options.uds_name:
+            replace = options.delete_existing_uds_file
+            self._keep(await listen_unix("frontends", options.uds_name, replace, factory))
+            self._stack.callback(remove_socket, options.uds_name)
+            log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
+        if context is not None:
+            address = (options.server_bind_address, options.server_port)
+            self._keep(await listen_tcp("frontends", *address, context, factory))
+            log.info("Listening for frontends", address=f"{address[0] or '*'}:{address[1]}", mode=options.mode)
+
+    def _frontend_factory(self) -> Callable[[], asyncio.BaseProtocol]:
+        grpc = self._transport_factory({proxy.PATH: self.proxy.proxy}, self._frontend_transport)
+
+        def connect(first: bytes = b"") -> ConnectProtocol:
+            return ConnectProtocol(self.dispatcher, first)
+
+        if self.options.modes == [GRPC]:
+            return grpc
+        if self.options.modes == [HTTP_CONNECT]:
+            return connect
+        return lambda: Doorman(grpc, connect)
+
+    def _transport_factory(
+        self, services: Mapping[str, Service], options: TransportOptions
+    ) -> Callable[[], Http2Transport]:
+        def make() -> Http2Transport:
+            transport = Http2Transport(options, services, self._transports.discard)
+            self._transports.add(transport)
+            return transport
+
+        return make
+
+    async def _listen_grpcio_frontends(self) -> None:
+        options = self.options
+        services: Mapping[str, Service] = {proxy.PATH: self.proxy.proxy}
+        if options.uds_name:
+            await self._listen_grpcio("frontends", services, options.uds_name, None, options.frontend_keepalive_time)
+            self._stack.callback(remove_socket, options.uds_name)
+        if options.tcp_frontend:
+            files = (options.server_cert, options.server_key, options.server_ca_cert)
+            address = (options.server_bind_address, options.server_port)
+            await self._listen_grpcio("frontends", services, address, files, options.frontend_keepalive_time)
+
+    async def _listen_grpcio(
+        self,
+        what: str,
+        services: Mapping[str, Service],
+        address: tuple[str, int] | str,
+        files: tuple[str, str, str] | None,
+        keepalive_time_s: float,
+    ) -> None:
+        from konnectivity.grpc import alternative  # grpcio is an extra
+
+        replace = self.options.delete_existing_uds_file
+        server = await alternative.serve(what, services, address, files, keepalive_time_s, replace=replace)
+        self._stack.push_async_callback(server.close)
+
+    def _keep(self, server: asyncio.Server) -> None:
+        self._stack.callback(server.close)
+
+
+async def run(options: ServerOptions, server_id: str) -> int:
+    """Serve until the first signal; close everything; exit code."""
+    signals = lifecycle.Signals()
+    server = Server(options, server_id)
+    await server.start()
+    log.info("Proxy server started", id=server_id)
+    await signals.first.wait()
+    log.info("Signal received, stopping")
+    await server.stop()
+    return 0

@@ -1,0 +1,186 @@
+"""Options of `proxy-server`, and its entry point."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import uuid
+from dataclasses import dataclass
+
+from konnectivity import ledger, lifecycle, logs
+from konnectivity.options import (
+    Options,
+    at_least,
+    duration,
+    effective,
+    existing_file,
+    load,
+    one_of,
+    option,
+    port,
+    positive,
+    size,
+)
+from konnectivity_server import strategies
+
+DESCRIPTION = "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
+GRPC = "grpc"
+HTTP_CONNECT = "http-connect"
+
+
+def _modes(text: str) -> str | None:
+    known = {GRPC, HTTP_CONNECT}
+    names = text.split(",")
+    return None if names and known.issuperset(names) else f"must be {GRPC}, {HTTP_CONNECT}, or both with a comma"
+
+
+def _strategies(text: str) -> str | None:
+    try:
+        strategies.parse(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _server_port(value: int) -> str | None:
+    return None if value == 0 else port(1024, 49151)(value)
+
+
+@dataclass(frozen=True)
+class ServerOptions(Options):
+    """Everything `proxy-server` can be told."""
+
+    mode: str = option(
+        GRPC,
+        group="Frontend (kube-apiserver)",
+        check=_modes,
+        help="What the frontend speaks: grpc, http-connect, or both on the same socket (grpc,http-connect).",
+    )
+    uds_name: str = option("", metavar="path", help="Unix socket of the frontend. Empty: none.")
+    delete_existing_uds_file: bool = option(True, help="Remove what stands at --uds-name before listening.")
+    server_port: int = option(
+        8090,
+        check=_server_port,
+        help="TCP port of the frontend. 0: none. With --uds-name, TCP is served too only if --server-cert is given.",
+    )
+    server_bind_address: str = option("", metavar="address", help="Address of the TCP frontend. Empty: all.")
+    server_cert: str = option("", check=existing_file, metavar="file", help="Certificate of the TCP frontend.")
+    server_key: str = option("", check=existing_file, metavar="file", help="Private key of the TCP frontend.")
+    server_ca_cert: str = option(
+        "", check=existing_file, metavar="file", help="CA that the certificates of TCP frontend clients must come from."
+    )
+    frontend_keepalive_time: float = option(
+        duration("1h"), check=positive, help="Ping a gRPC frontend that was silent for this long."
+    )
+    agent_port: int = option(8091, group="Agents", check=port(1024, 49151), help="TCP port that agents connect to.")
+    agent_bind_address: str = option("", metavar="address", help="Address of the agent listener. Empty: all.")
+    cluster_cert: str = option("", check=existing_file, metavar="file", help="Certificate of the agent listener.")
+    cluster_key: str = option("", check=existing_file, metavar="file", help="Private key of the agent listener.")
+    cluster_ca_cert: str = option(
+        "", check=existing_file, metavar="file", help="CA that agents' client certificates must come from."
+    )
+    insecure_allow_unauthenticated_agents: bool = option(
+        False, help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production."
+    )
+    keepalive_time: float = option(
+        duration("1h"), check=positive, help="Ping an agent that was silent for this long."
+    )
+    server_id: str = option(
+        "", env="PROXY_SERVER_ID", metavar="id", help="Unique name of this server, told to agents. Empty: a random one."
+    )
+    server_count: int = option(1, help="How many servers there are, told to agents.")
+    proxy_strategies: str = option(
+        "default",
+        group="Dialling",
+        check=_strategies,
+        metavar="names",
+        help="How to choose an agent, in order: any of default, destHost, defaultRoute, with commas.",
+    )
+    backend_dial_timeout: float = option(
+        duration("10s"), check=at_least(0), help="How long a dial through an agent may take. 0: as long as the agent takes."
+    )
+    process_buffer_budget: int = option(
+        size("256Mi"),
+        group="Memory",
+        check=positive,
+        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
+    )
+    connection_buffer_budget: int = option(
+        size("1Mi"),
+        check=positive,
+        help="Bytes that may wait for one connection whose agent knows no credit, before the agent's stream is held.",
+    )
+    stream_hold_timeout: float = option(
+        duration("2s"),
+        check=positive,
+        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
+    )
+    connection_window: int = option(
+        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the agent knows credit."
+    )
+    connection_window_max: int = option(size("16Mi"), check=positive, help="And what it may grow to on a fast line.")
+    grpc_implementation: str = option(
+        "native",
+        group="Program",
+        check=one_of("native", "grpcio"),
+        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
+    )
+    check_config: bool = option(False, help="Print the options in force and exit.")
+    verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")
+
+    @property
+    def modes(self) -> list[str]:
+        return self.mode.split(",")
+
+    @property
+    def tcp_frontend(self) -> bool:
+        return self.server_port != 0 and (not self.uds_name or bool(self.server_cert))
+
+    def ledger(self) -> ledger.Ledger:
+        return ledger.Ledger(
+            process_budget=self.process_buffer_budget,
+            connection_budget=self.connection_buffer_budget,
+            initial_window=self.connection_window,
+            max_window=self.connection_window_max,
+            growth_budget=self.process_buffer_budget // 2,
+        )
+
+    def problems(self) -> list[str]:
+        found = []
+        for names in (("server_cert", "server_key"), ("cluster_cert", "cluster_key")):
+            present, absent = sorted(names, key=lambda name: not getattr(self, name))
+            if getattr(self, present) and not getattr(self, absent):
+                found.append(f"--{_flag(present)} needs --{_flag(absent)}")
+        if not self.cluster_cert:
+            found.append("--cluster-cert and --cluster-key are needed: the agent listener always speaks TLS")
+        if not self.uds_name and not self.tcp_frontend:
+            found.append("no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert")
+        if self.tcp_frontend:
+            missing = [name for name in ("server_cert", "server_ca_cert") if not getattr(self, name)]
+            found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]
+        if not self.cluster_ca_cert and not self.insecure_allow_unauthenticated_agents:
+            found.append(
+                "agents are not authenticated: set --cluster-ca-cert (or, knowing that anyone who reaches --agent-port "
+                "can then receive the cluster's traffic, --insecure-allow-unauthenticated-agents)"
+            )
+        if self.grpc_implementation == "grpcio" and len(self.modes) > 1:
+            found.append("--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect")
+        if self.connection_window > self.connection_window_max:
+            found.append("--connection-window is larger than --connection-window-max")
+        return found
+
+
+def _flag(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console script `proxy-server`."""
+    options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
+    if options.check_config:
+        print(effective(options))
+        sys.exit(0)
+    logs.configure(options.verbosity)
+    from konnectivity_server import app  # after the options: `--help` needs none of it
+
+    sys.exit(lifecycle.run(functools.partial(app.run, options, options.server_id or str(uuid.uuid4()))))

@@ -1,0 +1,68 @@
+"""The gRPC frontend: ProxyService. A frontend's stream is a tunnel whose connections are opened through an agent's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from konnectivity import link as links
+from konnectivity import logs
+from konnectivity.bridge import Bridge
+from konnectivity.capabilities import Capabilities
+from konnectivity.errors import DialError
+from konnectivity.grpc.stream import MessageStream
+from konnectivity.link import Link
+from konnectivity.serving import DialIn, ServingTunnel
+from konnectivity.tunnel import TunnelOptions
+from konnectivity_server.dispatch import Dispatcher
+
+log = logs.get(__name__)
+
+PATH = "/ProxyService/Proxy"
+
+
+class _Join:
+    """One dial of a frontend: the agent's answer becomes the frontend's."""
+
+    __slots__ = ("_dial_in",)
+
+    def __init__(self, dial_in: DialIn) -> None:
+        self._dial_in = dial_in
+
+    def dial_succeeded(self, link: Link) -> None:
+        front = self._dial_in.connected(Bridge(link))
+        if front is None:
+            link.local_lost("the frontend is gone")
+        else:
+            link.endpoint = Bridge(front)
+
+    def dial_failed(self, error: DialError) -> None:
+        self._dial_in.failed(str(error))
+
+
+@dataclass(slots=True)
+class ProxyService:
+    """Opens what frontends ask for."""
+
+    dispatcher: Dispatcher
+    options: TunnelOptions
+
+    def proxy(self, stream: MessageStream) -> ServingTunnel:
+        """Service of `PATH`."""
+        tunnel = ServingTunnel(
+            stream, self.options, links.SIDE_SERVER, links.SIDE_CLIENT, opener=self._open, single=True
+        )
+        capabilities = Capabilities.of(stream.metadata) if self.options.extension else None
+        offer = Capabilities(self.options.ledger.initial_window)
+        stream.accept(offer.header() if capabilities is not None else {})
+        tunnel.negotiated(capabilities)
+        return tunnel
+
+    def _open(self, dial_in: DialIn) -> None:
+        try:
+            dial = self.dispatcher.dial(dial_in.address, _Join(dial_in), dial_in.protocol)
+        except DialError as error:
+            if log.v(2):
+                log.info("Dial failed", destination=dial_in.address, reason=str(error))
+            dial_in.failed(str(error))
+            return
+        dial_in.on_cancel = dial.cancel
