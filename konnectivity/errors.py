@@ -28,3 +28,7 @@ class DialError(ConnectionError):
     def __init__(self, failure: DialFailure, text: str) -> None:
         super().__init__(text)
         self.failure = failure
+
+
+class TunnelLost(ConnectionResetError):
+    """A connection broke: the tunnel under it, or its far end. What was read before is complete, the rest is missing."""

@@ -38,11 +38,29 @@ class Relay(asyncio.BufferedProtocol):
         self._blocked = False
         self._eof_received = False
         self._closing = False
+        self._early = b""  # read before there was a link
+        self._lost = ""
         self._timer: asyncio.TimerHandle | None = None
 
-    def attach(self, link: Link) -> None:
-        """Start to pump: the link is this socket's other side."""
+    def attach(self, link: Link, early: bytes = b"", ended: bool = False) -> None:
+        """Start to pump: the link is this socket's other side.
+
+        Args:
+            link: the connection.
+            early: bytes that were read from the socket before.
+            ended: whether the end of its output was seen before, too.
+        """
         self.link = link
+        early += self._early
+        self._early = b""
+        if early:
+            link.local_data(early)
+        if ended or self._eof_received:
+            self.eof_received()
+        elif not link.paused:
+            self.resume()
+        if self._transport is None:
+            link.local_lost(self._lost)
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a socket that another protocol has read from."""
@@ -67,15 +85,22 @@ class Relay(asyncio.BufferedProtocol):
         return _shared[: link.credit]
 
     def buffer_updated(self, nbytes: int) -> None:
-        link = self.link
-        if link is not None and not self._closing:
-            link.local_data(bytes(_shared[:nbytes]))
+        if self._closing:
+            return
+        if self.link is not None:
+            self.link.local_data(bytes(_shared[:nbytes]))
+        elif self._transport is not None:
+            # A target that speaks first. (The event loop starts to read whatever `connection_made` says.)
+            self._early += bytes(_shared[:nbytes])
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._eof_received = True
         link, transport = self.link, self._transport
-        if self._closing or link is None or transport is None:
+        if self._closing or transport is None:
             return False
+        if link is None:
+            return True
         if not self._plain or (self._unix and hung_up(transport)):
             link.local_gone()
             return False if link.closed else self._plain
@@ -97,9 +122,9 @@ class Relay(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         self._transport = None
-        link = self.link
-        if link is not None:
-            link.local_lost(_reason(exc))
+        self._lost = _reason(exc)
+        if self.link is not None:
+            self.link.local_lost(self._lost)
 
     # ---- Endpoint -------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,6 @@ class Dialer:
             transport.abort()
             return
         relay.attach(link)
-        transport.resume_reading()
         if log.v(4):
             took = asyncio.get_running_loop().time() - started
             log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
@@ -89,7 +88,6 @@ def _connect(relay: Relay, protocol: str, host: str, port: int) -> Coroutine[Any
 
 async def _connect_literal(relay: Relay, host: str, port: int) -> asyncio.Transport:
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
-    transport.pause_reading()  # until the server knows the connection
     return transport
 
 
@@ -98,7 +96,6 @@ async def _connect_name(relay: Relay, family: int, host: str, port: int) -> asyn
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
     transport, _ = await loop.create_connection(lambda: relay, sock=sock)
-    transport.pause_reading()
     return transport
 
 

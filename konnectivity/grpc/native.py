@@ -438,7 +438,10 @@ class Http2Transport(asyncio.Protocol):
             self._plain_answer(event.stream_id, "405", "gRPC calls use POST\n")
             return
         path = fields[":path"]
-        stream = NativeStream(self, self.http2.streams[event.stream_id], path, Metadata(event.headers))
+        opened = self.http2.streams.get(event.stream_id)
+        if opened is None:  # and closed again in the same read
+            return
+        stream = NativeStream(self, opened, path, Metadata(event.headers))
         service = (self.services or {}).get(path)
         timeout_s = call_metadata.parse_timeout(fields["grpc-timeout"]) if "grpc-timeout" in fields else None
         try:

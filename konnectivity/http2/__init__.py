@@ -4,12 +4,18 @@ Bytes in -> events (`Http2Connection.receive`); verbs -> bytes out (`Http2Connec
 It knows nothing of sockets, clocks, event loops or gRPC. Header compression is the `hpack` library's.
 
     frames       constants, frame builders
+    payloads     what each frame's payload must look like
     headers      rules for header blocks (RFC 9113 section 8)
-    settings     the two sides' SETTINGS
+    settings     one side's SETTINGS
+    limits       what a hostile peer may cost us
     events       what `receive` returns
     stream       state and windows of one stream
-    limits       what a hostile peer may cost us
-    connection   the state machine
+    table        which streams are open, and what became of the others
+    reader       bytes -> frames
+    blocks       fragments -> header lists
+    inbound      what the peer's frames do
+    outbound     what leaves, and the windows it keeps to
+    connection   the three together, and the verbs
 """
 
 from konnectivity.http2.connection import Http2Connection

@@ -7,8 +7,11 @@ import re
 from konnectivity.http2.events import HeaderList
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
-_BAD_VALUE = re.compile("[\0\r\n]")
+_BAD_VALUE = re.compile("[\0\r\n\udc80-\udcff]")  # surrogates: bytes that are not UTF-8
 _CONNECTION_SPECIFIC = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
+_STATUS = re.compile(r"[1-9][0-9]{2}\Z")
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
+_RESPONSE_PSEUDO = frozenset({":status"})
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
 
 
@@ -26,10 +29,12 @@ def check_request(headers: HeaderList) -> int | None:
     return _content_length(headers)
 
 
-def check_response(headers: HeaderList) -> None:
-    status = _check_fields(headers, frozenset({":status"})).get(":status", "")
-    if len(status) != 3 or not status.isdecimal():
+def check_response(headers: HeaderList) -> int:
+    """Check a response's headers; return its status."""
+    status = _check_fields(headers, _RESPONSE_PSEUDO).get(":status", "")
+    if not _STATUS.match(status):
         raise ValueError(f"response with :status {status!r}")
+    return int(status)
 
 
 def check_trailers(headers: HeaderList) -> None:
@@ -42,16 +47,16 @@ def _check_fields(headers: HeaderList, allowed: frozenset[str]) -> dict[str, str
     for name, value in headers:
         if name.startswith(":"):
             if regular:
-                raise ValueError(f"{name} after a regular header")
+                raise ValueError(f"{name!r} after a regular header")
             if name not in allowed or name in pseudo:
-                raise ValueError(f"{name} is not allowed here or stands twice")
+                raise ValueError(f"{name!r} is not allowed here or stands twice")
             pseudo[name] = value
         else:
             regular = True
             if not _NAME.match(name):
                 raise ValueError(f"bad header name {name!r}")
             if name in _CONNECTION_SPECIFIC or (name == "te" and value != "trailers"):
-                raise ValueError(f"connection-specific header {name}: {value}")
+                raise ValueError(f"connection-specific header {name}: {value!r}")
         if _BAD_VALUE.search(value) or value != value.strip(" \t"):
             raise ValueError(f"bad value of header {name}")
     return pseudo
@@ -62,6 +67,6 @@ def _content_length(headers: HeaderList) -> int | None:
     if not values:
         return None
     value = values.pop()
-    if values or not value.isdecimal() or not value.isascii():
+    if values or not _DIGITS.match(value):
         raise ValueError("bad content-length")
     return int(value)

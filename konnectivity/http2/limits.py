@@ -30,13 +30,13 @@ class TokenBucket:
         self._tokens = float(burst)
         self._then = clock()
 
-    def take(self) -> bool:
-        """Take one token; False when there is none."""
-        if self._tokens < 1:
+    def take(self, count: int = 1) -> bool:
+        """Take tokens; False, and none taken, when there are not so many."""
+        if self._tokens < count:
             now = self._clock()
             self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
             self._then = now
-            if self._tokens < 1:
+            if self._tokens < count:
                 return False
-        self._tokens -= 1
+        self._tokens -= count
         return True

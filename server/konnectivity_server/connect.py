@@ -132,14 +132,8 @@ class ConnectProtocol(asyncio.Protocol):
         transport.write(_ESTABLISHED)  # before the link can deliver anything
         relay = Relay()
         link.endpoint = relay
-        relay.attach(link)
         relay.adopt(transport)
-        if self._early:
-            link.local_data(bytes(self._early))
-        if not link.paused:
-            transport.resume_reading()
-        if self._eof_received:
-            relay.eof_received()
+        relay.attach(link, bytes(self._early), self._eof_received)
 
     def dial_failed(self, error: DialError) -> None:
         self._dial = None

@@ -1,0 +1,38 @@
+# Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
+.DEFAULT_GOAL := demo
+.PHONY: demo test check fmt proto docs bench clean
+
+BIN := .venv/bin
+
+.venv/.stamp: pyproject.toml scripts/venv.sh
+	@sh scripts/venv.sh
+	@touch $@
+
+demo: .venv/.stamp ## the main job on loopback: a request through server and agent, over mutual TLS
+	@$(BIN)/konnectivity demo $(ARGS)
+
+test: .venv/.stamp ## everything; ARGS="-k link" narrows
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.stamp ## format, lint, types, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	sh scripts/proto.sh --check
+	$(BIN)/python scripts/options_page.py --check
+
+fmt: .venv/.stamp ## format, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: .venv/.stamp ## generate konnectivity/proto from proto/
+	sh scripts/proto.sh
+
+docs: .venv/.stamp ## generate docs/options.md from the declarations
+	$(BIN)/python scripts/options_page.py
+
+bench: .venv/.stamp ## echo, dial rate and bulk, beside the grpcio transport; about 3 minutes on a quiet machine
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+clean:
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The `konnectivity` tool: one module per command."""

@@ -1,0 +1,23 @@
+"""Entry point of the `konnectivity` tool: finds the command and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from konnectivity import __version__
+from konnectivity.cli import demo, dial
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console script `konnectivity`."""
+    parser = argparse.ArgumentParser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
+    parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    dial.add_to(commands)
+    demo.add_to(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        sys.exit(arguments.run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)

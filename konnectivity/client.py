@@ -1,0 +1,236 @@
+"""asyncio client: reach "host:port" through a proxy server, in each of the four ways it can be asked.
+
+    async with connect("unix:/run/konnectivity.sock", mode="http-connect") as tunnel:
+        reader, writer = await tunnel.dial("10.0.0.7:10250")
+
+`mode` is "grpc" or "http-connect"; the address is "unix:/path" (cleartext) or "host:port" (TLS, with `tls`).
+What goes wrong before the connection stands is a `konnectivity.errors.DialError`, whose `failure` says of which kind;
+a connection that breaks later raises `TunnelLost` from the reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+from urllib.parse import quote
+
+from konnectivity import destination
+from konnectivity import link as links
+from konnectivity.capabilities import Capabilities
+from konnectivity.dialing import DialingTunnel
+from konnectivity.errors import NO_AGENT, DialError, DialFailure, TunnelLost
+from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.status import RpcError, Status
+from konnectivity.link import Link
+from konnectivity.link_transport import streams_of
+from konnectivity.tls import client_context
+from konnectivity.tunnel import TunnelOptions
+
+__all__ = ["DialError", "DialFailure", "Mode", "Tunnel", "TunnelLost", "connect", "tls_context"]
+
+Mode = Literal["grpc", "http-connect"]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+DIAL_TIMEOUT_S = 30.0
+MAX_ANSWER = 64 * 1024  # bytes of an HTTP answer's head, and of its text
+_PATH = "/ProxyService/Proxy"
+
+
+class Tunnel(ABC):
+    """A way to the nodes; made by `connect`."""
+
+    async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S) -> Streams:
+        """Connect to `address` ("host:port", "[v6]:port"), resolved by the agent.
+
+        Raises:
+            DialError: with the failure's kind and text.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._dial(address)
+        except TimeoutError as error:
+            raise DialError(DialFailure.TIMEOUT, f"no answer to the dial within {timeout_s:g} s") from error
+        except OSError as error:
+            if isinstance(error, DialError):
+                raise
+            text = f"cannot reach the proxy server: {error.strerror or error}"
+            raise DialError(DialFailure.TUNNEL_LOST, text) from error
+
+    @abstractmethod
+    async def _dial(self, address: str) -> Streams: ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close what the dials share. Connections of a gRPC tunnel end with it."""
+
+
+@asynccontextmanager
+async def connect(
+    address: str, mode: Mode = "http-connect", tls: ssl.SSLContext | None = None, server_name: str | None = None
+) -> AsyncIterator[Tunnel]:
+    """Use the proxy server's frontend at `address`. It is reached at the first dial.
+
+    Args:
+        address: "unix:/path" or "host:port".
+        mode: what the frontend speaks.
+        tls: client context for TCP (`tls_context` makes one); not for unix sockets.
+        server_name: name the server's certificate must carry, if it is not the host.
+    """
+    tunnel: Tunnel = (ConnectTunnel if mode == "http-connect" else GrpcTunnel)(_Frontend(address, tls, server_name))
+    try:
+        yield tunnel
+    finally:
+        await tunnel.close()
+
+
+def tls_context(ca: str, certificate: str, key: str, mode: Mode) -> ssl.SSLContext:
+    """Context for a frontend's TLS, from PEM files."""
+    return client_context(ca, certificate, key, alpn=("h2",) if mode == "grpc" else ("http/1.1",))
+
+
+class _Frontend:
+    """Where a server listens for frontends."""
+
+    def __init__(self, address: str, tls: ssl.SSLContext | None, server_name: str | None) -> None:
+        self._path = address.removeprefix("unix:") if address.startswith("unix:") else ""
+        self._tls = tls
+        self._host, self._port = ("", 0) if self._path else destination.split(address)
+        self._server_name = server_name or self._host
+        self.authority = quote(self._path, safe="") if self._path else self._server_name
+
+    async def open(self, protocol: asyncio.Protocol) -> None:
+        loop = asyncio.get_running_loop()
+        if self._path:
+            await loop.create_unix_connection(lambda: protocol, self._path)
+        else:
+            name = self._server_name if self._tls is not None else None
+            await loop.create_connection(lambda: protocol, self._host, self._port, ssl=self._tls, server_hostname=name)
+
+    async def streams(self) -> Streams:
+        if self._path:
+            return await asyncio.open_unix_connection(self._path)
+        name = self._server_name if self._tls is not None else None
+        return await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
+
+
+class ConnectTunnel(Tunnel):
+    """HTTP CONNECT: one connection to the server for each dial."""
+
+    def __init__(self, frontend: _Frontend) -> None:
+        self._frontend = frontend
+
+    async def _dial(self, address: str) -> Streams:
+        reader, writer = await self._frontend.streams()
+        try:
+            writer.write(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            status, text = await _answer(reader)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        if status == 200:
+            return reader, writer
+        writer.transport.abort()
+        raise _refusal(status, text)
+
+    async def close(self) -> None:
+        return
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """Status and, unless it is 200, text of the server's answer."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n"))[:MAX_ANSWER].decode("latin-1")
+    except asyncio.IncompleteReadError as error:
+        raise DialError(DialFailure.TUNNEL_LOST, "the server closed the connection without an answer") from error
+    except asyncio.LimitOverrunError as error:
+        raise DialError(DialFailure.PROTOCOL, "the server's answer is no HTTP") from error
+    parts = head.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+        raise DialError(DialFailure.PROTOCOL, f"the server's answer is no HTTP: {head[:60]!r}")
+    status = int(parts[1])
+    return status, "" if status == 200 else (await reader.read(MAX_ANSWER)).decode("utf-8", "replace").strip()
+
+
+def _refusal(status: int, text: str) -> DialError:
+    if text.endswith(NO_AGENT):
+        return DialError(DialFailure.NO_AGENT, NO_AGENT)
+    if text.startswith("Backend dial timeout"):
+        return DialError(DialFailure.TIMEOUT, text)
+    if text.startswith("Backend context error"):
+        return DialError(DialFailure.TUNNEL_LOST, text)
+    return DialError(DialFailure.ENDPOINT, text or f"HTTP status {status}")
+
+
+class GrpcTunnel(Tunnel):
+    """gRPC: one HTTP/2 connection to the server, one stream for each dial."""
+
+    def __init__(self, frontend: _Frontend) -> None:
+        self._frontend = frontend
+        self._transport: Http2Transport | None = None
+        self._connecting = asyncio.Lock()
+        self._options = TunnelOptions(hold_s=None, log_connections=False)
+
+    async def _dial(self, address: str) -> Streams:
+        transport = await self._connected()
+        try:
+            stream = _DialStream(transport, self._options, self._frontend.authority)
+            await stream.response
+        except RpcError as error:
+            raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
+        try:
+            stream.negotiated(Capabilities.of(stream.stream.metadata))
+            stream.dial(address, stream, None)
+            return await stream.connected
+        except BaseException:
+            stream.stream.abort()
+            raise
+
+    async def _connected(self) -> Http2Transport:
+        async with self._connecting:
+            if self._transport is None or self._transport.closed or self._transport.goaway is not None:
+                self._transport = Http2Transport(TransportOptions())
+                await self._frontend.open(self._transport)
+            return self._transport
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close("the client is done")
+
+
+class _DialStream(DialingTunnel):
+    """One call of ProxyService with one connection on it."""
+
+    def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str) -> None:
+        self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
+        self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
+        offer = Capabilities(options.ledger.initial_window)
+        stream = transport.open_stream(_PATH, offer.header(), self, authority)
+        assert stream.response is not None, "a client's stream has one"
+        self.response = stream.response
+        super().__init__(stream, options, links.SIDE_CLIENT, links.SIDE_CLIENT)
+
+    def dial_succeeded(self, link: Link) -> None:
+        if self.connected.done():
+            link.local_lost("nobody waits for the connection")
+        else:
+            self.connected.set_result(streams_of(link))
+
+    def dial_failed(self, error: DialError) -> None:
+        if str(error).endswith(NO_AGENT):
+            error = DialError(DialFailure.NO_AGENT, NO_AGENT)
+        if not self.connected.done():
+            self.connected.set_exception(error)
+        self.stream.finish()
+
+    def closed_link(self, link: Link) -> None:
+        super().closed_link(link)
+        self.stream.finish()
+
+    def stream_closed(self, status: Status) -> None:
+        super().stream_closed(status)
+        if not self.connected.done():
+            self.connected.set_exception(DialError(DialFailure.TUNNEL_LOST, str(status)))

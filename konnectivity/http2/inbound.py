@@ -1,0 +1,340 @@
+"""What a peer's frames do to a connection and its streams, either role (RFC 9113 sections 5, 6 and 8).
+
+Owns the order in which frames may come, the receiving half of flow control, and what a peer may cost us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from konnectivity.http2 import events, frames, payloads
+from konnectivity.http2 import headers as header_rules
+from konnectivity.http2.blocks import HeaderBlocks
+from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from konnectivity.http2.limits import Limits, TokenBucket
+from konnectivity.http2.outbound import Outbound
+from konnectivity.http2.settings import Settings
+from konnectivity.http2.stream import Http2Stream
+from konnectivity.http2.table import StreamTable
+
+_MOVED_WINDOWS_COST = 100  # in cheap frames: SETTINGS that moves the windows touches every stream
+
+
+class Inbound:
+    """The `FrameSink` of a connection: frames -> `events`, and answers in `Outbound`. Raises `ConnectionFault`."""
+
+    def __init__(
+        self,
+        client: bool,
+        local: Settings,
+        table: StreamTable,
+        outbound: Outbound,
+        connection_window: int,
+        limits: Limits | None,
+        clock: Callable[[], float],
+    ) -> None:
+        limits = limits or Limits()
+        self.events: list[events.Event] = []
+        self.refusing = False  # takes no new streams: our GOAWAY is out
+        self.goaway_received = False
+        self.unsent_replies = 0
+        self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
+        self._client = client
+        self._local = local
+        self._table = table
+        self._streams = table.open
+        self._outbound = outbound
+        self._out = outbound.out
+        self._limits = limits
+        outbound.remote.enable_push = 0 if client else 1  # a server may not push either way
+        self._blocks = HeaderBlocks(limits)
+        self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
+        self._receive_window = self.connection_window
+        # Until the peer acknowledges our SETTINGS, it may still keep to the RFC's initial window.
+        self._stream_window = max(local.initial_window_size, frames.DEFAULT_WINDOW)
+        self._only: int | None = frames.SETTINGS  # the one type of frame that may come next
+        self._data_stream: Http2Stream | None = None  # of the DATA frame under way
+        self._data_ends = False
+        self._dispatch: dict[int, Callable[[int, int, bytes], None]] = {
+            frames.DATA: self._padded_data_frame,
+            frames.HEADERS: self._headers_frame,
+            frames.PRIORITY: self._priority_frame,
+            frames.RST_STREAM: self._rst_stream_frame,
+            frames.SETTINGS: self._settings_frame,
+            frames.PUSH_PROMISE: self._push_promise_frame,
+            frames.PING: self._ping_frame,
+            frames.GOAWAY: self._goaway_frame,
+            frames.WINDOW_UPDATE: self._window_update_frame,
+            frames.CONTINUATION: self._continuation_frame,
+        }
+
+    def add_stream(self, stream_id: int) -> Http2Stream:
+        stream = Http2Stream(stream_id, self._outbound.remote.initial_window_size, self._stream_window)
+        self._streams[stream_id] = stream
+        return stream
+
+    # ---- called by the reader -------------------------------------------------------------------------------------
+
+    def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._only is not None and kind != self._only:
+            self._out_of_order()
+        handle = self._dispatch.get(kind)
+        if handle is None:  # unknown types are ignored (section 4.1), but cost something
+            self._spend()
+            return
+        try:
+            handle(flags, stream_id, payload)
+        except StreamFault as fault:
+            self._fault(fault)
+
+    def data_announced(self, stream_id: int, flags: int, length: int) -> None:
+        if self._only is not None:
+            self._out_of_order()
+        if length > self._receive_window:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+        self._receive_window -= length
+        if self._receive_window * 2 < self.connection_window:
+            # Returned at once: this window is never what limits, each stream's own is.
+            self._out.append(frames.window_update(0, self.connection_window - self._receive_window))
+            self._receive_window = self.connection_window
+        if not length:
+            self._spend()
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.remote_closed or not stream.headers_received or length > stream.receive_window:
+            self._data_stream = None
+            self._refuse_data(stream_id, stream)
+        else:
+            stream.receive_window -= length
+            self._data_ends = bool(flags & frames.END_STREAM)
+            self._data_stream = stream
+
+    def data_received(self, data: memoryview, last: bool) -> None:
+        stream = self._data_stream
+        if stream is None or stream.remote_closed:  # it may have ended between two pieces of one frame
+            return
+        if stream.expected is None and not (last and self._data_ends):  # what `_deliver` does, for the hot path
+            self.events.append(events.DataReceived(stream.id, data, len(data), False))
+        else:
+            self._deliver(stream, data, len(data), last and self._data_ends)
+
+    # ---- messages: DATA, HEADERS, CONTINUATION --------------------------------------------------------------------
+
+    def _deliver(self, stream: Http2Stream, data: memoryview, credit: int, ends: bool) -> None:
+        if stream.expected is not None:
+            stream.received += len(data)
+            if stream.received > stream.expected or (ends and stream.received != stream.expected):
+                self._fault(StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR, "DATA differs from content-length"))
+                return
+        self.events.append(events.DataReceived(stream.id, data, credit, ends))
+        if ends:
+            self._remote_ended(stream)
+
+    def _refuse_data(self, stream_id: int, stream: Http2Stream | None) -> None:
+        if self._table.is_idle(stream_id):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"DATA on idle stream {stream_id}")
+        if stream is None or stream.remote_closed:
+            if not self._table.reset_by_us(stream_id):
+                self._fault(StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "DATA on a closed stream"))
+        elif not stream.headers_received:
+            self._fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS"))
+        else:
+            self._fault(StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the stream's window"))
+
+    def _padded_data_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self.data_announced(stream_id, flags, len(payload))
+        content = payloads.unpadded(flags, payload)
+        if self._data_stream is not None:
+            self._deliver(self._data_stream, memoryview(content), len(payload), self._data_ends)
+
+    def _headers_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id % 2 == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+        fragment = payloads.header_fragment(flags, stream_id, payload)
+        self._blocks.begin(stream_id, bool(flags & frames.END_STREAM), fragment)
+        self._only = frames.CONTINUATION
+        if flags & frames.END_HEADERS:
+            self._header_block(stream_id)
+
+    def _continuation_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._blocks.extend(stream_id, payload)
+        if flags & frames.END_HEADERS:
+            self._header_block(stream_id)
+
+    def _header_block(self, stream_id: int) -> None:
+        self._only = None
+        headers, end_stream = self._blocks.finish()
+        stream = self._streams.get(stream_id)
+        try:
+            if stream is None:
+                self._unknown_stream(stream_id, headers, end_stream)
+            elif stream.remote_closed:
+                raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
+            elif stream.headers_received:
+                self._trailers(stream, headers, end_stream)
+            else:
+                self._response(stream, headers, end_stream)
+        except ValueError as error:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from error
+
+    def _unknown_stream(self, stream_id: int, headers: events.HeaderList, end_stream: bool) -> None:
+        if self._table.is_idle(stream_id):
+            if self._client:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on idle stream {stream_id}")
+            self._request(stream_id, headers, end_stream)
+            return
+        reset_by_us = self._table.reset_by_us(stream_id)
+        if not self._client and not reset_by_us:
+            code = ErrorCode.PROTOCOL_ERROR if reset_by_us is None else ErrorCode.STREAM_CLOSED
+            raise ConnectionFault(code, f"HEADERS on stream {stream_id}, which is closed")
+
+    def _request(self, stream_id: int, headers: events.HeaderList, end_stream: bool) -> None:
+        self._table.last_remote = stream_id
+        if self.refusing or len(self._streams) >= self._local.max_concurrent_streams:
+            self._reply_reset(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        expected = header_rules.check_request(headers)
+        if end_stream and expected:
+            raise ValueError("content-length without DATA")
+        stream = self.add_stream(stream_id)
+        stream.expected = expected
+        self._headers_received(stream, headers, end_stream)
+
+    def _response(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
+        if header_rules.check_response(headers) >= 200:
+            self._headers_received(stream, headers, end_stream)
+        elif end_stream:  # below 200 a response is interim (section 8.1), and means nothing to us
+            raise ValueError("interim response that ends the stream")
+
+    def _headers_received(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
+        stream.headers_received = True
+        self.events.append(events.HeadersReceived(stream.id, headers, end_stream, trailers=False))
+        if end_stream:
+            self._remote_ended(stream)
+
+    def _trailers(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
+        header_rules.check_trailers(headers)
+        if not end_stream:
+            raise ValueError("second header block without END_STREAM")
+        if stream.expected is not None and stream.received != stream.expected:
+            raise ValueError("DATA differs from content-length")
+        self.events.append(events.HeadersReceived(stream.id, headers, end_stream, trailers=True))
+        self._remote_ended(stream)
+
+    def _remote_ended(self, stream: Http2Stream) -> None:
+        stream.remote_closed = True
+        self._table.close_if_done(stream)
+
+    # ---- control frames -------------------------------------------------------------------------------------------
+
+    def _priority_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._spend()
+        payloads.check_priority(stream_id, payload)
+
+    def _rst_stream_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._spend()
+        code = payloads.reset_code(payload)
+        if self._table.is_idle(stream_id):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")
+        self._ended_by_peer(stream_id, code, f"stream reset by the peer: {frames.error_name(code)}")
+
+    def _settings_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._spend()
+        payloads.check_settings(flags, stream_id, payload)
+        if flags & frames.ACK:
+            self._settings_acknowledged()
+            return
+        self._only = None
+        remote = self._outbound.remote
+        before = remote.initial_window_size
+        self._drained(self._outbound.apply_settings(payload))
+        if remote.initial_window_size != before:
+            self._spend(_MOVED_WINDOWS_COST)
+        if self._client and remote.enable_push:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH from a server")
+        self._reply(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self.events.append(events.SettingsChanged())
+
+    def _settings_acknowledged(self) -> None:
+        if self._only is not None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS ack before SETTINGS")
+        delta = self._local.initial_window_size - self._stream_window
+        self._stream_window += delta
+        if delta:
+            for stream in self._streams.values():
+                stream.receive_window += delta
+                stream.window += delta
+
+    def _push_promise_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed")
+
+    def _ping_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._spend()
+        payloads.check_ping(stream_id, payload)
+        if flags & frames.ACK:
+            self.events.append(events.PingAcknowledged(payload))
+        else:
+            self._reply(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _goaway_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._spend()
+        goaway = payloads.goaway(stream_id, payload)
+        self.goaway_received = True
+        self.events.append(goaway)
+        if self._client:
+            for refused in [open_id for open_id in self._streams if open_id > goaway.last_stream_id]:
+                self._ended_by_peer(refused, ErrorCode.REFUSED_STREAM, f"refused by the peer's GOAWAY {goaway.debug}")
+
+    def _window_update_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        increment = payloads.window_increment(payload)
+        if not stream_id:
+            if not increment:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0 on the connection")
+            self._drained(self._outbound.widen(increment))
+            return
+        if self._table.is_idle(stream_id):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on idle stream {stream_id}")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if not increment:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        self._drained(self._outbound.widen_stream(stream, increment))
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _drained(self, streams: list[Http2Stream]) -> None:
+        self.events += [events.StreamDrained(stream.id) for stream in streams]
+
+    def _ended_by_peer(self, stream_id: int, code: int, message: str) -> None:
+        if stream_id in self._streams:
+            self._outbound.close(stream_id, by_us=False)
+            self.events.append(events.StreamEnded(stream_id, code, message, by_peer=True))
+
+    def _out_of_order(self) -> None:
+        if self._only == frames.SETTINGS:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame stands inside a header block")
+
+    def _fault(self, fault: StreamFault) -> None:
+        self._spend()
+        if self._table.is_idle(fault.stream_id):  # which cannot be reset
+            raise ConnectionFault(fault.code, str(fault)) from fault
+        self._reply_reset(fault.stream_id, fault.code)
+        self.events.append(events.StreamEnded(fault.stream_id, fault.code, str(fault), by_peer=False))
+
+    def _reply_reset(self, stream_id: int, code: int) -> None:
+        self._count_reply()
+        self._outbound.reset(stream_id, code)
+
+    def _reply(self, reply: bytes) -> None:
+        self._count_reply()
+        self._out.append(reply)
+
+    def _count_reply(self) -> None:
+        self.unsent_replies += 1
+        if self.unsent_replies > self._limits.unsent_replies:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the peer asks for answers and does not read them")
+
+    def _spend(self, cost: int = 1) -> None:
+        if not self._cheap.take(cost):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")

@@ -1,0 +1,178 @@
+"""Everything that leaves a connection: the frames to write, the windows they keep to, and header compression.
+
+Owns the peer's SETTINGS (RFC 9113 section 6.5) and the sending half of flow control (section 5.2).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from hpack import Encoder
+
+from konnectivity.http2 import frames
+from konnectivity.http2.events import HeaderList
+from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from konnectivity.http2.settings import HEADER_TABLE_SIZE, Settings
+from konnectivity.http2.stream import Buffer, Http2Stream
+from konnectivity.http2.table import StreamTable
+
+_TABLE_SIZE = 4096  # of our compressor, at most
+
+
+class Outbound:
+    """Frames in the order in which they are to be written.
+
+    The methods that open a window return the streams whose queue went out by that.
+    """
+
+    __slots__ = ("_blocked", "_encoder", "_table", "out", "remote", "window")
+
+    def __init__(self, table: StreamTable) -> None:
+        self.out: list[Buffer] = []  # one list for good: the connection appends its control frames to it
+        self.remote = Settings()
+        self.window = frames.DEFAULT_WINDOW  # what we may still send on all streams together
+        self._table = table
+        self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
+        self._encoder = Encoder()
+
+    def take(self) -> list[Buffer]:
+        """All frames, in order; forgets them."""
+        taken = self.out[:]
+        self.out.clear()
+        return taken
+
+    # ---- what a stream sends --------------------------------------------------------------------------------------
+
+    def send_data(self, stream: Http2Stream, head: bytes, body: Buffer = b"") -> None:
+        """Send `head` then `body`; what the windows do not allow yet is queued (see `Http2Stream.queued`)."""
+        if stream.local_closed:
+            return
+        size = len(head) + len(body)
+        if size <= self.remote.max_frame_size and not (
+            stream.queued or size > stream.send_window or size > self.window
+        ):
+            stream.send_window -= size
+            self.window -= size
+            out = self.out
+            out.append(frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id))
+            out.append(head)
+            if body:
+                out.append(body)
+        else:
+            stream.queue.extend(piece for piece in (head, body) if piece)
+            stream.queued += size
+            self._pump(stream)
+
+    def send_headers(self, stream: Http2Stream, headers: HeaderList) -> None:
+        """Open a stream's sending half."""
+        self._write_headers(stream.id, headers, end_stream=False)
+
+    def end(self, stream: Http2Stream, trailers: HeaderList) -> None:
+        """Close a stream's sending half behind its queue: with trailers, or without any if there are none."""
+        stream.local_closed = True
+        # Trailers are compressed only when they go out: header blocks share one state, in the order of their sending.
+        stream.trailers = trailers
+        if not stream.queued:
+            self._write_end(stream)
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """RST_STREAM: close a stream from our side."""
+        self.close(stream_id, by_us=True)
+        self.out.append(frames.rst_stream(stream_id, code))
+
+    def close(self, stream_id: int, by_us: bool) -> None:
+        """Close a stream before its time; nothing more is sent on it."""
+        self._blocked.pop(stream_id, None)
+        self._table.close(stream_id, by_us)
+
+    # ---- what the peer allows -------------------------------------------------------------------------------------
+
+    def apply_settings(self, payload: bytes) -> list[Http2Stream]:
+        """Take the peer's SETTINGS.
+
+        Raises:
+            ConnectionFault: a value the RFC does not allow, or a window over the maximum.
+        """
+        remote = self.remote
+        before = remote.initial_window_size
+        for key, value in frames.SETTING.iter_unpack(payload):
+            remote.apply(key, value)
+            size = min(value, _TABLE_SIZE)
+            # Setting the same size again would make the encoder forget that it has a change to announce.
+            if key == HEADER_TABLE_SIZE and size != self._encoder.header_table_size:
+                self._encoder.header_table_size = size
+        # The windows move once, however often one frame names them: a peer could make it cost a lot.
+        delta = remote.initial_window_size - before
+        return self._move_windows(delta) if delta else []
+
+    def widen(self, increment: int) -> list[Http2Stream]:
+        """WINDOW_UPDATE of the connection."""
+        if self.window + increment > frames.MAX_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"WINDOW_UPDATE by {increment} on the connection")
+        self.window += increment
+        drained = []
+        while self._blocked and self.window > 0:  # those that stay blocked by it go to the end: they take turns
+            _, stream = self._blocked.popitem(last=False)
+            if self._pump(stream):
+                drained.append(stream)
+        return drained
+
+    def widen_stream(self, stream: Http2Stream, increment: int) -> list[Http2Stream]:
+        """WINDOW_UPDATE of one stream."""
+        if stream.send_window + increment > frames.MAX_WINDOW:
+            raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "WINDOW_UPDATE over the maximum")
+        stream.send_window += increment
+        return [stream] if stream.queued and self._pump(stream) else []
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _move_windows(self, delta: int) -> list[Http2Stream]:
+        waiting = []
+        for stream in self._table.open.values():
+            stream.send_window += delta
+            if stream.send_window > frames.MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS moves a window over the maximum")
+            if stream.queued:
+                waiting.append(stream)
+        return [stream for stream in waiting if self._pump(stream)]
+
+    def _pump(self, stream: Http2Stream) -> bool:
+        """Send what the windows allow of the stream's queue, in frames the peer takes; True if that is all of it."""
+        queue = stream.queue
+        largest = self.remote.max_frame_size
+        while stream.queued:
+            size = min(stream.queued, stream.send_window, self.window, largest)
+            if size <= 0:
+                if stream.send_window > 0:
+                    self._blocked[stream.id] = stream
+                else:
+                    self._blocked.pop(stream.id, None)
+                return False
+            self.out.append(frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id))
+            stream.send_window -= size
+            self.window -= size
+            stream.queued -= size
+            while size:
+                piece = queue.popleft()
+                if len(piece) > size:
+                    view = memoryview(piece)
+                    queue.appendleft(view[size:])
+                    piece = view[:size]
+                self.out.append(piece)
+                size -= len(piece)
+        self._blocked.pop(stream.id, None)
+        if stream.trailers is not None:
+            self._write_end(stream)
+        return True
+
+    def _write_end(self, stream: Http2Stream) -> None:
+        if stream.trailers:
+            self._write_headers(stream.id, stream.trailers, end_stream=True)
+        else:
+            self.out.append(frames.frame(frames.DATA, frames.END_STREAM, stream.id))
+        stream.trailers = None
+        self._table.close_if_done(stream)
+
+    def _write_headers(self, stream_id: int, headers: HeaderList, end_stream: bool) -> None:
+        block = self._encoder.encode(headers)
+        self.out += frames.header_block(stream_id, block, end_stream, self.remote.max_frame_size)

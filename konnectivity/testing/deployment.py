@@ -1,0 +1,189 @@
+"""A throwaway deployment on loopback: certificates, the real `proxy-server` and `proxy-agent` as processes.
+
+For the demo, the tests and the benchmarks. Owns the directory's files and the processes it started, and leaves neither.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from konnectivity.client import Mode, tls_context
+from konnectivity.testing.ca import Authority
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now. Below the range the kernel hands out by itself."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as sock:
+            with suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                if port not in _handed_out:
+                    _handed_out.add(port)
+                    return port
+    raise RuntimeError("no free port")
+
+
+_handed_out: set[int] = set()
+
+
+class Process:
+    """One program of ours; its log goes to a file."""
+
+    def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.log_path = log
+        code = f"from {module}.cli import main; main()"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, text: str, times: int = 1, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until the log has `text`, so many times.
+
+        Raises:
+            RuntimeError: the program ended, or the time is over; with the end of its log.
+        """
+        end = time.monotonic() + timeout_s
+        while self.log.count(text) < times:
+            if self._process.poll() is not None or time.monotonic() > end:
+                state = "ended" if self._process.poll() is not None else "runs"
+                raise RuntimeError(f"no {text!r} in the log of process {self.pid} ({state}):\n{self.log[-3000:]}")
+            time.sleep(0.01)
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Exit code, once it ended."""
+        return self._process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """SIGTERM twice (drain, then now), SIGKILL if that does not help; exit code."""
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            self.send(signal.SIGCONT)
+            self.send(number)
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(0.2 if number is signal.SIGTERM else STOP_TIMEOUT_S)
+        return self._process.wait(STOP_TIMEOUT_S)
+
+    def memory_bytes(self, name: str = "VmRSS") -> int:
+        """Resident memory now (`VmRSS`) or at most so far (`VmHWM`)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError(f"process {self.pid} has no {name}")
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Deployment:
+    """One server with all four frontends, and as many agents as wanted."""
+
+    directory: Path
+    agent_port: int = field(default_factory=free_port)
+    server_port: int = field(default_factory=free_port)
+    processes: list[Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        authority = Authority.create("konnectivity throwaway CA")
+        authority.write(self.directory)
+        authority.issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True).write(
+            self.directory, "server"
+        )
+        authority.issue("client", client=True).write(self.directory, "client")
+
+    def path(self, name: str) -> str:
+        return str(self.directory / name)
+
+    @property
+    def socket(self) -> str:
+        return self.path("frontend.sock")
+
+    def server_arguments(self, *more: str) -> list[str]:
+        return [
+            "--mode=grpc,http-connect",
+            f"--uds-name={self.socket}",
+            "--server-bind-address=127.0.0.1",
+            f"--server-port={self.server_port}",
+            f"--server-cert={self.path('server.crt')}",
+            f"--server-key={self.path('server.key')}",
+            f"--server-ca-cert={self.path('ca.crt')}",
+            "--agent-bind-address=127.0.0.1",
+            f"--agent-port={self.agent_port}",
+            f"--cluster-cert={self.path('server.crt')}",
+            f"--cluster-key={self.path('server.key')}",
+            f"--cluster-ca-cert={self.path('ca.crt')}",
+            *more,
+        ]
+
+    def agent_arguments(self, *more: str, port: int | None = None) -> list[str]:
+        return [
+            "--proxy-server-host=127.0.0.1",
+            f"--proxy-server-port={port or self.agent_port}",
+            f"--ca-cert={self.path('ca.crt')}",
+            f"--agent-cert={self.path('client.crt')}",
+            f"--agent-key={self.path('client.key')}",
+            "--sync-interval=100ms",
+            *more,
+        ]
+
+    def start_server(self, *more: str) -> Process:
+        server = self._start("konnectivity_server", self.server_arguments(*more), f"server-{len(self.processes)}.log")
+        server.wait_for("Proxy server started")
+        return server
+
+    def start_agent(self, *more: str, port: int | None = None) -> Process:
+        arguments = self.agent_arguments(*more, port=port)
+        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log")
+        agent.wait_for("Connected to server")
+        return agent
+
+    def frontend(self, mode: Mode, unix: bool) -> dict[str, object]:
+        """Arguments of `konnectivity.client.connect` for one of the four frontends."""
+        if unix:
+            return {"address": f"unix:{self.socket}", "mode": mode}
+        tls = tls_context(self.path("ca.crt"), self.path("client.crt"), self.path("client.key"), mode)
+        return {"address": f"127.0.0.1:{self.server_port}", "mode": mode, "tls": tls}
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
+
+    def _start(self, module: str, arguments: list[str], log: str) -> Process:
+        process = Process(module, arguments, self.directory / log)
+        self.processes.append(process)
+        return process

@@ -1,0 +1,24 @@
+"""A running deployment for a module's tests: real programs, real sockets, real TLS."""
+
+from __future__ import annotations
+
+import pytest
+
+from konnectivity.testing.deployment import Deployment
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"))
+    deployment.start_server("--server-id=server-1")
+    deployment.start_agent("--agent-id=agent-1")
+    yield deployment
+    deployment.stop()
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A deployment with nothing started yet."""
+    deployment = Deployment(tmp_path)
+    yield deployment
+    deployment.stop()
