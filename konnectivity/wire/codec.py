@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
+
 from google.protobuf.message import DecodeError
 
 from konnectivity.proto.client_pb2 import Packet, PacketType
@@ -11,8 +14,9 @@ Buffer = bytes | memoryview
 _DATA_START = b"\x08\x04\x22"  # type = DATA; field 4 (data), length-delimited
 _CONNECT_ID = 0x08  # Data field 1, varint
 _PAYLOAD = 0x1A  # Data field 3, length-delimited
+_HEAD_SIZE = 16  # connectIDs below 2**35 and payloads below 2**21 bytes
+_unpack_head = struct.Struct(">3s13B").unpack_from
 _INT64 = 1 << 64
-_SIGN = 1 << 63
 
 _PAYLOAD_OF: dict[int, str] = {
     PacketType.DIAL_REQ: "dialRequest",
@@ -33,10 +37,9 @@ class PacketError(ValueError):
     """One message is no packet. It concerns this packet only: the stream goes on."""
 
 
+@lru_cache(maxsize=4096)
 def varint(value: int) -> bytes:
     """Encode a non-negative integer."""
-    if value < 0x80:
-        return bytes((value,))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -45,53 +48,54 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: Buffer, position: int) -> tuple[int, int]:
-    byte = data[position]
-    if byte < 0x80:
-        return byte, position + 1
-    value = byte & 0x7F
-    shift = 7
-    while True:
-        position += 1
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position + 1
-        shift += 7
-        if shift > 63:
-            raise IndexError("varint too long")
-
-
+@lru_cache(maxsize=1024)  # a connection that carries much sends many packets of one size
 def data_head(connect_id: int, size: int) -> bytes:
     """What stands before the payload in a DATA packet of `size` payload bytes (at least 1)."""
     connect = b"\x08" + varint(connect_id % _INT64) if connect_id else b""
     length = varint(size)
-    inner = len(connect) + 1 + len(length) + size
-    return b"".join((_DATA_START, varint(inner), connect, b"\x1a", length))
+    inner = varint(len(connect) + 1 + len(length) + size)
+    return b"".join((_DATA_START, inner, connect, b"\x1a", length))
 
 
 def decode_data(message: memoryview) -> tuple[int, memoryview] | None:
-    """(connectID, payload) if the message is a DATA packet in the usual layout; else None: ask `decode`."""
-    if message[:3] != _DATA_START:
+    """(connectID, payload) if the message is a DATA packet in the usual layout; else None: ask `decode`.
+
+    Usual is connectID then data, no other field, and no more than `_HEAD_SIZE` bytes before the payload.
+    """
+    total = len(message)
+    head = _unpack_head(message if total >= _HEAD_SIZE else bytes(message).ljust(_HEAD_SIZE))
+    if head[0] != _DATA_START:
         return None
+    connect_id = 0
     try:
-        inner, position = _read_varint(message, 3)
-        end = len(message)
-        if position + inner != end:
+        # The varints are read in place: a call costs more than the reading. Each byte after the first takes with it
+        # the continuation bit that the one before has left in the sum.
+        byte = inner = head[1]
+        at, shift = 2, 7  # one item for three bytes: `at` is two less than the place in the message
+        while byte >= 0x80:
+            byte = head[at]
+            inner += byte - 1 << shift
+            at, shift = at + 1, shift + 7
+        if at + 2 + inner != total:
             return None
-        connect_id = 0
-        if message[position] == _CONNECT_ID:
-            connect_id, position = _read_varint(message, position + 1)
-        if message[position] != _PAYLOAD:
+        if head[at] == _CONNECT_ID:
+            byte = connect_id = head[at + 1]
+            at, shift = at + 2, 7
+            while byte >= 0x80:
+                byte = head[at]
+                connect_id += byte - 1 << shift
+                at, shift = at + 1, shift + 7
+        if head[at] != _PAYLOAD:
             return None
-        size, position = _read_varint(message, position + 1)
+        byte = size = head[at + 1]
+        at, shift = at + 2, 7
+        while byte >= 0x80:
+            byte = head[at]
+            size += byte - 1 << shift
+            at, shift = at + 1, shift + 7
     except IndexError:
         return None
-    if position + size != end or connect_id >= _INT64:
-        return None
-    if connect_id >= _SIGN:
-        connect_id -= _INT64
-    return connect_id, message[position:]
+    return (connect_id, message[at + 2 :]) if at + 2 + size == total else None
 
 
 def decode(message: Buffer) -> Packet | None:

@@ -161,10 +161,10 @@ class ConnectProtocol(asyncio.Protocol):
         if received and not (received[:1].isalpha() or received[:1] in b"\r\n"):
             raise _BadRequest(_bad_request())  # not HTTP at all: TLS, for one
         end = received.find(b"\n\r\n", max(0, self._scanned - 3))
+        if max(end, len(received) if end < 0 else 0) > MAX_HEAD:
+            raise _BadRequest(_error(b"431 Request Header Fields Too Large"))
         if end < 0:
             self._scanned = len(received)
-            if len(received) > MAX_HEAD:
-                raise _BadRequest(_error(b"431 Request Header Fields Too Large"))
             return None
         head = bytes(received[: end + 3])
         del received[: end + 3]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -26,6 +27,7 @@ from konnectivity.tls import TlsError
 
 PATH = "/Conversation/Talk"
 PATIENCE_S = 15.0
+MEETING_S = 50.0
 KEEPALIVE_S = 3600.0
 MIB = 1024 * 1024
 SIZES = (0, 1, 4, 5, 6, 0, 1000, 16_383, 16_384, 65_535, 65_536, 300_000, MIB, 3 * MIB, 0, 7)
@@ -204,30 +206,31 @@ CLIENTS = {"native": native_client, "grpcio": grpcio_client}
 class Meeting:
     """A server that is up, a client connected to it, and the calls between them."""
 
-    def __init__(self, client_kind: str, server_kind: str, place: Place, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, client_kind: str, server_kind: str, place: Place) -> None:
         self.client_kind = client_kind
         self.server_kind = server_kind
         self.place = place
         self.answer: Callable[[MessageStream], None] = lambda stream: stream.accept({"ServerID": "host"})
         self.channel_closed = asyncio.Event()
-        self._tasks = tasks
-        self._accepted: asyncio.Queue[Side] = asyncio.Queue()
-        self._closers: list[Callable[[], None]] = []
         self.close_server: Callable[[], Awaitable[None]]
+        self._accepted: asyncio.Queue[Side] = asyncio.Queue()
+        self._stack = AsyncExitStack()
 
-    async def open(self) -> None:
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(asyncio.timeout(MEETING_S))
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self.place, self.close_server = await SERVERS[self.server_kind]({PATH: self._service}, self.place)
+        self._stack.push_async_callback(self.close_server)
         self.channel = await self.connect()
+        return self
+
+    async def __aexit__(self, *what: object) -> bool | None:
+        return await self._stack.__aexit__(*what)
 
     async def connect(self, place: Place | None = None):
         channel = await CLIENTS[self.client_kind](place or self.place, self._tasks, lambda _: self.channel_closed.set())
-        self._closers.append(channel.close)
+        self._stack.callback(channel.close)
         return channel
-
-    async def close(self) -> None:
-        for close in self._closers:
-            close()
-        await self.close_server()
 
     def asks(self, metadata: dict[str, str] | None = None, path: str = PATH, timeout_s: float | None = None) -> Side:
         """The client makes a call; nothing is known of its answer yet."""
@@ -280,293 +283,312 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def meeting(client_kind: str, server_kind: str, place: Place) -> AsyncIterator[Meeting]:
-    async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
-        meeting = Meeting(client_kind, server_kind, place, tasks)
-        await meeting.open()
-        yield meeting
-        await meeting.close()
+def meeting(client_kind: str, server_kind: str, place: Place) -> Meeting:
+    return Meeting(client_kind, server_kind, place)
 
 
 # ---- conversations ---------------------------------------------------------------------------------------------------
 
 
 async def test_messages_of_every_size_come_whole_and_in_order_both_ways(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    server.echo = True
-    messages = [os.urandom(size) for size in SIZES]
+    async with meeting:
+        client, server = await meeting.call()
+        server.echo = True
+        messages = [os.urandom(size) for size in SIZES]
 
-    client.say(*messages)
+        client.say(*messages)
 
-    await client.hears(*messages)
-    await server.hears(*messages)
+        await client.hears(*messages)
+        await server.hears(*messages)
 
 
 async def test_both_introduce_themselves_before_the_first_message(meeting: Meeting) -> None:
-    client, server = await meeting.call({"AgentID": "guest-1", "x-empty": ""})
+    async with meeting:
+        client, server = await meeting.call({"AgentID": "guest-1", "x-empty": ""})
 
-    assert server.stream.path == PATH
-    assert server.stream.metadata.get_all("agentid") == ["guest-1"]
-    assert server.stream.metadata.get_all("x-empty") == [""]
-    assert client.stream.metadata.get("serverid") == "host"
-    peer = server.stream.peer
-    if isinstance(meeting.place.address, str):
-        assert (peer.address, peer.certificate) == ("unix", None)
-    else:
-        assert peer.address.startswith("127.0.0.1:")
-        assert peer.certificate is not None
-        assert peer.certificate["subject"] == ((("commonName", "guest"),),)
+        assert server.stream.path == PATH
+        assert server.stream.metadata.get_all("agentid") == ["guest-1"]
+        assert server.stream.metadata.get_all("x-empty") == [""]
+        assert client.stream.metadata.get("serverid") == "host"
+        peer = server.stream.peer
+        if isinstance(meeting.place.address, str):
+            assert (peer.address, peer.certificate) == ("unix", None)
+        else:
+            assert peer.address.startswith("127.0.0.1:")
+            assert peer.certificate is not None
+            assert peer.certificate["subject"] == ((("commonName", "guest"),),)
 
 
 async def test_a_server_may_have_nothing_to_say_of_itself(meeting: Meeting) -> None:
-    meeting.answer = lambda stream: stream.accept({})
-    client, server = await meeting.call()
-    server.say(b"hello")
-    await client.hears(b"hello")
+    async with meeting:
+        meeting.answer = lambda stream: stream.accept({})
+        client, server = await meeting.call()
+        server.say(b"hello")
+        await client.hears(b"hello")
 
 
 async def test_the_server_refuses_and_says_why(meeting: Meeting) -> None:
-    def refuse(_: MessageStream) -> None:
-        raise RpcError(Code.PERMISSION_DENIED, REFUSAL)
+    async with meeting:
 
-    meeting.answer = refuse
-    client = meeting.asks()
+        def refuse(_: MessageStream) -> None:
+            raise RpcError(Code.PERMISSION_DENIED, REFUSAL)
 
-    with pytest.raises(RpcError) as caught:
-        await client.stream.response
-    assert caught.value.status == await client.ends() == Status(Code.PERMISSION_DENIED, REFUSAL)
+        meeting.answer = refuse
+        client = meeting.asks()
+
+        with pytest.raises(RpcError) as caught:
+            await client.stream.response
+        assert caught.value.status == await client.ends() == Status(Code.PERMISSION_DENIED, REFUSAL)
 
 
 async def test_nobody_answers_on_an_unknown_path(meeting: Meeting) -> None:
-    client = meeting.asks(path="/Conversation/Elsewhere")
+    async with meeting:
+        client = meeting.asks(path="/Conversation/Elsewhere")
 
-    with pytest.raises(RpcError) as caught:
-        await client.stream.response
-    assert caught.value.status.code == (await client.ends()).code == Code.UNIMPLEMENTED
+        with pytest.raises(RpcError) as caught:
+            await client.stream.response
+        assert caught.value.status.code == (await client.ends()).code == Code.UNIMPLEMENTED
 
 
 async def test_the_client_has_no_more_to_say(meeting: Meeting) -> None:
-    client, server = await meeting.call()
+    async with meeting:
+        client, server = await meeting.call()
 
-    client.say(b"one", b"", b"x" * MIB)
-    client.stream.finish()
-    client.say(b"too late")
+        client.say(b"one", b"", b"x" * MIB)
+        client.stream.finish()
+        client.say(b"too late")
 
-    await server.hears(b"one", b"", b"x" * MIB)
-    assert await server.ends() == OK
-    assert await client.ends() == OK
-    assert server.heard.empty()
+        await server.hears(b"one", b"", b"x" * MIB)
+        assert await server.ends() == OK
+        assert await client.ends() == OK
+        assert server.heard.empty()
 
 
 @pytest.mark.parametrize("status", [OK, Status(Code.NOT_FOUND, REFUSAL)], ids=["OK", "NOT_FOUND"])
 async def test_the_server_ends_behind_its_last_message(meeting: Meeting, status: Status) -> None:
-    client, server = await meeting.call()
+    async with meeting:
+        client, server = await meeting.call()
 
-    server.say(b"one", b"x" * 3 * MIB, b"two")
-    server.stream.finish(status)
-    server.say(b"too late")
+        server.say(b"one", b"x" * 3 * MIB, b"two")
+        server.stream.finish(status)
+        server.say(b"too late")
 
-    await client.hears(b"one", b"x" * 3 * MIB, b"two")
-    assert await client.ends() == status
-    assert await server.ends() == status
-    assert client.heard.empty()
+        await client.hears(b"one", b"x" * 3 * MIB, b"two")
+        assert await client.ends() == status
+        assert await server.ends() == status
+        assert client.heard.empty()
 
 
 async def test_the_server_ends_while_the_client_still_talks(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    client.say(*[b"x" * 100_000] * 50)
-    await server.hears(b"x" * 100_000)
+    async with meeting:
+        client, server = await meeting.call()
+        client.say(*[b"x" * 100_000] * 50)
+        await server.hears(b"x" * 100_000)
 
-    server.stream.finish(Status(Code.RESOURCE_EXHAUSTED, "enough"))
+        server.stream.finish(Status(Code.RESOURCE_EXHAUSTED, "enough"))
 
-    assert await client.ends() == Status(Code.RESOURCE_EXHAUSTED, "enough")
-    assert (await server.ends()).code == Code.RESOURCE_EXHAUSTED
+        assert await client.ends() == Status(Code.RESOURCE_EXHAUSTED, "enough")
+        assert (await server.ends()).code == Code.RESOURCE_EXHAUSTED
 
 
 async def test_the_client_drops_the_call(meeting: Meeting) -> None:
-    client, server = await meeting.call()
+    async with meeting:
+        client, server = await meeting.call()
 
-    client.stream.abort("no longer wanted")
+        client.stream.abort("no longer wanted")
 
-    assert await client.ends() == Status(Code.CANCELLED, "no longer wanted")
-    assert (await server.ends()).code == Code.CANCELLED
+        assert await client.ends() == Status(Code.CANCELLED, "no longer wanted")
+        assert (await server.ends()).code == Code.CANCELLED
 
 
 async def test_the_client_drops_the_call_at_once(meeting: Meeting) -> None:
-    client = meeting.asks()
-    client.stream.abort("a mistake")
+    async with meeting:
+        client = meeting.asks()
+        client.stream.abort("a mistake")
 
-    assert await client.ends() == Status(Code.CANCELLED, "a mistake")
-    with pytest.raises(RpcError):
-        await client.stream.response
+        assert await client.ends() == Status(Code.CANCELLED, "a mistake")
+        with pytest.raises(RpcError):
+            await client.stream.response
 
 
 async def test_the_server_drops_the_call_and_what_it_had_to_say(meeting: Meeting) -> None:
-    client, server = await meeting.call()
+    async with meeting:
+        client, server = await meeting.call()
 
-    server.say(*[b"x" * MIB] * 20)
-    server.stream.abort("no longer wanted")
+        server.say(*[b"x" * MIB] * 20)
+        server.stream.abort("no longer wanted")
 
-    assert await server.ends() == Status(Code.CANCELLED, "no longer wanted")
-    assert (await client.ends()).code == Code.CANCELLED
-    assert client.heard_bytes < 10 * MIB
+        assert await server.ends() == Status(Code.CANCELLED, "no longer wanted")
+        assert (await client.ends()).code == Code.CANCELLED
+        assert client.heard_bytes < 10 * MIB
 
 
 async def test_after_the_end_nothing_can_be_said(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    client.stream.abort()
-    for side in (client, server):
-        await side.ends()
-        assert not side.stream.congested
-        side.stream.accept({"late": "yes"})
-        side.say(b"late" * MIB)
-        assert not side.stream.congested
-        side.stream.hold()
-        side.stream.release()
-        side.stream.widen(1)
-        side.stream.measure()
-        side.stream.finish(Status(Code.INTERNAL, "late"))
-        side.stream.abort("late")
+    async with meeting:
+        client, server = await meeting.call()
+        client.stream.abort()
+        for side in (client, server):
+            await side.ends()
+            assert not side.stream.congested
+            side.stream.accept({"late": "yes"})
+            side.say(b"late" * MIB)
+            assert not side.stream.congested
+            side.stream.hold()
+            side.stream.release()
+            side.stream.widen(1)
+            side.stream.measure()
+            side.stream.finish(Status(Code.INTERNAL, "late"))
+            side.stream.abort("late")
 
-    client, server = await meeting.call()  # and the connection is as good as before
-    server.echo = True
-    client.say(b"hello")
-    await client.hears(b"hello")
+        client, server = await meeting.call()  # and the connection is as good as before
+        server.echo = True
+        client.say(b"hello")
+        await client.hears(b"hello")
 
 
 async def test_a_message_of_the_largest_size_passes(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    server.echo = True
-    client.say(b"x" * 4 * MIB)
-    await client.hears(b"x" * 4 * MIB)
+    async with meeting:
+        client, server = await meeting.call()
+        server.echo = True
+        client.say(b"x" * 4 * MIB)
+        await client.hears(b"x" * 4 * MIB)
 
 
 async def test_the_server_refuses_a_message_over_the_limit(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    client.say(b"x" * (4 * MIB + 1))
+    async with meeting:
+        client, server = await meeting.call()
+        client.say(b"x" * (4 * MIB + 1))
 
-    assert (await client.ends()).code == Code.RESOURCE_EXHAUSTED
-    assert (await server.ends()).code in (Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
-    assert server.heard.empty()
+        assert (await client.ends()).code == Code.RESOURCE_EXHAUSTED
+        assert (await server.ends()).code in (Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
+        assert server.heard.empty()
 
 
 async def test_the_client_refuses_a_message_over_the_limit(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    server.say(b"x" * (4 * MIB + 1))
+    async with meeting:
+        client, server = await meeting.call()
+        server.say(b"x" * (4 * MIB + 1))
 
-    assert (await client.ends()).code == Code.RESOURCE_EXHAUSTED
-    assert (await server.ends()).code == Code.CANCELLED
-    assert client.heard.empty()
+        assert (await client.ends()).code == Code.RESOURCE_EXHAUSTED
+        assert (await server.ends()).code == Code.CANCELLED
+        assert client.heard.empty()
 
 
 async def test_the_line_is_cut(meeting: Meeting, tmp_path: Path) -> None:
-    line = Line(meeting.place)
-    meeting.channel = await meeting.connect(await line.lay(tmp_path))
-    client, server = await meeting.call()
-    held, held_server = await meeting.call()
-    held.stream.hold()
-    held_server.stream.hold()
+    async with meeting:
+        line = Line(meeting.place)
+        meeting.channel = await meeting.connect(await line.lay(tmp_path))
+        client, server = await meeting.call()
+        held, held_server = await meeting.call()
+        held.stream.hold()
+        held_server.stream.hold()
 
-    line.cut()
+        line.cut()
 
-    for side in (client, held):
-        assert (await side.ends()).code == Code.UNAVAILABLE
-    for side in (server, held_server):
-        assert (await side.ends()).code in (LOST if meeting.server_kind == "grpcio" else (Code.UNAVAILABLE,))
-    async with asyncio.timeout(PATIENCE_S):
-        await meeting.channel_closed.wait()
-    with pytest.raises(RpcError) as caught:
-        meeting.asks()
-    assert caught.value.status.code == Code.UNAVAILABLE
+        for side in (client, held):
+            assert (await side.ends()).code == Code.UNAVAILABLE
+        for side in (server, held_server):
+            assert (await side.ends()).code in (LOST if meeting.server_kind == "grpcio" else (Code.UNAVAILABLE,))
+        async with asyncio.timeout(PATIENCE_S):
+            await meeting.channel_closed.wait()
+        with pytest.raises(RpcError) as caught:
+            meeting.asks()
+        assert caught.value.status.code == Code.UNAVAILABLE
 
 
 async def test_the_client_closes_its_connection(meeting: Meeting) -> None:
-    client, server = await meeting.call()
+    async with meeting:
+        client, server = await meeting.call()
 
-    meeting.channel.close("good night")
+        meeting.channel.close("good night")
 
-    assert await client.ends() == Status(Code.UNAVAILABLE, "good night")
-    assert (await server.ends()).code in LOST
-    async with asyncio.timeout(PATIENCE_S):
-        await meeting.channel_closed.wait()
+        assert await client.ends() == Status(Code.UNAVAILABLE, "good night")
+        assert (await server.ends()).code in LOST
+        async with asyncio.timeout(PATIENCE_S):
+            await meeting.channel_closed.wait()
 
 
 async def test_the_server_shuts_down(meeting: Meeting) -> None:
-    client, server = await meeting.call()
-    held, _ = await meeting.call()
-    held.stream.hold()
+    async with meeting:
+        client, server = await meeting.call()
+        held, _ = await meeting.call()
+        held.stream.hold()
 
-    await meeting.close_server()
+        await meeting.close_server()
 
-    assert (await client.ends()).code == Code.UNAVAILABLE
-    assert (await held.ends()).code == Code.UNAVAILABLE
-    assert await server.ends() == Status(Code.UNAVAILABLE, "the server is shutting down")
-    async with asyncio.timeout(PATIENCE_S):
-        await meeting.channel_closed.wait()
+        assert (await client.ends()).code == Code.UNAVAILABLE
+        assert (await held.ends()).code == Code.UNAVAILABLE
+        assert await server.ends() == Status(Code.UNAVAILABLE, "the server is shutting down")
+        async with asyncio.timeout(PATIENCE_S):
+            await meeting.channel_closed.wait()
 
 
 @pytest.mark.parametrize("talker", ["client", "server"])
 async def test_who_does_not_listen_stops_who_talks(meeting: Meeting, talker: str) -> None:
-    client, server = await meeting.call()
-    talking, listening = (client, server) if talker == "client" else (server, client)
-    message = os.urandom(64 * 1024)
-    listening.stream.hold()
+    async with meeting:
+        client, server = await meeting.call()
+        talking, listening = (client, server) if talker == "client" else (server, client)
+        message = os.urandom(64 * 1024)
+        listening.stream.hold()
 
-    said = await talking.talks_until_congested(message)
-    await asyncio.sleep(0.2)
+        said = await talking.talks_until_congested(message)
+        await asyncio.sleep(0.2)
 
-    assert talking.stream.congested
-    assert said * len(message) < 16 * MIB  # kernel buffers of both sockets, one window, our own queue
-    assert listening.heard_bytes < 8 * MIB
-    assert not talking.drained.is_set()
-    listening.say(b"but the other way is free")
-    await talking.hears(b"but the other way is free")
+        assert talking.stream.congested
+        assert said * len(message) < 16 * MIB  # kernel buffers of both sockets, one window, our own queue
+        assert listening.heard_bytes < 8 * MIB
+        assert not talking.drained.is_set()
+        listening.say(b"but the other way is free")
+        await talking.hears(b"but the other way is free")
 
-    listening.stream.release()
+        listening.stream.release()
 
-    await listening.hears(*[message] * said)
-    async with asyncio.timeout(PATIENCE_S):
-        await talking.drained.wait()
-    assert not talking.stream.congested
-    talking.say(b"go on")
-    await listening.hears(b"go on")
+        await listening.hears(*[message] * said)
+        async with asyncio.timeout(PATIENCE_S):
+            await talking.drained.wait()
+        assert not talking.stream.congested
+        talking.say(b"go on")
+        await listening.hears(b"go on")
 
 
 @pytest.mark.parametrize("talker", ["client", "server"])
 async def test_who_talks_gives_up_on_who_does_not_listen(meeting: Meeting, talker: str) -> None:
-    client, server = await meeting.call()
-    talking, listening = (client, server) if talker == "client" else (server, client)
-    listening.stream.hold()
-    await talking.talks_until_congested(os.urandom(64 * 1024))
+    async with meeting:
+        client, server = await meeting.call()
+        talking, listening = (client, server) if talker == "client" else (server, client)
+        listening.stream.hold()
+        await talking.talks_until_congested(os.urandom(64 * 1024))
 
-    talking.stream.abort("tired")
+        talking.stream.abort("tired")
 
-    assert await talking.ends() == Status(Code.CANCELLED, "tired")
-    listening.stream.release()
-    assert (await listening.ends()).code == Code.CANCELLED
+        assert await talking.ends() == Status(Code.CANCELLED, "tired")
+        listening.stream.release()
+        assert (await listening.ends()).code == Code.CANCELLED
 
 
 async def test_the_time_for_a_call_runs_out(meeting: Meeting) -> None:
-    client, server = await meeting.call(timeout_s=0.3)
-    client.say(b"hello")
-    await server.hears(b"hello")
+    async with meeting:
+        client, server = await meeting.call(timeout_s=0.3)
+        client.say(b"hello")
+        await server.hears(b"hello")
 
-    assert (await client.ends()).code == Code.DEADLINE_EXCEEDED
-    assert (await server.ends()).code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED)
+        assert (await client.ends()).code == Code.DEADLINE_EXCEEDED
+        assert (await server.ends()).code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED)
 
 
 async def test_many_calls_do_not_mix(meeting: Meeting) -> None:
-    calls = [await meeting.call() for _ in range(20)]
-    texts = [[os.urandom(5000 * (number % 3) + index) for index in range(20)] for number in range(len(calls))]
-    for (client, server), messages in zip(calls, texts, strict=True):
-        server.echo = True
-        client.say(*messages)
-    for (client, _), messages in zip(calls, texts, strict=True):
-        await client.hears(*messages)
-    for client, _ in calls:
-        client.stream.finish()
-    for client, server in calls:
-        assert await client.ends() == await server.ends() == OK
+    async with meeting:
+        calls = [await meeting.call() for _ in range(20)]
+        texts = [[os.urandom(5000 * (number % 3) + index) for index in range(20)] for number in range(len(calls))]
+        for (client, server), messages in zip(calls, texts, strict=True):
+            server.echo = True
+            client.say(*messages)
+        for (client, _), messages in zip(calls, texts, strict=True):
+            await client.hears(*messages)
+        for client, _ in calls:
+            client.stream.finish()
+        for client, server in calls:
+            assert await client.ends() == await server.ends() == OK
 
 
 # ---- grpcio alone ----------------------------------------------------------------------------------------------------
@@ -620,16 +642,18 @@ async def test_nobody_at_the_other_end_is_an_error_that_says_so(tmp_path: Path) 
 @pytest.mark.parametrize("client_kind", ["grpcio"], indirect=True)
 @pytest.mark.parametrize("place", ["tls"], indirect=True)
 async def test_a_client_without_a_certificate_gets_nowhere(meeting: Meeting) -> None:
-    nobody = replace(meeting.place, client_files=(meeting.place.client_files[0], "", ""))
-    with pytest.raises(RpcError) as caught:
-        meeting.channel = await meeting.connect(nobody)
-        await meeting.asks().stream.response
-    assert caught.value.status.code == Code.UNAVAILABLE
+    async with meeting:
+        nobody = replace(meeting.place, client_files=(meeting.place.client_files[0], "", ""))
+        with pytest.raises(RpcError) as caught:
+            meeting.channel = await meeting.connect(nobody)
+            await meeting.asks().stream.response
+        assert caught.value.status.code == Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("client_kind", ["grpcio"], indirect=True)
 @pytest.mark.parametrize("place", ["tls"], indirect=True)
 async def test_a_server_of_another_authority_is_not_believed(meeting: Meeting, tmp_path: Path) -> None:
-    other = str(Authority.create("another").write(tmp_path))
-    with pytest.raises(RpcError, match=r"UNAVAILABLE: .*certificate"):
-        await meeting.connect(replace(meeting.place, client_files=(other, "", "")))
+    async with meeting:
+        other = str(Authority.create("another").write(tmp_path))
+        with pytest.raises(RpcError, match=r"UNAVAILABLE: .*certificate"):
+            await meeting.connect(replace(meeting.place, client_files=(other, "", "")))
