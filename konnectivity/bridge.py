@@ -25,6 +25,9 @@ class Bridge:
     def abort(self, reason: str) -> None:
         self.other.local_lost(reason)
 
+    def buffered(self) -> int:
+        return self.other.queued
+
     def pause(self) -> None:
         """Nothing to do: `write` said False, so the other link returns no credit until `resume`."""
 

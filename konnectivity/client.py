@@ -36,6 +36,7 @@ Mode = Literal["grpc", "http-connect"]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 DIAL_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 1.0
 MAX_ANSWER = 64 * 1024  # bytes of an HTTP answer's head, and of its text
 _PATH = "/ProxyService/Proxy"
 
@@ -172,6 +173,7 @@ class GrpcTunnel(Tunnel):
         self._frontend = frontend
         self._transport: Http2Transport | None = None
         self._connecting = asyncio.Lock()
+        self._gone = asyncio.Event()
         self._options = TunnelOptions(hold_s=None, log_connections=False)
 
     async def _dial(self, address: str) -> Streams:
@@ -192,13 +194,25 @@ class GrpcTunnel(Tunnel):
     async def _connected(self) -> Http2Transport:
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
-                self._transport = Http2Transport(TransportOptions())
+                self._gone = asyncio.Event()
+                self._transport = Http2Transport(TransportOptions(), on_closed=self._closed)
                 await self._frontend.open(self._transport)
             return self._transport
 
+    def _closed(self, transport: Http2Transport) -> None:
+        if transport is self._transport:
+            self._gone.set()
+
     async def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close("the client is done")
+        transport = self._transport
+        if transport is None or transport.closed:
+            return
+        transport.close("the client is done")
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):  # the server's TLS goodbye
+                await self._gone.wait()
+        except TimeoutError:
+            transport.abort("the server does not say goodbye")
 
 
 class _DialStream(DialingTunnel):

@@ -47,6 +47,9 @@ class Endpoint(Protocol):
     def abort(self, reason: str) -> None:
         """Close at once, with an error if the local side can be shown one."""
 
+    def buffered(self) -> int:
+        """Bytes taken by `write` that have not left yet."""
+
     def pause(self) -> None:
         """Deliver no more data to the link."""
 
@@ -328,6 +331,13 @@ class Link:
             if self.state is not State.CLOSED:
                 self._return_credit()
 
+    def relieved(self) -> bool:
+        """Whether a blocked endpoint has come well below the connection's budget again."""
+        left = min(self.backlog, self.endpoint.buffered())
+        self.line.ledger.used -= self.backlog - left
+        self.backlog = left
+        return left <= self.line.ledger.connection_budget * 3 // 4
+
     # ---- from the tunnel ------------------------------------------------------------------------------------------
 
     def peer_data(self, data: memoryview) -> None:
@@ -531,6 +541,9 @@ class _Nowhere:
     def close(self) -> None: ...
 
     def abort(self, reason: str) -> None: ...
+
+    def buffered(self) -> int:
+        return 0
 
     def pause(self) -> None: ...
 

@@ -100,7 +100,7 @@ class _Inlet:
     def write(self, data: Buffer) -> bool:
         if self._discarding:
             return True
-        if not self.reading:
+        if not self.reading or self._unread:
             self._unread.append(bytes(data))
             return False
         self.protocol.data_received(bytes(data))
@@ -119,6 +119,9 @@ class _Inlet:
         self.discard()
         self.lose(TunnelLost(reason))
 
+    def buffered(self) -> int:
+        return sum(map(len, self._unread))
+
     def pause(self) -> None:
         self.protocol.pause_writing()
 
@@ -129,7 +132,12 @@ class _Inlet:
     # ---- for the transport ----------------------------------------------------------------------------------------
 
     def resume_reading(self) -> None:
-        self.reading = True
+        """Deliver what waits; later, because a protocol does not expect data before this returns."""
+        if not self.reading:
+            self.reading = True
+            self._loop.call_soon(self._deliver_unread)
+
+    def _deliver_unread(self) -> None:
         while self._unread and self.reading:
             self.protocol.data_received(self._unread.pop(0))
         if not self._unread:

@@ -74,4 +74,4 @@ def _remove(path: str) -> None:
 
 
 def _text(error: OSError) -> str:
-    return error.strerror or str(error)
+    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -172,6 +172,9 @@ class Relay(asyncio.BufferedProtocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
 
+    def buffered(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def pause(self) -> None:
         if self._transport is not None and not self._closing:
             self._transport.pause_reading()

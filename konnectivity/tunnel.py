@@ -24,6 +24,7 @@ from konnectivity.wire import Packet, PacketType
 log = logs.get(__name__)
 
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
+_HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
 _LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
 
@@ -83,7 +84,7 @@ class Tunnel(StreamReceiver):
         self._far_side = far_side
         self._scheduler = Scheduler()
         self._timers: dict[Link, asyncio.TimerHandle] = {}
-        self._holders: dict[Link, asyncio.TimerHandle | None] = {}
+        self._holders: dict[Link, asyncio.TimerHandle] = {}
 
     def negotiated(self, capabilities: Capabilities | None) -> None:
         """The peer's metadata is here: speak the extension if it offers it and we do."""
@@ -130,16 +131,13 @@ class Tunnel(StreamReceiver):
         if not self._holders:
             self.stream.hold()
         self.options.traffic.held += 1
-        hold_s = self.options.hold_s
-        timer = None if hold_s is None else self._loop.call_later(hold_s, self._held_too_long, link)
-        self._holders[link] = timer
+        until = None if self.options.hold_s is None else self._loop.time() + self.options.hold_s
+        self._holders[link] = self._loop.call_later(_HOLD_CHECK_S, self._check_hold, link, until)
 
     def unhold(self, link: Link) -> None:
         if link not in self._holders:
             return
-        timer = self._holders.pop(link)
-        if timer is not None:
-            timer.cancel()
+        self._holders.pop(link).cancel()
         if not self._holders:
             self.stream.release()
 
@@ -289,9 +287,14 @@ class Tunnel(StreamReceiver):
         while scheduler and not stream.congested:
             scheduler.turn()
 
-    def _held_too_long(self, link: Link) -> None:
-        self.options.traffic.reset_over_budget += 1
-        link.expired(f"reset: over its buffer budget for {self.options.hold_s:g} s, and the peer knows no credit")
+    def _check_hold(self, link: Link, until: float | None) -> None:
+        if link.relieved():
+            self.unhold(link)
+        elif until is not None and self._loop.time() >= until:
+            self.options.traffic.reset_over_budget += 1
+            link.expired(f"reset: over its buffer budget for {self.options.hold_s:g} s, and the peer knows no credit")
+        else:
+            self._holders[link] = self._loop.call_later(_HOLD_CHECK_S, self._check_hold, link, until)
 
     def _progress(self, link: Link) -> tuple[int, int]:
         return link.sent, link.received if not link.gone else 0

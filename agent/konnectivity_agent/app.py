@@ -22,7 +22,9 @@ class Agent:
     def __init__(self, options: AgentOptions, agent_id: str) -> None:
         self.options = options
         self.ledger = options.ledger()
-        self.tunnels = TunnelOptions(ledger=self.ledger, hold_s=options.stream_hold_timeout)
+        self.tunnels = TunnelOptions(
+            ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=options.konnectivity_extension
+        )
         context = tls.client_context(
             options.ca_cert, options.agent_cert, options.agent_key, alpn=(*options.alpn_proto, "h2")
         )

@@ -79,6 +79,11 @@ class AgentOptions(Options):
         check=positive,
         help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
     )
+    konnectivity_extension: bool = option(
+        True,
+        help="Speak this project's extension (credit, half-close, exact close) to peers that know it. "
+        "Off: the established wire to everyone.",
+    )
     connection_window: int = option(
         size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the server knows credit."
     )

@@ -24,7 +24,7 @@ PATH = "/AgentService/Connect"
 CONNECT_TIMEOUT_S = 20.0  # TCP, TLS and the server's answer
 BACKOFF_FACTOR = 1.5
 BACKOFF_JITTER = 0.1
-FIRST_WINDOW = 1024 * 1024  # established wire: what a server may send beyond what was passed on
+FIRST_WINDOW = 512 * 1024  # established wire: what a server may send beyond what was passed on
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,17 @@
 """The calls of `alternative`, both roles: the queue of each stream, the tasks that empty and fill it, and its one end.
 
 What grpcio does not let us see: a grpcio server cannot tell a call that its client cancelled from one whose connection
-was lost or whose message was too large (all end with CANCELLED here), and a grpcio client does not see the server's
-certificate. There is no window to widen: grpcio sizes its windows itself.
+was lost or whose message was too large (all end with CANCELLED here), nor drop the message it is writing when it ends a
+call; a grpcio client does not see the server's certificate. There is no window to widen: grpcio sizes its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import TypeVar, cast
 from urllib.parse import unquote
 
 import grpc
@@ -21,6 +22,7 @@ from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, Peer, StreamReceiver
 
+T = TypeVar("T")
 Fields = tuple[tuple[str, str], ...]
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -29,6 +31,7 @@ HIGH_WATER = 256 * 1024  # bytes queued from which a stream is congested
 LOW_WATER = 64 * 1024  # and below which it is no longer
 VERDICT_S = 0.05  # grpcio tells the end of a call in two events; the second, which says why, comes within this time
 CODES = {code.value[0]: code for code in grpc.StatusCode}
+_WRITE_FAILED = Status(Code.INTERNAL, "Internal error from Core")  # what grpcio makes of a call when a write fails
 _LOST = Status(Code.CANCELLED, "the client cancelled the call, or its connection was lost")
 
 
@@ -125,7 +128,6 @@ class ServerStream(GrpcioStream):
         super().__init__(_peer(context), path, as_metadata(context.invocation_metadata() or ()))
         self._context = context
         self._status = statuses.OK
-        self._writer: asyncio.Task[None] | None = None
 
     def finish(self, status: Status = statuses.OK) -> None:
         if not self.closed:
@@ -137,8 +139,6 @@ class ServerStream(GrpcioStream):
         if not self.closed:
             self._drop()
             self.finish(Status(Code.CANCELLED, message))
-            if self._writer is not None:
-                self._writer.cancel()
 
     def lost(self, status: Status) -> None:
         """The call is about to die with its connection."""
@@ -148,8 +148,7 @@ class ServerStream(GrpcioStream):
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read())
-                self._writer = tasks.create_task(self._write())
-                await asyncio.wait((self._writer,))
+                await self._write()
                 reader.cancel()
         except asyncio.CancelledError:
             late = self._context.time_remaining() == 0
@@ -187,7 +186,8 @@ class ClientStream(GrpcioStream):
         self.response: asyncio.Future[Metadata] = self._loop.create_future()
         self.response.add_done_callback(_retrieved)
         self._call = call
-        self._call.add_done_callback(lambda _: self._flowing.set())
+        self._verdict = _WRITE_FAILED
+        self._call.add_done_callback(self._judged)
 
     def hold(self) -> None:
         if not self._call.done():
@@ -221,10 +221,19 @@ class ClientStream(GrpcioStream):
                 self.metadata = headers
                 if not self.response.done():
                     self.response.set_result(headers)
-            await self._receive(call.read)
+            # `call.read` would skip what is still to come once a write has failed; the iterator does not.
+            await self._receive(partial(anext, aiter(call), grpc.aio.EOF))
         except grpc.aio.AioRpcError:
             pass  # the call has its status
-        return Status(Code((await call.code()).value[0]), await call.details() or "")
+        if self._verdict == _WRITE_FAILED:
+            await asyncio.sleep(VERDICT_S)  # the server's own status may follow
+        return self._verdict
+
+    def _judged(self, _: object) -> None:
+        """The call has a status. With a failed write grpcio gives it a second one, before or after the server's."""
+        if self._verdict == _WRITE_FAILED:
+            self._verdict = Status(Code(_now(self._call.code()).value[0]), _now(self._call.details()) or "")
+        self._flowing.set()
 
     async def _refused(self) -> bool:
         """A refusal is a status without headers, which grpcio shows as empty headers and then the status."""
@@ -248,6 +257,16 @@ class ClientStream(GrpcioStream):
         if not self.response.done():
             self.response.set_exception(RpcError(status.code, status.message))
         super()._end(status)
+
+
+def _now(answer: Coroutine[object, None, T]) -> T:
+    """The result of a coroutine that has nothing to wait for."""
+    try:
+        answer.send(None)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    answer.close()
+    raise RuntimeError("grpcio has no status for a call that is done")
 
 
 def as_fields(metadata: Iterable[tuple[str, str]]) -> Fields:

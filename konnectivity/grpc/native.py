@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 HIGH_WATER = 256 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
 LOW_WATER = 64 * 1024
+CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
 _PING_PAYLOAD = struct.Struct(">Q")
 
 
@@ -233,6 +234,7 @@ class Http2Transport(asyncio.Protocol):
         self._write_paused = False
         self._active = True  # since the last keepalive tick
         self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._ping_sent: float | None = None
 
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
@@ -277,8 +279,9 @@ class Http2Transport(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._closing):
+            if timer is not None:
+                timer.cancel()
         reason = self.goaway or (str(exc) if exc else "the connection was closed by the peer")
         self.blocked = False
         for stream in list(self.streams.values()):
@@ -370,8 +373,7 @@ class Http2Transport(asyncio.Protocol):
         if self._transport is not None and not self.closed:
             self.goaway = self.goaway or reason
             self.http2.shutdown(ErrorCode.NO_ERROR, reason)
-            self.flush()
-            self._transport.close()
+            self._hang_up(self._transport)
 
     def abort(self, reason: str = "") -> None:
         """Drop the socket now."""
@@ -405,9 +407,8 @@ class Http2Transport(asyncio.Protocol):
             case events.ConnectionFailed():
                 self.goaway = self.goaway or event.message
                 log.debug("HTTP/2 connection with %s failed: %s", self.peer.address, event.message)
-                self.flush()
                 if self._transport is not None:
-                    self._transport.close()
+                    self._hang_up(self._transport)
 
     def _headers(self, event: events.HeadersReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -469,6 +470,13 @@ class Http2Transport(asyncio.Protocol):
             self.http2.send_data(stream, body)
         self.http2.end_stream(stream_id)
         self.flush_soon()
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """Close the socket behind what is queued, and in any case soon."""
+        self.flush()
+        transport.close()
+        if self._closing is None:
+            self._closing = self.loop.call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def _unblock(self) -> None:
         self.blocked = False

@@ -142,13 +142,10 @@ class Http2Connection:
     def acknowledge(self, stream_id: int, size: int) -> None:
         """`size` bytes of the stream were consumed: the peer may send as many again."""
         stream = self.streams.get(stream_id)
-        if stream is None or stream.remote_closed:
-            return
-        stream.unreturned += size
-        if stream.unreturned >= stream.receive_window:
-            self._out.append(frames.window_update(stream_id, stream.unreturned))
-            stream.receive_window += stream.unreturned
-            stream.unreturned = 0
+        if stream is not None:
+            stream.unreturned += size
+            if stream.unreturned >= stream.receive_window:
+                self._inbound.return_window(stream)
 
     def grow_window(self, stream_id: int, size: int) -> None:
         """Let the peer have `size` bytes more under way on this stream than it could."""

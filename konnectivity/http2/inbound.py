@@ -73,6 +73,14 @@ class Inbound:
         self._streams[stream_id] = stream
         return stream
 
+    def return_window(self, stream: Http2Stream) -> None:
+        """Let the peer send again what was consumed, once that is at least as much as it may still send."""
+        size = stream.unreturned
+        if size and size >= stream.receive_window and not stream.remote_closed:
+            self._out.append(frames.window_update(stream.id, size))
+            stream.receive_window += size
+            stream.unreturned = 0
+
     # ---- called by the reader -------------------------------------------------------------------------------------
 
     def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -246,13 +254,14 @@ class Inbound:
         self._only = None
         remote = self._outbound.remote
         before = remote.initial_window_size
-        self._drained(self._outbound.apply_settings(payload))
-        if remote.initial_window_size != before:
-            self._spend(_MOVED_WINDOWS_COST)
+        self._outbound.apply_settings(payload)
         if self._client and remote.enable_push:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH from a server")
         self._reply(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self.events.append(events.SettingsChanged())
+        if remote.initial_window_size != before:
+            self._spend(_MOVED_WINDOWS_COST)
+            self._drained(self._outbound.resume())
 
     def _settings_acknowledged(self) -> None:
         if self._only is not None:
@@ -263,6 +272,7 @@ class Inbound:
             for stream in self._streams.values():
                 stream.receive_window += delta
                 stream.window += delta
+                self.return_window(stream)
 
     def _push_promise_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed")

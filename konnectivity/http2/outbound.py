@@ -16,16 +16,16 @@ from konnectivity.http2.settings import HEADER_TABLE_SIZE, Settings
 from konnectivity.http2.stream import Buffer, Http2Stream
 from konnectivity.http2.table import StreamTable
 
-_TABLE_SIZE = 4096  # of our compressor, at most
+_TABLE_SIZE = 4096  # of our compressor, at most, and at first
 
 
 class Outbound:
     """Frames in the order in which they are to be written.
 
-    The methods that open a window return the streams whose queue went out by that.
+    The methods that open a window return the streams whose whole queue went out by that.
     """
 
-    __slots__ = ("_blocked", "_encoder", "_table", "out", "remote", "window")
+    __slots__ = ("_blocked", "_encoder", "_smallest_table_size", "_table", "_table_size", "out", "remote", "window")
 
     def __init__(self, table: StreamTable) -> None:
         self.out: list[Buffer] = []  # one list for good: the connection appends its control frames to it
@@ -34,6 +34,7 @@ class Outbound:
         self._table = table
         self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
         self._encoder = Encoder()
+        self._table_size = self._smallest_table_size = _TABLE_SIZE  # of the compressor
 
     def take(self) -> list[Buffer]:
         """All frames, in order; forgets them."""
@@ -87,8 +88,8 @@ class Outbound:
 
     # ---- what the peer allows -------------------------------------------------------------------------------------
 
-    def apply_settings(self, payload: bytes) -> list[Http2Stream]:
-        """Take the peer's SETTINGS.
+    def apply_settings(self, payload: bytes) -> None:
+        """Take the peer's SETTINGS. What it allows to send is for `resume`, behind the ack.
 
         Raises:
             ConnectionFault: a value the RFC does not allow, or a window over the maximum.
@@ -97,13 +98,21 @@ class Outbound:
         before = remote.initial_window_size
         for key, value in frames.SETTING.iter_unpack(payload):
             remote.apply(key, value)
-            size = min(value, _TABLE_SIZE)
-            # Setting the same size again would make the encoder forget that it has a change to announce.
-            if key == HEADER_TABLE_SIZE and size != self._encoder.header_table_size:
-                self._encoder.header_table_size = size
+            if key == HEADER_TABLE_SIZE:
+                self._table_size = min(value, _TABLE_SIZE)
+                self._smallest_table_size = min(self._smallest_table_size, self._table_size)
         # The windows move once, however often one frame names them: a peer could make it cost a lot.
         delta = remote.initial_window_size - before
-        return self._move_windows(delta) if delta else []
+        if delta:
+            for stream in self._table.open.values():
+                stream.send_window += delta
+                if stream.send_window > frames.MAX_WINDOW:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS moves a window over the maximum")
+
+    def resume(self) -> list[Http2Stream]:
+        """All streams may send more."""
+        waiting = [stream for stream in self._table.open.values() if stream.queued]
+        return [stream for stream in waiting if self._pump(stream)]
 
     def widen(self, increment: int) -> list[Http2Stream]:
         """WINDOW_UPDATE of the connection."""
@@ -125,16 +134,6 @@ class Outbound:
         return [stream] if stream.queued and self._pump(stream) else []
 
     # ---- inside ---------------------------------------------------------------------------------------------------
-
-    def _move_windows(self, delta: int) -> list[Http2Stream]:
-        waiting = []
-        for stream in self._table.open.values():
-            stream.send_window += delta
-            if stream.send_window > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS moves a window over the maximum")
-            if stream.queued:
-                waiting.append(stream)
-        return [stream for stream in waiting if self._pump(stream)]
 
     def _pump(self, stream: Http2Stream) -> bool:
         """Send what the windows allow of the stream's queue, in frames the peer takes; True if that is all of it."""
@@ -174,5 +173,10 @@ class Outbound:
         self._table.close_if_done(stream)
 
     def _write_headers(self, stream_id: int, headers: HeaderList, end_stream: bool) -> None:
+        # Of the sizes since the last block, the smallest and the last are announced (RFC 7541 section 4.2).
+        for size in (self._smallest_table_size, self._table_size):
+            if size != self._encoder.header_table_size:
+                self._encoder.header_table_size = size
+        self._smallest_table_size = self._table_size
         block = self._encoder.encode(headers)
         self.out += frames.header_block(stream_id, block, end_stream, self.remote.max_frame_size)

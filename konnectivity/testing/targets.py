@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -13,23 +14,48 @@ _CHUNK = 256 * 1024
 
 
 @asynccontextmanager
-async def listening(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Run a server for as long as the block; yields its "host:port"."""
+async def listening(
+    handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None
+) -> AsyncIterator[str]:
+    """Run a server for as long as the block; yields its "host:port".
+
+    Args:
+        handler: serves one connection.
+        host: address to listen on.
+        receive_buffer: bytes the kernel may take for a connection that is not read.
+    """
+
+    serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
         try:
             await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.transport.abort()  # cancelled: by the end of the block, below
+        except RuntimeError:  # uvloop's way to say that the transport is closed
             pass
         finally:
-            writer.close()
+            serving.discard(task)
+            with suppress(RuntimeError):
+                writer.close()
 
-    server = await asyncio.start_server(serve, host, 0)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.bind((host, 0))
+    server = await asyncio.start_server(serve, sock=sock, backlog=1024)
     bound_host, port = server.sockets[0].getsockname()[:2]
     try:
         yield f"[{bound_host}]:{port}" if ":" in bound_host else f"{bound_host}:{port}"
     finally:
         server.close()
+        for task in serving.copy():
+            task.cancel()
+        while serving:
+            await asyncio.sleep(0)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

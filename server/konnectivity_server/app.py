@@ -23,7 +23,7 @@ from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
 
-AGENT_FIRST_WINDOW = 1024 * 1024  # established wire: what an agent may send beyond what was passed on
+AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
 
 
 class Server:
@@ -33,8 +33,13 @@ class Server:
         self.options = options
         self.ledger = options.ledger()
         self.registry: Registry[AgentTunnel] = Registry()
-        self.agent_tunnels = TunnelOptions(ledger=self.ledger, hold_s=options.stream_hold_timeout)
-        self.frontend_tunnels = TunnelOptions(ledger=self.ledger, hold_s=None, log_connections=False)
+        extension = options.konnectivity_extension
+        self.agent_tunnels = TunnelOptions(
+            ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=extension
+        )
+        self.frontend_tunnels = TunnelOptions(
+            ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
+        )
         self.agents = AgentService(self.registry, self.agent_tunnels, server_id, options.server_count)
         names = strategies.parse(options.proxy_strategies)
         self.dispatcher = Dispatcher(self.registry, names, options.backend_dial_timeout, self.ledger)

@@ -70,6 +70,9 @@ class Socket:
         self.saw_error = True
         self.closed = True
 
+    def buffered(self) -> int:
+        return len(self.waiting)
+
     def pause(self) -> None:
         self.paused = True
 

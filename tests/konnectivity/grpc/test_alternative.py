@@ -6,9 +6,11 @@ Real sockets and real TLS. A `Side` is one end of a call: its stream, and what i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,11 +141,12 @@ class Line:
 
 
 async def native_server(services: dict[str, Service], place: Place) -> tuple[Place, Callable[[], Awaitable[None]]]:
-    transports: set[Http2Transport] = set()
+    transports: dict[Http2Transport, asyncio.Event] = {}
 
     def make() -> Http2Transport:
-        transport = Http2Transport(TransportOptions(), services, transports.discard)
-        transports.add(transport)
+        gone = asyncio.Event()
+        transport = Http2Transport(TransportOptions(), services, lambda _: gone.set())
+        transports[transport] = gone
         return transport
 
     if isinstance(place.address, str):
@@ -156,8 +159,12 @@ async def native_server(services: dict[str, Service], place: Place) -> tuple[Pla
 
     async def close() -> None:
         server.close()
-        for transport in list(transports):
+        for transport in transports:
             transport.close("the server is shutting down")
+        async with asyncio.timeout(PATIENCE_S):
+            for transport, gone in transports.items():
+                if transport.peer.address:  # else its TLS handshake failed, and it was never a connection
+                    await gone.wait()
 
     return place, close
 
@@ -211,7 +218,7 @@ class Meeting:
         self.server_kind = server_kind
         self.place = place
         self.answer: Callable[[MessageStream], None] = lambda stream: stream.accept({"ServerID": "host"})
-        self.channel_closed = asyncio.Event()
+        self.gone: asyncio.Event  # of the client's connection
         self.close_server: Callable[[], Awaitable[None]]
         self._accepted: asyncio.Queue[Side] = asyncio.Queue()
         self._stack = AsyncExitStack()
@@ -228,9 +235,20 @@ class Meeting:
         return await self._stack.__aexit__(*what)
 
     async def connect(self, place: Place | None = None):
-        channel = await CLIENTS[self.client_kind](place or self.place, self._tasks, lambda _: self.channel_closed.set())
-        self._stack.callback(channel.close)
+        self.gone = gone = asyncio.Event()
+        channel = await CLIENTS[self.client_kind](place or self.place, self._tasks, lambda _: gone.set())
+
+        async def close() -> None:
+            channel.close()
+            await self.parts(gone)
+
+        self._stack.push_async_callback(close)
         return channel
+
+    async def parts(self, gone: asyncio.Event | None = None) -> None:
+        """The client's connection is gone."""
+        async with asyncio.timeout(PATIENCE_S):
+            await (gone or self.gone).wait()
 
     def asks(self, metadata: dict[str, str] | None = None, path: str = PATH, timeout_s: float | None = None) -> Side:
         """The client makes a call; nothing is known of its answer yet."""
@@ -283,8 +301,9 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def meeting(client_kind: str, server_kind: str, place: Place) -> Meeting:
-    return Meeting(client_kind, server_kind, place)
+def meeting(client_kind: str, server_kind: str, place: Place, caplog: pytest.LogCaptureFixture) -> Iterator[Meeting]:
+    yield Meeting(client_kind, server_kind, place)
+    assert [text for _, level, text in caplog.record_tuples if level >= logging.WARNING] == []
 
 
 # ---- conversations ---------------------------------------------------------------------------------------------------
@@ -385,8 +404,10 @@ async def test_the_server_ends_while_the_client_still_talks(meeting: Meeting) ->
         client.say(*[b"x" * 100_000] * 50)
         await server.hears(b"x" * 100_000)
 
+        server.say(b"x" * MIB, b"last words")
         server.stream.finish(Status(Code.RESOURCE_EXHAUSTED, "enough"))
 
+        await client.hears(b"x" * MIB, b"last words")
         assert await client.ends() == Status(Code.RESOURCE_EXHAUSTED, "enough")
         assert (await server.ends()).code == Code.RESOURCE_EXHAUSTED
 
@@ -470,7 +491,7 @@ async def test_the_client_refuses_a_message_over_the_limit(meeting: Meeting) -> 
         server.say(b"x" * (4 * MIB + 1))
 
         assert (await client.ends()).code == Code.RESOURCE_EXHAUSTED
-        assert (await server.ends()).code == Code.CANCELLED
+        assert (await server.ends()).code in (Code.CANCELLED, Code.RESOURCE_EXHAUSTED)
         assert client.heard.empty()
 
 
@@ -489,8 +510,7 @@ async def test_the_line_is_cut(meeting: Meeting, tmp_path: Path) -> None:
             assert (await side.ends()).code == Code.UNAVAILABLE
         for side in (server, held_server):
             assert (await side.ends()).code in (LOST if meeting.server_kind == "grpcio" else (Code.UNAVAILABLE,))
-        async with asyncio.timeout(PATIENCE_S):
-            await meeting.channel_closed.wait()
+        await meeting.parts()
         with pytest.raises(RpcError) as caught:
             meeting.asks()
         assert caught.value.status.code == Code.UNAVAILABLE
@@ -504,8 +524,7 @@ async def test_the_client_closes_its_connection(meeting: Meeting) -> None:
 
         assert await client.ends() == Status(Code.UNAVAILABLE, "good night")
         assert (await server.ends()).code in LOST
-        async with asyncio.timeout(PATIENCE_S):
-            await meeting.channel_closed.wait()
+        await meeting.parts()
 
 
 async def test_the_server_shuts_down(meeting: Meeting) -> None:
@@ -519,8 +538,7 @@ async def test_the_server_shuts_down(meeting: Meeting) -> None:
         assert (await client.ends()).code == Code.UNAVAILABLE
         assert (await held.ends()).code == Code.UNAVAILABLE
         assert await server.ends() == Status(Code.UNAVAILABLE, "the server is shutting down")
-        async with asyncio.timeout(PATIENCE_S):
-            await meeting.channel_closed.wait()
+        await meeting.parts()
 
 
 @pytest.mark.parametrize("talker", ["client", "server"])
@@ -644,10 +662,8 @@ async def test_nobody_at_the_other_end_is_an_error_that_says_so(tmp_path: Path) 
 async def test_a_client_without_a_certificate_gets_nowhere(meeting: Meeting) -> None:
     async with meeting:
         nobody = replace(meeting.place, client_files=(meeting.place.client_files[0], "", ""))
-        with pytest.raises(RpcError) as caught:
-            meeting.channel = await meeting.connect(nobody)
-            await meeting.asks().stream.response
-        assert caught.value.status.code == Code.UNAVAILABLE
+        with pytest.raises(RpcError, match=r"UNAVAILABLE: .*(Socket closed|certificate)"):
+            await meeting.connect(nobody)
 
 
 @pytest.mark.parametrize("client_kind", ["grpcio"], indirect=True)
@@ -657,3 +673,33 @@ async def test_a_server_of_another_authority_is_not_believed(meeting: Meeting, t
         other = str(Authority.create("another").write(tmp_path))
         with pytest.raises(RpcError, match=r"UNAVAILABLE: .*certificate"):
             await meeting.connect(replace(meeting.place, client_files=(other, "", "")))
+
+
+async def test_a_server_that_does_not_answer_is_given_up(identities: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alternative, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # the kernel takes connections, and nobody reads
+        async with asyncio.TaskGroup() as tasks:
+            with pytest.raises(RpcError, match=r"UNAVAILABLE: no connection to 127.0.0.1:\d+ in 0.2 s"):
+                await alternative.connect(deaf.getsockname(), identities.client_files, tasks)
+
+
+@pytest.mark.parametrize("client_kind", ["grpcio"], indirect=True)
+async def test_a_fault_of_the_owner_ends_the_connection_and_its_calls(meeting: Meeting) -> None:
+    client = Side()
+    gone = asyncio.Event()
+
+    async def own() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            place = meeting.place
+            channel = await alternative.connect(place.address, place.client_files, tasks, lambda _: gone.set())
+            client.stream = channel.open_stream(PATH, {}, client)
+            await client.stream.response
+            raise LookupError("a fault of the owner")
+
+    async with meeting:
+        with pytest.raises(ExceptionGroup):
+            await own()
+
+        assert gone.is_set()
+        assert (await client.ends()).code == Code.CANCELLED
+        assert (await (await meeting.accepted()).ends()).code in LOST
