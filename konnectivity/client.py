@@ -14,7 +14,7 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import quote
 
@@ -135,6 +135,8 @@ class ConnectTunnel(Tunnel):
         if status == 200:
             return reader, writer
         writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
         raise _refusal(status, text)
 
     async def close(self) -> None:

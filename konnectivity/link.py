@@ -69,6 +69,9 @@ class Line(Protocol):
 
     def send_control(self, packet: bytes) -> None: ...
 
+    def book(self, size: int) -> None:
+        """So many bytes more (or less) wait here."""
+
     def activate(self, link: Link) -> None:
         """The link has bytes it may send: give it its turns."""
 
@@ -334,7 +337,7 @@ class Link:
     def relieved(self) -> bool:
         """Whether a blocked endpoint has come well below the connection's budget again."""
         left = min(self.backlog, self.endpoint.buffered())
-        self.line.ledger.used -= self.backlog - left
+        self.line.book(left - self.backlog)
         self.backlog = left
         return left <= self.line.ledger.connection_budget * 3 // 4
 
@@ -355,7 +358,7 @@ class Link:
         if self.blocked:
             self.unreturned += size
             self.backlog += size
-            self.line.ledger.used += size
+            self.line.book(size)
             if not self.window and self.backlog > self.line.ledger.connection_budget:
                 self.line.hold(self)
         elif self.window:
@@ -425,7 +428,7 @@ class Link:
             self.sent += size
             self.queued -= size
             quantum -= size
-            self.line.ledger.used -= size
+            self.line.book(-size)
             self.line.send_data(self.connect_id, data)
         if not queue:
             if self.local_ended:
@@ -487,7 +490,7 @@ class Link:
 
     def _drop_queue(self) -> None:
         self.stopped = True
-        self.line.ledger.used -= self.queued
+        self.line.book(-self.queued)
         self.queued = 0
         self.queue.clear()
         if self.paused and self.state is not State.CLOSED:
@@ -522,7 +525,7 @@ class Link:
         self.line.send_control(wire.credit(self.connect_id, size))
 
     def _forget_backlog(self) -> None:
-        self.line.ledger.used -= self.backlog
+        self.line.book(-self.backlog)
         self.backlog = 0
 
     def _resume(self) -> None:

@@ -40,7 +40,7 @@ class GrpcioServer(grpc.GenericRpcHandler):
     def __init__(self, services: Mapping[str, Service], keepalive_time_s: float) -> None:
         self.port = 0  # the one in use
         self._services = services
-        self._streams: set[ServerStream] = set()
+        self._streams: dict[ServerStream, asyncio.Task[object] | None] = {}
         options = [
             *_options(keepalive_time_s),
             ("grpc.so_reuseport", 0),  # a busy port is an error
@@ -67,7 +67,10 @@ class GrpcioServer(grpc.GenericRpcHandler):
             stream.lost(Status(Code.UNAVAILABLE, "the server is shutting down"))
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                handlers = [task for task in self._streams.values() if task is not None]
                 await self._server.stop(None)
+                if handlers:
+                    await asyncio.wait(handlers)
         except TimeoutError:
             log.warning("gRPC calls did not end in %g s", CLOSE_TIMEOUT_S)
 
@@ -85,11 +88,11 @@ class GrpcioServer(grpc.GenericRpcHandler):
         except RpcError as error:
             stream.closed = True
             await context.abort(CODES[error.status.code], error.status.message)
-        self._streams.add(stream)
+        self._streams[stream] = asyncio.current_task()
         try:
             await stream.run()
         finally:
-            self._streams.discard(stream)
+            del self._streams[stream]
 
 
 async def serve(

@@ -30,6 +30,7 @@ Call = grpc.aio.StreamStreamCall[bytes, bytes]
 HIGH_WATER = 256 * 1024  # bytes queued from which a stream is congested
 LOW_WATER = 64 * 1024  # and below which it is no longer
 VERDICT_S = 0.05  # grpcio tells the end of a call in two events; the second, which says why, comes within this time
+SECOND_VERDICT_TRIES = 20
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 _WRITE_FAILED = Status(Code.INTERNAL, "Internal error from Core")  # what grpcio makes of a call when a write fails
 _LOST = Status(Code.CANCELLED, "the client cancelled the call, or its connection was lost")
@@ -225,12 +226,15 @@ class ClientStream(GrpcioStream):
             await self._receive(partial(anext, aiter(call), grpc.aio.EOF))
         except grpc.aio.AioRpcError:
             pass  # the call has its status
-        if self._verdict == _WRITE_FAILED:
-            await asyncio.sleep(VERDICT_S)  # the server's own status may follow
+        for _ in range(SECOND_VERDICT_TRIES):
+            if self._verdict != _WRITE_FAILED:
+                break
+            await asyncio.sleep(VERDICT_S)
+            self._judged(call)
         return self._verdict
 
     def _judged(self, _: object) -> None:
-        """The call has a status. With a failed write grpcio gives it a second one, before or after the server's."""
+        """The call has a status. When a write fails grpcio sets one of its own, before or after the server's."""
         if self._verdict == _WRITE_FAILED:
             self._verdict = Status(Code(_now(self._call.code()).value[0]), _now(self._call.details()) or "")
         self._flowing.set()

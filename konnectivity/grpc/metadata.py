@@ -8,6 +8,7 @@ from konnectivity import __version__
 
 Headers = list[tuple[str, str]]
 USER_AGENT = f"konnectivity-python/{__version__}"
+_MAX_NUMBER = 99_999_999
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 RESPONSE: Headers = [(":status", "200"), ("content-type", "application/grpc")]
 
@@ -40,9 +41,15 @@ def request(path: str, authority: str, secure: bool, metadata: Mapping[str, str]
         ("user-agent", USER_AGENT),
     ]
     if timeout_s is not None:
-        headers.append(("grpc-timeout", f"{min(99_999_999, max(0, round(timeout_s * 1000)))}m"))
+        headers.append(("grpc-timeout", format_timeout(timeout_s)))
     headers += [(name.lower(), value) for name, value in metadata.items()]
     return headers
+
+
+def format_timeout(timeout_s: float) -> str:
+    """A `grpc-timeout` header: milliseconds, or seconds where those have more than 8 digits."""
+    milliseconds = max(0, round(timeout_s * 1000))
+    return f"{milliseconds}m" if milliseconds <= _MAX_NUMBER else f"{min(milliseconds // 1000, _MAX_NUMBER)}S"
 
 
 def parse_timeout(value: str) -> float | None:

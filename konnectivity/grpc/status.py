@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from konnectivity.http2.frames import ErrorCode
 
@@ -27,6 +28,27 @@ class Code(enum.IntEnum):
     UNAVAILABLE = 14
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
+
+
+_FROM_HTTP2: dict[int, Code] = {
+    ErrorCode.CANCEL: Code.CANCELLED,
+    ErrorCode.REFUSED_STREAM: Code.UNAVAILABLE,
+    ErrorCode.ENHANCE_YOUR_CALM: Code.RESOURCE_EXHAUSTED,
+    ErrorCode.INADEQUATE_SECURITY: Code.PERMISSION_DENIED,
+}
+_FROM_HTTP = {
+    "400": Code.INTERNAL,
+    "401": Code.UNAUTHENTICATED,
+    "403": Code.PERMISSION_DENIED,
+    "404": Code.UNIMPLEMENTED,
+    "429": Code.UNAVAILABLE,
+    "502": Code.UNAVAILABLE,
+    "503": Code.UNAVAILABLE,
+    "504": Code.UNAVAILABLE,
+}
+_FROM_NUMBER = {str(int(code)): code for code in Code}
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_OUTER_SPACES = re.compile(r"\A +| +\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +78,8 @@ class RpcError(Exception):
 
 
 def encode_message(message: str) -> str:
-    """Percent-encode a `grpc-message`: everything but printable ASCII, and `%` itself."""
-    return "".join(
-        chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in message.encode()
-    )
+    """Percent-encode a `grpc-message`: all but printable ASCII, `%` itself, and spaces where no header may have them."""
+    return _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), quote(message, safe=_PLAIN, errors="replace"))
 
 
 def decode_message(value: str) -> str:
@@ -75,32 +95,12 @@ def from_trailers(headers: list[tuple[str, str]]) -> Status:
     fields = dict(headers)
     if "grpc-status" not in fields:
         http = fields.get(":status", "")
-        code = {
-            "400": Code.INTERNAL,
-            "401": Code.UNAUTHENTICATED,
-            "403": Code.PERMISSION_DENIED,
-            "404": Code.UNIMPLEMENTED,
-            "429": Code.UNAVAILABLE,
-            "502": Code.UNAVAILABLE,
-            "503": Code.UNAVAILABLE,
-            "504": Code.UNAVAILABLE,
-        }.get(http, Code.UNKNOWN)
+        code = _FROM_HTTP.get(http, Code.UNKNOWN)
         return Status(code, f"the peer is no gRPC server: HTTP status {http or 'missing'}")
-    try:
-        status_code = Code(int(fields["grpc-status"]))
-    except ValueError:
-        status_code = Code.UNKNOWN
-    return Status(status_code, decode_message(fields.get("grpc-message", "")))
+    code = _FROM_NUMBER.get(fields["grpc-status"], Code.UNKNOWN)
+    return Status(code, decode_message(fields.get("grpc-message", "")))
 
 
 def from_reset(code: int, message: str) -> Status:
     """The status that an HTTP/2 stream reset stands for."""
     return Status(_FROM_HTTP2.get(code, Code.INTERNAL), message)
-
-
-_FROM_HTTP2: dict[int, Code] = {
-    ErrorCode.CANCEL: Code.CANCELLED,
-    ErrorCode.REFUSED_STREAM: Code.UNAVAILABLE,
-    ErrorCode.ENHANCE_YOUR_CALM: Code.RESOURCE_EXHAUSTED,
-    ErrorCode.INADEQUATE_SECURITY: Code.PERMISSION_DENIED,
-}

@@ -73,11 +73,11 @@ class Http2Connection:
     @property
     def unsent_replies(self) -> int:
         """Answers given since this was last set to 0, by whoever writes, when the line had taken everything."""
-        return self._inbound.unsent_replies
+        return self._inbound.costs.unsent_replies
 
     @unsent_replies.setter
     def unsent_replies(self, value: int) -> None:
-        self._inbound.unsent_replies = value
+        self._inbound.costs.unsent_replies = value
 
     # ---- bytes in, bytes out --------------------------------------------------------------------------------------
 

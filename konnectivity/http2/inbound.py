@@ -11,7 +11,7 @@ from konnectivity.http2 import events, frames, payloads
 from konnectivity.http2 import headers as header_rules
 from konnectivity.http2.blocks import HeaderBlocks
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from konnectivity.http2.limits import Limits, TokenBucket
+from konnectivity.http2.limits import Costs, Limits
 from konnectivity.http2.outbound import Outbound
 from konnectivity.http2.settings import Settings
 from konnectivity.http2.stream import Http2Stream
@@ -37,7 +37,7 @@ class Inbound:
         self.events: list[events.Event] = []
         self.refusing = False  # takes no new streams: our GOAWAY is out
         self.goaway_received = False
-        self.unsent_replies = 0
+        self.costs = Costs(limits, clock)
         self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
         self._client = client
         self._local = local
@@ -45,10 +45,8 @@ class Inbound:
         self._streams = table.open
         self._outbound = outbound
         self._out = outbound.out
-        self._limits = limits
         outbound.remote.enable_push = 0 if client else 1  # a server may not push either way
         self._blocks = HeaderBlocks(limits)
-        self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
         self._receive_window = self.connection_window
         # Until the peer acknowledges our SETTINGS, it may still keep to the RFC's initial window.
         self._stream_window = max(local.initial_window_size, frames.DEFAULT_WINDOW)
@@ -88,7 +86,7 @@ class Inbound:
             self._out_of_order()
         handle = self._dispatch.get(kind)
         if handle is None:  # unknown types are ignored (section 4.1), but cost something
-            self._spend()
+            self.costs.spend()
             return
         try:
             handle(flags, stream_id, payload)
@@ -106,9 +104,14 @@ class Inbound:
             self._out.append(frames.window_update(0, self.connection_window - self._receive_window))
             self._receive_window = self.connection_window
         if not length:
-            self._spend()
+            self.costs.spend()
         stream = self._streams.get(stream_id)
-        if stream is None or stream.remote_closed or not stream.headers_received or length > stream.receive_window:
+        if (
+            stream is None
+            or stream.remote_closed
+            or not stream.headers_received
+            or (length > stream.receive_window and length)  # nothing needs no window, not even one below zero
+        ):
             self._data_stream = None
             self._refuse_data(stream_id, stream)
         else:
@@ -235,18 +238,18 @@ class Inbound:
     # ---- control frames -------------------------------------------------------------------------------------------
 
     def _priority_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend()
+        self.costs.spend()
         payloads.check_priority(stream_id, payload)
 
     def _rst_stream_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend()
+        self.costs.spend()
         code = payloads.reset_code(payload)
         if self._table.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")
         self._ended_by_peer(stream_id, code, f"stream reset by the peer: {frames.error_name(code)}")
 
     def _settings_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend()
+        self.costs.spend()
         payloads.check_settings(flags, stream_id, payload)
         if flags & frames.ACK:
             self._settings_acknowledged()
@@ -260,7 +263,7 @@ class Inbound:
         self._reply(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self.events.append(events.SettingsChanged())
         if remote.initial_window_size != before:
-            self._spend(_MOVED_WINDOWS_COST)
+            self.costs.spend(_MOVED_WINDOWS_COST)
             self._drained(self._outbound.resume())
 
     def _settings_acknowledged(self) -> None:
@@ -278,7 +281,7 @@ class Inbound:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed")
 
     def _ping_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend()
+        self.costs.spend()
         payloads.check_ping(stream_id, payload)
         if flags & frames.ACK:
             self.events.append(events.PingAcknowledged(payload))
@@ -286,7 +289,7 @@ class Inbound:
             self._reply(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _goaway_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend()
+        self.costs.spend()
         goaway = payloads.goaway(stream_id, payload)
         self.goaway_received = True
         self.events.append(goaway)
@@ -326,25 +329,16 @@ class Inbound:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame stands inside a header block")
 
     def _fault(self, fault: StreamFault) -> None:
-        self._spend()
+        self.costs.spend()
         if self._table.is_idle(fault.stream_id):  # which cannot be reset
             raise ConnectionFault(fault.code, str(fault)) from fault
         self._reply_reset(fault.stream_id, fault.code)
         self.events.append(events.StreamEnded(fault.stream_id, fault.code, str(fault), by_peer=False))
 
     def _reply_reset(self, stream_id: int, code: int) -> None:
-        self._count_reply()
+        self.costs.reply()
         self._outbound.reset(stream_id, code)
 
     def _reply(self, reply: bytes) -> None:
-        self._count_reply()
+        self.costs.reply()
         self._out.append(reply)
-
-    def _count_reply(self) -> None:
-        self.unsent_replies += 1
-        if self.unsent_replies > self._limits.unsent_replies:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the peer asks for answers and does not read them")
-
-    def _spend(self, cost: int = 1) -> None:
-        if not self._cheap.take(cost):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")

@@ -1,9 +1,11 @@
-"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers and the token bucket."""
+"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers, and what was spent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from konnectivity.http2.frames import ConnectionFault, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,33 @@ class TokenBucket:
                 return False
         self._tokens -= count
         return True
+
+
+class Costs:
+    """What one peer has cost so far."""
+
+    __slots__ = ("_cheap", "_most_unsent_replies", "unsent_replies")
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self.unsent_replies = 0
+        self._most_unsent_replies = limits.unsent_replies
+        self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
+
+    def spend(self, count: int = 1) -> None:
+        """On cheap frames.
+
+        Raises:
+            ConnectionFault: they come too fast.
+        """
+        if not self._cheap.take(count):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+
+    def reply(self) -> None:
+        """On an answer.
+
+        Raises:
+            ConnectionFault: too many wait for a peer that does not read.
+        """
+        self.unsent_replies += 1
+        if self.unsent_replies > self._most_unsent_replies:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the peer asks for answers and does not read them")

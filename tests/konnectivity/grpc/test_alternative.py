@@ -27,6 +27,9 @@ from konnectivity.listen import ListenError, listen_tcp, listen_unix
 from konnectivity.testing.ca import Authority
 from konnectivity.tls import TlsError
 
+# grpcio has one poller per process, which may still hold events for an event loop: so there is one loop for all.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PATH = "/Conversation/Talk"
 PATIENCE_S = 15.0
 MEETING_S = 50.0

@@ -7,6 +7,7 @@ fails the test: `h2` checks our windows, our states and our header compression, 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import h2.config
@@ -14,6 +15,7 @@ import h2.connection
 import h2.events
 import pytest
 from h2.settings import SettingCodes
+from h2.windows import WindowManager
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -25,6 +27,15 @@ RESPONSE = [(":status", "200"), ("content-type", "application/grpc")]
 pytestmark = pytest.mark.timeout(400)  # a failure is made small first
 
 PATTERN = bytes(range(251)) * 2000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_frames_need_no_window() -> Iterator[None]:
+    """RFC 9113 section 6.9.1. The library refuses them when its window is below zero."""
+    with pytest.MonkeyPatch.context() as patch:
+        consumed = WindowManager.window_consumed
+        patch.setattr(WindowManager, "window_consumed", lambda self, size: consumed(self, size) if size else None)
+        yield
 
 
 class End(Protocol):

@@ -105,7 +105,7 @@ cuts = st.lists(st.integers(1, 50) | st.integers(1, 500), max_size=30)
 greeting = frames.settings({}) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.booleans(), st.lists(valid_looking | valid_looking | any_frame, max_size=40), cuts)
 def test_any_frames(client: bool, said: list[bytes], sizes: list[int]) -> None:
     preface = b"" if client else frames.PREFACE
@@ -148,7 +148,7 @@ changes = st.tuples(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.booleans(), st.lists(changes, min_size=1, max_size=6), cuts)
 def test_a_conversation_that_was_tampered_with(
     client: bool, changed: list[tuple[str, int, bytes]], sizes: list[int]

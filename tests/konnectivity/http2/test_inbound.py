@@ -479,6 +479,14 @@ def test_a_window_below_zero_is_returned_as_it_is_consumed(hand_peer):
     assert peer.breaks_stream(1, data(1, b"x"))[0] == ErrorCode.FLOW_CONTROL_ERROR
 
 
+def test_the_end_of_a_stream_needs_no_window(hand_peer):
+    peer = hand_peer(client=False, settings=Settings(initial_window_size=10_000), greeted=False)
+    peer.says(frames.PREFACE, frames.settings({}))
+    peer.opens(1)
+    peer.says(data(1, bytes(16_000)), frames.frame(frames.SETTINGS, frames.ACK, 0))
+    assert peer.says(data(1, b"", frames.END_STREAM)) == [events.DataReceived(1, memoryview(b""), 0, end_stream=True)]
+
+
 def test_what_was_consumed_before_the_ack_is_returned_with_it(hand_peer):
     """Less than half of the window before, more than all of it after."""
     peer = hand_peer(client=False, settings=Settings(initial_window_size=60), greeted=False)

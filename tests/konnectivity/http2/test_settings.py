@@ -44,7 +44,7 @@ def test_unknown_identifiers_are_ignored() -> None:
 def test_the_edges_are_allowed(key: int, value: int) -> None:
     settings = Settings()
     settings.apply(key, value)
-    assert settings.changes() == ({} if value in (16_384, UNLIMITED) and key != 0x1 or key == 0x2 else {key: value})
+    assert settings.changes() == ({} if (value in (16_384, UNLIMITED) and key != 0x1) or key == 0x2 else {key: value})
 
 
 @pytest.mark.parametrize(("key", "value"), [(0x2, 2), (0x4, 2**31), (0x5, 16_383), (0x5, 2**24)])
