@@ -19,6 +19,7 @@ class DialFailure(enum.Enum):
 
 
 NO_AGENT = "No agent available"
+NO_MEMORY = "out of buffer memory: too many stalled connections"
 DIAL_TIMEOUT = "timed out waiting for backend dial"
 
 

@@ -17,7 +17,7 @@ class Ledger:
     """One per process. Sizes in bytes."""
 
     process_budget: int = 256 * MIB  # over it, new dials are refused; connections that live go on
-    agent_budget: int = 64 * MIB  # the same for one tunnel
+    tunnel_budget: int = 64 * MIB  # the same for the connections of one tunnel
     connection_budget: int = 1 * MIB  # one connection of a peer without credit, before the shared stream is held
     initial_window: int = 64 * KIB  # credit a connection starts with, per direction
     max_window: int = 16 * MIB  # and what it may grow to

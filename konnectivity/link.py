@@ -287,7 +287,7 @@ class Link:
             return True
         self.queue.append(data)
         self.queued += size
-        line.ledger.used += size
+        line.book(size)
         if not self.paused:
             self.paused = True
             self.endpoint.pause()

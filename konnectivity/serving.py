@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from konnectivity import link as links
 from konnectivity import wire
+from konnectivity.errors import NO_MEMORY
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
 from konnectivity.link import Endpoint, Link
@@ -99,9 +100,9 @@ class ServingTunnel(Tunnel):
             self.send_control(wire.dial_rsp(dial.random, error="a dial with this id is already under way"))
         elif self._single and self.capabilities is None and (self.opening or self._last_id):
             self.send_control(wire.dial_rsp(dial.random, error="this stream already carries a connection: open another"))
-        elif self.ledger.exhausted:
+        elif self.ledger.exhausted or self.exhausted:
             self.ledger.refused_dials += 1
-            self.send_control(wire.dial_rsp(dial.random, error="out of buffer memory: too many stalled connections"))
+            self.send_control(wire.dial_rsp(dial.random, error=NO_MEMORY))
         else:
             self.opening[dial.random] = dial
             self._opener(dial)

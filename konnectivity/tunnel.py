@@ -77,6 +77,7 @@ class Tunnel(StreamReceiver):
         self.links: dict[int, Link] = {}
         self.closed = False
         self.draining = False  # the peer said DRAIN
+        self.buffered = 0  # bytes of its connections that wait here
         self.capabilities: Capabilities | None = None
         self._loop = asyncio.get_running_loop()
         self._table = table
@@ -93,6 +94,11 @@ class Tunnel(StreamReceiver):
             self._table = links.EXTENDED
             self.stream.widen(_LINE_WINDOW)
             self.stream.measure()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether its connections have used up the buffer memory of one tunnel."""
+        return self.buffered >= self.ledger.tunnel_budget
 
     def open_link(self, connect_id: int) -> Link:
         """A connection is established: its link, not yet attached to an endpoint."""
@@ -120,6 +126,10 @@ class Tunnel(StreamReceiver):
 
     def send_control(self, packet: bytes) -> None:
         self.stream.send(packet)
+
+    def book(self, size: int) -> None:
+        self.buffered += size
+        self.ledger.used += size
 
     def activate(self, link: Link) -> None:
         self._scheduler.add(link)

@@ -105,6 +105,11 @@ class ServerOptions(Options):
         check=positive,
         help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
     )
+    tunnel_buffer_budget: int = option(
+        size("64Mi"),
+        check=positive,
+        help="The same for the connections of one agent: over it, no new dials through it.",
+    )
     connection_buffer_budget: int = option(
         size("1Mi"),
         check=positive,
@@ -144,6 +149,7 @@ class ServerOptions(Options):
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(
             process_budget=self.process_buffer_budget,
+            tunnel_budget=self.tunnel_buffer_budget,
             connection_budget=self.connection_buffer_budget,
             initial_window=self.connection_window,
             max_window=self.connection_window_max,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 
 from konnectivity.dialing import Caller, Dial
-from konnectivity.errors import NO_AGENT, DialError, DialFailure
+from konnectivity.errors import NO_AGENT, NO_MEMORY, DialError, DialFailure
 from konnectivity.ledger import Ledger
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
@@ -33,12 +33,12 @@ class Dispatcher:
         Raises:
             DialError: it failed at once: no agent, or no buffer memory left.
         """
-        if self._ledger.exhausted:
-            self._ledger.refused_dials += 1
-            raise DialError(DialFailure.BUDGET, "out of buffer memory: too many stalled connections")
         agent = strategies.pick(self._names, self._registry, address, self._random)
         if agent is None:
             raise DialError(DialFailure.NO_AGENT, NO_AGENT)
+        if self._ledger.exhausted or agent.exhausted:
+            self._ledger.refused_dials += 1
+            raise DialError(DialFailure.BUDGET, NO_MEMORY)
         return agent.dial(address, caller, self._dial_timeout_s, protocol)
 
     def __len__(self) -> int:

@@ -16,6 +16,9 @@ class Agent(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    @property
+    def exhausted(self) -> bool: ...
+
 
 A = TypeVar("A", bound=Agent)
 

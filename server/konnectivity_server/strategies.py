@@ -24,12 +24,12 @@ def candidates(name: str, registry: Registry[A], address: str) -> list[A]:
 def pick(strategies: Sequence[str], registry: Registry[A], address: str, random: Random) -> A | None:
     """The agent for an address; None if no strategy has one.
 
-    Agents that drain are used only when no strategy has another.
+    Agents that drain, or whose buffers are full, are used only when no strategy has another.
     """
     fallback: A | None = None
     for name in strategies:
         found = candidates(name, registry, address)
-        live = [agent for agent in found if not agent.draining]
+        live = [agent for agent in found if not (agent.draining or agent.exhausted)]
         if live:
             return random.choice(live)
         if found and fallback is None:

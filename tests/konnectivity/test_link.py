@@ -173,7 +173,7 @@ class World:
         return (
             not self.dialing.links
             and not self.serving.links
-            and all(options.ledger.used == 0 and options.ledger.grown == 0 for options in self.options)
+            and all(options.ledger.used == 0 and tunnel.buffered == 0 and options.ledger.grown == 0 for options, tunnel in zip(self.options, (self.dialing, self.serving), strict=True))
         )
 
 
