@@ -25,13 +25,15 @@ class Agent:
         self.tunnels = TunnelOptions(
             ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=options.konnectivity_extension
         )
-        context = tls.client_context(
-            options.ca_cert, options.agent_cert, options.agent_key, alpn=(*options.alpn_proto, "h2")
-        )
+        files = (options.ca_cert, options.agent_cert, options.agent_key)
+        alpn = (*options.alpn_proto, "h2")
+        tls.client_context(*files, alpn=alpn)  # a bad file is an error at the start; later it is read for every connection
         self._target = Target(
             options.proxy_server_host,
             options.proxy_server_port,
-            context,
+            files,
+            alpn,
+            options.grpc_implementation,
             options.keepalive_time,
             options.sync_interval,
             options.sync_interval_cap,
@@ -44,7 +46,7 @@ class Agent:
         """Keep the tunnel up and open what the server asks for."""
         async with asyncio.TaskGroup() as tasks:
             self.uplink = Uplink(
-                self._target, self._identity, self.tunnels, Dialer(tasks).open, on_change=self._changed
+                self._target, self._identity, self.tunnels, Dialer(tasks).open, tasks, on_change=self._changed
             )
             await self.uplink.run()
 

@@ -16,6 +16,7 @@ from konnectivity.options import (
     effective,
     existing_file,
     load,
+    one_of,
     option,
     port,
     positive,
@@ -98,6 +99,11 @@ class AgentOptions(Options):
         group="Program",
         check=at_least(0),
         help="After the first SIGTERM: how long connections may go on before the agent leaves. 0: as long as they live.",
+    )
+    grpc_implementation: str = option(
+        "native",
+        check=one_of("native", "grpcio"),
+        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
     )
     check_config: bool = option(False, help="Print the options in force and exit.")
     verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from konnectivity import link as links
-from konnectivity import logs
+from konnectivity import logs, tls
 from konnectivity.capabilities import Capabilities
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.stream import Channel
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
 
@@ -50,14 +51,10 @@ class Identity:
 class Tunnel(ServingTunnel):
     """The agent's end; tells the uplink when it is over."""
 
-    def __init__(
-        self, transport: Http2Transport, authority: str, options: TunnelOptions, opener: Opener, identity: Identity
-    ) -> None:
+    def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: Identity) -> None:
         self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         offer = Capabilities(options.ledger.initial_window).header() if options.extension else {}
-        stream = transport.open_stream(PATH, identity.metadata() | offer, self, authority)
-        assert stream.response is not None, "a client's stream has one"
-        self.response = stream.response
+        stream = channel.open_stream(PATH, identity.metadata() | offer, self)
         super().__init__(stream, options, links.SIDE_AGENT, links.SIDE_TARGET, opener)
 
     def stream_closed(self, status: Status) -> None:
@@ -72,7 +69,9 @@ class Target:
 
     host: str
     port: int
-    context: ssl.SSLContext
+    files: tuple[str, str, str]  # CA, certificate, key
+    alpn: tuple[str, ...]
+    implementation: str
     keepalive_time_s: float
     sync_interval_s: float
     sync_interval_cap_s: float
@@ -87,12 +86,14 @@ class Uplink:
         identity: Identity,
         options: TunnelOptions,
         opener: Opener,
+        tasks: asyncio.TaskGroup,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
         self._identity = identity
         self._options = options
         self._opener = opener
+        self._tasks = tasks
         self._on_change = on_change
         self.tunnel: Tunnel | None = None
         self.server_id = ""
@@ -107,7 +108,7 @@ class Uplink:
                 status = await self._serve()
                 log.info("Server connection ended", server=self.server_id, reason=str(status))
                 wait_s, failing = self._target.sync_interval_s, False
-            except (OSError, RpcError, TimeoutError) as error:
+            except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
                 if not failing or log.v(5):  # one line per change of state, not one per try
                     log.warning("Cannot connect to the server, will keep trying", server=self._name, reason=_why(error))
                 failing = True
@@ -135,12 +136,13 @@ class Uplink:
         Raises:
             OSError, TimeoutError, RpcError: it could not be made.
         """
-        transport = await self._connect()
+        channel = await self._connect()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                tunnel = Tunnel(transport, self._target.host, self._options, self._opener, self._identity)
-                self.server_id = _server_id(await tunnel.response)
-            tunnel.negotiated(Capabilities.of(tunnel.stream.metadata))
+                tunnel = Tunnel(channel, self._options, self._opener, self._identity)
+                answer = await tunnel.stream.accepted()
+            self.server_id = _server_id(answer)
+            tunnel.negotiated(Capabilities.of(answer))
             self.tunnel = tunnel
             if self.draining:
                 tunnel.send_drain()
@@ -150,23 +152,32 @@ class Uplink:
             return await tunnel.over
         finally:
             self.tunnel = None
-            transport.close("the agent is leaving")
+            channel.close("the agent is leaving")
             self._on_change()
 
-    async def _connect(self) -> Http2Transport:
+    async def _connect(self) -> Channel:
         target = self._target
+        if target.implementation == "grpcio":
+            from konnectivity.grpc import alternative  # grpcio is an extra
+
+            address = (target.host, target.port)
+            return await alternative.connect(
+                address, target.files, self._tasks, keepalive_time_s=target.keepalive_time_s
+            )
+        context = tls.client_context(*target.files, alpn=target.alpn)
         options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=target.keepalive_time_s)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, transport = await asyncio.get_running_loop().create_connection(
                 lambda: Http2Transport(options),
                 target.host,
                 target.port,
-                ssl=target.context,
+                ssl=context,
                 server_hostname=target.host,
             )
         if transport.alpn != "h2":
             transport.abort()
             raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
+        transport.authority = target.host
         return transport
 
 

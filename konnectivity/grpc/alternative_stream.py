@@ -190,6 +190,9 @@ class ClientStream(GrpcioStream):
         self._verdict = _WRITE_FAILED
         self._call.add_done_callback(self._judged)
 
+    async def accepted(self) -> Metadata:
+        return await self.response
+
     def hold(self) -> None:
         if not self._call.done():
             super().hold()

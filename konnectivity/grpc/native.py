@@ -69,6 +69,9 @@ class NativeStream(MessageStream):
     def measure(self) -> None:
         self._transport.ping()
 
+    async def accepted(self) -> Metadata:
+        return self.metadata if self.response is None else await self.response
+
     @property
     def congested(self) -> bool:
         if self._transport.blocked or self._stream.queued:
@@ -216,6 +219,7 @@ class Http2Transport(asyncio.Protocol):
         self.flush_scheduled = False
         self.peer = Peer("")
         self.round_trip_s: float | None = None
+        self.authority = ""  # client: whom the calls are for, if they do not say
         self.goaway: str | None = None
         self.closed = False
         self.http2 = Http2Connection(
@@ -302,7 +306,7 @@ class Http2Transport(asyncio.Protocol):
         path: str,
         metadata: Mapping[str, str],
         receiver: StreamReceiver,
-        authority: str,
+        authority: str = "",
         timeout_s: float | None = None,
     ) -> NativeStream:
         """Client: start a call. `NativeStream.response` is done when the server accepted or refused it.
@@ -313,7 +317,7 @@ class Http2Transport(asyncio.Protocol):
         if self._transport is None or self.closed:
             raise RpcError(Code.UNAVAILABLE, self.goaway or "the connection is closed")
         secure = self._transport.get_extra_info("ssl_object") is not None
-        headers = call_metadata.request(path, authority, secure, metadata, timeout_s)
+        headers = call_metadata.request(path, authority or self.authority, secure, metadata, timeout_s)
         try:
             stream_id = self.http2.open_stream(headers)
         except ConnectionError as error:

@@ -78,7 +78,7 @@ class RpcError(Exception):
 
 
 def encode_message(message: str) -> str:
-    """Percent-encode a `grpc-message`: all but printable ASCII; `%`; and spaces at the ends, where no header has any."""
+    """Percent-encode a `grpc-message`: all but printable ASCII; `%`; and spaces at the ends (no header has any)."""
     return _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), quote(message, safe=_PLAIN, errors="replace"))
 
 

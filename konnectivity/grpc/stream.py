@@ -6,7 +6,7 @@ Two implementations: `native` (our HTTP/2) and `alternative` (grpcio). Code abov
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +52,14 @@ class MessageStream(ABC):
     def measure(self) -> None:
         """Measure the round trip, if the transport can."""
 
+    async def accepted(self) -> Metadata:
+        """Client: the response headers, once the server accepted the call. (On the server: the request's, at once.)
+
+        Raises:
+            RpcError: it was refused, or the connection was lost.
+        """
+        return self.metadata
+
     @property
     @abstractmethod
     def congested(self) -> bool:
@@ -84,6 +92,20 @@ class MessageStream(ABC):
     @abstractmethod
     def abort(self, message: str = "") -> None:
         """End the stream now, dropping what was not sent. `stream_closed` follows."""
+
+
+class Channel(Protocol):
+    """A client's connection, whose calls are streams."""
+
+    def open_stream(self, path: str, metadata: Mapping[str, str], receiver: StreamReceiver) -> MessageStream:
+        """Start a call.
+
+        Raises:
+            RpcError: the connection takes no new call.
+        """
+
+    def close(self, reason: str = "") -> None:
+        """End the calls under way with UNAVAILABLE, and close."""
 
 
 Service = Callable[[MessageStream], StreamReceiver]

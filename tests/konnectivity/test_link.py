@@ -173,7 +173,10 @@ class World:
         return (
             not self.dialing.links
             and not self.serving.links
-            and all(options.ledger.used == 0 and tunnel.buffered == 0 and options.ledger.grown == 0 for options, tunnel in zip(self.options, (self.dialing, self.serving), strict=True))
+            and all(
+                options.ledger.used == 0 and tunnel.buffered == 0 and options.ledger.grown == 0
+                for options, tunnel in zip(self.options, (self.dialing, self.serving), strict=True)
+            )
         )
 
 
@@ -213,7 +216,9 @@ def run(extension: bool, steps: list[tuple]) -> None:
         play(world, [*beginning, *steps])
         await world.settle(loop)
         for socket in world.sockets():
-            assert socket.closed or socket.gone or socket.ended or not socket.paused, "nothing is under way, and it may not speak"
+            assert socket.closed or socket.gone or socket.ended or not socket.paused, (
+                "nothing is under way, and it may not speak"
+            )
         for client, target in zip(world.clients, world.targets, strict=False):
             for one, other in ((client, target), (target, client)):
                 whole = one.heard == other.said

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/Conversation/Talk"
 PATIENCE_S = 15.0
 MEETING_S = 50.0
+SILENCE_S = 0.3
 KEEPALIVE_S = 3600.0
 MIB = 1024 * 1024
 SIZES = (0, 1, 4, 5, 6, 0, 1000, 16_383, 16_384, 65_535, 65_536, 300_000, MIB, 3 * MIB, 0, 7)
@@ -81,15 +82,21 @@ class Side(StreamReceiver):
         async with asyncio.timeout(PATIENCE_S):
             return await asyncio.shield(self.closed)
 
-    async def talks_until_congested(self, message: bytes) -> int:
-        """Say `message` for as long as the stream takes it; how often."""
+    async def talks_until_stopped(self, message: bytes) -> int:
+        """Say `message` for as long as the line takes it; how often."""
         said = 0
         async with asyncio.timeout(PATIENCE_S):
-            while not self.stream.congested:
-                self.say(message)
-                said += 1
-                await asyncio.sleep(0.002)  # the line may take some
-        return said
+            while True:
+                while not self.stream.congested:
+                    self.say(message)
+                    said += 1
+                    await asyncio.sleep(0.002)
+                self.drained.clear()
+                try:
+                    async with asyncio.timeout(SILENCE_S):
+                        await self.drained.wait()
+                except TimeoutError:
+                    return said
 
 
 @dataclass(frozen=True)
@@ -552,8 +559,7 @@ async def test_who_does_not_listen_stops_who_talks(meeting: Meeting, talker: str
         message = os.urandom(64 * 1024)
         listening.stream.hold()
 
-        said = await talking.talks_until_congested(message)
-        await asyncio.sleep(0.2)
+        said = await talking.talks_until_stopped(message)
 
         assert talking.stream.congested
         assert said * len(message) < 16 * MIB  # kernel buffers of both sockets, one window, our own queue
@@ -578,7 +584,7 @@ async def test_who_talks_gives_up_on_who_does_not_listen(meeting: Meeting, talke
         client, server = await meeting.call()
         talking, listening = (client, server) if talker == "client" else (server, client)
         listening.stream.hold()
-        await talking.talks_until_congested(os.urandom(64 * 1024))
+        await talking.talks_until_stopped(os.urandom(64 * 1024))
 
         talking.stream.abort("tired")
 

@@ -63,7 +63,8 @@ def test_any_header_is_a_message(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [("100%", "100%"), ("%zz%41", "%zzA"), ("%C3%A4 %c3%a4", "ä ä"), ("%ff", "\ufffd"), ("ä", "ä")]
+    ("value", "message"),
+    [("100%", "100%"), ("%zz%41", "%zzA"), ("%C3%A4 %c3%a4", "ä ä"), ("%ff", "\ufffd"), ("ä", "ä")],
 )
 def test_what_is_not_valid_stays(value: str, message: str) -> None:
     assert decode_message(value) == message

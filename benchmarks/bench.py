@@ -1,0 +1,297 @@
+"""Server and agent under load, beside their alternatives, interleaved in one run.
+
+    make bench                            the table of benchmarks/README.md, about 5 minutes
+    make bench ARGS="--rounds 1 --only echo"
+
+Sides: `native` (our HTTP/2), `grpcio` (the same programs on grpcio), `established` (ours without the extension, as with
+a peer of another kind), `direct` (no proxy: the generator's own ceiling), and `reference` if
+KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT name its two programs. What is missing is said.
+
+Every figure is the median of the rounds; CPU seconds come from the operating system, of server and agent each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import Way
+from konnectivity.testing.delay import DelayedLine
+from konnectivity.testing.deployment import Deployment, free_port
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Side:
+    """A way to the targets, and the processes on it."""
+
+    name: str
+    to: str
+    pids: list[int] = field(default_factory=list)
+
+    def cpu_s(self) -> list[float]:
+        return [_cpu_s(pid) for pid in self.pids]
+
+
+@dataclass
+class Scenario:
+    """One row of the table."""
+
+    name: str
+    unit: str
+    value: str  # which figure of the generator's answer is the row's
+    run: Callable[[Bench, Side], dict[str, Any]]
+    sides: tuple[str, ...] = ("native", "grpcio", "reference", "direct")
+
+
+class Bench:
+    """Targets, sides and results of one run."""
+
+    def __init__(self, ports: dict[str, int], sides: list[Side]) -> None:
+        self.ports = ports
+        self.sides = sides
+        self.results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def measure(self, scenario: Scenario, side: Side) -> None:
+        before, started = side.cpu_s(), time.monotonic()
+        result = scenario.run(self, side)
+        result["cpu_s"] = [round(after - start, 3) for after, start in zip(side.cpu_s(), before, strict=True)]
+        result["seconds"] = time.monotonic() - started
+        self.results.setdefault(scenario.name, {}).setdefault(side.name, []).append(result)
+
+    def load(self, side: Side, scenario: str, target: str, **arguments: float) -> dict[str, Any]:
+        """Run the generator to its end."""
+        return _answer(self.start_load(side, scenario, target, **arguments))
+
+    def start_load(self, side: Side, scenario: str, target: str, **arguments: float) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "benchmarks.load", scenario, "--to", side.to]
+        command += ["--port", str(self.ports[target])]
+        command += [f"--{name}={value}" for name, value in arguments.items()]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate(timeout=120)
+    if process.returncode:
+        return {"error": f"exit code {process.returncode}"}
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def _stalled(count: int, target: str) -> Callable[[Bench, Side], dict[str, Any]]:
+    """An echo beside connections that nobody reads: uploads to a sleeping target, or downloads by a sleeping client."""
+
+    def run(bench: Bench, side: Side) -> dict[str, Any]:
+        with contextlib.ExitStack() as stack:
+            way = Way(side.to, bench.ports[target])
+            for _ in range(count):
+                sock = stack.enter_context(way.blocking())
+                sock.setblocking(False)
+                if target == "sleeper":
+                    _fill(sock)
+            time.sleep(1.0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process = bench.start_load(side, "echo", "echo", connections=1, count=2000)
+                stack.callback(process.kill)
+                output, _ = process.communicate(timeout=15)
+                result: dict[str, Any] = json.loads(output) if process.returncode == 0 else {"error": "failed"}
+                return result
+            return {"error": "no echo in 15 s"}
+
+    return run
+
+
+def _fill(sock: Any) -> None:
+    """Send until nothing is taken for a while."""
+    last = time.monotonic()
+    while time.monotonic() - last < 0.2:
+        try:
+            sock.send(bytes(256 * 1024))
+            last = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            return
+
+
+def _echo_beside_bulk(bench: Bench, side: Side) -> dict[str, Any]:
+    bulk = bench.start_load(side, "down", "source", seconds=5)
+    time.sleep(1.0)
+    result = bench.load(side, "echo", "echo", connections=1, count=2000)
+    result["bulk"] = _answer(bulk)
+    return result
+
+
+def _idle_echo(bench: Bench, side: Side) -> dict[str, Any]:
+    return bench.load(side, "echo", "echo", connections=1, count=5000)
+
+
+SCENARIOS = [
+    Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _idle_echo),
+    Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _idle_echo),
+    Scenario(
+        "echo 64 B, 32 connections", "1/s", "per_s", lambda b, s: b.load(s, "echo", "echo", connections=32, count=1500)
+    ),
+    Scenario(
+        "connect + echo + close, 8 at a time",
+        "1/s",
+        "per_s",
+        lambda b, s: b.load(s, "dials", "echo", connections=8, count=3000),
+    ),
+    Scenario("bulk down", "MiB/s", "mib_per_s", lambda b, s: b.load(s, "down", "source", seconds=3)),
+    Scenario("bulk up", "MiB/s", "mib_per_s", lambda b, s: b.load(s, "up", "sink")),
+    Scenario("echo beside bulk down, p99", "p99 us", "p99_us", _echo_beside_bulk),
+    Scenario("echo beside 1 stalled download, p99", "p99 us", "p99_us", _stalled(1, "source")),
+    Scenario("echo beside 100 stalled downloads, p99", "p99 us", "p99_us", _stalled(100, "source")),
+    Scenario("echo beside 1 stalled upload, p99", "p99 us", "p99_us", _stalled(1, "sleeper")),
+    Scenario("echo beside 100 stalled uploads, p99", "p99 us", "p99_us", _stalled(100, "sleeper")),
+    Scenario(
+        "bulk down, 50 ms round trip",
+        "MiB/s",
+        "mib_per_s",
+        lambda b, s: b.load(s, "down", "source", seconds=5),
+        ("native, 50 ms", "grpcio, 50 ms", "direct, 50 ms"),
+    ),
+]
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+@contextlib.contextmanager
+def sides_of(directory: Path, ports: dict[str, int]) -> Iterator[list[Side]]:
+    """Start every side there is; stop them all at the end."""
+    with contextlib.ExitStack() as stack:
+        sides = [Side("direct", "direct")]
+        for name, more in (("native", []), ("grpcio", ["--grpc-implementation=grpcio"])):
+            sides.append(_ours(stack, directory / name, name, more))
+            sides.append(_delayed(stack, directory / f"{name}-delayed", f"{name}, 50 ms", more))
+        line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), 0.05))
+        sides.append(Side("direct, 50 ms", f"direct:{line.port}"))
+        server, agent = (os.environ.get(f"KONNECTIVITY_REFERENCE_{name}") for name in ("SERVER", "AGENT"))
+        if server and agent:
+            sides.append(_reference(stack, directory / "reference", server, agent))
+        else:
+            print("missing: reference (set KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT)")
+        yield sides
+
+
+def _ours(stack: contextlib.ExitStack, directory: Path, name: str, more: list[str]) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
+    server = deployment.start_server("-v=0", "--mode=http-connect", *more)
+    agent = deployment.start_agent("-v=0", *more)
+    return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
+
+
+def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, more: list[str]) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
+    server = deployment.start_server("-v=0", "--mode=http-connect", *more)
+    line = stack.enter_context(DelayedLine(("127.0.0.1", deployment.agent_port), 0.05))
+    agent = deployment.start_agent("-v=0", *more, port=line.port)
+    return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
+
+
+def _reference(stack: contextlib.ExitStack, directory: Path, server: str, agent: str) -> Side:
+    """The reference's programs on the same files; its flags are the established ones."""
+    files = Deployment(directory)
+    common = [f"--agent-port={files.agent_port}", f"--cluster-ca-cert={files.path('ca.crt')}"]
+    pair = [f"--cluster-cert={files.path('server.crt')}", f"--cluster-key={files.path('server.key')}"]
+    ports = [f"--admin-port={free_port()}", f"--health-port={free_port()}"]
+    frontend = ["--mode=http-connect", f"--uds-name={files.socket}", "--server-port=0"]
+    processes = []
+    for command in (
+        [server, "-v=0", *frontend, *common, *pair, *ports],
+        [
+            agent,
+            "-v=0",
+            *files.agent_arguments(),
+            f"--health-server-port={free_port()}",
+            f"--admin-server-port={free_port()}",
+        ],
+    ):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stack.callback(process.kill)
+        processes.append(process.pid)
+        time.sleep(2)
+    return Side("reference", f"unix:{files.socket}", processes)
+
+
+def table(bench: Bench) -> str:
+    """The results as a Markdown table: the median, and CPU microseconds (or seconds a GiB) of server + agent."""
+    names = list(dict.fromkeys(side.name.partition(",")[0] for side in bench.sides))
+    lines = ["| scenario | unit | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for scenario in SCENARIOS:
+        by_side = bench.results.get(scenario.name, {})
+        if by_side:
+            found = {side.partition(",")[0]: _cell(scenario, runs) for side, runs in by_side.items()}
+            cells = [found.get(name, "-") for name in names]
+            lines.append(f"| {scenario.name} | {scenario.unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(scenario: Scenario, runs: list[dict[str, Any]]) -> str:
+    values = [run[scenario.value] for run in runs if scenario.value in run]
+    if not values:
+        return str(runs[0].get("error", "failed"))
+    text = f"{statistics.median(values):,.0f}"
+    done = [run for run in runs if run.get("operations") and run["cpu_s"]]
+    if not done or scenario.unit.startswith("p99"):
+        return text
+    if scenario.unit == "MiB/s":
+        costs = [statistics.median(run["cpu_s"][i] / run["operations"] for run in done) for i in (0, 1)]
+        return f"{text} ({costs[0]:.1f} + {costs[1]:.1f} s/GiB)"
+    costs = [statistics.median(run["cpu_s"][i] / run["operations"] * 1e6 for run in done) for i in (0, 1)]
+    return f"{text} ({costs[0]:.0f} + {costs[1]:.0f} us)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    arguments = parser.parse_args()
+    chosen = [scenario for scenario in SCENARIOS if arguments.only in scenario.name]
+    targets = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.targets"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert targets.stdout is not None
+    ports = json.loads(targets.stdout.readline())
+    try:
+        with tempfile.TemporaryDirectory() as directory, sides_of(Path(directory), ports) as sides:
+            bench = Bench(ports, sides)
+            steps = [(r, c, s) for r in range(arguments.rounds) for c in chosen for s in sides if s.name in c.sides]
+            for number, (_, scenario, side) in enumerate(steps, 1):
+                print(f"\r[{number}/{len(steps)}] {scenario.name}: {side.name:<20}", end="", file=sys.stderr, flush=True)
+                bench.measure(scenario, side)
+            print(file=sys.stderr)
+            peaks = {side.name: [round(_peak_mib(pid)) for pid in side.pids] for side in sides if side.pids}
+            print(table(bench))
+            print(f"\npeak memory, MiB, server and agent: {peaks}")
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / "latest.json").write_text(json.dumps({"results": bench.results, "peak_mib": peaks}, indent=1))
+    finally:
+        targets.communicate(timeout=10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Targets of a benchmark, in a process of their own: echo, source, sink, and a sleeper that never reads.
+
+    python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and serves until its input ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+
+import uvloop
+
+BULK = 1 << 30  # bytes the source sends, the sink answers to
+BLOCK = bytes(256 * 1024)
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Source(Echo):
+    """Sends BULK bytes, then ends."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(1 << 20)
+        self.left = BULK
+        self.paused = False
+        self.go()
+
+    def data_received(self, data: bytes) -> None:
+        return
+
+    def go(self) -> None:
+        while self.left and not self.paused:
+            self.left -= len(BLOCK)
+            self.transport.write(BLOCK)
+        if not self.left:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.go()
+
+
+class Sink(Echo):
+    """Reads BULK bytes, or to the end, then answers with one byte."""
+
+    got = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.got += len(data)
+        if self.got >= BULK:
+            self.transport.write(b"!")
+
+    def eof_received(self) -> None:
+        self.transport.write(b"!")
+
+
+class Sleeper(Echo):
+    """Accepts and never reads."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.pause_reading()
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    ports = {}
+    for name, factory in (("echo", Echo), ("source", Source), ("sink", Sink), ("sleeper", Sleeper)):
+        sock = socket.socket()
+        if factory is Sleeper:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        sock.bind(("127.0.0.1", 0))
+        await loop.create_server(factory, sock=sock, backlog=1024)
+        ports[name] = sock.getsockname()[1]
+    print(json.dumps(ports), flush=True)
+    ended = loop.create_future()
+    loop.add_reader(sys.stdin.fileno(), lambda: os.read(0, 100) or ended.set_result(None))
+    await ended
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,135 @@
+"""A line with a round trip: a TCP relay that hands every byte on after half of it, in either direction.
+
+What is under way is bounded, as a real TCP connection's window is; within that bound the line is as fast as loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Self, cast
+
+import uvloop
+
+WINDOW = 16 * 1024 * 1024  # bytes under way in one direction
+
+
+class _End(asyncio.Protocol):
+    """One side of one connection: what it receives leaves at the other side, later."""
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+        self.other: _End | None = None
+        self.transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._under_way: deque[tuple[float, bytes]] = deque()
+        self._size = 0
+        self._blocked = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(1 << 20)
+
+    def data_received(self, data: bytes) -> None:
+        self._queue(data)
+
+    def eof_received(self) -> bool:
+        self._queue(b"")
+        return True
+
+    def _queue(self, data: bytes) -> None:
+        self._under_way.append((self._loop.time() + self.delay_s, data))
+        self._size += len(data)
+        if self._size > WINDOW and self.transport is not None:
+            self.transport.pause_reading()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.delay_s, self._arrive)
+
+    def _arrive(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        out = self.other.transport if self.other is not None else None
+        if out is None:  # the far side is being connected
+            self._timer = self._loop.call_later(self.delay_s, self._arrive)
+            return
+        while self._under_way and not self._blocked and self._under_way[0][0] <= now + 0.0005:
+            _, data = self._under_way.popleft()
+            self._size -= len(data)
+            if not out.is_closing():
+                if data:
+                    out.write(data)
+                else:
+                    out.write_eof()
+        if self._size <= WINDOW and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+        if self._under_way and not self._blocked:
+            self._timer = self._loop.call_later(max(0.0, self._under_way[0][0] - now), self._arrive)
+
+    # The pause concerns what the other side sends to this one.
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other._blocked = True
+
+    def resume_writing(self) -> None:
+        if self.other is not None:
+            self.other._blocked = False
+            self.other._arrive()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.abort()
+
+
+class DelayedLine:
+    """Listens on a loopback port of its own, in a thread of its own; every connection goes to `target`, delayed."""
+
+    def __init__(self, target: tuple[str, int], round_trip_s: float) -> None:
+        self.port = 0
+        self._target = target
+        self._delay_s = round_trip_s / 2
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+
+            def accept() -> _End:
+                near = _End(self._delay_s)
+                tasks.create_task(self._pair(near), name="connect the far side")
+                return near
+
+            server = await loop.create_server(accept, "127.0.0.1", 0)
+            self.port = server.sockets[0].getsockname()[1]
+            self._ready.set()
+            await self._stop.wait()
+            server.close()
+
+    async def _pair(self, near: _End) -> None:
+        far = _End(self._delay_s)
+        near.other, far.other = far, near
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: far, *self._target)
+        except OSError:
+            if near.transport is not None:
+                near.transport.abort()

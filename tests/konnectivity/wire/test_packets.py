@@ -1,0 +1,115 @@
+"""Builders of packets, against the generated classes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from konnectivity import wire
+from konnectivity.proto.client_pb2 import Packet, PacketType, ResetSide
+from konnectivity.wire import PacketError
+
+numbers = st.integers(-(2**63), 2**63 - 1)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def read(message: bytes) -> Packet:
+    packet = wire.decode(message)
+    assert packet is not None
+    assert wire.decode_data(memoryview(message)) is None
+    return packet
+
+
+@given(texts, numbers, texts)
+def test_dial_req(address: str, random: int, protocol: str) -> None:
+    packet = read(wire.dial_req(address, random, protocol))
+    request = packet.dialRequest
+    assert packet.type == PacketType.DIAL_REQ
+    assert (request.address, request.random, request.protocol) == (address, random, protocol)
+    assert read(wire.dial_req(address, random)).dialRequest.protocol == "tcp"
+
+
+@given(numbers, numbers, texts)
+def test_dial_rsp(random: int, connect_id: int, error: str) -> None:
+    packet = read(wire.dial_rsp(random, connect_id, error))
+    response = packet.dialResponse
+    assert packet.type == PacketType.DIAL_RSP
+    assert (response.random, response.connectID, response.error) == (random, connect_id, error)
+
+
+@given(numbers, texts)
+def test_close(connect_id: int, error: str) -> None:
+    request = read(wire.close_req(connect_id))
+    assert (request.type, request.closeRequest.connectID) == (PacketType.CLOSE_REQ, connect_id)
+    response = read(wire.close_rsp(connect_id, error))
+    assert response.type == PacketType.CLOSE_RSP
+    assert (response.closeResponse.connectID, response.closeResponse.error) == (connect_id, error)
+
+
+@given(numbers)
+def test_close_dial(random: int) -> None:
+    packet = read(wire.close_dial(random))
+    assert (packet.type, packet.closeDial.random) == (PacketType.DIAL_CLS, random)
+
+
+def test_drain() -> None:
+    packet = read(wire.drain())
+    assert (packet.type, packet.WhichOneof("payload")) == (PacketType.DRAIN, "drain")
+
+
+@given(numbers, numbers)
+def test_credit_and_data_end(connect_id: int, size: int) -> None:
+    credit = read(wire.credit(connect_id, size))
+    assert (credit.type, credit.credit.connectID, credit.credit.bytes) == (PacketType.CREDIT, connect_id, size)
+    end = read(wire.data_end(connect_id, size))
+    assert (end.type, end.dataEnd.connectID, end.dataEnd.total) == (PacketType.DATA_END, connect_id, size)
+
+
+@given(numbers, st.sampled_from(ResetSide.values()), texts, numbers, numbers)
+def test_reset(connect_id: int, side: int, reason: str, sent: int, received: int) -> None:
+    packet = read(wire.reset(connect_id, side, reason, sent, received))
+    body = packet.reset
+    assert packet.type == PacketType.RESET
+    assert (body.connectID, body.side, body.reason, body.sent, body.received) == (
+        connect_id,
+        side,
+        reason,
+        sent,
+        received,
+    )
+
+
+@given(numbers, texts)
+def test_stop(connect_id: int, reason: str) -> None:
+    packet = read(wire.stop(connect_id, reason))
+    assert (packet.type, packet.stop.connectID, packet.stop.reason) == (PacketType.STOP, connect_id, reason)
+
+
+def test_packets_of_the_established_wire() -> None:
+    """As other implementations send them, byte for byte."""
+    assert wire.dial_req("node:80", 5) == b"\x12\x10\x0a\x03tcp\x12\x07node:80\x18\x05"
+    assert wire.dial_rsp(5, 9) == b"\x08\x01\x1a\x04\x10\x09\x18\x05"
+    assert wire.close_req(9) == b"\x08\x02\x2a\x02\x08\x09"
+    assert wire.close_rsp(9, "x") == b"\x08\x03\x32\x05\x0a\x01x\x10\x09"
+    assert wire.data_head(9, 3) + b"abc" == b"\x08\x04\x22\x07\x08\x09\x1a\x03abc"
+    assert wire.close_dial(5) == b"\x08\x05\x3a\x02\x08\x05"
+    assert wire.drain() == b"\x08\x06\x42\x00"
+
+
+def test_a_packet_as_one_line() -> None:
+    assert wire.describe(read(wire.dial_req("node:80", 5))) == (
+        'DIAL_REQ {protocol: "tcp" address: "node:80" random: 5}'
+    )
+    assert wire.describe(read(wire.drain())) == "DRAIN {}"
+    assert wire.describe(Packet(type=PacketType.DATA)) == "DATA {}"
+    assert "\n" not in wire.describe(read(wire.stop(1, "two\nlines")))
+
+
+@given(st.binary(max_size=60))
+def test_any_packet_can_be_described(message: bytes) -> None:
+    try:
+        packet = wire.decode(message)
+    except PacketError:
+        return
+    if packet is not None:
+        assert len(wire.describe(packet).splitlines()) == 1
