@@ -83,7 +83,7 @@ class Bench:
 
 
 def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=60)
     if process.returncode:
         return {"error": f"exit code {process.returncode}"}
     result: dict[str, Any] = json.loads(output)
@@ -281,7 +281,9 @@ def main() -> None:
             bench = Bench(ports, sides)
             steps = [(r, c, s) for r in range(arguments.rounds) for c in chosen for s in sides if s.name in c.sides]
             for number, (_, scenario, side) in enumerate(steps, 1):
-                print(f"\r[{number}/{len(steps)}] {scenario.name}: {side.name:<20}", end="", file=sys.stderr, flush=True)
+                print(
+                    f"\r[{number}/{len(steps)}] {scenario.name}: {side.name:<20}", end="", file=sys.stderr, flush=True
+                )
                 bench.measure(scenario, side)
             print(file=sys.stderr)
             peaks = {side.name: [round(_peak_mib(pid)) for pid in side.pids] for side in sides if side.pids}

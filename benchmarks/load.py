@@ -12,6 +12,7 @@ import asyncio
 import json
 import socket
 import time
+from typing import cast
 
 import uvloop
 
@@ -26,7 +27,9 @@ class Way:
     def __init__(self, to: str, port: int) -> None:
         self.path = to.removeprefix("unix:") if to.startswith("unix:") else ""
         self.port = int(to.partition(":")[2]) if to.startswith("direct:") else port
-        self.head = f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() if self.path else b""
+        self.head = (
+            f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() if self.path else b""
+        )
 
     async def open(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
@@ -62,10 +65,9 @@ class Client(asyncio.Protocol):
         self.got = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         if self.way.head:
-            transport.write(self.way.head)
+            self.transport.write(self.way.head)
         else:
             self.say()
 

@@ -1,15 +1,15 @@
 """Targets of a benchmark, in a process of their own: echo, source, sink, and a sleeper that never reads.
 
-    python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and serves until its input ends
+python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and serves until its input ends
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import sys
+from typing import cast
 
 import uvloop
 
@@ -19,8 +19,7 @@ BLOCK = bytes(256 * 1024)
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
@@ -87,9 +86,10 @@ async def main() -> None:
         await loop.create_server(factory, sock=sock, backlog=1024)
         ports[name] = sock.getsockname()[1]
     print(json.dumps(ports), flush=True)
-    ended = loop.create_future()
-    loop.add_reader(sys.stdin.fileno(), lambda: os.read(0, 100) or ended.set_result(None))
-    await ended
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ended.set)  # its end, or any input
+    await ended.wait()
+    loop.remove_reader(sys.stdin.fileno())
 
 
 if __name__ == "__main__":

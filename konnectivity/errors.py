@@ -32,4 +32,4 @@ class DialError(ConnectionError):
 
 
 class TunnelLost(ConnectionResetError):
-    """A connection broke: the tunnel under it, or its far end. What was read before is complete, the rest is missing."""
+    """A connection broke: the tunnel under it, or its far end. What was read is complete, the rest is missing."""

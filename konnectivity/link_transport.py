@@ -75,7 +75,7 @@ class LinkTransport(asyncio.Transport):
         self._inlet.resume_reading()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._inlet.protocol = cast(asyncio.Protocol, protocol)
+        self._inlet.protocol = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._inlet.protocol

@@ -70,7 +70,7 @@ class Relay(asyncio.BufferedProtocol):
     # ---- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._plain = transport.get_extra_info("sslcontext") is None
         sock = transport.get_extra_info("socket")

@@ -19,7 +19,7 @@ from konnectivity.wire import Packet, PacketType
 
 
 class DialIn:
-    """One request of the far side. The opener calls `connected` or `failed`, once; after `cancelled` they do nothing."""
+    """One request of the far side. The opener calls `connected` or `failed`, once; if `cancelled`, they do nothing."""
 
     __slots__ = ("address", "cancelled", "on_cancel", "protocol", "random", "tunnel")
 
@@ -99,7 +99,9 @@ class ServingTunnel(Tunnel):
         if dial.random in self.opening:
             self.send_control(wire.dial_rsp(dial.random, error="a dial with this id is already under way"))
         elif self._single and self.capabilities is None and (self.opening or self._last_id):
-            self.send_control(wire.dial_rsp(dial.random, error="this stream already carries a connection: open another"))
+            self.send_control(
+                wire.dial_rsp(dial.random, error="this stream already carries a connection: open another")
+            )
         elif self.ledger.exhausted or self.exhausted:
             self.ledger.refused_dials += 1
             self.send_control(wire.dial_rsp(dial.random, error=NO_MEMORY))

@@ -27,7 +27,9 @@ class Agent:
         )
         files = (options.ca_cert, options.agent_cert, options.agent_key)
         alpn = (*options.alpn_proto, "h2")
-        tls.client_context(*files, alpn=alpn)  # a bad file is an error at the start; later it is read for every connection
+        tls.client_context(
+            *files, alpn=alpn
+        )  # a bad file is an error at the start; later it is read for every connection
         self._target = Target(
             options.proxy_server_host,
             options.proxy_server_port,

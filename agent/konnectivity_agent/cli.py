@@ -45,7 +45,9 @@ class AgentOptions(Options):
         "127.0.0.1", group="Server", metavar="host", help="Host of the proxy server; its certificate must name it."
     )
     proxy_server_port: int = option(8091, check=port(), help="Port of the proxy server's agent listener.")
-    ca_cert: str = option("", check=existing_file, metavar="file", help="CA that the server's certificate must come from.")
+    ca_cert: str = option(
+        "", check=existing_file, metavar="file", help="CA that the server's certificate must come from."
+    )
     agent_cert: str = option("", check=existing_file, metavar="file", help="Client certificate shown to the server.")
     agent_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
     alpn_proto: tuple[str, ...] = option((), metavar="names", help="ALPN protocols offered before h2.")
@@ -53,7 +55,9 @@ class AgentOptions(Options):
         "", check=existing_file, metavar="file", help="Token shown to the server, read anew for every connection."
     )
     keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
-    sync_interval: float = option(duration("1s"), check=at_least(0.01), help="First pause between two tries to connect.")
+    sync_interval: float = option(
+        duration("1s"), check=at_least(0.01), help="First pause between two tries to connect."
+    )
     sync_interval_cap: float = option(duration("10s"), help="And the longest.")
     agent_id: str = option(
         "", group="Identity", env="PROXY_AGENT_ID", metavar="id", help="Unique name of this agent. Empty: a random one."
@@ -98,7 +102,7 @@ class AgentOptions(Options):
         duration("25s"),
         group="Program",
         check=at_least(0),
-        help="After the first SIGTERM: how long connections may go on before the agent leaves. 0: as long as they live.",
+        help="After the first SIGTERM: how long connections may go on before it leaves. 0: as long as they live.",
     )
     grpc_implementation: str = option(
         "native",

@@ -83,7 +83,9 @@ class Dialer:
 def _connect(relay: Relay, protocol: str, host: str, port: int) -> Coroutine[Any, Any, asyncio.Transport]:
     family = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}[protocol]
     address = host or "127.0.0.1"  # as Go: no host is this host
-    return _connect_literal(relay, address, port) if _is_literal(address) else _connect_name(relay, family, address, port)
+    return (
+        _connect_literal(relay, address, port) if _is_literal(address) else _connect_name(relay, family, address, port)
+    )
 
 
 async def _connect_literal(relay: Relay, host: str, port: int) -> asyncio.Transport:

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _fetch_all(deployment: Deployment) -> int:
     target = await asyncio.start_server(_serve_page, "127.0.0.1", 0)
-    address = "127.0.0.1:%d" % target.sockets[0].getsockname()[1]
+    address = f"127.0.0.1:{target.sockets[0].getsockname()[1]}"
     print(f"node    a web server on {address}, which only the agent dials")
     whole = 0
     frontends: list[dict[str, Any]] = [
@@ -65,8 +65,10 @@ async def _fetch_all(deployment: Deployment) -> int:
         way = "unix socket" if str(frontend["address"]).startswith("unix:") else "TCP + mTLS"
         verdict = "ok" if page == _PAGE else "BROKEN"
         whole += page == _PAGE
-        print(f"fetch   {frontend['mode']:<12} over {way:<11} -> server -> node-1 -> {address}: "
-              f"{len(page):,} bytes in {took_ms:.1f} ms  {verdict}")
+        print(
+            f"fetch   {frontend['mode']:<12} over {way:<11} -> server -> node-1 -> {address}: "
+            f"{len(page):,} bytes in {took_ms:.1f} ms  {verdict}"
+        )
     target.close()
     print(f"{whole} of {len(frontends)} pages came through the tunnel whole")
     return 0 if whole == len(frontends) else 1

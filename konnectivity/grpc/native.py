@@ -10,7 +10,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from konnectivity.grpc import metadata as call_metadata
@@ -41,7 +41,7 @@ class TransportOptions:
     keepalive_time_s: float = 3600.0
     keepalive_timeout_s: float = 20.0
     handshake_timeout_s: float = 10.0  # server: a connection that sends no preface and SETTINGS in time is closed
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 class NativeStream(MessageStream):
@@ -244,7 +244,7 @@ class Http2Transport(asyncio.Protocol):
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = peer_of(self._transport)
         self.flush()
@@ -437,7 +437,9 @@ class Http2Transport(asyncio.Protocol):
     def _request(self, event: events.HeadersReceived) -> None:
         fields = dict(event.headers)
         if not fields.get("content-type", "").startswith("application/grpc"):
-            self._plain_answer(event.stream_id, "415", "this port speaks gRPC: content-type application/grpc is needed\n")
+            self._plain_answer(
+                event.stream_id, "415", "this port speaks gRPC: content-type application/grpc is needed\n"
+            )
             return
         if fields[":method"] != "POST":
             self._plain_answer(event.stream_id, "405", "gRPC calls use POST\n")
@@ -467,7 +469,11 @@ class Http2Transport(asyncio.Protocol):
     def _plain_answer(self, stream_id: int, status: str, text: str) -> None:
         """Answer a request that is not gRPC in plain HTTP."""
         body = text.encode()
-        headers = [(":status", status), ("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        headers = [
+            (":status", status),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", str(len(body))),
+        ]
         stream = self.http2.streams.get(stream_id)
         self.http2.send_headers(stream_id, headers)
         if stream is not None:

@@ -51,6 +51,7 @@ class MessageStream(ABC):
 
     def measure(self) -> None:
         """Measure the round trip, if the transport can."""
+        return
 
     async def accepted(self) -> Metadata:
         """Client: the response headers, once the server accepted the call. (On the server: the request's, at once.)

@@ -26,12 +26,11 @@ STOP_TIMEOUT_S = 10.0
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on now. Below the range the kernel hands out by itself."""
     for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as sock:
-            with suppress(OSError):
-                sock.bind(("127.0.0.1", port))
-                if port not in _handed_out:
-                    _handed_out.add(port)
-                    return port
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in _handed_out:
+                _handed_out.add(port)
+                return port
     raise RuntimeError("no free port")
 
 

@@ -14,9 +14,7 @@ _CHUNK = 256 * 1024
 
 
 @asynccontextmanager
-async def listening(
-    handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None
-) -> AsyncIterator[str]:
+async def listening(handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[str]:
     """Run a server for as long as the block; yields its "host:port".
 
     Args:

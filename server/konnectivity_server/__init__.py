@@ -1,12 +1,12 @@
 """The proxy server: takes agents' outbound tunnels and carries kube-apiserver's dials to them.
 
-    identifiers   what an agent says of itself
-    registry      which agents are connected (pure)
-    strategies    which of them gets a dial (pure)
-    dispatch      one dial: pick an agent, ask it, answer the frontend
-    agents        AgentService: an agent's stream
-    connect       the HTTP CONNECT frontend
-    proxy         the gRPC frontend (ProxyService)
-    frontend      a listener that tells the two apart by their first bytes
-    cli, app      options, and the parts wired together
+identifiers   what an agent says of itself
+registry      which agents are connected (pure)
+strategies    which of them gets a dial (pure)
+dispatch      one dial: pick an agent, ask it, answer the frontend
+agents        AgentService: an agent's stream
+connect       the HTTP CONNECT frontend
+proxy         the gRPC frontend (ProxyService)
+frontend      a listener that tells the two apart by their first bytes
+cli, app      options, and the parts wired together
 """

@@ -34,9 +34,7 @@ class Server:
         self.ledger = options.ledger()
         self.registry: Registry[AgentTunnel] = Registry()
         extension = options.konnectivity_extension
-        self.agent_tunnels = TunnelOptions(
-            ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=extension
-        )
+        self.agent_tunnels = TunnelOptions(ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=extension)
         self.frontend_tunnels = TunnelOptions(
             ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
         )

@@ -23,7 +23,9 @@ from konnectivity.options import (
 )
 from konnectivity_server import strategies
 
-DESCRIPTION = "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
+DESCRIPTION = (
+    "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
+)
 GRPC = "grpc"
 HTTP_CONNECT = "http-connect"
 
@@ -80,11 +82,10 @@ class ServerOptions(Options):
         "", check=existing_file, metavar="file", help="CA that agents' client certificates must come from."
     )
     insecure_allow_unauthenticated_agents: bool = option(
-        False, help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production."
+        False,
+        help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production.",
     )
-    keepalive_time: float = option(
-        duration("1h"), check=positive, help="Ping an agent that was silent for this long."
-    )
+    keepalive_time: float = option(duration("1h"), check=positive, help="Ping an agent that was silent for this long.")
     server_id: str = option(
         "", env="PROXY_SERVER_ID", metavar="id", help="Unique name of this server, told to agents. Empty: a random one."
     )
@@ -97,7 +98,9 @@ class ServerOptions(Options):
         help="How to choose an agent, in order: any of default, destHost, defaultRoute, with commas.",
     )
     backend_dial_timeout: float = option(
-        duration("10s"), check=at_least(0), help="How long a dial through an agent may take. 0: as long as the agent takes."
+        duration("10s"),
+        check=at_least(0),
+        help="How long a dial through an agent may take. 0: as long as the agent takes.",
     )
     process_buffer_budget: int = option(
         size("256Mi"),
@@ -165,7 +168,9 @@ class ServerOptions(Options):
         if not self.cluster_cert:
             found.append("--cluster-cert and --cluster-key are needed: the agent listener always speaks TLS")
         if not self.uds_name and not self.tcp_frontend:
-            found.append("no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert")
+            found.append(
+                "no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert"
+            )
         if self.tcp_frontend:
             missing = [name for name in ("server_cert", "server_ca_cert") if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]

@@ -91,7 +91,7 @@ class ConnectProtocol(asyncio.Protocol):
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._timer = self._loop.call_later(HEAD_TIMEOUT_S, self._end, b"")
         if self._received:
             self._head_received()

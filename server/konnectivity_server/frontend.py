@@ -15,9 +15,7 @@ FIRST_BYTES_TIMEOUT_S = 60.0
 class Doorman(asyncio.Protocol):
     """Reads the first bytes of a connection and hands it on."""
 
-    def __init__(
-        self, grpc: Callable[[], asyncio.Protocol], connect: Callable[[bytes], asyncio.Protocol]
-    ) -> None:
+    def __init__(self, grpc: Callable[[], asyncio.Protocol], connect: Callable[[bytes], asyncio.Protocol]) -> None:
         self._grpc = grpc
         self._connect = connect
         self._first = b""
@@ -25,7 +23,7 @@ class Doorman(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(FIRST_BYTES_TIMEOUT_S, self._transport.close)
 
     def data_received(self, data: bytes) -> None:

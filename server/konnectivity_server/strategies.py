@@ -1,4 +1,4 @@
-"""Which agent gets a dial: the strategies `default`, `destHost` and `defaultRoute`, asked in the order configured. Pure."""
+"""Which agent gets a dial: `default`, `destHost` and `defaultRoute`, asked in the order configured. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from random import Random
 
 from konnectivity.destination import host_of
 from konnectivity_server.registry import A, Registry
-
 
 NAMES = ("default", "destHost", "defaultRoute")
 

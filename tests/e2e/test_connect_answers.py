@@ -32,7 +32,7 @@ class Echo:
 
     def __enter__(self):
         self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self._server.getsockname()[1]
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
@@ -74,7 +74,7 @@ def test_success_has_no_headers_and_forwards_what_was_sent_behind_it(deployment,
 
 def test_the_200_always_comes_first(deployment):
     server = socket.create_server(("127.0.0.1", 0))
-    address = "127.0.0.1:%d" % server.getsockname()[1]
+    address = f"127.0.0.1:{server.getsockname()[1]}"
 
     def greet():
         for _ in range(100):

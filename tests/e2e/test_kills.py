@@ -1,4 +1,4 @@
-"""Kill -9 of the agent, the server or the target in mid-transfer: the other ends see an error, soon, and nothing stays."""
+"""Kill -9 of the agent, the server or the target in mid-transfer: the other ends see an error, and nothing stays."""
 
 from __future__ import annotations
 

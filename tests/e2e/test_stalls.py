@@ -223,7 +223,10 @@ async def test_a_reader_of_1_mb_a_second_does_not_grow_memory(either):
 async def test_established_wire_a_stall_is_over_in_seconds(established):
     """Without credit the stream is held for at most 2 s, then the stalled connection alone is reset."""
     sleepers = Sleepers()
-    async with quiet_tunnel(established) as (tunnel, address), listening(sleepers.serve, receive_buffer=64 * 1024) as upload:
+    async with (
+        quiet_tunnel(established) as (tunnel, address),
+        listening(sleepers.serve, receive_buffer=64 * 1024) as upload,
+    ):
         _, stalled = await tunnel.dial(upload)
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
