@@ -1,0 +1,40 @@
+"""The pure modules stay pure: no event loop, socket, TLS, clock, thread or log in them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PURE = [
+    *sorted((ROOT / "konnectivity" / "http2").glob("*.py")),
+    *sorted((ROOT / "konnectivity" / "wire").glob("*.py")),
+    *(ROOT / "konnectivity" / "grpc" / name for name in ("framing.py", "metadata.py", "status.py")),
+    *(
+        ROOT / "konnectivity" / name
+        for name in (
+            "bridge.py",
+            "capabilities.py",
+            "destination.py",
+            "errors.py",
+            "ledger.py",
+            "link.py",
+            "scheduler.py",
+        )
+    ),
+    *(ROOT / "server" / "konnectivity_server" / name for name in ("identifiers.py", "registry.py", "strategies.py")),
+]
+IMPURE = {"asyncio", "socket", "ssl", "time", "logging", "threading", "select", "uvloop", "grpc"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_pure_module_imports_nothing_that_acts(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.partition(".")[0])
+    assert not imported & IMPURE
