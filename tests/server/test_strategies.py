@@ -1,0 +1,124 @@
+"""Choosing an agent: identifiers, registry and strategies together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from konnectivity_server import identifiers, strategies
+from konnectivity_server.identifiers import Identifiers
+from konnectivity_server.registry import Registry
+
+
+@dataclass(eq=False)
+class Agent:
+    agent_id: str
+    identifiers: Identifiers
+    draining: bool = False
+    exhausted: bool = False
+
+
+def registry_of(*agents: Agent) -> Registry[Agent]:
+    registry: Registry[Agent] = Registry()
+    for agent in agents:
+        registry.add(agent)
+    return registry
+
+
+def agent(name: str, text: str = "") -> Agent:
+    return Agent(name, identifiers.parse(text))
+
+
+def picked(names: str, registry: Registry[Agent], address: str) -> set[str]:
+    random = Random(1)
+    found = [strategies.pick(strategies.parse(names), registry, address, random) for _ in range(200)]
+    return {one.agent_id for one in found if one is not None}
+
+
+def test_default_spreads_over_all_agents():
+    registry = registry_of(agent("a"), agent("b"), agent("c"))
+    assert picked("default", registry, "10.0.0.1:80") == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.1:10250", {"four"}),
+        ("[fd00::1]:443", {"six"}),
+        ("fd00::1", {"six"}),
+        ("node-1:443", {"named"}),
+        ("node-2:443", set()),
+    ],
+)
+def test_dest_host_takes_the_agent_that_stands_for_the_host(address, expected):
+    registry = registry_of(
+        agent("four", "ipv4=10.0.0.1"), agent("six", "ipv6=fd00%3A%3A1"), agent("named", "host=node-1")
+    )
+    assert picked("destHost", registry, address) == expected
+
+
+def test_strategies_are_asked_in_order():
+    registry = registry_of(agent("near", "ipv4=10.0.0.1"), agent("gate", "default-route=true"))
+    assert picked("destHost,defaultRoute", registry, "10.0.0.1:1") == {"near"}
+    assert picked("destHost,defaultRoute", registry, "10.9.9.9:1") == {"gate"}
+    assert picked("defaultRoute,destHost", registry, "10.0.0.1:1") == {"gate"}
+
+
+def test_draining_and_full_agents_come_last():
+    one, two, far = agent("one", "host=n"), agent("two", "host=n"), agent("far")
+    registry = registry_of(one, two, far)
+    one.draining = True
+    assert picked("destHost", registry, "n:1") == {"two"}
+    two.exhausted = True
+    assert picked("destHost", registry, "n:1") == {"one", "two"}
+    assert picked("destHost,default", registry, "n:1") == {"far"}
+
+
+def test_an_agent_that_left_is_not_found():
+    one = agent("one", "host=n&host=m&ipv4=10.0.0.1")
+    registry = registry_of(one)
+    registry.remove(one)
+    registry.remove(one)
+    assert not registry.all()
+    assert len(registry) == 0
+    assert picked("destHost,default,defaultRoute", registry, "n:1") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Identifiers()),
+        ("ipv4=10.0.0.1&ipv4=10.0.0.2", Identifiers(ipv4=("10.0.0.1", "10.0.0.2"))),
+        ("host=a%20b+c", Identifiers(host=("a b c",))),
+        ("ipv4=${HOST_IP}", Identifiers(ipv4=("${HOST_IP}",))),
+        ("cidr=10.0.0.0/8&uid=x&default-route=T", Identifiers(cidr=("10.0.0.0/8",), default_route=True)),
+        ("default-route=yes", Identifiers()),
+        ("default-route=0&default-route=1", Identifiers()),
+    ],
+)
+def test_identifiers(text, expected):
+    assert identifiers.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["ipv4=1;2", ";", "host=%zz", "host=%4"])
+def test_identifiers_that_are_no_query(text):
+    with pytest.raises(ValueError, match=r"semicolon|escape"):
+        identifiers.parse(text)
+
+
+@given(st.text())
+def test_any_identifiers_parse_or_are_refused(text):
+    try:
+        identifiers.parse(text)
+    except ValueError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "cannot be empty"), (",", "cannot be empty"), ("x", "unknown")])
+def test_bad_strategies(text, message):
+    with pytest.raises(ValueError, match=message):
+        strategies.parse(text)
