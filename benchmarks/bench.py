@@ -66,7 +66,10 @@ class Bench:
 
     def measure(self, scenario: Scenario, side: Side) -> None:
         before, started = side.cpu_s(), time.monotonic()
-        result = scenario.run(self, side)
+        try:
+            result = scenario.run(self, side)
+        except (OSError, subprocess.TimeoutExpired) as error:  # a side that stops is a result, too
+            result = {"error": f"stopped: {error}"}
         result["cpu_s"] = [round(after - start, 3) for after, start in zip(side.cpu_s(), before, strict=True)]
         result["seconds"] = time.monotonic() - started
         self.results.setdefault(scenario.name, {}).setdefault(side.name, []).append(result)

@@ -43,6 +43,7 @@ class Way:
         if not self.path:
             return socket.create_connection(("127.0.0.1", self.port))
         sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(30)
         sock.connect(self.path)
         sock.sendall(self.head)
         answer = b""

@@ -19,8 +19,9 @@ WINDOW = 16 * 1024 * 1024  # bytes under way in one direction
 class _End(asyncio.Protocol):
     """One side of one connection: what it receives leaves at the other side, later."""
 
-    def __init__(self, delay_s: float) -> None:
+    def __init__(self, delay_s: float, ends: set[_End]) -> None:
         self.delay_s = delay_s
+        self.ends = ends  # of the line that are connected
         self.other: _End | None = None
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -32,6 +33,7 @@ class _End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(1 << 20)
+        self.ends.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._queue(data)
@@ -52,7 +54,9 @@ class _End(asyncio.Protocol):
         self._timer = None
         now = self._loop.time()
         out = self.other.transport if self.other is not None else None
-        if out is None:  # the far side is being connected
+        if out is None:  # the far side is being connected, or gone
+            if self.transport is None:
+                return
             self._timer = self._loop.call_later(self.delay_s, self._arrive)
             return
         while self._under_way and not self._blocked and self._under_way[0][0] <= now + 0.0005:
@@ -79,6 +83,8 @@ class _End(asyncio.Protocol):
             self.other._arrive()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.ends.discard(self)
+        self.transport = None
         if self._timer is not None:
             self._timer.cancel()
         if self.other is not None and self.other.transport is not None:
@@ -92,6 +98,7 @@ class DelayedLine:
         self.port = 0
         self._target = target
         self._delay_s = round_trip_s / 2
+        self._ends: set[_End] = set()
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -115,7 +122,7 @@ class DelayedLine:
         async with asyncio.TaskGroup() as tasks:
 
             def accept() -> _End:
-                near = _End(self._delay_s)
+                near = _End(self._delay_s, self._ends)
                 tasks.create_task(self._pair(near), name="connect the far side")
                 return near
 
@@ -124,9 +131,14 @@ class DelayedLine:
             self._ready.set()
             await self._stop.wait()
             server.close()
+            for end in self._ends.copy():
+                if end.transport is not None:
+                    end.transport.abort()
+            while self._ends:
+                await asyncio.sleep(0.001)
 
     async def _pair(self, near: _End) -> None:
-        far = _End(self._delay_s)
+        far = _End(self._delay_s, self._ends)
         near.other, far.other = far, near
         try:
             await asyncio.get_running_loop().create_connection(lambda: far, *self._target)

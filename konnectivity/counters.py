@@ -1,0 +1,26 @@
+"""Plain counters that a hot path can afford. Pure; who exports them, and under what name, is not known here."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+
+
+class Histogram:
+    """Counts observations by upper bound. For what happens once per connection, not once per packet."""
+
+    __slots__ = ("_counts", "bounds", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.total = 0.0
+        self._counts = [0] * (len(self.bounds) + 1)  # the last: above every bound
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[int]:
+        """Observations up to each bound; the last item counts all of them."""
+        return list(accumulate(self._counts))
