@@ -99,11 +99,9 @@ def _stalled(count: int, target: str) -> Callable[[Bench, Side], dict[str, Any]]
     def run(bench: Bench, side: Side) -> dict[str, Any]:
         with contextlib.ExitStack() as stack:
             way = Way(side.to, bench.ports[target])
-            for _ in range(count):
-                sock = stack.enter_context(way.blocking())
-                sock.setblocking(False)
-                if target == "sleeper":
-                    _fill(sock)
+            sockets = [stack.enter_context(way.blocking()) for _ in range(count)]
+            if target == "sleeper":
+                _fill(sockets)
             time.sleep(1.0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process = bench.start_load(side, "echo", "echo", connections=1, count=2000)
@@ -116,17 +114,17 @@ def _stalled(count: int, target: str) -> Callable[[Bench, Side], dict[str, Any]]
     return run
 
 
-def _fill(sock: Any) -> None:
-    """Send until nothing is taken for a while."""
+def _fill(sockets: list[Any]) -> None:
+    """Send on all of them until nothing is taken for a while."""
+    for sock in sockets:
+        sock.setblocking(False)
     last = time.monotonic()
-    while time.monotonic() - last < 0.2:
-        try:
-            sock.send(bytes(256 * 1024))
-            last = time.monotonic()
-        except BlockingIOError:
-            time.sleep(0.01)
-        except OSError:
-            return
+    while time.monotonic() - last < 0.5:
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.send(bytes(256 * 1024))
+                last = time.monotonic()
+        time.sleep(0.01)
 
 
 def _echo_beside_bulk(bench: Bench, side: Side) -> dict[str, Any]:
