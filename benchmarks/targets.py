@@ -68,10 +68,9 @@ class Sink(Echo):
 
 
 class Sleeper(Echo):
-    """Accepts and never reads."""
+    """Accepts and stops reading at the first byte. (uvloop begins to read whatever `connection_made` says.)"""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+    def data_received(self, data: bytes) -> None:
         self.transport.pause_reading()
 
 
