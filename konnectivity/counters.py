@@ -17,9 +17,18 @@ class Histogram:
         self.total = 0.0
         self._counts = [0] * (len(self.bounds) + 1)  # the last: above every bound
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def merge(self, other: Histogram) -> None:
+        """Add the observations of one with the same bounds."""
+        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+        self.total += other.total
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
 
     def cumulative(self) -> list[int]:
         """Observations up to each bound; the last item counts all of them."""

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from typing import Protocol
 
 from konnectivity import link as links
 from konnectivity import wire
-from konnectivity.errors import DIAL_TIMEOUT, DialError, DialFailure
+from konnectivity.errors import DIAL_TIMEOUT, UNRECOGNIZED, DialError, DialFailure
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
 from konnectivity.link import Link
 from konnectivity.tunnel import Tunnel, TunnelOptions
-from konnectivity.wire import Packet, PacketType
+from konnectivity.wire import Packet, kinds
 
 
 class Caller(Protocol):
@@ -31,20 +32,28 @@ class Caller(Protocol):
 class Dial:
     """One request under way."""
 
-    __slots__ = ("address", "asked_at", "caller", "random", "timer", "tunnel")
+    __slots__ = ("address", "asked_at", "caller", "origin", "random", "timer", "tunnel")
 
-    def __init__(self, tunnel: DialingTunnel, random: int, address: str, caller: Caller) -> None:
+    def __init__(self, tunnel: DialingTunnel, random: int, address: str, caller: Caller, origin: str) -> None:
         self.tunnel = tunnel
         self.random = random
         self.address = address
         self.caller = caller
+        self.origin = origin
         self.asked_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows; what the far side opened is closed."""
-        if self.tunnel.settle(self.random) is not None:
-            self.tunnel.send_control(wire.close_dial(self.random))
+        if self.withdraw():
+            self.tunnel.options.traffic.dial_failed(DialFailure.CANCELLED.value)
+
+    def withdraw(self) -> bool:
+        """The same, and it does not count as a failure. False: it is over already."""
+        if self.tunnel.settle(self.random) is None:
+            return False
+        self.tunnel.send_control(wire.close_dial(self.random))
+        return True
 
 
 class DialingTunnel(Tunnel):
@@ -56,8 +65,17 @@ class DialingTunnel(Tunnel):
         super().__init__(stream, options, links.ESTABLISHED_DIALING, own_side, far_side)
         self.pending: dict[int, Dial] = {}
 
-    def dial(self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp") -> Dial:
+    def dial(
+        self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
+    ) -> Dial:
         """Ask for a connection to `address` ("host:port"). Never calls the caller before it returns.
+
+        Args:
+            address: "host:port".
+            caller: who is told the outcome.
+            timeout_s: how long it may take; None or 0: for as long as it takes.
+            protocol: of the target.
+            origin: who asked, for the log.
 
         Raises:
             DialError: the tunnel is gone.
@@ -65,8 +83,8 @@ class DialingTunnel(Tunnel):
         if self.closed:
             raise DialError(DialFailure.TUNNEL_LOST, "the agent's tunnel is closed")
         random = secrets.randbits(63)
-        dial = Dial(self, random, address, caller)
-        dial.asked_at = self._loop.time()
+        dial = Dial(self, random, address, caller, origin)
+        dial.asked_at = time.monotonic()
         if timeout_s:
             dial.timer = self._loop.call_later(timeout_s, self._timed_out, dial)
         self.pending[random] = dial
@@ -88,9 +106,9 @@ class DialingTunnel(Tunnel):
                 self._failed(dial, DialFailure.TUNNEL_LOST, status.message or status.code.name)
 
     def _role_packet(self, packet: Packet) -> None:
-        if packet.type == PacketType.DIAL_RSP:
+        if packet.type == kinds.DIAL_RSP:
             self._answered(packet.dialResponse.random, packet.dialResponse.connectID, packet.dialResponse.error)
-        elif packet.type == PacketType.DIAL_CLS:
+        elif packet.type == kinds.DIAL_CLS:
             dial = self.settle(packet.closeDial.random)
             if dial is not None:
                 self._failed(dial, DialFailure.CLOSED_BY_AGENT, "dial closed")
@@ -98,6 +116,7 @@ class DialingTunnel(Tunnel):
     def _answered(self, random: int, connect_id: int, error: str) -> None:
         dial = self.settle(random)
         if dial is None:  # cancelled, timed out, or forged: nobody waits for it
+            self._traffic.dial_failed(UNRECOGNIZED)
             if connect_id and connect_id not in self.links:
                 self._refuse(connect_id)
         elif error:
@@ -106,7 +125,8 @@ class DialingTunnel(Tunnel):
             self._failed(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
         else:
             link = self.open_link(connect_id)
-            link.destination = dial.address
+            link.destination, link.origin = dial.address, dial.origin
+            self._traffic.dial_seconds.observe(time.monotonic() - dial.asked_at)
             dial.caller.dial_succeeded(link)
 
     def _refuse(self, connect_id: int) -> None:
@@ -125,5 +145,5 @@ class DialingTunnel(Tunnel):
             self._failed(dial, DialFailure.TIMEOUT, DIAL_TIMEOUT)
 
     def _failed(self, dial: Dial, failure: DialFailure, text: str) -> None:
-        self.options.traffic.dial_failures += 1
+        self._traffic.dial_failed(failure.value)
         dial.caller.dial_failed(DialError(failure, text))

@@ -18,6 +18,8 @@ class DialFailure(enum.Enum):
     PROTOCOL = "protocol"
 
 
+UNRECOGNIZED = "unrecognized_response"  # counted like a failure: an answer to a dial that nobody waits for
+ABANDONED = "send_rsp"  # the same: a connection came, and whoever asked for it is gone
 NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
 DIAL_TIMEOUT = "timed out waiting for backend dial"

@@ -34,11 +34,19 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     # The live objects of a proxy are long-lived: without this, full collections scan them all for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    code = 1
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(main())
-    except (ListenError, TlsError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+            code = runner.run(main())
+    except* (ListenError, TlsError) as group:
+        for error in _leaves(group):
+            print(f"Error: {error}", file=sys.stderr)
+    except* KeyboardInterrupt:
+        code = 130
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    return [
+        leaf for each in group.exceptions for leaf in (_leaves(each) if isinstance(each, ExceptionGroup) else [each])
+    ]

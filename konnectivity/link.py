@@ -80,6 +80,12 @@ class Line(Protocol):
 
     def unhold(self, link: Link) -> None: ...
 
+    def stall(self, link: Link, begins: bool) -> None:
+        """The endpoint takes nothing more, or has taken everything."""
+
+    def starve(self, link: Link, begins: bool) -> None:
+        """There are bytes to send and no credit, or credit came."""
+
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
 
@@ -125,6 +131,18 @@ class Action(enum.Enum):
     CLOSE_LOCAL = "_close_local"
     ABORT_LOCAL = "_abort_local"
 
+
+SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
+SIDE_TARGET = ResetSide.RESET_SIDE_TARGET
+SIDE_SERVER = ResetSide.RESET_SIDE_SERVER
+SIDE_AGENT = ResetSide.RESET_SIDE_AGENT
+SIDE_NAMES = {
+    0: "unknown",
+    SIDE_CLIENT: "client",
+    SIDE_TARGET: "target",
+    SIDE_SERVER: "server",
+    SIDE_AGENT: "agent",
+}
 
 Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
 
@@ -187,6 +205,15 @@ ESTABLISHED_DIALING: Table = {
 }
 
 
+_CAUSES = {
+    Input.PEER_RESET: "reset",
+    Input.LOCAL_LOST: "reset",
+    Input.TUNNEL_LOST: "tunnel_lost",
+    Input.VIOLATION: "violation",
+    Input.EXPIRED: "timeout",
+}
+
+
 class Link:
     """One connection at one end of one tunnel.
 
@@ -201,7 +228,9 @@ class Link:
 
     __slots__ = (
         "backlog",
+        "blamed",
         "blocked",
+        "cause",
         "connect_id",
         "credit",
         "destination",
@@ -214,6 +243,7 @@ class Link:
         "line",
         "local_ended",
         "opened_at",
+        "origin",
         "own_side",
         "paused",
         "payload",
@@ -225,6 +255,9 @@ class Link:
         "scheduled",
         "sent",
         "side",
+        "stalled_at",
+        "starved",
+        "starved_at",
         "state",
         "stopped",
         "table",
@@ -245,8 +278,13 @@ class Link:
         self.state = State.OPEN
         self.finished = False
         self.reason = ""
+        self.cause = ""  # the kind of reason, once it is closed: for counting
+        self.blamed = 0  # `ResetSide` of who caused the end
+        self.origin = ""  # for the log: who asked
         self.destination = ""
-        self.opened_at = 0.0
+        self.opened_at = 0.0  # this and the two below are kept by the line
+        self.stalled_at = 0.0
+        self.starved_at = 0.0
         # outbound
         self.credit = UNLIMITED if credit is None else credit
         self.payload = ESTABLISHED_PAYLOAD if credit is None else PAYLOAD
@@ -257,6 +295,7 @@ class Link:
         self.paused = False  # the endpoint is told not to read
         self.local_ended = False
         self.stopped = False  # the peer takes no more: what the endpoint still says is dropped
+        self.starved = False  # has bytes to send and no credit
         # inbound
         self.window = 0 if credit is None else line.ledger.initial_window
         self.granted = UNLIMITED if credit is None else self.window
@@ -291,8 +330,11 @@ class Link:
         if not self.paused:
             self.paused = True
             self.endpoint.pause()
-        if self.credit and not self.scheduled:
-            line.activate(self)
+        if self.credit:
+            if not self.scheduled:
+                line.activate(self)
+        elif not self.starved:
+            self._starve()
         return not self.queued
 
     def local_end(self) -> None:
@@ -329,7 +371,7 @@ class Link:
     def local_drained(self) -> None:
         """Everything given to the endpoint has left it."""
         if self.blocked:
-            self.blocked = False
+            self._unblock()
             self._forget_backlog()
             if self.state is not State.CLOSED:
                 self._return_credit()
@@ -353,8 +395,9 @@ class Link:
         self.received += size
         if self.discarding:
             return
-        if not self.endpoint.write(data):
+        if not self.endpoint.write(data) and not self.blocked:
             self.blocked = True
+            self.line.stall(self, True)
         if self.blocked:
             self.unreturned += size
             self.backlog += size
@@ -372,6 +415,8 @@ class Link:
             self.violated(f"credit of {size} bytes")
             return
         self.credit += size
+        if self.starved:
+            self._feed()
         if self.queue:
             if not self.scheduled:
                 self.line.activate(self)
@@ -395,9 +440,10 @@ class Link:
         self.reason = self.reason or error or "closed by the peer"
         self._step(Input.PEER_RESET if error else Input.PEER_CLOSE)
 
-    def peer_reset(self, reason: str) -> None:
-        """RESET arrived."""
+    def peer_reset(self, reason: str, side: int = 0) -> None:
+        """RESET arrived; `side` is who caused it, as the peer says."""
         self.reason = reason or "reset by the peer"
+        self.blamed = side
         self._step(Input.PEER_RESET)
 
     def tunnel_lost(self, reason: str) -> None:
@@ -437,7 +483,11 @@ class Link:
             elif self.paused and self.credit > 0:
                 self._resume()
             return False
-        return self.credit > 0
+        if self.credit > 0:
+            return True
+        if not self.starved:
+            self._starve()
+        return False
 
     # ---- transitions ----------------------------------------------------------------------------------------------
 
@@ -450,14 +500,28 @@ class Link:
             self.violated(f"{event.value} while {self.state.value}")
             return
         self.state, actions = row
+        self.blamed = self.blamed or self._caused_by(event)
         for action in actions:
             getattr(self, action.value)()
         if self.state is State.CLOSED and not self.finished:  # an action may have led here already
             self.finished = True
+            self.cause = self.cause or _CAUSES.get(event, "end")
             self._drop_queue()
             self._forget_backlog()
+            if self.blocked:
+                self._unblock()
+            if self.starved:
+                self._feed()
             self.line.ledger.grown -= max(0, self.window - self.line.ledger.initial_window)
             self.line.closed_link(self)
+
+    def _caused_by(self, event: Input) -> int:
+        """Who ends the connection with this event; of two sides that end it, the first one counts."""
+        if event in (Input.LOCAL_END, Input.LOCAL_GONE, Input.LOCAL_LOST):
+            return self.side
+        if event in (Input.TUNNEL_LOST, Input.EXPIRED):
+            return self.own_side
+        return SIDE_TARGET if self.dialing else SIDE_CLIENT
 
     def _send_end(self) -> None:
         self.line.send_control(wire.data_end(self.connect_id, self.sent))
@@ -532,6 +596,18 @@ class Link:
         self.paused = False
         self.endpoint.resume()
 
+    def _unblock(self) -> None:
+        self.blocked = False
+        self.line.stall(self, False)
+
+    def _starve(self) -> None:
+        self.starved = True
+        self.line.starve(self, True)
+
+    def _feed(self) -> None:
+        self.starved = False
+        self.line.starve(self, False)
+
 
 class _Nowhere:
     """Endpoint of a link that is not attached yet."""
@@ -554,8 +630,3 @@ class _Nowhere:
 
 
 _NOWHERE = _Nowhere()
-
-SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
-SIDE_TARGET = ResetSide.RESET_SIDE_TARGET
-SIDE_SERVER = ResetSide.RESET_SIDE_SERVER
-SIDE_AGENT = ResetSide.RESET_SIDE_AGENT

@@ -15,7 +15,7 @@ from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
 from konnectivity.link import Endpoint, Link
 from konnectivity.tunnel import Tunnel, TunnelOptions
-from konnectivity.wire import Packet, PacketType
+from konnectivity.wire import Packet, kinds
 
 
 class DialIn:
@@ -80,7 +80,6 @@ class ServingTunnel(Tunnel):
 
     def answer_failure(self, dial: DialIn, text: str) -> None:
         if not dial.cancelled and self.opening.pop(dial.random, None) is not None:
-            self.options.traffic.dial_failures += 1
             self.send_control(wire.dial_rsp(dial.random, error=text))
 
     def stream_closed(self, status: Status) -> None:
@@ -89,10 +88,10 @@ class ServingTunnel(Tunnel):
             self._cancel(random)
 
     def _role_packet(self, packet: Packet) -> None:
-        if packet.type == PacketType.DIAL_REQ:
+        if packet.type == kinds.DIAL_REQ:
             request = packet.dialRequest
             self._dial(DialIn(self, request.random, request.protocol, request.address))
-        elif packet.type == PacketType.DIAL_CLS:
+        elif packet.type == kinds.DIAL_CLS:
             self._cancel(packet.closeDial.random)
 
     def _dial(self, dial: DialIn) -> None:

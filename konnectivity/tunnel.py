@@ -19,7 +19,8 @@ from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
 from konnectivity.scheduler import Scheduler
-from konnectivity.wire import Packet, PacketType
+from konnectivity.traffic import Traffic
+from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
 
@@ -27,21 +28,6 @@ HOLD_S = 2.0  # established wire: how long one connection over its budget may ho
 _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
 _LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Plain counters of one kind of tunnel, read when somebody scrapes. Bytes are payload."""
-
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    opened: int = 0
-    closed: int = 0
-    dial_failures: int = 0
-    held: int = 0  # times a shared stream was held for one connection
-    reset_over_budget: int = 0
-    bad_packets: int = 0
-    unknown_connections: int = 0
 
 
 @dataclass(slots=True)
@@ -79,13 +65,17 @@ class Tunnel(StreamReceiver):
         self.draining = False  # the peer said DRAIN
         self.buffered = 0  # bytes of its connections that wait here
         self.capabilities: Capabilities | None = None
+        self.described: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
+        self._traffic = options.traffic
         self._table = table
         self._own_side = own_side
         self._far_side = far_side
         self._scheduler = Scheduler()
         self._timers: dict[Link, asyncio.TimerHandle] = {}
         self._holders: dict[Link, asyncio.TimerHandle] = {}
+        self._traffic.streams += 1
+        self._traffic.streams_seen += 1
 
     def negotiated(self, capabilities: Capabilities | None) -> None:
         """The peer's metadata is here: speak the extension if it offers it and we do."""
@@ -93,7 +83,11 @@ class Tunnel(StreamReceiver):
             self.capabilities = capabilities
             self._table = links.EXTENDED
             self.stream.widen(_LINE_WINDOW)
-            self.stream.measure()
+            self.measure()
+
+    def measure(self) -> None:
+        """Ask the peer for a sign of life, and count how long it takes."""
+        self.stream.measure(self._traffic.round_trips.observe)
 
     @property
     def exhausted(self) -> bool:
@@ -106,12 +100,12 @@ class Tunnel(StreamReceiver):
         link = Link(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
         link.opened_at = self._loop.time()
         self.links[connect_id] = link
-        self.options.traffic.opened += 1
+        self._traffic.opened += 1
         return link
 
     def send_drain(self) -> None:
         """Tell the peer to dial elsewhere from now on."""
-        self.stream.send(wire.drain())
+        self.send_control(wire.drain())
 
     # ---- Line: called by links ------------------------------------------------------------------------------------
 
@@ -121,10 +115,15 @@ class Tunnel(StreamReceiver):
 
     def send_data(self, connect_id: int, data: Buffer) -> None:
         size = len(data)
-        self.options.traffic.sent_bytes += size
+        traffic = self._traffic
+        traffic.sent_bytes += size
+        traffic.sent_data += 1
         self.stream.send(wire.data_head(connect_id, size), data)
 
     def send_control(self, packet: bytes) -> None:
+        self._traffic.sent_control[wire.kind_of(packet)] += 1
+        if log.v(6) and wire.kind_of(packet) != kinds.CREDIT:
+            self._log_packet("Packet sent", wire.decode(packet))
         self.stream.send(packet)
 
     def book(self, size: int) -> None:
@@ -140,7 +139,8 @@ class Tunnel(StreamReceiver):
             return
         if not self._holders:
             self.stream.hold()
-        self.options.traffic.held += 1
+            self._traffic.holding += 1
+        self._traffic.held += 1
         until = None if self.options.hold_s is None else self._loop.time() + self.options.hold_s
         self._holders[link] = self._loop.call_later(_HOLD_CHECK_S, self._check_hold, link, until)
 
@@ -150,6 +150,25 @@ class Tunnel(StreamReceiver):
         self._holders.pop(link).cancel()
         if not self._holders:
             self.stream.release()
+            self._traffic.holding -= 1
+
+    def stall(self, link: Link, begins: bool) -> None:
+        now = self._loop.time()
+        if begins:
+            link.stalled_at = now
+            self._traffic.stalled += 1
+        else:
+            self._traffic.stalled -= 1
+            self._traffic.stall_seconds.observe(now - link.stalled_at)
+
+    def starve(self, link: Link, begins: bool) -> None:
+        now = self._loop.time()
+        if begins:
+            link.starved_at = now
+            self._traffic.starved += 1
+        else:
+            self._traffic.starved -= 1
+            self._traffic.starved_seconds += now - link.starved_at
 
     def expire(self, link: Link, timeout_s: float) -> None:
         self._cancel_timer(link)
@@ -166,15 +185,21 @@ class Tunnel(StreamReceiver):
         self.unhold(link)
         if self.links.get(link.connect_id) is link:
             del self.links[link.connect_id]
-        self.options.traffic.closed += 1
+        seconds = self._loop.time() - link.opened_at
+        side = links.SIDE_NAMES.get(link.blamed, "unknown")
+        self._traffic.connection_closed(link.cause, side, seconds)
         if self.options.log_connections and log.v(2):
             log.info(
                 "Connection closed",
+                **({"from": link.origin} if link.origin else {}),
                 destination=link.destination,
+                **self.described,
                 connection=link.connect_id,
                 sent=link.sent,
                 received=link.received,
-                seconds=round(self._loop.time() - link.opened_at, 3),
+                seconds=round(seconds, 3),
+                cause=link.cause,
+                side=side,
                 reason=link.reason or "both sides ended",
             )
 
@@ -188,17 +213,20 @@ class Tunnel(StreamReceiver):
             if link is None:
                 self._data_for_nobody(connect_id)
             elif payload:
-                self.options.traffic.received_bytes += len(payload)
+                traffic = self._traffic
+                traffic.received_bytes += len(payload)
+                traffic.received_data += 1
                 link.peer_data(payload)
             return
         try:
             packet = wire.decode(message)
         except wire.PacketError as error:
-            self.options.traffic.bad_packets += 1
+            self._traffic.bad_packets += 1
             if log.v(2):
                 log.info("Bad packet", peer=self.stream.peer.address, reason=str(error))
             return
         if packet is not None:
+            self._traffic.received_control[packet.type] += 1
             self._packet(packet)
 
     def stream_drained(self) -> None:
@@ -206,6 +234,9 @@ class Tunnel(StreamReceiver):
 
     def stream_closed(self, status: Status) -> None:
         self.closed = True
+        self._traffic.streams -= 1
+        if not status.ok:
+            self._traffic.stream_failed(status.code.name)
         for link in list(self.links.values()):
             link.tunnel_lost(str(status))
         self.links.clear()
@@ -227,25 +258,27 @@ class Tunnel(StreamReceiver):
 
     def _packet(self, packet: Packet) -> None:
         kind = packet.type
-        if kind == PacketType.DATA:  # in a layout the fast decoder does not know
+        if log.v(6) and kind != kinds.CREDIT:
+            self._log_packet("Packet received", packet)
+        if kind == kinds.DATA:  # in a layout the fast decoder does not know
             link = self.links.get(packet.data.connectID)
             if link is None:
                 self._data_for_nobody(packet.data.connectID)
             elif packet.data.data:
-                self.options.traffic.received_bytes += len(packet.data.data)
+                self._traffic.received_bytes += len(packet.data.data)
                 link.peer_data(memoryview(packet.data.data))
-        elif kind in (PacketType.CLOSE_REQ, PacketType.CLOSE_RSP):
+        elif kind in (kinds.CLOSE_REQ, kinds.CLOSE_RSP):
             self._close_packet(packet)
-        elif kind == PacketType.DRAIN:
+        elif kind == kinds.DRAIN:
             self.draining = True
-        elif kind >= PacketType.CREDIT:
+        elif kind >= kinds.CREDIT:
             if self.capabilities is not None:
                 self._extension_packet(packet)
         else:
             self._role_packet(packet)
 
     def _close_packet(self, packet: Packet) -> None:
-        if packet.type == PacketType.CLOSE_REQ:
+        if packet.type == kinds.CLOSE_REQ:
             connect_id, error, expected = packet.closeRequest.connectID, "", not self.dialing
         else:
             connect_id, error, expected = packet.closeResponse.connectID, packet.closeResponse.error, self.dialing
@@ -265,32 +298,36 @@ class Tunnel(StreamReceiver):
     def _extension_packet(self, packet: Packet) -> None:
         """For a connection that is over these are late, and mean nothing any more."""
         kind = packet.type
-        if kind == PacketType.CREDIT:
+        if kind == kinds.CREDIT:
             link = self.links.get(packet.credit.connectID)
             if link is not None:
                 link.peer_credit(packet.credit.bytes)
-        elif kind == PacketType.DATA_END:
+        elif kind == kinds.DATA_END:
             link = self.links.get(packet.dataEnd.connectID)
             if link is not None:
                 link.peer_end(packet.dataEnd.total)
-        elif kind == PacketType.RESET:
+        elif kind == kinds.RESET:
             link = self.links.get(packet.reset.connectID)
             if link is not None:
-                link.peer_reset(packet.reset.reason)
-        elif kind == PacketType.STOP:
+                link.peer_reset(packet.reset.reason, packet.reset.side)
+        elif kind == kinds.STOP:
             link = self.links.get(packet.stop.connectID)
             if link is not None:
                 link.peer_stop(packet.stop.reason)
 
     def _data_for_nobody(self, connect_id: int) -> None:
         """DATA for a connection that is over, or never was: say so; it touches nobody else."""
-        self.options.traffic.unknown_connections += 1
+        self._traffic.unknown_connections += 1
         if self.capabilities is not None:
             self.send_control(wire.reset(connect_id, self._own_side, "unknown connection", 0, 0))
             return
         answer = self._close_unknown(connect_id, data=True)
         if answer is not None:
             self.send_control(answer)
+
+    def _log_packet(self, message: str, packet: Packet | None) -> None:
+        text = wire.describe(packet) if packet is not None else "unknown"
+        log.info(message, peer=self.stream.peer.address, **self.described, packet=text)
 
     def _pump(self) -> None:
         scheduler, stream = self._scheduler, self.stream
@@ -301,7 +338,8 @@ class Tunnel(StreamReceiver):
         if link.relieved():
             self.unhold(link)
         elif until is not None and self._loop.time() >= until:
-            self.options.traffic.reset_over_budget += 1
+            self._traffic.reset_over_budget += 1
+            link.cause = "budget"
             link.expired(f"reset: over its buffer budget for {self.options.hold_s:g} s, and the peer knows no credit")
         else:
             self._holders[link] = self._loop.call_later(_HOLD_CHECK_S, self._check_hold, link, until)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from random import Random
 
 from konnectivity import lifecycle, logs, tls
 from konnectivity.tunnel import TunnelOptions
+from konnectivity_agent import endpoints
 from konnectivity_agent.cli import AgentOptions
-from konnectivity_agent.dialer import Dialer
-from konnectivity_agent.uplink import Identity, Target, Uplink
+from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.fleet import Fleet
+from konnectivity_agent.plan import Plan
+from konnectivity_agent.uplink import Identity, Settings
 
 log = logs.get(__name__)
 
@@ -27,45 +31,64 @@ class Agent:
         )
         files = (options.ca_cert, options.agent_cert, options.agent_key)
         alpn = (*options.alpn_proto, "h2")
-        tls.client_context(
-            *files, alpn=alpn
-        )  # a bad file is an error at the start; later it is read for every connection
-        self._target = Target(
-            options.proxy_server_host,
-            options.proxy_server_port,
-            files,
-            alpn,
-            options.grpc_implementation,
-            options.keepalive_time,
-            options.sync_interval,
-            options.sync_interval_cap,
+        # A bad file is an error at the start; later it is read for every connection.
+        tls.client_context(*files, alpn=alpn)
+        self._settings = Settings(
+            files, alpn, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval
         )
         self._identity = Identity(agent_id, options.agent_identifiers, options.service_account_token_path)
+        self._plan = Plan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
         self.connected = asyncio.Event()
-        self.uplink: Uplink | None = None
+        self.dials = Dials()
+        self.fleet: Fleet | None = None
 
     async def run(self) -> None:
-        """Keep the tunnel up and open what the server asks for."""
-        async with asyncio.TaskGroup() as tasks:
-            self.uplink = Uplink(
-                self._target, self._identity, self.tunnels, Dialer(tasks).open, tasks, on_change=self._changed
-            )
-            await self.uplink.run()
+        """Keep a tunnel to every server and open what they ask for."""
+        http = await endpoints.serve(self)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self.fleet = Fleet(
+                    self.options.servers,
+                    self._plan,
+                    self._settings,
+                    self._identity,
+                    self.tunnels,
+                    Dialer(tasks, self.dials).open,
+                    tasks,
+                    self.options.server_count_source,
+                    lambda: None,
+                    self._changed,
+                )
+                await self.fleet.run()
+        finally:
+            http.close()
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new connections; return when those open have ended, or after the timeout (0: none)."""
-        uplink = self.uplink
-        if uplink is None:
+        fleet = self.fleet
+        if fleet is None:
             return
-        uplink.drain()
+        fleet.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s or None):
                 await asyncio.sleep(_IDLE_CHECK_S)  # let dials under way at the server arrive
-                while uplink.connections:
+                while fleet.connections:
                     await asyncio.sleep(_IDLE_CHECK_S)
 
+    def not_ready(self) -> str | None:
+        """Why no traffic can pass; None if it can."""
+        fleet = self.fleet
+        if fleet is None or not fleet.servers:
+            return endpoints.NO_SERVER
+        return None if fleet.alive else "no server answers"
+
+    @property
+    def connections(self) -> int:
+        """Connections to targets that are open now."""
+        return self.fleet.connections if self.fleet is not None else 0
+
     def _changed(self) -> None:
-        if self.uplink is not None and self.uplink.tunnel is not None:
+        if self.fleet is not None and self.fleet.alive:
             self.connected.set()
         else:
             self.connected.clear()

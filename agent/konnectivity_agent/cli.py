@@ -22,6 +22,7 @@ from konnectivity.options import (
     positive,
     size,
 )
+from konnectivity_agent.plan import parse_hosts
 
 DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and opens the connections it asks for."
 _KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")
@@ -68,6 +69,25 @@ class AgentOptions(Options):
         metavar="query",
         help="Addresses this agent stands for, as in ipv4=10.0.0.1&host=node-1&default-route=true.",
     )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
+    )
+    sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
+    server_count_source: str = option(
+        "default",
+        check=one_of("default", "max", ""),
+        help="Which count of servers to believe where leases are counted.",
+    )
+    health_server_host: str = option(
+        "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
+    )
+    health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
+    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
+    admin_server_port: int = option(8094, check=port(), help="Port of /debug/pprof, if enabled.")
+    enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
+    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
     process_buffer_budget: int = option(
         size("8Mi"),
         group="Memory",
@@ -111,6 +131,10 @@ class AgentOptions(Options):
     )
     check_config: bool = option(False, help="Print the options in force and exit.")
     verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")
+
+    @property
+    def servers(self) -> list[tuple[str, int]]:
+        return parse_hosts(self.proxy_server_host.split(","), self.proxy_server_port)
 
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(

@@ -9,12 +9,15 @@ import asyncio
 import errno
 import ipaddress
 import socket
+import time
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohappyeyeballs
 
 from konnectivity import destination, logs
+from konnectivity.counters import Histogram
 from konnectivity.relay import Relay
 from konnectivity.serving import DialIn
 
@@ -36,11 +39,26 @@ _TEXTS = {
 }
 
 
+DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
+
+
+@dataclass(slots=True)
+class Dials:
+    """Plain counters of what a dialer did, read when somebody scrapes."""
+
+    seconds: Histogram = field(default_factory=lambda: Histogram(DIAL_BOUNDS))
+    failures: dict[str, int] = field(default_factory=dict)  # by reason: timeout, unknown
+
+    def failed(self, reason: str) -> None:
+        self.failures[reason] = self.failures.get(reason, 0) + 1
+
+
 class Dialer:
     """The opener of an agent's serving tunnels. Its dials live in the given task group."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, timeout_s: float = DIAL_TIMEOUT_S) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, dials: Dials, timeout_s: float = DIAL_TIMEOUT_S) -> None:
         self._tasks = tasks
+        self._dials = dials
         self._timeout_s = timeout_s
 
     def open(self, dial: DialIn) -> None:
@@ -48,6 +66,7 @@ class Dialer:
         try:
             host, port = self._check(dial)
         except ValueError as error:
+            self._dials.failed("unknown")
             dial.failed(f"dial {dial.protocol}: {error}")
             return
         task = self._tasks.create_task(self._dial(dial, host, port), name=f"dial {dial.address}")
@@ -59,7 +78,7 @@ class Dialer:
         return destination.split(dial.address)
 
     async def _dial(self, dial: DialIn, host: str, port: int) -> None:
-        started = asyncio.get_running_loop().time()
+        started = time.monotonic()
         relay = Relay()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -68,15 +87,17 @@ class Dialer:
             text = _text(error, dial, host)
             if log.v(2):
                 log.info("Dial failed", destination=dial.address, reason=text)
+            self._dials.failed("timeout" if isinstance(error, TimeoutError) else "unknown")
             dial.failed(text)
             return
+        took = time.monotonic() - started
+        self._dials.seconds.observe(took)
         link = dial.connected(relay)
         if link is None:
             transport.abort()
             return
         relay.attach(link)
         if log.v(4):
-            took = asyncio.get_running_loop().time() - started
             log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
 
 

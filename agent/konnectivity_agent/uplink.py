@@ -1,9 +1,8 @@
-"""One server: connect to it, hold the stream, connect again when it breaks. Owns the back-off and the tunnel."""
+"""One connection to one server: made, greeted, watched, and ended. Knows nothing of others, nor of trying again."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Channel
+from konnectivity.heartbeat import Heartbeat, Verdict
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
+from konnectivity_agent.plan import Address
 
 log = logs.get(__name__)
 
 PATH = "/AgentService/Connect"
 CONNECT_TIMEOUT_S = 20.0  # TCP, TLS and the server's answer
-BACKOFF_FACTOR = 1.5
-BACKOFF_JITTER = 0.1
 FIRST_WINDOW = 512 * 1024  # established wire: what a server may send beyond what was passed on
+ESTABLISHED_HEARTBEAT_S = 31.0  # a server of the established kind ends connections that ping every 30 s or more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ class Identity:
         return headers
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to connect: the same for every server."""
+
+    files: tuple[str, str, str]  # CA, certificate, key
+    alpn: tuple[str, ...]
+    implementation: str
+    keepalive_time_s: float
+    heartbeat_s: float
+
+
 class Tunnel(ServingTunnel):
     """The agent's end; tells the uplink when it is over."""
 
@@ -63,137 +74,110 @@ class Tunnel(ServingTunnel):
             self.over.set_result(status)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the server is, and how often to try."""
-
-    host: str
-    port: int
-    files: tuple[str, str, str]  # CA, certificate, key
-    alpn: tuple[str, ...]
-    implementation: str
-    keepalive_time_s: float
-    sync_interval_s: float
-    sync_interval_cap_s: float
-
-
 class Uplink:
-    """Keeps one tunnel to one server address."""
+    """A tunnel that stands."""
 
     def __init__(
-        self,
-        target: Target,
-        identity: Identity,
-        options: TunnelOptions,
-        opener: Opener,
-        tasks: asyncio.TaskGroup,
-        on_change: Callable[[], None] = lambda: None,
+        self, channel: Channel, tunnel: Tunnel, answer: Metadata, settings: Settings, on_change: Callable[[], object]
     ) -> None:
-        self._target = target
-        self._identity = identity
-        self._options = options
-        self._opener = opener
-        self._tasks = tasks
+        self.server_id, self.server_count = _server_of(answer)
+        self.tunnel = tunnel
+        self._channel = channel
         self._on_change = on_change
-        self.tunnel: Tunnel | None = None
-        self.server_id = ""
-        self.draining = False
-
-    async def run(self) -> None:
-        """Connect, again and again, until cancelled."""
-        wait_s = self._target.sync_interval_s
-        failing = False
-        while True:
-            try:
-                status = await self._serve()
-                log.info("Server connection ended", server=self.server_id, reason=str(status))
-                wait_s, failing = self._target.sync_interval_s, False
-            except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
-                if not failing or log.v(5):  # one line per change of state, not one per try
-                    log.warning("Cannot connect to the server, will keep trying", server=self._name, reason=_why(error))
-                failing = True
-            await asyncio.sleep(wait_s * (1 + random.random() * BACKOFF_JITTER))
-            if failing:
-                wait_s = min(wait_s * BACKOFF_FACTOR, self._target.sync_interval_cap_s)
-
-    def drain(self) -> None:
-        """Tell the server to dial elsewhere."""
-        self.draining = True
-        if self.tunnel is not None:
-            self.tunnel.send_drain()
+        tunnel.described = {"server": self.server_id}
+        tunnel.negotiated(Capabilities.of(answer))
+        interval_s = settings.heartbeat_s
+        if interval_s and tunnel.capabilities is None:
+            interval_s = max(interval_s, ESTABLISHED_HEARTBEAT_S)
+        self.heartbeat = Heartbeat(tunnel.stream, tunnel.measure, interval_s, self._judged)
+        self.heartbeat.start()
 
     @property
-    def connections(self) -> int:
-        return len(self.tunnel.links) if self.tunnel is not None else 0
+    def alive(self) -> bool:
+        """Whether the server answers."""
+        return self.heartbeat.verdict is Verdict.ALIVE and not self.tunnel.closed
 
-    @property
-    def _name(self) -> str:
-        return f"{self._target.host}:{self._target.port}"
-
-    async def _serve(self) -> Status:
-        """One connection from its start to its end.
-
-        Raises:
-            OSError, TimeoutError, RpcError: it could not be made.
-        """
-        channel = await self._connect()
+    async def serve(self) -> Status:
+        """Until it is over, for whatever reason."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                tunnel = Tunnel(channel, self._options, self._opener, self._identity)
-                answer = await tunnel.stream.accepted()
-            self.server_id = _server_id(answer)
-            tunnel.negotiated(Capabilities.of(answer))
-            self.tunnel = tunnel
-            if self.draining:
-                tunnel.send_drain()
-            extension = tunnel.capabilities is not None
-            log.info("Connected to server", server=self.server_id, address=self._name, extension=extension)
-            self._on_change()
-            return await tunnel.over
+            return await self.tunnel.over
         finally:
-            self.tunnel = None
-            channel.close("the agent is leaving")
-            self._on_change()
+            self.close()
 
-    async def _connect(self) -> Channel:
-        target = self._target
-        if target.implementation == "grpcio":
-            from konnectivity.grpc import alternative  # grpcio is an extra
+    def close(self) -> None:
+        self.heartbeat.stop()
+        self._channel.close("the agent is leaving")
 
-            address = (target.host, target.port)
-            return await alternative.connect(
-                address, target.files, self._tasks, keepalive_time_s=target.keepalive_time_s
-            )
-        context = tls.client_context(*target.files, alpn=target.alpn)
-        options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=target.keepalive_time_s)
+    def _judged(self, verdict: Verdict) -> None:
+        if verdict is Verdict.DEAD:
+            self.tunnel.stream.abort("the server answers no ping")
+            return
+        log.warning("Server does not answer" if not self.alive else "Server answers again", server=self.server_id)
+        self._on_change()
+
+
+async def connect(
+    address: Address,
+    settings: Settings,
+    identity: Identity,
+    options: TunnelOptions,
+    opener: Opener,
+    tasks: asyncio.TaskGroup,
+    on_change: Callable[[], object],
+) -> Uplink:
+    """Make a connection and greet the server.
+
+    Raises:
+        OSError, TimeoutError, RpcError, TlsError: it could not be made.
+    """
+    channel = await _channel(address, settings, tasks)
+    try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, transport = await asyncio.get_running_loop().create_connection(
-                lambda: Http2Transport(options),
-                target.host,
-                target.port,
-                ssl=context,
-                server_hostname=target.host,
-            )
-        if transport.alpn != "h2":
-            transport.abort()
-            raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
-        transport.authority = target.host
-        return transport
+            tunnel = Tunnel(channel, options, opener, identity)
+            answer = await tunnel.stream.accepted()
+        return Uplink(channel, tunnel, answer, settings, on_change)
+    except BaseException:
+        channel.close("the agent is leaving")
+        raise
 
 
-def _server_id(metadata: Metadata) -> str:
+async def _channel(address: Address, settings: Settings, tasks: asyncio.TaskGroup) -> Channel:
+    if settings.implementation == "grpcio":
+        from konnectivity.grpc import alternative  # grpcio is an extra
+
+        where = (address.host, address.port)
+        return await alternative.connect(where, settings.files, tasks, keepalive_time_s=settings.keepalive_time_s)
+    context = tls.client_context(*settings.files, alpn=settings.alpn)
+    options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        _, transport = await asyncio.get_running_loop().create_connection(
+            lambda: Http2Transport(options),
+            address.ip or address.host,
+            address.port,
+            ssl=context,
+            server_hostname=address.host,
+        )
+    if transport.alpn != "h2":
+        transport.abort()
+        raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
+    transport.authority = address.host
+    return transport
+
+
+def why(error: BaseException) -> str:
+    """For the log: why a connection could not be made."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not accepted: {error.verify_message}"
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {CONNECT_TIMEOUT_S:g} s"
+    return str(error)
+
+
+def _server_of(metadata: Metadata) -> tuple[str, int]:
     ids = metadata.get_all("serverid")
     counts = metadata.get_all("servercount")
     if len(ids) != 1:
         raise RpcError(Code.UNKNOWN, f"expected one server ID in the context, got {ids}")
     if len(counts) != 1 or not counts[0].lstrip("-").isdecimal():
         raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts}")
-    return ids[0]
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not accepted: {error.verify_message}"
-    if isinstance(error, TimeoutError) and not str(error):
-        return f"no answer within {CONNECT_TIMEOUT_S:g} s"
-    return str(error)
+    return ids[0], int(counts[0])

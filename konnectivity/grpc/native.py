@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import cast
 
 from konnectivity.grpc import metadata as call_metadata
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 HIGH_WATER = 256 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
 LOW_WATER = 64 * 1024
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
+USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
 _PING_PAYLOAD = struct.Struct(">Q")
 
 
@@ -66,8 +69,12 @@ class NativeStream(MessageStream):
     def round_trip_s(self) -> float | None:
         return self._transport.round_trip_s
 
-    def measure(self) -> None:
-        self._transport.ping()
+    @property
+    def heard_at(self) -> float | None:
+        return self._transport.heard_at
+
+    def measure(self, done: Callable[[float], object] | None = None) -> None:
+        self._transport.ping(done)
 
     async def accepted(self) -> Metadata:
         return self.metadata if self.response is None else await self.response
@@ -235,11 +242,13 @@ class Http2Transport(asyncio.Protocol):
             clock=self.loop.time,
         )
         self._transport: asyncio.Transport | None = None
+        self.heard_at = monotonic()
         self._write_paused = False
-        self._active = True  # since the last keepalive tick
+        self._armed_at = 0.0  # when the keepalive was
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._ping_sent: float | None = None
+        self._ping_done: list[Callable[[float], object]] = []
 
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -247,6 +256,9 @@ class Http2Transport(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = peer_of(self._transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self.flush()
         if self.services is None:
             self._arm_keepalive()
@@ -254,7 +266,7 @@ class Http2Transport(asyncio.Protocol):
             self._timer = self.loop.call_later(self.options.handshake_timeout_s, self._handshake_expired)
 
     def data_received(self, data: bytes) -> None:
-        self._active = True
+        self.heard_at = monotonic()
         streams = self.streams
         for event in self.http2.receive(data):
             if type(event) is events.DataReceived:
@@ -360,10 +372,12 @@ class Http2Transport(asyncio.Protocol):
         self.streams.pop(stream_id, None)
         self.waiting.pop(stream_id, None)
 
-    def ping(self) -> None:
-        """Measure the round trip; `round_trip_s` has it when the answer is here."""
+    def ping(self, done: Callable[[float], object] | None = None) -> None:
+        """Measure the round trip; `round_trip_s` has it when the answer is here, and `done` is told."""
+        if done is not None:
+            self._ping_done.append(done)
         if self._ping_sent is None:
-            self._ping_sent = self.loop.time()
+            self._ping_sent = monotonic()
             self.http2.ping(_PING_PAYLOAD.pack(int(self._ping_sent * 1e6)))
             self.flush_soon()
 
@@ -403,9 +417,7 @@ class Http2Transport(asyncio.Protocol):
                 if self.services is not None:
                     self._arm_keepalive()
             case events.PingAcknowledged():
-                if self._ping_sent is not None:
-                    self.round_trip_s = self.loop.time() - self._ping_sent
-                    self._ping_sent = None
+                self._ping_answered()
             case events.GoAwayReceived():
                 self.goaway = f"the peer is going away: {event.debug}" if event.debug else "the peer is going away"
             case events.ConnectionFailed():
@@ -413,6 +425,14 @@ class Http2Transport(asyncio.Protocol):
                 log.debug("HTTP/2 connection with %s failed: %s", self.peer.address, event.message)
                 if self._transport is not None:
                     self._hang_up(self._transport)
+
+    def _ping_answered(self) -> None:
+        if self._ping_sent is not None:
+            self.round_trip_s = monotonic() - self._ping_sent
+            self._ping_sent = None
+            waiting, self._ping_done = self._ping_done, []
+            for done in waiting:
+                done(self.round_trip_s)
 
     def _headers(self, event: events.HeadersReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -504,18 +524,18 @@ class Http2Transport(asyncio.Protocol):
     def _arm_keepalive(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._active = False
+        self._armed_at = monotonic()
         self._timer = self.loop.call_later(self.options.keepalive_time_s, self._keepalive_due)
 
     def _keepalive_due(self) -> None:
-        if self._active:
+        if self.heard_at > self._armed_at:
             self._arm_keepalive()
             return
         self.ping()
         self._timer = self.loop.call_later(self.options.keepalive_timeout_s, self._keepalive_expired)
 
     def _keepalive_expired(self) -> None:
-        if self._active:
+        if self.heard_at > self._armed_at:
             self._arm_keepalive()
         else:
             self.abort(f"no answer to a keepalive ping in {self.options.keepalive_timeout_s:g} s")

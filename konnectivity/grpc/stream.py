@@ -23,6 +23,15 @@ class Peer:
     address: str
     certificate: dict[str, object] | None = None
 
+    @property
+    def name(self) -> str:
+        """For people: the address, and the common name that the certificate gives."""
+        for part in (self.certificate or {}).get("subject", ()):  # type: ignore[attr-defined]
+            for key, value in part:
+                if key == "commonName":
+                    return f"{value}@{self.address}"
+        return self.address
+
 
 class StreamReceiver(Protocol):
     """Owner of a stream. Called from the event loop, never re-entered by its own calls of the stream."""
@@ -43,14 +52,20 @@ class MessageStream(ABC):
     peer: Peer
     metadata: Metadata  # on the server the request's, on the client the response's
     path: str
+    receiver: StreamReceiver | None  # who gets what arrives; may be replaced while the stream is open
 
     @property
     def round_trip_s(self) -> float | None:
         """The last measured round trip, in seconds, if the transport can measure it."""
         return None
 
-    def measure(self) -> None:
-        """Measure the round trip, if the transport can."""
+    @property
+    def heard_at(self) -> float | None:
+        """When anything of the peer arrived last, on the monotonic clock; None if the transport cannot tell."""
+        return None
+
+    def measure(self, done: Callable[[float], object] | None = None) -> None:
+        """Measure the round trip, if the transport can: `done` is called with it, in seconds."""
         return
 
     async def accepted(self) -> Metadata:

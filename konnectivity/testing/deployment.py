@@ -42,6 +42,7 @@ class Process:
 
     def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
         self.log_path = log
+        self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         code = f"from {module}.cli import main; main()"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:
@@ -114,6 +115,8 @@ class Deployment:
     directory: Path
     agent_port: int = field(default_factory=free_port)
     server_port: int = field(default_factory=free_port)
+    health_port: int = field(default_factory=free_port)
+    admin_port: int = field(default_factory=free_port)
     processes: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -146,10 +149,15 @@ class Deployment:
             f"--cluster-cert={self.path('server.crt')}",
             f"--cluster-key={self.path('server.key')}",
             f"--cluster-ca-cert={self.path('ca.crt')}",
+            "--health-bind-address=127.0.0.1",
+            f"--health-port={self.health_port}",
+            f"--admin-port={self.admin_port}",
             *more,
         ]
 
-    def agent_arguments(self, *more: str, port: int | None = None) -> list[str]:
+    def agent_arguments(
+        self, *more: str, port: int | None = None, health_port: int = 0, admin_port: int = 0
+    ) -> list[str]:
         return [
             "--proxy-server-host=127.0.0.1",
             f"--proxy-server-port={port or self.agent_port}",
@@ -157,6 +165,9 @@ class Deployment:
             f"--agent-cert={self.path('client.crt')}",
             f"--agent-key={self.path('client.key')}",
             "--sync-interval=100ms",
+            "--health-server-host=127.0.0.1",
+            f"--health-server-port={health_port or free_port()}",
+            f"--admin-server-port={admin_port or free_port()}",
             *more,
         ]
 
@@ -166,8 +177,10 @@ class Deployment:
         return server
 
     def start_agent(self, *more: str, port: int | None = None) -> Process:
-        arguments = self.agent_arguments(*more, port=port)
+        health_port, admin_port = free_port(), free_port()
+        arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
         agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log")
+        agent.health_port, agent.admin_port = health_port, admin_port
         agent.wait_for("Connected to server")
         return agent
 

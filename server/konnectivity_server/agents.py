@@ -1,16 +1,21 @@
-"""AgentService: one agent's stream, from its metadata to its end. Owns registration."""
+"""AgentService: one agent's stream, from its metadata to its end. Owns admission, registration and the heartbeat."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
 
 from konnectivity import link as links
 from konnectivity import logs
 from konnectivity.capabilities import Capabilities
-from konnectivity.dialing import DialingTunnel
+from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
-from konnectivity.grpc.stream import MessageStream
+from konnectivity.grpc.stream import MessageStream, StreamReceiver
+from konnectivity.heartbeat import Heartbeat, Verdict
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import identifiers
 from konnectivity_server.identifiers import Identifiers
@@ -23,6 +28,19 @@ AGENT_ID = "agentid"
 AGENT_IDENTIFIERS = "agentidentifiers"
 SERVER_ID = "serverid"
 SERVER_COUNT = "servercount"
+LATE_DIAL_S = 1.0  # a dial without an answer for so long: is the agent still there?
+_LATENCY_WEIGHT = 0.2
+
+
+class Authenticator(Protocol):
+    """Decides whether an agent may register."""
+
+    async def check(self, metadata: Metadata) -> str:
+        """Who it is.
+
+        Raises:
+            RpcError: it may not.
+        """
 
 
 class AgentTunnel(DialingTunnel):
@@ -34,11 +52,81 @@ class AgentTunnel(DialingTunnel):
         super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
         self.agent_id = agent_id
         self.identifiers = names
+        self.described = {"agent": agent_id}
+        self.connected_at = monotonic()
+        self.dial_latency_s = 0.0  # recent ones, smoothed
+        self.heartbeat = Heartbeat(stream, self.measure, agents.heartbeat_s, self._judged)
         self._agents = agents
+        self._late: asyncio.TimerHandle | None = None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it seems to be gone: it answers no ping."""
+        return self.heartbeat.verdict is not Verdict.ALIVE
+
+    @property
+    def load(self) -> float:
+        """For choosing among agents: how much it does, times how long it takes to answer."""
+        return (1 + len(self.links) + 4 * len(self.pending)) * max(self.dial_latency_s, 0.0005)
+
+    def dial(
+        self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
+    ) -> Dial:
+        dial = super().dial(address, caller, timeout_s, protocol, origin)
+        if self._late is None:
+            self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
+        return dial
+
+    def settle(self, random: int) -> Dial | None:
+        dial = super().settle(random)
+        if dial is not None:
+            took = monotonic() - dial.asked_at
+            self.dial_latency_s += _LATENCY_WEIGHT * (took - self.dial_latency_s)
+        return dial
 
     def stream_closed(self, status: Status) -> None:
+        self.heartbeat.stop()
+        if self._late is not None:
+            self._late.cancel()
         self._agents.gone(self, status)
         super().stream_closed(status)
+
+    def _look_for_late_dials(self) -> None:
+        """One timer for all dials of the agent, and only while there are any."""
+        self._late = None
+        if not self.pending or self.closed:
+            return
+        oldest = next(iter(self.pending.values())).asked_at
+        late = monotonic() - oldest
+        if late >= LATE_DIAL_S and (self.stream.heard_at or 0.0) < oldest + LATE_DIAL_S / 2:
+            self.heartbeat.probe()
+        self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
+
+    def _judged(self, verdict: Verdict) -> None:
+        if verdict is Verdict.DEAD:
+            self.stream.abort("the agent answers no ping")
+            return
+        log.warning("Agent does not answer" if self.suspect else "Agent answers again", agent=self.agent_id)
+        if self.suspect:
+            self._agents.suspected(self)
+
+
+class _Admission(StreamReceiver):
+    """Receiver of an agent's stream while it is not decided whether it may register."""
+
+    def __init__(self, stream: MessageStream) -> None:
+        self._stream = stream
+        self.task: asyncio.Task[None] | None = None
+
+    def message_received(self, message: memoryview) -> None:
+        self._stream.finish(Status(Code.FAILED_PRECONDITION, "a packet before the server accepted the call"))
+
+    def stream_drained(self) -> None:
+        return
+
+    def stream_closed(self, status: Status) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 @dataclass(slots=True)
@@ -48,24 +136,57 @@ class AgentService:
     registry: Registry[AgentTunnel]
     options: TunnelOptions
     server_id: str
-    server_count: int
+    server_count: Callable[[], int]
+    tasks: asyncio.TaskGroup
+    heartbeat_s: float
+    authenticator: Authenticator | None = None
+    on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
+    refused: int = 0
 
-    def connect(self, stream: MessageStream) -> AgentTunnel:
+    def connect(self, stream: MessageStream) -> StreamReceiver:
         """Service of `PATH`.
 
         Raises:
             RpcError: the agent does not say who it is.
         """
         agent_id, names = _introduction(stream.metadata)
+        if self.authenticator is None:
+            return self._admit(stream, agent_id, names, "")
+        admission = _Admission(stream)
+        check = self._authenticate(self.authenticator, stream, agent_id, names)
+        admission.task = self.tasks.create_task(check, name=f"admission of {agent_id}")
+        return admission
+
+    async def _authenticate(
+        self, authenticator: Authenticator, stream: MessageStream, agent_id: str, names: Identifiers
+    ) -> None:
+        try:
+            user = await authenticator.check(stream.metadata)
+        except RpcError as error:
+            self.refused += 1
+            stream.receiver = None
+            stream.finish(error.status)
+            return
+        stream.receiver = self._admit(stream, agent_id, names, user)
+
+    def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, user: str) -> AgentTunnel:
         tunnel = AgentTunnel(stream, self.options, agent_id, names, self)
         offer = Capabilities(self.options.ledger.initial_window)
-        answer = {SERVER_ID: self.server_id, SERVER_COUNT: str(self.server_count)}
+        answer = {SERVER_ID: self.server_id, SERVER_COUNT: str(self.server_count())}
         capabilities = Capabilities.of(stream.metadata) if self.options.extension else None
         stream.accept(answer | offer.header() if capabilities is not None else answer)
         tunnel.negotiated(capabilities)
+        tunnel.heartbeat.start()
         self.registry.add(tunnel)
-        log.info("Agent connected", agent=agent_id, peer=stream.peer.address, extension=capabilities is not None)
+        who = {"user": user} if user else {}
+        log.info(
+            "Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=tunnel.capabilities is not None
+        )
         return tunnel
+
+    def suspected(self, tunnel: AgentTunnel) -> None:
+        for tell in self.on_suspect:
+            tell(tunnel)
 
     def gone(self, tunnel: AgentTunnel, status: Status) -> None:
         self.registry.remove(tunnel)

@@ -12,7 +12,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
 from konnectivity.listen import listen_tcp, listen_unix, remove_socket
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server import agents, proxy, strategies
+from konnectivity_server import agents, endpoints, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
@@ -29,7 +29,7 @@ AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyo
 class Server:
     """One proxy server: `start`, then `stop`. Used by `proxy-server`, the demo and the tests."""
 
-    def __init__(self, options: ServerOptions, server_id: str) -> None:
+    def __init__(self, options: ServerOptions, server_id: str, tasks: asyncio.TaskGroup) -> None:
         self.options = options
         self.ledger = options.ledger()
         self.registry: Registry[AgentTunnel] = Registry()
@@ -38,9 +38,19 @@ class Server:
         self.frontend_tunnels = TunnelOptions(
             ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
         )
-        self.agents = AgentService(self.registry, self.agent_tunnels, server_id, options.server_count)
-        names = strategies.parse(options.proxy_strategies)
-        self.dispatcher = Dispatcher(self.registry, names, options.backend_dial_timeout, self.ledger)
+        self.agents = AgentService(
+            self.registry,
+            self.agent_tunnels,
+            server_id,
+            lambda: options.server_count,
+            tasks,
+            options.heartbeat_interval,
+        )
+        self.strategies = strategies.parse(options.proxy_strategies)
+        self.dispatcher = Dispatcher(
+            self.registry, self.strategies, options.backend_dial_timeout, self.ledger, self.agent_tunnels.traffic
+        )
+        self.agents.on_suspect.append(self.dispatcher.suspected)
         self.proxy = ProxyService(self.dispatcher, self.frontend_tunnels)
         self._agent_transport = TransportOptions(
             stream_window=AGENT_FIRST_WINDOW, max_streams=100, keepalive_time_s=options.keepalive_time
@@ -64,6 +74,7 @@ class Server:
         try:
             await self._listen_agents(contexts["agents"])
             await self._listen_frontends(contexts.get("frontends"))
+            self._stack.callback((await endpoints.serve(self)).close)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -74,6 +85,13 @@ class Server:
         for transport in list(self._transports):
             transport.close("the server is shutting down")
         await asyncio.sleep(0)
+
+    def not_ready(self) -> str | None:
+        """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
+        first = self.strategies[0]
+        if not strategies.size(first, self.registry):
+            return "no connection to any proxy agent"
+        return None if strategies.answers(first, self.registry) else "no proxy agent answers"
 
     def _frontend_alpn(self) -> list[str]:
         return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]
@@ -160,10 +178,11 @@ class Server:
 async def run(options: ServerOptions, server_id: str) -> int:
     """Serve until the first signal; close everything; exit code."""
     signals = lifecycle.Signals()
-    server = Server(options, server_id)
-    await server.start()
-    log.info("Proxy server started", id=server_id)
-    await signals.first.wait()
-    log.info("Signal received, stopping")
-    await server.stop()
+    async with asyncio.TaskGroup() as tasks:
+        server = Server(options, server_id, tasks)
+        await server.start()
+        log.info("Proxy server started", id=server_id)
+        await signals.first.wait()
+        log.info("Signal received, stopping")
+        await server.stop()
     return 0

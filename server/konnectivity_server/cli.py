@@ -102,6 +102,20 @@ class ServerOptions(Options):
         check=at_least(0),
         help="How long a dial through an agent may take. 0: as long as the agent takes.",
     )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Ping an agent that was silent for this long; without an answer no new dials go to it, and after 20s its "
+        "tunnel is given up. 0: off.",
+    )
+    health_bind_address: str = option(
+        "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
+    )
+    health_port: int = option(8092, check=port(1024, 49151), help="Port of /healthz, /readyz and /metrics.")
+    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
+    admin_port: int = option(8095, check=port(1024, 49151), help="Port of /metrics and, if enabled, /debug/pprof.")
+    enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
+    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
     process_buffer_budget: int = option(
         size("256Mi"),
         group="Memory",

@@ -14,12 +14,11 @@ from typing import cast
 import h11
 
 from konnectivity import logs
-from konnectivity.dialing import Dial
 from konnectivity.errors import DialError, DialFailure
 from konnectivity.grpc.native import peer_of
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up
-from konnectivity_server.dispatch import Dispatcher
+from konnectivity_server.dispatch import Dispatcher, Route
 
 log = logs.get(__name__)
 
@@ -82,8 +81,9 @@ class ConnectProtocol(asyncio.Protocol):
         self._early = bytearray()
         self._scanned = 0
         self._transport: asyncio.Transport | None = None
-        self._dial: Dial | None = None
+        self._dial: Route | None = None
         self._answered = False
+        self._served = False  # counted, until a relay counts it
         self._eof_received = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -119,6 +119,7 @@ class ConnectProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._cancel()
+        self._leave()
 
     # ---- Caller ---------------------------------------------------------------------------------------------------
 
@@ -126,11 +127,12 @@ class ConnectProtocol(asyncio.Protocol):
         self._dial = None
         transport = self._transport
         if transport is None:
-            link.local_lost("the client is gone")
+            self._dispatcher.abandoned(link)
             return
         self._answered = True
         transport.write(_ESTABLISHED)  # before the link can deliver anything
-        relay = Relay()
+        relay = _ClientRelay(self._dispatcher)
+        self._served = False
         link.endpoint = relay
         relay.adopt(transport)
         relay.attach(link, bytes(self._early), self._eof_received)
@@ -176,13 +178,20 @@ class ConnectProtocol(asyncio.Protocol):
             self._timer.cancel()
         self._early += self._received
         self._received.clear()
+        origin = peer_of(self._transport).name if self._transport is not None else ""
         if log.v(4):
-            peer = peer_of(self._transport).address if self._transport is not None else ""
-            log.info("Dialing", destination=address, peer=peer)
+            log.info("Dialing", destination=address, **{"from": origin})
+        self._served = True
+        self._dispatcher.http_connections += 1
         try:
-            self._dial = self._dispatcher.dial(address, self)
+            self._dial = self._dispatcher.dial(address, self, origin)
         except DialError as error:
             self._end(answer_to(error))
+
+    def _leave(self) -> None:
+        if self._served:
+            self._served = False
+            self._dispatcher.http_connections -= 1
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -198,11 +207,24 @@ class ConnectProtocol(asyncio.Protocol):
             return
         self._answered = True
         self._cancel()
+        self._leave()
         if answer:
             transport.write(answer)
         relay = Relay()
         relay.adopt(transport)
         relay.close()
+
+
+class _ClientRelay(Relay):
+    """The relay of a CONNECT client, counted for as long as its socket lives."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._dispatcher.http_connections -= 1
 
 
 def _target(head: bytes) -> str:

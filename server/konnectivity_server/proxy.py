@@ -23,15 +23,16 @@ PATH = "/ProxyService/Proxy"
 class _Join:
     """One dial of a frontend: the agent's answer becomes the frontend's."""
 
-    __slots__ = ("_dial_in",)
+    __slots__ = ("_dial_in", "_dispatcher")
 
-    def __init__(self, dial_in: DialIn) -> None:
+    def __init__(self, dial_in: DialIn, dispatcher: Dispatcher) -> None:
         self._dial_in = dial_in
+        self._dispatcher = dispatcher
 
     def dial_succeeded(self, link: Link) -> None:
         front = self._dial_in.connected(Bridge(link))
         if front is None:
-            link.local_lost("the frontend is gone")
+            self._dispatcher.abandoned(link)
         else:
             link.endpoint = Bridge(front)
 
@@ -59,7 +60,8 @@ class ProxyService:
 
     def _open(self, dial_in: DialIn) -> None:
         try:
-            dial = self.dispatcher.dial(dial_in.address, _Join(dial_in), dial_in.protocol)
+            join = _Join(dial_in, self.dispatcher)
+            dial = self.dispatcher.dial(dial_in.address, join, dial_in.tunnel.stream.peer.name, dial_in.protocol)
         except DialError as error:
             if log.v(2):
                 log.info("Dial failed", destination=dial_in.address, reason=str(error))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
 from konnectivity_server.identifiers import Identifiers
@@ -19,40 +22,131 @@ class Agent(Protocol):
     @property
     def exhausted(self) -> bool: ...
 
+    @property
+    def suspect(self) -> bool: ...
+
+    @property
+    def load(self) -> float: ...
+
 
 A = TypeVar("A", bound=Agent)
 
 
-class Registry(Generic[A]):
-    """All connected agents, in the order they came. One agent id may have several streams."""
+class Group(Generic[A]):
+    """Agents among which one is chosen: add, remove and look at the n-th, each in constant time."""
 
     def __init__(self) -> None:
-        self._agents: dict[A, None] = {}
-        self._by_address: dict[str, dict[A, None]] = {}
+        self.members: list[A] = []
+        self._places: dict[A, int] = {}
 
     def add(self, agent: A) -> None:
-        self._agents[agent] = None
-        for address in agent.identifiers.addresses:
-            self._by_address.setdefault(address, {})[agent] = None
+        if agent not in self._places:
+            self._places[agent] = len(self.members)
+            self.members.append(agent)
 
     def remove(self, agent: A) -> None:
-        self._agents.pop(agent, None)
+        place = self._places.pop(agent, None)
+        if place is None:
+            return
+        last = self.members.pop()
+        if last is not agent:
+            self.members[place] = last
+            self._places[last] = place
+
+
+class Registry(Generic[A]):
+    """All connected agents. One agent id may have several streams."""
+
+    def __init__(self) -> None:
+        self._all: Group[A] = Group()
+        self._default_routes: Group[A] = Group()
+        self._by_address: dict[str, Group[A]] = {}
+        self._by_network: dict[tuple[int, int], dict[int, Group[A]]] = {}  # (IP version, prefix length) -> network
+
+    def add(self, agent: A) -> None:
+        self._all.add(agent)
+        if agent.identifiers.default_route:
+            self._default_routes.add(agent)
         for address in agent.identifiers.addresses:
-            agents = self._by_address.get(address)
-            if agents is not None:
-                agents.pop(agent, None)
-                if not agents:
+            self._by_address.setdefault(canonical(address), Group()).add(agent)
+        for kind, network in _networks(agent.identifiers):
+            self._by_network.setdefault(kind, {}).setdefault(network, Group()).add(agent)
+
+    def remove(self, agent: A) -> None:
+        self._all.remove(agent)
+        self._default_routes.remove(agent)
+        for address in map(canonical, agent.identifiers.addresses):
+            group = self._by_address.get(address)
+            if group is not None:
+                group.remove(agent)
+                if not group.members:
                     del self._by_address[address]
+        for kind, network in _networks(agent.identifiers):
+            groups = self._by_network.get(kind, {})
+            if network in groups:
+                groups[network].remove(agent)
+                if not groups[network].members:
+                    del groups[network]
+                if not groups:
+                    del self._by_network[kind]
 
     def __len__(self) -> int:
-        return len(self._agents)
+        return len(self._all.members)
 
-    def all(self) -> list[A]:
-        return list(self._agents)
+    @property
+    def addresses(self) -> int:
+        """How many different addresses and networks the agents stand for."""
+        return len(self._by_address) + sum(map(len, self._by_network.values()))
 
-    def at(self, address: str) -> list[A]:
-        """Agents that stand for this address."""
-        return list(self._by_address.get(address, ()))
+    def all(self) -> Sequence[A]:
+        """Not to be changed, nor kept."""
+        return self._all.members
 
-    def default_routes(self) -> list[A]:
-        return [agent for agent in self._agents if agent.identifiers.default_route]
+    def at(self, host: str) -> Sequence[A]:
+        """Agents that stand for this host: by its address or name, else by the longest prefix that holds it."""
+        group = self._by_address.get(canonical(host))
+        if group is not None:
+            return group.members
+        if not self._by_network:
+            return ()
+        address = _address(host)
+        if address is None:
+            return ()
+        bits, number = address.max_prefixlen, int(address)
+        for version, length in sorted(self._by_network, key=lambda kind: -kind[1]):
+            if version == address.version:
+                group = self._by_network[version, length].get(number >> (bits - length))
+                if group is not None:
+                    return group.members
+        return ()
+
+    def default_routes(self) -> Sequence[A]:
+        return self._default_routes.members
+
+
+@lru_cache(maxsize=65_536)
+def canonical(host: str) -> str:
+    """One spelling for each address (IPv6 shortened, IPv4-mapped as IPv4) and name (lower case, no final dot)."""
+    address = _address(host)
+    return str(address) if address is not None else host.lower().rstrip(".")
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _networks(identifiers: Identifiers) -> list[tuple[tuple[int, int], int]]:
+    """((IP version, prefix length), network number) of each `cidr`. One that is none is left out."""
+    found: list[tuple[tuple[int, int], int]] = []
+    for text in identifiers.cidr:
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            continue
+        number = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+        found.append(((network.version, network.prefixlen), number))
+    return found

@@ -1,4 +1,8 @@
-"""Which agent gets a dial: `default`, `destHost` and `defaultRoute`, asked in the order configured. Pure."""
+"""Which agent gets a dial: `default`, `destHost` and `defaultRoute`, asked in the order configured. Pure.
+
+Among the agents that a strategy allows, the lighter of two drawn at random is taken: nearly as good as the lightest of
+all, without everybody running to the same one ("The power of two choices", Mitzenmacher 2001).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from konnectivity_server.registry import A, Registry
 NAMES = ("default", "destHost", "defaultRoute")
 
 
-def candidates(name: str, registry: Registry[A], address: str) -> list[A]:
+def candidates(name: str, registry: Registry[A], address: str) -> Sequence[A]:
     """Agents that a strategy allows for an address."""
     if name == "destHost":
         return registry.at(host_of(address))
@@ -20,20 +24,58 @@ def candidates(name: str, registry: Registry[A], address: str) -> list[A]:
     return registry.all()
 
 
-def pick(strategies: Sequence[str], registry: Registry[A], address: str, random: Random) -> A | None:
+def pick(
+    strategies: Sequence[str], registry: Registry[A], address: str, random: Random, instead_of: A | None = None
+) -> A | None:
     """The agent for an address; None if no strategy has one.
 
-    Agents that drain, or whose buffers are full, are used only when no strategy has another.
+    Agents that drain, whose buffers are full, or that do not answer are used only when no strategy has another, in
+    this order. With `instead_of`, which did not do it, they are not used at all.
     """
-    fallback: A | None = None
+    found: list[Sequence[A]] = []
     for name in strategies:
-        found = candidates(name, registry, address)
-        live = [agent for agent in found if not (agent.draining or agent.exhausted)]
-        if live:
-            return random.choice(live)
-        if found and fallback is None:
-            fallback = random.choice(found)
-    return fallback
+        allowed = candidates(name, registry, address)
+        chosen = _lighter(allowed, random, instead_of)
+        if chosen is not None:
+            return chosen
+        found.append(allowed)
+    if instead_of is not None:
+        return None
+    for allowed in found:
+        if allowed:
+            alive = [agent for agent in allowed if not agent.suspect]
+            return random.choice(alive or allowed)
+    return None
+
+
+def _lighter(allowed: Sequence[A], random: Random, other_than: A | None) -> A | None:
+    if not allowed:
+        return None
+    count = len(allowed)
+    drawn = [allowed[int(random.random() * count)] for _ in range(2 if count > 1 else 1)]
+    if not all(_usable(agent, other_than) for agent in drawn):
+        usable = [agent for agent in allowed if _usable(agent, other_than)]
+        if not usable:
+            return None
+        drawn = [random.choice(usable), random.choice(usable)]
+    return min(drawn, key=lambda agent: agent.load)
+
+
+def _usable(agent: A, other_than: A | None) -> bool:
+    return not (agent.draining or agent.exhausted or agent.suspect) and agent is not other_than
+
+
+def size(name: str, registry: Registry[A]) -> int:
+    """How many keys a strategy can choose from: agent ids, or for `destHost` the addresses that agents stand for."""
+    if name == "destHost":
+        return registry.addresses
+    return len({agent.agent_id for agent in candidates(name, registry, "")})
+
+
+def answers(name: str, registry: Registry[A]) -> bool:
+    """Whether a strategy has an agent that is not silent."""
+    agents = registry.all() if name == "destHost" and registry.addresses else candidates(name, registry, "")
+    return any(not agent.suspect for agent in agents)
 
 
 def parse(text: str) -> list[str]:

@@ -20,6 +20,8 @@ class Agent:
     identifiers: Identifiers
     draining: bool = False
     exhausted: bool = False
+    suspect: bool = False
+    load: float = 1.0
 
 
 def registry_of(*agents: Agent) -> Registry[Agent]:
@@ -59,6 +61,78 @@ def test_dest_host_takes_the_agent_that_stands_for_the_host(address, expected):
         agent("four", "ipv4=10.0.0.1"), agent("six", "ipv6=fd00%3A%3A1"), agent("named", "host=node-1")
     )
     assert picked("destHost", registry, address) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("ipv6=FD00:0:0::1", "[fd00::1]:443"),
+        ("host=fd00:0:0:0:0:0:0:1", "fd00::1"),
+        ("ipv4=10.0.0.1", "[::ffff:10.0.0.1]:443"),
+        ("ipv6=::ffff:10.0.0.1", "10.0.0.1:443"),
+        ("host=Node-1.Example.", "node-1.example:443"),
+        ("host=node-1", "NODE-1:443"),
+        ("ipv4=${HOST_IP}", "${HOST_IP}:443"),
+    ],
+)
+def test_addresses_are_compared_as_addresses_and_names_without_case(said, asked):
+    assert picked("destHost", registry_of(agent("it", said), agent("other", "host=other")), asked) == {"it"}
+
+
+def test_the_longest_prefix_wins_and_an_address_beats_any():
+    registry = registry_of(
+        agent("wide", "cidr=10.0.0.0/8"),
+        agent("near", "cidr=10.1.0.0/16&cidr=fd00:1::/32"),
+        agent("host", "ipv4=10.1.2.3"),
+        agent("all", "cidr=0.0.0.0/0"),
+        agent("broken", "cidr=10.1.0.0/99"),
+    )
+    for address, expected in {
+        "10.1.2.3:1": "host",
+        "10.1.2.4:1": "near",
+        "[::ffff:10.1.2.4]:1": "near",
+        "10.2.0.1:1": "wide",
+        "192.0.2.1:1": "all",
+        "[fd00:1::5]:1": "near",
+    }.items():
+        assert picked("destHost", registry, address) == {expected}
+    assert picked("destHost", registry, "[fd00:2::5]:1") == set()
+    assert picked("destHost", registry, "name:1") == set()
+
+
+def test_a_network_that_nobody_stands_for_any_more_is_forgotten():
+    one = agent("one", "cidr=10.0.0.0/8&ipv4=10.0.0.1")
+    registry = registry_of(one)
+    assert registry.addresses == 2
+    registry.remove(one)
+    assert registry.addresses == len(registry) == 0
+    assert picked("destHost", registry, "10.1.1.1:1") == set()
+
+
+def test_the_lighter_of_two_is_taken():
+    heavy, light = agent("heavy"), agent("light")
+    heavy.load = 10.0
+    registry = registry_of(heavy, light)
+    random = Random(1)
+    found = [strategies.pick(["default"], registry, "x:1", random) for _ in range(400)]
+    assert 50 < sum(one is heavy for one in found) < 150  # only when it is drawn twice
+
+
+def test_an_agent_that_does_not_answer_is_the_last_resort():
+    silent, draining = agent("silent"), agent("draining")
+    silent.suspect = True
+    assert picked("default", registry_of(silent), "x:1") == {"silent"}
+    draining.draining = True
+    assert picked("default", registry_of(silent, draining), "x:1") == {"draining"}
+    assert not strategies.answers("default", registry_of(silent))
+
+
+def test_a_second_try_goes_elsewhere_or_nowhere():
+    one, two = agent("one"), agent("two")
+    registry = registry_of(one, two)
+    assert {strategies.pick(["default"], registry, "x:1", Random(i), one) for i in range(50)} == {two}
+    two.suspect = True
+    assert strategies.pick(["default"], registry, "x:1", Random(1), one) is None
 
 
 def test_strategies_are_asked_in_order():

@@ -1,0 +1,68 @@
+"""Metrics of the proxy agent: established names, types, labels and HELP texts, and this project's own beside them.
+
+A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
+compare whole families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from konnectivity import tunnel_metrics
+from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of
+
+if TYPE_CHECKING:
+    from konnectivity_agent.app import Agent
+
+
+class AgentCollector(Collector):
+    """Reads one `Agent`."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def collect(self) -> Iterable[Metric]:
+        return metrics_of(self._families())
+
+    def _families(self) -> Iterator[Family]:
+        agent, traffic = self._agent, self._agent.tunnels.traffic
+        yield from self._dials()
+        yield from self._servers()
+        yield gauge("agent_open_endpoint_connections", "Current number of open endpoint connections.").add(
+            agent.connections
+        )
+        yield tunnel_metrics.packets(
+            "agent",
+            {
+                "from_agent": (traffic.sent_control, traffic.sent_data),
+                "to_agent": (traffic.received_control, traffic.received_data),
+            },
+        )
+        yield tunnel_metrics.stream_errors("agent", {"to_agent": traffic})
+        yield from tunnel_metrics.connections("agent", traffic, "to_server", "from_server")
+        yield from tunnel_metrics.memory("agent", agent.ledger)
+
+    def _dials(self) -> Iterator[Family]:
+        dials = self._agent.dials
+        yield histogram(
+            "agent_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", dials.seconds
+        )
+        yield counter(
+            "agent_endpoint_dial_failure_total",
+            "Number of failures dialing the remote endpoint, by reason (example: timeout).",
+        ).add_each("reason", dials.failures)
+
+    def _servers(self) -> Iterator[Family]:
+        fleet = self._agent.fleet
+        connected, known, failures = (len(fleet.servers), fleet.count, fleet.failures) if fleet else (0, 0, {})
+        yield gauge("agent_open_server_connections", "Current number of open server connections.").add(connected)
+        yield gauge("agent_known_server_count", "Current number of servers agent is trying to connect to.").add(known)
+        yield counter(
+            "agent_server_connection_failure_count",
+            "Count of failures to send to or receive from the proxy server, labeled by the direction "
+            "(from_server or to_server). DEPRECATED, please use stream_events_error_total",
+        ).add_each("direction", failures)

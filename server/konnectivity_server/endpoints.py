@@ -1,0 +1,36 @@
+"""The server's health and admin ports: which path answers what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from konnectivity import health, profiling
+from konnectivity.health import Check
+from konnectivity.http import HttpServer, Request, Response
+from konnectivity.metrics import CONTENT_TYPE, exposition, registry
+from konnectivity_server.metrics import ServerCollector
+
+if TYPE_CHECKING:
+    from konnectivity_server.app import Server
+
+
+async def serve(server: Server) -> HttpServer:
+    """Open both ports. The caller closes them."""
+    options = server.options
+    http = HttpServer()
+    source = registry(ServerCollector(server))
+
+    def metrics(request: Request) -> Response:
+        return Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source))
+
+    ready = health.ready([Check("agents", server.not_ready)], 500, terse=True)
+    paths = {"/healthz": health.alive, "/readyz": ready, "/ready": ready, "/metrics": metrics}
+    await http.listen("health", options.health_bind_address, options.health_port, paths)
+    lag = None
+    if options.enable_contention_profiling:
+        lag = profiling.LoopLag()
+        lag.start()
+        http.on_close(lag.stop)
+    pages = profiling.routes(lag) if options.enable_profiling else {}
+    await http.listen("admin", options.admin_bind_address, options.admin_port, {"/metrics": metrics, **pages})
+    return http

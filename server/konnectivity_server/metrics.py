@@ -1,0 +1,109 @@
+"""Metrics of the proxy server: established names, types, labels and HELP texts, and this project's own beside them.
+
+A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
+compare whole families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from konnectivity import tunnel_metrics
+from konnectivity.counters import Histogram
+from konnectivity.errors import DialFailure
+from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of
+from konnectivity.traffic import DIAL_BOUNDS, Traffic
+from konnectivity_server import strategies
+
+if TYPE_CHECKING:
+    from konnectivity_server.app import Server
+
+# Kinds of failure that the established program does not tell apart.
+_REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
+
+
+class ServerCollector(Collector):
+    """Reads one `Server`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterable[Metric]:
+        return metrics_of(self._families())
+
+    def _families(self) -> Iterator[Family]:
+        agents, frontends = self._server.agent_tunnels.traffic, self._server.frontend_tunnels.traffic
+        yield from self._connections(agents)
+        yield from self._agents(agents, frontends)
+        yield tunnel_metrics.packets(
+            "server",
+            {
+                "from_client": (frontends.received_control, frontends.received_data),
+                "to_client": (frontends.sent_control, frontends.sent_data),
+                "from_agent": (agents.received_control, agents.received_data),
+                "to_agent": (agents.sent_control, agents.sent_data),
+            },
+        )
+        yield tunnel_metrics.stream_errors("server", {"from_client": frontends, "from_agent": agents})
+        yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
+        yield from tunnel_metrics.memory("server", self._server.ledger)
+
+    def _connections(self, agents: Traffic) -> Iterator[Family]:
+        server = self._server
+        yield histogram(
+            "server_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", agents.dial_seconds
+        )
+        yield histogram(
+            "server_frontend_write_duration_seconds", "Latency of write to the frontend in seconds", _writes(agents)
+        )
+        yield histogram(
+            "server_connection_duration_seconds",
+            "Duration in seconds a proxied end-to-end connection was established (post-dial) before being closed.",
+            agents.durations,
+        )
+        yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(
+            server.dispatcher.http_connections
+        )
+        yield gauge("server_pending_backend_dials", "Current number of pending backend dial requests").add(
+            sum(len(agent.pending) for agent in server.registry.all())
+        )
+        yield gauge(
+            "server_established_connections", "Current number of established end-to-end connections (post-dial)."
+        ).add(sum(len(agent.links) for agent in server.registry.all()))
+        failures: dict[str, int] = {}
+        for reason, count in agents.dial_failures.items():
+            name = _REASONS.get(reason, reason)
+            failures[name] = failures.get(name, 0) + count
+        yield counter(
+            "server_dial_failure_count",
+            "Number of dial failures observed. Multiple failures can occur for a single dial request.",
+        ).add_each("reason", failures)
+
+    def _agents(self, agents: Traffic, frontends: Traffic) -> Iterator[Family]:
+        server = self._server
+        ready = {name: strategies.size(name, server.registry) for name in server.strategies}
+        text = "Number of konnectivity agent connected to the proxy server"
+        yield gauge("server_ready_backends", text).add_each("proxy_strategy", ready)
+        yield gauge("server_ready_backend_connections", f"{text}. DEPRECATED, please use ready_backends").add(
+            ready[server.strategies[-1]]
+        )
+        kinds = {"Connect": agents, "Proxy": frontends}
+        yield gauge(
+            "server_grpc_connections", "Number of current grpc connections, partitioned by service method."
+        ).add_each("service_method", {name: each.streams for name, each in kinds.items() if each.streams_seen})
+        yield gauge(
+            "server_full_receive_channels",
+            "Number of current connections blocked by a full receive channel, partitioned by service method.",
+        ).add_each("service_method", {name: each.holding for name, each in kinds.items() if each.held})
+
+
+def _writes(agents: Traffic) -> Histogram:
+    """Writes to frontends. Those the kernel takes at once are not timed and count as instant; the others waited."""
+    writes = Histogram(DIAL_BOUNDS)
+    writes.merge(agents.stall_seconds)
+    writes.observe(0.0, max(0, agents.received_data - agents.stall_seconds.count))
+    return writes
