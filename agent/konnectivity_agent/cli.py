@@ -42,8 +42,12 @@ def _identifiers(text: str) -> str | None:
 class AgentOptions(Options):
     """Everything `proxy-agent` can be told."""
 
-    proxy_server_host: str = option(
-        "127.0.0.1", group="Server", metavar="host", help="Host of the proxy server; its certificate must name it."
+    proxy_server_host: tuple[str, ...] = option(
+        ("127.0.0.1",),
+        group="Server",
+        metavar="hosts",
+        help="Hosts of the proxy servers, each with its own port if given (host:port); commas, or the flag repeated. "
+        "Every address that a name has is used. A server's certificate must name its host.",
     )
     proxy_server_port: int = option(8091, check=port(), help="Port of the proxy server's agent listener.")
     ca_cert: str = option(
@@ -134,7 +138,7 @@ class AgentOptions(Options):
 
     @property
     def servers(self) -> list[tuple[str, int]]:
-        return parse_hosts(self.proxy_server_host.split(","), self.proxy_server_port)
+        return parse_hosts(self.proxy_server_host, self.proxy_server_port)
 
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(
@@ -152,6 +156,12 @@ class AgentOptions(Options):
             found.append("--agent-cert and --agent-key go together")
         if not self.ca_cert:
             found.append("--ca-cert is needed: the CA that issued the server's certificate")
+        try:
+            parse_hosts(self.proxy_server_host, self.proxy_server_port)
+        except ValueError as error:
+            found.append(f"--proxy-server-host: {error}")
+        if not self.proxy_server_host:
+            found.append("--proxy-server-host is needed: where the proxy server listens for agents")
         if self.sync_interval > self.sync_interval_cap:
             found.append("--sync-interval is longer than --sync-interval-cap")
         if self.connection_window > self.connection_window_max:

@@ -1,0 +1,115 @@
+"""A process that is stopped (SIGSTOP) keeps its sockets open and says nothing: the others must find out and go on."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import signal
+import time
+
+import pytest
+
+from konnectivity.client import DialError, connect
+from konnectivity.testing import targets
+from konnectivity.testing.targets import listening
+
+
+def status(port, path="/readyz"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+async def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < end, "it did not come true in time"
+        await asyncio.sleep(0.05)
+
+
+async def echo_once(tunnel, address):
+    """Seconds that a dial and an echo took."""
+    started = time.monotonic()
+    reader, writer = await tunnel.dial(address)
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    writer.close()
+    await writer.wait_closed()
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_no_dial_fails_when_one_of_two_agents_freezes(fresh, mode):
+    fresh.start_server()
+    frozen = fresh.start_agent("--agent-id=frozen")
+    fresh.start_agent("--agent-id=well")
+    took, failures = [], []
+    async with listening(targets.echo) as address, connect(**fresh.frontend(mode, True)) as tunnel:
+        for _ in range(20):
+            await echo_once(tunnel, address)
+        frozen.send(signal.SIGSTOP)
+
+        async def one() -> None:
+            try:
+                took.append(await echo_once(tunnel, address))
+            except (DialError, OSError, asyncio.IncompleteReadError) as error:
+                failures.append(error)
+
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            while time.monotonic() - started < 7:
+                tasks.create_task(one())
+                await asyncio.sleep(0.05)
+        assert failures == []
+        assert len(took) > 100
+        assert max(took) < 6  # a second until the dial is late, three until the agent is suspected
+        late = [seconds for seconds in took[-20:] if seconds > 1]
+        assert late == [], "the frozen agent is still asked"
+        frozen.send(signal.SIGCONT)
+        fresh.processes[0].wait_for('Agent answers again agent="frozen"')
+        assert max([await echo_once(tunnel, address) for _ in range(10)]) < 1
+
+
+async def test_a_server_whose_only_agent_is_frozen_is_not_ready(fresh):
+    fresh.start_server("--heartbeat-interval=1s")
+    agent = fresh.start_agent()
+    await until(lambda: status(fresh.health_port) == (200, "ok"), 5)
+    agent.send(signal.SIGSTOP)
+    await until(lambda: status(fresh.health_port) == (500, "no proxy agent answers"), 8)
+    agent.send(signal.SIGCONT)
+    await until(lambda: status(fresh.health_port)[0] == 200, 5)
+
+
+async def test_an_agent_whose_server_is_frozen_is_not_ready_and_its_connections_are_reset_in_the_end(fresh):
+    server = fresh.start_server()
+    agent = fresh.start_agent("--heartbeat-interval=1s")
+    async with listening(targets.echo) as address, connect(**fresh.frontend("http-connect", True)) as tunnel:
+        reader, writer = await tunnel.dial(address)
+        writer.write(b"hello")
+        await reader.readexactly(5)
+        server.send(signal.SIGSTOP)
+        await until(lambda: status(agent.health_port)[0] == 503, 8)
+        assert "[-]server-connected failed: no server answers" in status(agent.health_port)[1]
+        await asyncio.to_thread(agent.wait_for, "the server answers no ping", 1, 25)
+        assert 'cause="tunnel_lost"' in agent.log
+        server.send(signal.SIGCONT)
+        await asyncio.to_thread(agent.wait_for, "Connected to server", 2)
+        writer.close()
+    assert status(agent.health_port)[0] == 200
+
+
+async def test_what_a_killed_agent_was_asked_for_goes_through_another(fresh):
+    fresh.start_server()
+    first = fresh.start_agent("--agent-id=first", "--agent-identifiers=host=127.0.0.1")
+    async with listening(targets.echo) as address, connect(**fresh.frontend("http-connect", True)) as tunnel:
+        first.send(signal.SIGSTOP)
+        dials = [asyncio.ensure_future(echo_once(tunnel, address)) for _ in range(10)]
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(fresh.start_agent, "--agent-id=second")
+        first.send(signal.SIGKILL)
+        assert max(await asyncio.gather(*dials)) < 8
+    assert "Dialing through another agent" in fresh.processes[0].log
