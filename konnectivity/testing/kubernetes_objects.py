@@ -1,0 +1,175 @@
+"""What the test API knows: who is who, tokens, and leases with their history. Plain data under one lock; no network."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from konnectivity.kube.labels import Selector
+
+Json = dict[str, Any]
+API_AUDIENCE = "https://kubernetes.default.svc"
+
+
+class ApiFailure(Exception):
+    """An answer that is a `Status`."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def status(self) -> Json:
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": str(self),
+            "reason": self.reason,
+            "code": self.code,
+        }
+
+
+class Token(NamedTuple):
+    """A token that the API knows."""
+
+    user: str
+    audiences: tuple[str, ...] = (API_AUDIENCE,)
+    error: str = ""  # what the review says instead
+
+
+class Change(NamedTuple):
+    """One line of a watch."""
+
+    version: int
+    kind: str
+    namespace: str
+    lease: Json
+
+
+@dataclass
+class Objects:
+    """All objects. `changed` is notified with every change of a lease."""
+
+    tokens: dict[str, Token] = field(default_factory=dict)
+    audience_aware: bool = True
+    leases: dict[tuple[str, str], Json] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    version: int = 100
+    _history: list[Change] = field(default_factory=list)
+    _forgotten: int = 0
+
+    # ---- TokenReview ------------------------------------------------------------------------------------------------
+
+    def review(self, body: Json) -> Json:
+        """The review with its `status`."""
+        token = self.tokens.get(body["spec"].get("token", ""))
+        wanted = body["spec"].get("audiences") or [API_AUDIENCE]
+        status: Json
+        if token is None:
+            status = {"user": {}, "error": "[invalid bearer token, unknown token]"}
+        elif token.error:
+            status = {"user": {}, "error": token.error}
+        elif not self.audience_aware:
+            status = {"authenticated": True, "user": {"username": token.user}}
+        elif common := [each for each in wanted if each in token.audiences]:
+            status = {"authenticated": True, "user": {"username": token.user}, "audiences": common}
+        else:
+            status = {"user": {}, "error": f"[invalid bearer token, token audiences {list(token.audiences)}]"}
+        return {**body, "metadata": {}, "status": status}
+
+    # ---- Lease ------------------------------------------------------------------------------------------------------
+
+    def list(self, namespace: str, selector: Selector) -> Json:
+        with self.changed:
+            items = [lease for (space, _), lease in sorted(self.leases.items()) if space == namespace]
+            return {
+                "kind": "LeaseList",
+                "apiVersion": "coordination.k8s.io/v1",
+                "metadata": {"resourceVersion": str(self.version)},
+                "items": copy.deepcopy([lease for lease in items if selector.matches(labels_of(lease))]),
+            }
+
+    def get(self, namespace: str, name: str) -> Json:
+        with self.changed:
+            return copy.deepcopy(self._existing(namespace, name))
+
+    def create(self, namespace: str, body: Json) -> Json:
+        with self.changed:
+            name = body["metadata"]["name"]
+            if (namespace, name) in self.leases:
+                raise ApiFailure(409, "AlreadyExists", f'leases.coordination.k8s.io "{name}" already exists')
+            created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            body["metadata"] |= {"uid": str(uuid.uuid4()), "namespace": namespace, "creationTimestamp": created}
+            return self._store(namespace, name, body, "ADDED")
+
+    def update(self, namespace: str, name: str, body: Json) -> Json:
+        with self.changed:
+            current = self._existing(namespace, name)["metadata"]
+            if body["metadata"].get("resourceVersion", current["resourceVersion"]) != current["resourceVersion"]:
+                raise _conflict(name, "the object has been modified; please apply your changes to the latest version")
+            body["metadata"] |= {key: current[key] for key in ("uid", "namespace", "creationTimestamp")}
+            return self._store(namespace, name, body, "MODIFIED")
+
+    def delete(self, namespace: str, name: str, preconditions: Json) -> Json:
+        with self.changed:
+            metadata = self._existing(namespace, name)["metadata"]
+            for key, value in preconditions.items():
+                if metadata[key] != value:
+                    raise _conflict(name, f"the {key} in the precondition ({value}) does not match {metadata[key]}")
+            lease = self.leases.pop((namespace, name))
+            self._record("DELETED", namespace, lease)
+            return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+
+    def changes(self, namespace: str, version: int, wait_s: float) -> tuple[int, tuple[Change, ...]]:
+        """What happened in a namespace after a version, and up to which version that is all; waits for something.
+
+        Raises:
+            ApiFailure: 410, that is too long ago.
+        """
+        with self.changed:
+            if self.version == version:
+                self.changed.wait(wait_s)
+            if version < self._forgotten:
+                raise ApiFailure(410, "Expired", f"too old resource version: {version} ({self._forgotten})")
+            news = (each for each in self._history if each.namespace == namespace and each.version > version)
+            return self.version, tuple(news)
+
+    def forget(self) -> None:
+        """Drop the history: whoever watches from a version before now is told 410."""
+        with self.changed:
+            self.version += 1
+            self._history.clear()
+            self._forgotten = self.version
+            self.changed.notify_all()
+
+    def _existing(self, namespace: str, name: str) -> Json:
+        lease = self.leases.get((namespace, name))
+        if lease is None:
+            raise ApiFailure(404, "NotFound", f'leases.coordination.k8s.io "{name}" not found')
+        return lease
+
+    def _store(self, namespace: str, name: str, lease: Json, kind: str) -> Json:
+        self.leases[namespace, name] = lease
+        self._record(kind, namespace, lease)
+        return copy.deepcopy(lease)
+
+    def _record(self, kind: str, namespace: str, lease: Json) -> None:
+        self.version += 1
+        lease["metadata"]["resourceVersion"] = str(self.version)
+        self._history.append(Change(self.version, kind, namespace, copy.deepcopy(lease)))
+        self.changed.notify_all()
+
+
+def labels_of(lease: Json) -> dict[str, str]:
+    return lease["metadata"].get("labels") or {}
+
+
+def _conflict(name: str, why: str) -> ApiFailure:
+    return ApiFailure(409, "Conflict", f'Operation cannot be fulfilled on leases.coordination.k8s.io "{name}": {why}')
