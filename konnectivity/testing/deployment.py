@@ -38,16 +38,18 @@ _handed_out: set[int] = set()
 
 
 class Process:
-    """One program of ours; its log goes to a file."""
+    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file."""
 
     def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
-        code = f"from {module}.cli import main; main()"
+        command = [sys.executable, "-c", f"from {module}.cli import main; main()"]
+        if "/" in module:  # a program, not a Python module
+            command = [module]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, *arguments],
+                [*command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -183,6 +185,10 @@ class Deployment:
         agent.health_port, agent.admin_port = health_port, admin_port
         agent.wait_for("Connected to server")
         return agent
+
+    def start_program(self, path: Path, arguments: Sequence[str]) -> Process:
+        """Some other program, with its log and its end like ours."""
+        return self._start(str(path), list(arguments), f"{path.name}-{len(self.processes)}.log")
 
     def frontend(self, mode: Mode, unix: bool) -> dict[str, object]:
         """Arguments of `konnectivity.client.connect` for one of the four frontends."""

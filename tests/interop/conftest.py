@@ -1,0 +1,119 @@
+"""The Go programs of production as peers: built once, spoken to as processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from konnectivity.testing.ca import Authority
+from konnectivity.testing.deployment import Deployment
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = ROOT / ".cache" / "bin"
+RUN_TIMEOUT_S = 55
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The folder with the Go programs."""
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        pytest.skip("go is not installed (1.26 or newer is needed)")
+    subprocess.run(["sh", str(Path(__file__).parent / "build.sh")], check=True, timeout=900)
+    return BIN
+
+
+@dataclass
+class Driver:
+    """kube-apiserver's way through a server: one scenario a call."""
+
+    arguments: list[str]
+    ca: str
+
+    def start(self, scenario, target, **options):
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        command = [str(BIN / "driver"), *self.arguments, f"--ca={self.ca}", *flags, scenario, target]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, process):
+        out, errors = process.communicate(timeout=RUN_TIMEOUT_S)
+        assert out, errors
+        return json.loads(out)
+
+    def run(self, scenario, target, **options):
+        """What the scenario says came of it."""
+        return self.finish(self.start(scenario, target, **options))
+
+    def ok(self, scenario, target, **options):
+        result = self.run(scenario, target, **options)
+        assert result["ok"], result.get("error")
+        return result["detail"]
+
+    def error(self, scenario, target, **options):
+        result = self.run(scenario, target, **options)
+        assert not result["ok"]
+        return result["error"]
+
+
+def driver(deployment: Deployment, transport: str, ca: str) -> Driver:
+    """A driver that reads the API server's egress configuration for one transport."""
+    if transport == "client-library":
+        return Driver([f"--socket={deployment.socket}"], ca)
+    connection: dict[str, object] = {
+        "direct": {"proxyProtocol": "Direct"},
+        "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": deployment.socket}}},
+        "connect-uds": {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": deployment.socket}}},
+        "connect-tls": {
+            "proxyProtocol": "HTTPConnect",
+            "transport": {
+                "tcp": {
+                    "url": f"https://127.0.0.1:{deployment.server_port}",
+                    "tlsConfig": {
+                        "caBundle": deployment.path("ca.crt"),
+                        "clientCert": deployment.path("client.crt"),
+                        "clientKey": deployment.path("client.key"),
+                    },
+                }
+            },
+        },
+    }[transport]
+    path = deployment.directory / f"egress-{transport}.json"
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "apiserver.k8s.io/v1beta1",
+                "kind": "EgressSelectorConfiguration",
+                "egressSelections": [{"name": "cluster", "connection": connection}],
+            }
+        )
+    )
+    return Driver([f"--egress-config={path}"], ca)
+
+
+@pytest.fixture(scope="session")
+def drivers(programs):
+    """Makes a driver for a deployment and a transport."""
+    return driver
+
+
+@pytest.fixture(scope="session")
+def kubelet(programs, tmp_path_factory):
+    """A kubelet-like HTTPS server; its address, and the CA of its certificate."""
+    directory = tmp_path_factory.mktemp("kubelet")
+    authority = Authority.create("kubelet CA")
+    ca = authority.write(directory)
+    cert, key = authority.issue("node", dns=("localhost",), ips=("127.0.0.1",), server=True).write(directory, "node")
+    process = subprocess.Popen(
+        [str(programs / "kubelet"), f"--cert={cert}", f"--key={key}"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    yield address, str(ca)
+    process.kill()
+    process.wait()
+    process.stdout.close()
