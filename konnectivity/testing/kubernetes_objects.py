@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from konnectivity.kube.labels import Selector
 
 Json = dict[str, Any]
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[-+]\d\d:\d\d)")
 API_AUDIENCE = "https://kubernetes.default.svc"
 
 
@@ -102,7 +104,7 @@ class Objects:
 
     def create(self, namespace: str, body: Json) -> Json:
         with self.changed:
-            name = body["metadata"]["name"]
+            name = _checked(body)["metadata"]["name"]
             if (namespace, name) in self.leases:
                 raise ApiFailure(409, "AlreadyExists", f'leases.coordination.k8s.io "{name}" already exists')
             created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -111,7 +113,7 @@ class Objects:
 
     def update(self, namespace: str, name: str, body: Json) -> Json:
         with self.changed:
-            current = self._existing(namespace, name)["metadata"]
+            current = self._existing(namespace, _checked(body)["metadata"]["name"])["metadata"]
             if body["metadata"].get("resourceVersion", current["resourceVersion"]) != current["resourceVersion"]:
                 raise _conflict(name, "the object has been modified; please apply your changes to the latest version")
             body["metadata"] |= {key: current[key] for key in ("uid", "namespace", "creationTimestamp")}
@@ -169,6 +171,15 @@ class Objects:
 
 def labels_of(lease: Json) -> dict[str, str]:
     return lease["metadata"].get("labels") or {}
+
+
+def _checked(lease: Json) -> Json:
+    """The real API is exact about times."""
+    for key in ("renewTime", "acquireTime"):
+        time = lease.get("spec", {}).get(key)
+        if time is not None and not _MICRO_TIME.fullmatch(time):
+            raise ApiFailure(400, "BadRequest", f"Lease in version v1 cannot be handled: spec.{key}: {time!r}")
+    return lease
 
 
 def _conflict(name: str, why: str) -> ApiFailure:
