@@ -8,9 +8,9 @@ import uuid
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from konnectivity import ledger, lifecycle, logs
+from konnectivity import ledger, lifecycle
+from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
-    Options,
     at_least,
     duration,
     effective,
@@ -38,8 +38,18 @@ def _identifiers(text: str) -> str | None:
     return None
 
 
+def _selector(text: str) -> str | None:
+    from konnectivity.kube.labels import parse_selector
+
+    try:
+        parse_selector(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True)
-class AgentOptions(Options):
+class AgentOptions(LogOptions):
     """Everything `proxy-agent` can be told."""
 
     proxy_server_host: tuple[str, ...] = option(
@@ -79,10 +89,32 @@ class AgentOptions(Options):
         help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
     )
     sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
+    probe_interval: float = option(duration("1s"), instead="the end of a connection is noticed at once")
+    count_server_leases: bool = option(
+        False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
+    )
     server_count_source: str = option(
         "default",
         check=one_of("default", "max", ""),
-        help="Which count of servers to believe where leases are counted.",
+        metavar="source",
+        help="With leases: default counts those only, max takes the larger of that and what the servers say.",
+    )
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_label_selector: str = option(
+        "k8s-app=konnectivity-server",
+        aliases=("lease-label",),
+        check=_selector,
+        metavar="selector",
+        help="Which leases are servers'. Empty: all of the namespace.",
+    )
+    kubeconfig: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="For reading leases. Empty: the pod's service account, else the usual places.",
+    )
+    kube_api_content_type: str = option(
+        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
     )
     health_server_host: str = option(
         "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
@@ -133,8 +165,12 @@ class AgentOptions(Options):
         check=one_of("native", "grpcio"),
         help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
     )
+    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
     check_config: bool = option(False, help="Print the options in force and exit.")
-    verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")
+    xfr_channel_size: int = option(
+        150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
+    )
+    warn_on_channel_limit: bool = option(False, instead="stalls are counted in the metrics")
 
     @property
     def servers(self) -> list[tuple[str, int]]:
@@ -162,6 +198,8 @@ class AgentOptions(Options):
             found.append(f"--proxy-server-host: {error}")
         if not self.proxy_server_host:
             found.append("--proxy-server-host is needed: where the proxy server listens for agents")
+        if self.enable_contention_profiling and not self.enable_profiling:
+            found.append("--enable-contention-profiling needs --enable-profiling")
         if self.sync_interval > self.sync_interval_cap:
             found.append("--sync-interval is longer than --sync-interval-cap")
         if self.connection_window > self.connection_window_max:
@@ -175,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.check_config:
         print(effective(options))
         sys.exit(0)
-    logs.configure(options.verbosity)
+    options.configure_log("proxy-agent")
     from konnectivity_agent import app  # after the options: `--help` needs none of it
 
     sys.exit(lifecycle.run(functools.partial(app.run, options, options.agent_id or str(uuid.uuid4()))))

@@ -7,9 +7,9 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-from konnectivity import ledger, lifecycle, logs
+from konnectivity import ledger, lifecycle
+from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
-    Options,
     at_least,
     duration,
     effective,
@@ -21,6 +21,7 @@ from konnectivity.options import (
     positive,
     size,
 )
+from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import strategies
 
 DESCRIPTION = (
@@ -44,12 +45,27 @@ def _strategies(text: str) -> str | None:
     return None
 
 
+def _cipher_suites(names: tuple[str, ...]) -> str | None:
+    wrong = [name for name in names if name not in CIPHER_SUITES]
+    return f"cipher suite {wrong[0]} not supported, doesn't exist or considered as insecure" if wrong else None
+
+
+def _labels(text: str) -> str | None:
+    from konnectivity.kube.labels import parse_labels
+
+    try:
+        parse_labels(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _server_port(value: int) -> str | None:
     return None if value == 0 else port(1024, 49151)(value)
 
 
 @dataclass(frozen=True)
-class ServerOptions(Options):
+class ServerOptions(LogOptions):
     """Everything `proxy-server` can be told."""
 
     mode: str = option(
@@ -81,6 +97,14 @@ class ServerOptions(Options):
     cluster_ca_cert: str = option(
         "", check=existing_file, metavar="file", help="CA that agents' client certificates must come from."
     )
+    agent_namespace: str = option(
+        "",
+        metavar="namespace",
+        help="Namespace of the agents' service account. With the two below: agents must show a token, which the "
+        "Kubernetes API reviews. With --cluster-ca-cert as well, they need both.",
+    )
+    agent_service_account: str = option("", metavar="name", help="Name of the agents' service account.")
+    authentication_audience: str = option("", metavar="audience", help="Audience of the agents' tokens.")
     insecure_allow_unauthenticated_agents: bool = option(
         False,
         help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production.",
@@ -101,6 +125,43 @@ class ServerOptions(Options):
         duration("10s"),
         check=at_least(0),
         help="How long a dial through an agent may take. 0: as long as the agent takes.",
+    )
+    graceful_shutdown_timeout: float = option(
+        duration("0"),
+        check=at_least(0),
+        help="After the first SIGTERM: how long connections may go on. 0: they end at once.",
+    )
+    kubeconfig: str = option(
+        "",
+        group="Kubernetes API",
+        check=existing_file,
+        metavar="file",
+        help="For token reviews and leases. Empty: the pod's service account, else the usual places.",
+    )
+    kubeconfig_qps: float = option(0.0, check=at_least(0), help="Requests per second to the API, on average. 0: 5.")
+    kubeconfig_burst: int = option(0, check=at_least(0), help="Requests to the API in one go. 0: 10.")
+    kube_api_content_type: str = option(
+        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
+    )
+    enable_lease_controller: bool = option(
+        False, help="Publish a Lease for this server, and remove those of servers that are gone."
+    )
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_label: str = option(
+        "k8s-app=konnectivity-server", metavar="labels", help="Labels of the leases: key=value, with commas."
+    )
+    cipher_suites: tuple[str, ...] = option(
+        (),
+        group="TLS",
+        check=_cipher_suites,
+        metavar="names",
+        help="TLS 1.2 cipher suites of both listeners, by Go's names.",
+    )
+    tls_min_version: str = option(
+        "",
+        check=one_of("", *TLS_VERSIONS),
+        metavar="version",
+        help="Lowest TLS version, as in VersionTLS12 (the default).",
     )
     heartbeat_interval: float = option(
         duration("10s"),
@@ -152,8 +213,12 @@ class ServerOptions(Options):
         check=one_of("native", "grpcio"),
         help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
     )
+    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
     check_config: bool = option(False, help="Print the options in force and exit.")
-    verbosity: int = option(4, name="v", aliases=("v",), help="Log level: the higher the more.")
+    xfr_channel_size: int = option(
+        10, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
+    )
+    warn_on_channel_limit: bool = option(True, hidden=True, deprecated="stalls are counted in the metrics")
 
     @property
     def modes(self) -> list[str]:
@@ -173,6 +238,27 @@ class ServerOptions(Options):
             growth_budget=self.process_buffer_budget // 2,
         )
 
+    @property
+    def reviews_tokens(self) -> bool:
+        return bool(self.agent_namespace)
+
+    @property
+    def needs_kubernetes(self) -> bool:
+        return self.reviews_tokens or self.enable_lease_controller
+
+    def _authentication_problems(self) -> list[str]:
+        flags = ("agent_namespace", "agent_service_account", "authentication_audience")
+        missing = [f"--{_flag(name)}" for name in flags if not getattr(self, name)]
+        if 0 < len(missing) < len(flags):
+            return [f"token authentication of agents needs {' and '.join(missing)}, too"]
+        if missing and not self.cluster_ca_cert and not self.insecure_allow_unauthenticated_agents:
+            return [
+                "agents are not authenticated: set --cluster-ca-cert, or --agent-namespace, --agent-service-account "
+                "and --authentication-audience (or, knowing that anyone who reaches --agent-port can then receive the "
+                "cluster's traffic, --insecure-allow-unauthenticated-agents)"
+            ]
+        return []
+
     def problems(self) -> list[str]:
         found = []
         for names in (("server_cert", "server_key"), ("cluster_cert", "cluster_key")):
@@ -188,11 +274,16 @@ class ServerOptions(Options):
         if self.tcp_frontend:
             missing = [name for name in ("server_cert", "server_ca_cert") if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]
-        if not self.cluster_ca_cert and not self.insecure_allow_unauthenticated_agents:
+        found += self._authentication_problems()
+        if self.enable_contention_profiling and not self.enable_profiling:
+            found.append("--enable-contention-profiling needs --enable-profiling")
+        if self.uds_name and self.given("server_port") and self.server_port and not self.server_cert:
             found.append(
-                "agents are not authenticated: set --cluster-ca-cert (or, knowing that anyone who reaches --agent-port "
-                "can then receive the cluster's traffic, --insecure-allow-unauthenticated-agents)"
+                "--server-port is 0 with --uds-name, unless a TCP frontend with --server-cert is wanted as well"
             )
+        if self.enable_lease_controller:
+            problem = _labels(self.lease_label)
+            found += [f"--lease-label: {problem}"] if problem else []
         if self.grpc_implementation == "grpcio" and len(self.modes) > 1:
             found.append("--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect")
         if self.connection_window > self.connection_window_max:
@@ -210,7 +301,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.check_config:
         print(effective(options))
         sys.exit(0)
-    logs.configure(options.verbosity)
+    options.configure_log("proxy-server")
     from konnectivity_server import app  # after the options: `--help` needs none of it
 
     sys.exit(lifecycle.run(functools.partial(app.run, options, options.server_id or str(uuid.uuid4()))))

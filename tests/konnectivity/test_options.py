@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from konnectivity.options import (
     Options,
     UsageError,
     at_least,
+    declared,
     duration,
     existing_file,
     format_duration,
@@ -202,9 +203,91 @@ def test_help_is_requested(argv: str) -> None:
 
 
 def test_arguments_of_a_launcher_that_renders_every_option() -> None:
-    argv = options.effective(DemoOptions()).splitlines()
+    argv = [f"--{each.flag}={each.kind.write(each.default)}" for each in declared(DemoOptions)]
     assert "--alpn-proto=[]" in argv
     assert parse(*argv) == DemoOptions()
+
+
+# --- the file ---
+
+
+@dataclass(frozen=True)
+class FiledOptions(DemoOptions):
+    config: str = option("", help="File.")
+    check_config: bool = option(False, help="Show.")
+    channel: int = option(10, instead="--budget bounds it")
+
+
+@pytest.fixture
+def filed(tmp_path: Path) -> Callable[..., FiledOptions]:
+    def read(text: str, *argv: str, environ: dict[str, str] | None = None) -> FiledOptions:
+        (tmp_path / "config.yaml").write_text(text)
+        return options.parse(FiledOptions, [*argv, f"--config={tmp_path}/config.yaml"], environ or {}, "demo")
+
+    return read
+
+
+def test_a_file_sets_what_flags_set(filed: Callable[..., FiledOptions]) -> None:
+    found = filed("agent-port: 8132\nkeepalive_time: 30s\nsync-forever: true\nciphers: [A, 'b,c']\nbudget: 1Mi\n# x\n")
+    assert (found.agent_port, found.keepalive_time, found.sync_forever) == (8132, 30.0, True)
+    assert (found.ciphers, found.budget) == (("A", "b,c"), 1 << 20)
+    assert found.sources["agent_port"] == "file"
+
+
+def test_a_flag_beats_the_environment_and_that_the_file(filed: Callable[..., FiledOptions]) -> None:
+    text = "agent-port: 2000\nmode: http-connect\nserver-id: file\n"
+    found = filed(
+        text, "--agent-port=3000", environ={"PROXY_SERVER_ID": "environment", "KONNECTIVITY_AGENT_PORT": "4000"}
+    )
+    assert (found.agent_port, found.server_id, found.mode) == (3000, "environment", "http-connect")
+
+
+def test_an_empty_file_changes_nothing(filed: Callable[..., FiledOptions]) -> None:
+    assert filed("").agent_port == 8091
+    assert filed("ciphers: []\n").ciphers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agent-prot: 1", 'unknown key "agent-prot"'),
+        ("agent-port: [1]", 'key "agent-port"'),
+        ("agent-port: 80", "must be a port"),
+        ("agent-port: x", "not a whole number"),
+        ("mode: {a: b}", "wants one value"),
+        ("a: b: c", "is not YAML"),
+        ("- a", "must hold `name: value` lines"),
+        ("\x00", "is not YAML"),
+    ],
+)
+def test_mistakes_in_a_file(filed: Callable[..., FiledOptions], text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        filed(text)
+    (problem,) = caught.value.problems
+    assert message in problem
+    assert "config.yaml" in problem
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match="cannot read config file"):
+        options.parse(FiledOptions, ["--config=/no/such/file"], {}, "demo")
+
+
+def test_the_options_in_force_are_a_file_that_gives_them_again(filed: Callable[..., FiledOptions]) -> None:
+    argv = ["--server-id=no", "--selector=007", "--ciphers=", '--alpn-proto=a,"b,c"', "--keepalive-time=90s", "--qps=1"]
+    first = options.parse(FiledOptions, argv, {"KONNECTIVITY_MODE": "http-connect"}, "demo")
+    text = options.effective(first)
+    assert "keepalive-time: 1m30s  # flag" in text
+    assert 'mode: "http-connect"  # environment' in text
+    again = filed(text.replace('config: ""', ""))
+    assert replace(again, config="") == first
+
+
+def test_what_does_nothing_says_what_does_it() -> None:
+    used = options.parse(FiledOptions, ["--channel=5"], {}, "demo")
+    assert options.notices(used) == ["--channel has no effect here: --budget bounds it"]
+    assert options.notices(options.parse(FiledOptions, [], {}, "demo")) == []
+    assert "no effect here: --budget bounds it" in " ".join(options.usage(FiledOptions, "demo", "Demo.").split())
 
 
 # --- the environment ---
@@ -344,7 +427,7 @@ def test_the_kind_can_be_named_and_the_default_is_plain() -> None:
         wait: float = option(90.0, kind=DURATION, help="Wait.")
         grace: float = option(duration("2s"), help="Grace.")
 
-    assert options.effective(Named()) == "--wait=1m30s\n--grace=2s"
+    assert options.effective(Named()) == "wait: 1m30s\ngrace: 2s"
     assert type(Named().grace) is float
 
 

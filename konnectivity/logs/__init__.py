@@ -1,0 +1,119 @@
+"""The log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
+
+`get` gives a part of the program its log; `configure` says where everything goes. What is logged at which verbosity
+is in docs/logging.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TextIO
+
+from konnectivity.logs.files import FileHandler
+from konnectivity.logs.formats import JsonFormatter, KlogFormatter, quote, severity
+
+__all__ = ["Destination", "JsonFormatter", "KlogFormatter", "Log", "configure", "dropped", "get", "quote", "severity"]
+
+_HANDLER = "konnectivity"
+_verbosity = 0
+_modules: tuple[tuple[str, int], ...] = ()
+_logs: list[Log] = []
+
+
+class Log:
+    """Writes messages with fields: `log.info("dialled", address="10.0.0.1:80", took=0.2)`."""
+
+    __slots__ = ("_logger", "verbosity")
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self.verbosity = 0
+        self.refresh()
+        _logs.append(self)
+
+    # stacklevel=2 in each: the line shows the file of the caller, not this one.
+
+    def info(self, message: str, /, **fields: object) -> None:
+        self._logger.info(message, extra={"fields": fields}, stacklevel=2)
+
+    def warning(self, message: str, /, **fields: object) -> None:
+        self._logger.warning(message, extra={"fields": fields}, stacklevel=2)
+
+    def error(self, message: str, /, **fields: object) -> None:
+        self._logger.error(message, extra={"fields": fields}, stacklevel=2)
+
+    def exception(self, message: str, /, **fields: object) -> None:
+        """An error with the traceback of the exception being handled: for our own mistakes, never for bad input."""
+        self._logger.error(message, exc_info=sys.exc_info(), extra={"fields": fields}, stacklevel=2)
+
+    def v(self, level: int) -> bool:
+        """Whether details of this level are wanted: `if log.v(4): log.info(...)`."""
+        return level <= self.verbosity
+
+    def refresh(self) -> None:
+        """Take over what `configure` said."""
+        stem = self._logger.name.rpartition(".")[2]
+        own = [level for pattern, level in _modules if fnmatchcase(stem, pattern)]
+        self.verbosity = own[0] if own else _verbosity
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the log goes. Thresholds are levels of the standard library's logging."""
+
+    stderr_from: int | None = logging.INFO  # None: nothing goes there
+    file: str = ""
+    max_file_size: int = 0  # bytes; 0: as it comes
+    json: bool = False
+    header: bool = True
+    directory: bool = False
+
+
+def get(name: str) -> Log:
+    """The log of a part of the program. Fine at import time, before `configure`."""
+    return Log(logging.getLogger(name))
+
+
+def dropped() -> int:
+    """Lines that could not be written to the file."""
+    return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, FileHandler))
+
+
+def configure(
+    verbosity: int,
+    stream: TextIO | None = None,
+    destination: Destination | None = None,
+    modules: tuple[tuple[str, int], ...] = (),
+) -> None:
+    """Send all logging of the process somewhere. May be called again.
+
+    Args:
+        verbosity: level of detail.
+        stream: instead of stderr as it is now.
+        destination: where to, and how it looks.
+        modules: (pattern, level) for the modules whose file name matches, without its ending.
+    """
+    global _verbosity, _modules
+    _verbosity, _modules = verbosity, modules
+    for each in _logs:
+        each.refresh()
+    where = destination or Destination()
+    logging.raiseExceptions = False  # a full disk is no reason to fail, nor to talk about it in every line
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if each.name == _HANDLER]:
+        root.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = []
+    if where.stderr_from is not None:
+        handlers.append(logging.StreamHandler(stream or sys.stderr))
+        handlers[0].setLevel(where.stderr_from)
+    if where.file:
+        handlers.append(FileHandler(where.file, where.max_file_size))
+    for handler in handlers:
+        handler.name = _HANDLER
+        handler.setFormatter(JsonFormatter() if where.json else KlogFormatter(where.header, where.directory))
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)

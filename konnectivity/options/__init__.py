@@ -1,0 +1,68 @@
+"""Options of a program: one declaration each, read from the command line, the environment and a file.
+
+A program declares a frozen dataclass derived from `Options`; every field made by `option()` is a flag, an environment
+variable, a key of the file, a line of `--help` and a row of docs/options.md. The command line is read in the dialect of
+Go's pflag, because manifests and launchers written for the Go programs are passed to ours unchanged.
+
+This package knows no option of any program, and nothing about what the values are used for.
+"""
+
+from konnectivity.options.checks import Check, at_least, existing_file, one_of, port, positive
+from konnectivity.options.command_line import HelpRequested, UsageError
+from konnectivity.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option
+from konnectivity.options.kinds import (
+    BOOL,
+    DURATION,
+    FLOAT,
+    INT,
+    SIZE,
+    STRING,
+    STRINGS,
+    Duration,
+    Kind,
+    Size,
+    duration,
+    format_duration,
+    parse_duration,
+    size,
+)
+from konnectivity.options.reading import load, parse
+from konnectivity.options.showing import WIDTH, deprecations, effective, markdown, notices, usage
+
+__all__ = [
+    "BOOL",
+    "DURATION",
+    "ENVIRONMENT_PREFIX",
+    "FLOAT",
+    "INT",
+    "SIZE",
+    "STRING",
+    "STRINGS",
+    "WIDTH",
+    "Check",
+    "Duration",
+    "HelpRequested",
+    "Kind",
+    "Option",
+    "Options",
+    "Size",
+    "UsageError",
+    "at_least",
+    "declared",
+    "deprecations",
+    "duration",
+    "effective",
+    "existing_file",
+    "format_duration",
+    "load",
+    "markdown",
+    "notices",
+    "one_of",
+    "option",
+    "parse",
+    "parse_duration",
+    "port",
+    "positive",
+    "size",
+    "usage",
+]

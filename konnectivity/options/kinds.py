@@ -1,0 +1,166 @@
+"""Kinds of option values: how each is read from text, and written so that reading gives it back. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_MAX_NANOS = 2**63 - 1
+_NANOS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,  # U+00B5, the micro sign
+    "μs": 10**3,  # U+03BC, the Greek letter
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]+)")
+_INT = re.compile(r"[+-]?(0x[0-9a-f]+|0|[1-9][0-9]*)", re.IGNORECASE)
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+)(Ki|Mi|Gi)?")
+_SIZE_UNITS = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
+
+
+class Duration(float):
+    """Seconds; marks a default as a duration."""
+
+
+class Size(int):
+    """Bytes; marks a default as a byte size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """How values of one type are read from text, and written so that reading gives them back."""
+
+    name: str
+    read: Callable[[str], T]  # raises ValueError, saying what to write instead
+    write: Callable[[T], str]
+    bare: str | None = None  # what the flag without a value stands for; None: it takes the next argument
+    appends: bool = False  # a repeated flag adds to the value
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from Go's syntax: `1h0m0s`, `500ms`, `1.5h`, `-1s`, `0`. Exact to the nanosecond, like Go."""
+    body = text[1:] if text.startswith(("+", "-")) else text
+    if body == "0":
+        return 0.0
+    nanos, at = 0, 0
+    while part := _DURATION_PART.match(body, at):
+        whole, fraction, unit = part.groups("")
+        if unit not in _NANOS or not whole + fraction:
+            break
+        nanos += (int(whole + fraction) * _NANOS[unit]) // 10 ** len(fraction)
+        at = part.end()
+    if at < len(body) or not body:
+        raise ValueError("not a duration; write numbers with units, as in 30s, 1m30s or 500ms")
+    if nanos > _MAX_NANOS:
+        raise ValueError("too long; the longest duration is 292 years")
+    return (-nanos if text.startswith("-") else nanos) / 1e9
+
+
+def format_duration(seconds: float) -> str:
+    """Go's way of writing a duration: `1h0m0s`, `1m30s`, `1.5s`, `500ms`, `0s`."""
+    nanos = round(abs(seconds) * 1e9)
+    if nanos == 0:
+        return "0s"
+    sign = "-" if seconds < 0 else ""
+    for unit in ("ns", "µs", "ms"):
+        if nanos < 1000 * _NANOS[unit]:
+            return f"{sign}{_decimal(nanos, _NANOS[unit])}{unit}"
+    minutes, rest = divmod(nanos, _NANOS["m"])
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{head}{_decimal(rest, _NANOS['s'])}s"
+
+
+def _decimal(nanos: int, unit: int) -> str:
+    whole, fraction = divmod(nanos, unit)
+    return f"{whole}.{fraction:0{len(str(unit)) - 1}}".rstrip("0") if fraction else str(whole)
+
+
+def duration(text: str) -> Duration:
+    """The default of a duration option."""
+    return Duration(parse_duration(text))
+
+
+def size(text: str) -> Size:
+    """The default of a byte size option."""
+    return Size(_read_size(text))
+
+
+def _read_int(text: str) -> int:
+    if not _INT.fullmatch(text):
+        raise ValueError("not a whole number; write digits only, without leading zeros")
+    return int(text, 0)
+
+
+def _read_float(text: str) -> float:
+    if not _FLOAT.fullmatch(text):
+        raise ValueError("not a number; write it as in 5 or 2.5")
+    return float(text)
+
+
+def _read_bool(text: str) -> bool:
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError("not a size; write bytes, or a number with Ki, Mi or Gi, as in 64Ki")
+    return int(match[1]) * _SIZE_UNITS.get(match[2], 1)
+
+
+def _write_size(value: int) -> str:
+    for unit, factor in _SIZE_UNITS.items():
+        if value and value % factor == 0:
+            return f"{value // factor}{unit}"
+    return str(value)
+
+
+def _read_strings(text: str) -> tuple[str, ...]:
+    if text == "[]":  # how launchers print an empty list
+        return ()
+    try:
+        return tuple(next(csv.reader([text], strict=True), ()))
+    except csv.Error as error:
+        raise ValueError(f"not a list of values with commas between them: {error}") from None
+
+
+def _write_strings(values: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return {"": "[]", "[]": '"[]"'}.get(line.getvalue(), line.getvalue())
+
+
+STRING: Kind[str] = Kind("string", str, str)
+INT: Kind[int] = Kind("int", _read_int, str)
+FLOAT: Kind[float] = Kind("float", _read_float, lambda value: repr(value).removesuffix(".0"))
+BOOL: Kind[bool] = Kind("bool", _read_bool, lambda value: "true" if value else "false", bare="true")
+DURATION: Kind[float] = Kind("duration", parse_duration, format_duration)
+SIZE: Kind[int] = Kind("size", _read_size, _write_size)
+STRINGS: Kind[tuple[str, ...]] = Kind("strings", _read_strings, _write_strings, appends=True)
+
+# A subclass stands before its base class: bool is an int, Duration a float.
+KINDS: tuple[tuple[type, Kind[Any]], ...] = (
+    (bool, BOOL),
+    (Size, SIZE),
+    (int, INT),
+    (Duration, DURATION),
+    (float, FLOAT),
+    (str, STRING),
+    (tuple, STRINGS),
+)

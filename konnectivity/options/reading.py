@@ -1,0 +1,92 @@
+"""From the command line, the environment and a file to a program's options, or to all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from konnectivity.options import config_file
+from konnectivity.options.command_line import CommandLine, Given, HelpRequested, UsageError
+from konnectivity.options.declarations import Option, Options, declared
+from konnectivity.options.showing import deprecations, usage
+
+Chosen = TypeVar("Chosen", bound=Options)
+
+CONFIG = "config"  # the option that names the file
+# Kubernetes tells a pod of a Service called konnectivity-agent: KONNECTIVITY_AGENT_PORT=tcp://10.96.0.7:8091.
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], program: str) -> Chosen:
+    """The options that are asked for. A flag beats a variable, a variable the file, the file the default.
+
+    Raises:
+        UsageError: with everything that is wrong, not only the first mistake.
+        HelpRequested: `-h` or `--help` is among the flags.
+    """
+    options = declared(cls)
+    line = CommandLine(options, argv)
+    line.read()
+    given, problems = line.found, line.problems
+    for each in options:
+        if each.field not in given and (variable := _from_environment(each, environ)):
+            given[each.field] = [variable]
+    if CONFIG in given:
+        found, wrong = config_file.read(given[CONFIG][-1].text, options)
+        given |= {field: values for field, values in found.items() if field not in given}
+        problems += wrong
+    values: dict[str, Any] = {}
+    for each in options:
+        if each.field in given:
+            _interpret(each, given[each.field], values, problems)
+    result = cls(**values, sources={field: texts[-1].source for field, texts in given.items()})
+    for each in options:
+        unreadable = each.field in given and each.field not in values
+        if each.check and not unreadable and (why := each.check(getattr(result, each.field))):
+            where = given[each.field][-1].where if each.field in given else f'"--{each.flag}" flag'
+            problems.append(Given(each.kind.write(getattr(result, each.field)), where, "").invalid(why))
+    problems += result.problems()
+    if problems:
+        raise UsageError(problems, program)
+    return result
+
+
+def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
+    """Empty counts as not set, as for the Go programs. Kubernetes' own variables are not meant for us."""
+    for variable in each.variables:
+        text = environ.get(variable, "")
+        if text and not (variable.endswith("_PORT") and _SERVICE_LINK.match(text)):
+            return Given(text, f'environment variable "{variable}"', "environment")
+    return None
+
+
+def _interpret(each: Option, given: list[Given], values: dict[str, Any], problems: list[str]) -> None:
+    """Put the value into `values`, unless it cannot be read."""
+    readings = []
+    for one in given:
+        try:
+            readings.append(each.kind.read(one.text))
+        except ValueError as error:
+            problems.append(one.invalid(error))
+    if len(readings) == len(given):
+        values[each.field] = sum(readings, ()) if each.kind.appends else readings[-1]
+
+
+def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] | None = None) -> Chosen:
+    """What a program's `main` begins with: its options, or the help or the mistakes printed and the program ended."""
+    try:
+        options = parse(cls, sys.argv[1:] if argv is None else argv, os.environ, program)
+    except HelpRequested:
+        sys.stdout.write(usage(cls, program, description))
+        raise SystemExit(0) from None
+    except UsageError as error:
+        errors = "".join(f"Error: {problem}\n" for problem in error.problems)
+        # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
+        sys.stderr.write(f"{errors}\n{usage(cls, program, description)}\n{errors}")
+        raise SystemExit(1) from None
+    for line in deprecations(options):
+        print(line, file=sys.stderr)
+    return options

@@ -1,0 +1,113 @@
+"""Options shown to people: the help text, the reference page, the options in force."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable
+
+from konnectivity.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared
+from konnectivity.options.kinds import STRING, STRINGS
+
+WIDTH = 100
+_HELP_COLUMN = 40
+
+
+def _shown_default(each: Option) -> str:
+    """The default for a reader; "" if it is what one expects anyway: nothing, zero, false."""
+    text = each.kind.write(each.default) if each.default else ""
+    return f'"{text}"' if text and each.kind is STRING else text
+
+
+def _usage_entry(each: Option) -> list[str]:
+    shorts = [alias for alias in each.aliases if len(alias) == 1]
+    head = f"  -{shorts[0]}, " if shorts else "      "
+    head += f"--{each.flag}" + ("" if each.kind.bare else f" {each.metavar or each.kind.name}")
+    notes = []
+    if default := _shown_default(each):
+        notes.append(f"default {default}")
+    if each.env:
+        notes.append(f"environment {each.env}")
+    if each.instead:
+        notes.append(f"no effect here: {each.instead}")
+    text = f"{each.help} ({', '.join(notes)})".lstrip() if notes else each.help
+    # A long head has a line of its own; a short one stands before the first line of the help.
+    alone = [head] if len(head) > _HELP_COLUMN - 2 else []
+    first = " " * _HELP_COLUMN if alone else f"{head:{_HELP_COLUMN}}"
+    rest = " " * _HELP_COLUMN
+    wrapped = textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    return alone + wrapped
+
+
+def _grouped(options: Iterable[Option]) -> dict[str, list[Option]]:
+    groups: dict[str, list[Option]] = {}
+    for each in options:
+        groups.setdefault(each.group or "Flags", []).append(each)
+    return groups
+
+
+def usage(cls: type[Options], program: str, description: str) -> str:
+    """The text of `--help`."""
+    lines = [*textwrap.wrap(description, WIDTH), "", "Usage:", f"  {program} [flags]"]
+    for group, options in _grouped(o for o in declared(cls) if not (o.hidden or o.deprecated)).items():
+        lines += ["", f"{group}:"]
+        for each in options:
+            lines += _usage_entry(each)
+    lines += ["", "Help:", f"{'  -h, --help':{_HELP_COLUMN}}Show this text."]
+    lines += ["", f"Instead of --some-flag, the environment variable {ENVIRONMENT_PREFIX}SOME_FLAG may be set,"]
+    lines += ["or a line `some-flag: value` be in the YAML file that --config names."]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(cls: type[Options], program: str) -> str:
+    """The reference page: a table row for every option, the hidden and the deprecated ones too."""
+    lines = [f"## {program}"]
+    for group, options in _grouped(declared(cls)).items():
+        lines += ["", f"### {group}", "", "| Flag | Value | Default | Meaning |", "|---|---|---|---|"]
+        lines += [_markdown_row(each) for each in options]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(each: Option) -> str:
+    names = [f"`--{each.flag}`"] + [f"`{'-' if len(alias) == 1 else '--'}{alias}`" for alias in each.aliases]
+    default = each.kind.write(each.default)
+    meaning = each.help
+    if each.env:
+        meaning += f" Environment: `{each.env}`."
+    if each.instead:
+        meaning += f" No effect here: {each.instead}."
+    if each.deprecated:
+        meaning += f" Deprecated: {each.deprecated}."
+    cells = [", ".join(names), each.metavar or each.kind.name, f"`{default}`" if default else "", meaning.strip()]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def effective(options: Options) -> str:
+    """All values in force, as a file for `--config`; behind each that was set, by what."""
+    lines = []
+    for each in declared(type(options)):
+        if each.deprecated or each.field == "check_config":
+            continue
+        value = getattr(options, each.field)
+        if each.kind is STRINGS:
+            text = json.dumps(list(value), ensure_ascii=False)
+        else:  # JSON's way of quoting is YAML's, too
+            text = each.kind.write(value)
+            text = json.dumps(text, ensure_ascii=False) if each.kind is STRING else text
+        source = options.sources.get(each.field)
+        lines.append(f"{each.flag}: {text}" + (f"  # {source}" if source else ""))
+    return "\n".join(lines)
+
+
+def notices(options: Options) -> list[str]:
+    """A line for each option that was set and does nothing here: what does its work."""
+    used = [each for each in declared(type(options)) if each.instead and options.given(each.field)]
+    return [f"--{each.flag} has no effect here: {each.instead}" for each in used]
+
+
+def deprecations(options: Options) -> list[str]:
+    """A line for each deprecated option that was used."""
+    used = [each for each in declared(type(options)) if each.deprecated and options.given(each.field)]
+    return [f"Flag --{each.flag} has been deprecated, {each.deprecated}" for each in used]
