@@ -246,6 +246,10 @@ class Tunnel(StreamReceiver):
         if not self.closed:
             self.stream.finish(status)
 
+    def peer_draining(self) -> None:
+        """The peer said DRAIN. For derived classes to override."""
+        return
+
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -271,6 +275,7 @@ class Tunnel(StreamReceiver):
             self._close_packet(packet)
         elif kind == kinds.DRAIN:
             self.draining = True
+            self.peer_draining()
         elif kind >= kinds.CREDIT:
             if self.capabilities is not None:
                 self._extension_packet(packet)

@@ -79,6 +79,11 @@ class Fleet:
         return sum(one.alive for one in self.servers.values())
 
     @property
+    def staying(self) -> int:
+        """Servers that are connected and did not say that they are going."""
+        return sum(not one.tunnel.draining for one in self.servers.values())
+
+    @property
     def connections(self) -> int:
         return sum(len(one.tunnel.links) for one in self.servers.values())
 
@@ -86,9 +91,9 @@ class Fleet:
         """Look for servers until `drain`; the tunnels that stand live on in `tasks`."""
         while not self.draining:
             await self._resolve()
-            for endpoint in self._plan.next(self._loop.time(), len(self.servers), self.count):
+            for endpoint in self._plan.next(self._loop.time(), self.staying, self.count):
                 self._tasks.create_task(self._try(endpoint), name=f"server {endpoint.address}")
-            wait_s = self._plan.due(self._loop.time(), len(self.servers), self.count)
+            wait_s = self._plan.due(self._loop.time(), self.staying, self.count)
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait_s, RESOLVE_INTERVAL_S)):
@@ -142,6 +147,7 @@ class Fleet:
         self.servers[server_id] = uplink
         self._announced = uplink.server_count or 1
         self._plan.connected(endpoint, server_id, self._loop.time())
+        uplink.tunnel.on_drain = self._server_drains
         extension = uplink.tunnel.capabilities is not None
         log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
         self._changed()
@@ -154,6 +160,11 @@ class Fleet:
             del self.servers[server_id]
             self._plan.lost(server_id, self._loop.time())
             self._changed()
+
+    def _server_drains(self) -> None:
+        """A server is going: look for another while it still serves."""
+        log.info("Server is shutting down", servers=len(self.servers))
+        self.news()
 
     def _changed(self) -> None:
         self._wake.set()

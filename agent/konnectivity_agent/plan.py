@@ -123,7 +123,8 @@ class Plan:
 
     def _may_draw(self, connected: int, count: int) -> bool:
         tried = all(one.servers or one.busy or one.failing for one in self.endpoints.values())
-        return tried and connected > 0 and (self.forever or connected < count)
+        served = any(one.servers for one in self.endpoints.values())
+        return tried and served and (self.forever or connected < count)
 
     def _draws(self, connected: int, count: int) -> list[Endpoint]:
         missing = count - connected - sum(one.busy for one in self.endpoints.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from konnectivity import lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
@@ -23,6 +23,8 @@ from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
 
+_IDLE_CHECK_S = 0.1
+_QUIET_S = 1.0  # without a connection before a draining server leaves: who looked at its readiness just before may dial
 AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
 
 
@@ -56,6 +58,8 @@ class Server:
             stream_window=AGENT_FIRST_WINDOW, max_streams=100, keepalive_time_s=options.keepalive_time
         )
         self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
+        self.leaving = False
+        self._agent_listeners: list[asyncio.Server] = []
         self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
 
@@ -79,6 +83,19 @@ class Server:
             await self._stack.aclose()
             raise
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is being served."""
+        return any(agent.links or agent.pending for agent in self.registry.all())
+
+    def drain(self) -> None:
+        """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""
+        self.leaving = True
+        for listener in self._agent_listeners:
+            listener.close()
+        for agent in self.registry.all():
+            agent.send_drain()
+
     async def stop(self) -> None:
         """Close the listeners, then every connection."""
         await self._stack.aclose()
@@ -88,6 +105,8 @@ class Server:
 
     def not_ready(self) -> str | None:
         """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
+        if self.leaving:
+            return "the server is shutting down"
         first = self.strategies[0]
         if not strategies.size(first, self.registry):
             return "no connection to any proxy agent"
@@ -105,7 +124,9 @@ class Server:
             await self._listen_grpcio("agents", services, address, files, options.keepalive_time)
         else:
             factory = self._transport_factory(services, self._agent_transport)
-            self._keep(await listen_tcp("agents", *address, context, factory))
+            listener = await listen_tcp("agents", *address, context, factory)
+            self._agent_listeners.append(listener)
+            self._keep(listener)
         log.info("Listening for agents", address=f"{address[0] or '*'}:{address[1]}")
 
     async def _listen_frontends(self, context: ssl.SSLContext | None) -> None:
@@ -183,6 +204,21 @@ async def run(options: ServerOptions, server_id: str) -> int:
         await server.start()
         log.info("Proxy server started", id=server_id)
         await signals.first.wait()
-        log.info("Signal received, stopping")
+        await _drained(server, signals, options.graceful_shutdown_timeout)
         await server.stop()
+    log.info("Proxy server stopped")
     return 0
+
+
+async def _drained(server: Server, signals: lifecycle.Signals, timeout_s: float) -> None:
+    """Until nobody was served for a moment, the time is over, or a second signal comes."""
+    log.info("Signal received, draining", seconds=timeout_s)
+    server.drain()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            idle_s = 0.0
+            while idle_s < _QUIET_S and not signals.second.is_set():
+                await asyncio.sleep(_IDLE_CHECK_S)
+                idle_s = 0.0 if server.busy else idle_s + _IDLE_CHECK_S
+    if server.busy:
+        log.warning("Cutting connections", connections=sum(len(agent.links) for agent in server.registry.all()))

@@ -127,9 +127,9 @@ class ServerOptions(LogOptions):
         help="How long a dial through an agent may take. 0: as long as the agent takes.",
     )
     graceful_shutdown_timeout: float = option(
-        duration("0"),
+        duration("25s"),
         check=at_least(0),
-        help="After the first SIGTERM: how long connections may go on. 0: they end at once.",
+        help="After the first SIGTERM: how long connections may go on before the rest is cut. 0: they end at once.",
     )
     kubeconfig: str = option(
         "",

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,10 +236,13 @@ def configured(*argv: str) -> Program:
 def settled(path: Path, text: str) -> str:
     """The file, once it has the text: another thread writes it."""
     end = time.monotonic() + 5
-    while not path.exists() or text not in path.read_text():
-        assert time.monotonic() < end, path.read_text() if path.exists() else "no file"
+    found = ""
+    while text not in found:
+        assert time.monotonic() < end, found or "no file"
         time.sleep(0.01)
-    return path.read_text()
+        with suppress(FileNotFoundError):
+            found = path.read_text()
+    return found
 
 
 def test_to_stderr_only_unless_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
