@@ -7,6 +7,7 @@ read-only, and OpenSSL takes client certificates from files alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from konnectivity.kube.error import KubeError
 from konnectivity.kube.kubeconfig import Access, Material
 
 log = logs.get(__name__)
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
 
 USER_AGENT = f"konnectivity-python/{__version__}"
 CHECK_INTERVAL_S = 5.0

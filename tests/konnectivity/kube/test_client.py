@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -377,6 +378,13 @@ async def test_a_request_that_is_given_up_leaves_nothing_behind(api):
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         await client.list_leases(NAMESPACE)
+
+
+async def test_requests_are_not_logged(api, caplog):
+    caplog.set_level(logging.INFO)
+    async with client_of(api) as client:
+        await client.list_leases(NAMESPACE)
+    assert caplog.records == []
 
 
 def test_nothing_of_it_is_imported_by_the_programs_themselves():
