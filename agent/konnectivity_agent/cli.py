@@ -89,7 +89,9 @@ class AgentOptions(LogOptions):
         help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
     )
     sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
-    probe_interval: float = option(duration("1s"), instead="the end of a connection is noticed at once")
+    probe_interval: float = option(
+        duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+    )
     count_server_leases: bool = option(
         False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
     )
@@ -102,7 +104,7 @@ class AgentOptions(LogOptions):
     lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
     lease_label_selector: str = option(
         "k8s-app=konnectivity-server",
-        aliases=("lease-label",),
+        deprecated_aliases=("lease-label",),
         check=_selector,
         metavar="selector",
         help="Which leases are servers'. Empty: all of the namespace.",

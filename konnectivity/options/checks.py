@@ -17,8 +17,9 @@ def port(low: int = 1, high: int = 65535) -> Check:
 
 
 def one_of(*allowed: str) -> Check:
-    """One of a few words."""
-    return lambda value: None if value in allowed else f"must be one of: {', '.join(allowed)}"
+    """One of a few words. The empty one, if allowed, is not spoken of."""
+    words = ", ".join(filter(None, allowed))
+    return lambda value: None if value in allowed else f"must be one of: {words}"
 
 
 def at_least(minimum: float) -> Check:
@@ -40,4 +41,6 @@ def existing_file(path: str) -> str | None:
         os.stat(path)
     except OSError as error:
         return f"{error.strerror}; check the path"
+    except ValueError as error:  # a null byte
+        return f"{error}; check the path"
     return "is a directory; give the path of a file" if os.path.isdir(path) else None

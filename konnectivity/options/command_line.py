@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -27,7 +27,7 @@ class Given:
 
     text: str
     where: str
-    source: str  # flag, environment or file
+    source: str  # the same, short
 
     def invalid(self, why: object) -> str:
         return f'invalid argument "{self.text}" for {self.where}: {why}'
@@ -40,12 +40,9 @@ class CommandLine:
         self.found: dict[str, list[Given]] = {}
         self.problems: list[str] = []
         self._rest = iter(argv)
-        self._longs: dict[str, Option] = {}
-        self._shorts: dict[str, Option] = {}
-        for each in options:
-            self._longs[each.flag] = each
-            for alias in each.aliases:
-                (self._shorts if len(alias) == 1 else self._longs)[alias] = each
+        declared = list(options)
+        self._longs = {name: each for each in declared for name in each.long_names}
+        self._shorts = {alias: each for each in declared for alias in each.aliases if len(alias) == 1}
 
     def read(self) -> None:
         for argument in self._rest:
@@ -92,9 +89,16 @@ class CommandLine:
         if text is None:
             self.problems.append(f"flag needs an argument: {spelled}")
         else:
-            self.found.setdefault(found.field, []).append(Given(text, f'"{spelled}" flag', "flag"))
+            self.found.setdefault(found.field, []).append(Given(text, f'"{spelled}" flag', f"flag {spelled}"))
 
     def _unknown(self, name: str) -> None:
-        shown = [flag for flag, each in self._longs.items() if not (each.hidden or each.deprecated)]
-        near = get_close_matches(name, shown, 1, 0.7)
-        self.problems.append(f"unknown flag: --{name}" + (f"; did you mean --{near[0]}?" if near else ""))
+        near = nearest(name, self._longs)
+        self.problems.append(f"unknown flag: --{name}" + (f"; did you mean --{near}?" if near else ""))
+
+
+def nearest(name: str, options: Mapping[str, Option]) -> str | None:
+    """The name that was probably meant, of those that people are told."""
+    hidden = {
+        name for name, each in options.items() if each.hidden or each.deprecated or name in each.deprecated_aliases
+    }
+    return next(iter(get_close_matches(name, options.keys() - hidden, 1, 0.7)), None)

@@ -27,6 +27,7 @@ class Option:
     metavar: str | None
     check: Check | None
     aliases: tuple[str, ...]
+    deprecated_aliases: tuple[str, ...]
     group: str | None
     instead: str | None
     flag: str = ""
@@ -37,6 +38,11 @@ class Option:
         """The environment variables that set it, the first found wins."""
         own = ENVIRONMENT_PREFIX + self.flag.replace("-", "_").upper()
         return (self.env, own) if self.env else (own,)
+
+    @property
+    def long_names(self) -> tuple[str, ...]:
+        """The names that stand behind two dashes, its own first."""
+        return (self.flag, *(alias for alias in self.aliases if len(alias) > 1), *self.deprecated_aliases)
 
 
 def option(
@@ -51,6 +57,7 @@ def option(
     metavar: str | None = None,
     check: Check | None = None,
     aliases: tuple[str, ...] = (),
+    deprecated_aliases: tuple[str, ...] = (),
     group: str | None = None,
     instead: str | None = None,
 ) -> T:
@@ -68,6 +75,7 @@ def option(
         metavar: the word for the value in `--help`, if it is not the kind's.
         check: says what is wrong with a value, or None.
         aliases: other names; one letter is a short flag.
+        deprecated_aliases: other names that are not shown, and said to be old when they are used.
         instead: it is accepted and does nothing; what does its work here.
         group: opens a group of `--help`, for this option and those after it.
     """
@@ -75,7 +83,19 @@ def option(
     # There and back: the default is then a plain value, and known to be one that a person can write.
     plain = chosen.read(chosen.write(default))
     made = Option(
-        chosen, plain, help, env, hidden, deprecated, metavar, check, aliases, group, instead, flag=name or ""
+        chosen,
+        plain,
+        help,
+        env,
+        hidden,
+        deprecated,
+        metavar,
+        check,
+        aliases,
+        deprecated_aliases,
+        group,
+        instead,
+        flag=name or "",
     )
     result: T = field(default=plain, metadata={"option": made})
     return result
@@ -83,7 +103,10 @@ def option(
 
 @dataclass(frozen=True)
 class Options:
-    """Base of a program's options. The derived class is a frozen dataclass too."""
+    """Base of a program's options. The derived class is a frozen dataclass too.
+
+    `sources` says of each field that was set what set it: `flag --mode`, `environment PROXY_SERVER_ID`, `file, line 3`.
+    """
 
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
 

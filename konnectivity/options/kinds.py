@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ def _read_int(text: str) -> int:
 def _read_float(text: str) -> float:
     if not _FLOAT.fullmatch(text):
         raise ValueError("not a number; write it as in 5 or 2.5")
+    if math.isinf(float(text)):
+        raise ValueError("too large")
     return float(text)
 
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from konnectivity.options import config_file
 from konnectivity.options.command_line import CommandLine, Given, HelpRequested, UsageError
+from konnectivity.options.config_file import ConfigFile
 from konnectivity.options.declarations import Option, Options, declared
 from konnectivity.options.showing import deprecations, usage
 
@@ -34,10 +34,11 @@ def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], pr
     for each in options:
         if each.field not in given and (variable := _from_environment(each, environ)):
             given[each.field] = [variable]
-    if CONFIG in given:
-        found, wrong = config_file.read(given[CONFIG][-1].text, options)
-        given |= {field: values for field, values in found.items() if field not in given}
-        problems += wrong
+    if CONFIG in given and (path := given[CONFIG][-1].text):
+        file = ConfigFile(options, path)
+        file.read()
+        given |= {field: found for field, found in file.found.items() if field not in given}
+        problems += file.problems
     values: dict[str, Any] = {}
     for each in options:
         if each.field in given:
@@ -59,7 +60,7 @@ def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
     for variable in each.variables:
         text = environ.get(variable, "")
         if text and not (variable.endswith("_PORT") and _SERVICE_LINK.match(text)):
-            return Given(text, f'environment variable "{variable}"', "environment")
+            return Given(text, f'environment variable "{variable}"', f"environment {variable}")
     return None
 
 

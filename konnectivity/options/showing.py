@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable
 
@@ -80,25 +79,31 @@ def _markdown_row(each: Option) -> str:
         meaning += f" No effect here: {each.instead}."
     if each.deprecated:
         meaning += f" Deprecated: {each.deprecated}."
+    for alias in each.deprecated_aliases:
+        meaning += f" Deprecated name: `--{alias}`."
     cells = [", ".join(names), each.metavar or each.kind.name, f"`{default}`" if default else "", meaning.strip()]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def effective(options: Options) -> str:
-    """All values in force, as a file for `--config`; behind each that was set, by what."""
+    """All values in force, as a file for `--config`; behind each where it comes from."""
     lines = []
     for each in declared(type(options)):
-        if each.deprecated or each.field == "check_config":
-            continue
-        value = getattr(options, each.field)
-        if each.kind is STRINGS:
-            text = json.dumps(list(value), ensure_ascii=False)
-        else:  # JSON's way of quoting is YAML's, too
+        if not each.deprecated and each.field not in ("config", "check_config"):
+            value = getattr(options, each.field)
             text = each.kind.write(value)
-            text = json.dumps(text, ensure_ascii=False) if each.kind is STRING else text
-        source = options.sources.get(each.field)
-        lines.append(f"{each.flag}: {text}" + (f"  # {source}" if source else ""))
+            if each.kind is STRINGS:
+                text = f"[{', '.join(map(_quoted, value))}]"
+            elif each.kind is STRING:
+                text = _quoted(text)
+            lines.append(f"{each.flag}: {text}  # {options.sources.get(each.field, 'default')}")
     return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A YAML string in ASCII, whatever characters are in it."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if " " <= each <= "~" else f"\\U{ord(each):08x}" for each in text) + '"'
 
 
 def notices(options: Options) -> list[str]:
@@ -108,6 +113,11 @@ def notices(options: Options) -> list[str]:
 
 
 def deprecations(options: Options) -> list[str]:
-    """A line for each deprecated option that was used."""
-    used = [each for each in declared(type(options)) if each.deprecated and options.given(each.field)]
-    return [f"Flag --{each.flag} has been deprecated, {each.deprecated}" for each in used]
+    """A line for each deprecated option or name that was used."""
+    lines = []
+    for each in declared(type(options)):
+        if each.deprecated and options.given(each.field):
+            lines.append(f"Flag --{each.flag} has been deprecated, {each.deprecated}")
+        if (name := options.sources.get(each.field, "").removeprefix("flag --")) in each.deprecated_aliases:
+            lines.append(f"Flag --{name} has been deprecated, use --{each.flag}")
+    return lines

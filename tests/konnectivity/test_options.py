@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
@@ -152,6 +154,7 @@ def test_argument_forms(argv: str, name: str, value: object) -> None:
         ),
         ("--agent-port=80", 'invalid argument "80" for "--agent-port" flag: must be a port between 1024 and 49151'),
         ("--sync-forever=maybe", 'invalid argument "maybe" for "--sync-forever" flag: must be true or false'),
+        ("--qps=1e999", 'invalid argument "1e999" for "--qps" flag: too large'),
         ("--qps=nan", 'invalid argument "nan" for "--qps" flag: not a number; write it as in 5 or 2.5'),
         ("--keepalive-time=10ms", 'invalid argument "10ms" for "--keepalive-time" flag: must be 1s or more'),
         ("--mode=x", 'invalid argument "x" for "--mode" flag: must be one of: grpc, http-connect'),
@@ -231,7 +234,7 @@ def test_a_file_sets_what_flags_set(filed: Callable[..., FiledOptions]) -> None:
     found = filed("agent-port: 8132\nkeepalive_time: 30s\nsync-forever: true\nciphers: [A, 'b,c']\nbudget: 1Mi\n# x\n")
     assert (found.agent_port, found.keepalive_time, found.sync_forever) == (8132, 30.0, True)
     assert (found.ciphers, found.budget) == (("A", "b,c"), 1 << 20)
-    assert found.sources["agent_port"] == "file"
+    assert (found.sources["agent_port"], found.sources["keepalive_time"]) == ("file, line 1", "file, line 2")
 
 
 def test_a_flag_beats_the_environment_and_that_the_file(filed: Callable[..., FiledOptions]) -> None:
@@ -244,20 +247,49 @@ def test_a_flag_beats_the_environment_and_that_the_file(filed: Callable[..., Fil
 
 def test_an_empty_file_changes_nothing(filed: Callable[..., FiledOptions]) -> None:
     assert filed("").agent_port == 8091
+    assert filed("---\n# nothing\n").agent_port == 8091
+    assert filed("agent-port:\nmode: ~\n") == filed("")
     assert filed("ciphers: []\n").ciphers == ()
+
+
+def test_values_in_a_file_are_taken_as_they_are_written(filed: Callable[..., FiledOptions]) -> None:
+    """And not as YAML reads them: as octal, in base 60, as a date, as a truth."""
+    for text in ("012", "1:30", "2026-11-23", "1.10", "yes", "1_000", "'007'", '"\\u00fc"'):
+        assert filed(f"server-id: {text}\n").server_id == text.strip("'").replace('"\\u00fc"', "\u00fc")
+    assert filed("server-id: ''\n", environ={}).given("server_id")
+    assert filed("ciphers: [1.10, yes]\n").ciphers == ("1.10", "yes")
+    assert filed("ciphers: A,B\n").ciphers == ("A", "B")
+    assert filed("alpn-proto:\n- '[]'\n- ''\n").alpn_proto == ("[]", "")
+
+
+def test_a_file_may_use_another_name_of_an_option(filed: Callable[..., FiledOptions]) -> None:
+    assert filed("label: b\nv: 7\n").selector == "b"
+    assert filed("label: b\nv: 7\n").verbosity == 7
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("agent-prot: 1", 'unknown key "agent-prot"'),
-        ("agent-port: [1]", 'key "agent-port"'),
+        ("agent-prot: 1", 'line 1: unknown key "agent-prot"; did you mean agent-port?'),
+        ("qps: 1\nconfig: x", 'line 2: unknown key "config"'),
+        ("check-config: true", 'line 1: unknown key "check-config"'),
+        ("7: x", 'line 1: unknown key "7"'),
+        ("[a]: x", 'line 1: unknown key ""'),
+        ("mode: grpc\n# again\nmode: grpc", 'line 3: key "mode" is set in line 1 already'),
+        ("agent-port: [1]", 'line 1: key "agent-port" wants one value (int)'),
+        ("ciphers: [[A]]", 'line 1: key "ciphers" wants a list of values'),
+        ("ciphers: {A: B}", 'line 1: key "ciphers" wants a list of values'),
+        ("sync-forever: yes", 'invalid argument "yes" for "sync-forever" in line 1'),
         ("agent-port: 80", "must be a port"),
         ("agent-port: x", "not a whole number"),
         ("mode: {a: b}", "wants one value"),
-        ("a: b: c", "is not YAML"),
+        ("mode: grpc\na: b: c", "line 2 is not YAML: mapping values are not allowed here"),
+        ("mode: 'grpc", "line 1 is not YAML: "),
+        ("mode: grpc\n---\nmode: grpc", "line 2 is not YAML: "),
         ("- a", "must hold `name: value` lines"),
         ("\x00", "is not YAML"),
+        ("[" * 5000, "is nested too deeply"),
+        ("#" * (1 << 20) + "\n", "is larger than 1048576 bytes"),
     ],
 )
 def test_mistakes_in_a_file(filed: Callable[..., FiledOptions], text: str, message: str) -> None:
@@ -269,17 +301,41 @@ def test_mistakes_in_a_file(filed: Callable[..., FiledOptions], text: str, messa
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="cannot read config file"):
-        options.parse(FiledOptions, ["--config=/no/such/file"], {}, "demo")
+    for path, why in (("/no/such/file", "No such file or directory"), ("/", "Is a directory"), ("\0", "null byte")):
+        with pytest.raises(UsageError, match=why):
+            options.parse(FiledOptions, [f"--config={path}", "--qps=1"], {}, "demo")
+
+
+def test_a_file_can_be_named_by_the_environment_and_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("qps: 7\n")
+    environ = {"KONNECTIVITY_CONFIG": f"{tmp_path}/config.yaml"}
+    assert options.parse(FiledOptions, [], environ, "demo").qps == 7.0
+    assert options.parse(FiledOptions, ["--config="], environ, "demo").qps == 2.5
+
+
+def test_mistakes_in_a_file_are_told_with_all_others(filed: Callable[..., FiledOptions]) -> None:
+    with pytest.raises(UsageError) as caught:
+        filed("mode: x\nnonsense: 1\nqps: z\n", "--agent-port=1", "--other")
+    found = "\n".join(caught.value.problems)
+    for part in ("--other", '"nonsense"', '"z"', '"1"', '"x"'):
+        assert part in found
+
+
+def test_yaml_is_not_loaded_without_a_file() -> None:
+    code = "import sys; from konnectivity import options; print('yaml' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 
 def test_the_options_in_force_are_a_file_that_gives_them_again(filed: Callable[..., FiledOptions]) -> None:
-    argv = ["--server-id=no", "--selector=007", "--ciphers=", '--alpn-proto=a,"b,c"', "--keepalive-time=90s", "--qps=1"]
+    argv = ["--server-id=no", '--label="\\\n\udc80ü', "--ciphers=", '--alpn-proto=a,"b,c"', "--qps=1"]
+    argv += ["--keepalive-time=90s"]
     first = options.parse(FiledOptions, argv, {"KONNECTIVITY_MODE": "http-connect"}, "demo")
     text = options.effective(first)
-    assert "keepalive-time: 1m30s  # flag" in text
-    assert 'mode: "http-connect"  # environment' in text
-    again = filed(text.replace('config: ""', ""))
+    assert "keepalive-time: 1m30s  # flag --keepalive-time\n" in text
+    assert 'mode: "http-connect"  # environment KONNECTIVITY_MODE\n' in text
+    assert "agent-port: 8091  # default\n" in text
+    assert text.isascii()
+    again = filed(text)
     assert replace(again, config="") == first
 
 
@@ -427,7 +483,7 @@ def test_the_kind_can_be_named_and_the_default_is_plain() -> None:
         wait: float = option(90.0, kind=DURATION, help="Wait.")
         grace: float = option(duration("2s"), help="Grace.")
 
-    assert options.effective(Named()) == "wait: 1m30s\ngrace: 2s"
+    assert options.effective(Named()) == "wait: 1m30s  # default\ngrace: 2s  # default"
     assert type(Named().grace) is float
 
 
@@ -493,6 +549,21 @@ def test_usage_of_a_long_flag_begins_on_the_next_line() -> None:
     at = lines.index("      --a-flag-with-a-very-long-name-indeed string")
     assert lines[at + 1].startswith(" " * 40 + "word")
     assert lines[at + 2].startswith(" " * 40 + "word")
+
+
+def test_an_old_name_still_works_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True)
+    class Renamed(Options):
+        selector: str = option("", help="Labels.", deprecated_aliases=("label",))
+
+    assert options.load(Renamed, "demo", "", ["--label=a=b"]).selector == "a=b"
+    assert capsys.readouterr() == ("", "Flag --label has been deprecated, use --selector\n")
+    assert options.load(Renamed, "demo", "", ["--label=a", "--selector=b"]).selector == "b"
+    assert capsys.readouterr() == ("", "")
+    assert "--label" not in options.usage(Renamed, "demo", "")
+    assert "| `--selector` | string |  | Labels. Deprecated name: `--label`. |" in options.markdown(Renamed, "demo")
+    with pytest.raises(UsageError, match=r"unknown flag: --labe$"):
+        options.parse(Renamed, ["--labe=x"], {}, "demo")
 
 
 def test_markdown() -> None:
