@@ -11,6 +11,7 @@ from typing import Any
 
 import uvloop
 
+from konnectivity.kube.error import KubeError
 from konnectivity.listen import ListenError
 from konnectivity.tls import TlsError
 
@@ -38,7 +39,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(main())
-    except* (ListenError, TlsError) as group:
+    except* (ListenError, TlsError, KubeError) as group:
         for error in _leaves(group):
             print(f"Error: {error}", file=sys.stderr)
     except* KeyboardInterrupt:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 BACKOFF_FACTOR = 1.5
 JITTER = 0.1
 MAX_DRAWS = 4  # at a time
+DRAWS_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
 
 
 class Address(NamedTuple):
@@ -60,6 +61,7 @@ class Plan:
     endpoints: dict[Address, Endpoint] = field(default_factory=dict)
     draw_due: float = 0.0
     _turn: int = 0
+    _dry: int = 0  # draws in a row that found nothing new
 
     def resolved(self, addresses: Iterable[Address]) -> None:
         """The addresses there are now. What is connected through one that went away stays connected."""
@@ -73,7 +75,7 @@ class Plan:
         chosen = [one for one in self.endpoints.values() if not one.servers and not one.busy and one.due <= now]
         if not chosen and self._may_draw(connected, count) and now >= self.draw_due:
             chosen = self._draws(connected, count)
-            self.draw_due = now + self._jittered(self.interval_s)
+            self.draw_due = now + self._jittered(self._draw_interval_s(count))
         for one in chosen:
             one.busy += 1
         return chosen
@@ -90,9 +92,11 @@ class Plan:
         self._tried(endpoint, now)
         endpoint.servers.add(server_id)
         self.draw_due = now  # it went well: the next one at once
+        self._dry = 0
 
     def duplicate(self, endpoint: Endpoint, server_id: str, now: float) -> None:
         """A try reached a server that is connected already."""
+        self._dry += 1
         self._tried(endpoint, now)
         endpoint.servers.add(server_id)
 
@@ -105,6 +109,7 @@ class Plan:
 
     def lost(self, server_id: str, now: float) -> None:
         """The tunnel to a server ended. Many agents lose it together: they come back spread over one interval."""
+        self._dry = 0
         for one in self.endpoints.values():
             if server_id in one.servers:
                 one.servers.discard(server_id)
@@ -120,6 +125,12 @@ class Plan:
             one.due = min(one.due, now + self.interval_s * 0.2 * self.random.random())
             one.wait_s = 0.0
         self.draw_due = min(self.draw_due, now)
+        self._dry = 0
+
+    def _draw_interval_s(self, count: int) -> float:
+        """Draws that keep finding nothing become rare: there are fewer servers than was said."""
+        in_vain = 0 if self.forever else max(0, self._dry - DRAWS_PER_SERVER * count)
+        return min(self.interval_s * BACKOFF_FACTOR ** min(in_vain, 20), max(self.cap_s, self.interval_s))
 
     def _may_draw(self, connected: int, count: int) -> bool:
         tried = all(one.servers or one.busy or one.failing for one in self.endpoints.values())

@@ -119,6 +119,7 @@ class Deployment:
     server_port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    kubeconfig: Path | None = None
     processes: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -185,6 +186,10 @@ class Deployment:
         agent.health_port, agent.admin_port = health_port, admin_port
         agent.wait_for("Connected to server")
         return agent
+
+    def start_package(self, package: str, arguments: Sequence[str]) -> Process:
+        """One of our programs with these arguments and no others. Nothing is waited for."""
+        return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log")
 
     def start_program(self, path: Path, arguments: Sequence[str]) -> Process:
         """Some other program, with its log and its end like ours."""

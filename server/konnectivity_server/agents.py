@@ -54,6 +54,7 @@ class AgentTunnel(DialingTunnel):
         self.identifiers = names
         self.described = {"agent": agent_id}
         self.connected_at = monotonic()
+        self.known = False  # another stream of this agent stood when this one came
         self.dial_latency_s = 0.0  # recent ones, smoothed
         self.heartbeat = Heartbeat(stream, self.measure, agents.heartbeat_s, self._judged)
         self._agents = agents
@@ -142,6 +143,7 @@ class AgentService:
     authenticator: Authenticator | None = None
     on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
     refused: int = 0
+    streams_of: dict[str, int] = field(default_factory=dict)  # by agent id
 
     def connect(self, stream: MessageStream) -> StreamReceiver:
         """Service of `PATH`.
@@ -178,10 +180,12 @@ class AgentService:
         tunnel.negotiated(capabilities)
         tunnel.heartbeat.start()
         self.registry.add(tunnel)
-        who = {"user": user} if user else {}
-        log.info(
-            "Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=tunnel.capabilities is not None
-        )
+        tunnel.known = self.streams_of.get(agent_id, 0) > 0
+        self.streams_of[agent_id] = self.streams_of.get(agent_id, 0) + 1
+        if log.v(_detail(tunnel)):
+            who = {"user": user} if user else {}
+            extension = tunnel.capabilities is not None
+            log.info("Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=extension)
         return tunnel
 
     def suspected(self, tunnel: AgentTunnel) -> None:
@@ -190,13 +194,22 @@ class AgentService:
 
     def gone(self, tunnel: AgentTunnel, status: Status) -> None:
         self.registry.remove(tunnel)
-        log.info(
-            "Agent disconnected",
-            agent=tunnel.agent_id,
-            peer=tunnel.stream.peer.address,
-            connections=len(tunnel.links),
-            reason=str(status),
-        )
+        left = self.streams_of.pop(tunnel.agent_id) - 1
+        if left:
+            self.streams_of[tunnel.agent_id] = left
+        if log.v(_detail(tunnel)):
+            log.info(
+                "Agent disconnected",
+                agent=tunnel.agent_id,
+                peer=tunnel.stream.peer.address,
+                connections=len(tunnel.links),
+                reason=str(status),
+            )
+
+
+def _detail(tunnel: AgentTunnel) -> int:
+    """Verbosity for an agent's coming and going. One that is connected already comes again to look for others of us."""
+    return 5 if tunnel.known else 0
 
 
 def _introduction(metadata: Metadata) -> tuple[str, Identifiers]:

@@ -6,8 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 
-from konnectivity import lifecycle, logs, tls
+from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
 from konnectivity.listen import listen_tcp, listen_unix, remove_socket
@@ -20,6 +21,9 @@ from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
+
+if TYPE_CHECKING:
+    from konnectivity_server.authentication import TokenAuthenticator
 
 log = logs.get(__name__)
 
@@ -59,6 +63,7 @@ class Server:
         )
         self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
         self.leaving = False
+        self.authenticator: TokenAuthenticator | None = None
         self._agent_listeners: list[asyncio.Server] = []
         self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
@@ -67,7 +72,7 @@ class Server:
         """Open all listeners.
 
         Raises:
-            ListenError, TlsError: what cannot be opened, and why.
+            ListenError, TlsError, KubeError: what cannot be opened, and why.
         """
         options = self.options
         agent_tls = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
@@ -76,6 +81,7 @@ class Server:
             files = (options.server_cert, options.server_key, options.server_ca_cert)
             contexts["frontends"] = tls.server_context(*files, alpn=self._frontend_alpn())
         try:
+            self._use_kubernetes()
             await self._listen_agents(contexts["agents"])
             await self._listen_frontends(contexts.get("frontends"))
             self._stack.callback((await endpoints.serve(self)).close)
@@ -111,6 +117,21 @@ class Server:
         if not strategies.size(first, self.registry):
             return "no connection to any proxy agent"
         return None if strategies.answers(first, self.registry) else "no proxy agent answers"
+
+    def _use_kubernetes(self) -> None:
+        """Make the client of the Kubernetes API, and who uses it. Nothing is asked yet: the API may come up later."""
+        options = self.options
+        if not options.needs_kubernetes:
+            return
+        client = kube.connect(options.kubeconfig, options.kubeconfig_qps, options.kubeconfig_burst)
+        self._stack.push_async_callback(client.close)
+        if options.reviews_tokens:
+            from konnectivity_server.authentication import TokenAuthenticator
+
+            account = (options.agent_namespace, options.agent_service_account)
+            self.authenticator = TokenAuthenticator(client, *account, options.authentication_audience)
+            self.agents.authenticator = self.authenticator
+            log.info("Agents show tokens", account=":".join(account), api=client.server)
 
     def _frontend_alpn(self) -> list[str]:
         return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]

@@ -51,6 +51,7 @@ class ServerCollector(Collector):
         yield tunnel_metrics.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
+        yield from self._token_reviews()
 
     def _connections(self, agents: Traffic) -> Iterator[Family]:
         server = self._server
@@ -99,6 +100,21 @@ class ServerCollector(Collector):
             "server_full_receive_channels",
             "Number of current connections blocked by a full receive channel, partitioned by service method.",
         ).add_each("service_method", {name: each.holding for name, each in kinds.items() if each.held})
+
+    def _token_reviews(self) -> Iterator[Family]:
+        found = self._server.authenticator
+        if found is None:
+            return
+        yield counter("server_token_reviews_total", "Token reviews asked of the Kubernetes API.").add(found.reviews)
+        yield counter(
+            "server_token_reviews_saved_total", "Agents admitted or refused by a review made before or for another."
+        ).add(found.cache_hits + found.shared)
+        yield counter("server_agents_refused_total", "Agents refused for their token, by reason.").add_each(
+            "reason", found.refused
+        )
+        yield histogram(
+            "server_token_review_seconds", "Latency of token reviews, with the wait for their turn.", found.seconds
+        )
 
 
 def _writes(agents: Traffic) -> Histogram:

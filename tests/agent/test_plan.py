@@ -43,6 +43,23 @@ def test_behind_a_balancer_it_draws_until_all_servers_are_connected():
     assert made.due(1.6, 3, 3) == 10.0
 
 
+def test_draws_that_find_nothing_become_rare_until_there_is_news():
+    """Two servers are announced and there is only one, as when a control plane is scaled down."""
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "server-1", 0.0)
+    now, waits = 0.0, []
+    for _ in range(20):
+        (draw,) = made.next(now, 1, 2)
+        made.duplicate(draw, "server-1", now)
+        waits.append(made.due(now, 1, 2))
+        now += waits[-1]
+    assert all(1 <= wait <= 1.1 for wait in waits[:8])
+    assert all(10 <= wait <= 11 for wait in waits[-4:])
+    made.hurry(now)
+    assert made.due(now, 1, 2) <= 0.2
+
+
 def test_forever_means_forever():
     made = plan(A, forever=True)
     (one,) = made.next(0.0, 0, 1)

@@ -1,4 +1,4 @@
-"""Programs that are told to end: connections live on for a while, nobody is refused who could be served, exit code 0."""
+"""Programs that are told to end: connections live on for a while, whoever can be served is, and the exit code is 0."""
 
 from __future__ import annotations
 
