@@ -246,6 +246,10 @@ class Tunnel(StreamReceiver):
         if not self.closed:
             self.stream.finish(status)
 
+    def server_count_changed(self, count: int) -> None:
+        """The peer said how many servers there are. For derived classes to override."""
+        return
+
     def peer_draining(self) -> None:
         """The peer said DRAIN. For derived classes to override."""
         return
@@ -319,6 +323,8 @@ class Tunnel(StreamReceiver):
             link = self.links.get(packet.stop.connectID)
             if link is not None:
                 link.peer_stop(packet.stop.reason)
+        elif kind == kinds.SERVER_COUNT:
+            self.server_count_changed(packet.serverCount.count)
 
     def _data_for_nobody(self, connect_id: int) -> None:
         """DATA for a connection that is over, or never was: say so; it touches nobody else."""

@@ -148,6 +148,7 @@ class Fleet:
         self._announced = uplink.server_count or 1
         self._plan.connected(endpoint, server_id, self._loop.time())
         uplink.tunnel.on_drain = self._server_drains
+        uplink.tunnel.on_count = self._counted
         extension = uplink.tunnel.capabilities is not None
         log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
         self._changed()
@@ -165,6 +166,13 @@ class Fleet:
         """A server is going: look for another while it still serves."""
         log.info("Server is shutting down", servers=len(self.servers))
         self.news()
+
+    def _counted(self, count: int) -> None:
+        """A server says how many there are now."""
+        if count > 0 and count != self._announced:
+            self._announced = count
+            log.info("Number of servers changed", count=count, connected=len(self.servers))
+            self.news()
 
     def _changed(self) -> None:
         self._wake.set()

@@ -65,12 +65,16 @@ class Tunnel(ServingTunnel):
     def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: Identity) -> None:
         self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self.on_drain: Callable[[], object] = lambda: None  # the server says that it is going
+        self.on_count: Callable[[int], object] = lambda count: None  # and how many servers there are
         offer = Capabilities(options.ledger.initial_window).header() if options.extension else {}
         stream = channel.open_stream(PATH, identity.metadata() | offer, self)
         super().__init__(stream, options, links.SIDE_AGENT, links.SIDE_TARGET, opener)
 
     def peer_draining(self) -> None:
         self.on_drain()
+
+    def server_count_changed(self, count: int) -> None:
+        self.on_count(count)
 
     def stream_closed(self, status: Status) -> None:
         super().stream_closed(status)

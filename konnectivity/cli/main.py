@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import demo, dial
+from konnectivity.cli import demo, dial, explain_route
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     dial.add_to(commands)
+    explain_route.add_to(commands)
     demo.add_to(commands)
     arguments = parser.parse_args(argv)
     try:

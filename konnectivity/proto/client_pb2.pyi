@@ -19,6 +19,7 @@ class PacketType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_END: _ClassVar[PacketType]
     RESET: _ClassVar[PacketType]
     STOP: _ClassVar[PacketType]
+    SERVER_COUNT: _ClassVar[PacketType]
 
 class ResetSide(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +39,7 @@ CREDIT: PacketType
 DATA_END: PacketType
 RESET: PacketType
 STOP: PacketType
+SERVER_COUNT: PacketType
 RESET_SIDE_UNKNOWN: ResetSide
 RESET_SIDE_CLIENT: ResetSide
 RESET_SIDE_TARGET: ResetSide
@@ -45,7 +47,7 @@ RESET_SIDE_SERVER: ResetSide
 RESET_SIDE_AGENT: ResetSide
 
 class Packet(_message.Message):
-    __slots__ = ("type", "dialRequest", "dialResponse", "data", "closeRequest", "closeResponse", "closeDial", "drain", "credit", "dataEnd", "reset", "stop")
+    __slots__ = ("type", "dialRequest", "dialResponse", "data", "closeRequest", "closeResponse", "closeDial", "drain", "credit", "dataEnd", "reset", "stop", "serverCount")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DIALREQUEST_FIELD_NUMBER: _ClassVar[int]
     DIALRESPONSE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +60,7 @@ class Packet(_message.Message):
     DATAEND_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    SERVERCOUNT_FIELD_NUMBER: _ClassVar[int]
     type: PacketType
     dialRequest: DialRequest
     dialResponse: DialResponse
@@ -70,7 +73,8 @@ class Packet(_message.Message):
     dataEnd: DataEnd
     reset: Reset
     stop: Stop
-    def __init__(self, type: _Optional[_Union[PacketType, str]] = ..., dialRequest: _Optional[_Union[DialRequest, _Mapping]] = ..., dialResponse: _Optional[_Union[DialResponse, _Mapping]] = ..., data: _Optional[_Union[Data, _Mapping]] = ..., closeRequest: _Optional[_Union[CloseRequest, _Mapping]] = ..., closeResponse: _Optional[_Union[CloseResponse, _Mapping]] = ..., closeDial: _Optional[_Union[CloseDial, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., dataEnd: _Optional[_Union[DataEnd, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+    serverCount: ServerCount
+    def __init__(self, type: _Optional[_Union[PacketType, str]] = ..., dialRequest: _Optional[_Union[DialRequest, _Mapping]] = ..., dialResponse: _Optional[_Union[DialResponse, _Mapping]] = ..., data: _Optional[_Union[Data, _Mapping]] = ..., closeRequest: _Optional[_Union[CloseRequest, _Mapping]] = ..., closeResponse: _Optional[_Union[CloseResponse, _Mapping]] = ..., closeDial: _Optional[_Union[CloseDial, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., dataEnd: _Optional[_Union[DataEnd, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., serverCount: _Optional[_Union[ServerCount, _Mapping]] = ...) -> None: ...
 
 class DialRequest(_message.Message):
     __slots__ = ("protocol", "address", "random")
@@ -163,3 +167,9 @@ class Stop(_message.Message):
     connectID: int
     reason: str
     def __init__(self, connectID: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ServerCount(_message.Message):
+    __slots__ = ("count",)
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    def __init__(self, count: _Optional[int] = ...) -> None: ...

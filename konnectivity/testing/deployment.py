@@ -40,12 +40,14 @@ _handed_out: set[int] = set()
 class Process:
     """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file."""
 
-    def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, module: str, arguments: Sequence[str], log: Path, cgroup: Path | None = None) -> None:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         command = [sys.executable, "-c", f"from {module}.cli import main; main()"]
         if "/" in module:  # a program, not a Python module
             command = [module]
+        if cgroup is not None:  # in it from the first instruction
+            command = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$@"', "sh", *command]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -179,10 +181,10 @@ class Deployment:
         server.wait_for("Proxy server started")
         return server
 
-    def start_agent(self, *more: str, port: int | None = None) -> Process:
+    def start_agent(self, *more: str, port: int | None = None, cgroup: Path | None = None) -> Process:
         health_port, admin_port = free_port(), free_port()
         arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
-        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log")
+        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup)
         agent.health_port, agent.admin_port = health_port, admin_port
         agent.wait_for("Connected to server")
         return agent
@@ -206,7 +208,7 @@ class Deployment:
         for process in reversed(self.processes):
             process.stop()
 
-    def _start(self, module: str, arguments: list[str], log: str) -> Process:
-        process = Process(module, arguments, self.directory / log)
+    def _start(self, module: str, arguments: list[str], log: str, cgroup: Path | None = None) -> Process:
+        process = Process(module, arguments, self.directory / log, cgroup)
         self.processes.append(process)
         return process

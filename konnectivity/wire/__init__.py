@@ -19,6 +19,7 @@ from konnectivity.wire.packets import (
     dial_rsp,
     drain,
     reset,
+    server_count,
     stop,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "kind_of",
     "kinds",
     "reset",
+    "server_count",
     "stop",
 ]

@@ -30,6 +30,7 @@ _PAYLOAD_OF: dict[int, str] = {
     PacketType.DATA_END: "dataEnd",
     PacketType.RESET: "reset",
     PacketType.STOP: "stop",
+    PacketType.SERVER_COUNT: "serverCount",
 }
 
 

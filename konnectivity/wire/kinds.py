@@ -15,6 +15,7 @@ CREDIT: int = PacketType.CREDIT
 DATA_END: int = PacketType.DATA_END
 RESET: int = PacketType.RESET
 STOP: int = PacketType.STOP
+SERVER_COUNT: int = PacketType.SERVER_COUNT
 
 NAMES: dict[int, str] = {number: name for name, number in PacketType.items()}
 

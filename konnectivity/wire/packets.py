@@ -15,6 +15,7 @@ from konnectivity.proto.client_pb2 import (
     PacketType,
     Reset,
     ResetSide,
+    ServerCount,
     Stop,
 )
 from konnectivity.wire import kinds
@@ -30,6 +31,7 @@ _CREDIT = PacketType.CREDIT
 _DATA_END = PacketType.DATA_END
 _RESET = PacketType.RESET
 _STOP = PacketType.STOP
+_SERVER_COUNT = PacketType.SERVER_COUNT
 
 
 def dial_req(address: str, random: int, protocol: str = "tcp") -> bytes:
@@ -74,6 +76,10 @@ def reset(connect_id: int, side: int, reason: str, sent: int, received: int) -> 
 
 def stop(connect_id: int, reason: str) -> bytes:
     return Packet(type=_STOP, stop=Stop(connectID=connect_id, reason=reason)).SerializeToString()
+
+
+def server_count(count: int) -> bytes:
+    return Packet(type=_SERVER_COUNT, serverCount=ServerCount(count=count)).SerializeToString()
 
 
 def describe(packet: Packet) -> str:

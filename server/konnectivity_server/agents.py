@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 from konnectivity import link as links
-from konnectivity import logs
+from konnectivity import logs, wire
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.grpc.metadata import Metadata
@@ -187,6 +187,13 @@ class AgentService:
             extension = tunnel.capabilities is not None
             log.info("Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=extension)
         return tunnel
+
+    def announce(self) -> None:
+        """The number of servers has changed: tell the agents that understand."""
+        packet = wire.server_count(self.server_count())
+        for agent in self.registry.all():
+            if agent.capabilities is not None:
+                agent.send_control(packet)
 
     def suspected(self, tunnel: AgentTunnel) -> None:
         for tell in self.on_suspect:

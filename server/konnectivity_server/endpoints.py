@@ -8,6 +8,7 @@ from konnectivity import health, profiling
 from konnectivity.health import Check
 from konnectivity.http import HttpServer, Request, Response
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
+from konnectivity_server import api
 from konnectivity_server.metrics import ServerCollector
 
 if TYPE_CHECKING:
@@ -32,5 +33,7 @@ async def serve(server: Server) -> HttpServer:
         lag.start()
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
-    await http.listen("admin", options.admin_bind_address, options.admin_port, {"/metrics": metrics, **pages})
+    await http.listen(
+        "admin", options.admin_bind_address, options.admin_port, {"/metrics": metrics, **api.routes(server), **pages}
+    )
     return http

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -248,6 +251,45 @@ def test_buckets(fresh):
         ["1", "5", "15", "30", "60", "300", "900", "1800", "3600", "14400", "43200", "86400", "+Inf"]
     )
     assert buckets("agent_dial_duration_seconds") == ["0.005", "0.025", "0.1", "0.5", "2.5", "10", "30", "+Inf"]
+
+
+def explained(port, destination, *more):
+    command = [
+        sys.executable,
+        "-m",
+        "konnectivity.cli",
+        "explain-route",
+        destination,
+        f"--admin=127.0.0.1:{port}",
+        *more,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_where_a_dial_would_go_and_why(fresh):
+    fresh.start_server("--proxy-strategies=destHost,defaultRoute")
+    nobody = explained(fresh.admin_port, "10.0.0.1:10250")
+    assert nobody.returncode == 1
+    assert "No agent available" in nobody.stdout
+    fresh.start_agent("--agent-id=near", "--agent-identifiers=cidr=10.0.0.0/8")
+    fresh.start_agent("--agent-id=gate", "--agent-identifiers=default-route=true")
+    near = explained(fresh.admin_port, "10.0.0.1:10250")
+    assert near.returncode == 0
+    assert "destHost: 1 agents, 1 ready" in near.stdout
+    assert "near  ready" in near.stdout
+    assert "defaultRoute" not in near.stdout
+    far = json.loads(explained(fresh.admin_port, "[fd00::1]:443", "-o", "json").stdout)
+    assert (far["host"], far["decided_by"]) == ("fd00::1", "defaultRoute")
+    status, body, _ = get(fresh.admin_port, "/api/v1/agents")
+    agents = {each["id"]: each for each in json.loads(body)}
+    assert status == 200
+    assert agents["near"]["identifiers"] == {"cidr": ["10.0.0.0/8"]}
+    assert agents["gate"]["default_route"]
+    assert agents["gate"]["state"] == "ready"
+    assert get(fresh.admin_port, "/api/v1/route")[0] == 400
+    wrong = explained(1, "10.0.0.1:10250")
+    assert wrong.returncode == 2
+    assert "cannot ask" in wrong.stderr
 
 
 def test_ready_backends_count_what_a_strategy_can_choose_from(fresh):

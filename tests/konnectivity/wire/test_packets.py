@@ -85,6 +85,11 @@ def test_stop(connect_id: int, reason: str) -> None:
     assert (packet.type, packet.stop.connectID, packet.stop.reason) == (PacketType.STOP, connect_id, reason)
 
 
+def test_server_count() -> None:
+    packet = read(wire.server_count(3))
+    assert (packet.type, packet.serverCount.count) == (PacketType.SERVER_COUNT, 3)
+
+
 def test_packets_of_the_established_wire() -> None:
     """As other implementations send them, byte for byte."""
     assert wire.dial_req("node:80", 5) == b"\x12\x10\x0a\x03tcp\x12\x07node:80\x18\x05"

@@ -1,0 +1,56 @@
+"""`konnectivity explain-route HOST:PORT`: which agent a server would ask for a destination, and why."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+TIMEOUT_S = 5.0
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "explain-route",
+        help="which agent a server would ask for a destination, and why",
+        description="Ask a running server, on its admin port, how it would choose an agent for a destination. "
+        "Example: konnectivity explain-route 10.0.0.7:10250 --admin 127.0.0.1:8095",
+    )
+    parser.add_argument("destination", metavar="HOST:PORT")
+    parser.add_argument("--admin", metavar="HOST:PORT", default="127.0.0.1:8095", help="the server's admin port")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 if there is an agent to ask."""
+    connection = http.client.HTTPConnection(arguments.admin, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", f"/api/v1/route?destination={quote(arguments.destination)}")
+        answer = connection.getresponse()
+        found: dict[str, Any] = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"cannot ask {arguments.admin}: {error}; is it the admin port of a proxy server?", file=sys.stderr)
+        return 2
+    finally:
+        connection.close()
+    print(json.dumps(found, indent=2) if arguments.output == "json" else text_of(found))
+    return 0 if any(step["agents"] for step in found["strategies"]) else 1
+
+
+def text_of(found: dict[str, Any]) -> str:
+    """The answer for a person."""
+    lines = [f"{found['destination']} (host {found['host']})"]
+    for step in found["strategies"]:
+        lines.append(f"  {step['strategy']}: {step['agents']} agents, {step['ready']} ready")
+        lines += [f"    {each['id']}  {each['state']}  load {each['load']:g}" for each in step["listed"]]
+        hidden = step["agents"] - len(step["listed"])
+        lines += [f"    ... and {hidden} more"] if hidden else []
+    return "\n".join([*lines, f"=> {found['verdict']}"])

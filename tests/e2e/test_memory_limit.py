@@ -1,0 +1,95 @@
+"""The agent inside the 30 MiB that published manifests give it: a real cgroup, version 1 or 2."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from konnectivity.client import connect
+from konnectivity.testing import targets
+from konnectivity.testing.targets import listening
+
+LIMIT = 30 * 1024 * 1024
+MIB = 1 << 20
+ROOT = Path("/sys/fs/cgroup")
+
+
+class Cgroup:
+    """A memory cgroup of the test's own."""
+
+    def __init__(self) -> None:
+        self.version = 2 if (ROOT / "cgroup.controllers").exists() else 1
+        self.path = (ROOT if self.version == 2 else ROOT / "memory") / f"konnectivity-test-{os.getpid()}"
+
+    def create(self) -> None:
+        if self.version == 2:
+            with suppress(OSError):
+                (ROOT / "cgroup.subtree_control").write_text("+memory")
+        self.path.mkdir()
+        self.write("memory.max" if self.version == 2 else "memory.limit_in_bytes", str(LIMIT))
+
+    def write(self, name: str, value: str) -> None:
+        (self.path / name).write_text(value)
+
+    def peak(self) -> int:
+        return int((self.path / ("memory.peak" if self.version == 2 else "memory.max_usage_in_bytes")).read_text())
+
+    def charged(self) -> int:
+        """What cannot be given back: anonymous memory, without the page cache."""
+        fields = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
+        return int(fields["anon" if self.version == 2 else "total_rss"])
+
+    def kills(self) -> int:
+        text = (self.path / ("memory.events" if self.version == 2 else "memory.oom_control")).read_text()
+        return int(dict(line.split() for line in text.splitlines()).get("oom_kill", 0))
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            self.path.rmdir()
+
+
+@pytest.fixture
+def cgroup():
+    group = Cgroup()
+    try:
+        group.create()
+    except OSError as error:
+        group.remove()
+        pytest.skip(f"no memory cgroup can be made here ({error}): root and a writable /sys/fs/cgroup are needed")
+    yield group
+    group.remove()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("verbosity", [4, 8])
+async def test_an_agent_with_100_connections_and_a_200_mb_transfer(fresh, cgroup, verbosity):
+    fresh.start_server()
+    agent = fresh.start_agent(f"-v={verbosity}", cgroup=cgroup.path)
+    idle = cgroup.charged()
+    async with (
+        listening(targets.echo) as echo,
+        listening(targets.source(200 * MIB)) as source,
+        connect(**fresh.frontend("http-connect", True)) as tunnel,
+    ):
+        streams = [await tunnel.dial(echo) for _ in range(100)]
+        for _, writer in streams:
+            writer.write(bytes(1000))
+        for reader, _ in streams:
+            await reader.readexactly(1000)
+        reader, writer = await tunnel.dial(source)
+        received = 0
+        while received < 200 * MIB and (data := await reader.read(MIB)):
+            received += len(data)
+        writer.close()
+        for _, writer in streams:
+            writer.close()
+    busy = cgroup.charged()
+    figures = {"at rest": idle, "after the load": busy, "charged at most": cgroup.peak()}
+    print("\n" + ", ".join(f"{what} {size / MIB:.1f} MiB" for what, size in figures.items()))
+    assert received == 200 * MIB
+    assert cgroup.kills() == 0
+    assert agent.returncode is None
+    agent.stop()
