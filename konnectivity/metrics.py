@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from konnectivity.counters import Histogram
+from konnectivity.kube.calls import Calls
 
 PREFIX = "konnectivity_network_proxy_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,13 +58,29 @@ def counter(name: str, text: str) -> Family:
 
 
 def histogram(name: str, text: str, values: Histogram) -> Family:
+    return histograms(name, text, "", {"": values})
+
+
+def histograms(name: str, text: str, label: str, values: Mapping[str, Histogram]) -> Family:
+    """One for each value of a label."""
     family = Family("histogram", name, text)
-    metric, counts = family.metric, values.cumulative()
-    for bound, count in zip((*values.bounds, math.inf), counts, strict=True):
-        metric.add_sample(f"{metric.name}_bucket", {"le": _number(bound)}, count)
-    metric.add_sample(f"{metric.name}_sum", {}, values.total)
-    metric.add_sample(f"{metric.name}_count", {}, counts[-1])
+    metric = family.metric
+    for value, one in sorted(values.items()):
+        labels = {label: value} if label else {}
+        counts = one.cumulative()
+        for bound, count in zip((*one.bounds, math.inf), counts, strict=True):
+            metric.add_sample(f"{metric.name}_bucket", {**labels, "le": _number(bound)}, count)
+        metric.add_sample(f"{metric.name}_sum", labels, one.total)
+        metric.add_sample(f"{metric.name}_count", labels, counts[-1])
     return family
+
+
+def requests(label: str, calls: Calls, total: tuple[str, str], latency: tuple[str, str]) -> list[Family]:
+    """Requests to the Kubernetes API, by the label for the HTTP status; `total` and `latency` are (name, HELP)."""
+    answers = counter(*total)
+    for (status, reason), count in sorted(calls.answers.items()):
+        answers.add(count, **{label: str(status), "reason": reason})
+    return [answers, histograms(*latency, label, {str(status): one for status, one in calls.seconds.items()})]
 
 
 def metrics_of(families: Iterable[Family]) -> list[Metric]:

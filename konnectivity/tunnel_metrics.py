@@ -6,12 +6,24 @@ Established names are kept to the letter; those of this project stand beside the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from konnectivity.grpc.status import Code
 from konnectivity.ledger import Ledger
 from konnectivity.metrics import Family, counter, gauge, histogram
 from konnectivity.traffic import Traffic
 from konnectivity.wire import kinds
+
+
+class CertificateFiles(Protocol):
+    """What is known of one end's TLS files. Times in seconds since 1970."""
+
+    not_after: float | None
+    ca_not_after: float | None
+    last_reload: float
+    reloads: int
+    reload_failures: int
+
 
 PACKETS_HELP = "Count of packets processed, by segment and packet type (example: from_client, DIAL_REQ)"
 ERRORS_HELP = (
@@ -96,3 +108,21 @@ def memory(program: str, ledger: Ledger) -> Iterator[Family]:
     yield counter(f"{program}_dials_refused_total", "Dials refused because the buffer memory is spent.").add(
         ledger.refused_dials
     )
+
+
+def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:
+    """When certificates expire, and how it went with replacing them. `ends`: what they are for -> their files."""
+    expiry = gauge(
+        f"{program}_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in seconds since 1970."
+    )
+    last = gauge(f"{program}_tls_last_reload_timestamp_seconds", "When TLS files were last taken into use.")
+    reloads = counter(f"{program}_tls_reloads_total", "Changes of TLS files that were taken into use.")
+    failures = counter(f"{program}_tls_reload_failures_total", "Changes of TLS files that could not be used.")
+    for end, files in ends.items():
+        for kind, when in (("certificate", files.not_after), ("ca", files.ca_not_after)):
+            if when is not None:
+                expiry.add(when, end=end, kind=kind)
+        last.add(files.last_reload, end=end)
+        reloads.add(files.reloads, end=end)
+        failures.add(files.reload_failures, end=end)
+    yield from (expiry, last, reloads, failures)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from random import Random
+from typing import TYPE_CHECKING
 
-from konnectivity import lifecycle, logs, tls
+from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
 from konnectivity_agent.cli import AgentOptions
@@ -15,9 +16,13 @@ from konnectivity_agent.fleet import Fleet
 from konnectivity_agent.plan import Plan
 from konnectivity_agent.uplink import Identity, Settings
 
+if TYPE_CHECKING:
+    from konnectivity_agent.lease_counter import LeaseCounter
+
 log = logs.get(__name__)
 
 _IDLE_CHECK_S = 0.2
+_LEASES_TIMEOUT_S = 10.0  # until the leases are counted for the first time
 
 
 class Agent:
@@ -31,15 +36,15 @@ class Agent:
         )
         files = (options.ca_cert, options.agent_cert, options.agent_key)
         alpn = (*options.alpn_proto, "h2")
-        # A bad file is an error at the start; later it is read for every connection.
-        tls.client_context(*files, alpn=alpn)
+        self.tls = tls.ClientTls(*files, alpn)
         self._settings = Settings(
-            files, alpn, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval
+            self.tls, files, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval
         )
         self._identity = Identity(agent_id, options.agent_identifiers, options.service_account_token_path)
         self._plan = Plan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
         self.connected = asyncio.Event()
         self.dials = Dials()
+        self.leases: LeaseCounter | None = None
         self.fleet: Fleet | None = None
 
     async def run(self) -> None:
@@ -47,6 +52,8 @@ class Agent:
         http = await endpoints.serve(self)
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.tls.run(), name="TLS files")
+                leases = self._count_leases(tasks)
                 self.fleet = Fleet(
                     self.options.servers,
                     self._plan,
@@ -56,12 +63,33 @@ class Agent:
                     Dialer(tasks, self.dials).open,
                     tasks,
                     self.options.server_count_source,
-                    lambda: None,
+                    lambda: leases.count if leases is not None else None,
                     self._changed,
                 )
+                if leases is not None:
+                    with suppress(TimeoutError):  # the API may be down, and one server is better than none
+                        async with asyncio.timeout(_LEASES_TIMEOUT_S):
+                            await leases.synced.wait()
                 await self.fleet.run()
         finally:
             http.close()
+
+    def _count_leases(self, tasks: asyncio.TaskGroup) -> LeaseCounter | None:
+        options = self.options
+        if not options.count_server_leases:
+            return None
+        from konnectivity.kube.labels import parse_selector
+        from konnectivity_agent.lease_counter import LeaseCounter
+
+        client = kube.connect(options.kubeconfig)
+        selector = parse_selector(options.lease_label_selector)
+        self.leases = LeaseCounter(client, options.lease_namespace, selector, self._leases_changed)
+        tasks.create_task(self.leases.run(), name="lease counter")
+        return self.leases
+
+    def _leases_changed(self) -> None:
+        if self.fleet is not None:
+            self.fleet.news()
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new connections; return when those open have ended, or after the timeout (0: none)."""

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from konnectivity import tunnel_metrics
-from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of
+from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of, requests
 
 if TYPE_CHECKING:
     from konnectivity_agent.app import Agent
@@ -45,6 +45,8 @@ class AgentCollector(Collector):
         yield tunnel_metrics.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_metrics.connections("agent", traffic, "to_server", "from_server")
         yield from tunnel_metrics.memory("agent", agent.ledger)
+        yield from tunnel_metrics.certificates("agent", {"servers": agent.tls})
+        yield from self._leases()
 
     def _dials(self) -> Iterator[Family]:
         dials = self._agent.dials
@@ -55,6 +57,31 @@ class AgentCollector(Collector):
             "agent_endpoint_dial_failure_total",
             "Number of failures dialing the remote endpoint, by reason (example: timeout).",
         ).add_each("reason", dials.failures)
+
+    def _leases(self) -> Iterator[Family]:
+        leases = self._agent.leases
+        if leases is None:
+            return
+        yield from requests(
+            "http_response_code",
+            leases.lists,
+            (
+                "agent_lease_lists_total",
+                "Count of server lease list calls made by the agent to the k8s apiserver, "
+                "labeled by HTTP response code and reason",
+            ),
+            ("agent_lease_list_latency_seconds", "Latency of server lease listing in seconds"),
+        )
+        yield from requests(
+            "http_response_code",
+            leases.watches,
+            (
+                "agent_lease_watches_total",
+                "Count of server lease watch calls made by the agent to the k8s apiserver, "
+                "labeled by HTTP response code and reason",
+            ),
+            ("agent_lease_watch_latency_seconds", "Latency of server lease watches in seconds, until they begin"),
+        )
 
     def _servers(self) -> Iterator[Family]:
         fleet = self._agent.fleet

@@ -52,8 +52,8 @@ class Identity:
 class Settings:
     """How to connect: the same for every server."""
 
-    files: tuple[str, str, str]  # CA, certificate, key
-    alpn: tuple[str, ...]
+    tls: tls.ClientTls
+    files: tuple[str, str, str]  # CA, certificate, key: for grpcio, which reads them itself
     implementation: str
     keepalive_time_s: float
     heartbeat_s: float
@@ -155,15 +155,14 @@ async def _channel(address: Address, settings: Settings, tasks: asyncio.TaskGrou
 
         where = (address.host, address.port)
         return await alternative.connect(where, settings.files, tasks, keepalive_time_s=settings.keepalive_time_s)
-    context = tls.client_context(*settings.files, alpn=settings.alpn)
     options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         _, transport = await asyncio.get_running_loop().create_connection(
             lambda: Http2Transport(options),
             address.ip or address.host,
             address.port,
-            ssl=context,
-            server_hostname=address.host,
+            ssl=settings.tls.context(),
+            server_hostname=tls.server_name(address.host),
         )
     if transport.alpn != "h2":
         transport.abort()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
@@ -24,6 +24,7 @@ from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
     from konnectivity_server.authentication import TokenAuthenticator
+    from konnectivity_server.leases import LeaseController
 
 log = logs.get(__name__)
 
@@ -64,6 +65,10 @@ class Server:
         self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
         self.leaving = False
         self.authenticator: TokenAuthenticator | None = None
+        self.tls: dict[str, tls.ServerTls] = {}
+        self.leases: LeaseController | None = None
+        self._tasks = tasks
+        self._background: list[asyncio.Task[None]] = []
         self._agent_listeners: list[asyncio.Server] = []
         self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
@@ -75,18 +80,20 @@ class Server:
             ListenError, TlsError, KubeError: what cannot be opened, and why.
         """
         options = self.options
-        agent_tls = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
-        contexts = {"agents": tls.server_context(*agent_tls, alpn=("h2",))}
+        agent_files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
+        self.tls = {"agents": self._tls(agent_files, ["h2"])}
         if options.tcp_frontend:
             files = (options.server_cert, options.server_key, options.server_ca_cert)
-            contexts["frontends"] = tls.server_context(*files, alpn=self._frontend_alpn())
+            self.tls["frontends"] = self._tls(files, self._frontend_alpn())
+        for each in self.tls.values():
+            self._run(each.run(), "TLS files")
         try:
             self._use_kubernetes()
-            await self._listen_agents(contexts["agents"])
-            await self._listen_frontends(contexts.get("frontends"))
+            await self._listen_agents(self.tls["agents"].context)
+            await self._listen_frontends(self.tls["frontends"].context if options.tcp_frontend else None)
             self._stack.callback((await endpoints.serve(self)).close)
         except BaseException:
-            await self._stack.aclose()
+            await self._close()
             raise
 
     @property
@@ -104,10 +111,26 @@ class Server:
 
     async def stop(self) -> None:
         """Close the listeners, then every connection."""
-        await self._stack.aclose()
+        for listener in self._agent_listeners:
+            listener.close()
         for transport in list(self._transports):
             transport.close("the server is shutting down")
         await asyncio.sleep(0)
+        await self._close()
+
+    async def _close(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stack.aclose()
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do something for as long as the server runs."""
+        self._background.append(self._tasks.create_task(work, name=name))
+
+    def _tls(self, files: tuple[str, str, str], alpn: list[str]) -> tls.ServerTls:
+        options = self.options
+        return tls.ServerTls(*files, alpn, ciphers=options.cipher_suites, min_version=options.tls_min_version)
 
     def not_ready(self) -> str | None:
         """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
@@ -132,6 +155,13 @@ class Server:
             self.authenticator = TokenAuthenticator(client, *account, options.authentication_audience)
             self.agents.authenticator = self.authenticator
             log.info("Agents show tokens", account=":".join(account), api=client.server)
+        if options.enable_lease_controller:
+            from konnectivity.kube.labels import parse_labels
+            from konnectivity_server.leases import LeaseController
+
+            labels = parse_labels(options.lease_label)
+            self.leases = LeaseController(client, self.agents.server_id, options.lease_namespace, labels)
+            self._run(self.leases.run(), "lease")
 
     def _frontend_alpn(self) -> list[str]:
         return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]

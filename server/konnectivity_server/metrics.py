@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from konnectivity import tunnel_metrics
 from konnectivity.counters import Histogram
 from konnectivity.errors import DialFailure
-from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of
+from konnectivity.metrics import Family, counter, gauge, histogram, metrics_of, requests
 from konnectivity.traffic import DIAL_BOUNDS, Traffic
 from konnectivity_server import strategies
 
@@ -51,7 +51,9 @@ class ServerCollector(Collector):
         yield tunnel_metrics.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
+        yield from tunnel_metrics.certificates("server", self._server.tls)
         yield from self._token_reviews()
+        yield from self._leases()
 
     def _connections(self, agents: Traffic) -> Iterator[Family]:
         server = self._server
@@ -114,6 +116,41 @@ class ServerCollector(Collector):
         )
         yield histogram(
             "server_token_review_seconds", "Latency of token reviews, with the wait for their turn.", found.seconds
+        )
+
+    def _leases(self) -> Iterator[Family]:
+        leases = self._server.leases
+        yield counter(
+            "server_culled_leases_count",
+            "Count of expired leases that the lease garbage collection controller has culled.",
+        ).add(leases.culled if leases else 0)
+        if leases is None:
+            return
+        yield from requests(
+            "http_status_code",
+            leases.deletes,
+            (
+                "server_lease_delete_total",
+                "Count of lease delection calls by the garbage collection controller. "
+                "Labeled by HTTP status code and reason.",
+            ),
+            (
+                "server_lease_delete_latency_seconds",
+                "Latency of lease deletion calls by the garbage collection controller in seconds.",
+            ),
+        )
+        yield from requests(
+            "http_status_code",
+            leases.lists,
+            (
+                "server_lease_list_total",
+                "Count of lease deletion calls by the garbage collection controller. "
+                "Labeled by HTTP status code and reason.",
+            ),
+            (
+                "server_lease_list_latency_seconds",
+                "Latency of lease list calls by the garbage collection controller in seconds.",
+            ),
         )
 
 

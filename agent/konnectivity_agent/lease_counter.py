@@ -1,0 +1,150 @@
+"""How many servers there are, by the leases that they keep.
+
+Lists the leases of a namespace once, then watches them. A lease that seems to have run out is asked for before it is
+believed: an API that is away tells nothing of servers, and the last good count stands. Knows nothing of tunnels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+from konnectivity import logs
+from konnectivity.kube import lease as leases
+from konnectivity.kube.calls import Calls
+from konnectivity.kube.error import KubeError
+from konnectivity.kube.labels import Selector
+from konnectivity.kube.lease import Lease
+from konnectivity_agent.dialer import DIAL_BOUNDS
+
+if TYPE_CHECKING:
+    from konnectivity.kube.client import Event, KubeClient
+
+log = logs.get(__name__)
+
+WATCH_S = 300.0  # then the API ends a watch, and a new one goes on from there
+EXPIRY_GRACE_S = 1.0  # a renewal may be on its way
+FIRST_PAUSE_S = 1.0
+LAST_PAUSE_S = 30.0
+_GONE = 410
+
+
+class LeaseCounter:
+    """Counts valid leases that match, from `run` on.
+
+    Args:
+        client: asks the API.
+        namespace: where the leases are.
+        selector: which of them count.
+        on_change: called when `count` changed.
+        now: the time of day, aware of its zone.
+        random: for jitter: thousands of agents ask the same API.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        selector: Selector,
+        on_change: Callable[[], object],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Random | None = None,
+    ) -> None:
+        self.count = 1  # at least; the last good one while the API is away
+        self.synced = asyncio.Event()  # the API has answered once
+        self.lists = Calls(DIAL_BOUNDS)
+        self.watches = Calls(DIAL_BOUNDS)
+        self._client = client
+        self._namespace = namespace
+        self._selector = selector
+        self._on_change = on_change
+        self._now = now
+        self._random = random or Random()
+        self._leases: dict[str, Lease] = {}  # those that match
+        self._first_end: datetime | None = None  # of those that were counted
+        self._version = ""  # up to where the API has told; empty: to be listed
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Count until cancelled."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+                pause_s = FIRST_PAUSE_S
+            except KubeError as error:
+                self._version = ""
+                if error.code != _GONE:
+                    self._failed(error)
+                    pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            await asyncio.sleep(pause_s * (0.5 + self._random.random()))
+
+    async def _list(self) -> None:
+        from konnectivity.kube.objects import lease_of
+
+        with self.lists.one():
+            found, version = await self._client.list_leases(self._namespace)
+        known = map(lease_of, found)
+        self._leases = {lease.name: lease for lease in known if self._selector.matches(lease.labels)}
+        self._version = version
+        self.synced.set()
+        self._recount()
+
+    async def _watch(self) -> None:
+        """Follow the changes until the API ends the watch, or a lease seems to have run out: then to be listed."""
+        seconds = WATCH_S * (0.8 + 0.4 * self._random.random())
+        async with AsyncExitStack() as stack:
+            with self.watches.one():
+                watch = self._client.watch_leases(self._namespace, self._version, seconds)
+                events = await stack.enter_async_context(watch)
+            self._works()
+            try:
+                async with asyncio.timeout_at(self._expiry()) as deadline:
+                    async for event in events:
+                        self._take(event)
+                        deadline.reschedule(self._expiry())
+            except TimeoutError:
+                self._version = ""
+
+    def _take(self, event: Event) -> None:
+        self._version = event.version or self._version
+        if event.kind == "BOOKMARK":
+            return
+        if event.kind != "DELETED" and self._selector.matches(event.lease.labels):
+            self._leases[event.lease.name] = event.lease
+        else:
+            self._leases.pop(event.lease.name, None)
+        self._recount()
+
+    def _expiry(self) -> float | None:
+        """When, by the loop's clock, a lease that was counted has run out: time to ask. None: none was counted."""
+        if self._first_end is None:
+            return None
+        left = (self._first_end - self._now()).total_seconds()
+        return asyncio.get_running_loop().time() + max(0.0, left) + EXPIRY_GRACE_S
+
+    def _recount(self) -> None:
+        now = self._now()
+        count = max(1, leases.count(self._leases.values(), self._selector, now))
+        self._first_end = leases.first_end(self._leases.values(), self._selector, now)
+        if count != self.count:
+            log.info("Number of servers by their leases", count=count, before=self.count)
+            self.count = count
+            self._on_change()
+
+    def _failed(self, error: KubeError) -> None:
+        """One line when it begins, and when the reason changes."""
+        if self._trouble != (error.reason or "?"):
+            log.warning("Cannot count leases, will keep trying", namespace=self._namespace, reason=str(error))
+        self._trouble = error.reason or "?"
+
+    def _works(self) -> None:
+        if self._trouble:
+            log.info("Leases are counted again", namespace=self._namespace)
+        self._trouble = ""
