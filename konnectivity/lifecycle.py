@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import uvloop
@@ -30,8 +32,17 @@ class Signals:
         (self.second if self.first.is_set() else self.first).set()
 
 
+def raise_file_limit() -> None:
+    """Allow as many open files as this process may have: each connection is one. (Go programs do the same.)"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run `main` on uvloop and return its exit code. What cannot start says why on stderr and exits 1."""
+    raise_file_limit()
     # The live objects of a proxy are long-lived: without this, full collections scan them all for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,119 @@
+"""Many agents lose their server at once: how long until all are back, and what it costs.
+
+    .venv/bin/python -m benchmarks.storm --agents 2000
+
+The agents are the agent's own code (addresses, back-off, TLS, tunnel), all of them in this one process; the server is
+the real program, killed and started again. Everything is on loopback, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+import uvloop
+
+from konnectivity import lifecycle, logs, tls
+from konnectivity.ledger import Ledger
+from konnectivity.testing.deployment import Deployment
+from konnectivity.tunnel import TunnelOptions
+from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.fleet import Fleet
+from konnectivity_agent.plan import Plan
+from konnectivity_agent.uplink import Identity, Settings
+
+TIMEOUT_S = 120.0
+
+
+class Crowd:
+    """So many agents of one deployment."""
+
+    def __init__(self, deployment: Deployment, count: int, tasks: asyncio.TaskGroup) -> None:
+        files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
+        settings = Settings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
+        dialer = Dialer(tasks, Dials())
+        self.connected = 0
+        self.changed = asyncio.Event()
+        self.fleets = [
+            Fleet(
+                [("127.0.0.1", deployment.agent_port)],
+                Plan(1.0, 10.0, False, Random(number)),
+                settings,
+                Identity(f"agent-{number}"),
+                TunnelOptions(Ledger()),
+                dialer.open,
+                tasks,
+                "default",
+                lambda: None,
+                self.changed.set,
+            )
+            for number in range(count)
+        ]
+        self.tasks = [tasks.create_task(fleet.run()) for fleet in self.fleets]
+
+    async def all_connected(self) -> float:
+        """Seconds until every agent has a tunnel."""
+        started = time.monotonic()
+        async with asyncio.timeout(TIMEOUT_S):
+            while sum(len(fleet.servers) for fleet in self.fleets) < len(self.fleets):
+                self.changed.clear()
+                await self.changed.wait()
+                await asyncio.sleep(0.05)
+        return time.monotonic() - started
+
+
+async def storm(deployment: Deployment, count: int) -> dict[str, float]:
+    server = await asyncio.to_thread(deployment.start_server)
+    bare = server.memory_bytes()
+    async with asyncio.TaskGroup() as tasks:
+        crowd = Crowd(deployment, count, tasks)
+        first_s = await crowd.all_connected()
+        at_rest = server.memory_bytes()
+        cpu_s = server.cpu_seconds()
+        await asyncio.sleep(20)
+        idle_cpu = (server.cpu_seconds() - cpu_s) / 20
+        server.send(signal.SIGKILL)
+        server.wait()
+        await asyncio.sleep(0.5)
+        server = await asyncio.to_thread(deployment.start_server)
+        back_s = await crowd.all_connected()
+        result = {
+            "agents": count,
+            "first connected, s": round(first_s, 2),
+            "all back after the restart, s": round(back_s, 2),
+            "server CPU until then, s": round(server.cpu_seconds(), 2),
+            "server memory, peak, MiB": round(server.memory_bytes("VmHWM") / 2**20, 1),
+            "server memory per idle agent, KiB": round((at_rest - bare) / count / 1024, 1),
+            "server CPU with all idle, share of a core": round(idle_cpu, 4),
+        }
+        for task in crowd.tasks:
+            task.cancel()
+        for fleet in crowd.fleets:
+            fleet.draining = True
+            for uplink in fleet.servers.values():
+                uplink.close()
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=2000)
+    count = parser.parse_args().agents
+    lifecycle.raise_file_limit()
+    logs.configure(0, destination=logs.Destination(stderr_from=None))
+    with tempfile.TemporaryDirectory() as directory:
+        deployment = Deployment(Path(directory))
+        try:
+            print(json.dumps(uvloop.run(storm(deployment, count)), indent=2))
+        finally:
+            deployment.stop()
+
+
+if __name__ == "__main__":
+    main()
