@@ -12,10 +12,22 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TextIO
 
-from konnectivity.logs.files import FileHandler
+from konnectivity.logs.files import LogFile, Sink, Stream
 from konnectivity.logs.formats import JsonFormatter, KlogFormatter, quote, severity
+from konnectivity.logs.writer import Writer
 
-__all__ = ["Destination", "JsonFormatter", "KlogFormatter", "Log", "configure", "dropped", "get", "quote", "severity"]
+__all__ = [
+    "Destination",
+    "JsonFormatter",
+    "KlogFormatter",
+    "Log",
+    "configure",
+    "dropped",
+    "flush",
+    "get",
+    "quote",
+    "severity",
+]
 
 _HANDLER = "konnectivity"
 _verbosity = 0
@@ -78,8 +90,14 @@ def get(name: str) -> Log:
 
 
 def dropped() -> int:
-    """Lines that could not be written to the file."""
-    return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, FileHandler))
+    """Lines that could not be written."""
+    return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Writer))
+
+
+def flush() -> None:
+    """Wait until what was logged is written, but not for long. At the end of the process this happens by itself."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def configure(
@@ -92,28 +110,38 @@ def configure(
 
     Args:
         verbosity: level of detail.
-        stream: instead of stderr as it is now.
-        destination: where to, and how it looks.
-        modules: (pattern, level) for the modules whose file name matches, without its ending.
+        stream: instead of stderr as it is now; written by whoever logs, at once.
+        destination: where to, and how it looks; written by a thread of its own, unless `stream` is given.
+        modules: (pattern, level) for the modules whose file name matches, without its ending; the first that matches
+            counts.
+
+    Raises:
+        OSError: the file cannot be opened. Nothing has changed then.
     """
     global _verbosity, _modules
+    where = destination or Destination()
+    if stream is None and destination is not None:
+        handler: logging.Handler = Writer(_sinks(destination))
+    else:
+        handler = logging.StreamHandler(stream or sys.stderr)
     _verbosity, _modules = verbosity, modules
     for each in _logs:
         each.refresh()
-    where = destination or Destination()
     logging.raiseExceptions = False  # a full disk is no reason to fail, nor to talk about it in every line
     root = logging.getLogger()
-    for handler in [each for each in root.handlers if each.name == _HANDLER]:
-        root.removeHandler(handler)
-        handler.close()
-    handlers: list[logging.Handler] = []
-    if where.stderr_from is not None:
-        handlers.append(logging.StreamHandler(stream or sys.stderr))
-        handlers[0].setLevel(where.stderr_from)
-    if where.file:
-        handlers.append(FileHandler(where.file, where.max_file_size))
-    for handler in handlers:
-        handler.name = _HANDLER
-        handler.setFormatter(JsonFormatter() if where.json else KlogFormatter(where.header, where.directory))
-        root.addHandler(handler)
+    for old in [each for each in root.handlers if each.name == _HANDLER]:
+        root.removeHandler(old)
+        old.close()
+    handler.name = _HANDLER
+    handler.setFormatter(JsonFormatter() if where.json else KlogFormatter(where.header, where.directory))
+    root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+def _sinks(where: Destination) -> list[tuple[int, Sink]]:
+    sinks: list[tuple[int, Sink]] = []
+    if where.stderr_from is not None and sys.stderr is not None:  # None: the process was started without one
+        sinks.append((where.stderr_from, Stream(sys.stderr)))
+    if where.file:
+        sinks.append((logging.NOTSET, LogFile(where.file, where.max_file_size)))
+    return sinks

@@ -1,75 +1,85 @@
-"""The log file: written by a thread of its own, so that a slow or full disk never holds up the program.
+"""The places log lines are written to: a stream, or a file that may be renamed and may not grow for ever.
 
-The file may be renamed while it is written (log rotation): it is opened anew. Lines that find the queue full, or
-cannot be written, are dropped and counted.
+They are slow and they fail; who calls them (`writer`) keeps that from the program.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
-import threading
-from typing import BinaryIO
-
-QUEUE_LINES = 10_000
-CLOSE_TIMEOUT_S = 2.0  # for what is still to be written at the end
+from typing import Protocol, TextIO
 
 
-class FileHandler(logging.Handler):
-    """Appends to `path`. At `max_size` bytes (0: never) the file is moved to `path.1`, or emptied if it cannot be."""
+class Sink(Protocol):
+    """Somewhere for text."""
 
-    def __init__(self, path: str, max_size: int = 0) -> None:
-        super().__init__()
-        self.dropped = 0
-        self._path = path
-        self._max_size = max_size
-        self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUE_LINES)
-        self._file: BinaryIO | None = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by the thread
-        self._thread = threading.Thread(target=self._write_all, name="log file", daemon=True)
-        self._thread.start()
+    def write(self, text: str) -> None:
+        """Raises OSError, ValueError: the text may be there in part."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.put_nowait(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
-        except queue.Full:
-            self.dropped += 1
+    def close(self) -> None: ...
+
+
+class Stream:
+    """A stream that belongs to others."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
     def close(self) -> None:
+        pass
+
+
+class LogFile:
+    """Appends to `path`, and opens it anew when it was renamed or removed (log rotation).
+
+    Before it grows over `max_size` bytes (0: no limit) it is moved to `path.1`, or emptied if it cannot be moved.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str, max_size: int = 0) -> None:
+        self._path = path
+        self._max_size = max_size
+        self._fd = self._open()
+        self._torn = False  # the last write ended within a line
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        if self._torn:
+            data = b"\n" + data
+        self._follow(len(data))
+        while data:
+            written = os.write(self._fd, data)
+            data = data[written:]
+            self._torn = bool(data)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _open(self) -> int:
+        # Not blocking: to open a named pipe that nobody reads is an error, and no wait for ever.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(self._path, flags, 0o644)
+
+    def _follow(self, more: int) -> None:
+        """Make the open file the one of that name, with room for so many bytes more."""
+        mine = os.fstat(self._fd)
         try:
-            self._lines.put_nowait(None)
-        except queue.Full:
-            return
-        self._thread.join(CLOSE_TIMEOUT_S)
-        super().close()
-
-    def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
-            try:
-                self._reopen()
-                if self._file is None or self._file.write(line) != len(line):
-                    self.dropped += 1
-            except OSError:
-                self.dropped += 1
-        if self._file is not None:
-            self._file.close()
-
-    def _reopen(self) -> None:
-        """Follow the name: after a rename, and when the file is full."""
-        if self._file is not None:
-            mine = os.fstat(self._file.fileno())
-            try:
-                there = os.stat(self._path)
-            except FileNotFoundError:
-                there = None
-            same = there is not None and (there.st_ino, there.st_dev) == (mine.st_ino, mine.st_dev)
-            if same and not (self._max_size and mine.st_size >= self._max_size):
-                return
-            if same:
-                self._make_room()
-            self._file.close()
-            self._file = None
-        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - kept open
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            there = None
+        same = there is not None and os.path.samestat(there, mine)
+        full = same and bool(self._max_size and mine.st_size) and mine.st_size + more > self._max_size
+        if full:
+            self._make_room()
+        if full or not same:
+            fd = self._open()
+            os.close(self._fd)
+            self._fd, self._torn = fd, False
 
     def _make_room(self) -> None:
         try:

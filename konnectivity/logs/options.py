@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from konnectivity import logs
@@ -17,7 +18,7 @@ from konnectivity.options import Options, at_least, notices, one_of, option
 
 _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 _NAMES = {"INFO": "0", "WARNING": "1", "ERROR": "2", "FATAL": "3"}
-_MODULE = re.compile(r"([^=,]+)=(-?[0-9]{1,9})")
+_MODULE = re.compile(r"([^=,]+)=([0-9]{1,9})")
 
 
 def _threshold(text: str) -> str | None:
@@ -79,7 +80,9 @@ class LogOptions(Options):
         try:
             logs.configure(self.verbosity, destination=destination, modules=modules)
         except OSError as error:
-            logs.configure(self.verbosity, modules=modules)
+            logs.configure(
+                self.verbosity, destination=replace(destination, stderr_from=logging.INFO, file=""), modules=modules
+            )
             logs.get(program).error("Cannot open the log file, logging to stderr", file=destination.file, reason=error)
         log = logs.get(program)
         if log.v(1):
@@ -92,10 +95,18 @@ class LogOptions(Options):
         if self.logtostderr:
             from_level = logging.INFO if self.legacy_stderr_threshold_behavior else _level(self.stderrthreshold)
             return Destination(stderr_from=from_level, json=as_json, header=header, directory=directory)
-        threshold = self.alsologtostderrthreshold if self.alsologtostderr else self.stderrthreshold
-        file = self.log_file or os.path.join(self.log_dir or tempfile.gettempdir(), _file_name(program))
+        level = _level(self.stderrthreshold)
+        if self.alsologtostderr:
+            level = min(level, _level(self.alsologtostderrthreshold))
+        file = self.log_file or os.path.join(self.log_dir or _temporary_directory(), _file_name(program))
         size = self.log_file_max_size * 1024 * 1024
-        return Destination(_level(threshold), file, size, as_json, header, directory)
+        return Destination(level, file, size, as_json, header, directory)
+
+
+def _temporary_directory() -> str:
+    with suppress(FileNotFoundError):  # nothing can be written anywhere
+        return tempfile.gettempdir()
+    return "/tmp"
 
 
 def _file_name(program: str) -> str:

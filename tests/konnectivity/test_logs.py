@@ -233,6 +233,12 @@ def configured(*argv: str) -> Program:
     return options
 
 
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What is on stderr, once it is written."""
+    logs.flush()
+    return capsys.readouterr().err
+
+
 def settled(path: Path, text: str) -> str:
     """The file, once it has the text: another thread writes it."""
     end = time.monotonic() + 5
@@ -248,7 +254,7 @@ def settled(path: Path, text: str) -> str:
 def test_to_stderr_only_unless_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configured(f"--log-file={tmp_path}/log")
     log.info("here")
-    assert "here" in capsys.readouterr().err
+    assert "here" in said(capsys)
     assert not (tmp_path / "log").exists()
 
 
@@ -258,7 +264,7 @@ def test_to_a_file_and_errors_to_stderr_as_well(tmp_path: Path, capsys: pytest.C
     log.error("all is not well")
     text = settled(tmp_path / "log", "not well")
     assert "all is well" in text
-    errors = capsys.readouterr().err
+    errors = said(capsys)
     assert "all is not well" in errors
     assert "all is well" not in errors
 
@@ -282,7 +288,7 @@ def test_thresholds(
     log.info("info")
     log.warning("warning")
     log.error("error")
-    lines = capsys.readouterr().err.splitlines()
+    lines = said(capsys).splitlines()
     assert {line.rpartition("] ")[2] for line in lines} == shown
 
 
@@ -327,7 +333,7 @@ def test_a_disk_that_takes_nothing_is_counted_and_nothing_else() -> None:
 def test_a_file_that_cannot_be_opened_is_said_and_stderr_used(capsys: pytest.CaptureFixture[str]) -> None:
     configured("--logtostderr=false", "--log-file=/no/such/directory/log")
     log.info("still here")
-    errors = capsys.readouterr().err
+    errors = said(capsys)
     assert "Cannot open the log file" in errors
     assert "still here" in errors
 
@@ -335,10 +341,10 @@ def test_a_file_that_cannot_be_opened_is_said_and_stderr_used(capsys: pytest.Cap
 def test_headers(capsys: pytest.CaptureFixture[str]) -> None:
     configured("--skip-headers")
     log.info("bare", x=1)
-    assert capsys.readouterr().err == "bare x=1\n"
+    assert said(capsys) == "bare x=1\n"
     configured("--add-dir-header")
     log.info("placed")
-    assert " konnectivity/test_logs.py:" in capsys.readouterr().err
+    assert " konnectivity/test_logs.py:" in said(capsys)
 
 
 def test_levels_of_single_modules() -> None:
@@ -367,6 +373,6 @@ def test_refused(argument: str, message: str) -> None:
 
 def test_flags_without_effect_say_so_once(capsys: pytest.CaptureFixture[str]) -> None:
     configured("--one-output", "-v=1")
-    assert "--one-output has no effect here: there is one log file" in capsys.readouterr().err
+    assert "--one-output has no effect here: there is one log file" in said(capsys)
     configured("--one-output", "-v=0")
-    assert capsys.readouterr().err == ""
+    assert said(capsys) == ""

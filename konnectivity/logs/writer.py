@@ -1,0 +1,97 @@
+"""Writes log lines from a thread of its own, so that a slow or full disk never holds up the program.
+
+A container's stderr is such a disk too: behind the pipe somebody writes a file. Lines that find too many waiting, or
+cannot be written, are dropped and counted. Lines that come fast are written in batches, which is cheaper.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from konnectivity.logs.files import Sink
+
+MAX_LINES = 5_000  # waiting to be written
+PAUSE_S = 0.01  # between two batches
+FLUSH_TIMEOUT_S = 1.0
+
+
+class Writer(logging.Handler):
+    """Sends each record to the sinks whose level it reaches."""
+
+    def __init__(self, sinks: Sequence[tuple[int, Sink]]) -> None:
+        super().__init__()
+        self.dropped = 0  # lines that some sink did not get
+        self._told = 0  # how many of these the log itself spoke of
+        self._sinks = sinks
+        self._waiting: deque[tuple[int, str] | threading.Event] = deque()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises, never waits."""
+        if len(self._waiting) >= MAX_LINES:
+            self.dropped += 1
+            return
+        try:
+            line = self.format(record) + "\n"
+        except Exception:  # a value in it that cannot be shown
+            self.dropped += 1
+            return
+        self._waiting.append((record.levelno, line))
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Wait until the lines so far are written, but not for long."""
+        if self._thread.is_alive():
+            written = threading.Event()
+            self._waiting.append(written)
+            self._wake.set()
+            written.wait(FLUSH_TIMEOUT_S)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(FLUSH_TIMEOUT_S)
+        super().close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._write_waiting()
+            self._closing.wait(PAUSE_S)
+        self._write_waiting()
+        for _, sink in self._sinks:
+            sink.close()
+
+    def _write_waiting(self) -> None:
+        batch: list[tuple[int, str]] = []
+        flushed: list[threading.Event] = []
+        while self._waiting:
+            each = self._waiting.popleft()
+            if isinstance(each, threading.Event):
+                flushed.append(each)
+            else:
+                batch.append(each)
+        if batch and self.dropped > 2 * self._told:  # once, then when there are twice as many
+            self._told = self.dropped
+            batch.append((logging.ERROR, self._notice()))
+        for level, sink in self._sinks:
+            lines = [line for severity, line in batch if severity >= level]
+            try:
+                if lines:
+                    sink.write("".join(lines))
+            except (OSError, ValueError):  # ValueError: a closed stream
+                self.dropped += len(lines)
+        for event in flushed:
+            event.set()
+
+    def _notice(self) -> str:
+        record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "Log lines were dropped", None, None)
+        record.fields = {"total": self.dropped}
+        return self.format(record) + "\n"

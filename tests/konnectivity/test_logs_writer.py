@@ -1,0 +1,300 @@
+"""Lines are written by a thread of its own: whatever is wrong with the disk, the program goes on."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from konnectivity import logs
+from konnectivity.logs.files import LogFile, Stream
+from konnectivity.logs.writer import MAX_LINES, Writer
+
+PROGRAM = """
+import sys
+from dataclasses import dataclass
+from konnectivity import logs
+from konnectivity.logs.options import LogOptions
+from konnectivity.options import parse
+@dataclass(frozen=True)
+class Program(LogOptions):
+    pass
+parse(Program, sys.argv[1:], {}, "program").configure_log("program")
+log = logs.get("program")
+"""
+
+
+class Stuck:
+    """A disk that takes nothing until it is let go, and then everything."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.text = ""
+        self.writes = 0
+
+    def write(self, text: str) -> None:
+        assert self.free.wait(30)
+        self.text += text
+        self.writes += 1
+
+    def close(self) -> None:
+        self.text += "closed"
+
+
+class Broken:
+    """A disk that fails for as long as one wants."""
+
+    def __init__(self, works: bool = False) -> None:
+        self.works = works
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        if not self.works:
+            raise OSError("no space left on device")
+        self.text += text
+
+    def close(self) -> None:
+        pass
+
+
+def record(text: str, level: int = logging.INFO) -> logging.LogRecord:
+    return logging.LogRecord("x", level, "m.py", 1, text, None, None)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def write() -> Iterator[Callable[..., Writer]]:
+    made: list[Writer] = []
+
+    def make(*sinks: tuple[int, object]) -> Writer:
+        made.append(Writer(sinks))  # type: ignore[arg-type]
+        made[0].setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def run(code: str, *flags: str, **more: object) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-c", PROGRAM + code, *flags]
+    return subprocess.run(arguments, text=True, timeout=30, check=False, **more)  # type: ignore[call-overload, no-any-return]
+
+
+# --- the writer ---
+
+
+def test_lines_come_in_order_and_close_writes_the_rest() -> None:
+    stream = io.StringIO()
+    writer = Writer([(logging.NOTSET, Stream(stream))])
+    for n in range(1000):
+        writer.emit(record(str(n)))
+    writer.close()
+    assert stream.getvalue().split() == [str(n) for n in range(1000)]
+    assert writer.dropped == 0
+
+
+def test_a_stuck_disk_holds_up_nobody_and_the_count_of_lines_has_an_end(write: Callable[..., Writer]) -> None:
+    disk = Stuck()
+    writer = write((logging.NOTSET, disk))
+    writer.emit(record("first"))
+    time.sleep(0.05)  # it is being written
+    before = time.monotonic()
+    for _ in range(MAX_LINES + 500):
+        writer.emit(record("x" * 100))
+    assert time.monotonic() - before < 2
+    assert writer.dropped == 500
+    disk.free.set()
+    writer.flush()
+    assert disk.text.count("x" * 100) == MAX_LINES
+    assert disk.writes < 10
+    assert "ERROR Log lines were dropped" in disk.text
+
+
+def test_the_end_does_not_wait_for_a_stuck_disk() -> None:
+    disk = Stuck()
+    writer = Writer([(logging.NOTSET, disk)])
+    writer.emit(record("x"))
+    before = time.monotonic()
+    writer.flush()
+    writer.close()
+    assert time.monotonic() - before < 3
+    disk.free.set()
+    wait_until(lambda: disk.text.endswith("closed"))
+
+
+def test_lost_lines_are_counted_and_spoken_of_less_and_less(write: Callable[..., Writer]) -> None:
+    good, bad = Broken(works=True), Broken()
+    writer = write((logging.ERROR, good), (logging.NOTSET, bad))
+    for _ in range(40):
+        writer.emit(record("lost"))
+        writer.flush()
+    assert writer.dropped >= 40
+    assert 2 <= good.text.count("Log lines were dropped") <= 8
+    assert "lost" not in good.text.replace("Log lines", "")
+    bad.works = True
+    writer.emit(record("kept"))
+    writer.flush()
+    assert "kept" in bad.text
+
+
+def test_each_sink_has_its_level(write: Callable[..., Writer]) -> None:
+    errors, everything = Broken(works=True), Broken(works=True)
+    writer = write((logging.ERROR, errors), (logging.NOTSET, everything))
+    for level in (logging.INFO, logging.WARNING, logging.ERROR):
+        writer.emit(record("x", level))
+    writer.flush()
+    assert errors.text == "ERROR x\n"
+    assert everything.text == "INFO x\nWARNING x\nERROR x\n"
+
+
+def test_a_closed_stream_is_no_reason_to_fail(write: Callable[..., Writer]) -> None:
+    stream = io.StringIO()
+    writer = write((logging.NOTSET, Stream(stream)))
+    stream.close()
+    writer.emit(record("x"))
+    writer.flush()
+    assert writer.dropped == 1
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("layout", [logs.KlogFormatter(), logs.JsonFormatter()])
+def test_a_value_that_cannot_be_shown_costs_its_line_only(
+    write: Callable[..., Writer], layout: logging.Formatter
+) -> None:
+    disk = Broken(works=True)
+    writer = write((logging.NOTSET, disk))
+    writer.setFormatter(layout)
+    bad = record("bad")
+    bad.fields = {"value": Unspeakable()}
+    for each in (bad, record("good")):
+        writer.emit(each)
+    writer.flush()
+    assert writer.dropped == 1
+    assert "good" in disk.text
+
+
+# --- the file ---
+
+
+def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "log"))
+    file.write("before\n")
+    (tmp_path / "log").unlink()
+    file.write("after\n")
+    file.close()
+    assert (tmp_path / "log").read_text() == "after\n"
+
+
+def test_a_file_never_grows_over_its_size(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "log"), 100)
+    for n in range(20):
+        file.write(f"{n:029}\n")
+        assert (tmp_path / "log").stat().st_size <= 100
+    file.write("x" * 500 + "\n")  # a line that is larger than the file may be still goes somewhere
+    file.close()
+    assert (tmp_path / "log").read_text() == "x" * 500 + "\n"
+    assert (tmp_path / "log.1").read_text().split() == [f"{n:029}" for n in (18, 19)]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_cannot_be_moved_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "log.1").mkdir()
+    file = LogFile(str(tmp_path / "log"), 100)
+    for n in range(20):
+        file.write(f"{n:029}\n")
+    file.close()
+    assert (tmp_path / "log").read_text().split() == [f"{n:029}" for n in (18, 19)]
+
+
+def test_a_file_in_a_directory_that_went_away_and_came_back(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    file = LogFile(str(tmp_path / "logs" / "log"))
+    (tmp_path / "logs").rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        file.write("lost\n")
+    (tmp_path / "logs").mkdir()
+    file.write("kept\n")
+    file.close()
+    assert (tmp_path / "logs" / "log").read_text() == "kept\n"
+
+
+def test_a_line_that_was_cut_is_ended_by_the_next(tmp_path: Path) -> None:
+    """A named pipe that is full takes part of what it is given, as a full disk does."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = LogFile(str(path))
+    with pytest.raises(BlockingIOError):
+        file.write("x" * 200_000 + "\n")
+    assert len(os.read(reader, 1 << 20)) < 200_000
+    file.write("next\n")
+    assert os.read(reader, 65536) == b"\nnext\n"
+    file.close()
+    os.close(reader)
+
+
+def test_a_named_pipe_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device or address"):
+        LogFile(str(tmp_path / "pipe"))
+
+
+# --- a program ---
+
+
+def test_the_last_lines_of_a_program_are_written(tmp_path: Path) -> None:
+    result = run("for n in range(100): log.info(str(n))", "--skip-headers", capture_output=True)
+    assert result.stderr.split() == [str(n) for n in range(100)]
+    result = run("log.info('told'); raise ValueError('end')", "--skip-headers", capture_output=True)
+    assert "told\n" in result.stderr
+    assert "ValueError: end" in result.stderr
+
+
+def test_a_program_whose_stderr_nobody_reads_goes_on(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    code = f"for n in range(20_000): log.info('x' * 100)\nopen({str(tmp_path / 'done')!r}, 'w').close()"
+    code += "\nimport sys; sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM + code], stdin=subprocess.PIPE, stderr=writing)
+    try:
+        wait_until((tmp_path / "done").exists)
+        process.communicate(timeout=10)  # and it ends: the lines left are given up
+        assert process.returncode == 0
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_program_without_stderr_goes_on() -> None:
+    code = "log.info('x'); logs.flush(); print(logs.dropped())"
+    result = run(code, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2))
+    assert (result.returncode, result.stdout) == (0, "0\n")
+
+
+def test_a_program_that_may_write_nowhere_logs_to_stderr(tmp_path: Path) -> None:
+    for flag in ("--log-dir=/proc", "--log-file=/proc/none/log", f"--log-file={tmp_path}"):
+        result = run("log.info('told')", "--logtostderr=false", "--logging-format=json", flag, capture_output=True)
+        lines = result.stderr.splitlines()
+        assert "Cannot open the log file" in lines[0]
+        assert '"msg": "told"' in lines[-1]
