@@ -61,7 +61,7 @@ def count(leases: Iterable[Lease], selector: Selector, now: datetime) -> int:
     return sum(lease.valid(now) and selector.matches(lease.labels) for lease in leases)
 
 
-def next_expiry(leases: Iterable[Lease], selector: Selector, now: datetime) -> float | None:
-    """Seconds until the first of the leases that count runs out; None if none counts."""
-    ends = [lease.expires for lease in leases if lease.expires is not None and selector.matches(lease.labels)]
-    return min(((end - now).total_seconds() for end in ends if end > now), default=None)
+def first_end(leases: Iterable[Lease], selector: Selector, now: datetime) -> datetime | None:
+    """When the first of the leases that count runs out; None if none counts."""
+    ends = (lease.expires for lease in leases if lease.valid(now) and selector.matches(lease.labels))
+    return min((end for end in ends if end is not None), default=None)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from konnectivity.kube.labels import parse_selector
-from konnectivity.kube.lease import Lease, count, expiry, next_expiry
+from konnectivity.kube.lease import Lease, count, expiry, first_end
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -63,6 +63,6 @@ def test_those_that_match_and_are_valid_are_counted():
 
 
 def test_the_next_to_run_out():
-    assert next_expiry(leases(), parse_selector("app=x"), NOW) == 15.0
-    assert next_expiry(leases(), parse_selector(""), NOW) == 1.0
-    assert next_expiry(leases(), parse_selector("app=z"), NOW) is None
+    assert first_end(leases(), parse_selector("app=x"), NOW) == ago(-15)
+    assert first_end(leases(), parse_selector(""), NOW) == ago(-1)
+    assert first_end(leases(), parse_selector("app=z"), NOW) is None
