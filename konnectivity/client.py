@@ -186,7 +186,6 @@ class GrpcTunnel(Tunnel):
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:
-            stream.negotiated(Capabilities.of(stream.stream.metadata))
             stream.dial(address, stream, None)
             return await stream.connected
         except BaseException:

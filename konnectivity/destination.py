@@ -1,6 +1,8 @@
-"""Destination addresses as the wire carries them: "host:port" in the spellings that occur. Pure."""
+"""Addresses of destinations and servers: "host:port" in the spellings that occur. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def host_of(address: str) -> str:
@@ -38,3 +40,26 @@ def split(address: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError(f"address {port}: invalid port")
     return host, int(port)
+
+
+def parse_hosts(texts: Iterable[str], default_port: int) -> list[tuple[str, int]]:
+    """(host, port) of each item of a list of `host`, `host:port`, `[v6]:port` or `v6`.
+
+    Raises:
+        ValueError: an item has no host, or a port that is none.
+    """
+    found: list[tuple[str, int]] = []
+    for text in (item.strip() for item in texts):
+        host, port = text, str(default_port)
+        if text.startswith("["):
+            host, _, rest = text[1:].partition("]")
+            port = rest[1:] if rest.startswith(":") else port
+        elif text.count(":") == 1:
+            host, _, port = text.partition(":")
+        if not host:
+            raise ValueError(f"{text!r} names no host")
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"{text!r} has no port between 1 and 65535")
+        if (host, int(port)) not in found:
+            found.append((host, int(port)))
+    return found

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from konnectivity import link as links
 from konnectivity import logs, wire
 from konnectivity.capabilities import Capabilities
+from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
 from konnectivity.ledger import Ledger
@@ -205,6 +206,9 @@ class Tunnel(StreamReceiver):
 
     # ---- StreamReceiver -------------------------------------------------------------------------------------------
 
+    def call_accepted(self, metadata: Metadata) -> None:
+        self.negotiated(Capabilities.of(metadata))
+
     def message_received(self, message: memoryview) -> None:
         data = wire.decode_data(message)
         if data is not None:
@@ -248,6 +252,10 @@ class Tunnel(StreamReceiver):
 
     def server_count_changed(self, count: int) -> None:
         """The peer said how many servers there are. For derived classes to override."""
+        return
+
+    def peer_ready(self, ready: bool) -> None:
+        """The peer said whether it has agents. For derived classes to override."""
         return
 
     def peer_draining(self) -> None:
@@ -325,6 +333,8 @@ class Tunnel(StreamReceiver):
                 link.peer_stop(packet.stop.reason)
         elif kind == kinds.SERVER_COUNT:
             self.server_count_changed(packet.serverCount.count)
+        elif kind == kinds.READY:
+            self.peer_ready(packet.ready.ready)
 
     def _data_for_nobody(self, connect_id: int) -> None:
         """DATA for a connection that is over, or never was: say so; it touches nobody else."""

@@ -17,7 +17,7 @@ from konnectivity_agent.plan import Plan
 from konnectivity_agent.uplink import Identity, Settings
 
 if TYPE_CHECKING:
-    from konnectivity_agent.lease_counter import LeaseCounter
+    from konnectivity.kube.lease_counter import LeaseCounter
 
 log = logs.get(__name__)
 
@@ -79,7 +79,7 @@ class Agent:
         if not options.count_server_leases:
             return None
         from konnectivity.kube.labels import parse_selector
-        from konnectivity_agent.lease_counter import LeaseCounter
+        from konnectivity.kube.lease_counter import LeaseCounter
 
         client = kube.connect(options.kubeconfig)
         selector = parse_selector(options.lease_label_selector)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from konnectivity import ledger, lifecycle
+from konnectivity.destination import parse_hosts
 from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
     at_least,
@@ -22,7 +23,6 @@ from konnectivity.options import (
     positive,
     size,
 )
-from konnectivity_agent.plan import parse_hosts
 
 DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and opens the connections it asks for."
 _KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")

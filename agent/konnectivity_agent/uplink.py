@@ -93,7 +93,6 @@ class Uplink:
         self._channel = channel
         self._on_change = on_change
         tunnel.described = {"server": self.server_id}
-        tunnel.negotiated(Capabilities.of(answer))
         interval_s = settings.heartbeat_s
         if interval_s and tunnel.capabilities is None:
             interval_s = max(interval_s, ESTABLISHED_HEARTBEAT_S)

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         connection.close()
     print(json.dumps(found, indent=2) if arguments.output == "json" else text_of(found))
-    return 0 if any(step["agents"] for step in found["strategies"]) else 1
+    ready = [peer for peer in found["peers"] if peer["state"] == "ready"]
+    return 0 if ready or any(step["agents"] for step in found["strategies"]) else 1
 
 
 def text_of(found: dict[str, Any]) -> str:

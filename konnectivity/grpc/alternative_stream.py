@@ -224,6 +224,8 @@ class ClientStream(GrpcioStream):
             if headers.fields or not await self._refused():
                 self.metadata = headers
                 if not self.response.done():
+                    if self.receiver is not None:
+                        self.receiver.call_accepted(headers)
                     self.response.set_result(headers)
             # `call.read` would skip what is still to come once a write has failed; the iterator does not.
             await self._receive(partial(anext, aiter(call), grpc.aio.EOF))

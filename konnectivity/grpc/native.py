@@ -452,6 +452,8 @@ class Http2Transport(asyncio.Protocol):
                 return
             stream.metadata = Metadata(event.headers)
             if stream.response is not None and not stream.response.done():
+                if stream.receiver is not None:
+                    stream.receiver.call_accepted(stream.metadata)
                 stream.response.set_result(stream.metadata)
 
     def _request(self, event: events.HeadersReceived) -> None:

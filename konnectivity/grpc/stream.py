@@ -36,6 +36,10 @@ class Peer:
 class StreamReceiver(Protocol):
     """Owner of a stream. Called from the event loop, never re-entered by its own calls of the stream."""
 
+    def call_accepted(self, metadata: Metadata) -> None:
+        """Client: the server's response headers, before any message."""
+        return
+
     def message_received(self, message: memoryview) -> None:
         """One whole message. The view is valid for as long as it is kept."""
 

@@ -24,43 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkonnectivity/proto/client.proto\"\xa8\x03\n\x06Packet\x12\x19\n\x04type\x18\x01 \x01(\x0e\x32\x0b.PacketType\x12#\n\x0b\x64ialRequest\x18\x02 \x01(\x0b\x32\x0c.DialRequestH\x00\x12%\n\x0c\x64ialResponse\x18\x03 \x01(\x0b\x32\r.DialResponseH\x00\x12\x15\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x05.DataH\x00\x12%\n\x0c\x63loseRequest\x18\x05 \x01(\x0b\x32\r.CloseRequestH\x00\x12\'\n\rcloseResponse\x18\x06 \x01(\x0b\x32\x0e.CloseResponseH\x00\x12\x1f\n\tcloseDial\x18\x07 \x01(\x0b\x32\n.CloseDialH\x00\x12\x17\n\x05\x64rain\x18\x08 \x01(\x0b\x32\x06.DrainH\x00\x12\x19\n\x06\x63redit\x18\x64 \x01(\x0b\x32\x07.CreditH\x00\x12\x1b\n\x07\x64\x61taEnd\x18\x65 \x01(\x0b\x32\x08.DataEndH\x00\x12\x17\n\x05reset\x18\x66 \x01(\x0b\x32\x06.ResetH\x00\x12\x15\n\x04stop\x18g \x01(\x0b\x32\x05.StopH\x00\x12#\n\x0bserverCount\x18h \x01(\x0b\x32\x0c.ServerCountH\x00\x42\t\n\x07payload\"@\n\x0b\x44ialRequest\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06random\x18\x03 \x01(\x03\"@\n\x0c\x44ialResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x11\n\tconnectID\x18\x02 \x01(\x03\x12\x0e\n\x06random\x18\x03 \x01(\x03\"!\n\x0c\x43loseRequest\x12\x11\n\tconnectID\x18\x01 \x01(\x03\"1\n\rCloseResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x11\n\tconnectID\x18\x02 \x01(\x03\"\x1b\n\tCloseDial\x12\x0e\n\x06random\x18\x01 \x01(\x03\"\x07\n\x05\x44rain\"6\n\x04\x44\x61ta\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"*\n\x06\x43redit\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\"+\n\x07\x44\x61taEnd\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\"d\n\x05Reset\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\x18\n\x04side\x18\x02 \x01(\x0e\x32\n.ResetSide\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04sent\x18\x04 \x01(\x03\x12\x10\n\x08received\x18\x05 \x01(\x03\")\n\x04Stop\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bServerCount\x12\r\n\x05\x63ount\x18\x01 \x01(\x05*\xaa\x01\n\nPacketType\x12\x0c\n\x08\x44IAL_REQ\x10\x00\x12\x0c\n\x08\x44IAL_RSP\x10\x01\x12\r\n\tCLOSE_REQ\x10\x02\x12\r\n\tCLOSE_RSP\x10\x03\x12\x08\n\x04\x44\x41TA\x10\x04\x12\x0c\n\x08\x44IAL_CLS\x10\x05\x12\t\n\x05\x44RAIN\x10\x06\x12\n\n\x06\x43REDIT\x10\x64\x12\x0c\n\x08\x44\x41TA_END\x10\x65\x12\t\n\x05RESET\x10\x66\x12\x08\n\x04STOP\x10g\x12\x10\n\x0cSERVER_COUNT\x10h*~\n\tResetSide\x12\x16\n\x12RESET_SIDE_UNKNOWN\x10\x00\x12\x15\n\x11RESET_SIDE_CLIENT\x10\x01\x12\x15\n\x11RESET_SIDE_TARGET\x10\x02\x12\x15\n\x11RESET_SIDE_SERVER\x10\x03\x12\x14\n\x10RESET_SIDE_AGENT\x10\x04\x32/\n\x0cProxyService\x12\x1f\n\x05Proxy\x12\x07.Packet\x1a\x07.Packet\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkonnectivity/proto/client.proto\"\xc1\x03\n\x06Packet\x12\x19\n\x04type\x18\x01 \x01(\x0e\x32\x0b.PacketType\x12#\n\x0b\x64ialRequest\x18\x02 \x01(\x0b\x32\x0c.DialRequestH\x00\x12%\n\x0c\x64ialResponse\x18\x03 \x01(\x0b\x32\r.DialResponseH\x00\x12\x15\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x05.DataH\x00\x12%\n\x0c\x63loseRequest\x18\x05 \x01(\x0b\x32\r.CloseRequestH\x00\x12\'\n\rcloseResponse\x18\x06 \x01(\x0b\x32\x0e.CloseResponseH\x00\x12\x1f\n\tcloseDial\x18\x07 \x01(\x0b\x32\n.CloseDialH\x00\x12\x17\n\x05\x64rain\x18\x08 \x01(\x0b\x32\x06.DrainH\x00\x12\x19\n\x06\x63redit\x18\x64 \x01(\x0b\x32\x07.CreditH\x00\x12\x1b\n\x07\x64\x61taEnd\x18\x65 \x01(\x0b\x32\x08.DataEndH\x00\x12\x17\n\x05reset\x18\x66 \x01(\x0b\x32\x06.ResetH\x00\x12\x15\n\x04stop\x18g \x01(\x0b\x32\x05.StopH\x00\x12#\n\x0bserverCount\x18h \x01(\x0b\x32\x0c.ServerCountH\x00\x12\x17\n\x05ready\x18i \x01(\x0b\x32\x06.ReadyH\x00\x42\t\n\x07payload\"@\n\x0b\x44ialRequest\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06random\x18\x03 \x01(\x03\"@\n\x0c\x44ialResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x11\n\tconnectID\x18\x02 \x01(\x03\x12\x0e\n\x06random\x18\x03 \x01(\x03\"!\n\x0c\x43loseRequest\x12\x11\n\tconnectID\x18\x01 \x01(\x03\"1\n\rCloseResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x11\n\tconnectID\x18\x02 \x01(\x03\"\x1b\n\tCloseDial\x12\x0e\n\x06random\x18\x01 \x01(\x03\"\x07\n\x05\x44rain\"6\n\x04\x44\x61ta\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"*\n\x06\x43redit\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\"+\n\x07\x44\x61taEnd\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\"d\n\x05Reset\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\x18\n\x04side\x18\x02 \x01(\x0e\x32\n.ResetSide\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04sent\x18\x04 \x01(\x03\x12\x10\n\x08received\x18\x05 \x01(\x03\")\n\x04Stop\x12\x11\n\tconnectID\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1c\n\x0bServerCount\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\"\x16\n\x05Ready\x12\r\n\x05ready\x18\x01 \x01(\x08*\xb5\x01\n\nPacketType\x12\x0c\n\x08\x44IAL_REQ\x10\x00\x12\x0c\n\x08\x44IAL_RSP\x10\x01\x12\r\n\tCLOSE_REQ\x10\x02\x12\r\n\tCLOSE_RSP\x10\x03\x12\x08\n\x04\x44\x41TA\x10\x04\x12\x0c\n\x08\x44IAL_CLS\x10\x05\x12\t\n\x05\x44RAIN\x10\x06\x12\n\n\x06\x43REDIT\x10\x64\x12\x0c\n\x08\x44\x41TA_END\x10\x65\x12\t\n\x05RESET\x10\x66\x12\x08\n\x04STOP\x10g\x12\x10\n\x0cSERVER_COUNT\x10h\x12\t\n\x05READY\x10i*~\n\tResetSide\x12\x16\n\x12RESET_SIDE_UNKNOWN\x10\x00\x12\x15\n\x11RESET_SIDE_CLIENT\x10\x01\x12\x15\n\x11RESET_SIDE_TARGET\x10\x02\x12\x15\n\x11RESET_SIDE_SERVER\x10\x03\x12\x14\n\x10RESET_SIDE_AGENT\x10\x04\x32/\n\x0cProxyService\x12\x1f\n\x05Proxy\x12\x07.Packet\x1a\x07.Packet\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'konnectivity.proto.client_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PACKETTYPE']._serialized_start=1039
-  _globals['_PACKETTYPE']._serialized_end=1209
-  _globals['_RESETSIDE']._serialized_start=1211
-  _globals['_RESETSIDE']._serialized_end=1337
+  _globals['_PACKETTYPE']._serialized_start=1088
+  _globals['_PACKETTYPE']._serialized_end=1269
+  _globals['_RESETSIDE']._serialized_start=1271
+  _globals['_RESETSIDE']._serialized_end=1397
   _globals['_PACKET']._serialized_start=36
-  _globals['_PACKET']._serialized_end=460
-  _globals['_DIALREQUEST']._serialized_start=462
-  _globals['_DIALREQUEST']._serialized_end=526
-  _globals['_DIALRESPONSE']._serialized_start=528
-  _globals['_DIALRESPONSE']._serialized_end=592
-  _globals['_CLOSEREQUEST']._serialized_start=594
-  _globals['_CLOSEREQUEST']._serialized_end=627
-  _globals['_CLOSERESPONSE']._serialized_start=629
-  _globals['_CLOSERESPONSE']._serialized_end=678
-  _globals['_CLOSEDIAL']._serialized_start=680
-  _globals['_CLOSEDIAL']._serialized_end=707
-  _globals['_DRAIN']._serialized_start=709
-  _globals['_DRAIN']._serialized_end=716
-  _globals['_DATA']._serialized_start=718
-  _globals['_DATA']._serialized_end=772
-  _globals['_CREDIT']._serialized_start=774
-  _globals['_CREDIT']._serialized_end=816
-  _globals['_DATAEND']._serialized_start=818
-  _globals['_DATAEND']._serialized_end=861
-  _globals['_RESET']._serialized_start=863
-  _globals['_RESET']._serialized_end=963
-  _globals['_STOP']._serialized_start=965
-  _globals['_STOP']._serialized_end=1006
-  _globals['_SERVERCOUNT']._serialized_start=1008
-  _globals['_SERVERCOUNT']._serialized_end=1036
-  _globals['_PROXYSERVICE']._serialized_start=1339
-  _globals['_PROXYSERVICE']._serialized_end=1386
+  _globals['_PACKET']._serialized_end=485
+  _globals['_DIALREQUEST']._serialized_start=487
+  _globals['_DIALREQUEST']._serialized_end=551
+  _globals['_DIALRESPONSE']._serialized_start=553
+  _globals['_DIALRESPONSE']._serialized_end=617
+  _globals['_CLOSEREQUEST']._serialized_start=619
+  _globals['_CLOSEREQUEST']._serialized_end=652
+  _globals['_CLOSERESPONSE']._serialized_start=654
+  _globals['_CLOSERESPONSE']._serialized_end=703
+  _globals['_CLOSEDIAL']._serialized_start=705
+  _globals['_CLOSEDIAL']._serialized_end=732
+  _globals['_DRAIN']._serialized_start=734
+  _globals['_DRAIN']._serialized_end=741
+  _globals['_DATA']._serialized_start=743
+  _globals['_DATA']._serialized_end=797
+  _globals['_CREDIT']._serialized_start=799
+  _globals['_CREDIT']._serialized_end=841
+  _globals['_DATAEND']._serialized_start=843
+  _globals['_DATAEND']._serialized_end=886
+  _globals['_RESET']._serialized_start=888
+  _globals['_RESET']._serialized_end=988
+  _globals['_STOP']._serialized_start=990
+  _globals['_STOP']._serialized_end=1031
+  _globals['_SERVERCOUNT']._serialized_start=1033
+  _globals['_SERVERCOUNT']._serialized_end=1061
+  _globals['_READY']._serialized_start=1063
+  _globals['_READY']._serialized_end=1085
+  _globals['_PROXYSERVICE']._serialized_start=1399
+  _globals['_PROXYSERVICE']._serialized_end=1446
 # @@protoc_insertion_point(module_scope)

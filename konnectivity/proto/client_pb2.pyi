@@ -20,6 +20,7 @@ class PacketType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESET: _ClassVar[PacketType]
     STOP: _ClassVar[PacketType]
     SERVER_COUNT: _ClassVar[PacketType]
+    READY: _ClassVar[PacketType]
 
 class ResetSide(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +41,7 @@ DATA_END: PacketType
 RESET: PacketType
 STOP: PacketType
 SERVER_COUNT: PacketType
+READY: PacketType
 RESET_SIDE_UNKNOWN: ResetSide
 RESET_SIDE_CLIENT: ResetSide
 RESET_SIDE_TARGET: ResetSide
@@ -47,7 +49,7 @@ RESET_SIDE_SERVER: ResetSide
 RESET_SIDE_AGENT: ResetSide
 
 class Packet(_message.Message):
-    __slots__ = ("type", "dialRequest", "dialResponse", "data", "closeRequest", "closeResponse", "closeDial", "drain", "credit", "dataEnd", "reset", "stop", "serverCount")
+    __slots__ = ("type", "dialRequest", "dialResponse", "data", "closeRequest", "closeResponse", "closeDial", "drain", "credit", "dataEnd", "reset", "stop", "serverCount", "ready")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DIALREQUEST_FIELD_NUMBER: _ClassVar[int]
     DIALRESPONSE_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +63,7 @@ class Packet(_message.Message):
     RESET_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     SERVERCOUNT_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     type: PacketType
     dialRequest: DialRequest
     dialResponse: DialResponse
@@ -74,7 +77,8 @@ class Packet(_message.Message):
     reset: Reset
     stop: Stop
     serverCount: ServerCount
-    def __init__(self, type: _Optional[_Union[PacketType, str]] = ..., dialRequest: _Optional[_Union[DialRequest, _Mapping]] = ..., dialResponse: _Optional[_Union[DialResponse, _Mapping]] = ..., data: _Optional[_Union[Data, _Mapping]] = ..., closeRequest: _Optional[_Union[CloseRequest, _Mapping]] = ..., closeResponse: _Optional[_Union[CloseResponse, _Mapping]] = ..., closeDial: _Optional[_Union[CloseDial, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., dataEnd: _Optional[_Union[DataEnd, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., serverCount: _Optional[_Union[ServerCount, _Mapping]] = ...) -> None: ...
+    ready: Ready
+    def __init__(self, type: _Optional[_Union[PacketType, str]] = ..., dialRequest: _Optional[_Union[DialRequest, _Mapping]] = ..., dialResponse: _Optional[_Union[DialResponse, _Mapping]] = ..., data: _Optional[_Union[Data, _Mapping]] = ..., closeRequest: _Optional[_Union[CloseRequest, _Mapping]] = ..., closeResponse: _Optional[_Union[CloseResponse, _Mapping]] = ..., closeDial: _Optional[_Union[CloseDial, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., dataEnd: _Optional[_Union[DataEnd, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., serverCount: _Optional[_Union[ServerCount, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ...) -> None: ...
 
 class DialRequest(_message.Message):
     __slots__ = ("protocol", "address", "random")
@@ -173,3 +177,9 @@ class ServerCount(_message.Message):
     COUNT_FIELD_NUMBER: _ClassVar[int]
     count: int
     def __init__(self, count: _Optional[int] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("ready",)
+    READY_FIELD_NUMBER: _ClassVar[int]
+    ready: bool
+    def __init__(self, ready: _Optional[bool] = ...) -> None: ...

@@ -65,20 +65,20 @@ class Authority:
         client: bool = False,
         valid_for: timedelta = _DAY,
     ) -> Identity:
-        """A certificate for one purpose, `server` or `client`, as real deployments have them.
+        """A certificate for `server` or `client`, as real deployments have them, or for both, as peers have it.
 
         A negative `valid_for` gives one that has expired.
         """
-        if server == client:
-            raise ValueError(f"certificate for {common_name}: pass server=True or client=True, and not both")
+        if not server and not client:
+            raise ValueError(f"certificate for {common_name}: pass server=True, client=True, or both")
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(
             _name(common_name), self.certificate.subject, key.public_key(), self.key.public_key(), valid_for
         )
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * server + [ExtendedKeyUsageOID.CLIENT_AUTH] * client
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         names += [x509.IPAddress(ip_address(ip)) for ip in ips]
         if names:

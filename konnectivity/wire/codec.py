@@ -31,6 +31,7 @@ _PAYLOAD_OF: dict[int, str] = {
     PacketType.RESET: "reset",
     PacketType.STOP: "stop",
     PacketType.SERVER_COUNT: "serverCount",
+    PacketType.READY: "ready",
 }
 
 

@@ -16,6 +16,7 @@ DATA_END: int = PacketType.DATA_END
 RESET: int = PacketType.RESET
 STOP: int = PacketType.STOP
 SERVER_COUNT: int = PacketType.SERVER_COUNT
+READY: int = PacketType.READY
 
 NAMES: dict[int, str] = {number: name for name, number in PacketType.items()}
 

@@ -13,6 +13,7 @@ from konnectivity.proto.client_pb2 import (
     Drain,
     Packet,
     PacketType,
+    Ready,
     Reset,
     ResetSide,
     ServerCount,
@@ -32,6 +33,7 @@ _DATA_END = PacketType.DATA_END
 _RESET = PacketType.RESET
 _STOP = PacketType.STOP
 _SERVER_COUNT = PacketType.SERVER_COUNT
+_READY = PacketType.READY
 
 
 def dial_req(address: str, random: int, protocol: str = "tcp") -> bytes:
@@ -80,6 +82,10 @@ def stop(connect_id: int, reason: str) -> bytes:
 
 def server_count(count: int) -> bytes:
     return Packet(type=_SERVER_COUNT, serverCount=ServerCount(count=count)).SerializeToString()
+
+
+def ready(whether: bool) -> bytes:
+    return Packet(type=_READY, ready=Ready(ready=whether)).SerializeToString()
 
 
 def describe(packet: Packet) -> str:

@@ -110,6 +110,7 @@ class AgentTunnel(DialingTunnel):
         log.warning("Agent does not answer" if self.suspect else "Agent answers again", agent=self.agent_id)
         if self.suspect:
             self._agents.suspected(self)
+        self._agents.changed()
 
 
 class _Admission(StreamReceiver):
@@ -142,6 +143,7 @@ class AgentService:
     heartbeat_s: float
     authenticator: Authenticator | None = None
     on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
+    on_change: list[Callable[[], object]] = field(default_factory=list)  # one came, went, fell silent or answers again
     refused: int = 0
     streams_of: dict[str, int] = field(default_factory=dict)  # by agent id
 
@@ -182,6 +184,7 @@ class AgentService:
         self.registry.add(tunnel)
         tunnel.known = self.streams_of.get(agent_id, 0) > 0
         self.streams_of[agent_id] = self.streams_of.get(agent_id, 0) + 1
+        self.changed()
         if log.v(_detail(tunnel)):
             who = {"user": user} if user else {}
             extension = tunnel.capabilities is not None
@@ -199,8 +202,13 @@ class AgentService:
         for tell in self.on_suspect:
             tell(tunnel)
 
+    def changed(self) -> None:
+        for tell in self.on_change:
+            tell()
+
     def gone(self, tunnel: AgentTunnel, status: Status) -> None:
         self.registry.remove(tunnel)
+        self.changed()
         left = self.streams_of.pop(tunnel.agent_id) - 1
         if left:
             self.streams_of[tunnel.agent_id] = left

@@ -1,6 +1,7 @@
 """JSON about a running server, on its admin port: who is connected, and where a dial would go. Reads, changes nothing.
 
 /api/v1/agents                         the agents: who, since when, what they carry, whether they answer
+/api/v1/peers                          the other servers, and whether they take dials
 /api/v1/route?destination=HOST:PORT    which agent would be asked, and what was against the others
 """
 
@@ -14,6 +15,7 @@ from konnectivity.destination import host_of
 from konnectivity.http import Request, Response, Routes
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
+from konnectivity_server.peers import PeerTunnel
 
 if TYPE_CHECKING:
     from konnectivity_server.app import Server
@@ -25,6 +27,7 @@ def routes(server: Server) -> Routes:
     """The paths and what they answer."""
     return {
         "/api/v1/agents": lambda request: _json([agent_of(each) for each in server.registry.all()]),
+        "/api/v1/peers": lambda request: _json(peers_of(server)),
         "/api/v1/route": lambda request: _route(server, request),
     }
 
@@ -52,7 +55,24 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
     }
 
 
-def state_of(agent: AgentTunnel) -> str:
+def peers_of(server: Server) -> list[dict[str, Any]]:
+    """The servers that this one can dial through. Times in seconds."""
+    peers = server.replicas.peers
+    return [
+        {
+            "id": each.server_id,
+            "peer": each.stream.peer.name,
+            "connected_for": round(monotonic() - each.connected_at, 3),
+            "round_trip": each.stream.round_trip_s,
+            "connections": len(each.links),
+            "pending_dials": len(each.pending),
+            "state": state_of(each) if each.ready else "without agents",
+        }
+        for each in (peers.tunnels.values() if peers is not None else ())
+    ]
+
+
+def state_of(agent: AgentTunnel | PeerTunnel) -> str:
     """Why an agent is not asked, or `ready`."""
     if agent.suspect:
         return "silent"
@@ -84,6 +104,9 @@ def explain(server: Server, destination: str) -> dict[str, Any]:
             break
     if chosen is not None:
         verdict = "the lighter of two agents drawn at random from the ready ones of this strategy"
+    elif server.replicas.usable:
+        ready_peers = [each["id"] for each in peers_of(server) if each["state"] == "ready"]
+        verdict = f"no agent here is ready: other servers are asked, {', '.join(ready_peers)}"
     elif any(step["agents"] for step in steps):
         verdict = "no agent is ready: one that drains, is full or silent is asked all the same"
     else:
@@ -94,6 +117,7 @@ def explain(server: Server, destination: str) -> dict[str, Any]:
         "decided_by": chosen,
         "verdict": verdict,
         "strategies": steps,
+        "peers": peers_of(server),
     }
 
 

@@ -13,7 +13,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
 from konnectivity.listen import listen_tcp, listen_unix, remove_socket
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server import agents, endpoints, proxy, strategies
+from konnectivity_server import agents, endpoints, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
@@ -21,6 +21,7 @@ from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
+from konnectivity_server.replicas import Replicas
 
 if TYPE_CHECKING:
     from konnectivity_server.authentication import TokenAuthenticator
@@ -45,11 +46,12 @@ class Server:
         self.frontend_tunnels = TunnelOptions(
             ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
         )
+        self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce())
         self.agents = AgentService(
             self.registry,
             self.agent_tunnels,
             server_id,
-            lambda: options.server_count,
+            lambda: self.replicas.count,
             tasks,
             options.heartbeat_interval,
         )
@@ -85,10 +87,13 @@ class Server:
         if options.tcp_frontend:
             files = (options.server_cert, options.server_key, options.server_ca_cert)
             self.tls["frontends"] = self._tls(files, self._frontend_alpn())
+        if options.uses_peers:
+            self.tls["peers"] = self._tls(options.peer_files, ["h2"])
         for each in self.tls.values():
             self._run(each.run(), "TLS files")
         try:
             self._use_kubernetes()
+            await self._use_peers()
             await self._listen_agents(self.tls["agents"].context)
             await self._listen_frontends(self.tls["frontends"].context if options.tcp_frontend else None)
             self._stack.callback((await endpoints.serve(self)).close)
@@ -108,6 +113,7 @@ class Server:
             listener.close()
         for agent in self.registry.all():
             agent.send_drain()
+        self.replicas.drain()
 
     async def stop(self) -> None:
         """Close the listeners, then every connection."""
@@ -136,6 +142,11 @@ class Server:
         """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
         if self.leaving:
             return "the server is shutting down"
+        trouble = self._no_agent()
+        return None if self.replicas.usable else trouble
+
+    def _no_agent(self) -> str | None:
+        """Why no agent of this server can be used; None if one can."""
         first = self.strategies[0]
         if not strategies.size(first, self.registry):
             return "no connection to any proxy agent"
@@ -162,6 +173,21 @@ class Server:
             labels = parse_labels(options.lease_label)
             self.leases = LeaseController(client, self.agents.server_id, options.lease_namespace, labels)
             self._run(self.leases.run(), "lease")
+            self.replicas.count_leases(client, self._run)
+
+    async def _use_peers(self) -> None:
+        """Listen for other servers, and look for them."""
+        options = self.options
+        if not options.uses_peers:
+            return
+        service = self.replicas.serve(self.dispatcher, lambda: self._no_agent() is None)
+        self.agents.on_change.append(service.announce)
+        if options.peer_port:
+            factory = self._transport_factory({peer_service.PATH: service.connect}, TransportOptions())
+            address = (options.peer_bind_address, options.peer_port)
+            self._keep(await listen_tcp("peers", *address, self.tls["peers"].context, factory))
+            log.info("Listening for peers", address=f"{address[0] or '*'}:{address[1]}")
+        self.replicas.connect(self.dispatcher, self._run)
 
     def _frontend_alpn(self) -> list[str]:
         return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]

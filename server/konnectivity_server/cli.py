@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 from konnectivity import ledger, lifecycle
+from konnectivity.destination import parse_hosts
 from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
     at_least,
@@ -27,6 +28,7 @@ from konnectivity_server import strategies
 DESCRIPTION = (
     "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
 )
+DEFAULT_PEER_PORT = 8133
 GRPC = "grpc"
 HTTP_CONNECT = "http-connect"
 
@@ -60,8 +62,16 @@ def _labels(text: str) -> str | None:
     return None
 
 
-def _server_port(value: int) -> str | None:
+def _port_or_none(value: int) -> str | None:
     return None if value == 0 else port(1024, 49151)(value)
+
+
+def _hosts(texts: tuple[str, ...]) -> str | None:
+    try:
+        parse_hosts(texts, DEFAULT_PEER_PORT)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class ServerOptions(LogOptions):
     delete_existing_uds_file: bool = option(True, help="Remove what stands at --uds-name before listening.")
     server_port: int = option(
         8090,
-        check=_server_port,
+        check=_port_or_none,
         help="TCP port of the frontend. 0: none. With --uds-name, TCP is served too only if --server-cert is given.",
     )
     server_bind_address: str = option("", metavar="address", help="Address of the TCP frontend. Empty: all.")
@@ -114,6 +124,29 @@ class ServerOptions(LogOptions):
         "", env="PROXY_SERVER_ID", metavar="id", help="Unique name of this server, told to agents. Empty: a random one."
     )
     server_count: int = option(1, help="How many servers there are, told to agents.")
+    peers: tuple[str, ...] = option(
+        (),
+        group="Other servers",
+        check=_hosts,
+        metavar="hosts",
+        help="host or host:port (port 8133 if none is given) of the other servers' --peer-port, with commas. A name "
+        "may have the addresses of all of them. A dial that no agent of this server fits goes through theirs.",
+    )
+    peer_port: int = option(0, check=_port_or_none, help="TCP port that other servers connect to. 0: none.")
+    peer_bind_address: str = option("", metavar="address", help="Address of the peer listener. Empty: all.")
+    peer_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Certificate shown to other servers, as server and as client; names what their --peers say.",
+    )
+    peer_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
+    peer_ca_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="CA that other servers' certificates must come from. Whoever has one can dial through every agent.",
+    )
     proxy_strategies: str = option(
         "default",
         group="Dialling",
@@ -239,6 +272,19 @@ class ServerOptions(LogOptions):
         )
 
     @property
+    def uses_peers(self) -> bool:
+        return bool(self.peers or self.peer_port)
+
+    @property
+    def peer_files(self) -> tuple[str, str, str]:
+        """Certificate, key, CA."""
+        return self.peer_cert, self.peer_key, self.peer_ca_cert
+
+    @property
+    def peer_hosts(self) -> list[tuple[str, int]]:
+        return parse_hosts(self.peers, DEFAULT_PEER_PORT)
+
+    @property
     def reviews_tokens(self) -> bool:
         return bool(self.agent_namespace)
 
@@ -275,6 +321,9 @@ class ServerOptions(LogOptions):
             missing = [name for name in ("server_cert", "server_ca_cert") if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]
         found += self._authentication_problems()
+        if self.uses_peers:
+            missing = [name for name in ("peer_cert", "peer_key", "peer_ca_cert") if not getattr(self, name)]
+            found += [f"--{_flag(name)} is needed for --peers and --peer-port" for name in missing]
         if self.enable_contention_profiling and not self.enable_profiling:
             found.append("--enable-contention-profiling needs --enable-profiling")
         if self.uds_name and self.given("server_port") and self.server_port and not self.server_cert:

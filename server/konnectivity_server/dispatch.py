@@ -1,15 +1,17 @@
-"""One dial through the server: choose an agent, ask it, hand the answer to whoever asked.
+"""One dial through the server: choose an agent, or a peer that has one, ask it, hand the answer to whoever asked.
 
-Owns the choice, the bound on the wait and the second try. Knows neither frontend protocol.
+Owns the choice, the bound on the wait and the further tries. Knows neither frontend protocol.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from konnectivity import logs
-from konnectivity.dialing import Caller, Dial
+from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, DialError, DialFailure
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
@@ -18,31 +20,50 @@ from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
 from konnectivity_server.registry import Registry
 
+if TYPE_CHECKING:
+    from konnectivity_server.peers import Peers
+
 log = logs.get(__name__)
 
 _UNANSWERED = (DialFailure.TUNNEL_LOST, DialFailure.CLOSED_BY_AGENT)
+_NOT_THERE = (NO_AGENT, NO_MEMORY)  # a peer's answer that says nothing of the destination
+_FAILURES = {NO_AGENT: DialFailure.NO_AGENT, NO_MEMORY: DialFailure.BUDGET}
 
 
 class Route:
-    """A dial on its way: through one agent and, if that gives no answer, once more through another."""
+    """A dial on its way: through one agent and, if that gives no answer, once more through another; or a peer."""
 
-    __slots__ = ("_address", "_agent", "_caller", "_dial", "_dispatcher", "_due", "_moved", "_origin", "_protocol")
+    __slots__ = (
+        "_address",
+        "_caller",
+        "_dial",
+        "_dispatcher",
+        "_due",
+        "_moved",
+        "_origin",
+        "_protocol",
+        "_relayed",
+        "_tried",
+    )
 
-    def __init__(self, dispatcher: Dispatcher, address: str, caller: Caller, origin: str, protocol: str) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, address: str, caller: Caller, origin: str, protocol: str, relayed: bool
+    ) -> None:
         self._dispatcher = dispatcher
         self._address = address
         self._caller = caller
         self._origin = origin
         self._protocol = protocol
         self._due = monotonic() + dispatcher.dial_timeout_s if dispatcher.dial_timeout_s else None
-        self._agent: AgentTunnel | None = None
+        self._relayed = relayed
+        self._tried: list[DialingTunnel] = []
         self._dial: Dial | None = None
         self._moved = False
 
-    def start(self, agent: AgentTunnel) -> None:
+    def start(self, tunnel: DialingTunnel) -> None:
         timeout_s = None if self._due is None else max(self._due - monotonic(), 0.001)
-        self._agent = agent
-        self._dial = agent.dial(self._address, self, timeout_s, self._protocol, self._origin)
+        self._tried.append(tunnel)
+        self._dial = tunnel.dial(self._address, self, timeout_s, self._protocol, self._origin)
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
@@ -51,16 +72,21 @@ class Route:
 
     def move(self) -> bool:
         """Go through another agent, if there is one that answers; the first is told to forget it."""
-        other = None if self._moved else self._dispatcher.choose(self._address, self._agent)
+        other = None if self._moved else self._dispatcher.choose(self._address, self._relayed, self._tried)
         if other is None:
             return False
         self._moved = True
         if self._dial is not None:
             self._dial.withdraw()
         if log.v(2):
-            log.info("Dialing through another agent", destination=self._address, agent=other.agent_id)
+            log.info("Dialing through another agent", destination=self._address, **other.described)
         self.start(other)
         return True
+
+    def _elsewhere(self) -> DialingTunnel | None:
+        """After a peer that had no agent: another peer or, when there is none, whatever is here."""
+        other = self._dispatcher.choose(self._address, self._relayed, self._tried)
+        return other or self._dispatcher.last_resort(self._address, self._tried)
 
     # ---- Caller ---------------------------------------------------------------------------------------------------
 
@@ -70,6 +96,12 @@ class Route:
     def dial_failed(self, error: DialError) -> None:
         if error.failure in _UNANSWERED and self.move():
             return
+        if error.failure is DialFailure.ENDPOINT and str(error) in _NOT_THERE:
+            other = self._elsewhere()
+            if other is not None:
+                self.start(other)
+                return
+            error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
         self._caller.dial_failed(error)
 
 
@@ -86,34 +118,50 @@ class Dispatcher:
     ) -> None:
         self.dial_timeout_s = dial_timeout_s
         self.http_connections = 0  # CONNECT clients that are being served
+        self.peers: Peers | None = None
         self._traffic = traffic
         self._registry = registry
         self._names = names
         self._ledger = ledger
         self._random = Random()
 
-    def dial(self, address: str, caller: Caller, origin: str, protocol: str = "tcp") -> Route:
+    def dial(self, address: str, caller: Caller, origin: str, protocol: str = "tcp", relayed: bool = False) -> Route:
         """Ask an agent for a connection, for `origin`. The caller is called later, never before this returns.
+
+        Args:
+            address: "host:port".
+            caller: who is told the outcome.
+            origin: who asked, for the log.
+            protocol: of the target.
+            relayed: it came from another server: no third one is asked.
 
         Raises:
             DialError: it failed at once: no agent, or no buffer memory left.
         """
-        agent = self.choose(address)
-        if agent is None:
-            raise self._refused(DialFailure.NO_AGENT, NO_AGENT)
-        if self._ledger.exhausted or agent.exhausted:
+        tunnel = self.choose(address, relayed) or self.last_resort(address)
+        if tunnel is None:
+            raise self.refused(DialFailure.NO_AGENT, NO_AGENT)
+        if self._ledger.exhausted or tunnel.exhausted:
             self._ledger.refused_dials += 1
-            raise self._refused(DialFailure.BUDGET, NO_MEMORY)
-        route = Route(self, address, caller, origin, protocol)
-        route.start(agent)
+            raise self.refused(DialFailure.BUDGET, NO_MEMORY)
+        route = Route(self, address, caller, origin, protocol, relayed)
+        route.start(tunnel)
         return route
 
-    def choose(self, address: str, instead_of: AgentTunnel | None = None) -> AgentTunnel | None:
-        """The agent for an address, as the strategies have it."""
-        return strategies.pick(self._names, self._registry, address, self._random, instead_of)
+    def choose(self, address: str, relayed: bool = False, tried: Sequence[DialingTunnel] = ()) -> DialingTunnel | None:
+        """The agent for an address, as the strategies have it; if there is none that is ready, a peer that has some."""
+        agent = strategies.pick(self._names, self._registry, address, self._random, tried)
+        if agent is not None or self.peers is None or relayed:
+            return agent
+        return self.peers.pick(tried)
 
-    def suspected(self, agent: AgentTunnel) -> None:
-        """The agent does not answer: what it was asked for goes through others, where there are any."""
+    def last_resort(self, address: str, tried: Sequence[DialingTunnel] = ()) -> AgentTunnel | None:
+        """An agent that is not ready, when there is nothing else."""
+        agent = strategies.last_resort(self._names, self._registry, address, self._random)
+        return None if agent in tried else agent
+
+    def suspected(self, agent: DialingTunnel) -> None:
+        """It does not answer: what it was asked for goes through others, where there are any."""
         for dial in list(agent.pending.values()):
             if isinstance(dial.caller, Route):
                 dial.caller.move()
@@ -123,6 +171,6 @@ class Dispatcher:
         self._traffic.dial_failed(ABANDONED)
         link.local_lost("the frontend is gone")
 
-    def _refused(self, failure: DialFailure, text: str) -> DialError:
+    def refused(self, failure: DialFailure, text: str) -> DialError:
         self._traffic.dial_failed(failure.value)
         return DialError(failure, text)

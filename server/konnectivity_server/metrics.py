@@ -54,6 +54,7 @@ class ServerCollector(Collector):
         yield from tunnel_metrics.certificates("server", self._server.tls)
         yield from self._token_reviews()
         yield from self._leases()
+        yield from self._peers()
 
     def _connections(self, agents: Traffic) -> Iterator[Family]:
         server = self._server
@@ -102,6 +103,22 @@ class ServerCollector(Collector):
             "server_full_receive_channels",
             "Number of current connections blocked by a full receive channel, partitioned by service method.",
         ).add_each("service_method", {name: each.holding for name, each in kinds.items() if each.held})
+
+    def _peers(self) -> Iterator[Family]:
+        peers, traffic = self._server.replicas.peers, self._server.replicas.tunnels.traffic
+        if peers is None:
+            return
+        tunnels = peers.tunnels.values()
+        yield gauge("server_peers", "Other servers that this one can dial through, by state.").add_each(
+            "state", {"ready": sum(each.usable for each in tunnels), "other": sum(not each.usable for each in tunnels)}
+        )
+        yield gauge("server_peer_connections", "Connections through agents of other servers.").add(
+            sum(len(each.links) for each in tunnels)
+        )
+        yield counter("server_peer_dials_total", "Dials that an agent of another server answered.").add(traffic.opened)
+        yield counter(
+            "server_peer_dial_failures_total", "Dials through other servers that failed, by reason."
+        ).add_each("reason", traffic.dial_failures)
 
     def _token_reviews(self) -> Iterator[Family]:
         found = self._server.authenticator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from konnectivity import link as links
@@ -50,7 +51,12 @@ class ProxyService:
     def proxy(self, stream: MessageStream) -> ServingTunnel:
         """Service of `PATH`."""
         tunnel = ServingTunnel(
-            stream, self.options, links.SIDE_SERVER, links.SIDE_CLIENT, opener=self._open, single=True
+            stream,
+            self.options,
+            links.SIDE_SERVER,
+            links.SIDE_CLIENT,
+            opener=functools.partial(open_through, self.dispatcher),
+            single=True,
         )
         capabilities = Capabilities.of(stream.metadata) if self.options.extension else None
         offer = Capabilities(self.options.ledger.initial_window)
@@ -58,13 +64,16 @@ class ProxyService:
         tunnel.negotiated(capabilities)
         return tunnel
 
-    def _open(self, dial_in: DialIn) -> None:
-        try:
-            join = _Join(dial_in, self.dispatcher)
-            dial = self.dispatcher.dial(dial_in.address, join, dial_in.tunnel.stream.peer.name, dial_in.protocol)
-        except DialError as error:
-            if log.v(2):
-                log.info("Dial failed", destination=dial_in.address, reason=str(error))
-            dial_in.failed(str(error))
-            return
-        dial_in.on_cancel = dial.cancel
+
+def open_through(dispatcher: Dispatcher, dial_in: DialIn, relayed: bool = False) -> None:
+    """Open what came over a stream. `relayed`: for another server, through agents of this one only."""
+    try:
+        join = _Join(dial_in, dispatcher)
+        origin = dial_in.tunnel.stream.peer.name
+        dial = dispatcher.dial(dial_in.address, join, origin, dial_in.protocol, relayed)
+    except DialError as error:
+        if log.v(2):
+            log.info("Dial failed", destination=dial_in.address, reason=str(error))
+        dial_in.failed(str(error))
+        return
+    dial_in.on_cancel = dial.cancel

@@ -6,7 +6,7 @@ all, without everybody running to the same one ("The power of two choices", Mitz
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 
 from konnectivity.destination import host_of
@@ -25,44 +25,41 @@ def candidates(name: str, registry: Registry[A], address: str) -> Sequence[A]:
 
 
 def pick(
-    strategies: Sequence[str], registry: Registry[A], address: str, random: Random, instead_of: A | None = None
+    strategies: Sequence[str], registry: Registry[A], address: str, random: Random, tried: Collection[object] = ()
 ) -> A | None:
-    """The agent for an address; None if no strategy has one.
-
-    Agents that drain, whose buffers are full, or that do not answer are used only when no strategy has another, in
-    this order. With `instead_of`, which did not do it, they are not used at all.
-    """
-    found: list[Sequence[A]] = []
+    """The agent for an address; None if no strategy has one that is ready and was not tried."""
     for name in strategies:
-        allowed = candidates(name, registry, address)
-        chosen = _lighter(allowed, random, instead_of)
+        chosen = _lighter(candidates(name, registry, address), random, tried)
         if chosen is not None:
             return chosen
-        found.append(allowed)
-    if instead_of is not None:
-        return None
-    for allowed in found:
+    return None
+
+
+def last_resort(strategies: Sequence[str], registry: Registry[A], address: str, random: Random) -> A | None:
+    """When none is ready: one that drains or whose buffers are full, else one that does not answer."""
+    for name in strategies:
+        allowed = candidates(name, registry, address)
         if allowed:
             alive = [agent for agent in allowed if not agent.suspect]
             return random.choice(alive or allowed)
     return None
 
 
-def _lighter(allowed: Sequence[A], random: Random, other_than: A | None) -> A | None:
+def _lighter(allowed: Sequence[A], random: Random, tried: Collection[object]) -> A | None:
     if not allowed:
         return None
     count = len(allowed)
     drawn = [allowed[int(random.random() * count)] for _ in range(2 if count > 1 else 1)]
-    if not all(_usable(agent, other_than) for agent in drawn):
-        usable = [agent for agent in allowed if _usable(agent, other_than)]
+    if not all(_usable(agent, tried) for agent in drawn):
+        usable = [agent for agent in allowed if _usable(agent, tried)]
         if not usable:
             return None
         drawn = [random.choice(usable), random.choice(usable)]
     return min(drawn, key=lambda agent: agent.load)
 
 
-def _usable(agent: A, other_than: A | None) -> bool:
-    return not (agent.draining or agent.exhausted or agent.suspect) and agent is not other_than
+def _usable(agent: A, tried: Collection[object]) -> bool:
+    return not (agent.draining or agent.exhausted or agent.suspect) and agent not in tried
 
 
 def size(name: str, registry: Registry[A]) -> int:

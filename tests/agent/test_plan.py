@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konnectivity_agent.plan import MAX_DRAWS, Address, Plan, parse_hosts, server_count
+from konnectivity_agent.plan import MAX_DRAWS, Address, Plan, server_count
 
 A, B, C = (Address("balancer", 8132), Address("two.example", 8132), Address("three.example", 8132))
 
@@ -202,24 +202,3 @@ def test_whatever_happens_it_neither_spins_nor_sleeps_for_good(data):
 )
 def test_how_many_servers_there_are(source, leases, announced, expected):
     assert server_count(source, leases, announced) == expected
-
-
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (["a"], [("a", 8132)]),
-        (["a:1", "b"], [("a", 1), ("b", 8132)]),
-        (["10.0.0.1:443"], [("10.0.0.1", 443)]),
-        (["fd00::1"], [("fd00::1", 8132)]),
-        (["[fd00::1]:443", "[fd00::2]"], [("fd00::1", 443), ("fd00::2", 8132)]),
-        ([" a ", "a"], [("a", 8132)]),
-    ],
-)
-def test_lists_of_hosts(texts, expected):
-    assert parse_hosts(texts, 8132) == expected
-
-
-@pytest.mark.parametrize("text", ["", ":80", "a:", "a:x", "a:70000", "a:0", "[fd00::1]:0"])
-def test_what_is_no_host(text):
-    with pytest.raises(ValueError, match=r"names no host|has no port"):
-        parse_hosts([text], 8132)

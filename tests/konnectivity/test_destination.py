@@ -50,3 +50,24 @@ def test_any_text_splits_or_is_refused(text):
     else:
         assert 0 <= port <= 65535
         assert host in text
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["a"], [("a", 8132)]),
+        (["a:1", "b"], [("a", 1), ("b", 8132)]),
+        (["10.0.0.1:443"], [("10.0.0.1", 443)]),
+        (["fd00::1"], [("fd00::1", 8132)]),
+        (["[fd00::1]:443", "[fd00::2]"], [("fd00::1", 443), ("fd00::2", 8132)]),
+        ([" a ", "a"], [("a", 8132)]),
+    ],
+)
+def test_lists_of_hosts(texts, expected):
+    assert destination.parse_hosts(texts, 8132) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":80", "a:", "a:x", "a:70000", "a:0", "[fd00::1]:0"])
+def test_what_is_no_host(text):
+    with pytest.raises(ValueError, match=r"names no host|has no port"):
+        destination.parse_hosts([text], 8132)

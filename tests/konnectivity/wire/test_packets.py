@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,12 @@ def test_stop(connect_id: int, reason: str) -> None:
 def test_server_count() -> None:
     packet = read(wire.server_count(3))
     assert (packet.type, packet.serverCount.count) == (PacketType.SERVER_COUNT, 3)
+
+
+@pytest.mark.parametrize("whether", [True, False])
+def test_ready(whether: bool) -> None:
+    packet = read(wire.ready(whether))
+    assert (packet.type, packet.ready.ready) == (PacketType.READY, whether)
 
 
 def test_packets_of_the_established_wire() -> None:

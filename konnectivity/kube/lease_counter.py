@@ -19,13 +19,13 @@ from konnectivity.kube.calls import Calls
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.labels import Selector
 from konnectivity.kube.lease import Lease
-from konnectivity_agent.dialer import DIAL_BOUNDS
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import Event, KubeClient
 
 log = logs.get(__name__)
 
+LATENCY_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 WATCH_S = 300.0  # then the API ends a watch, and a new one goes on from there
 EXPIRY_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_PAUSE_S = 1.0
@@ -42,7 +42,7 @@ class LeaseCounter:
         selector: which of them count.
         on_change: called when `count` changed.
         now: the time of day, aware of its zone.
-        random: for jitter: thousands of agents ask the same API.
+        random: for jitter: thousands may ask the same API.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class LeaseCounter:
     ) -> None:
         self.count = 1  # at least; the last good one while the API is away
         self.synced = asyncio.Event()  # the API has answered once
-        self.lists = Calls(DIAL_BOUNDS)
-        self.watches = Calls(DIAL_BOUNDS)
+        self.lists = Calls(LATENCY_BOUNDS)
+        self.watches = Calls(LATENCY_BOUNDS)
         self._client = client
         self._namespace = namespace
         self._selector = selector

@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from konnectivity.kube import kubeconfig
+from konnectivity.kube import kubeconfig, lease_counter
 from konnectivity.kube.client import KubeClient
 from konnectivity.kube.labels import parse_selector
+from konnectivity.kube.lease_counter import LeaseCounter
 from konnectivity.testing import kubernetes
 from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity_agent import lease_counter
-from konnectivity_agent.lease_counter import LeaseCounter
 
 NAMESPACE = "kube-system"
 LABELS = {"k8s-app": "konnectivity-server"}

@@ -1,0 +1,212 @@
+"""The other servers of the set, as ways to their agents: a tunnel to each, for dials that no agent here fits.
+
+Owns the outgoing tunnels and their tasks. A server that gets a dial this way (`peer_service`) asks its own agents only,
+so a dial takes one extra hop at most and never comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection, Sequence
+from random import Random
+from time import monotonic
+
+from konnectivity import link as links
+from konnectivity import logs, tls
+from konnectivity.capabilities import Capabilities
+from konnectivity.dialing import DialingTunnel
+from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.heartbeat import Heartbeat, Verdict
+from konnectivity.tunnel import TunnelOptions
+from konnectivity_server.peer_service import PATH, SERVER_ID
+
+log = logs.get(__name__)
+
+CONNECT_TIMEOUT_S = 10.0  # TCP, TLS and the other server's answer
+RESOLVE_INTERVAL_S = 5.0
+RESOLVE_TIMEOUT_S = 5.0
+FIRST_PAUSE_S = 0.2
+LAST_PAUSE_S = 5.0
+KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a connected one, is looked at again
+
+
+class PeerTunnel(DialingTunnel):
+    """This server's end of a tunnel to another one."""
+
+    def __init__(self, transport: Http2Transport, options: TunnelOptions, server_id: str, peers: Peers) -> None:
+        self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self.ready = False  # whether it has agents that answer
+        self.server_id = ""
+        self.connected_at = monotonic()
+        self._peers = peers
+        offer = Capabilities(options.ledger.initial_window)
+        stream = transport.open_stream(PATH, {SERVER_ID: server_id} | offer.header(), self)
+        super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
+        self.accepted = stream.accepted
+        self.heartbeat = Heartbeat(stream, self.measure, peers.heartbeat_s, self._judged)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it seems to be gone: it answers no ping."""
+        return self.heartbeat.verdict is not Verdict.ALIVE
+
+    @property
+    def usable(self) -> bool:
+        """Whether a dial may go through it."""
+        return self.ready and not (self.suspect or self.draining or self.exhausted or self.closed)
+
+    async def greeted(self) -> None:
+        """The other server's answer is here.
+
+        Raises:
+            RpcError: it refuses, or is no server of this set.
+        """
+        answer = await self.accepted()
+        ids = answer.get_all(SERVER_ID)
+        if len(ids) != 1 or self.capabilities is None:
+            raise RpcError(Code.FAILED_PRECONDITION, "no server of this set answers there")
+        self.server_id = ids[0]
+        self.described = {"server": self.server_id}
+        self.heartbeat.start()
+
+    def peer_ready(self, ready: bool) -> None:
+        self.ready = ready
+        self._peers.on_change()
+
+    def peer_draining(self) -> None:
+        self._peers.on_change()
+
+    def stream_closed(self, status: Status) -> None:
+        self.heartbeat.stop()
+        self._peers.forget(self)
+        super().stream_closed(status)
+        if not self.over.done():
+            self.over.set_result(status)
+
+    def _judged(self, verdict: Verdict) -> None:
+        if verdict is Verdict.DEAD:
+            self.stream.abort("the server answers no ping")
+            return
+        log.warning("Peer does not answer" if self.suspect else "Peer answers again", peer=self.server_id)
+        if self.suspect:
+            self._peers.on_suspect(self)
+        self._peers.on_change()
+
+
+class Peers:
+    """Keeps a tunnel to every other server, until `run` is cancelled.
+
+    Args:
+        hosts: (host, port) of each; a host may be a name with the addresses of all of them, this server included.
+        client_tls: shows this server's certificate, and checks theirs.
+        server_id: of this server.
+        options: of the tunnels.
+        heartbeat_s: how long one may be silent before it is asked whether it is alive.
+        on_change: called when one comes, goes, or changes its mind about being ready.
+        on_suspect: called with one that does not answer.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[tuple[str, int]],
+        client_tls: tls.ClientTls,
+        server_id: str,
+        options: TunnelOptions,
+        heartbeat_s: float,
+        on_change: Callable[[], object],
+        on_suspect: Callable[[DialingTunnel], object],
+    ) -> None:
+        self.tunnels: dict[str, PeerTunnel] = {}  # by server id
+        self.heartbeat_s = heartbeat_s
+        self.on_change = on_change
+        self.on_suspect = on_suspect
+        self.options = options
+        self.tls = client_tls
+        self._hosts = hosts
+        self._server_id = server_id
+        self._tries: dict[tuple[str, int, str], asyncio.Task[None]] = {}  # by host, port, address
+        self._random = Random()
+
+    def pick(self, tried: Collection[DialingTunnel] = ()) -> PeerTunnel | None:
+        """One that may have an agent for a dial: of two drawn at random the one with fewer connections."""
+        usable = [each for each in self.tunnels.values() if each.usable and each not in tried]
+        if not usable:
+            return None
+        return min(self._random.choices(usable, k=2), key=lambda each: len(each.links) + 4 * len(each.pending))
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is one through which a dial may go."""
+        return any(each.usable for each in self.tunnels.values())
+
+    async def run(self) -> None:
+        """Look for the others, and for those that come later."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                found = {address for host in self._hosts for address in await self._addresses(*host)}
+                for address in found - self._tries.keys():
+                    self._tries[address] = tasks.create_task(self._keep(*address), name=f"peer {address[2]}")
+                for address in self._tries.keys() - found:
+                    self._tries.pop(address).cancel()
+                await asyncio.sleep(RESOLVE_INTERVAL_S)
+
+    def forget(self, tunnel: PeerTunnel) -> None:
+        """It is over."""
+        if self.tunnels.get(tunnel.server_id) is tunnel:
+            del self.tunnels[tunnel.server_id]
+            self.on_change()
+
+    async def _keep(self, host: str, port: int, ip: str) -> None:
+        """A tunnel to what answers at one address, again and again."""
+        pause_s, trouble = FIRST_PAUSE_S, ""
+        while True:
+            try:
+                known = await self._one(host, port, ip)
+                pause_s, trouble = KNOWN_PAUSE_S if known else FIRST_PAUSE_S, ""
+            except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
+                reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s"
+                if reason != trouble:
+                    log.warning("Cannot connect to the peer, will keep trying", peer=f"{host}:{port}", reason=reason)
+                pause_s, trouble = min(1.5 * pause_s, LAST_PAUSE_S), reason
+            await asyncio.sleep(pause_s * (1 + 0.1 * self._random.random()))
+
+    async def _one(self, host: str, port: int, ip: str) -> bool:
+        """One tunnel, from its start to its end. True: what answers there is known already."""
+        transport = await self._transport(host, port, ip)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                tunnel = PeerTunnel(transport, self.options, self._server_id, self)
+                await tunnel.greeted()
+            if tunnel.server_id == self._server_id or tunnel.server_id in self.tunnels:
+                return True
+            self.tunnels[tunnel.server_id] = tunnel
+            log.info("Connected to peer", peer=tunnel.server_id, address=f"{host}:{port}")
+            self.on_change()
+            status = await tunnel.over
+            log.info("Peer connection ended", peer=tunnel.server_id, reason=str(status))
+            return False
+        finally:
+            transport.close("the server is done with its peer")
+
+    async def _transport(self, host: str, port: int, ip: str) -> Http2Transport:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, transport = await asyncio.get_running_loop().create_connection(
+                lambda: Http2Transport(TransportOptions()),
+                ip,
+                port,
+                ssl=self.tls.context(),
+                server_hostname=tls.server_name(host),
+            )
+        transport.authority = host
+        return transport
+
+    async def _addresses(self, host: str, port: int) -> list[tuple[str, int, str]]:
+        """Where a host is; where it was before, if that cannot be told now."""
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError, UnicodeError):
+            return [address for address in self._tries if address[:2] == (host, port)] or [(host, port, host)]
+        return [(host, port, str(sockaddr[0])) for *_, sockaddr in found]
