@@ -29,6 +29,7 @@ AGENT_IDENTIFIERS = "agentidentifiers"
 SERVER_ID = "serverid"
 SERVER_COUNT = "servercount"
 LATE_DIAL_S = 1.0  # a dial without an answer for so long: is the agent still there?
+SETTLED_S = 1.0  # an agent that meets a server it knows hangs up again, as soon as it sees that
 _LATENCY_WEIGHT = 0.2
 
 
@@ -64,6 +65,11 @@ class AgentTunnel(DialingTunnel):
     def suspect(self) -> bool:
         """Whether it seems to be gone: it answers no ping."""
         return self.heartbeat.verdict is not Verdict.ALIVE
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether it will be gone in a moment: the agent was looking for other servers, and found this one again."""
+        return self.known and monotonic() - self.connected_at < SETTLED_S
 
     @property
     def load(self) -> float:

@@ -78,6 +78,8 @@ def state_of(agent: AgentTunnel | PeerTunnel) -> str:
         return "silent"
     if agent.draining:
         return "draining"
+    if isinstance(agent, AgentTunnel) and agent.duplicate:
+        return "duplicate"
     return "full" if agent.exhausted else "ready"
 
 

@@ -26,6 +26,9 @@ class Agent(Protocol):
     def suspect(self) -> bool: ...
 
     @property
+    def duplicate(self) -> bool: ...
+
+    @property
     def load(self) -> float: ...
 
 

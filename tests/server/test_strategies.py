@@ -21,6 +21,7 @@ class Agent:
     draining: bool = False
     exhausted: bool = False
     suspect: bool = False
+    duplicate: bool = False
     load: float = 1.0
 
 
@@ -129,6 +130,14 @@ def test_an_agent_that_does_not_answer_is_the_last_resort():
     draining.draining = True
     assert picked("default", registry_of(silent, draining), "x:1") == {"draining"}
     assert not strategies.answers("default", registry_of(silent))
+
+
+def test_a_stream_that_an_agent_opened_in_vain_is_left_alone():
+    known, vain = agent("known"), agent("known")
+    vain.duplicate = True
+    registry = registry_of(known, vain)
+    assert {strategies.pick(["default"], registry, "x:1", Random(i)) for i in range(50)} == {known}
+    assert picked("default", registry_of(vain), "x:1") == {"known"}
 
 
 def test_a_second_try_goes_elsewhere_or_nowhere():
