@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import reference
 from benchmarks.load import Way
 from konnectivity.testing.delay import DelayedLine
-from konnectivity.testing.deployment import Deployment, free_port
+from konnectivity.testing.deployment import Deployment
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -188,11 +189,10 @@ def sides_of(directory: Path, ports: dict[str, int]) -> Iterator[list[Side]]:
             sides.append(_delayed(stack, directory / f"{name}-delayed", f"{name}, 50 ms", more))
         line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), 0.05))
         sides.append(Side("direct, 50 ms", f"direct:{line.port}"))
-        server, agent = (os.environ.get(f"KONNECTIVITY_REFERENCE_{name}") for name in ("SERVER", "AGENT"))
-        if server and agent:
-            sides.append(_reference(stack, directory / "reference", server, agent))
+        if reference.programs():
+            sides.append(_reference(stack, directory / "reference"))
         else:
-            print("missing: reference (set KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT)")
+            print(reference.MISSING)
         yield sides
 
 
@@ -213,29 +213,14 @@ def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, more: list
     return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
 
 
-def _reference(stack: contextlib.ExitStack, directory: Path, server: str, agent: str) -> Side:
-    """The reference's programs on the same files; its flags are the established ones."""
-    files = Deployment(directory)
-    common = [f"--agent-port={files.agent_port}", f"--cluster-ca-cert={files.path('ca.crt')}"]
-    pair = [f"--cluster-cert={files.path('server.crt')}", f"--cluster-key={files.path('server.key')}"]
-    ports = [f"--admin-port={free_port()}", f"--health-port={free_port()}"]
-    frontend = ["--mode=http-connect", f"--uds-name={files.socket}", "--server-port=0"]
+def _reference(stack: contextlib.ExitStack, directory: Path) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
     processes = []
-    for command in (
-        [server, "-v=0", *frontend, *common, *pair, *ports],
-        [
-            agent,
-            "-v=0",
-            *files.agent_arguments(),
-            f"--health-server-port={free_port()}",
-            f"--admin-server-port={free_port()}",
-        ],
-    ):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        stack.callback(process.kill)
-        processes.append(process.pid)
+    for start in (reference.start_server, reference.start_agent):
+        processes.append(start(deployment).pid)
         time.sleep(2)
-    return Side("reference", f"unix:{files.socket}", processes)
+    return Side("reference", f"unix:{deployment.socket}", processes)
 
 
 def table(bench: Bench) -> str:

@@ -14,6 +14,7 @@ import json
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -32,9 +33,15 @@ TIMEOUT_S = 120.0
 
 
 class Crowd:
-    """So many agents of one deployment."""
+    """So many agents of one deployment; of its one server, unless `hosts` are given."""
 
-    def __init__(self, deployment: Deployment, count: int, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        count: int,
+        tasks: asyncio.TaskGroup,
+        hosts: Sequence[tuple[str, int]] = (),
+    ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
         settings = Settings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
         dialer = Dialer(tasks, Dials())
@@ -42,7 +49,7 @@ class Crowd:
         self.changed = asyncio.Event()
         self.fleets = [
             Fleet(
-                [("127.0.0.1", deployment.agent_port)],
+                hosts or [("127.0.0.1", deployment.agent_port)],
                 Plan(1.0, 10.0, False, Random(number)),
                 settings,
                 Identity(f"agent-{number}"),
@@ -56,6 +63,14 @@ class Crowd:
             for number in range(count)
         ]
         self.tasks = [tasks.create_task(fleet.run()) for fleet in self.fleets]
+
+    def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        for fleet in self.fleets:
+            fleet.draining = True
+            for uplink in fleet.servers.values():
+                uplink.close()
 
     async def all_connected(self) -> float:
         """Seconds until every agent has a tunnel."""
@@ -92,12 +107,7 @@ async def storm(deployment: Deployment, count: int) -> dict[str, float]:
             "server memory per idle agent, KiB": round((at_rest - bare) / count / 1024, 1),
             "server CPU with all idle, share of a core": round(idle_cpu, 4),
         }
-        for task in crowd.tasks:
-            task.cancel()
-        for fleet in crowd.fleets:
-            fleet.draining = True
-            for uplink in fleet.servers.values():
-                uplink.close()
+        crowd.stop()
     return result
 
 

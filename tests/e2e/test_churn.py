@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import http.client
 import random
-import shutil
 import signal
-import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from konnectivity.client import DialError, connect
 from konnectivity.testing import targets
+from konnectivity.testing.balancer import HAPROXY, MISSING, Balancer
 from konnectivity.testing.deployment import Deployment, Process, free_port
 from konnectivity.testing.targets import listening
 
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 AGENTS = 6
 SERVERS = ("one", "two", "three")
 PACE_S = 0.03  # between two dials
@@ -48,13 +46,14 @@ class Cluster:
     def __post_init__(self) -> None:
         self.ports = {name: {what: free_port() for what in ("agent", "health", "admin", "tcp")} for name in SERVERS}
         self.port = free_port()
-        self._balancer: subprocess.Popen[bytes] | None = None
+        self._stack = ExitStack()
 
     def start(self) -> None:
         for name in SERVERS:
             self.start_server(name)
         if self.balanced:
-            self._start_balancer()
+            ports = {name: each["agent"] for name, each in self.ports.items()}
+            self._stack.enter_context(Balancer(self.deployment.directory, self.port, ports))
         for number in range(AGENTS):
             self.start_agent(number)
 
@@ -84,9 +83,7 @@ class Cluster:
         agent.wait_for("Connected to server", 3)
 
     def stop(self) -> None:
-        if self._balancer is not None:
-            self._balancer.terminate()
-            self._balancer.wait(10)
+        self._stack.close()
 
     def ready(self, name: str) -> bool:
         """As a load balancer or kube-apiserver's own readiness sees it."""
@@ -128,25 +125,11 @@ class Cluster:
         except ERRORS as error:
             self.failures.append(Failure(time.monotonic(), ready[0], repr(error), began))
 
-    def _start_balancer(self) -> None:
-        if HAPROXY is None:
-            pytest.skip("haproxy is not installed (apt-get install haproxy)")
-        lines = "\n".join(
-            f"  server {name} 127.0.0.1:{ports['agent']} check inter 200ms" for name, ports in self.ports.items()
-        )
-        config = self.deployment.directory / "haproxy.cfg"
-        config.write_text(
-            "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
-            f"frontend agents\n  bind 127.0.0.1:{self.port}\n  default_backend servers\n"
-            f"backend servers\n  balance random\n{lines}\n"
-        )
-        self._balancer = subprocess.Popen(
-            [HAPROXY, "-db", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
 
 @pytest.fixture(params=["direct", "balancer"])
 async def cluster(request, fresh):
+    if request.param == "balancer" and HAPROXY is None:
+        pytest.skip(MISSING)
     cluster = Cluster(fresh, balanced=request.param == "balancer")
     await asyncio.to_thread(cluster.start)
     yield cluster

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 
 import pytest
 
+from konnectivity.testing.balancer import HAPROXY, MISSING, Balancer
 from konnectivity.testing.deployment import Deployment, Process, free_port
-
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 
 @dataclass
@@ -101,21 +98,9 @@ def test_one_server_under_two_names_is_one_server(fresh):
 def balancer(fresh, servers):
     """HAProxy in front of the servers; yields its port."""
     if HAPROXY is None:
-        pytest.skip("haproxy is not installed (apt-get install haproxy)")
-    port = free_port()
-    lines = "\n".join(f"  server {one.name} 127.0.0.1:{one.agent_port} check inter 200ms" for one in servers)
-    config = fresh.directory / "haproxy.cfg"
-    config.write_text(
-        "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
-        f"frontend agents\n  bind 127.0.0.1:{port}\n  default_backend servers\n"
-        f"backend servers\n  balance random\n{lines}\n"
-    )
-    process = subprocess.Popen(
-        [HAPROXY, "-db", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    yield port
-    process.terminate()
-    process.wait(10)
+        pytest.skip(MISSING)
+    with Balancer(fresh.directory, free_port(), {one.name: one.agent_port for one in servers}) as balancer:
+        yield balancer.port
 
 
 def test_behind_a_balancer_all_servers_are_found(fresh, servers, balancer):
@@ -139,3 +124,18 @@ def test_an_agent_counts_on_what_the_servers_say(fresh, servers):
     time.sleep(0.5)
     assert connected(agent) == 1
     assert scraped(agent, "konnectivity_network_proxy_agent_known_server_count ") == 3
+
+
+def test_an_agent_without_a_server_is_quiet_and_cheap(fresh):
+    """For as long as it takes: it knocks, ever more rarely, and says so once."""
+    servers = [Replica(fresh, "server-1", 1)]
+    servers[0].start()
+    agent = fresh.start_agent(port=servers[0].agent_port)
+    servers[0].kill()
+    agent.wait_for("Cannot connect to the server, will keep trying")
+    lines, cpu_s = agent.log.count("\n"), agent.cpu_seconds()
+    time.sleep(6)
+    assert agent.log.count("\n") == lines
+    assert agent.cpu_seconds() - cpu_s < 0.3
+    servers[0].start()
+    agent.wait_for("Connected to server", 2, timeout_s=15)

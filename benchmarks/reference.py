@@ -1,0 +1,42 @@
+"""The established implementation's two programs, if somebody has them: found by two variables, started on our files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from konnectivity.testing.deployment import Deployment, Process, free_port
+
+VARIABLES = ("KONNECTIVITY_REFERENCE_SERVER", "KONNECTIVITY_REFERENCE_AGENT")
+MISSING = f"not run: reference (set {' and '.join(VARIABLES)})"
+
+
+def programs() -> tuple[str, str] | None:
+    """Paths of server and agent."""
+    server, agent = (os.environ.get(name, "") for name in VARIABLES)
+    return (server, agent) if server and agent else None
+
+
+def start_server(deployment: Deployment) -> Process:
+    """With the frontend that the benchmarks use: HTTP CONNECT on the deployment's socket."""
+    found = programs()
+    assert found is not None, MISSING
+    flags = [
+        "-v=0",
+        "--mode=http-connect",
+        f"--uds-name={deployment.socket}",
+        "--server-port=0",
+        f"--agent-port={deployment.agent_port}",
+        f"--cluster-ca-cert={deployment.path('ca.crt')}",
+        f"--cluster-cert={deployment.path('server.crt')}",
+        f"--cluster-key={deployment.path('server.key')}",
+        f"--admin-port={free_port()}",
+        f"--health-port={free_port()}",
+    ]
+    return deployment.start_program(Path(found[0]), flags)
+
+
+def start_agent(deployment: Deployment, *more: str) -> Process:
+    found = programs()
+    assert found is not None, MISSING
+    return deployment.start_program(Path(found[1]), ["-v=0", *deployment.agent_arguments(), *more])
