@@ -73,6 +73,12 @@ async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await writer.drain()
 
 
+async def sleeper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read nothing, for as long as the server runs."""
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.Event().wait()
+
+
 def source(size: int, greeting: bytes = b"") -> Handler:
     """Speak at once: `greeting`, then `size` bytes of a known pattern, then the end."""
 

@@ -16,62 +16,15 @@ import pytest
 from konnectivity import wire
 from konnectivity.client import DialError, DialFailure, connect
 from konnectivity.testing import targets
+from konnectivity.testing.grpc_peer import CONNECT, Call, credentials, data, frontend
+from konnectivity.testing.grpc_peer import agent as grpcio_agent
 from konnectivity.testing.targets import listening
-from konnectivity.wire import Packet, PacketType
-
-CONNECT = "/AgentService/Connect"
-PROXY = "/ProxyService/Proxy"
+from konnectivity.wire import PacketType
 
 
 def read(deployment, name):
     with open(deployment.path(name), "rb") as file:
         return file.read()
-
-
-def credentials(deployment):
-    names = ("ca.crt", "client.key", "client.crt")
-    return grpc.ssl_channel_credentials(*(read(deployment, name) for name in names))
-
-
-@contextlib.asynccontextmanager
-async def frontend(deployment, unix=True):
-    """One ProxyService stream: `say(packet bytes)`, `await hear()`."""
-    if unix:
-        channel = grpc.aio.insecure_channel(f"unix:{deployment.socket}")
-    else:
-        channel = grpc.aio.secure_channel(f"localhost:{deployment.server_port}", credentials(deployment))
-    async with channel:
-        yield Call(channel.stream_stream(PROXY)())
-
-
-class Call:
-    """A stream of packets. One read is always under way: grpcio ends the call when a read is cancelled."""
-
-    def __init__(self, call):
-        self.call = call
-        self._reading = None
-
-    async def say(self, packet):
-        await self.call.write(packet)
-
-    async def _read(self, timeout):
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self.call.read())
-        await asyncio.wait((self._reading,), timeout=timeout)
-        return self._reading.done()
-
-    async def hear(self, timeout=10):
-        assert await self._read(timeout), "nothing was said"
-        message, self._reading = self._reading.result(), None
-        assert message is not grpc.aio.EOF, f"the stream ended: {await self.call.code()} {await self.call.details()}"
-        return Packet.FromString(message)
-
-    async def silence(self, seconds=0.3):
-        assert not await self._read(seconds)
-
-
-def data(connect_id, payload):
-    return wire.data_head(connect_id, len(payload)) + payload
 
 
 @pytest.mark.parametrize("unix", [True, False], ids=["unix", "mtls"])
@@ -206,18 +159,6 @@ def test_cleartext_on_the_agent_port_is_closed(deployment):
 
 
 # ---- an agent made of grpcio, on the established wire ------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def grpcio_agent(deployment, agent_id="grpcio-agent", identifiers=""):
-    async with grpc.aio.secure_channel(f"localhost:{deployment.agent_port}", credentials(deployment)) as channel:
-        metadata = (("agentid", agent_id), ("agentidentifiers", identifiers))
-        call = channel.stream_stream(CONNECT)(metadata=metadata)
-        headers = dict(await call.initial_metadata())
-        assert headers["serverid"]
-        assert int(headers["servercount"]) == 1
-        assert "konnectivity-extension" not in headers
-        yield Call(call)
 
 
 @pytest.fixture
