@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import uuid
 from dataclasses import dataclass
@@ -25,13 +26,17 @@ from konnectivity.options import (
 )
 
 DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and opens the connections it asks for."
+DEFAULT_PORT = 8091
 _KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
 def _identifiers(text: str) -> str | None:
     for pair in filter(None, text.split("&")):
         if ";" in pair:
             return "agent address is invalid: invalid semicolon separator in query"
+        if bad := _BAD_ESCAPE.search(pair):
+            return f'agent address is invalid: invalid URL escape "{bad[0]}"; write %25 for a percent sign'
         kind = unquote_plus(pair.partition("=")[0])
         if kind not in _KINDS:
             return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
@@ -59,7 +64,7 @@ class AgentOptions(LogOptions):
         help="Hosts of the proxy servers, each with its own port if given (host:port); commas, or the flag repeated. "
         "Every address that a name has is used. A server's certificate must name its host.",
     )
-    proxy_server_port: int = option(8091, check=port(), help="Port of the proxy server's agent listener.")
+    proxy_server_port: int = option(DEFAULT_PORT, check=port(), help="Port of the proxy server's agent listener.")
     ca_cert: str = option(
         "", check=existing_file, metavar="file", help="CA that the server's certificate must come from."
     )
@@ -71,7 +76,7 @@ class AgentOptions(LogOptions):
     )
     keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
     sync_interval: float = option(
-        duration("1s"), check=at_least(0.01), help="First pause between two tries to connect."
+        duration("1s"), check=at_least(duration("10ms")), help="First pause between two tries to connect."
     )
     sync_interval_cap: float = option(duration("10s"), help="And the longest.")
     agent_id: str = option(
@@ -195,7 +200,7 @@ class AgentOptions(LogOptions):
         if not self.ca_cert:
             found.append("--ca-cert is needed: the CA that issued the server's certificate")
         try:
-            parse_hosts(self.proxy_server_host, self.proxy_server_port)
+            parse_hosts(self.proxy_server_host, DEFAULT_PORT)
         except ValueError as error:
             found.append(f"--proxy-server-host: {error}")
         if not self.proxy_server_host:

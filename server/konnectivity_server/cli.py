@@ -171,7 +171,7 @@ class ServerOptions(LogOptions):
         metavar="file",
         help="For token reviews and leases. Empty: the pod's service account, else the usual places.",
     )
-    kubeconfig_qps: float = option(0.0, check=at_least(0), help="Requests per second to the API, on average. 0: 5.")
+    kubeconfig_qps: float = option(0.0, help="Requests per second to the API, on average. 0: 5; less than 0: no limit.")
     kubeconfig_burst: int = option(0, check=at_least(0), help="Requests to the API in one go. 0: 10.")
     kube_api_content_type: str = option(
         "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
@@ -318,7 +318,8 @@ class ServerOptions(LogOptions):
                 "no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert"
             )
         if self.tcp_frontend:
-            missing = [name for name in ("server_cert", "server_ca_cert") if not getattr(self, name)]
+            needed = ("server_ca_cert",) if self.server_cert else ("server_cert", "server_key", "server_ca_cert")
+            missing = [name for name in needed if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]
         found += self._authentication_problems()
         if self.uses_peers:
