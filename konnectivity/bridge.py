@@ -28,6 +28,9 @@ class Bridge:
     def buffered(self) -> int:
         return self.other.queued
 
+    def watch(self, left: int) -> None:
+        """Nothing to do: what leaves the other link is counted whenever more arrives."""
+
     def pause(self) -> None:
         """Nothing to do: `write` said False, so the other link returns no credit until `resume`."""
 

@@ -24,6 +24,7 @@ from konnectivity.proto.client_pb2 import ResetSide
 Buffer = bytes | memoryview
 
 UNLIMITED = 1 << 62
+MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
 PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
 ESTABLISHED_PAYLOAD = 32 * 1024  # and to any other: the most its own kind sends
 FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has bytes to hand over
@@ -49,6 +50,9 @@ class Endpoint(Protocol):
 
     def buffered(self) -> int:
         """Bytes taken by `write` that have not left yet."""
+
+    def watch(self, left: int) -> None:
+        """`Link.local_progress` is wanted when no more than `left` bytes are buffered, if the endpoint can do that."""
 
     def pause(self) -> None:
         """Deliver no more data to the link."""
@@ -245,6 +249,7 @@ class Link:
         "opened_at",
         "origin",
         "own_side",
+        "passed",
         "paused",
         "payload",
         "queue",
@@ -259,6 +264,7 @@ class Link:
         "starved",
         "starved_at",
         "state",
+        "step",
         "stopped",
         "table",
         "unreturned",
@@ -301,6 +307,8 @@ class Link:
         self.granted = UNLIMITED if credit is None else self.window
         self.received = 0
         self.unreturned = 0
+        self.step = self.window // 2  # credit goes back in portions of at least this
+        self.passed = 0  # returned since the window was last looked at
         self.returned_at = 0.0  # kept by the line, for `grew`
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
@@ -376,12 +384,15 @@ class Link:
             if self.state is not State.CLOSED:
                 self._return_credit()
 
+    def local_progress(self) -> None:
+        """Some of it has left."""
+        if self.blocked and not self.discarding:
+            self._relieve()
+
     def relieved(self) -> bool:
         """Whether a blocked endpoint has come well below the connection's budget again."""
-        left = min(self.backlog, self.endpoint.buffered())
-        self.line.book(left - self.backlog)
-        self.backlog = left
-        return left <= self.line.ledger.connection_budget * 3 // 4
+        self._recount()
+        return self.backlog <= self.line.ledger.connection_budget * 3 // 4
 
     # ---- from the tunnel ------------------------------------------------------------------------------------------
 
@@ -402,11 +413,14 @@ class Link:
             self.unreturned += size
             self.backlog += size
             self.line.book(size)
-            if not self.window and self.backlog > self.line.ledger.connection_budget:
+            if self.window:
+                if self.unreturned >= self.step:
+                    self._relieve()
+            elif self.backlog > self.line.ledger.connection_budget:
                 self.line.hold(self)
         elif self.window:
             self.unreturned += size
-            if self.unreturned * 2 >= self.window:
+            if self.unreturned >= self.step:
                 self._return_credit()
 
     def peer_credit(self, size: int) -> None:
@@ -578,15 +592,31 @@ class Link:
             self.unreturned = 0
             self.line.unhold(self)
             return
-        if self.unreturned * 2 < self.window or self.state is State.RCVD_END:
+        size = self.unreturned - self.backlog
+        if size < self.step or self.state is State.RCVD_END:
             return
-        size = self.unreturned
-        if self.line.grew(self) and self.window * 2 <= ledger.max_window and ledger.grow(self.window):
-            size += self.window
-            self.window *= 2
-        self.unreturned = 0
+        self.unreturned = self.backlog
+        self.passed += size
+        if self.passed * 2 >= self.window:
+            self.passed = 0
+            if self.line.grew(self) and self.window * 2 <= ledger.max_window and ledger.grow(self.window):
+                size += self.window
+                self.window *= 2
+                self.step = min(self.window // 2, MAX_STEP)
         self.granted += size
         self.line.send_control(wire.credit(self.connect_id, size))
+
+    def _relieve(self) -> None:
+        """Grant what has left a blocked endpoint without waiting for the rest: the sender may be far away."""
+        self._recount()
+        self._return_credit()
+        if self.backlog > self.step:
+            self.endpoint.watch(self.backlog - self.step)
+
+    def _recount(self) -> None:
+        left = min(self.backlog, self.endpoint.buffered())
+        self.line.book(left - self.backlog)
+        self.backlog = left
 
     def _forget_backlog(self) -> None:
         self.line.book(-self.backlog)
@@ -623,6 +653,8 @@ class _Nowhere:
 
     def buffered(self) -> int:
         return 0
+
+    def watch(self, left: int) -> None: ...
 
     def pause(self) -> None: ...
 

@@ -122,6 +122,9 @@ class _Inlet:
     def buffered(self) -> int:
         return sum(map(len, self._unread))
 
+    def watch(self, left: int) -> None:
+        """Nothing to do: an application that reads again takes everything at once."""
+
     def pause(self) -> None:
         self.protocol.pause_writing()
 

@@ -36,6 +36,7 @@ class Relay(asyncio.BufferedProtocol):
         self._plain = True  # no TLS: the two directions can end one by one
         self._unix = False
         self._blocked = False
+        self._watched = False  # `watch` is armed
         self._eof_received = False
         self._closing = False
         self._early = b""  # read before there was a link
@@ -116,8 +117,16 @@ class Relay(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
-        if self.link is not None:
-            self.link.local_drained()
+        link, transport = self.link, self._transport
+        if link is None or transport is None:
+            return
+        if self._watched:
+            self._watched = False
+            transport.set_write_buffer_limits(high=1, low=0)  # not empty: `pause_writing` follows at once
+            if transport.get_write_buffer_size():
+                link.local_progress()
+                return
+        link.local_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
@@ -174,6 +183,11 @@ class Relay(asyncio.BufferedProtocol):
 
     def buffered(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def watch(self, left: int) -> None:
+        if self._blocked and not self._watched and self._transport is not None:
+            self._watched = True
+            self._transport.set_write_buffer_limits(high=left, low=left)
 
     def pause(self) -> None:
         if self._transport is not None and not self._closing:

@@ -41,6 +41,7 @@ class Socket:
     closed: bool = False
     partner: Socket | None = None
     half_close: bool = True
+    watched: int | None = None
 
     def write(self, data: Buffer) -> bool:
         assert not self.saw_end, "data after the end"
@@ -73,6 +74,9 @@ class Socket:
     def buffered(self) -> int:
         return len(self.waiting)
 
+    def watch(self, left: int) -> None:
+        self.watched = left
+
     def pause(self) -> None:
         self.paused = True
 
@@ -100,6 +104,15 @@ class Socket:
         if not (self.gone or self.closed) and self.link is not None:
             self.gone = True
             self.link.local_lost("broken by the test")
+
+    def sip(self) -> None:
+        """It takes half of what waits, and is still stuck."""
+        half = len(self.waiting) // 2
+        if self.stuck and half:
+            self.heard += self.waiting[:half]
+            del self.waiting[:half]
+            if self.link is not None:
+                self.link.local_progress()
 
     def free(self) -> None:
         if self.stuck:
@@ -183,7 +196,7 @@ class World:
 _where = (st.integers(0, 1), st.integers(0, 1))
 _say = st.tuples(st.just("say"), *_where, st.sampled_from([1, 100, 2048, 4096, 5000, 20_000]))
 _deliver = st.tuples(st.just("deliver"), st.integers(0, 1), st.integers(1, 4))
-_act = st.tuples(st.sampled_from(["end", "go", "break_", "stick", "stick", "free"]), *_where)
+_act = st.tuples(st.sampled_from(["end", "go", "break_", "stick", "stick", "sip", "sip", "free"]), *_where)
 operations = st.one_of(_say, _say, _say, _deliver, _deliver, _act, _act, st.just(("dial",)))
 beginning: list[tuple] = [("dial",), ("dial",), ("deliver", 1, 9), ("deliver", 0, 9)]
 
@@ -293,6 +306,25 @@ def test_a_stuck_receiver_gets_its_window_and_no_more() -> None:
         assert bytes(target.heard) == bytes(50_000)
         assert not client.paused
         assert world.options[1].ledger.used == 0
+
+    in_still_time(scenario())
+
+
+def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
+    async def scenario() -> None:
+        world, client, target = connected(window=4096)
+        target.stuck = True
+        client.say(bytes(50_000))
+        for _ in range(20):
+            world.left.deliver()
+            world.right.deliver()
+        assert target.watched == 2048, "it is to say when half of it has left"
+        target.sip()
+        for _ in range(20):
+            world.left.deliver()
+            world.right.deliver()
+        assert (len(target.heard), len(target.waiting)) == (2048, 4096)
+        assert world.options[1].ledger.used == len(target.waiting)
 
     in_still_time(scenario())
 
