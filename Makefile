@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs bench clean
+.PHONY: demo test check fmt proto docs compatibility bench clean
 
 BIN := .venv/bin
 
@@ -30,6 +30,9 @@ proto: .venv/.stamp ## generate konnectivity/proto from proto/
 
 docs: .venv/.stamp ## generate docs/options.md from the declarations
 	$(BIN)/python scripts/options_page.py
+
+compatibility: .venv/.stamp ## run the matrix of Go clients and write docs/compatibility.md
+	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop
 
 bench: .venv/.stamp ## echo, dial rate and bulk, beside the grpcio transport; about 3 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.bench $(ARGS)

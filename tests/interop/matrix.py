@@ -1,0 +1,88 @@
+"""docs/compatibility.md, made of what the tests of this folder found.
+
+    make compatibility
+
+A pytest plugin that is loaded by `-p matrix`: it writes the page if every test that ran has passed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "compatibility.md"
+CLIENTS = {
+    "grpc-uds": "egress selector, GRPC over unix socket",
+    "connect-uds": "egress selector, HTTPConnect over unix socket",
+    "connect-tls": "egress selector, HTTPConnect over TCP with mutual TLS",
+    "client-library": "konnectivity-client",
+}
+PAIRS = {
+    "ours": "server and agent of this project, with its extension",
+    "established-wire": "server and agent of this project, on the established wire",
+    "agent-on-grpcio": "agent of this project on grpcio",
+    "agent-in-go": "an agent in Go, on grpc-go (tests/interop/peer)",
+}
+MODULES = (
+    "k8s.io/apiserver",
+    "k8s.io/client-go",
+    "k8s.io/cri-streaming",
+    "sigs.k8s.io/apiserver-network-proxy/konnectivity-client",
+    "google.golang.org/grpc",
+)
+
+
+class Matrix:
+    """Collects outcomes while the tests run."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[tuple[str, str]] = Counter()
+        self.other: Counter[str] = Counter()
+        self.failed = 0
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed:
+            self.failed += 1
+        if report.when != "call" or not report.passed or "tests/interop/" not in report.nodeid:
+            return
+        name, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
+        client = next((each for each in CLIENTS if each in parameters), None)
+        pair = next((each for each in PAIRS if re.search(rf"(^|-){each}(-|\])", parameters)), None)
+        if client and pair:
+            self.passed[client, pair] += 1
+        else:
+            self.other[name] += 1
+
+    def pytest_sessionfinish(self, session, exitstatus) -> None:
+        if not self.failed and exitstatus == 0 and self.passed:
+            PAGE.write_text(self.page())
+
+    def page(self) -> str:
+        cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
+        besides = {name.removeprefix("test_").replace("_", " "): [str(count)] for name, count in self.other.items()}
+        return (
+            (HERE / "compatibility.md")
+            .read_text()
+            .format(
+                matrix=table(("client", *PAIRS.values()), cells),
+                besides=table(("besides, on pairs of their own", "tests"), besides),
+                versions=table(("part", "version"), versions()),
+            )
+        )
+
+
+def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
+    lines = [head, ("---",) * len(head), *((name, *cells) for name, cells in rows.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def versions() -> dict[str, list[str]]:
+    found = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go.mod").read_text(), re.MULTILINE))
+    return {name: [found[name]] for name in MODULES} | {"grpcio": [version("grpcio")]}
+
+
+def pytest_configure(config) -> None:
+    config.pluginmanager.register(Matrix(), "compatibility-matrix")
