@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
 from konnectivity import kube, lifecycle, logs, tls
+from konnectivity.forward_proxy import Proxy
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
 from konnectivity_agent.cli import AgentOptions
 from konnectivity_agent.dialer import Dialer, Dials
 from konnectivity_agent.fleet import Fleet
-from konnectivity_agent.plan import Plan
+from konnectivity_agent.plan import Address, Plan
 from konnectivity_agent.uplink import Identity, Settings
 
 if TYPE_CHECKING:
@@ -24,11 +26,14 @@ log = logs.get(__name__)
 _IDLE_CHECK_S = 0.2
 _LEASES_TIMEOUT_S = 10.0  # until the leases are counted for the first time
 
+Proxies = Mapping[tuple[str, int], Proxy]  # of each server, by its host and port, that has a forward proxy
+_NO_PROXIES: Proxies = {}
+
 
 class Agent:
     """One proxy agent: `run` until cancelled. Used by `proxy-agent`, the demo and the tests."""
 
-    def __init__(self, options: AgentOptions, agent_id: str) -> None:
+    def __init__(self, options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXIES) -> None:
         self.options = options
         self.ledger = options.ledger()
         self.tunnels = TunnelOptions(
@@ -38,7 +43,7 @@ class Agent:
         alpn = (*options.alpn_proto, "h2")
         self.tls = tls.ClientTls(*files, alpn)
         self._settings = Settings(
-            self.tls, files, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval
+            self.tls, files, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval, proxies
         )
         self._identity = Identity(agent_id, options.agent_identifiers, options.service_account_token_path)
         self._plan = Plan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
@@ -122,11 +127,12 @@ class Agent:
             self.connected.clear()
 
 
-async def run(options: AgentOptions, agent_id: str) -> int:
+async def run(options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXIES) -> int:
     """Serve until signalled: the first signal drains, a second one ends at once. Exit code."""
     signals = lifecycle.Signals()
-    agent = Agent(options, agent_id)
+    agent = Agent(options, agent_id, proxies)
     log.info("Proxy agent started", id=agent_id)
+    _announce(proxies, options.grpc_implementation)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(agent.run(), name="agent")
         await signals.first.wait()
@@ -138,3 +144,12 @@ async def run(options: AgentOptions, agent_id: str) -> int:
             task.cancel()
     log.info("Proxy agent stopped")
     return 0
+
+
+def _announce(proxies: Proxies, implementation: str) -> None:
+    for proxy in dict.fromkeys(proxies.values()):
+        servers = [str(Address(*server)) for server, each in proxies.items() if each == proxy]
+        if implementation == "grpcio":
+            log.warning("HTTPS_PROXY is not honoured with grpcio, connecting directly", proxy=proxy, servers=servers)
+        else:
+            log.info("Connecting through a forward proxy (HTTPS_PROXY)", proxy=proxy, servers=servers)

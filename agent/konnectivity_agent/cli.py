@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from konnectivity import ledger, lifecycle
+from konnectivity import forward_proxy, ledger, lifecycle
 from konnectivity.destination import parse_hosts
 from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
@@ -183,6 +185,15 @@ class AgentOptions(LogOptions):
     def servers(self) -> list[tuple[str, int]]:
         return parse_hosts(self.proxy_server_host, self.proxy_server_port)
 
+    def proxies(self, environment: Mapping[str, str]) -> dict[tuple[str, int], forward_proxy.Proxy]:
+        """The forward proxy of each server that has one.
+
+        Raises:
+            ValueError: a variable's value cannot be used.
+        """
+        chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}
+        return {server: proxy for server, proxy in chosen.items() if proxy is not None}
+
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(
             process_budget=self.process_buffer_budget,
@@ -217,10 +228,14 @@ class AgentOptions(LogOptions):
 def main(argv: list[str] | None = None) -> None:
     """Console script `proxy-agent`."""
     options = load(AgentOptions, "proxy-agent", DESCRIPTION, argv)
+    try:
+        proxies = options.proxies(os.environ)
+    except ValueError as error:
+        sys.exit(f"Error: environment variable {error}")
     if options.check_config:
         print(effective(options))
         sys.exit(0)
     options.configure_log("proxy-agent")
     from konnectivity_agent import app  # after the options: `--help` needs none of it
 
-    sys.exit(lifecycle.run(functools.partial(app.run, options, options.agent_id or str(uuid.uuid4()))))
+    sys.exit(lifecycle.run(functools.partial(app.run, options, options.agent_id or str(uuid.uuid4()), proxies)))

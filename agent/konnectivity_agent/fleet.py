@@ -190,8 +190,8 @@ class Fleet:
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         """All addresses of a host; an empty one if that is left to whoever connects, or they cannot be had now."""
-        if self._settings.implementation == "grpcio":
-            return [""]
+        if self._settings.implementation == "grpcio" or (host, port) in self._settings.proxies:
+            return [""]  # a forward proxy is given the name: here it may not even exist
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from konnectivity import forward_proxy, logs, tls
 from konnectivity import link as links
-from konnectivity import logs, tls
 from konnectivity.capabilities import Capabilities
+from konnectivity.forward_proxy import Proxy
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
@@ -57,6 +59,8 @@ class Settings:
     implementation: str
     keepalive_time_s: float
     heartbeat_s: float
+    # Host and port of each server that is reached through a forward proxy. Not for grpcio.
+    proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)
 
 
 class Tunnel(ServingTunnel):
@@ -155,11 +159,13 @@ async def _channel(address: Address, settings: Settings, tasks: asyncio.TaskGrou
         where = (address.host, address.port)
         return await alternative.connect(where, settings.files, tasks, keepalive_time_s=settings.keepalive_time_s)
     options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
+    way: dict[str, Any] = {"host": address.ip or address.host, "port": address.port}
+    if proxy := settings.proxies.get((address.host, address.port)):
+        way = {"sock": await forward_proxy.open_socket(proxy, address.host, address.port)}
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         _, transport = await asyncio.get_running_loop().create_connection(
             lambda: Http2Transport(options),
-            address.ip or address.host,
-            address.port,
+            **way,
             ssl=settings.tls.context(),
             server_hostname=tls.server_name(address.host),
         )
