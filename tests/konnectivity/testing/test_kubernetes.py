@@ -19,9 +19,10 @@ REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 @pytest.fixture
 def api(tmp_path):
+    before = set(threading.enumerate())
     with KubernetesApi(tmp_path) as api:
         yield api
-    assert [each.name for each in threading.enumerate() if each is not threading.main_thread()] == []
+    assert [each.name for each in threading.enumerate() if each not in before] == []
 
 
 class Caller:
