@@ -232,24 +232,24 @@ async def test_two_agents_with_one_id_never_mix_their_connections(alone):
         grpcio_agent(alone, "twin", "host=b") as two,
         connect(**alone.frontend("http-connect", unix=True)) as tunnel,
     ):
-        clients = []
+        await asyncio.sleep(1.1)  # until the second one counts as settled
+        used = set()
         async with asyncio.TaskGroup() as tasks:
-            pending = [tasks.create_task(tunnel.dial(f"node:{number}")) for number in range(40)]
-            requests = [tasks.create_task(answer_dials(agent)) for agent in (one, two)]
-            for task in pending:
-                clients.append(await task)
+            requests = [tasks.create_task(answer_dials(*each)) for each in ((one, b"one"), (two, b"two"))]
+            clients = await asyncio.gather(*(tunnel.dial(f"node:{number}") for number in range(40)))
+            seen = set()
+            for reader, writer in clients:
+                line = await reader.readline()
+                used.add(line.split()[0])
+                seen.add(line)
+                writer.close()
             for task in requests:
                 task.cancel()
-        used = set()
-        for reader, writer in clients:
-            name, number = (await reader.readline()).split()
-            used.add(bytes(name))
-            writer.write(b"mine is " + number)
-            writer.close()
-        assert len(clients) == 40
+        assert used == {b"one", b"two"}
+        assert len(seen) == 40
 
 
-async def answer_dials(agent):
+async def answer_dials(agent, name):
     """Accept every dial; tell each connection its own number."""
     connect_id = 0
     while True:
@@ -257,7 +257,7 @@ async def answer_dials(agent):
         if packet.type == PacketType.DIAL_REQ:
             connect_id += 1
             await agent.say(wire.dial_rsp(packet.dialRequest.random, connect_id))
-            await agent.say(data(connect_id, b"twin %d\n" % connect_id))
+            await agent.say(data(connect_id, b"%s %d\n" % (name, connect_id)))
 
 
 async def test_an_agent_that_dies_during_a_dial_fails_it_at_once(alone):
