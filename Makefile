@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility bench clean
+.PHONY: demo test check fmt proto docs compatibility e2e bench clean
 
 BIN := .venv/bin
 
@@ -33,6 +33,10 @@ docs: .venv/.stamp ## generate docs/options.md from the declarations
 
 compatibility: .venv/.stamp ## run the matrix of Go clients and write docs/compatibility.md
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop
+
+e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel (root, Go; 5 minutes' build the first time)
+	@sh tests/cluster/build.sh
+	$(BIN)/pytest $(ARGS) tests/cluster
 
 bench: .venv/.stamp ## echo, dial rate and bulk, beside the grpcio transport; about 3 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.bench $(ARGS)

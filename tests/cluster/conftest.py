@@ -1,0 +1,260 @@
+"""A cluster of two network namespaces: etcd, kube-apiserver and proxy-server in one, a node and its agent in the other.
+
+The node's own address has no route from the control plane: what reaches it went through the agent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from konnectivity.testing.ca import Authority
+from konnectivity.testing.deployment import Process
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = ROOT / ".cache" / "bin"
+CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
+API = "https://127.0.0.1:6443"
+OUR_PROGRAMS = {"proxy-server": "konnectivity_server", "proxy-agent": "konnectivity_agent"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(120))
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The folder with `kube` and `node`."""
+    missing = [f"the program {name}" for name in ("ip", "nsenter") if shutil.which(name) is None]
+    missing += ["root, for network namespaces"] * (os.getuid() != 0)
+    if os.environ.get("CI"):
+        subprocess.run(["sh", str(Path(__file__).parent / "build.sh")], check=True, timeout=2400)
+    missing += [".cache/bin/kube (`make e2e` builds it)"] * (not (BIN / "kube").exists())
+    if missing:
+        pytest.skip(f"missing: {', '.join(missing)}")
+    return BIN
+
+
+class Namespaces:
+    """`control` and `node`, with one line between them."""
+
+    def __init__(self) -> None:
+        self.control, self.node = (f"konnectivity-{side}-{os.getpid()}" for side in ("control", "node"))
+        for name in (self.control, self.node):
+            self._ip("netns", "add", name)
+            self._ip("-n", name, "link", "set", "lo", "up")
+        self._ip("-n", self.control, "link", "add", "line", "type", "veth", "peer", "name", "line", "netns", self.node)
+        for name, address in ((self.control, CONTROL_IP), (self.node, NODE_LINK_IP)):
+            self._ip("-n", name, "address", "add", f"{address}/30", "dev", "line")
+            self._ip("-n", name, "link", "set", "line", "up")
+        self._ip("-n", self.node, "address", "add", f"{NODE_IP}/32", "dev", "lo")
+
+    def remove(self) -> None:
+        for name in (self.control, self.node):
+            self._ip("netns", "delete", name)
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, timeout=10)
+
+
+class Cluster:
+    """The processes, and kubectl."""
+
+    node_ip = NODE_IP
+
+    def __init__(self, directory: Path, namespaces: Namespaces) -> None:
+        self.directory = directory
+        self.namespaces = namespaces
+        self.processes: list[Process] = []
+        self.authority = Authority.create("cluster")
+        self.authority.write(directory)
+        for name, ips in (("apiserver", ("127.0.0.1", "10.96.0.1")), ("server", (CONTROL_IP,)), ("node", (NODE_IP,))):
+            names = ("node.default.svc",) if name == "node" else ()
+            self.authority.issue(name, dns=names, ips=ips, server=True).write(directory, name)
+        for name in ("kubelet-client", "front-proxy"):
+            self.authority.issue(name, client=True).write(directory, name)
+        self._pair("service-accounts")
+        self.path("tokens.csv").write_text(
+            "admin-token,admin,1,system:masters\nserver-token,system:konnectivity-server,2\n"
+        )
+        for user in ("admin", "server"):
+            self._kubeconfig(user)
+
+    def path(self, name: str) -> Path:
+        return self.directory / name
+
+    def _pair(self, name: str) -> None:
+        """A key that signs tokens of service accounts."""
+        _, key = self.authority.issue(name, client=True).write(self.directory, name)
+        public = subprocess.run(
+            ["openssl", "pkey", "-in", str(key), "-pubout"], check=True, timeout=10, capture_output=True
+        )
+        self.path(f"{name}.pub").write_bytes(public.stdout)
+
+    def _kubeconfig(self, user: str) -> None:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": API, "certificate-authority": str(self.path("ca.crt"))}}],
+            "users": [{"name": "it", "user": {"token": f"{user}-token"}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        }
+        self.path(f"{user}.kubeconfig").write_text(json.dumps(config))
+
+    def start(self, namespace: str, program: str, *arguments: str, ready: str) -> Process:
+        """Start one of the programs in a namespace, and wait for a text in its log."""
+        command = [str(BIN / program)]
+        if program in OUR_PROGRAMS:
+            command = [sys.executable, "-c", f"from {OUR_PROGRAMS[program]}.cli import main; main()"]
+        elif program != "node":
+            command = [str(BIN / "kube"), program]
+        within = ["netns", "exec", namespace, *command, *arguments]
+        ip = shutil.which("ip")
+        assert ip is not None
+        process = Process(ip, within, self.path(f"{program}-{len(self.processes)}.log"))
+        self.processes.append(process)
+        process.wait_for(ready, timeout_s=60)
+        return process
+
+    def start_etcd(self) -> None:
+        self.start(
+            self.namespaces.control,
+            "etcd",
+            f"--data-dir={self.path('etcd')}",
+            "--unsafe-no-fsync",
+            "--log-level=info",
+            ready="ready to serve client requests",
+        )
+
+    def start_apiserver(self, egress: Path) -> Process:
+        p = self.path
+        return self.start(
+            self.namespaces.control,
+            "kube-apiserver",
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--advertise-address={CONTROL_IP}",
+            f"--tls-cert-file={p('apiserver.crt')}",
+            f"--tls-private-key-file={p('apiserver.key')}",
+            f"--client-ca-file={p('ca.crt')}",
+            f"--token-auth-file={p('tokens.csv')}",
+            "--authorization-mode=Node,RBAC",
+            "--disable-admission-plugins=ServiceAccount",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={p('service-accounts.pub')}",
+            f"--service-account-signing-key-file={p('service-accounts.key')}",
+            f"--kubelet-certificate-authority={p('ca.crt')}",
+            f"--kubelet-client-certificate={p('kubelet-client.crt')}",
+            f"--kubelet-client-key={p('kubelet-client.key')}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--requestheader-client-ca-file={p('ca.crt')}",
+            "--requestheader-allowed-names=front-proxy",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={p('front-proxy.crt')}",
+            f"--proxy-client-key-file={p('front-proxy.key')}",
+            "--enable-aggregator-routing=true",
+            f"--egress-selector-config-file={egress}",
+            ready="Serving securely",
+        )
+
+    def start_node(self) -> None:
+        files = (f"--cert={self.path('node.crt')}", f"--key={self.path('node.key')}")
+        self.start(self.namespaces.node, "node", f"--listen={NODE_IP}:10250", *files, ready="serving")
+
+    def start_server(self, mode: str) -> Process:
+        return self.start(
+            self.namespaces.control,
+            "proxy-server",
+            f"--mode={mode}",
+            f"--uds-name={self.path('frontend.sock')}",
+            "--server-port=0",
+            "--agent-port=8132",
+            f"--cluster-cert={self.path('server.crt')}",
+            f"--cluster-key={self.path('server.key')}",
+            f"--kubeconfig={self.path('server.kubeconfig')}",
+            "--agent-namespace=kube-system",
+            "--agent-service-account=konnectivity-agent",
+            "--authentication-audience=system:konnectivity-server",
+            "--enable-lease-controller",
+            "--admin-bind-address=127.0.0.1",
+            ready="Proxy server started",
+        )
+
+    def start_agent(self, token: str, ready: str = "Connected to server") -> Process:
+        file = self.path(f"token-{len(self.processes)}")
+        file.write_text(token)
+        return self.start(
+            self.namespaces.node,
+            "proxy-agent",
+            f"--proxy-server-host={CONTROL_IP}",
+            "--proxy-server-port=8132",
+            f"--ca-cert={self.path('ca.crt')}",
+            f"--service-account-token-path={file}",
+            f"--agent-identifiers=ipv4={NODE_IP}",
+            "--sync-interval=200ms",
+            "--sync-interval-cap=1s",
+            ready=ready,
+        )
+
+    def kubectl(self, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+        """Run it to its end."""
+        return subprocess.run(
+            self.kubectl_command(*arguments),
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            env=dict(os.environ) | environment,
+        )
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        kubectl = [str(BIN / "kube"), "kubectl", f"--kubeconfig={self.path('admin.kubeconfig')}"]
+        return ["ip", "netns", "exec", self.namespaces.control, *kubectl, *arguments]
+
+    def ok(self, *arguments: str, stdin: bytes = b"", **environment: str) -> bytes:
+        """Its output."""
+        done = self.kubectl(*arguments, stdin=stdin, **environment)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def error(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What it says of its failure."""
+        done = self.kubectl(*arguments, stdin=stdin)
+        assert done.returncode != 0, done.stdout
+        return done.stderr.decode()
+
+    def apply(self, *objects: dict) -> None:
+        self.ok("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
+
+    def token(self, audience: str = "system:konnectivity-server") -> str:
+        return self.ok("-n", "kube-system", "create", "token", "konnectivity-agent", f"--audience={audience}").decode()
+
+    def wait_until(self, what, timeout_s: float = 30) -> None:
+        end = time.monotonic() + timeout_s
+        while not what():
+            assert time.monotonic() < end, "it did not come true"
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def make_cluster(programs):
+    """Makes a cluster of which nothing runs yet, given a directory."""
+    made = Namespaces()
+    yield lambda directory: Cluster(directory, made)
+    made.remove()
