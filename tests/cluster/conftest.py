@@ -78,7 +78,11 @@ class Cluster:
         self.processes: list[Process] = []
         self.authority = Authority.create("cluster")
         self.authority.write(directory)
-        for name, ips in (("apiserver", ("127.0.0.1", "10.96.0.1")), ("server", (CONTROL_IP,)), ("node", (NODE_IP,))):
+        for name, ips in (
+            ("apiserver", ("127.0.0.1", "10.96.0.1")),
+            ("server", (CONTROL_IP, "127.0.0.1")),
+            ("node", (NODE_IP,)),
+        ):
             names = ("node.default.svc",) if name == "node" else ()
             self.authority.issue(name, dns=names, ips=ips, server=True).write(directory, name)
         for name in ("kubelet-client", "front-proxy"):
@@ -174,13 +178,17 @@ class Cluster:
         files = (f"--cert={self.path('node.crt')}", f"--key={self.path('node.key')}")
         self.start(self.namespaces.node, "node", f"--listen={NODE_IP}:10250", *files, ready="serving")
 
-    def start_server(self, mode: str) -> Process:
+    def start_server(self, transport: str) -> Process:
+        frontend = [f"--uds-name={self.path('frontend.sock')}", "--server-port=0"]
+        if transport == "connect-tls":
+            names = {"cert": "server.crt", "key": "server.key", "ca-cert": "ca.crt"}
+            frontend = [f"--server-{flag}={self.path(name)}" for flag, name in names.items()]
+            frontend += ["--server-bind-address=127.0.0.1", "--server-port=8131"]
         return self.start(
             self.namespaces.control,
             "proxy-server",
-            f"--mode={mode}",
-            f"--uds-name={self.path('frontend.sock')}",
-            "--server-port=0",
+            f"--mode={'grpc' if transport == 'grpc-uds' else 'http-connect'}",
+            *frontend,
             "--agent-port=8132",
             f"--cluster-cert={self.path('server.crt')}",
             f"--cluster-key={self.path('server.key')}",

@@ -20,7 +20,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 MIB = 1 << 20
-MODES = {"grpc": "GRPC", "http-connect": "HTTPConnect"}
+TRANSPORTS = ("grpc-uds", "connect-uds", "connect-tls")
 SERVICE = {"namespace": "default", "name": "node", "port": 443}
 
 
@@ -106,21 +106,31 @@ def running(cluster):
     cluster.ok("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"phase": "Running"}}))
 
 
-@pytest.fixture(scope="module", params=MODES)
-def cluster(request, make_cluster, tmp_path_factory):
-    made = make_cluster(tmp_path_factory.mktemp(request.param))
-    transport = {"uds": {"udsName": str(made.path("frontend.sock"))}}
-    connection = {"proxyProtocol": MODES[request.param], "transport": transport}
-    egress = made.path("egress.yaml")
-    egress.write_text(
+def egress_selector(cluster, transport):
+    """The configuration with which an API server uses one of the server's frontends."""
+    way = {"uds": {"udsName": str(cluster.path("frontend.sock"))}}
+    if transport == "connect-tls":
+        files = {"caBundle": "ca.crt", "clientCert": "front-proxy.crt", "clientKey": "front-proxy.key"}
+        tls = {name: str(cluster.path(file)) for name, file in files.items()}
+        way = {"tcp": {"url": "https://127.0.0.1:8131", "tlsConfig": tls}}
+    protocol = "GRPC" if transport == "grpc-uds" else "HTTPConnect"
+    path = cluster.path("egress.yaml")
+    path.write_text(
         yaml.safe_dump(
             {
                 "apiVersion": "apiserver.k8s.io/v1beta1",
                 "kind": "EgressSelectorConfiguration",
-                "egressSelections": [{"name": "cluster", "connection": connection}],
+                "egressSelections": [{"name": "cluster", "connection": {"proxyProtocol": protocol, "transport": way}}],
             }
         )
     )
+    return path
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def cluster(request, make_cluster, tmp_path_factory):
+    made = make_cluster(tmp_path_factory.mktemp(request.param))
+    egress = egress_selector(made, request.param)
     try:
         made.start_etcd()
         made.start_apiserver(egress)
@@ -216,10 +226,11 @@ def test_the_server_has_its_lease(cluster):
     cluster.wait_until(lambda: b"konnectivity-proxy-server" in cluster.ok("-n", "kube-system", "get", "leases"))
 
 
-def test_the_api_server_counted_its_dials_through_the_tunnel(cluster):
+def test_the_api_server_counted_its_dials_through_the_tunnel(cluster, request):
     text = cluster.ok("get", "--raw", "/metrics").decode()
     dials = re.findall(r"^apiserver_egress_dialer_dial_start_total\{(.*?)\} (\d+)", text, re.MULTILINE)
-    assert any('transport="uds"' in labels and int(number) > 5 for labels, number in dials), dials
+    transport = "tcp" if "connect-tls" in request.node.name else "uds"
+    assert any(f'transport="{transport}"' in labels and int(number) > 5 for labels, number in dials), dials
 
 
 def test_without_an_agent_nothing_gets_there_and_with_one_again_everything(cluster):
