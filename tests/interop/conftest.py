@@ -60,14 +60,15 @@ class Driver:
         return result["error"]
 
 
-def driver(deployment: Deployment, transport: str, ca: str) -> Driver:
+def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") -> Driver:
     """A driver that reads the API server's egress configuration for one transport."""
+    socket = socket or deployment.socket
     if transport == "client-library":
-        return Driver([f"--socket={deployment.socket}"], ca)
+        return Driver([f"--socket={socket}"], ca)
     connection: dict[str, object] = {
         "direct": {"proxyProtocol": "Direct"},
-        "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": deployment.socket}}},
-        "connect-uds": {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": deployment.socket}}},
+        "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": socket}}},
+        "connect-uds": {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": socket}}},
         "connect-tls": {
             "proxyProtocol": "HTTPConnect",
             "transport": {

@@ -34,6 +34,7 @@ func main() {
 	ca := flag.String("ca", "", "CA of the server")
 	cert := flag.String("cert", "", "client certificate")
 	key := flag.String("key", "", "private key")
+	interval := flag.Duration("interval", 100*time.Millisecond, "pause between looks for further servers")
 	flag.Parse()
 	pair, err := tls.LoadX509KeyPair(*cert, *key)
 	check(err)
@@ -42,27 +43,87 @@ func main() {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool}
-	conn, err := grpc.NewClient(*server, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	f := &finder{server: *server, credentials: credentials.NewTLS(config), known: map[string]bool{}}
+	f.find()
+	for range time.Tick(*interval) { // as agents do that stand before a load balancer: draw until all have been met
+		if f.missing() {
+			f.find()
+		}
+	}
+}
+
+// finder looks for servers behind one address.
+type finder struct {
+	server      string
+	credentials credentials.TransportCredentials
+	lock        sync.Mutex
+	known       map[string]bool
+	count       int
+}
+
+func (f *finder) missing() bool {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return len(f.known) < max(f.count, 1)
+}
+
+// find opens one more connection; it is kept if it leads to a server that was not known.
+func (f *finder) find() {
+	conn, err := grpc.NewClient(f.server, grpc.WithTransportCredentials(f.credentials))
 	check(err)
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "agentID", "agent-in-go", "agentIdentifiers", "")
 	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 	stream, err := conn.NewStream(ctx, desc, "/AgentService/Connect")
-	check(err)
-	header, err := stream.Header()
-	check(err)
-	fmt.Fprintln(os.Stderr, "connected", header.Get("serverid"), header.Get("servercount"))
-	a := &agent{stream: stream, conns: map[int64]net.Conn{}}
+	var header metadata.MD
+	if err == nil {
+		header, err = stream.Header()
+	}
+	if err != nil || len(header.Get("serverid")) == 0 {
+		conn.Close()
+		return
+	}
+	id := header.Get("serverid")[0]
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	fmt.Sscan(header.Get("servercount")[0], &f.count)
+	if f.known[id] {
+		conn.Close()
+		return
+	}
+	f.known[id] = true
+	fmt.Fprintln(os.Stderr, "connected", id, f.count)
+	go func() {
+		(&agent{stream: stream, conns: map[int64]net.Conn{}}).serve()
+		conn.Close()
+		f.lock.Lock()
+		defer f.lock.Unlock()
+		delete(f.known, id)
+	}()
+}
+
+// serve handles packets until the stream ends; connections through it end too.
+func (a *agent) serve() {
 	for {
 		packet := &client.Packet{}
-		check(stream.RecvMsg(packet))
+		if err := a.stream.RecvMsg(packet); err != nil {
+			log.Print(err)
+			break
+		}
 		a.handle(packet)
+	}
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	for _, conn := range a.conns {
+		conn.Close()
 	}
 }
 
 func (a *agent) send(packet *client.Packet) {
 	a.sending.Lock()
 	defer a.sending.Unlock()
-	check(a.stream.SendMsg(packet))
+	if err := a.stream.SendMsg(packet); err != nil {
+		log.Print(err) // the reader ends the agent
+	}
 }
 
 func (a *agent) handle(packet *client.Packet) {
