@@ -27,6 +27,7 @@ from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent.dialer import Dialer, Dials
 from konnectivity_agent.fleet import Fleet
 from konnectivity_agent.plan import Plan
+from konnectivity_agent.policy import Policy
 from konnectivity_agent.uplink import Identity, Settings
 
 TIMEOUT_S = 120.0
@@ -44,7 +45,7 @@ class Crowd:
     ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
         settings = Settings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
-        dialer = Dialer(tasks, Dials())
+        dialer = Dialer(tasks, Dials(), Policy())
         self.connected = 0
         self.changed = asyncio.Event()
         self.fleets = [

@@ -22,6 +22,7 @@ UNRECOGNIZED = "unrecognized_response"  # counted like a failure: an answer to a
 ABANDONED = "send_rsp"  # the same: a connection came, and whoever asked for it is gone
 NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
+REFUSED_BY_POLICY = "refused by the agent's policy"  # within the text of an agent that may not dial there
 DIAL_TIMEOUT = "timed out waiting for backend dial"
 
 

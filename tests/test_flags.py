@@ -27,6 +27,7 @@ TIME = {"x": "not a duration", "": "not a duration", "5": "not a duration"}
 TIME_ABOVE_0 = {**TIME, "0": "must be greater than 0", "-1s": "must be greater than 0"}
 TIME_FROM_0 = {**TIME, "-1s": "must be 0 or more"}
 SEVERITY = {"x": "must be INFO, WARNING, ERROR, FATAL", "": "must be INFO", "-1": "must be INFO"}
+RULES = {"10.0.0.1/8": "the network is 10.0.0.0/8", "a:x": "is no port", "a*b": "a * stands alone"}
 SIZES = {"x": "not a size", "0": "must be greater than 0"}
 SUITE = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
 UNSUPPORTED = "not supported, doesn't exist or considered as insecure"
@@ -204,6 +205,8 @@ OWN_OF_SERVER = (
     Flag("connection-window-max", "size", "16Mi", "1Mi", 1 << 20, "", SIZES),
 )
 OWN_OF_AGENT = (
+    Flag("allow-destination", "strings", "[]", "10.0.0.0/8,a:1", ("10.0.0.0/8", "a:1"), "", RULES),
+    Flag("deny-destination", "strings", "[]", "[fd00::/8]:1-9", ("[fd00::/8]:1-9",), "", RULES),
     Flag("drain-timeout", "duration", "25s", "0", 0.0, "", TIME_FROM_0),
     Flag("process-buffer-budget", "size", "8Mi", "1Gi", 1 << 30, "", SIZES),
     Flag("tunnel-buffer-budget", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),

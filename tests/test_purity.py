@@ -25,6 +25,7 @@ PURE = [
         )
     ),
     *(ROOT / "server" / "konnectivity_server" / name for name in ("identifiers.py", "registry.py", "strategies.py")),
+    ROOT / "agent" / "konnectivity_agent" / "policy.py",
 ]
 IMPURE = {"asyncio", "socket", "ssl", "time", "logging", "threading", "select", "uvloop", "grpc"}
 

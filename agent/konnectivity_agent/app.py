@@ -65,7 +65,7 @@ class Agent:
                     self._settings,
                     self._identity,
                     self.tunnels,
-                    Dialer(tasks, self.dials).open,
+                    Dialer(tasks, self.dials, self.options.policy()).open,
                     tasks,
                     self.options.server_count_source,
                     lambda: leases.count if leases is not None else None,

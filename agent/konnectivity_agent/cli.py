@@ -26,6 +26,7 @@ from konnectivity.options import (
     positive,
     size,
 )
+from konnectivity_agent import policy
 
 DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and opens the connections it asks for."
 DEFAULT_PORT = 8091
@@ -42,6 +43,14 @@ def _identifiers(text: str) -> str | None:
         kind = unquote_plus(pair.partition("=")[0])
         if kind not in _KINDS:
             return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
+    return None
+
+
+def _rules(texts: tuple[str, ...]) -> str | None:
+    try:
+        policy.parse(texts, ())
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -98,6 +107,21 @@ class AgentOptions(LogOptions):
     sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
     probe_interval: float = option(
         duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+    )
+    allow_destination: tuple[str, ...] = option(
+        (),
+        group="Destinations",
+        check=_rules,
+        metavar="rules",
+        help="What may be dialled: an address, a network (10.0.0.0/8), a name, *.name or *; with a port or a range of "
+        "ports if wanted (10.0.0.0/8:10250, [fd00::/8]:30000-32767); commas, or the flag repeated. None: everything "
+        "but the addresses of cloud metadata services. Those only a rule for the very address allows.",
+    )
+    deny_destination: tuple[str, ...] = option(
+        (),
+        check=_rules,
+        metavar="rules",
+        help="What may not be dialled, in the same form. It wins over what is allowed.",
     )
     count_server_leases: bool = option(
         False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
@@ -193,6 +217,9 @@ class AgentOptions(LogOptions):
         """
         chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}
         return {server: proxy for server, proxy in chosen.items() if proxy is not None}
+
+    def policy(self) -> policy.Policy:
+        return policy.parse(self.allow_destination, self.deny_destination)
 
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(

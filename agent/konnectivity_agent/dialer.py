@@ -1,5 +1,6 @@
 """Opens targets: name resolution, IPv4 and IPv6 raced (RFC 8305), one deadline over all of it.
 
+A name is looked up once. The policy judges the addresses that were found, and those that pass are what is dialled.
 Error texts are the ones that clients of the established agent match on.
 """
 
@@ -10,21 +11,22 @@ import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohappyeyeballs
 
 from konnectivity import destination, logs
 from konnectivity.counters import Histogram
+from konnectivity.errors import REFUSED_BY_POLICY
 from konnectivity.relay import Relay
 from konnectivity.serving import DialIn
+from konnectivity_agent.policy import Policy, Refusal
 
 log = logs.get(__name__)
 
 DIAL_TIMEOUT_S = 5.0  # including name resolution
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
+_FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
 _TEXTS = {
     errno.ECONNREFUSED: "connect: connection refused",
     errno.ENETUNREACH: "connect: network is unreachable",
@@ -48,17 +50,32 @@ class Dials:
 
     seconds: Histogram = field(default_factory=lambda: Histogram(DIAL_BOUNDS))
     failures: dict[str, int] = field(default_factory=dict)  # by reason: timeout, unknown
+    denied: dict[str, int] = field(default_factory=dict)  # by the policy's reason
 
     def failed(self, reason: str) -> None:
         self.failures[reason] = self.failures.get(reason, 0) + 1
+
+    def refused(self, reason: str) -> None:
+        self.denied[reason] = self.denied.get(reason, 0) + 1
+
+
+class Refused(Exception):
+    """The policy leaves no address to dial."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
 
 
 class Dialer:
     """The opener of an agent's serving tunnels. Its dials live in the given task group."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, dials: Dials, timeout_s: float = DIAL_TIMEOUT_S) -> None:
+    def __init__(
+        self, tasks: asyncio.TaskGroup, dials: Dials, policy: Policy, timeout_s: float = DIAL_TIMEOUT_S
+    ) -> None:
         self._tasks = tasks
         self._dials = dials
+        self._policy = policy
         self._timeout_s = timeout_s
 
     def open(self, dial: DialIn) -> None:
@@ -73,7 +90,7 @@ class Dialer:
         dial.on_cancel = task.cancel
 
     def _check(self, dial: DialIn) -> tuple[str, int]:
-        if dial.protocol not in ("tcp", "tcp4", "tcp6"):
+        if dial.protocol not in _FAMILIES:
             raise ValueError(f"unknown network {dial.protocol}")
         return destination.split(dial.address)
 
@@ -82,7 +99,13 @@ class Dialer:
         relay = Relay()
         try:
             async with asyncio.timeout(self._timeout_s):
-                transport = await _connect(relay, dial.protocol, host, port)
+                transport = await self._connect(relay, dial.protocol, host or "127.0.0.1", port)  # as Go: this host
+        except Refused as refused:
+            self._dials.refused(refused.refusal.reason)
+            text = f"dial {dial.protocol} {dial.address}: {REFUSED_BY_POLICY}: {refused}"
+            log.warning("Dial refused", destination=dial.address, reason=str(refused))
+            dial.failed(text)
+            return
         except (OSError, TimeoutError, UnicodeError) as error:
             text = _text(error, dial, host)
             if log.v(2):
@@ -100,26 +123,21 @@ class Dialer:
         if log.v(4):
             log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
 
-
-def _connect(relay: Relay, protocol: str, host: str, port: int) -> Coroutine[Any, Any, asyncio.Transport]:
-    family = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}[protocol]
-    address = host or "127.0.0.1"  # as Go: no host is this host
-    return (
-        _connect_literal(relay, address, port) if _is_literal(address) else _connect_name(relay, family, address, port)
-    )
-
-
-async def _connect_literal(relay: Relay, host: str, port: int) -> asyncio.Transport:
-    transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
-    return transport
-
-
-async def _connect_name(relay: Relay, family: int, host: str, port: int) -> asyncio.Transport:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
-    transport, _ = await loop.create_connection(lambda: relay, sock=sock)
-    return transport
+    async def _connect(self, relay: Relay, protocol: str, host: str, port: int) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        if _is_literal(host):
+            if refusal := self._policy.refusal(host, host, port):
+                raise Refused(refusal)
+            transport, _ = await loop.create_connection(lambda: relay, host, port)
+            return transport
+        found = await loop.getaddrinfo(host, port, family=_FAMILIES[protocol], type=socket.SOCK_STREAM)
+        refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
+        allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
+        if not allowed:
+            raise Refused(next(filter(None, refusals)))
+        sock = await aiohappyeyeballs.start_connection(allowed, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
+        transport, _ = await loop.create_connection(lambda: relay, sock=sock)
+        return transport
 
 
 def _is_literal(host: str) -> bool:

@@ -57,6 +57,9 @@ class AgentCollector(Collector):
             "agent_endpoint_dial_failure_total",
             "Number of failures dialing the remote endpoint, by reason (example: timeout).",
         ).add_each("reason", dials.failures)
+        yield counter("agent_dials_denied_total", "Dials refused by the policy on destinations, by reason.").add_each(
+            "reason", dials.denied
+        )
 
     def _leases(self) -> Iterator[Family]:
         leases = self._agent.leases

@@ -14,7 +14,7 @@ from typing import cast
 import h11
 
 from konnectivity import logs
-from konnectivity.errors import DialError, DialFailure
+from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.native import peer_of
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up
@@ -55,6 +55,8 @@ def answer_to(error: DialError) -> bytes:
 
 def _status_of(text: str) -> bytes:
     """HTTP status of an agent's error text."""
+    if REFUSED_BY_POLICY in text:
+        return b"403 Forbidden"
     lowered = text.lower()
     if "timeout" in lowered or "deadline exceeded" in lowered:
         return b"504 Gateway Timeout"

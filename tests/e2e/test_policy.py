@@ -1,0 +1,120 @@
+"""An agent that may not dial everything: what frontends are told, what is counted, names looked up once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import urllib.request
+
+import pytest
+
+from konnectivity.client import DialError, connect
+from konnectivity.testing import grpc_peer, targets
+from konnectivity.testing.targets import listening
+
+LOOPBACK = ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0", "", "[::ffff:7f00:1]")
+
+
+def denied(process):
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.health_port}/metrics", timeout=10) as answer:
+        found = re.findall(r'agent_dials_denied_total\{reason="(\w+)"\} (\d+)', answer.read().decode())
+    return {reason: int(count) for reason, count in found}
+
+
+async def why_not(tunnel, address):
+    with pytest.raises(DialError) as caught:
+        await tunnel.dial(address)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_metadata_is_refused_unless_it_is_allowed(deployment, mode):
+    async with connect(**deployment.frontend(mode, unix=True)) as tunnel:
+        for address in ("169.254.169.254:80", "[::ffff:a9fe:a9fe]:80", "2852039166:80", "[fd00:ec2::254]:80"):
+            text = await why_not(tunnel, address)
+            assert f"dial tcp {address}: refused by the agent's policy: " in text
+            assert text.endswith("serves cloud metadata")
+
+
+async def test_a_denied_network_in_every_spelling(fresh):
+    fresh.start_server()
+    agent = fresh.start_agent("--deny-destination=127.0.0.0/8,[::1]", "--deny-destination=*.internal")
+    async with listening(targets.echo, "0.0.0.0") as address, connect(**fresh.frontend("grpc", unix=True)) as tunnel:
+        port = address.rpartition(":")[2]
+        for host in LOOPBACK:
+            text = await why_not(tunnel, f"{host}:{port}")
+            assert text.endswith(f"refused by the agent's policy: 127.0.0.1 port {port} is denied by 127.0.0.0/8")
+        assert "is denied by" in await why_not(tunnel, f"localhost:{port}")
+    assert denied(agent) == {"denied": len(LOOPBACK) + 1}
+    assert "Dial refused" in agent.log
+    assert "agent_endpoint_dial_failure_total" not in urllib.request.urlopen(
+        f"http://127.0.0.1:{agent.health_port}/metrics", timeout=10
+    ).read().decode()  # fmt: skip
+
+
+async def test_only_what_is_allowed(fresh):
+    fresh.start_server()
+    async with listening(targets.echo) as address, listening(targets.echo) as other:
+        port = address.rpartition(":")[2]
+        agent = fresh.start_agent(f"--allow-destination=localhost:{port}", "--allow-destination=10.0.0.0/8")
+        async with connect(**fresh.frontend("http-connect", unix=True)) as tunnel:
+            reader, writer = await tunnel.dial(f"LOCALHOST:{port}")
+            writer.write(b"allowed by name")
+            assert await reader.readexactly(15) == b"allowed by name"
+            writer.close()
+            for refused in (address, other, other.replace("127.0.0.1", "localhost")):
+                assert "refused by the agent's policy: nothing allows" in await why_not(tunnel, refused)
+        assert denied(agent) == {"not_allowed": 3}
+
+
+async def test_the_status_for_a_connect_client(deployment):
+    reader, writer = await asyncio.open_unix_connection(deployment.socket)
+    writer.write(b"CONNECT 169.254.169.254:80 HTTP/1.1\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 403 Forbidden")
+    writer.close()
+
+
+@pytest.mark.parametrize("protocol", ["udp", "unix", "unixpacket", "ip"])
+async def test_other_protocols_are_refused(deployment, protocol):
+    async with grpc_peer.frontend(deployment) as frontend:
+        await frontend.say(grpc_peer.wire.dial_req("/run/docker.sock", 1, protocol))
+        assert (await frontend.hear()).dialResponse.error == f"dial {protocol}: unknown network {protocol}"
+
+
+def test_a_name_is_looked_up_once_and_what_was_judged_is_dialled(monkeypatch):
+    """A resolver that says something else the second time finds no second time."""
+    from konnectivity_agent.dialer import Dialer, Dials
+    from konnectivity_agent.policy import parse
+
+    asked = []
+
+    def resolver(host, port, *args, **kwargs):
+        asked.append(host)
+        address = "127.0.0.1" if len(asked) == 1 else "127.0.0.66"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    class Asked:
+        protocol, on_cancel = "tcp", None
+
+        def __init__(self, address):
+            self.address, self.answer = address, asyncio.get_running_loop().create_future()
+
+        def connected(self, relay):
+            self.answer.set_result("connected")
+
+        def failed(self, text):
+            self.answer.set_result(text)
+
+    async def dial_twice():
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, listening(targets.echo) as address:
+            monkeypatch.setattr(socket, "getaddrinfo", resolver)
+            dialer = Dialer(tasks, Dials(), parse(["127.0.0.1"], []))
+            for wanted in ("connected", "nothing allows 127.0.0.66"):
+                dial = Asked(address.replace("127.0.0.1", "rebinding.example"))
+                dialer.open(dial)
+                assert wanted in await dial.answer
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(dial_twice())
+    assert asked == ["rebinding.example"] * 2
