@@ -31,8 +31,9 @@ proto: .venv/.stamp ## generate konnectivity/proto from proto/
 docs: .venv/.stamp ## generate docs/options.md from the declarations
 	$(BIN)/python scripts/options_page.py
 
-compatibility: .venv/.stamp ## run the matrix of Go clients and write docs/compatibility.md
-	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop
+compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/compatibility.md
+	@sh tests/cluster/build.sh
+	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop tests/cluster
 
 e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel (root, Go; 5 minutes' build the first time)
 	@sh tests/cluster/build.sh

@@ -34,10 +34,11 @@ class Driver:
 
     arguments: list[str]
     ca: str
+    program: str = "driver"
 
     def start(self, scenario, target, **options):
         flags = [f"--{name}={value}" for name, value in options.items()]
-        command = [str(BIN / "driver"), *self.arguments, f"--ca={self.ca}", *flags, scenario, target]
+        command = [str(BIN / self.program), *self.arguments, f"--ca={self.ca}", *flags, scenario, target]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def finish(self, process):
@@ -61,10 +62,15 @@ class Driver:
 
 
 def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") -> Driver:
-    """A driver that reads the API server's egress configuration for one transport."""
+    """A driver that reads the API server's egress configuration for one transport.
+
+    A transport that ends in -2024 is spoken by the libraries of that year.
+    """
     socket = socket or deployment.socket
+    program = "driver-2024" if transport.endswith("-2024") else "driver"
+    transport = transport.removesuffix("-2024")
     if transport == "client-library":
-        return Driver([f"--socket={socket}"], ca)
+        return Driver([f"--socket={socket}"], ca, program)
     connection: dict[str, object] = {
         "direct": {"proxyProtocol": "Direct"},
         "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": socket}}},
@@ -93,7 +99,7 @@ def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") ->
             }
         )
     )
-    return Driver([f"--egress-config={path}"], ca)
+    return Driver([f"--egress-config={path}"], ca, program)
 
 
 @pytest.fixture(scope="session")

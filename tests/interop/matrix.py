@@ -1,4 +1,4 @@
-"""docs/compatibility.md, made of what the tests of this folder found.
+"""docs/compatibility.md, made of what the tests of this folder and of tests/cluster found.
 
     make compatibility
 
@@ -19,6 +19,9 @@ CLIENTS = {
     "connect-uds": "egress selector, HTTPConnect over unix socket",
     "connect-tls": "egress selector, HTTPConnect over TCP with mutual TLS",
     "client-library": "konnectivity-client",
+    "grpc-uds-2024": "the first of 2024",
+    "connect-uds-2024": "the second of 2024",
+    "client-library-2024": "konnectivity-client of 2024",
 }
 PAIRS = {
     "ours": "server and agent of this project, with its extension",
@@ -32,6 +35,8 @@ MODULES = (
     "k8s.io/cri-streaming",
     "sigs.k8s.io/apiserver-network-proxy/konnectivity-client",
     "google.golang.org/grpc",
+    "k8s.io/kubernetes",
+    "go.etcd.io/etcd/server/v3",
 )
 
 
@@ -41,15 +46,20 @@ class Matrix:
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, str]] = Counter()
         self.other: Counter[str] = Counter()
+        self.cluster: dict[str, list[str]] = {}  # transports by what was done
         self.failed = 0
 
     def pytest_runtest_logreport(self, report) -> None:
         if report.failed:
             self.failed += 1
-        if report.when != "call" or not report.passed or "tests/interop/" not in report.nodeid:
+        if report.when != "call" or not report.passed:
             return
         name, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
-        client = next((each for each in CLIENTS if each in parameters), None)
+        if "tests/cluster/" in report.nodeid:
+            done = self.cluster.setdefault(plain(name), [])
+            done += [each for each in CLIENTS if each in parameters and each not in done]
+            return
+        client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
         pair = next((each for each in PAIRS if re.search(rf"(^|-){each}(-|\])", parameters)), None)
         if client and pair:
             self.passed[client, pair] += 1
@@ -62,16 +72,26 @@ class Matrix:
 
     def page(self) -> str:
         cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
-        besides = {name.removeprefix("test_").replace("_", " "): [str(count)] for name, count in self.other.items()}
+        besides = {plain(name): [str(count)] for name, count in self.other.items()}
+        transports = [name for name in CLIENTS if any(name in done for done in self.cluster.values())]
+        cluster = {
+            name: ["yes" if each in done else "no" for each in transports] for name, done in self.cluster.items()
+        }
         return (
             (HERE / "compatibility.md")
             .read_text()
             .format(
                 matrix=table(("client", *PAIRS.values()), cells),
                 besides=table(("besides, on pairs of their own", "tests"), besides),
+                cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
                 versions=table(("part", "version"), versions()),
             )
         )
+
+
+def plain(name: str) -> str:
+    """A test's name as words."""
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
@@ -80,8 +100,14 @@ def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
 
 
 def versions() -> dict[str, list[str]]:
-    found = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go.mod").read_text(), re.MULTILINE))
-    return {name: [found[name]] for name in MODULES} | {"grpcio": [version("grpcio")]}
+    files = (HERE.parent / "cluster" / "go.mod", HERE / "go.mod")
+    old = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go-2024.mod").read_text(), re.MULTILINE))
+    found = {
+        name: each for file in files for name, each in re.findall(r"^\s+(\S+) (v\S+)$", file.read_text(), re.MULTILINE)
+    }
+    return {name: [" and ".join(dict.fromkeys((found[name], old.get(name, found[name]))))] for name in MODULES} | {
+        "grpcio": [version("grpcio")]
+    }
 
 
 def pytest_configure(config) -> None:

@@ -1,7 +1,8 @@
 """kube-apiserver's egress selector and the konnectivity client library, against our server and agent.
 
 The matrix: client {egress selector over gRPC on a unix socket, HTTP CONNECT on a unix socket, HTTP CONNECT on TCP with
-TLS, the client library} x server {native, grpcio} x agent {native, on grpcio, grpc-go of our own}.
+TLS, the client library; all but the third also as of two years ago} x pair {ours, ours on the established wire, our
+agent on grpcio, an agent on grpc-go}.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from konnectivity.testing.targets import listening
 
 MIB = 1 << 20
 TRANSPORTS = ("grpc-uds", "connect-uds", "connect-tls", "client-library")
+CLIENTS = (*TRANSPORTS, "grpc-uds-2024", "connect-uds-2024", "client-library-2024")
 pytestmark = pytest.mark.timeout(120)
 
 PAIRS = {
@@ -48,7 +50,7 @@ def pair(request, programs, tmp_path_factory):
     deployment.stop()
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture(params=CLIENTS)
 def client(request, pair, kubelet, drivers):
     return drivers(pair, request.param, kubelet[1])
 
