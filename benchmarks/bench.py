@@ -32,6 +32,7 @@ from konnectivity.testing.delay import DelayedLine
 from konnectivity.testing.deployment import Deployment
 
 RESULTS = Path(__file__).parent / "results"
+DELAYS_MS = (0, 50)  # of a line between agent and server; 0 shows what the line itself costs
 
 
 @dataclass
@@ -159,12 +160,15 @@ SCENARIOS = [
     Scenario("echo beside 100 stalled downloads, p99", "p99 us", "p99_us", _stalled(100, "source")),
     Scenario("echo beside 1 stalled upload, p99", "p99 us", "p99_us", _stalled(1, "sleeper")),
     Scenario("echo beside 100 stalled uploads, p99", "p99 us", "p99_us", _stalled(100, "sleeper")),
-    Scenario(
-        "bulk down, 50 ms round trip",
-        "MiB/s",
-        "mib_per_s",
-        lambda b, s: b.load(s, "down", "source", seconds=5),
-        ("native, 50 ms", "grpcio, 50 ms", "direct, 50 ms"),
+    *(
+        Scenario(
+            f"bulk down, {delay} ms round trip",
+            "MiB/s",
+            "mib_per_s",
+            lambda b, s: b.load(s, "down", "source", seconds=5),
+            tuple(f"{name}, {delay} ms" for name in ("native", "grpcio", "direct")),
+        )
+        for delay in DELAYS_MS
     ),
 ]
 
@@ -186,9 +190,10 @@ def sides_of(directory: Path, ports: dict[str, int]) -> Iterator[list[Side]]:
         sides = [Side("direct", "direct")]
         for name, more in (("native", []), ("grpcio", ["--grpc-implementation=grpcio"])):
             sides.append(_ours(stack, directory / name, name, more))
-            sides.append(_delayed(stack, directory / f"{name}-delayed", f"{name}, 50 ms", more))
-        line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), 0.05))
-        sides.append(Side("direct, 50 ms", f"direct:{line.port}"))
+            sides += [_delayed(stack, directory / f"{name}-{delay}", name, delay, more) for delay in DELAYS_MS]
+        for delay in DELAYS_MS:
+            line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), delay / 1000))
+            sides.append(Side(f"direct, {delay} ms", f"direct:{line.port}"))
         if reference.programs():
             sides.append(_reference(stack, directory / "reference"))
         else:
@@ -204,13 +209,13 @@ def _ours(stack: contextlib.ExitStack, directory: Path, name: str, more: list[st
     return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
 
 
-def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, more: list[str]) -> Side:
+def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, delay_ms: int, more: list[str]) -> Side:
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
     server = deployment.start_server("-v=0", "--mode=http-connect", *more)
-    line = stack.enter_context(DelayedLine(("127.0.0.1", deployment.agent_port), 0.05))
+    line = stack.enter_context(DelayedLine(("127.0.0.1", deployment.agent_port), delay_ms / 1000))
     agent = deployment.start_agent("-v=0", *more, port=line.port)
-    return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
+    return Side(f"{name}, {delay_ms} ms", f"unix:{deployment.socket}", [server.pid, agent.pid])
 
 
 def _reference(stack: contextlib.ExitStack, directory: Path) -> Side:

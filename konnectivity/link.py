@@ -24,6 +24,7 @@ from konnectivity.proto.client_pb2 import ResetSide
 Buffer = bytes | memoryview
 
 UNLIMITED = 1 << 62
+GROWTH = 4  # times, at each step of a window that one round trip empties
 MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
 PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
 ESTABLISHED_PAYLOAD = 32 * 1024  # and to any other: the most its own kind sends
@@ -95,6 +96,9 @@ class Line(Protocol):
 
     def grew(self, link: Link) -> bool:
         """Whether half a window went by within two round trips."""
+
+    def rested(self, link: Link) -> bool:
+        """Whether long ago was the last time that this or `grew` was asked."""
 
     def closed_link(self, link: Link) -> None:
         """The link is over: forget it."""
@@ -256,6 +260,7 @@ class Link:
         "queued",
         "reason",
         "received",
+        "rested_at",
         "returned_at",
         "scheduled",
         "sent",
@@ -310,6 +315,7 @@ class Link:
         self.step = self.window // 2  # credit goes back in portions of at least this
         self.passed = 0  # returned since the window was last looked at
         self.returned_at = 0.0  # kept by the line, for `grew`
+        self.rested_at = 0.0  # the same, for `rested`
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
         self.discarding = False  # the endpoint takes no more: what the peer still sends is dropped
@@ -597,14 +603,28 @@ class Link:
             return
         self.unreturned = self.backlog
         self.passed += size
-        if self.passed * 2 >= self.window:
+        if self.window > ledger.initial_window and self.line.rested(self):
+            size -= self._shrink(size)
+        elif self.passed * 2 >= self.window:
             self.passed = 0
-            if self.line.grew(self) and self.window * 2 <= ledger.max_window and ledger.grow(self.window):
-                size += self.window
-                self.window *= 2
+            more = min(self.window * GROWTH, ledger.max_window) - self.window
+            if more > 0 and self.line.grew(self) and ledger.grow(more):
+                size += more
+                self.window += more
                 self.step = min(self.window // 2, MAX_STEP)
-        self.granted += size
-        self.line.send_control(wire.credit(self.connect_id, size))
+        if size:
+            self.granted += size
+            self.line.send_control(wire.credit(self.connect_id, size))
+
+    def _shrink(self, size: int) -> int:
+        """A line that has become slow needs no large window: bytes of `size` that are not granted again."""
+        ledger = self.line.ledger
+        less = min(size, self.window - ledger.initial_window)
+        ledger.grown -= less
+        self.window -= less
+        self.step = min(self.window // 2, MAX_STEP)
+        self.passed = 0
+        return less
 
     def _relieve(self) -> None:
         """Grant what has left a blocked endpoint without waiting for the rest: the sender may be far away."""

@@ -25,6 +25,7 @@ from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
 
+REST_S = 10.0  # between two returns of credit, after which a window is larger than it need be
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
@@ -178,8 +179,14 @@ class Tunnel(StreamReceiver):
     def grew(self, link: Link) -> bool:
         now = self._loop.time()
         fast = now - link.returned_at < 2 * self._round_trip()
-        link.returned_at = now
+        link.returned_at = link.rested_at = now
         return fast
+
+    def rested(self, link: Link) -> bool:
+        now = self._loop.time()
+        slow = now - link.rested_at > REST_S
+        link.rested_at = now
+        return slow
 
     def closed_link(self, link: Link) -> None:
         self._cancel_timer(link)

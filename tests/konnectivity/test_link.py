@@ -349,6 +349,34 @@ def test_a_window_grows_while_its_data_moves_fast_and_is_given_back_at_the_end()
     in_still_time(scenario())
 
 
+def test_a_window_shrinks_when_its_data_becomes_slow() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StillLoop)
+        world, client, target = connected(window=4096)
+
+        def say() -> None:
+            client.say(bytes(4096))
+            world.right.deliver()
+            world.left.deliver()
+
+        for _ in range(40):
+            say()
+        assert target.link is not None
+        assert target.link.window == 16 * 4096
+        for _ in range(120):
+            await loop.advance(11)
+            say()
+        assert target.link.window == 4096
+        assert world.options[1].ledger.grown == 0
+        assert target.heard == client.said, "and nothing waits for credit"
+        for _ in range(40):
+            say()
+        assert target.link.window == 16 * 4096, "and grows again"
+
+    in_still_time(scenario())
+
+
 def test_more_data_than_granted_ends_that_connection_only() -> None:
     async def scenario() -> None:
         world, client, target = connected(window=4096)
