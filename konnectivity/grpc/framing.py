@@ -1,7 +1,8 @@
 """gRPC message framing: a 5-byte prefix (compressed flag, length), then the message. Pure.
 
 Fragments are kept as they came and joined once, when the message is whole; a message that lies in one fragment is a
-view into it, without a copy.
+view into it, without a copy. Only a fragment that is small beside the buffer it lies in is copied: kept as a view, a
+message that comes byte by byte would hold many times its size.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from konnectivity.grpc.status import Code, RpcError
 PREFIX = struct.Struct(">BL")
 PREFIX_SIZE = 5
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # grpc's default on every end
+_SMALL = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
 
 
 class MessageReader:
-    """Bytes in any cut -> whole messages."""
+    """Bytes in any cut -> whole messages. `fault` is why nothing more is read, if it is so; see `feed`."""
 
-    __slots__ = ("_have", "_max_size", "_need", "_parts")
+    __slots__ = ("_max_size", "_need", "_parts", "fault", "held")
 
     def __init__(self, max_size: int = MAX_MESSAGE_SIZE) -> None:
+        self.fault: RpcError | None = None
+        self.held = 0  # bytes of a message that is not whole yet
         self._max_size = max_size
-        self._parts: list[memoryview] = []
-        self._have = 0
+        self._parts: list[memoryview | bytearray] = []
         self._need = PREFIX_SIZE
 
     @property
@@ -32,43 +35,61 @@ class MessageReader:
         return bool(self._parts)
 
     def feed(self, data: memoryview) -> list[memoryview]:
-        """Return the messages that are whole with `data`.
+        """Return the messages that are whole with `data`, up to the first that cannot be read.
 
-        Raises:
-            RpcError: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for a compressed one.
+        That one sets `fault`: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for a compressed one.
         """
         messages: list[memoryview] = []
         position, end = 0, len(data)
+        try:
+            if self._parts:
+                position = self._complete(data, messages)
+            while end - position >= PREFIX_SIZE:
+                stop = position + PREFIX_SIZE + self._length(data, position)
+                if stop > end:
+                    self._need = stop - position
+                    break
+                messages.append(data[position + PREFIX_SIZE : stop])
+                position = stop
+            else:
+                if position < end:
+                    self._need = PREFIX_SIZE
+            if position < end:
+                self._keep(data[position:])
+        except RpcError as error:
+            self.fault = error
+        return messages
+
+    def _complete(self, data: memoryview, messages: list[memoryview]) -> int:
+        """Go on with the message that is under way; how much of `data` that took."""
+        position, end = 0, len(data)
         while self._parts:
-            missing = self._need - self._have
+            missing = self._need - self.held
             if end - position < missing:
                 if position < end:
-                    self._parts.append(data[position:])
-                    self._have += end - position
-                return messages
-            self._parts.append(data[position : position + missing])
+                    self._keep(data[position:])
+                return end
+            self._keep(data[position : position + missing])
             position += missing
             whole = memoryview(b"".join(self._parts))
             self._parts.clear()
+            self.held = 0
             if len(whole) == PREFIX_SIZE and (length := self._length(whole, 0)):
-                self._keep(whole, PREFIX_SIZE + length)
+                self._keep(whole)
+                self._need = PREFIX_SIZE + length
             else:
                 messages.append(whole[PREFIX_SIZE:])
-        while end - position >= PREFIX_SIZE:
-            stop = position + PREFIX_SIZE + self._length(data, position)
-            if stop > end:
-                self._keep(data[position:], stop - position)
-                return messages
-            messages.append(data[position + PREFIX_SIZE : stop])
-            position = stop
-        if position < end:
-            self._keep(data[position:], PREFIX_SIZE)
-        return messages
+        return position
 
-    def _keep(self, part: memoryview, need: int) -> None:
-        self._parts.append(part)
-        self._have = len(part)
-        self._need = need
+    def _keep(self, part: memoryview) -> None:
+        size = len(part)
+        self.held += size
+        if size * _SMALL >= len(part.obj):  # type: ignore[arg-type]
+            self._parts.append(part)
+        elif self._parts and type(last := self._parts[-1]) is bytearray:
+            last += part
+        else:
+            self._parts.append(bytearray(part))
 
     def _length(self, data: memoryview, position: int) -> int:
         compressed, length = PREFIX.unpack_from(data, position)

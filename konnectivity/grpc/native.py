@@ -148,16 +148,15 @@ class NativeStream(MessageStream):
     # ---- called by the transport ----------------------------------------------------------------------------------
 
     def data_received(self, data: memoryview, credit: int, ends: bool) -> None:
-        try:
-            messages = self._reader.feed(data)
-        except RpcError as error:
-            self.refuse(error.status)
-            return
+        reader = self._reader
         receiver = self.receiver
-        for message in messages:
+        for message in reader.feed(data):
             if self.closed or receiver is None:
                 break
             receiver.message_received(message)
+        if reader.fault is not None:
+            self.refuse(reader.fault.status)
+            return
         if self._held is None:
             self._transport.acknowledge(self._stream.id, credit)
         else:

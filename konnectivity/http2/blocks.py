@@ -54,7 +54,8 @@ class HeaderBlocks:
         except OversizedHeaderListError as error:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list too large") from error
         except HPACKError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block cannot be decoded: {error}") from error
+            # Without the library's text: that may name addresses of our memory, and this goes to the peer.
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
         return [(_text(name), _text(value)) for name, value in fields], self._end_stream
 
     def _add(self, fragment: bytes) -> None:

@@ -6,7 +6,6 @@ Reads and checks; opens no connection. The shape of the files is lightkube's, wi
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,10 +170,12 @@ def _parse(path: str) -> _File:
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise KubeError(f"kubeconfig {path} is no YAML: {where}{error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KubeError(f"kubeconfig {path} is no YAML: {str(error).splitlines()[0]}") from error
     except msgspec.ValidationError as error:
         raise KubeError(f"kubeconfig {path}: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # not even text, or a date that there is not
+        raise KubeError(f"kubeconfig {path} is no YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise KubeError(f"kubeconfig {path} is nested too deeply") from error
 
 
 def _named(source: str, kind: str, name: str, lists: Sequence[tuple[str, Sequence[Any] | None]]) -> tuple[str, Any]:
@@ -203,7 +204,7 @@ class _Reader(NamedTuple):
         if data:
             try:
                 return Material(f"{key}-data of {self.part} in {self.path}", data=base64.b64decode(data, validate=True))
-            except binascii.Error as error:
+            except ValueError as error:
                 raise self.error(f"{key}-data is no base64: {error}") from error
         return Material(what, self.file(path)) if path else None
 

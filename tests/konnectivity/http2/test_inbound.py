@@ -353,7 +353,7 @@ def test_a_malformed_request_in_pieces_concerns_its_stream_only(to_server):
 def test_a_header_block_that_cannot_be_decoded(to_server, block):
     code, message = to_server.breaks_connection(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, block))
     assert code == ErrorCode.COMPRESSION_ERROR
-    assert message.startswith("header block cannot be decoded: ")
+    assert message == "header block cannot be decoded"
 
 
 def test_the_decompressors_table_is_as_large_as_we_announced(to_server):

@@ -1,0 +1,29 @@
+"""Coverage-guided fuzzing of one target, with atheris. It is not among the development tools: it has no wheel for every
+Python. Where there is one,
+
+    python3.11 -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris -e '.[kubernetes]'
+    /tmp/atheris/bin/python tests/fuzz/coverage_guided.py http2_server -max_total_time=600
+
+What stands behind the target goes to libFuzzer. New inputs that reach new code are kept in .fuzz/<target>/; one that
+breaks the target is written to the working directory as crash-*: give it a name that says what it is, and move it to
+tests/fuzz/corpus/<target>/, where the ordinary test run replays it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["konnectivity", "konnectivity_server", "konnectivity_agent", "hpack", "h11"]):
+    from fuzz_targets import CORPUS, TARGETS
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"usage: {sys.argv[0]} TARGET [libFuzzer's flags]; the targets are {', '.join(TARGETS)}")
+    name = sys.argv.pop(1)
+    found = Path(".fuzz", name)
+    found.mkdir(parents=True, exist_ok=True)
+    atheris.Setup([*sys.argv, str(found), str(CORPUS / name)], TARGETS[name])
+    atheris.Fuzz()

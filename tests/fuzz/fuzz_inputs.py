@@ -1,0 +1,55 @@
+"""Inputs for the targets: the corpus, changed here and there, and bytes that have nothing to do with it."""
+
+from __future__ import annotations
+
+from fuzz_targets import TARGETS, seeds
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+_CHANGES = st.tuples(
+    st.sampled_from(["replace", "drop", "repeat", "insert", "flip"]),
+    st.integers(0, 10_000),
+    st.binary(max_size=12) | st.sampled_from([b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4), b"\r\n", b"%", b"\x80"]),
+)
+
+
+def _changed(seed: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
+    data = bytearray(seed)
+    for change, place, other in changes:
+        at = place % (len(data) + 1)
+        end = at + len(other)
+        match change:
+            case "replace":
+                data[at:end] = other
+            case "drop":
+                del data[at:end]
+            case "repeat":
+                data[at:at] = data[at : at + 10 * len(other)]
+            case "insert":
+                data[at:at] = other
+            case "flip" if other and at < len(data):
+                data[at] ^= other[0]
+    return bytes(data[:4000])
+
+
+def inputs(target: str) -> st.SearchStrategy[bytes]:
+    """For one target."""
+    known = seeds(target)
+    joined = st.lists(st.sampled_from(known), min_size=1, max_size=3).map(b"".join)
+    changed = st.builds(_changed, joined, st.lists(_CHANGES, max_size=6))
+    return changed | changed | st.binary(max_size=300)
+
+
+def fuzz(name: str, examples: int) -> None:
+    """Give a target so many inputs. Raises what it raises, for the smallest input that is found to do it."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(inputs(name))
+    def given_to_target(data: bytes) -> None:
+        try:
+            TARGETS[name](data)
+        except BaseException as error:
+            error.add_note(f"target {name}, input {data!r}")
+            raise
+
+    given_to_target()

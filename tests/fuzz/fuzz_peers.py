@@ -1,0 +1,217 @@
+"""Lines in memory for fuzzing: what a tunnel and a CONNECT client stand on when no socket is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from konnectivity import link as links
+from konnectivity.capabilities import Capabilities
+from konnectivity.dialing import DialingTunnel
+from konnectivity.errors import DialError
+from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.status import OK, Status
+from konnectivity.grpc.stream import Buffer, MessageStream, Peer
+from konnectivity.ledger import Ledger
+from konnectivity.link import Link
+from konnectivity.serving import DialIn, ServingTunnel
+from konnectivity.traffic import Traffic
+from konnectivity.tunnel import Tunnel, TunnelOptions
+from konnectivity_server.connect import ConnectProtocol
+from konnectivity_server.dispatch import Dispatcher
+from konnectivity_server.registry import Registry
+
+Result = TypeVar("Result")
+
+
+def run(work: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+    """Do it on a loop of its own. What a callback raises is raised here, too."""
+
+    async def guarded() -> Result:
+        raised: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _, context: raised.append(context.get("exception") or AssertionError(context))
+        )
+        result = await work(*arguments)
+        await asyncio.sleep(0)
+        if raised:
+            raise raised[0]
+        return result
+
+    return asyncio.run(guarded())
+
+
+class MemoryStream(MessageStream):
+    """A stream whose other end is a count of what was sent."""
+
+    def __init__(self) -> None:
+        self.peer = Peer("memory")
+        self.metadata = Metadata(())
+        self.path = "/memory"
+        self.receiver = None
+        self.sent = 0
+        self.ended = False
+
+    @property
+    def congested(self) -> bool:
+        return False
+
+    def accept(self, metadata: dict[str, str]) -> None:
+        return
+
+    def send(self, head: bytes, body: Buffer = b"") -> None:
+        self.sent += len(head) + len(body)
+
+    def hold(self) -> None:
+        return
+
+    def release(self) -> None:
+        return
+
+    def widen(self, size: int) -> None:
+        return
+
+    def finish(self, status: Status = OK) -> None:
+        self.ended = True
+
+    def abort(self, message: str = "") -> None:
+        self.ended = True
+
+
+class Sink:
+    """An endpoint that takes a little, then nothing more."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+
+    def write(self, data: Buffer) -> bool:
+        self.kept += len(data)
+        return self.kept < 1000
+
+    def write_eof(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def abort(self, reason: str) -> None:
+        self.kept = 0
+
+    def buffered(self) -> int:
+        return self.kept
+
+    def watch(self, left: int) -> None:
+        return
+
+    def pause(self) -> None:
+        return
+
+    def resume(self) -> None:
+        return
+
+
+class Asking:
+    """Takes whatever connection comes."""
+
+    def dial_succeeded(self, link: Link) -> None:
+        link.endpoint = Sink()
+        link.local_data(b"hello")
+
+    def dial_failed(self, error: DialError) -> None:
+        assert str(error) is not None
+
+
+def _open(dial: DialIn) -> None:
+    if dial.address.startswith("no"):
+        dial.failed("refused")
+    elif not dial.address.startswith("slow"):
+        dial.connected(Sink())
+
+
+async def tunnels(messages: list[memoryview]) -> None:
+    said = sum(map(len, messages))
+    for extension in (False, True):
+        ledger = Ledger(process_budget=10_000, tunnel_budget=8000, connection_budget=2000, initial_window=1000)
+        for make in (_dialing, _serving):
+            tunnel = make(TunnelOptions(ledger=ledger, extension=extension))
+            tunnel.negotiated(Capabilities(1000) if extension else None)
+            for message in messages:
+                tunnel.message_received(message)
+            stream: Any = tunnel.stream
+            assert stream.sent <= 20 * said + 120 * len(messages) + 2000, "more answers than what was said is worth"
+            assert len(tunnel.links) <= len(messages)
+            tunnel.stream_closed(OK)
+            assert not tunnel.links
+            assert tunnel.buffered == ledger.used == 0, "memory of connections that are gone is still counted"
+
+
+def _dialing(options: TunnelOptions) -> Tunnel:
+    tunnel = DialingTunnel(MemoryStream(), options, links.SIDE_SERVER, links.SIDE_CLIENT)
+    for number in range(1, 6):  # under numbers that the bytes can know
+        dial = tunnel.dial("node:1", Asking(), None)
+        tunnel.pending[number] = tunnel.pending.pop(dial.random)
+        dial.random = number
+    return tunnel
+
+
+def _serving(options: TunnelOptions) -> Tunnel:
+    return ServingTunnel(MemoryStream(), options, links.SIDE_SERVER, links.SIDE_CLIENT, _open)
+
+
+class MemoryTransport(asyncio.Transport):
+    """A socket whose other end reads everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closing = False
+        self.paused = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol: Any = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: Any) -> None:
+        if not self.closing:
+            self.written += data
+
+    def write_eof(self) -> None:
+        self.closing = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+async def connect(data: bytes, size: int) -> tuple[bytes, bool]:
+    """What a CONNECT client is answered where there are no agents, and whether it is hung up on."""
+    dispatcher = Dispatcher(Registry(), ["default"], 10.0, Ledger(), Traffic())
+    transport = MemoryTransport()
+    protocol = ConnectProtocol(dispatcher)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    for at in range(0, len(data), size):
+        if transport.closing or transport.paused:
+            break
+        transport.protocol.data_received(data[at : at + size])
+    assert len(transport.written) <= 20 * len(data) + 500
+    assert dispatcher.http_connections in (0, 1)
+    transport.protocol.connection_lost(None)
+    assert dispatcher.http_connections == 0
+    written = b"\n".join(line for line in transport.written.split(b"\n") if not line.startswith(b"Date: "))
+    return written, transport.closing

@@ -1,0 +1,269 @@
+"""What each reader of outside bytes keeps to, whatever it is given: one function per reader, bytes in.
+
+A target returns when the reader kept to it and raises when it did not: an exception that is not among those declared,
+more work or memory per byte than stated, or a result that depends on how the bytes were cut. `TARGETS` names them; the
+seeds of each are in corpus/<name>/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qsl
+
+import fuzz_peers
+from google.protobuf.message import DecodeError
+
+from konnectivity import destination, wire
+from konnectivity.capabilities import Capabilities
+from konnectivity.grpc import metadata, status
+from konnectivity.grpc.framing import MessageReader
+from konnectivity.grpc.status import Code
+from konnectivity.http2 import Http2Connection, Limits, Settings, events, frames
+from konnectivity.http2.blocks import HeaderBlocks
+from konnectivity.http2.frames import ConnectionFault
+from konnectivity.kube import kubeconfig
+from konnectivity.kube.error import KubeError
+from konnectivity.options import UsageError, parse
+from konnectivity.options.command_line import HelpRequested
+from konnectivity.proto.client_pb2 import Packet
+from konnectivity_agent.cli import AgentOptions
+from konnectivity_server import identifiers
+from konnectivity_server.cli import ServerOptions
+
+CORPUS = Path(__file__).parent / "corpus"
+CUTS = (1, 2, 7, 100)
+LIMITS = Limits(header_block_bytes=2000, header_list_bytes=1000, continuation_frames=4, cheap_frames_burst=400)
+REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/Proxy"), (":authority", "proxy")]
+GREETING = frames.settings({}) + frames.frame(frames.SETTINGS, frames.ACK, 0)
+MAX_MESSAGE = 1000
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+# ---- HTTP/2 --------------------------------------------------------------------------------------------------------
+
+
+def http2_server(data: bytes) -> None:
+    """Frames of a client, behind a greeting."""
+    _http2(False, frames.PREFACE + GREETING + data)
+
+
+def http2_client(data: bytes) -> None:
+    """Frames of a server, behind a greeting; three requests are under way."""
+    _http2(True, GREETING + data)
+
+
+def http2_preface(data: bytes) -> None:
+    """Whatever a client may begin with."""
+    _http2(False, data)
+
+
+def _http2(client: bool, data: bytes) -> None:
+    whole = _frames_in(client, data, len(data) or 1)
+    for size in CUTS:
+        assert _frames_in(client, data, size) == whole, f"another result in pieces of {size}"
+
+
+def _frames_in(client: bool, data: bytes, size: int) -> list[object]:
+    connection = Http2Connection(
+        client, Settings(enable_push=0 if client else 1, max_concurrent_streams=5), 70_000, LIMITS
+    )
+    if client:
+        for _ in range(3):
+            connection.open_stream(REQUEST)
+    happened: list[events.Event] = []
+    answers = 0
+    connection.take()
+    for piece in pieces(data, size):
+        happened += connection.receive(piece)
+        answers += sum(map(len, connection.take()))
+        assert len(connection.streams) <= 5
+    assert len(happened) <= len(data) + 10
+    assert answers <= 4 * len(data) + 500, "more answers than what was said is worth"
+    return _joined(happened)
+
+
+def _joined(happened: list[events.Event]) -> list[object]:
+    """The events with DATA in one piece, however it came."""
+    joined: list[object] = []
+    for event in happened:
+        if not isinstance(event, events.DataReceived):
+            joined.append(event)
+            continue
+        last = joined[-1] if joined else None
+        if isinstance(last, tuple) and last[0] == event.stream_id and not last[3]:
+            joined[-1] = (event.stream_id, last[1] + bytes(event.data), last[2] + event.credit, event.end_stream)
+        else:
+            joined.append((event.stream_id, bytes(event.data), event.credit, event.end_stream))
+    return joined
+
+
+def hpack(data: bytes) -> None:
+    """Header blocks on one decompressor: a byte for the length, then that much of a block, in two fragments."""
+    blocks = HeaderBlocks(LIMITS)
+    while data:
+        size, data = data[0], data[1:]
+        block, data = data[:size], data[size:]
+        try:
+            blocks.begin(1, False, block[: size // 2])
+            blocks.extend(1, block[size // 2 :])
+            headers, _ = blocks.finish()
+        except ConnectionFault:
+            return
+        assert sum(len(name.encode("utf-8", "surrogateescape")) + 32 for name, _ in headers) <= LIMITS.header_list_bytes
+
+
+# ---- gRPC and packets ----------------------------------------------------------------------------------------------
+
+
+def framing(data: bytes) -> None:
+    """gRPC messages in a stream."""
+    whole = _messages_in(data, len(data) or 1)
+    for size in CUTS:
+        assert _messages_in(data, size) == whole, f"other messages in pieces of {size}"
+
+
+def _messages_in(data: bytes, size: int) -> tuple[list[bytes], Code | None]:
+    reader = MessageReader(MAX_MESSAGE)
+    messages: list[bytes] = []
+    for piece in pieces(data, size):
+        messages += map(bytes, reader.feed(memoryview(piece)))
+        assert reader.held <= MAX_MESSAGE + 5
+        if reader.fault is not None:
+            assert reader.fault.status.code in (Code.RESOURCE_EXHAUSTED, Code.UNIMPLEMENTED)
+            return messages, reader.fault.status.code
+    return messages, None
+
+
+def packets(data: bytes) -> None:
+    """One packet, by our decoders and by protobuf's."""
+    try:
+        expected = Packet.FromString(data)
+    except DecodeError:
+        expected = None
+    known = wire.decode_data(memoryview(data))
+    if known is not None:
+        assert expected is not None, "the hand decoder knows what is no packet"
+        assert (expected.data.connectID, expected.data.data, expected.data.error) == (known[0], bytes(known[1]), "")
+    try:
+        packet = wire.decode(data)
+    except wire.PacketError as error:
+        assert len(str(error)) < 200
+        return
+    assert expected is not None, "a packet that is none"
+    assert packet is None or packet == expected
+    if packet is not None:
+        assert Packet.FromString(packet.SerializeToString()) == packet
+        assert len(wire.describe(packet)) <= 10 * len(data) + 200
+
+
+def tunnel(data: bytes) -> None:
+    """Packets of a peer, as gRPC frames them, at each end of a tunnel and in each dialect."""
+    messages = MessageReader(1 << 20).feed(memoryview(data))
+    fuzz_peers.run(fuzz_peers.tunnels, list(messages))
+
+
+def connect(data: bytes) -> None:
+    """A client of the HTTP CONNECT frontend, from its first byte."""
+    whole = fuzz_peers.run(fuzz_peers.connect, data, len(data) or 1)
+    for size in CUTS:
+        assert fuzz_peers.run(fuzz_peers.connect, data, size) == whole, f"another answer in pieces of {size}"
+
+
+# ---- texts ---------------------------------------------------------------------------------------------------------
+
+
+def headers(data: bytes) -> None:
+    """Values of gRPC and extension headers, and addresses."""
+    text = data.decode("utf-8", "replace")
+    parsed = metadata.parse_timeout(text)
+    assert parsed is None or parsed >= 0
+    Capabilities.of(metadata.Metadata([("konnectivity-extension", text)]))
+    status.from_trailers([("grpc-status", text[:2]), ("grpc-message", text)])
+    assert status.decode_message(status.encode_message(text)) == text
+    assert len(destination.host_of(text)) <= len(text)
+    for read in (destination.split, lambda one: destination.parse_hosts(one.split(","), 1)):
+        try:
+            read(text)
+        except ValueError as error:
+            assert len(str(error)) <= 8 * len(text) + 100
+
+
+def agent_identifiers(data: bytes) -> None:
+    """What an agent says it stands for, by our parser and by the standard library's."""
+    text = data.decode("utf-8", "replace")
+    try:
+        found = identifiers.parse(text)
+    except ValueError as error:
+        assert len(str(error)) < 200
+        return
+    expected: dict[str, list[str]] = {}
+    for key, value in parse_qsl(text, keep_blank_values=True):
+        expected.setdefault(key, []).append(value)
+    for key in ("ipv4", "ipv6", "host", "cidr"):
+        assert list(getattr(found, key)) == expected.get(key, [])
+
+
+def flags(data: bytes) -> None:
+    """A command line, one argument a line, for both programs."""
+    arguments = data.decode("utf-8", "surrogateescape").replace("\0", "").split("\n")
+    _usable(arguments)
+
+
+def config_file(data: bytes) -> None:
+    """The file of --config, for both programs."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "config.yaml")
+        path.write_bytes(data)
+        _usable([f"--config={path}"])
+
+
+def _usable(arguments: list[str]) -> None:
+    for options in (ServerOptions, AgentOptions):
+        try:
+            parse(options, arguments, {}, "fuzzed")
+        except UsageError as error:
+            assert error.problems
+        except HelpRequested:
+            return
+
+
+def kube_config(data: bytes) -> None:
+    """A kubeconfig file."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "kubeconfig")
+        path.write_bytes(data)
+        try:
+            kubeconfig.from_files([str(path)])
+        except KubeError as error:
+            assert "\n" not in str(error)
+
+
+Target = Callable[[bytes], None]
+TARGETS: dict[str, Target] = {
+    each.__name__: each
+    for each in (
+        http2_server,
+        http2_client,
+        http2_preface,
+        hpack,
+        framing,
+        packets,
+        tunnel,
+        connect,
+        headers,
+        agent_identifiers,
+        flags,
+        config_file,
+        kube_config,
+    )
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """The corpus of a target, in the order of its files' names."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
