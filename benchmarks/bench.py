@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,7 @@ class Side:
     name: str
     to: str
     pids: list[int] = field(default_factory=list)
+    restart: Callable[[], None] | None = None  # a killed agent
 
     def cpu_s(self) -> list[float]:
         return [_cpu_s(pid) for pid in self.pids]
@@ -141,6 +143,31 @@ def _idle_echo(bench: Bench, side: Side) -> dict[str, Any]:
     return bench.load(side, "echo", "echo", connections=1, count=5000)
 
 
+UPLOADS = 300
+
+
+def _uploads(scenario: str) -> Callable[[Bench, Side], dict[str, Any]]:
+    return lambda b, s: b.load(s, scenario, "judge", count=UPLOADS, verdict=b.ports["verdict"])
+
+
+def _killed(bench: Bench, side: Side) -> dict[str, Any]:
+    """Milliseconds from the death of the agent until a client in mid-download sees the end of it."""
+    if side.restart is None:
+        return {"error": "-"}
+    try:
+        with Way(side.to, bench.ports["source"]).blocking() as sock:
+            for _ in range(100):
+                sock.recv(1 << 18)
+            os.kill(side.pids[1], signal.SIGKILL)
+            started = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                while sock.recv(1 << 20):
+                    pass
+            return {"ms": (time.monotonic() - started) * 1000}
+    finally:
+        side.restart()
+
+
 SCENARIOS = [
     Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _idle_echo),
     Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _idle_echo),
@@ -160,6 +187,9 @@ SCENARIOS = [
     Scenario("echo beside 100 stalled downloads, p99", "p99 us", "p99_us", _stalled(100, "source")),
     Scenario("echo beside 1 stalled upload, p99", "p99 us", "p99_us", _stalled(1, "sleeper")),
     Scenario("echo beside 100 stalled uploads, p99", "p99 us", "p99_us", _stalled(100, "sleeper")),
+    Scenario(f"{UPLOADS} uploads, closed at once: whole", "of them", "whole", _uploads("uploads")),
+    Scenario(f"{UPLOADS} uploads, half-closed: answers right", "of them", "whole", _uploads("answers")),
+    Scenario("agent killed: download ends after", "ms", "ms", _killed, ("native", "grpcio", "reference")),
     *(
         Scenario(
             f"bulk down, {delay} ms round trip",
@@ -205,8 +235,14 @@ def _ours(stack: contextlib.ExitStack, directory: Path, name: str, more: list[st
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
     server = deployment.start_server("-v=0", "--mode=http-connect", *more)
-    agent = deployment.start_agent("-v=0", *more)
-    return Side(name, f"unix:{deployment.socket}", [server.pid, agent.pid])
+    side = Side(name, f"unix:{deployment.socket}", [server.pid, 0])
+
+    def start() -> None:
+        side.pids[1] = deployment.start_agent("-v=0", *more).pid
+
+    start()
+    side.restart = start
+    return side
 
 
 def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, delay_ms: int, more: list[str]) -> Side:
@@ -225,7 +261,14 @@ def _reference(stack: contextlib.ExitStack, directory: Path) -> Side:
     for start in (reference.start_server, reference.start_agent):
         processes.append(start(deployment).pid)
         time.sleep(2)
-    return Side("reference", f"unix:{deployment.socket}", processes)
+    side = Side("reference", f"unix:{deployment.socket}", processes)
+
+    def restart() -> None:
+        side.pids[1] = reference.start_agent(deployment).pid
+        time.sleep(2)
+
+    side.restart = restart
+    return side
 
 
 def table(bench: Bench) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import random
 import socket
 import time
 from typing import cast
@@ -159,13 +161,35 @@ def up(way: Way, size: int) -> dict[str, float]:
     return {"operations": size / 2**30, "mib_per_s": size / 2**20 / (time.perf_counter() - started)}
 
 
+def uploads(way: Way, verdict: int, count: int, answered: bool) -> dict[str, float]:
+    """Uploads of 10 kB to 2 MB, each closed (or half-closed, and its answer read) right after its last byte."""
+    sizes = random.Random(1)
+    answers = 0
+    for _ in range(count):
+        size = sizes.randrange(10_000, 2_000_000)
+        with way.blocking() as sock, contextlib.suppress(OSError):
+            sock.sendall(size.to_bytes(8) + bytes(size))
+            if answered:
+                sock.shutdown(socket.SHUT_WR)
+                answers += sock.recv(8) == size.to_bytes(8)
+    if answered:
+        return {"whole": answers}
+    deadline, whole = time.monotonic() + 10, 0
+    while whole < count and time.monotonic() < deadline:  # the last ones are still under way
+        with socket.create_connection(("127.0.0.1", verdict)) as sock:
+            whole += int.from_bytes(sock.recv(8))
+        time.sleep(0.1)
+    return {"whole": whole}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("scenario", choices=("echo", "dials", "down", "up"))
+    parser.add_argument("scenario", choices=("echo", "dials", "down", "up", "uploads", "answers"))
     parser.add_argument("--to", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--verdict", type=int, default=0, help="port of the target that counts uploads")
     parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     way = Way(arguments.to, arguments.port)
@@ -175,8 +199,10 @@ def main() -> None:
         result = uvloop.run(dials(way, arguments.connections, arguments.count))
     elif arguments.scenario == "down":
         result = down(way, arguments.seconds)
-    else:
+    elif arguments.scenario == "up":
         result = up(way, BULK)
+    else:
+        result = uploads(way, arguments.verdict, arguments.count, arguments.scenario == "answers")
     print(json.dumps(result))
 
 

@@ -1,4 +1,4 @@
-"""Targets of a benchmark, in a process of their own: echo, source, sink, and a sleeper that never reads.
+"""Targets of a benchmark, in a process of their own: echo, source, sink, a sleeper that never reads, a judge.
 
 python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and serves until its input ends
 """
@@ -74,10 +74,41 @@ class Sleeper(Echo):
         self.transport.pause_reading()
 
 
+class Judge(Echo):
+    """Takes uploads that say their size first (8 bytes). Half-closed ones are answered with the size that arrived."""
+
+    whole = 0  # of all connections since the last report
+    got = 0
+    size = b""
+
+    def data_received(self, data: bytes) -> None:
+        head = data[: 8 - len(self.size)]
+        self.size += head
+        self.got += len(data) - len(head)
+
+    def eof_received(self) -> None:
+        if len(self.size) == 8 and self.got == int.from_bytes(self.size):
+            Judge.whole += 1
+        self.transport.write(self.got.to_bytes(8))
+
+
+class Verdict(Echo):
+    """Says how many uploads came whole since it was last asked."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.write(Judge.whole.to_bytes(8))
+        Judge.whole = 0
+        self.transport.close()
+
+
+TARGETS = {"echo": Echo, "source": Source, "sink": Sink, "sleeper": Sleeper, "judge": Judge, "verdict": Verdict}
+
+
 async def main() -> None:
     loop = asyncio.get_running_loop()
     ports = {}
-    for name, factory in (("echo", Echo), ("source", Source), ("sink", Sink), ("sleeper", Sleeper)):
+    for name, factory in TARGETS.items():
         sock = socket.socket()
         if factory is Sleeper:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
