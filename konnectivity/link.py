@@ -94,11 +94,14 @@ class Line(Protocol):
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
 
-    def grew(self, link: Link) -> bool:
-        """Whether half a window went by within two round trips."""
+    def grow(self, link: Link, size: int) -> bool:
+        """Whether a window may be so much larger: half of it went by within two round trips, and there is memory."""
+
+    def shrink(self, size: int) -> None:
+        """A window is so much smaller again."""
 
     def rested(self, link: Link) -> bool:
-        """Whether long ago was the last time that this or `grew` was asked."""
+        """Whether long ago was the last time that this or `grow` was asked."""
 
     def closed_link(self, link: Link) -> None:
         """The link is over: forget it."""
@@ -314,7 +317,7 @@ class Link:
         self.unreturned = 0
         self.step = self.window // 2  # credit goes back in portions of at least this
         self.passed = 0  # returned since the window was last looked at
-        self.returned_at = 0.0  # kept by the line, for `grew`
+        self.returned_at = 0.0  # kept by the line, for `grow`
         self.rested_at = 0.0  # the same, for `rested`
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
@@ -532,7 +535,7 @@ class Link:
                 self._unblock()
             if self.starved:
                 self._feed()
-            self.line.ledger.grown -= max(0, self.window - self.line.ledger.initial_window)
+            self.line.shrink(max(0, self.window - self.line.ledger.initial_window))
             self.line.closed_link(self)
 
     def _caused_by(self, event: Input) -> int:
@@ -608,7 +611,7 @@ class Link:
         elif self.passed * 2 >= self.window:
             self.passed = 0
             more = min(self.window * GROWTH, ledger.max_window) - self.window
-            if more > 0 and self.line.grew(self) and ledger.grow(more):
+            if more > 0 and self.line.grow(self, more):
                 size += more
                 self.window += more
                 self.step = min(self.window // 2, MAX_STEP)
@@ -618,9 +621,8 @@ class Link:
 
     def _shrink(self, size: int) -> int:
         """A line that has become slow needs no large window: bytes of `size` that are not granted again."""
-        ledger = self.line.ledger
-        less = min(size, self.window - ledger.initial_window)
-        ledger.grown -= less
+        less = min(size, self.window - self.line.ledger.initial_window)
+        self.line.shrink(less)
         self.window -= less
         self.step = min(self.window // 2, MAX_STEP)
         self.passed = 0

@@ -66,6 +66,7 @@ class Tunnel(StreamReceiver):
         self.closed = False
         self.draining = False  # the peer said DRAIN
         self.buffered = 0  # bytes of its connections that wait here
+        self._grown = 0  # of their windows
         self.capabilities: Capabilities | None = None
         self.described: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
@@ -176,11 +177,19 @@ class Tunnel(StreamReceiver):
         self._cancel_timer(link)
         self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
 
-    def grew(self, link: Link) -> bool:
+    def grow(self, link: Link, size: int) -> bool:
         now = self._loop.time()
         fast = now - link.returned_at < 2 * self._round_trip()
         link.returned_at = link.rested_at = now
-        return fast
+        # All windows full must not use up the tunnel's memory: its dials would be refused.
+        if not fast or self._grown + size > self.ledger.tunnel_budget // 2 or not self.ledger.grow(size):
+            return False
+        self._grown += size
+        return True
+
+    def shrink(self, size: int) -> None:
+        self._grown -= size
+        self.ledger.grown -= size
 
     def rested(self, link: Link) -> bool:
         now = self._loop.time()
