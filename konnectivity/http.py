@@ -6,6 +6,7 @@ Owns its listeners and their connections. Knows no path; a handler is called wit
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 import h11
 
 from konnectivity import logs
-from konnectivity.listen import ListenError, listen_tcp
+from konnectivity.listen import ListenError, listen_tcp, listen_unix
 
 log = logs.get(__name__)
 
@@ -79,6 +80,11 @@ class HttpServer:
             return
         self._listeners.append(listener)
         log.info("Listening", purpose=what, address=f"{host or '*'}:{port}")
+
+    async def listen_unix(self, what: str, path: str, routes: Routes) -> None:
+        """Serve `routes` on a unix socket."""
+        protocol = functools.partial(HttpProtocol, routes, self._connections)
+        self._listeners.append(await listen_unix(what, path, True, protocol))
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Something of a handler's to end with the server."""

@@ -28,6 +28,11 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._received)
 
+    def end(self) -> None:
+        """As if both had come."""
+        self.first.set()
+        self.second.set()
+
     def _received(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
 

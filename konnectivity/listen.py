@@ -20,14 +20,25 @@ class ListenError(Exception):
 
 
 async def listen_tcp(
-    what: str, host: str, port: int, context: ssl.SSLContext | None, factory: Callable[[], asyncio.BaseProtocol]
+    what: str,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    factory: Callable[[], asyncio.BaseProtocol],
+    shared: bool = False,
 ) -> asyncio.Server:
-    """Listen on `host` (empty: all interfaces, IPv4 and IPv6)."""
+    """Listen on `host` (empty: all interfaces, IPv4 and IPv6); `shared`: with other processes of this user."""
     loop = asyncio.get_running_loop()
     timeout = TLS_HANDSHAKE_TIMEOUT_S if context is not None else None
     try:
         return await loop.create_server(
-            factory, host or None, port, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=timeout
+            factory,
+            host or None,
+            port,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=timeout,
+            reuse_port=shared or None,
         )
     except OSError as error:
         address = f"{host or '*'}:{port}"
@@ -37,9 +48,20 @@ async def listen_tcp(
 async def listen_unix(
     what: str, path: str, replace: bool, factory: Callable[[], asyncio.BaseProtocol]
 ) -> asyncio.Server:
-    """Listen on a unix socket of mode 0770; what stands at `path` is removed first if `replace`.
+    """Listen on a unix socket of mode 0770; what stands at `path` is removed first if `replace`."""
+    return await serve_unix(bind_unix(what, path, replace), factory)
 
-    The socket is bound with that mode from the start, so that nobody else can connect in between.
+
+async def serve_unix(sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+    """Take connections of a unix socket that is bound already."""
+    return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
+
+
+def bind_unix(what: str, path: str, replace: bool) -> socket.socket:
+    """A unix socket of mode 0770, bound with that mode from the start: nobody else can connect in between.
+
+    Raises:
+        ListenError: it cannot be had.
     """
     try:
         if replace:
@@ -54,7 +76,7 @@ async def listen_unix(
         finally:
             os.umask(mask)
         sock.setblocking(False)
-        return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
+        return sock
     except OSError as error:
         raise ListenError(f"cannot listen on unix socket {path!r} for {what}: {_text(error)}") from error
 

@@ -193,6 +193,7 @@ OWN_OF_BOTH = (
 )
 PEERS = "--peer-cert={file} --peer-key={file} --peer-ca-cert={file}"
 OWN_OF_SERVER = (
+    Flag("workers", "int", "1", "4", 4, "", {"0": "must be", "-1": "must be", "x": "not a number"}),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
     Flag("peers", "strings", "[]", "a:1,b", ("a:1", "b"), PEERS, {"a:0": "has no port between"}),
     Flag("peer-port", "int", "0", "8133", 8133, PEERS, {"80": PORT, "8133": "--peer-cert is needed for --peers"}),
@@ -459,6 +460,7 @@ COMBINATIONS_OF_SERVER = [
     ("--enable-lease-controller --lease-label=a=b=c", "'a=b=c' is not of the form key=value"),
     ("--enable-lease-controller --lease-label=a=b,", "'' is not of the form key=value"),
     ("--peers=a", "--peer-cert is needed for --peers"),
+    ("--workers=2 --grpc-implementation=grpcio", "--workers needs --grpc-implementation=native"),
     ("--grpc-implementation=grpcio --mode=grpc,http-connect", "cannot share a socket"),
     ("--log_file=x", "unknown flag: --log_file; did you mean --log-file?"),
     ("--feature-gates=NodeToMasterTraffic=true", "unknown flag: --feature-gates"),

@@ -24,7 +24,10 @@ PURE = [
             "scheduler.py",
         )
     ),
-    *(ROOT / "server" / "konnectivity_server" / name for name in ("identifiers.py", "registry.py", "strategies.py")),
+    *(
+        ROOT / "server" / "konnectivity_server" / name
+        for name in ("identifiers.py", "merging.py", "registry.py", "strategies.py")
+    ),
     ROOT / "agent" / "konnectivity_agent" / "policy.py",
 ]
 IMPURE = {"asyncio", "socket", "ssl", "time", "logging", "threading", "select", "uvloop", "grpc"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
-from konnectivity.listen import listen_tcp, listen_unix, remove_socket
+from konnectivity.listen import listen_tcp, listen_unix, remove_socket, serve_unix
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, endpoints, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
@@ -19,6 +20,7 @@ from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
+from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
 from konnectivity_server.replicas import Replicas
@@ -37,8 +39,11 @@ AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyo
 class Server:
     """One proxy server: `start`, then `stop`. Used by `proxy-server`, the demo and the tests."""
 
-    def __init__(self, options: ServerOptions, server_id: str, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, options: ServerOptions, server_id: str, tasks: asyncio.TaskGroup, place: Place | None = None
+    ) -> None:
         self.options = options
+        self.place = place  # among the workers of one server
         self.ledger = options.ledger()
         self.registry: Registry[AgentTunnel] = Registry()
         extension = options.konnectivity_extension
@@ -46,7 +51,7 @@ class Server:
         self.frontend_tunnels = TunnelOptions(
             ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
         )
-        self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce())
+        self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce(), place)
         self.agents = AgentService(
             self.registry,
             self.agent_tunnels,
@@ -178,14 +183,16 @@ class Server:
     async def _use_peers(self) -> None:
         """Listen for other servers, and look for them."""
         options = self.options
-        if not options.uses_peers:
+        if not options.uses_peers and self.place is None:
             return
         service = self.replicas.serve(self.dispatcher, lambda: self._no_agent() is None)
         self.agents.on_change.append(service.announce)
+        factory = self._transport_factory({peer_service.PATH: service.connect}, TransportOptions())
+        if self.place is not None:
+            self._keep(await listen_unix("siblings", self.place.dials, True, factory))
         if options.peer_port:
-            factory = self._transport_factory({peer_service.PATH: service.connect}, TransportOptions())
             address = (options.peer_bind_address, options.peer_port)
-            self._keep(await listen_tcp("peers", *address, self.tls["peers"].context, factory))
+            self._keep(await self._listen_tcp("peers", address, self.tls["peers"].context, factory))
             log.info("Listening for peers", address=f"{address[0] or '*'}:{address[1]}")
         self.replicas.connect(self.dispatcher, self._run)
 
@@ -201,7 +208,7 @@ class Server:
             await self._listen_grpcio("agents", services, address, files, options.keepalive_time)
         else:
             factory = self._transport_factory(services, self._agent_transport)
-            listener = await listen_tcp("agents", *address, context, factory)
+            listener = await self._listen_tcp("agents", address, context, factory)
             self._agent_listeners.append(listener)
             self._keep(listener)
         log.info("Listening for agents", address=f"{address[0] or '*'}:{address[1]}")
@@ -213,14 +220,26 @@ class Server:
             return
         factory = self._frontend_factory()
         if options.uds_name:
-            replace = options.delete_existing_uds_file
-            self._keep(await listen_unix("frontends", options.uds_name, replace, factory))
-            self._stack.callback(remove_socket, options.uds_name)
+            if self.place is not None:
+                self._keep(await serve_unix(socket.socket(fileno=self.place.frontend_fd), factory))
+            else:
+                replace = options.delete_existing_uds_file
+                self._keep(await listen_unix("frontends", options.uds_name, replace, factory))
+                self._stack.callback(remove_socket, options.uds_name)
             log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
         if context is not None:
             address = (options.server_bind_address, options.server_port)
-            self._keep(await listen_tcp("frontends", *address, context, factory))
+            self._keep(await self._listen_tcp("frontends", address, context, factory))
             log.info("Listening for frontends", address=f"{address[0] or '*'}:{address[1]}", mode=options.mode)
+
+    async def _listen_tcp(
+        self,
+        what: str,
+        address: tuple[str, int],
+        context: ssl.SSLContext | None,
+        factory: Callable[[], asyncio.BaseProtocol],
+    ) -> asyncio.Server:
+        return await listen_tcp(what, *address, context, factory, shared=self.place is not None)
 
     def _frontend_factory(self) -> Callable[[], asyncio.BaseProtocol]:
         grpc = self._transport_factory({proxy.PATH: self.proxy.proxy}, self._frontend_transport)
@@ -273,11 +292,13 @@ class Server:
         self._stack.callback(server.close)
 
 
-async def run(options: ServerOptions, server_id: str) -> int:
+async def run(options: ServerOptions, server_id: str, place: Place | None = None) -> int:
     """Serve until the first signal; close everything; exit code."""
     signals = lifecycle.Signals()
+    if place is not None:  # a supervisor that is gone is a signal, too
+        asyncio.get_running_loop().add_reader(place.parent_fd, signals.end)
     async with asyncio.TaskGroup() as tasks:
-        server = Server(options, server_id, tasks)
+        server = Server(options, server_id, tasks, place)
         await server.start()
         log.info("Proxy server started", id=server_id)
         await signals.first.wait()

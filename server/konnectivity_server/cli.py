@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import sys
 import uuid
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from konnectivity import ledger, lifecycle
 from konnectivity.destination import parse_hosts
@@ -246,6 +248,11 @@ class ServerOptions(LogOptions):
         check=one_of("native", "grpcio"),
         help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
     )
+    workers: int = option(
+        1,
+        check=positive,
+        help="Processes that share the ports and the socket, one for each core; to agents they are so many servers.",
+    )
     config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
     check_config: bool = option(False, help="Print the options in force and exit.")
     xfr_channel_size: int = option(
@@ -336,6 +343,8 @@ class ServerOptions(LogOptions):
             found += [f"--lease-label: {problem}"] if problem else []
         if self.grpc_implementation == "grpcio" and len(self.modes) > 1:
             found.append("--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect")
+        if self.workers > 1 and self.grpc_implementation == "grpcio":
+            found.append("--workers needs --grpc-implementation=native")
         if self.connection_window > self.connection_window_max:
             found.append("--connection-window is larger than --connection-window-max")
         return found
@@ -352,6 +361,15 @@ def main(argv: list[str] | None = None) -> None:
         print(effective(options))
         sys.exit(0)
     options.configure_log("proxy-server")
-    from konnectivity_server import app  # after the options: `--help` needs none of it
+    sys.exit(lifecycle.run(_program(options)))
 
-    sys.exit(lifecycle.run(functools.partial(app.run, options, options.server_id or str(uuid.uuid4()))))
+
+def _program(options: ServerOptions) -> Callable[[], Coroutine[Any, Any, int]]:
+    """What this process is: the server, one of its workers, or who looks after these."""
+    from konnectivity_server import app, place, supervisor  # after the options: `--help` needs none of it
+
+    server_id = options.server_id or str(uuid.uuid4())
+    here = place.taken()
+    if here is not None:
+        return functools.partial(app.run, options, here.server_id(server_id), here)
+    return functools.partial(app.run if options.workers == 1 else supervisor.run, options, server_id)

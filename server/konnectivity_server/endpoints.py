@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def serve(server: Server) -> HttpServer:
-    """Open both ports. The caller closes them."""
+    """Open both ports; a worker's are its supervisor's, who asks at a unix socket. The caller closes them."""
     options = server.options
     http = HttpServer()
     source = registry(ServerCollector(server))
@@ -26,14 +26,17 @@ async def serve(server: Server) -> HttpServer:
 
     ready = health.ready([Check("agents", server.not_ready)], 500, terse=True)
     paths = {"/healthz": health.alive, "/readyz": ready, "/ready": ready, "/metrics": metrics}
-    await http.listen("health", options.health_bind_address, options.health_port, paths)
+    if server.place is None:
+        await http.listen("health", options.health_bind_address, options.health_port, paths)
     lag = None
     if options.enable_contention_profiling:
         lag = profiling.LoopLag()
         lag.start()
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
-    await http.listen(
-        "admin", options.admin_bind_address, options.admin_port, {"/metrics": metrics, **api.routes(server), **pages}
-    )
+    admin = {"/metrics": metrics, **api.routes(server), **pages}
+    if server.place is None:
+        await http.listen("admin", options.admin_bind_address, options.admin_port, admin)
+    else:
+        await http.listen_unix("the supervisor", server.place.endpoints, {**paths, **admin})
     return http

@@ -99,8 +99,9 @@ class Peers:
     """Keeps a tunnel to every other server, until `run` is cancelled.
 
     Args:
-        hosts: (host, port) of each; a host may be a name with the addresses of all of them, this server included.
-        client_tls: shows this server's certificate, and checks theirs.
+        hosts: (host, port) of each; a host may be a name with the addresses of all of them, this server included, or
+            the path of a unix socket, where another worker of this server is, without TLS.
+        client_tls: shows this server's certificate, and checks theirs. None: there are paths only.
         server_id: of this server.
         options: of the tunnels.
         heartbeat_s: how long one may be silent before it is asked whether it is alive.
@@ -111,7 +112,7 @@ class Peers:
     def __init__(
         self,
         hosts: Sequence[tuple[str, int]],
-        client_tls: tls.ClientTls,
+        client_tls: tls.ClientTls | None,
         server_id: str,
         options: TunnelOptions,
         heartbeat_s: float,
@@ -191,22 +192,29 @@ class Peers:
             transport.close("the server is done with its peer")
 
     async def _transport(self, host: str, port: int, ip: str) -> Http2Transport:
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, transport = await asyncio.get_running_loop().create_connection(
-                lambda: Http2Transport(TransportOptions()),
-                ip,
-                port,
-                ssl=self.tls.context(),
-                server_hostname=tls.server_name(host),
-            )
+            if host.startswith("/"):
+                _, transport = await loop.create_unix_connection(_transport, host)
+                transport.authority = "worker"
+                return transport
+            assert self.tls is not None
+            context, name = self.tls.context(), tls.server_name(host)
+            _, transport = await loop.create_connection(_transport, ip, port, ssl=context, server_hostname=name)
         transport.authority = host
         return transport
 
     async def _addresses(self, host: str, port: int) -> list[tuple[str, int, str]]:
         """Where a host is; where it was before, if that cannot be told now."""
+        if host.startswith("/"):
+            return [(host, port, host)]
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, TimeoutError, UnicodeError):
             return [address for address in self._tries if address[:2] == (host, port)] or [(host, port, host)]
         return [(host, port, str(sockaddr[0])) for *_, sockaddr in found]
+
+
+def _transport() -> Http2Transport:
+    return Http2Transport(TransportOptions())

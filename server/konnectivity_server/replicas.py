@@ -15,6 +15,7 @@ from konnectivity_server.cli import ServerOptions
 from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.peer_service import PeerService
 from konnectivity_server.peers import Peers
+from konnectivity_server.place import Place
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import KubeClient
@@ -33,9 +34,17 @@ class Replicas:
         server_id: of this server.
         ledger: of its memory.
         on_count: called when the number of servers changed.
+        place: of this worker, if it is one.
     """
 
-    def __init__(self, options: ServerOptions, server_id: str, ledger: Ledger, on_count: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        options: ServerOptions,
+        server_id: str,
+        ledger: Ledger,
+        on_count: Callable[[], object],
+        place: Place | None = None,
+    ) -> None:
         self.peers: Peers | None = None  # the way to the others
         self.service: PeerService | None = None  # and from them
         self.tunnels = TunnelOptions(ledger=ledger)  # of the way to them
@@ -43,12 +52,18 @@ class Replicas:
         self._options = options
         self._server_id = server_id
         self._on_count = on_count
-        self._announced = options.server_count
+        self._place = place
+        self._announced = self._least
+
+    @property
+    def _least(self) -> int:
+        """As the flag says, each with as many workers as this one."""
+        return self._options.server_count * (1 if self._place is None else self._place.count)
 
     @property
     def count(self) -> int:
         """How many servers there are: as the flag says or, if there are more, the leases or the peers."""
-        count = self._options.server_count
+        count = self._least
         if self.lease_counter is not None:
             count = max(count, self.lease_counter.count)
         if self.peers is not None and self.service is not None:
@@ -79,16 +94,18 @@ class Replicas:
         """Find the others, from now on, and let dials go through them."""
         options = self._options
         certificate, key, ca = options.peer_files
+        client_tls = tls.ClientTls(ca, certificate, key, ("h2",)) if options.uses_peers else None
         self.peers = dispatcher.peers = Peers(
-            options.peer_hosts,
-            tls.ClientTls(ca, certificate, key, ("h2",)),
+            options.peer_hosts + ([] if self._place is None else self._place.siblings),
+            client_tls,
             self._server_id,
             self.tunnels,
             options.heartbeat_interval,
             self._changed,
             dispatcher.suspected,
         )
-        run(self.peers.tls.run(), "TLS files of peers")
+        if client_tls is not None:
+            run(client_tls.run(), "TLS files of peers")
         run(self.peers.run(), "peers")
 
     def drain(self) -> None:

@@ -1,0 +1,80 @@
+"""What several workers say, as one."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from konnectivity_server import merging
+
+ONE = """\
+# HELP k_dials Dials.
+# TYPE k_dials counter
+k_dials{result="ok"} 3
+k_dials{result="failed"} 1
+# HELP k_seconds Time.
+# TYPE k_seconds histogram
+k_seconds_bucket{le="0.1"} 2
+k_seconds_bucket{le="+Inf"} 3
+k_seconds_sum 0.75
+k_seconds_count 3
+# HELP k_certificate_expiry_timestamp_seconds When.
+# TYPE k_certificate_expiry_timestamp_seconds gauge
+k_certificate_expiry_timestamp_seconds{use="agents"} 2000
+"""
+OTHER = """\
+# HELP k_dials Dials.
+# TYPE k_dials counter
+k_dials{result="ok"} 4
+# HELP k_only_here One.
+# TYPE k_only_here gauge
+k_only_here 1.5
+# HELP k_seconds Time.
+# TYPE k_seconds histogram
+k_seconds_bucket{le="0.1"} 1
+k_seconds_bucket{le="+Inf"} 1
+k_seconds_sum 0.25
+k_seconds_count 1
+# HELP k_certificate_expiry_timestamp_seconds When.
+# TYPE k_certificate_expiry_timestamp_seconds gauge
+k_certificate_expiry_timestamp_seconds{use="agents"} 1000
+"""
+
+
+def test_amounts_are_added_and_the_earliest_expiry_counts():
+    merged = merging.metrics([ONE, OTHER])
+    lines = merged.splitlines()
+    assert 'k_dials{result="ok"} 7' in lines
+    assert 'k_dials{result="failed"} 1' in lines
+    assert 'k_seconds_bucket{le="+Inf"} 4' in lines
+    assert "k_seconds_sum 1" in lines
+    assert "k_only_here 1.5" in lines
+    assert 'k_certificate_expiry_timestamp_seconds{use="agents"} 1000' in lines
+    assert merged.count("# TYPE k_dials counter") == 1
+    assert {each.name for each in text_string_to_metric_families(merged)} >= {"k_dials", "k_seconds", "k_only_here"}
+
+
+def test_one_exposition_is_left_as_it_is():
+    by_name = sorted(ONE.splitlines())
+    assert sorted(merging.metrics([ONE]).splitlines()) == by_name
+
+
+def test_lists_are_joined_and_say_whose_their_members_are():
+    assert merging.documents([[{"id": "a"}], [{"id": "b"}]]) == [{"id": "a", "worker": 0}, {"id": "b", "worker": 1}]
+
+
+def test_numbers_are_added_and_other_things_are_the_first_ones():
+    documents = [
+        {"n": 1, "ready": True, "in": {"x": 1.5}, "id": "s-0"},
+        {"n": 2, "ready": True, "in": {"x": 1}, "id": "s-1"},
+    ]
+    assert merging.documents(documents) == {"n": 3, "ready": True, "in": {"x": 2.5}, "id": "s-0"}
+
+
+def test_ready_is_who_has_all_workers_ready():
+    ready, silent = (200, "ok"), (500, "no proxy agent answers")
+    assert merging.readiness([ready, ready], verbose=False) == ready
+    assert merging.readiness([ready, silent], verbose=False) == silent
+    assert merging.readiness([], verbose=False)[0] == 500
+    status, text = merging.readiness([(200, "[+]agents ok\ncheck passed\n"), (500, "[-]agents failed\n")], verbose=True)
+    assert status == 500
+    assert text == "worker 0: [+]agents ok\nworker 0: check passed\nworker 1: [-]agents failed\n"
