@@ -34,5 +34,9 @@ class DialError(ConnectionError):
         self.failure = failure
 
 
+class StartError(Exception):
+    """What the program needs cannot be had; `str()` says what and why."""
+
+
 class TunnelLost(ConnectionResetError):
     """A connection broke: the tunnel under it, or its far end. What was read is complete, the rest is missing."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from konnectivity.errors import StartError
 from konnectivity.kube.error import KubeError
 from konnectivity.listen import ListenError
 from konnectivity.tls import TlsError
@@ -55,7 +56,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(main())
-    except* (ListenError, TlsError, KubeError) as group:
+    except* (ListenError, StartError, TlsError, KubeError) as group:
         for error in _leaves(group):
             print(f"Error: {error}", file=sys.stderr)
     except* KeyboardInterrupt:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from konnectivity import wire
@@ -253,6 +253,7 @@ class Link:
         "granted",
         "line",
         "local_ended",
+        "on_close",
         "opened_at",
         "origin",
         "own_side",
@@ -294,6 +295,7 @@ class Link:
         self.reason = ""
         self.cause = ""  # the kind of reason, once it is closed: for counting
         self.blamed = 0  # `ResetSide` of who caused the end
+        self.on_close: Callable[[Link], object] | None = None  # called once, at the very end
         self.origin = ""  # for the log: who asked
         self.destination = ""
         self.opened_at = 0.0  # this and the two below are kept by the line

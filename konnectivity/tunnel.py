@@ -205,6 +205,8 @@ class Tunnel(StreamReceiver):
         seconds = self._loop.time() - link.opened_at
         side = links.SIDE_NAMES.get(link.blamed, "unknown")
         self._traffic.connection_closed(link.cause, side, seconds)
+        if link.on_close is not None:
+            link.on_close(link)
         if self.options.log_connections and log.v(2):
             log.info(
                 "Connection closed",

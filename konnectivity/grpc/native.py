@@ -20,7 +20,7 @@ from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE, PREFIX, MessageReader
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
-from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Service, StreamReceiver
+from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Process, Service, StreamReceiver
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
 from konnectivity.http2.stream import Http2Stream
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 HIGH_WATER = 256 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
 LOW_WATER = 64 * 1024
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
 _PING_PAYLOAD = struct.Struct(">Q")
 
@@ -551,7 +552,18 @@ def peer_of(transport: asyncio.Transport) -> Peer:
     else:
         name = "unix"
     ssl_object = transport.get_extra_info("ssl_object")
-    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None)
+    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None, _process(transport))
+
+
+def _process(transport: asyncio.Transport) -> Process | None:
+    """Who is behind a unix socket. Only Linux says so in this way."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        return Process(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
+    except OSError:  # gone already
+        return None
 
 
 def _retrieved(future: asyncio.Future[Metadata]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
@@ -16,21 +16,35 @@ from konnectivity.grpc.status import OK, Status
 Buffer = bytes | memoryview
 
 
+class Process(NamedTuple):
+    """Who connected a unix socket, as the kernel has it."""
+
+    pid: int  # 0: of another PID namespace
+    uid: int
+    gid: int
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: a printable address, and the certificate the TLS layer verified, if any."""
+    """Who is at the other end: a printable address, and what the TLS layer or the kernel vouch for, if anything."""
 
     address: str
-    certificate: dict[str, object] | None = None
+    certificate: dict[str, object] | None = None  # as `ssl.SSLSocket.getpeercert` has it
+    process: Process | None = None
+
+    @property
+    def common_name(self) -> str:
+        """Of the certificate; empty if there is none."""
+        for part in (self.certificate or {}).get("subject", ()):  # type: ignore[attr-defined]
+            for key, value in part:
+                if key == "commonName":
+                    return str(value)
+        return ""
 
     @property
     def name(self) -> str:
         """For people: the address, and the common name that the certificate gives."""
-        for part in (self.certificate or {}).get("subject", ()):  # type: ignore[attr-defined]
-            for key, value in part:
-                if key == "commonName":
-                    return f"{value}@{self.address}"
-        return self.address
+        return f"{self.common_name}@{self.address}" if self.common_name else self.address
 
 
 class StreamReceiver(Protocol):

@@ -35,13 +35,15 @@ class Stream:
 class LogFile:
     """Appends to `path`, and opens it anew when it was renamed or removed (log rotation).
 
-    Before it grows over `max_size` bytes (0: no limit) it is moved to `path.1`, or emptied if it cannot be moved.
+    Before it grows over `max_size` bytes (0: no limit) it is moved to `path.1`, or emptied if it cannot be moved. It is
+    made with `mode`; one that is there keeps its own.
 
     Raises:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path: str, max_size: int = 0) -> None:
+    def __init__(self, path: str, max_size: int = 0, mode: int = 0o644) -> None:
+        self._mode = mode
         self._path = path
         self._max_size = max_size
         self._fd = self._open()
@@ -63,7 +65,7 @@ class LogFile:
     def _open(self) -> int:
         # Not blocking: to open a named pipe that nobody reads is an error, and no wait for ever.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        return os.open(self._path, flags, 0o644)
+        return os.open(self._path, flags, self._mode)
 
     def _follow(self, more: int) -> None:
         """Make the open file the one of that name, with room for so many bytes more."""

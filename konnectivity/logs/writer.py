@@ -23,8 +23,9 @@ class Writer(logging.Handler):
 
     def __init__(self, sinks: Sequence[tuple[int, Sink]]) -> None:
         super().__init__()
-        self.dropped = 0  # lines that some sink did not get
-        self._told = 0  # how many of these the log itself spoke of
+        self._rejected = 0  # lines that found no place; each counter has one thread that changes it
+        self._lost = 0  # lines that some sink did not get
+        self._told = 0  # how many of both the log itself spoke of
         self._sinks = sinks
         self._waiting: deque[tuple[int, str] | threading.Event] = deque()
         self._wake = threading.Event()
@@ -32,15 +33,20 @@ class Writer(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Lines that some sink did not get."""
+        return self._rejected + self._lost
+
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises, never waits."""
         if len(self._waiting) >= MAX_LINES:
-            self.dropped += 1
+            self._rejected += 1
             return
         try:
             line = self.format(record) + "\n"
         except Exception:  # a value in it that cannot be shown
-            self.dropped += 1
+            self._rejected += 1
             return
         self._waiting.append((record.levelno, line))
         self._wake.set()
@@ -78,7 +84,9 @@ class Writer(logging.Handler):
                 flushed.append(each)
             else:
                 batch.append(each)
-        if batch and self.dropped > 2 * self._told:  # once, then when there are twice as many
+        notices = 0
+        if batch and self._notice_due(self._told):
+            notices = 1
             self._told = self.dropped
             batch.append((logging.ERROR, self._notice()))
         for level, sink in self._sinks:
@@ -87,9 +95,13 @@ class Writer(logging.Handler):
                 if lines:
                     sink.write("".join(lines))
             except (OSError, ValueError):  # ValueError: a closed stream
-                self.dropped += len(lines)
+                self._lost += len(lines) - notices
         for event in flushed:
             event.set()
+
+    def _notice_due(self, told: int) -> bool:
+        """Whether the log should say how many lines are dropped, after it spoke of so many."""
+        return self.dropped > 2 * told  # once, then when there are twice as many
 
     def _notice(self) -> str:
         record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "Log lines were dropped", None, None)

@@ -4,6 +4,7 @@ identifiers   what an agent says of itself
 registry      which agents are connected (pure)
 strategies    which of them gets a dial (pure)
 dispatch      one dial: pick an agent, ask it, answer the frontend
+audit         what is recorded of a dial (pure); audit_log writes it
 agents        AgentService: an agent's stream
 connect       the HTTP CONNECT frontend
 proxy         the gRPC frontend (ProxyService)

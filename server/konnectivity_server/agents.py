@@ -48,11 +48,18 @@ class AgentTunnel(DialingTunnel):
     """The server's end of one agent's stream."""
 
     def __init__(
-        self, stream: MessageStream, options: TunnelOptions, agent_id: str, names: Identifiers, agents: AgentService
+        self,
+        stream: MessageStream,
+        options: TunnelOptions,
+        agent_id: str,
+        names: Identifiers,
+        user: str,
+        agents: AgentService,
     ) -> None:
         super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
         self.agent_id = agent_id
         self.identifiers = names
+        self.user = user  # of its token
         self.described = {"agent": agent_id}
         self.connected_at = monotonic()
         self.known = False  # another stream of this agent stood when this one came
@@ -180,7 +187,7 @@ class AgentService:
         stream.receiver = self._admit(stream, agent_id, names, user)
 
     def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, user: str) -> AgentTunnel:
-        tunnel = AgentTunnel(stream, self.options, agent_id, names, self)
+        tunnel = AgentTunnel(stream, self.options, agent_id, names, user, self)
         offer = Capabilities(self.options.ledger.initial_window)
         answer = {SERVER_ID: self.server_id, SERVER_COUNT: str(self.server_count())}
         capabilities = Capabilities.of(stream.metadata) if self.options.extension else None

@@ -16,6 +16,7 @@ from konnectivity.listen import listen_tcp, listen_unix, remove_socket, serve_un
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, endpoints, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
+from konnectivity_server.audit_log import AuditLog
 from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
@@ -84,9 +85,10 @@ class Server:
         """Open all listeners.
 
         Raises:
-            ListenError, TlsError, KubeError: what cannot be opened, and why.
+            ListenError, StartError, TlsError, KubeError: what cannot be opened, and why.
         """
         options = self.options
+        self._keep_audit()
         agent_files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
         self.tls = {"agents": self._tls(agent_files, ["h2"])}
         if options.tcp_frontend:
@@ -105,6 +107,12 @@ class Server:
         except BaseException:
             await self._close()
             raise
+
+    def _keep_audit(self) -> None:
+        if self.options.audit_log:
+            audit = AuditLog(self.options.audit_log, self.agents.server_id)
+            self._stack.callback(audit.close)  # the last of all: whatever ends before is in it
+            self.dispatcher.audit = audit
 
     @property
     def busy(self) -> bool:

@@ -166,6 +166,13 @@ class ServerOptions(LogOptions):
         check=at_least(0),
         help="After the first SIGTERM: how long connections may go on before the rest is cut. 0: they end at once.",
     )
+    audit_log: str = option(
+        "",
+        group="Audit",
+        metavar="file",
+        help="Write a JSON line to this file for each dial and each end of a connection: who, where to, through which "
+        "agent, what became of it. -: standard output. Empty: none.",
+    )
     kubeconfig: str = option(
         "",
         group="Kubernetes API",

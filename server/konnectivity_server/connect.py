@@ -16,6 +16,7 @@ import h11
 from konnectivity import logs
 from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.native import peer_of
+from konnectivity.grpc.stream import Peer
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up
 from konnectivity_server.dispatch import Dispatcher, Route
@@ -180,9 +181,9 @@ class ConnectProtocol(asyncio.Protocol):
             self._timer.cancel()
         self._early += self._received
         self._received.clear()
-        origin = peer_of(self._transport).name if self._transport is not None else ""
+        origin = peer_of(self._transport) if self._transport is not None else Peer("")
         if log.v(4):
-            log.info("Dialing", destination=address, **{"from": origin})
+            log.info("Dialing", destination=address, **{"from": origin.name})
         self._served = True
         self._dispatcher.http_connections += 1
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from konnectivity import logs
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, DialError, DialFailure
+from konnectivity.grpc.stream import Peer
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
 from konnectivity.traffic import Traffic
@@ -21,6 +22,8 @@ from konnectivity_server.agents import AgentTunnel
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
+    from konnectivity_server.audit import Trail
+    from konnectivity_server.audit_log import AuditLog
     from konnectivity_server.peers import Peers
 
 log = logs.get(__name__)
@@ -43,11 +46,19 @@ class Route:
         "_origin",
         "_protocol",
         "_relayed",
+        "_trail",
         "_tried",
     )
 
     def __init__(
-        self, dispatcher: Dispatcher, address: str, caller: Caller, origin: str, protocol: str, relayed: bool
+        self,
+        dispatcher: Dispatcher,
+        address: str,
+        caller: Caller,
+        origin: str,
+        protocol: str,
+        relayed: bool,
+        trail: Trail | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._address = address
@@ -56,6 +67,7 @@ class Route:
         self._protocol = protocol
         self._due = monotonic() + dispatcher.dial_timeout_s if dispatcher.dial_timeout_s else None
         self._relayed = relayed
+        self._trail = trail
         self._tried: list[DialingTunnel] = []
         self._dial: Dial | None = None
         self._moved = False
@@ -63,10 +75,14 @@ class Route:
     def start(self, tunnel: DialingTunnel) -> None:
         timeout_s = None if self._due is None else max(self._due - monotonic(), 0.001)
         self._tried.append(tunnel)
+        if self._trail is not None:
+            self._trail.asking(tunnel)
         self._dial = tunnel.dial(self._address, self, timeout_s, self._protocol, self._origin)
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
+        if self._trail is not None:
+            self._trail.refused()
         if self._dial is not None:
             self._dial.cancel()
 
@@ -91,6 +107,8 @@ class Route:
     # ---- Caller ---------------------------------------------------------------------------------------------------
 
     def dial_succeeded(self, link: Link) -> None:
+        if self._trail is not None:
+            self._trail.dialled(link)
         self._caller.dial_succeeded(link)
 
     def dial_failed(self, error: DialError) -> None:
@@ -102,6 +120,8 @@ class Route:
                 self.start(other)
                 return
             error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
+        if self._trail is not None:
+            self._trail.refused(error)
         self._caller.dial_failed(error)
 
 
@@ -119,34 +139,45 @@ class Dispatcher:
         self.dial_timeout_s = dial_timeout_s
         self.http_connections = 0  # CONNECT clients that are being served
         self.peers: Peers | None = None
+        self.audit: AuditLog | None = None
         self._traffic = traffic
         self._registry = registry
         self._names = names
         self._ledger = ledger
         self._random = Random()
 
-    def dial(self, address: str, caller: Caller, origin: str, protocol: str = "tcp", relayed: bool = False) -> Route:
+    def dial(self, address: str, caller: Caller, origin: Peer, protocol: str = "tcp", relayed: bool = False) -> Route:
         """Ask an agent for a connection, for `origin`. The caller is called later, never before this returns.
 
         Args:
             address: "host:port".
             caller: who is told the outcome.
-            origin: who asked, for the log.
+            origin: who asked, for the logs.
             protocol: of the target.
             relayed: it came from another server: no third one is asked.
 
         Raises:
             DialError: it failed at once: no agent, or no buffer memory left.
         """
+        trail = self.audit.trail(address, protocol, origin, relayed) if self.audit is not None else None
+        try:
+            tunnel = self._ready(address, relayed)
+            route = Route(self, address, caller, origin.name, protocol, relayed, trail)
+            route.start(tunnel)
+        except DialError as error:
+            if trail is not None:
+                trail.refused(error)
+            raise
+        return route
+
+    def _ready(self, address: str, relayed: bool) -> DialingTunnel:
         tunnel = self.choose(address, relayed) or self.last_resort(address)
         if tunnel is None:
             raise self.refused(DialFailure.NO_AGENT, NO_AGENT)
         if self._ledger.exhausted or tunnel.exhausted:
             self._ledger.refused_dials += 1
             raise self.refused(DialFailure.BUDGET, NO_MEMORY)
-        route = Route(self, address, caller, origin, protocol, relayed)
-        route.start(tunnel)
-        return route
+        return tunnel
 
     def choose(self, address: str, relayed: bool = False, tried: Sequence[DialingTunnel] = ()) -> DialingTunnel | None:
         """The agent for an address, as the strategies have it; if there is none that is ready, a peer that has some."""

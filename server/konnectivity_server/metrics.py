@@ -55,6 +55,7 @@ class ServerCollector(Collector):
         yield from self._token_reviews()
         yield from self._leases()
         yield from self._peers()
+        yield from self._audit()
 
     def _connections(self, agents: Traffic) -> Iterator[Family]:
         server = self._server
@@ -119,6 +120,13 @@ class ServerCollector(Collector):
         yield counter(
             "server_peer_dial_failures_total", "Dials through other servers that failed, by reason."
         ).add_each("reason", traffic.dial_failures)
+
+    def _audit(self) -> Iterator[Family]:
+        audit = self._server.dispatcher.audit
+        if audit is None:
+            return
+        yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
+        yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
 
     def _token_reviews(self) -> Iterator[Family]:
         found = self._server.authenticator

@@ -69,7 +69,7 @@ def open_through(dispatcher: Dispatcher, dial_in: DialIn, relayed: bool = False)
     """Open what came over a stream. `relayed`: for another server, through agents of this one only."""
     try:
         join = _Join(dial_in, dispatcher)
-        origin = dial_in.tunnel.stream.peer.name
+        origin = dial_in.tunnel.stream.peer
         dial = dispatcher.dial(dial_in.address, join, origin, dial_in.protocol, relayed)
     except DialError as error:
         if log.v(2):

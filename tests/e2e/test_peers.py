@@ -10,7 +10,9 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from konnectivity.client import DialError, DialFailure, connect
@@ -138,6 +140,30 @@ async def test_a_server_without_agents_dials_through_one_that_has_some(fresh, re
     assert json.loads(found)["verdict"] == "no agent here is ready: other servers are asked, three"
     # The one with the agent says who asked, and which way it went.
     three.process.wait_for('agent="only"', 2)
+
+
+async def test_both_servers_audit_a_dial_that_one_passes_on(fresh, replicas, tmp_path):
+    one, two = replicas[:2]
+    for each in (one, two):
+        each.start(listed(replicas[:2]), f"--audit-log={tmp_path / each.name}")
+    fresh.start_agent("--agent-id=only", port=two.agent_port)
+    await until(lambda: one.ready()[0] == 200)
+    async with listening(targets.echo) as address, connect(**one.frontend()) as tunnel:
+        await echo(tunnel, address)
+        logs = [tmp_path / each.name for each in (one, two)]
+        await until(lambda: all('"closed"' in each.read_text() for each in logs))
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
+    lines = [[json.loads(line) for line in each.read_text().splitlines()] for each in logs]
+    for line in lines[0] + lines[1]:
+        jsonschema.Draft202012Validator(schema).validate(line)
+    asked, passed_on = lines[0][-1], lines[1][-1]
+    assert (asked["client"]["uid"], asked["relayed"], asked["peer"]["server"]) == (os.getuid(), False, "two")
+    assert (passed_on["client"]["certificate"], passed_on["relayed"], passed_on["agent"]["id"]) == (
+        "peer",
+        True,
+        "only",
+    )
+    assert asked["bytes_to_destination"] == passed_on["bytes_to_destination"] == 5
 
 
 async def test_no_agent_available_means_that_there_is_none(replicas):
