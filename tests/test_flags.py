@@ -191,11 +191,13 @@ OWN_OF_BOTH = (
     Flag("config", "string", "", "{config}", "{config}", "", {"/no/such/file": "cannot read config file"}),
     Flag("check-config", "bool", "false", "true", True, "", TRUTH),
 )
+IDENTITY = {"san": "must be one of: none, certificate-san, token", "token": "needs --agent-namespace"}
 PEERS = "--peer-cert={file} --peer-key={file} --peer-ca-cert={file}"
 OWN_OF_SERVER = (
     Flag("workers", "int", "1", "4", 4, "", ABOVE_0),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
+    Flag("agent-identity", "string", "none", "certificate-san", "certificate-san", "", IDENTITY),
     Flag("peers", "strings", "[]", "a:1,b", ("a:1", "b"), PEERS, {"a:0": "has no port between"}),
     Flag("peer-port", "int", "0", "8133", 8133, PEERS, {"80": PORT, "8133": "--peer-cert is needed for --peers"}),
     Flag("peer-bind-address", "string", "", "10.0.0.1", "10.0.0.1"),

@@ -26,7 +26,7 @@ PURE = [
     ),
     *(
         ROOT / "server" / "konnectivity_server" / name
-        for name in ("audit.py", "identifiers.py", "merging.py", "registry.py", "strategies.py")
+        for name in ("audit.py", "identifiers.py", "identity.py", "merging.py", "registry.py", "strategies.py")
     ),
     ROOT / "agent" / "konnectivity_agent" / "policy.py",
 ]

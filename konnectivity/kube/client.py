@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 from time import monotonic
 from typing import NamedTuple, Self, TypeVar
 
@@ -47,6 +48,15 @@ class Review(NamedTuple):
     user: str
     audiences: tuple[str, ...]  # of those asked for, the ones the token is for; none from an API that knows none
     error: str
+    extra: Mapping[str, tuple[str, ...]]  # what else is known of the user
+
+
+class PodPlace(NamedTuple):
+    """Where a pod is."""
+
+    uid: str
+    node: str
+    addresses: tuple[str, ...]  # its own, and its node's
 
 
 class Event(NamedTuple):
@@ -104,7 +114,25 @@ class KubeClient:
             (status.user and status.user.username) or "",
             tuple(status.audiences or ()),
             status.error or "",
+            {str(key): tuple(map(str, values)) for key, values in ((status.user and status.user.extra) or {}).items()},
         )
+
+    async def get_pod(self, namespace: str, name: str) -> PodPlace | None:
+        """Where a pod is; None if there is none of that name."""
+
+        async def get() -> PodPlace:
+            response = await self._plain.get(f"api/v1/namespaces/{namespace}/pods/{name}")
+            pod = msgspec.json.decode(response.content, type=_Pod)
+            status = pod.status
+            ips = (status.hostIP, status.podIP, *(each.ip for each in (*status.hostIPs, *status.podIPs)))
+            return PodPlace(pod.metadata.uid, pod.spec.nodeName, tuple(dict.fromkeys(filter(None, ips))))
+
+        try:
+            return await self._call(get)
+        except KubeError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
     async def list_leases(
         self, namespace: str, labels: Mapping[str, str] | None = None
@@ -227,6 +255,33 @@ def _cause(error: BaseException) -> BaseException | None:
 
 def _path(namespace: str) -> str:
     return f"apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+class _Ip(msgspec.Struct):
+    ip: str = ""
+
+
+class _PodMetadata(msgspec.Struct):
+    uid: str
+
+
+class _PodSpec(msgspec.Struct):
+    nodeName: str = ""
+
+
+class _PodStatus(msgspec.Struct):
+    hostIP: str = ""
+    podIP: str = ""
+    hostIPs: list[_Ip] = []
+    podIPs: list[_Ip] = []
+
+
+class _Pod(msgspec.Struct):
+    """As much of a Pod as is of interest."""
+
+    metadata: _PodMetadata
+    spec: _PodSpec
+    status: _PodStatus
 
 
 class _Line(msgspec.Struct):

@@ -61,6 +61,8 @@ class Authority:
         *,
         dns: Iterable[str] = (),
         ips: Iterable[str] = (),
+        uris: Iterable[str] = (),
+        organization: str = "",
         server: bool = False,
         client: bool = False,
         valid_for: timedelta = _DAY,
@@ -72,15 +74,15 @@ class Authority:
         if not server and not client:
             raise ValueError(f"certificate for {common_name}: pass server=True, client=True, or both")
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(
-            _name(common_name), self.certificate.subject, key.public_key(), self.key.public_key(), valid_for
-        )
+        subject, issuer = _name(common_name, organization), self.certificate.subject
+        builder = _builder(subject, issuer, key.public_key(), self.key.public_key(), valid_for)
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * server + [ExtendedKeyUsageOID.CLIENT_AUTH] * client
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         names += [x509.IPAddress(ip_address(ip)) for ip in ips]
+        names += [x509.UniformResourceIdentifier(uri) for uri in uris]
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
@@ -91,8 +93,9 @@ class Authority:
         return _write(directory / "ca.crt", self.certificate_pem, 0o644)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organization: str = "") -> x509.Name:
+    named = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    return x509.Name([*named, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _builder(

@@ -25,10 +25,12 @@ from konnectivity.testing.ca import Authority
 from konnectivity.testing.kubernetes_objects import ApiFailure, Change, Json, Objects, Token, labels_of
 
 REVIEWS = "tokenreviews"
+POD = "pods.get"
 LIST, WATCH, GET = "leases.list", "leases.watch", "leases.get"
 CREATE, UPDATE, DELETE = "leases.create", "leases.update", "leases.delete"
-KINDS = (REVIEWS, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
+KINDS = (REVIEWS, POD, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
 _LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
+_PODS = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
 _VERBS = {"GET": GET, "POST": CREATE, "PUT": UPDATE, "DELETE": DELETE}
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
 _IDLE_S = 30.0
@@ -107,6 +109,21 @@ class KubernetesApi:
 
     def add_token(self, token: str, user: str, *audiences: str, error: str = "") -> None:
         self.objects.tokens[token] = Token(user, audiences, error) if audiences else Token(user, error=error)
+
+    def add_pod(self, token: str, namespace: str, name: str, node: str, *addresses: str) -> None:
+        """A running pod, to which a known token is bound; the first address is its node's."""
+        uid = f"uid-of-{name}"
+        ips = [{"ip": address} for address in addresses]
+        self.objects.pods[namespace, name] = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "spec": {"nodeName": node, "containers": []},
+            "status": {"phase": "Running", "hostIP": addresses[0], "hostIPs": ips[:1], "podIPs": ips[1:]},
+        }
+        extra = {"pod-name": [name], "pod-uid": [uid], "node-name": [node]}
+        extra = {f"authentication.kubernetes.io/{key}": value for key, value in extra.items()}
+        self.objects.tokens[token] = self.objects.tokens[token]._replace(extra=extra)
 
     def fail(self, kind: str, status: int = 0, **how: Any) -> None:
         """Let requests of a kind (`KINDS`) go wrong; the arguments of `Fault`."""
@@ -227,6 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(target.query))
         if target.path == "/apis/authentication.k8s.io/v1/tokenreviews" and self.command == "POST":
             return REVIEWS, "", "", query
+        if (pod := _PODS.fullmatch(target.path)) and self.command == "GET":
+            return POD, pod[1], pod[2], query
         found = _LEASES.fullmatch(target.path)
         if found is None or (self.command == "POST") != (not found[2] and self.command != "GET"):
             raise ApiFailure(404, "NotFound", "the server could not find the requested resource")
@@ -251,6 +270,8 @@ class _Handler(BaseHTTPRequestHandler):
         objects = self.server.api.objects
         if kind == REVIEWS:
             return 201, objects.review(body)
+        if kind == POD:
+            return 200, objects.pod(namespace, name)
         if kind == LIST:
             return 200, objects.list(namespace, parse_selector(query.get("labelSelector", "")))
         if kind == GET:

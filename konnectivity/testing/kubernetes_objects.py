@@ -44,6 +44,7 @@ class Token(NamedTuple):
     user: str
     audiences: tuple[str, ...] = (API_AUDIENCE,)
     error: str = ""  # what the review says instead
+    extra: Json = {}  # noqa: RUF012 - never changed
 
 
 class Change(NamedTuple):
@@ -61,6 +62,7 @@ class Objects:
 
     tokens: dict[str, Token] = field(default_factory=dict)
     audience_aware: bool = True
+    pods: dict[tuple[str, str], Json] = field(default_factory=dict)  # by namespace and name
     leases: dict[tuple[str, str], Json] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 100
@@ -81,10 +83,18 @@ class Objects:
         elif not self.audience_aware:
             status = {"authenticated": True, "user": {"username": token.user}}
         elif common := [each for each in wanted if each in token.audiences]:
-            status = {"authenticated": True, "user": {"username": token.user}, "audiences": common}
+            user = {"username": token.user, "extra": token.extra}
+            status = {"authenticated": True, "user": user, "audiences": common}
         else:
             status = {"user": {}, "error": f"[invalid bearer token, token audiences {list(token.audiences)}]"}
         return {**body, "metadata": {}, "status": status}
+
+    # ---- Pod --------------------------------------------------------------------------------------------------------
+
+    def pod(self, namespace: str, name: str) -> Json:
+        if (namespace, name) not in self.pods:
+            raise ApiFailure(404, "NotFound", f'pods "{name}" not found')
+        return self.pods[namespace, name]
 
     # ---- Lease ------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The proxy server: takes agents' outbound tunnels and carries kube-apiserver's dials to them.
 
 identifiers   what an agent says of itself
+identity      what an agent's credential vouches for (pure); vouching refuses what goes beyond it
 registry      which agents are connected (pure)
 strategies    which of them gets a dial (pure)
 dispatch      one dial: pick an agent, ask it, answer the frontend

@@ -14,11 +14,12 @@ from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
-from konnectivity.grpc.stream import MessageStream, StreamReceiver
+from konnectivity.grpc.stream import MessageStream, Peer, StreamReceiver
 from konnectivity.heartbeat import Heartbeat, Verdict
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server import identifiers
+from konnectivity_server import identifiers, identity
 from konnectivity_server.identifiers import Identifiers
+from konnectivity_server.identity import Account
 from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
@@ -36,12 +37,19 @@ _LATENCY_WEIGHT = 0.2
 class Authenticator(Protocol):
     """Decides whether an agent may register."""
 
-    async def check(self, metadata: Metadata) -> str:
+    async def check(self, metadata: Metadata) -> Account:
         """Who it is.
 
         Raises:
             RpcError: it may not.
         """
+
+
+class Vouching(Protocol):
+    """Decides whether an agent may claim what it claims."""
+
+    async def check(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> None:
+        """Raises RpcError: it may not."""
 
 
 class AgentTunnel(DialingTunnel):
@@ -53,13 +61,14 @@ class AgentTunnel(DialingTunnel):
         options: TunnelOptions,
         agent_id: str,
         names: Identifiers,
-        user: str,
+        account: Account | None,
         agents: AgentService,
     ) -> None:
         super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
         self.agent_id = agent_id
         self.identifiers = names
-        self.user = user  # of its token
+        self.user = account.user if account is not None else ""  # of its token
+        self.holder = identity.holder(stream.peer.certificate, account)
         self.described = {"agent": agent_id}
         self.connected_at = monotonic()
         self.known = False  # another stream of this agent stood when this one came
@@ -155,10 +164,12 @@ class AgentService:
     tasks: asyncio.TaskGroup
     heartbeat_s: float
     authenticator: Authenticator | None = None
+    voucher: Vouching | None = None
     on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
     on_change: list[Callable[[], object]] = field(default_factory=list)  # one came, went, fell silent or answers again
     refused: int = 0
-    streams_of: dict[str, int] = field(default_factory=dict)  # by agent id
+    conflicts: int = 0  # agents that came with the id of another one
+    streams_of: dict[str, dict[str, int]] = field(default_factory=dict)  # by agent id, and holder of the credential
 
     def connect(self, stream: MessageStream) -> StreamReceiver:
         """Service of `PATH`.
@@ -167,27 +178,29 @@ class AgentService:
             RpcError: the agent does not say who it is.
         """
         agent_id, names = _introduction(stream.metadata)
-        if self.authenticator is None:
-            return self._admit(stream, agent_id, names, "")
+        if self.authenticator is None and self.voucher is None:
+            return self._admit(stream, agent_id, names, None)
         admission = _Admission(stream)
-        check = self._authenticate(self.authenticator, stream, agent_id, names)
+        check = self._authenticate(stream, agent_id, names)
         admission.task = self.tasks.create_task(check, name=f"admission of {agent_id}")
         return admission
 
-    async def _authenticate(
-        self, authenticator: Authenticator, stream: MessageStream, agent_id: str, names: Identifiers
-    ) -> None:
+    async def _authenticate(self, stream: MessageStream, agent_id: str, names: Identifiers) -> None:
+        account = None
         try:
-            user = await authenticator.check(stream.metadata)
+            if self.authenticator is not None:
+                account = await self.authenticator.check(stream.metadata)
+            if self.voucher is not None:
+                await self.voucher.check(agent_id, stream.peer, account, names)
         except RpcError as error:
             self.refused += 1
             stream.receiver = None
             stream.finish(error.status)
             return
-        stream.receiver = self._admit(stream, agent_id, names, user)
+        stream.receiver = self._admit(stream, agent_id, names, account)
 
-    def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, user: str) -> AgentTunnel:
-        tunnel = AgentTunnel(stream, self.options, agent_id, names, user, self)
+    def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, account: Account | None) -> AgentTunnel:
+        tunnel = AgentTunnel(stream, self.options, agent_id, names, account, self)
         offer = Capabilities(self.options.ledger.initial_window)
         answer = {SERVER_ID: self.server_id, SERVER_COUNT: str(self.server_count())}
         capabilities = Capabilities.of(stream.metadata) if self.options.extension else None
@@ -195,14 +208,23 @@ class AgentService:
         tunnel.negotiated(capabilities)
         tunnel.heartbeat.start()
         self.registry.add(tunnel)
-        tunnel.known = self.streams_of.get(agent_id, 0) > 0
-        self.streams_of[agent_id] = self.streams_of.get(agent_id, 0) + 1
+        self._count(tunnel)
         self.changed()
         if log.v(_detail(tunnel)):
-            who = {"user": user} if user else {}
+            who = {"user": tunnel.user} if tunnel.user else {}
             extension = tunnel.capabilities is not None
             log.info("Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=extension)
         return tunnel
+
+    def _count(self, tunnel: AgentTunnel) -> None:
+        """Is it an agent that is here already, or another one that calls itself the same?"""
+        streams = self.streams_of.setdefault(tunnel.agent_id, {})
+        tunnel.known = tunnel.holder in streams
+        if streams and not tunnel.known:
+            self.conflicts += 1
+            who = {"agent": tunnel.agent_id, "peer": tunnel.stream.peer.name}
+            log.warning("Two agents with one id", **who, credential=tunnel.holder, other=next(iter(streams)))
+        streams[tunnel.holder] = streams.get(tunnel.holder, 0) + 1
 
     def announce(self) -> None:
         """The number of servers has changed: tell the agents that understand."""
@@ -222,9 +244,12 @@ class AgentService:
     def gone(self, tunnel: AgentTunnel, status: Status) -> None:
         self.registry.remove(tunnel)
         self.changed()
-        left = self.streams_of.pop(tunnel.agent_id) - 1
-        if left:
-            self.streams_of[tunnel.agent_id] = left
+        streams = self.streams_of[tunnel.agent_id]
+        streams[tunnel.holder] -= 1
+        if not streams[tunnel.holder]:
+            del streams[tunnel.holder]
+        if not streams:
+            del self.streams_of[tunnel.agent_id]
         if log.v(_detail(tunnel)):
             log.info(
                 "Agent disconnected",

@@ -40,6 +40,7 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
     return {
         "id": agent.agent_id,
         "peer": agent.stream.peer.name,
+        "credential": agent.holder,
         "identifiers": {kind: values for kind, values in identifiers.items() if values},
         "default_route": names.default_route,
         "connected_for": round(monotonic() - agent.connected_at, 3),

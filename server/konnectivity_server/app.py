@@ -14,7 +14,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
 from konnectivity.listen import listen_tcp, listen_unix, remove_socket, serve_unix
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server import agents, endpoints, peer_service, proxy, strategies
+from konnectivity_server import agents, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.audit_log import AuditLog
 from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
@@ -25,6 +25,7 @@ from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
 from konnectivity_server.replicas import Replicas
+from konnectivity_server.vouching import Voucher
 
 if TYPE_CHECKING:
     from konnectivity_server.authentication import TokenAuthenticator
@@ -73,6 +74,7 @@ class Server:
         self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
         self.leaving = False
         self.authenticator: TokenAuthenticator | None = None
+        self.voucher: Voucher | None = None
         self.tls: dict[str, tls.ServerTls] = {}
         self.leases: LeaseController | None = None
         self._tasks = tasks
@@ -168,6 +170,8 @@ class Server:
     def _use_kubernetes(self) -> None:
         """Make the client of the Kubernetes API, and who uses it. Nothing is asked yet: the API may come up later."""
         options = self.options
+        if options.agent_identity == identity.CERTIFICATE:
+            self.voucher = self.agents.voucher = Voucher(options.agent_identity)
         if not options.needs_kubernetes:
             return
         client = kube.connect(options.kubeconfig, options.kubeconfig_qps, options.kubeconfig_burst)
@@ -178,6 +182,8 @@ class Server:
             account = (options.agent_namespace, options.agent_service_account)
             self.authenticator = TokenAuthenticator(client, *account, options.authentication_audience)
             self.agents.authenticator = self.authenticator
+            if options.agent_identity == identity.TOKEN:
+                self.voucher = self.agents.voucher = Voucher(options.agent_identity, client)
             log.info("Agents show tokens", account=":".join(account), api=client.server)
         if options.enable_lease_controller:
             from konnectivity.kube.labels import parse_labels

@@ -22,6 +22,7 @@ from konnectivity.counters import Histogram
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError
 from konnectivity.kube.error import KubeError
+from konnectivity_server.identity import Account, Pod, pod_of
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import KubeClient, Review
@@ -54,6 +55,7 @@ class Verdict(NamedTuple):
 
     user: str
     refusal: Refusal | None = None
+    pod: Pod | None = None
 
 
 @dataclass(slots=True)
@@ -102,8 +104,8 @@ class TokenAuthenticator:
         self._waiting = 0
         self._told: dict[str, str] = {}  # agents in the log as refused, and why
 
-    async def check(self, metadata: Metadata) -> str:
-        """The agent's user name.
+    async def check(self, metadata: Metadata) -> Account:
+        """Who the agent is.
 
         Raises:
             RpcError: UNKNOWN, it is refused, or could not be checked; UNAVAILABLE, too many at once: come back.
@@ -113,7 +115,7 @@ class TokenAuthenticator:
         verdict = Verdict("", token) if isinstance(token, Refusal) else await self._verdict(token)
         if verdict.refusal is None:
             self._told.pop(agent_id, None)
-            return verdict.user
+            return Account(verdict.user, verdict.pod)
         refusal = verdict.refusal
         self.refused[refusal.reason] = self.refused.get(refusal.reason, 0) + 1
         self._tell(agent_id, refusal)
@@ -168,7 +170,7 @@ class TokenAuthenticator:
             finally:
                 self.seconds.observe(self._clock() - began)
         refusal = self._expected.refusal(answer)
-        verdict = Verdict(answer.user, refusal)
+        verdict = Verdict(answer.user, refusal, pod_of(self._expected.namespace, answer.extra))
         if refusal is not None:
             self._keep(key, verdict, REFUSED_FOR_S)
         else:

@@ -25,7 +25,7 @@ from konnectivity.options import (
     size,
 )
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
-from konnectivity_server import strategies
+from konnectivity_server import identity, strategies
 
 DESCRIPTION = (
     "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
@@ -120,6 +120,13 @@ class ServerOptions(LogOptions):
     insecure_allow_unauthenticated_agents: bool = option(
         False,
         help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production.",
+    )
+    agent_identity: str = option(
+        identity.NONE,
+        check=one_of(*identity.MODES),
+        metavar="credential",
+        help="What must vouch for the addresses that an agent claims (its --agent-identifiers): none; certificate-san, "
+        "the names in its certificate; token, the pod and the node of its token.",
     )
     keepalive_time: float = option(duration("1h"), check=positive, help="Ping an agent that was silent for this long.")
     server_id: str = option(
@@ -319,6 +326,19 @@ class ServerOptions(LogOptions):
             ]
         return []
 
+    def _identity_problems(self) -> list[str]:
+        found = []
+        if self.agent_identity == identity.CERTIFICATE:
+            if not self.cluster_ca_cert:
+                found.append("--agent-identity=certificate-san needs --cluster-ca-cert")
+            if self.grpc_implementation != "native":
+                found.append("--agent-identity=certificate-san needs --grpc-implementation=native")
+        if self.agent_identity == identity.TOKEN and not self.reviews_tokens:
+            found.append(
+                "--agent-identity=token needs --agent-namespace, --agent-service-account and --authentication-audience"
+            )
+        return found
+
     def problems(self) -> list[str]:
         found = []
         for names in (("server_cert", "server_key"), ("cluster_cert", "cluster_key")):
@@ -335,7 +355,7 @@ class ServerOptions(LogOptions):
             needed = ("server_ca_cert",) if self.server_cert else ("server_cert", "server_key", "server_ca_cert")
             missing = [name for name in needed if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for the TCP frontend" for name in missing]
-        found += self._authentication_problems()
+        found += self._authentication_problems() + self._identity_problems()
         if self.uses_peers:
             missing = [name for name in ("peer_cert", "peer_key", "peer_ca_cert") if not getattr(self, name)]
             found += [f"--{_flag(name)} is needed for --peers and --peer-port" for name in missing]

@@ -56,6 +56,7 @@ class ServerCollector(Collector):
         yield from self._leases()
         yield from self._peers()
         yield from self._audit()
+        yield from self._identity()
 
     def _connections(self, agents: Traffic) -> Iterator[Family]:
         server = self._server
@@ -127,6 +128,15 @@ class ServerCollector(Collector):
             return
         yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
         yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
+
+    def _identity(self) -> Iterator[Family]:
+        agents, voucher = self._server.agents, self._server.voucher
+        yield counter("server_agent_id_conflicts_total", "Agents that came with the id of another one.").add(
+            agents.conflicts
+        )
+        yield counter(
+            "server_agent_claims_refused_total", "Agents refused for a claim that their credential does not vouch for."
+        ).add_each("claim", voucher.refused if voucher is not None else {})
 
     def _token_reviews(self) -> Iterator[Family]:
         found = self._server.authenticator

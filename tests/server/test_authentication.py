@@ -75,7 +75,7 @@ def jwt(**claims):
 @pytest.mark.parametrize("token", ["good", "good\n", " good "])
 async def test_the_right_service_account_is_accepted(make, token):
     authenticator = make()
-    assert await authenticator.check(shown(token)) == USER
+    assert (await authenticator.check(shown(token))).user == USER
     assert (authenticator.reviews, authenticator.refused, authenticator.seconds.count) == (1, {}, 1)
 
 
@@ -247,7 +247,7 @@ async def test_trouble_refuses_this_time_only(api, make, fault, what, code, capl
     assert any(api.url in str(record.fields) for record in caplog.records if record.name.endswith(".authentication"))
     assert authenticator.refused == {"api": 1}
     api.faults.clear()
-    assert await authenticator.check(shown("good")) == USER
+    assert (await authenticator.check(shown("good"))).user == USER
 
 
 async def test_an_api_that_comes_up_later(api, make):
@@ -256,7 +256,7 @@ async def test_an_api_that_comes_up_later(api, make):
     for _ in range(3):
         assert "(Unreachable)" in (await refusal(authenticator, shown("good"))).message
     api.up()
-    assert await authenticator.check(shown("good")) == USER
+    assert (await authenticator.check(shown("good"))).user == USER
 
 
 async def test_an_agent_is_not_kept_waiting_for_ever(api, make, monkeypatch):
@@ -265,7 +265,7 @@ async def test_an_agent_is_not_kept_waiting_for_ever(api, make, monkeypatch):
     authenticator = make()
     status = await refusal(authenticator, shown("good"))
     assert (status.code, status.message) == (Code.UNAVAILABLE, "too many agents at once, come back later")
-    assert await authenticator.check(shown("good")) == USER
+    assert (await authenticator.check(shown("good"))).user == USER
 
 
 # ---- many at once ---------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ async def outcomes(authenticator, tokens):
 
     async def one(number, token):
         try:
-            return await authenticator.check(shown(token, f"agent-{number}"))
+            return (await authenticator.check(shown(token, f"agent-{number}"))).user
         except RpcError as error:
             return error.status.code.name
 
@@ -337,7 +337,7 @@ async def test_whoever_asked_first_may_leave(api, make):
     others = asyncio.gather(*(authenticator.check(shown("good")) for _ in range(3)))
     await asyncio.sleep(0.05)
     first.cancel()
-    assert await others == [USER] * 3
+    assert [each.user for each in await others] == [USER] * 3
     assert first.cancelled()
     assert authenticator.reviews == 2
 
@@ -350,7 +350,7 @@ async def test_whoever_waits_may_leave(api, make):
     second = asyncio.create_task(authenticator.check(shown("good")))
     await asyncio.sleep(0.05)
     second.cancel()
-    assert await first == USER
+    assert (await first).user == USER
     assert authenticator.reviews == 1
 
 
