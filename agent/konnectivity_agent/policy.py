@@ -97,7 +97,7 @@ class Policy:
             UnicodeError: the host can be no name.
             ValueError: the address is none.
         """
-        name = canonical_name(host)
+        name = "" if host == address else canonical_name(host)
         places = _places(address)
         for rule in self.deny:
             if any(rule.covers(name, place, port) for place in places):

@@ -157,6 +157,22 @@ def test_a_log_that_cannot_be_written_ends_the_server_at_its_start(fresh):
     )
 
 
+async def test_workers_share_one_log(fresh, log):
+    server = fresh.start_package(
+        "konnectivity_server", fresh.server_arguments(log.flag, "--workers=2", "--server-id=s")
+    )
+    await asyncio.to_thread(server.wait_for, "Proxy server started", 2)
+    await asyncio.to_thread(fresh.start_agent)
+    async with listening(targets.echo) as address:
+        for count in range(1, 9):
+            async with connect(**fresh.frontend("grpc", unix=True)) as tunnel:
+                _, writer = await tunnel.dial(address)
+                writer.close()
+                await log.of("closed", address, count)
+    assert {line["server"] for line in log.lines} <= {"s-0", "s-1"}
+    assert [line["relayed"] for line in log.lines if line["event"] == "dialled"].count(False) == 8
+
+
 async def test_standard_output(fresh):
     server = fresh.start_server("--audit-log=-")
     async with connect(**fresh.frontend("http-connect", unix=True)) as tunnel:

@@ -12,6 +12,8 @@ import pytest
 from konnectivity.client import DialError, connect
 from konnectivity.testing import grpc_peer, targets
 from konnectivity.testing.targets import listening
+from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.policy import parse
 
 LOOPBACK = ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0", "", "[::ffff:7f00:1]")
 
@@ -82,29 +84,47 @@ async def test_other_protocols_are_refused(deployment, protocol):
         assert (await frontend.hear()).dialResponse.error == f"dial {protocol}: unknown network {protocol}"
 
 
+class Asked:
+    """A dial of which the outcome is awaited."""
+
+    protocol, on_cancel = "tcp", None
+
+    def __init__(self, address):
+        self.address, self.answer = address, asyncio.get_running_loop().create_future()
+
+    def connected(self, relay):
+        self.answer.set_result("connected")
+
+    def failed(self, text):
+        self.answer.set_result(text)
+
+
+def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
+    """Something listens at the one that is denied, and nothing at the other."""
+
+    def resolver(host, port, *args, **kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.66", "127.0.0.1")]
+
+    async def dial():
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, listening(targets.echo, "127.0.0.66") as address:
+            monkeypatch.setattr(socket, "getaddrinfo", resolver)
+            for deny, wanted in ((["127.0.0.66"], "connection refused"), (["127.0.0.1"], "connected")):
+                asked = Asked(address.replace("127.0.0.66", "both.example"))
+                Dialer(tasks, Dials(), parse([], deny)).open(asked)
+                assert wanted in await asked.answer
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(dial())
+
+
 def test_a_name_is_looked_up_once_and_what_was_judged_is_dialled(monkeypatch):
     """A resolver that says something else the second time finds no second time."""
-    from konnectivity_agent.dialer import Dialer, Dials
-    from konnectivity_agent.policy import parse
-
     asked = []
 
     def resolver(host, port, *args, **kwargs):
         asked.append(host)
         address = "127.0.0.1" if len(asked) == 1 else "127.0.0.66"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
-
-    class Asked:
-        protocol, on_cancel = "tcp", None
-
-        def __init__(self, address):
-            self.address, self.answer = address, asyncio.get_running_loop().create_future()
-
-        def connected(self, relay):
-            self.answer.set_result("connected")
-
-        def failed(self, text):
-            self.answer.set_result(text)
 
     async def dial_twice():
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, listening(targets.echo) as address:
