@@ -16,6 +16,7 @@ import pytest
 from konnectivity import wire
 from konnectivity.client import DialError, connect
 from konnectivity.testing import grpc_peer, targets
+from konnectivity.testing.kubernetes import KubernetesApi
 from konnectivity.testing.targets import listening
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
@@ -155,6 +156,27 @@ def test_a_log_that_cannot_be_written_ends_the_server_at_its_start(fresh):
     assert server.log.endswith(
         "Error: --audit-log: cannot open '/no/such/directory/audit.log': No such file or directory\n"
     )
+
+
+async def test_the_account_of_an_agent_that_shows_a_token(fresh, log, tmp_path):
+    account = "system:serviceaccount:kube-system:konnectivity-agent"
+    token = tmp_path / "token"
+    token.write_text("good")
+    with KubernetesApi(tmp_path / "api") as api:
+        api.add_token("good", account, "here")
+        fresh.start_server(
+            log.flag,
+            "--agent-namespace=kube-system",
+            "--agent-service-account=konnectivity-agent",
+            "--authentication-audience=here",
+            f"--kubeconfig={api.kubeconfig(tmp_path / 'kubeconfig')}",
+        )
+        await asyncio.to_thread(fresh.start_agent, f"--service-account-token-path={token}", "--agent-id=a")
+        async with listening(targets.echo) as address, connect(**fresh.frontend("grpc", unix=True)) as tunnel:
+            _, writer = await tunnel.dial(address)
+            found = (await log.of("dialled", address))["agent"]
+            writer.close()
+    assert (found["id"], found["user"], found["certificate"]) == ("a", account, "client")
 
 
 async def test_workers_share_one_log(fresh, log):
