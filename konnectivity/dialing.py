@@ -117,7 +117,7 @@ class DialingTunnel(Tunnel):
         dial = self.settle(random)
         if dial is None:  # cancelled, timed out, or forged: nobody waits for it
             self._traffic.dial_failed(UNRECOGNIZED)
-            if connect_id and connect_id not in self.links:
+            if connect_id and connect_id not in self.links and self._may_answer():
                 self._refuse(connect_id)
         elif error:
             self._failed(dial, DialFailure.ENDPOINT, error)

@@ -16,12 +16,15 @@ class DialFailure(enum.Enum):
     CANCELLED = "frontend_close"
     BUDGET = "budget"
     PROTOCOL = "protocol"
+    FLOOD = "flood"  # too many dials are under way
+    ADDRESS = "address"  # longer than any name is
 
 
 UNRECOGNIZED = "unrecognized_response"  # counted like a failure: an answer to a dial that nobody waits for
 ABANDONED = "send_rsp"  # the same: a connection came, and whoever asked for it is gone
 NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
+TOO_MANY_DIALS = "too many dials under way"
 REFUSED_BY_POLICY = "refused by the agent's policy"  # within the text of an agent that may not dial there
 DIAL_TIMEOUT = "timed out waiting for backend dial"
 

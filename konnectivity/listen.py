@@ -7,8 +7,13 @@ import os
 import socket
 import ssl
 import stat
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from konnectivity import door
 
 BACKLOG = 4096
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
@@ -19,6 +24,23 @@ class ListenError(Exception):
     """A listener cannot be opened; `str()` says which and why."""
 
 
+class Listener(Protocol):
+    """What listens, until it is closed; connections that it took stay."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Who may come in by TCP."""
+
+    tasks: asyncio.TaskGroup
+    per_source: int = 0  # connections of one source address at a time; 0: any number
+    handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S
+    shared: bool = False  # with other processes of this user
+    reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
+
+
 async def listen_tcp(
     what: str,
     host: str,
@@ -26,10 +48,11 @@ async def listen_tcp(
     context: ssl.SSLContext | None,
     factory: Callable[[], asyncio.BaseProtocol],
     shared: bool = False,
+    handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S,
 ) -> asyncio.Server:
     """Listen on `host` (empty: all interfaces, IPv4 and IPv6); `shared`: with other processes of this user."""
     loop = asyncio.get_running_loop()
-    timeout = TLS_HANDSHAKE_TIMEOUT_S if context is not None else None
+    timeout = handshake_timeout_s if context is not None else None
     try:
         return await loop.create_server(
             factory,
@@ -41,8 +64,29 @@ async def listen_tcp(
             reuse_port=shared or None,
         )
     except OSError as error:
-        address = f"{host or '*'}:{port}"
-        raise ListenError(f"cannot listen on {address} for {what}: {_text(error)}") from error
+        raise _cannot_listen(what, host, port, error) from error
+
+
+async def admit_tcp(
+    what: str,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    factory: Callable[[], asyncio.BaseProtocol],
+    entry: Entry,
+) -> Listener:
+    """The same, for those that `entry` lets in."""
+    if not entry.per_source:
+        return await listen_tcp(what, host, port, context, factory, entry.shared, entry.handshake_timeout_s)
+    try:
+        sockets = door.bound(host, port, BACKLOG, entry.shared)
+    except OSError as error:
+        raise _cannot_listen(what, host, port, error) from error
+    return door.Door(sockets, entry.per_source, context, entry.handshake_timeout_s, factory, entry.tasks, entry.reached)
+
+
+def _cannot_listen(what: str, host: str, port: int, error: OSError) -> ListenError:
+    return ListenError(f"cannot listen on {host or '*'}:{port} for {what}: {_text(error)}")
 
 
 async def listen_unix(

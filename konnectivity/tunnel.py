@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 
 from konnectivity import link as links
@@ -17,6 +18,7 @@ from konnectivity.capabilities import Capabilities
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
+from konnectivity.http2.limits import TokenBucket
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
 from konnectivity.scheduler import Scheduler
@@ -29,6 +31,7 @@ REST_S = 10.0  # between two returns of credit, after which a window is larger t
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
+UNKNOWN_PER_S = 1000  # packets for connections that there are not, which are answered; a burst of as many, too
 _LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
 
 
@@ -41,6 +44,7 @@ class TunnelOptions:
     hold_s: float | None = HOLD_S  # None: hold for as long as it takes (a stream with one connection on it)
     extension: bool = True
     log_connections: bool = True
+    reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
 
 
 class Tunnel(StreamReceiver):
@@ -75,6 +79,7 @@ class Tunnel(StreamReceiver):
         self._own_side = own_side
         self._far_side = far_side
         self._scheduler = Scheduler()
+        self._unknown = TokenBucket(UNKNOWN_PER_S, UNKNOWN_PER_S, self._loop.time)
         self._timers: dict[Link, asyncio.TimerHandle] = {}
         self._holders: dict[Link, asyncio.TimerHandle] = {}
         self._traffic.streams += 1
@@ -325,7 +330,7 @@ class Tunnel(StreamReceiver):
                 link.peer_close(error)
             else:
                 link.peer_reset(error or "closed by the peer")
-        elif not self.dialing:
+        elif not self.dialing and self._may_answer():
             answer = self._close_unknown(connect_id, data=False)
             if answer is not None:
                 self.send_control(answer)
@@ -357,12 +362,21 @@ class Tunnel(StreamReceiver):
     def _data_for_nobody(self, connect_id: int) -> None:
         """DATA for a connection that is over, or never was: say so; it touches nobody else."""
         self._traffic.unknown_connections += 1
+        if not self._may_answer():
+            return
         if self.capabilities is not None:
             self.send_control(wire.reset(connect_id, self._own_side, "unknown connection", 0, 0))
             return
         answer = self._close_unknown(connect_id, data=True)
         if answer is not None:
             self.send_control(answer)
+
+    def _may_answer(self) -> bool:
+        """Whether the peer is told that a connection is unknown: if it goes on and on, only now and then."""
+        if self._unknown.take():
+            return True
+        self.options.reached["unknown_connections"] += 1
+        return False
 
     def _log_packet(self, message: str, packet: Packet | None) -> None:
         text = wire.describe(packet) if packet is not None else "unknown"

@@ -208,6 +208,21 @@ OWN_OF_SERVER = (
     Flag("tunnel-buffer-budget", "size", "64Mi", "1Mi", 1 << 20, "", SIZES),
     Flag("connection-window-max", "size", "16Mi", "1Mi", 1 << 20, "", SIZES),
 )
+LIMITS_OF_SERVER = (
+    Flag("max-connections-per-source", "int", "0", "100", 100, "", {**NUMBER, "-1": "must be 0 or more"}),
+    Flag("handshake-timeout", "duration", "10s", "5s", 5.0, "", TIME_ABOVE_0),
+    Flag("idle-connection-timeout", "duration", "5m0s", "0", 0.0, "", TIME_FROM_0),
+    Flag("connect-head-timeout", "duration", "1m0s", "5s", 5.0, "", TIME_ABOVE_0),
+    Flag("max-connect-head", "size", "1Mi", "16Ki", 16384, "", SIZES),
+    Flag("max-address-length", "int", "1024", "300", 300, "", ABOVE_0),
+    Flag("max-pending-dials-per-agent", "int", "10000", "50", 50, "", ABOVE_0),
+    Flag("max-pending-dials-per-frontend", "int", "10000", "50", 50, "", ABOVE_0),
+    Flag("max-control-frame-rate", "int", "5000", "100", 100, "", ABOVE_0),
+    Flag("max-new-stream-rate", "int", "1000", "100", 100, "", ABOVE_0),
+    Flag("max-header-list", "size", "32Ki", "8Ki", 8192, "", SIZES),
+    Flag("max-unsent", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
+    Flag("max-incomplete-messages", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
+)
 OWN_OF_AGENT = (
     Flag("allow-destination", "strings", "[]", "10.0.0.0/8,a:1", ("10.0.0.0/8", "a:1"), "", RULES),
     Flag("deny-destination", "strings", "[]", "[fd00::/8]:1-9", ("[fd00::/8]:1-9",), "", RULES),
@@ -237,7 +252,7 @@ BASE = {
     "proxy-agent": "--ca-cert={file}",
 }
 ESTABLISHED = {"proxy-server": SERVER + KLOG, "proxy-agent": AGENT + KLOG}
-OWN = {"proxy-server": OWN_OF_BOTH + OWN_OF_SERVER, "proxy-agent": OWN_OF_BOTH + OWN_OF_AGENT}
+OWN = {"proxy-server": OWN_OF_BOTH + OWN_OF_SERVER + LIMITS_OF_SERVER, "proxy-agent": OWN_OF_BOTH + OWN_OF_AGENT}
 ROWS = [(program, flag) for program in PROGRAMS for flag in ESTABLISHED[program] + OWN[program]]
 every_flag = pytest.mark.parametrize(("program", "flag"), ROWS, ids=[f"{each[0]}-{each[1].name}" for each in ROWS])
 

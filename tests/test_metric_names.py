@@ -219,7 +219,7 @@ AGENT = (
 ROWS = [("server", row) for row in SERVER] + [("agent", row) for row in AGENT]
 # Label values of this project: its own reasons for a failed dial, and packets of its extension.
 OWN_VALUES = {
-    "reason": "budget protocol",
+    "reason": "budget protocol flood address",
     "packet_type": "CREDIT DATA_END RESET STOP SERVER_COUNT READY",
 }
 

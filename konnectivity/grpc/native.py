@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
@@ -21,6 +22,7 @@ from konnectivity.grpc.framing import MAX_MESSAGE_SIZE, PREFIX, MessageReader
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Process, Service, StreamReceiver
+from konnectivity.grpc.turns import LONG_S, Turns
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
 from konnectivity.http2.stream import Http2Stream
 
@@ -45,7 +47,12 @@ class TransportOptions:
     keepalive_time_s: float = 3600.0
     keepalive_timeout_s: float = 20.0
     handshake_timeout_s: float = 10.0  # server: a connection that sends no preface and SETTINGS in time is closed
+    idle_timeout_s: float = 0.0  # server: a connection without a call for so long is closed; 0: never
+    unsent_bytes: int = 8 * 1024 * 1024  # may wait for a peer that does not read, before its connection is cut
+    incomplete_bytes: int = 8 * 1024 * 1024  # of messages that are not whole yet, on all streams of a connection
+    turns: Turns | None = None  # shared by the connections of a server
     limits: Limits = field(default_factory=Limits)
+    reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
 
 
 class NativeStream(MessageStream):
@@ -62,6 +69,7 @@ class NativeStream(MessageStream):
         self._transport = transport
         self._stream = stream
         self._reader = MessageReader(transport.options.max_message_size)
+        self._incomplete = 0  # what the transport counts of a message that is not whole
         self._held: int | None = None  # consumed but not acknowledged while the stream is held
         self._accepted = False
         self._finished = False
@@ -155,8 +163,10 @@ class NativeStream(MessageStream):
             if self.closed or receiver is None:
                 break
             receiver.message_received(message)
+        if reader.held != self._incomplete and not self.closed:
+            self._count_incomplete(reader)
         if reader.fault is not None:
-            self.refuse(reader.fault.status)
+            self._refuse_message(reader.fault)
             return
         if self._held is None:
             self._transport.acknowledge(self._stream.id, credit)
@@ -164,6 +174,19 @@ class NativeStream(MessageStream):
             self._held += credit
         if ends:
             self.remote_ended()
+
+    def _count_incomplete(self, reader: MessageReader) -> None:
+        transport = self._transport
+        transport.incomplete += reader.held - self._incomplete
+        self._incomplete = reader.held
+        if reader.held and transport.incomplete > transport.options.incomplete_bytes:
+            transport.options.reached["incomplete_messages"] += 1
+            self.refuse(Status(Code.RESOURCE_EXHAUSTED, "too many bytes of messages that are not whole"))
+
+    def _refuse_message(self, fault: RpcError) -> None:
+        if fault.status.code is Code.RESOURCE_EXHAUSTED:
+            self._transport.options.reached["message_size"] += 1
+        self.refuse(fault.status)
 
     def remote_ended(self) -> None:
         """The peer sends no more: for a bidirectional tunnel the call is over."""
@@ -192,6 +215,8 @@ class NativeStream(MessageStream):
         self.closed = True
         if self.deadline is not None:
             self.deadline.cancel()
+        self._transport.incomplete -= self._incomplete
+        self._incomplete = 0
         self._transport.forget(self._stream.id)
         if self.response is not None and not self.response.done():
             self.response.set_exception(RpcError(status.code, status.message))
@@ -223,6 +248,7 @@ class Http2Transport(asyncio.Protocol):
         self.waiting: dict[int, NativeStream] = {}  # saw congestion, to be told when it ends
         self.blocked = False
         self.unflushed = 0
+        self.incomplete = 0  # bytes of messages that are not whole
         self.flush_scheduled = False
         self.peer = Peer("")
         self.round_trip_s: float | None = None
@@ -240,6 +266,7 @@ class Http2Transport(asyncio.Protocol):
             ),
             limits=options.limits,
             clock=self.loop.time,
+            reached=options.reached,
         )
         self._transport: asyncio.Transport | None = None
         self.heard_at = monotonic()
@@ -247,6 +274,8 @@ class Http2Transport(asyncio.Protocol):
         self._armed_at = 0.0  # when the keepalive was
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._idle_since = monotonic()
         self._ping_sent: float | None = None
         self._ping_done: list[Callable[[float], object]] = []
 
@@ -264,6 +293,8 @@ class Http2Transport(asyncio.Protocol):
             self._arm_keepalive()
         else:
             self._timer = self.loop.call_later(self.options.handshake_timeout_s, self._handshake_expired)
+            if self.options.idle_timeout_s:
+                self._idle = self.loop.call_later(self.options.idle_timeout_s, self._idle_due)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = monotonic()
@@ -279,6 +310,9 @@ class Http2Transport(asyncio.Protocol):
                 self._control_event(event)
         if self.http2.has_output and not self.flush_scheduled:
             self.flush_soon()
+        turns, transport = self.options.turns, self._transport
+        if turns is not None and transport is not None and monotonic() - self.heard_at > LONG_S:
+            turns.wait(transport, self.loop)
 
     def eof_received(self) -> bool:
         return False  # an HTTP/2 peer that ends its side is gone
@@ -295,7 +329,7 @@ class Http2Transport(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
-        for timer in (self._timer, self._closing):
+        for timer in (self._timer, self._closing, self._idle):
             if timer is not None:
                 timer.cancel()
         reason = self.goaway or (str(exc) if exc else "the connection was closed by the peer")
@@ -367,10 +401,14 @@ class Http2Transport(asyncio.Protocol):
             self.http2.unsent_replies = 0
             if self.blocked:
                 self._unblock()
+        if self._write_paused or self.http2.queued:
+            self._check_unsent()
 
     def forget(self, stream_id: int) -> None:
         self.streams.pop(stream_id, None)
         self.waiting.pop(stream_id, None)
+        if not self.streams:
+            self._idle_since = monotonic()
 
     def ping(self, done: Callable[[float], object] | None = None) -> None:
         """Measure the round trip; `round_trip_s` has it when the answer is here, and `done` is told."""
@@ -521,7 +559,25 @@ class Http2Transport(asyncio.Protocol):
         stream.refuse(Status(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def _handshake_expired(self) -> None:
+        self.options.reached["handshake"] += 1
         self.abort("no HTTP/2 preface and SETTINGS in time")
+
+    def _idle_due(self) -> None:
+        left = self.options.idle_timeout_s - (monotonic() - self._idle_since if not self.streams else 0.0)
+        if left > 0:
+            self._idle = self.loop.call_later(left, self._idle_due)
+        else:
+            self.options.reached["idle_connection"] += 1
+            self.close("no call for too long")
+
+    def _check_unsent(self) -> None:
+        """What is not data waits for nobody's permission: a peer that makes us answer and never reads is cut off."""
+        transport = self._transport
+        if transport is None or self.closed:
+            return
+        if self.http2.queued + transport.get_write_buffer_size() > self.options.unsent_bytes:
+            self.options.reached["unsent_bytes"] += 1
+            self.abort("the peer does not read what it is sent")
 
     def _arm_keepalive(self) -> None:
         if self._timer is not None:

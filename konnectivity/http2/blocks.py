@@ -7,16 +7,17 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode
-from konnectivity.http2.limits import Limits
+from konnectivity.http2.limits import Costs, Limits
 
 
 class HeaderBlocks:
     """One block at a time, as the RFC has it: HEADERS, then CONTINUATION frames of the same stream."""
 
-    __slots__ = ("_decoder", "_end_stream", "_fragments", "_limits", "_size", "_stream_id")
+    __slots__ = ("_costs", "_decoder", "_end_stream", "_fragments", "_limits", "_size", "_stream_id")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, costs: Costs) -> None:
         self._limits = limits
+        self._costs = costs
         self._decoder = Decoder(max_header_list_size=limits.header_list_bytes)
         self._stream_id: int | None = None  # whose block is open
         self._end_stream = False
@@ -52,7 +53,7 @@ class HeaderBlocks:
         try:
             fields = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError as error:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list too large") from error
+            raise self._costs.fault("header_list", "header list too large") from error
         except HPACKError as error:
             # Without the library's text: that may name addresses of our memory, and this goes to the peer.
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
@@ -62,7 +63,7 @@ class HeaderBlocks:
         self._fragments.append(fragment)
         self._size += len(fragment)
         if len(self._fragments) > self._limits.continuation_frames or self._size > self._limits.header_block_bytes:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
+            raise self._costs.fault("header_block", "header block too large")
 
 
 def _text(field: bytes | str) -> str:

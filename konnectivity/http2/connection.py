@@ -7,6 +7,7 @@ of its own. After `ConnectionFailed` the connection is finished: write what `tak
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from konnectivity.http2 import events, frames
@@ -35,6 +36,7 @@ class Http2Connection:
         connection_window: bytes the peer may send on all streams together before we return window.
         limits: what the peer may cost us.
         clock: seconds, monotonic; asked only when a flood is suspected.
+        reached: counts, by name, how often which limit was reached.
     """
 
     def __init__(
@@ -44,13 +46,16 @@ class Http2Connection:
         connection_window: int = frames.MAX_WINDOW,
         limits: Limits | None = None,
         clock: Callable[[], float] = lambda: 0.0,
+        reached: Counter[str] | None = None,
     ) -> None:
         self.client = client
         self.local = settings
         self.failed = False
         self._table = StreamTable(client)
         self._outbound = Outbound(self._table)
-        self._inbound = Inbound(client, settings, self._table, self._outbound, connection_window, limits, clock)
+        self._inbound = Inbound(
+            client, settings, self._table, self._outbound, connection_window, limits, clock, reached
+        )
         self._reader = FrameReader(self._inbound, settings.max_frame_size)
         self._last_processed: int | None = None  # as our GOAWAY said
         self._preface = b"" if client else frames.PREFACE  # what of it is still to come
@@ -98,7 +103,14 @@ class Http2Connection:
 
     def take(self) -> list[Buffer]:
         """All bytes to write, in order; forgets them."""
-        return self._outbound.take()
+        taken = self._outbound.take()
+        self._inbound.costs.sent(len(taken))
+        return taken
+
+    @property
+    def queued(self) -> int:
+        """What waits for the peer's windows, on all streams: bytes, and `PIECE` for each piece they are in."""
+        return self._outbound.queued
 
     @property
     def has_output(self) -> bool:

@@ -5,13 +5,14 @@ Owns the order in which frames may come, the receiving half of flow control, and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from konnectivity.http2 import events, frames, payloads
 from konnectivity.http2 import headers as header_rules
 from konnectivity.http2.blocks import HeaderBlocks
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from konnectivity.http2.limits import Costs, Limits
+from konnectivity.http2.limits import UNANSWERED_COST, Costs, Limits
 from konnectivity.http2.outbound import Outbound
 from konnectivity.http2.settings import Settings
 from konnectivity.http2.stream import Http2Stream
@@ -32,12 +33,13 @@ class Inbound:
         connection_window: int,
         limits: Limits | None,
         clock: Callable[[], float],
+        reached: Counter[str] | None = None,
     ) -> None:
         limits = limits or Limits()
         self.events: list[events.Event] = []
         self.refusing = False  # takes no new streams: our GOAWAY is out
         self.goaway_received = False
-        self.costs = Costs(limits, clock)
+        self.costs = Costs(limits, clock, reached)
         self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
         self._client = client
         self._local = local
@@ -46,7 +48,7 @@ class Inbound:
         self._outbound = outbound
         self._out = outbound.out
         outbound.remote.enable_push = 0 if client else 1  # a server may not push either way
-        self._blocks = HeaderBlocks(limits)
+        self._blocks = HeaderBlocks(limits, self.costs)
         self._receive_window = self.connection_window
         # Until the peer acknowledges our SETTINGS, it may still keep to the RFC's initial window.
         self._stream_window = max(local.initial_window_size, frames.DEFAULT_WINDOW)
@@ -200,7 +202,7 @@ class Inbound:
 
     def _request(self, stream_id: int, headers: events.HeaderList, end_stream: bool) -> None:
         self._table.last_remote = stream_id
-        if self.refusing or len(self._streams) >= self._local.max_concurrent_streams:
+        if not self.costs.new_stream() or self.refusing or self._full:
             self._reply_reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         expected = header_rules.check_request(headers)
@@ -209,6 +211,13 @@ class Inbound:
         stream = self.add_stream(stream_id)
         stream.expected = expected
         self._headers_received(stream, headers, end_stream)
+
+    @property
+    def _full(self) -> bool:
+        if len(self._streams) < self._local.max_concurrent_streams:
+            return False
+        self.costs.reached["concurrent_streams"] += 1
+        return True
 
     def _response(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
         if header_rules.check_response(headers) >= 200:
@@ -242,7 +251,8 @@ class Inbound:
         payloads.check_priority(stream_id, payload)
 
     def _rst_stream_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self.costs.spend()
+        stream = self._streams.get(stream_id)
+        self.costs.spend(1 if self._client or stream is None or stream.answered else UNANSWERED_COST)
         code = payloads.reset_code(payload)
         if self._table.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")
@@ -298,6 +308,7 @@ class Inbound:
                 self._ended_by_peer(refused, ErrorCode.REFUSED_STREAM, f"refused by the peer's GOAWAY {goaway.debug}")
 
     def _window_update_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self.costs.window_update()
         increment = payloads.window_increment(payload)
         if not stream_id:
             if not increment:

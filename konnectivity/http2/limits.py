@@ -1,7 +1,11 @@
-"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers, and what was spent."""
+"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers, and what was spent.
+
+docs/limits.md has each of them beside those of the other layers.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +22,12 @@ class Limits:
     cheap_frames_burst: int = 10_000  # frames that cost the peer little and move no data
     cheap_frames_per_s: int = 5_000
     unsent_replies: int = 10_000  # PING and SETTINGS acks, resets: queued because the peer does not read
+    new_streams_burst: int = 1_000  # of a client; over it they are refused
+    new_streams_per_s: int = 1_000
+
+
+UNANSWERED_COST = 20  # in cheap frames: a request that is reset before it has an answer
+_REFUSED_COST = 5  # the same: one that we refuse
 
 
 class TokenBucket:
@@ -45,14 +55,18 @@ class TokenBucket:
 
 
 class Costs:
-    """What one peer has cost so far."""
+    """What one peer has cost so far. `reached` counts, by name, how often which limit ended it."""
 
-    __slots__ = ("_cheap", "_most_unsent_replies", "unsent_replies")
+    __slots__ = ("_cheap", "_most_earned", "_most_unsent_replies", "_streams", "earned", "reached", "unsent_replies")
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float], reached: Counter[str] | None = None) -> None:
         self.unsent_replies = 0
+        self.earned = 0  # WINDOW_UPDATE frames that what we sent makes plausible
+        self.reached = Counter() if reached is None else reached
         self._most_unsent_replies = limits.unsent_replies
+        self._most_earned = limits.cheap_frames_burst
         self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
+        self._streams = TokenBucket(limits.new_streams_burst, limits.new_streams_per_s, clock)
 
     def spend(self, count: int = 1) -> None:
         """On cheap frames.
@@ -61,7 +75,31 @@ class Costs:
             ConnectionFault: they come too fast.
         """
         if not self._cheap.take(count):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+            raise self.fault("control_frames", "flood of control frames")
+
+    def sent(self, pieces: int) -> None:
+        """So many pieces of frames went out: as many WINDOW_UPDATEs are no flood."""
+        self.earned = min(self.earned + pieces, self._most_earned)
+
+    def window_update(self) -> None:
+        """One came. Raises as `spend` does."""
+        if self.earned:
+            self.earned -= 1
+        else:
+            self.spend()
+
+    def new_stream(self) -> bool:
+        """Whether the peer may open one more; if not, the refusal is spent on."""
+        if self._streams.take():
+            return True
+        self.reached["new_streams"] += 1
+        self.spend(_REFUSED_COST)
+        return False
+
+    def fault(self, limit: str, text: str) -> ConnectionFault:
+        """What to raise when `limit` is reached, counted."""
+        self.reached[limit] += 1
+        return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text)
 
     def reply(self) -> None:
         """On an answer.
@@ -71,4 +109,4 @@ class Costs:
         """
         self.unsent_replies += 1
         if self.unsent_replies > self._most_unsent_replies:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the peer asks for answers and does not read them")
+            raise self.fault("unsent_replies", "the peer asks for answers and does not read them")

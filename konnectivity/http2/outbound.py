@@ -17,6 +17,7 @@ from konnectivity.http2.stream import Buffer, Http2Stream
 from konnectivity.http2.table import StreamTable
 
 _TABLE_SIZE = 4096  # of our compressor, at most, and at first
+PIECE = 100  # bytes that a piece in a queue takes beside its content, about
 
 
 class Outbound:
@@ -25,11 +26,22 @@ class Outbound:
     The methods that open a window return the streams whose whole queue went out by that.
     """
 
-    __slots__ = ("_blocked", "_encoder", "_smallest_table_size", "_table", "_table_size", "out", "remote", "window")
+    __slots__ = (
+        "_blocked",
+        "_encoder",
+        "_smallest_table_size",
+        "_table",
+        "_table_size",
+        "out",
+        "queued",
+        "remote",
+        "window",
+    )
 
     def __init__(self, table: StreamTable) -> None:
         self.out: list[Buffer] = []  # one list for good: the connection appends its control frames to it
         self.remote = Settings()
+        self.queued = 0  # on all streams: bytes, and `PIECE` for each piece
         self.window = frames.DEFAULT_WINDOW  # what we may still send on all streams together
         self._table = table
         self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
@@ -60,17 +72,21 @@ class Outbound:
             if body:
                 out.append(body)
         else:
-            stream.queue.extend(piece for piece in (head, body) if piece)
+            for piece in (head, body):
+                if piece:
+                    stream.queue.append(piece)
+                    self.queued += len(piece) + PIECE
             stream.queued += size
             self._pump(stream)
 
     def send_headers(self, stream: Http2Stream, headers: HeaderList) -> None:
         """Open a stream's sending half."""
+        stream.answered = True
         self._write_headers(stream.id, headers, end_stream=False)
 
     def end(self, stream: Http2Stream, trailers: HeaderList) -> None:
         """Close a stream's sending half behind its queue: with trailers, or without any if there are none."""
-        stream.local_closed = True
+        stream.local_closed = stream.answered = True
         # Trailers are compressed only when they go out: header blocks share one state, in the order of their sending.
         stream.trailers = trailers
         if not stream.queued:
@@ -84,6 +100,9 @@ class Outbound:
     def close(self, stream_id: int, by_us: bool) -> None:
         """Close a stream before its time; nothing more is sent on it."""
         self._blocked.pop(stream_id, None)
+        stream = self._table.open.get(stream_id)
+        if stream is not None:
+            self.queued -= stream.queued + PIECE * len(stream.queue)
         self._table.close(stream_id, by_us)
 
     # ---- what the peer allows -------------------------------------------------------------------------------------
@@ -151,11 +170,14 @@ class Outbound:
             stream.send_window -= size
             self.window -= size
             stream.queued -= size
+            self.queued -= size
             while size:
                 piece = queue.popleft()
+                self.queued -= PIECE
                 if len(piece) > size:
                     view = memoryview(piece)
                     queue.appendleft(view[size:])
+                    self.queued += PIECE
                     piece = view[:size]
                 self.out.append(piece)
                 size -= len(piece)

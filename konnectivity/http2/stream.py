@@ -16,6 +16,7 @@ class Http2Stream:
     """
 
     __slots__ = (
+        "answered",
         "expected",
         "headers_received",
         "id",
@@ -38,6 +39,7 @@ class Http2Stream:
         self.unreturned = 0  # acknowledged, not yet announced by WINDOW_UPDATE
         self.window = receive_window  # the two above, and what is here but not acknowledged
         self.headers_received = False
+        self.answered = False  # we sent headers
         self.remote_closed = False  # END_STREAM received
         self.local_closed = False  # END_STREAM sent or queued, or the stream was reset
         self.queue: deque[Buffer] = deque()  # data behind the window; no piece is empty

@@ -88,6 +88,11 @@ class AgentTunnel(DialingTunnel):
         return self.known and monotonic() - self.connected_at < SETTLED_S
 
     @property
+    def exhausted(self) -> bool:
+        """Whether others should be asked: its connections' buffers are full, or it has too many dials to answer."""
+        return super().exhausted or len(self.pending) >= self._agents.max_pending_dials
+
+    @property
     def load(self) -> float:
         """For choosing among agents: how much it does, times how long it takes to answer."""
         return (1 + len(self.links) + 4 * len(self.pending)) * max(self.dial_latency_s, 0.0005)
@@ -163,6 +168,7 @@ class AgentService:
     server_count: Callable[[], int]
     tasks: asyncio.TaskGroup
     heartbeat_s: float
+    max_pending_dials: int
     authenticator: Authenticator | None = None
     voucher: Vouching | None = None
     on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)

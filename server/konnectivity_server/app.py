@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
-from konnectivity.listen import listen_tcp, listen_unix, remove_socket, serve_unix
+from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, remove_socket, serve_unix
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
@@ -21,6 +21,7 @@ from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
+from konnectivity_server.limits import ServerLimits
 from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
@@ -35,7 +36,6 @@ log = logs.get(__name__)
 
 _IDLE_CHECK_S = 0.1
 _QUIET_S = 1.0  # without a connection before a draining server leaves: who looked at its readiness just before may dial
-AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
 
 
 class Server:
@@ -47,11 +47,21 @@ class Server:
         self.options = options
         self.place = place  # among the workers of one server
         self.ledger = options.ledger()
+        self.limits = ServerLimits(options)
         self.registry: Registry[AgentTunnel] = Registry()
         extension = options.konnectivity_extension
-        self.agent_tunnels = TunnelOptions(ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=extension)
+        self.agent_tunnels = TunnelOptions(
+            ledger=self.ledger,
+            hold_s=options.stream_hold_timeout,
+            extension=extension,
+            reached=self.limits.reached,
+        )
         self.frontend_tunnels = TunnelOptions(
-            ledger=self.ledger, hold_s=None, extension=extension, log_connections=False
+            ledger=self.ledger,
+            hold_s=None,
+            extension=extension,
+            log_connections=False,
+            reached=self.limits.reached,
         )
         self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce(), place)
         self.agents = AgentService(
@@ -61,17 +71,26 @@ class Server:
             lambda: self.replicas.count,
             tasks,
             options.heartbeat_interval,
+            options.max_pending_dials_per_agent,
         )
         self.strategies = strategies.parse(options.proxy_strategies)
         self.dispatcher = Dispatcher(
-            self.registry, self.strategies, options.backend_dial_timeout, self.ledger, self.agent_tunnels.traffic
+            self.registry,
+            self.strategies,
+            options.backend_dial_timeout,
+            self.ledger,
+            self.agent_tunnels.traffic,
+            self.limits.dials,
         )
         self.agents.on_suspect.append(self.dispatcher.suspected)
         self.proxy = ProxyService(self.dispatcher, self.frontend_tunnels)
-        self._agent_transport = TransportOptions(
-            stream_window=AGENT_FIRST_WINDOW, max_streams=100, keepalive_time_s=options.keepalive_time
+        self._entry = Entry(
+            tasks,
+            options.max_connections_per_source,
+            options.handshake_timeout,
+            shared=place is not None,
+            reached=self.limits.reached,
         )
-        self._frontend_transport = TransportOptions(keepalive_time_s=options.frontend_keepalive_time)
         self.leaving = False
         self.authenticator: TokenAuthenticator | None = None
         self.voucher: Voucher | None = None
@@ -79,7 +98,7 @@ class Server:
         self.leases: LeaseController | None = None
         self._tasks = tasks
         self._background: list[asyncio.Task[None]] = []
-        self._agent_listeners: list[asyncio.Server] = []
+        self._agent_listeners: list[Listener] = []
         self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
 
@@ -201,12 +220,12 @@ class Server:
             return
         service = self.replicas.serve(self.dispatcher, lambda: self._no_agent() is None)
         self.agents.on_change.append(service.announce)
-        factory = self._transport_factory({peer_service.PATH: service.connect}, TransportOptions())
+        factory = self._transport_factory({peer_service.PATH: service.connect}, self.limits.peers)
         if self.place is not None:
             self._keep(await listen_unix("siblings", self.place.dials, True, factory))
         if options.peer_port:
             address = (options.peer_bind_address, options.peer_port)
-            self._keep(await self._listen_tcp("peers", address, self.tls["peers"].context, factory))
+            self._keep(await admit_tcp("peers", *address, self.tls["peers"].context, factory, self._entry))
             log.info("Listening for peers", address=f"{address[0] or '*'}:{address[1]}")
         self.replicas.connect(self.dispatcher, self._run)
 
@@ -221,8 +240,8 @@ class Server:
             files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
             await self._listen_grpcio("agents", services, address, files, options.keepalive_time)
         else:
-            factory = self._transport_factory(services, self._agent_transport)
-            listener = await self._listen_tcp("agents", address, context, factory)
+            factory = self._transport_factory(services, self.limits.agents)
+            listener = await admit_tcp("agents", *address, context, factory, self._entry)
             self._agent_listeners.append(listener)
             self._keep(listener)
         log.info("Listening for agents", address=f"{address[0] or '*'}:{address[1]}")
@@ -243,29 +262,20 @@ class Server:
             log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
         if context is not None:
             address = (options.server_bind_address, options.server_port)
-            self._keep(await self._listen_tcp("frontends", address, context, factory))
+            self._keep(await admit_tcp("frontends", *address, context, factory, self._entry))
             log.info("Listening for frontends", address=f"{address[0] or '*'}:{address[1]}", mode=options.mode)
 
-    async def _listen_tcp(
-        self,
-        what: str,
-        address: tuple[str, int],
-        context: ssl.SSLContext | None,
-        factory: Callable[[], asyncio.BaseProtocol],
-    ) -> asyncio.Server:
-        return await listen_tcp(what, *address, context, factory, shared=self.place is not None)
-
     def _frontend_factory(self) -> Callable[[], asyncio.BaseProtocol]:
-        grpc = self._transport_factory({proxy.PATH: self.proxy.proxy}, self._frontend_transport)
+        grpc = self._transport_factory({proxy.PATH: self.proxy.proxy}, self.limits.frontends)
 
         def connect(first: bytes = b"") -> ConnectProtocol:
-            return ConnectProtocol(self.dispatcher, first)
+            return ConnectProtocol(self.dispatcher, first, self.limits.connect)
 
         if self.options.modes == [GRPC]:
             return grpc
         if self.options.modes == [HTTP_CONNECT]:
             return connect
-        return lambda: Doorman(grpc, connect)
+        return lambda: Doorman(grpc, connect, self.limits.connect.head_timeout_s)
 
     def _transport_factory(
         self, services: Mapping[str, Service], options: TransportOptions
@@ -302,7 +312,7 @@ class Server:
         server = await alternative.serve(what, services, address, files, keepalive_time_s, replace=replace)
         self._stack.push_async_callback(server.close)
 
-    def _keep(self, server: asyncio.Server) -> None:
+    def _keep(self, server: Listener) -> None:
         self._stack.callback(server.close)
 
 

@@ -267,7 +267,56 @@ class ServerOptions(LogOptions):
         check=positive,
         help="Processes that share the ports and the socket, one for each core; to agents they are so many servers.",
     )
-    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
+    max_connections_per_source: int = option(
+        0,
+        group="Limits (docs/limits.md)",
+        check=at_least(0),
+        help="TCP connections of one source address at a time, on each listener. 0: any number, as agents behind one "
+        "load balancer have one address.",
+    )
+    handshake_timeout: float = option(
+        duration("10s"), check=positive, help="How long TLS may take, and after it the beginning of HTTP/2."
+    )
+    idle_connection_timeout: float = option(
+        duration("5m"),
+        check=at_least(0),
+        help="Close an HTTP/2 connection without any call after this time. 0: never.",
+    )
+    connect_head_timeout: float = option(
+        duration("1m"), check=positive, help="How long a client of the frontend may take to say what it wants."
+    )
+    max_connect_head: int = option(size("1Mi"), check=positive, help="Bytes of an HTTP CONNECT request.")
+    max_address_length: int = option(1024, check=positive, help="Characters of a destination.")
+    max_pending_dials_per_agent: int = option(
+        10_000, check=positive, help="Dials that one agent has not answered; over it others are asked, or none."
+    )
+    max_pending_dials_per_frontend: int = option(
+        10_000,
+        check=positive,
+        help="Dials of one frontend that are not answered, by the name in its certificate and its address; all clients "
+        "of the unix socket are one.",
+    )
+    max_control_frame_rate: int = option(
+        5_000,
+        check=positive,
+        help="HTTP/2 frames a second that move no data (pings, settings, resets ...) on one connection, after a burst "
+        "of twice as many.",
+    )
+    max_new_stream_rate: int = option(
+        1_000, check=positive, help="HTTP/2 streams opened a second on one connection, and at once."
+    )
+    max_header_list: int = option(size("32Ki"), check=positive, help="Bytes of the headers of one HTTP/2 request.")
+    max_unsent: int = option(
+        size("8Mi"),
+        check=positive,
+        help="Bytes that may wait on one HTTP/2 connection for a peer that does not read, before it is cut.",
+    )
+    max_incomplete_messages: int = option(
+        size("8Mi"), check=positive, help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection."
+    )
+    config: str = option(
+        "", group="Program", metavar="file", help="YAML file with the names of these flags as its keys."
+    )
     check_config: bool = option(False, help="Print the options in force and exit.")
     xfr_channel_size: int = option(
         10, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"

@@ -20,11 +20,10 @@ from konnectivity.grpc.stream import Peer
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up
 from konnectivity_server.dispatch import Dispatcher, Route
+from konnectivity_server.limits import ConnectLimits
 
 log = logs.get(__name__)
 
-HEAD_TIMEOUT_S = 60.0
-MAX_HEAD = 1024 * 1024
 MAX_EARLY = 64 * 1024  # bytes a client may send behind its CONNECT before it has an answer
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 _ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
@@ -47,7 +46,9 @@ def answer_to(error: DialError) -> bytes:
             return b"HTTP/1.1 502 Bad Gateway\r\n" + _TEXT + b"\r\nBackend context error: context canceled\r\n"
         case DialFailure.CLOSED_BY_AGENT:
             return b""
-        case DialFailure.BUDGET:
+        case DialFailure.ADDRESS:
+            status = b"400 Bad Request"
+        case DialFailure.BUDGET | DialFailure.FLOOD:
             status = b"503 Service Unavailable"
         case _:
             status = _status_of(str(error))
@@ -78,7 +79,9 @@ class _BadRequest(Exception):
 class ConnectProtocol(asyncio.Protocol):
     """A client from its first byte to the answer; then its socket belongs to a `Relay`."""
 
-    def __init__(self, dispatcher: Dispatcher, first: bytes = b"") -> None:
+    def __init__(self, dispatcher: Dispatcher, first: bytes = b"", limits: ConnectLimits | None = None) -> None:
+        self._limits = limits or ConnectLimits()
+        self._refusals = 0
         self._dispatcher = dispatcher
         self._received = bytearray(first)
         self._early = bytearray()
@@ -95,7 +98,7 @@ class ConnectProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = self._loop.call_later(HEAD_TIMEOUT_S, self._end, b"")
+        self._timer = self._loop.call_later(self._limits.head_timeout_s, self._head_late)
         if self._received:
             self._head_received()
 
@@ -153,12 +156,24 @@ class ConnectProtocol(asyncio.Protocol):
                     self._start_dial(_target(head))
                     return
                 except _BadRequest as bad:
-                    if not bad.keep:
+                    if not bad.keep or self._too_many_refusals():
                         raise
                     if self._transport is not None:
                         self._transport.write(bad.answer)
         except _BadRequest as bad:
             self._end(bad.answer)
+
+    def _too_many_refusals(self) -> bool:
+        """Whoever asks on and on for what there is not, and does not read the answers, would fill our memory."""
+        self._refusals += 1
+        if self._refusals < self._limits.refusals:
+            return False
+        self._limits.reached["connect_refusals"] += 1
+        return True
+
+    def _head_late(self) -> None:
+        self._limits.reached["connect_head_time"] += 1
+        self._end(b"")
 
     def _take_head(self) -> bytes | None:
         """Cut one request head off what was received; None while it is not complete."""
@@ -166,7 +181,8 @@ class ConnectProtocol(asyncio.Protocol):
         if received and not (received[:1].isalpha() or received[:1] in b"\r\n"):
             raise _BadRequest(_bad_request())  # not HTTP at all: TLS, for one
         end = received.find(b"\n\r\n", max(0, self._scanned - 3))
-        if max(end, len(received) if end < 0 else 0) > MAX_HEAD:
+        if max(end, len(received) if end < 0 else 0) > self._limits.head_bytes:
+            self._limits.reached["connect_head"] += 1
             raise _BadRequest(_error(b"431 Request Header Fields Too Large"))
         if end < 0:
             self._scanned = len(received)
@@ -243,7 +259,7 @@ def _target(head: bytes) -> str:
     if line is not None and not _HOST.search(head):
         # h11 insists on Host, which CONNECT may leave out: it would only repeat the target (RFC 9110 section 7.2).
         head = head[: line.end()] + b"Host: " + line[1] + b"\r\n" + head[line.end() :]
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
     parser.receive_data(head)
     try:
         request = parser.next_event()

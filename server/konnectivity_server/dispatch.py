@@ -5,6 +5,7 @@ Owns the choice, the bound on the wait and the further tries. Knows neither fron
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 from time import monotonic
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from konnectivity import logs
 from konnectivity.dialing import Caller, Dial, DialingTunnel
-from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, DialError, DialFailure
+from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, TOO_MANY_DIALS, DialError, DialFailure
 from konnectivity.grpc.stream import Peer
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
 from konnectivity.traffic import Traffic
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
+from konnectivity_server.limits import DialLimits
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _UNANSWERED = (DialFailure.TUNNEL_LOST, DialFailure.CLOSED_BY_AGENT)
-_NOT_THERE = (NO_AGENT, NO_MEMORY)  # a peer's answer that says nothing of the destination
-_FAILURES = {NO_AGENT: DialFailure.NO_AGENT, NO_MEMORY: DialFailure.BUDGET}
+_FAILURES = {  # a peer's answers that say nothing of the destination
+    NO_AGENT: DialFailure.NO_AGENT,
+    NO_MEMORY: DialFailure.BUDGET,
+    TOO_MANY_DIALS: DialFailure.FLOOD,
+}
 
 
 class Route:
@@ -44,6 +49,7 @@ class Route:
         "_due",
         "_moved",
         "_origin",
+        "_pending",
         "_protocol",
         "_relayed",
         "_trail",
@@ -68,6 +74,7 @@ class Route:
         self._due = monotonic() + dispatcher.dial_timeout_s if dispatcher.dial_timeout_s else None
         self._relayed = relayed
         self._trail = trail
+        self._pending = False  # counted
         self._tried: list[DialingTunnel] = []
         self._dial: Dial | None = None
         self._moved = False
@@ -78,9 +85,13 @@ class Route:
         if self._trail is not None:
             self._trail.asking(tunnel)
         self._dial = tunnel.dial(self._address, self, timeout_s, self._protocol, self._origin)
+        if not self._pending:
+            self._pending = True
+            self._dispatcher.pending[source_of(self._origin)] += 1
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
+        self._over()
         if self._trail is not None:
             self._trail.refused()
         if self._dial is not None:
@@ -99,6 +110,11 @@ class Route:
         self.start(other)
         return True
 
+    def _over(self) -> None:
+        if self._pending:
+            self._pending = False
+            self._dispatcher.answered(source_of(self._origin))
+
     def _elsewhere(self) -> DialingTunnel | None:
         """After a peer that had no agent: another peer or, when there is none, whatever is here."""
         other = self._dispatcher.choose(self._address, self._relayed, self._tried)
@@ -107,6 +123,7 @@ class Route:
     # ---- Caller ---------------------------------------------------------------------------------------------------
 
     def dial_succeeded(self, link: Link) -> None:
+        self._over()
         if self._trail is not None:
             self._trail.dialled(link)
         self._caller.dial_succeeded(link)
@@ -114,12 +131,13 @@ class Route:
     def dial_failed(self, error: DialError) -> None:
         if error.failure in _UNANSWERED and self.move():
             return
-        if error.failure is DialFailure.ENDPOINT and str(error) in _NOT_THERE:
+        if error.failure is DialFailure.ENDPOINT and str(error) in _FAILURES:
             other = self._elsewhere()
             if other is not None:
                 self.start(other)
                 return
             error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
+        self._over()
         if self._trail is not None:
             self._trail.refused(error)
         self._caller.dial_failed(error)
@@ -135,7 +153,10 @@ class Dispatcher:
         dial_timeout_s: float,
         ledger: Ledger,
         traffic: Traffic,
+        limits: DialLimits | None = None,
     ) -> None:
+        self.limits = limits or DialLimits()
+        self.pending: Counter[str] = Counter()  # dials under way, by who asked
         self.dial_timeout_s = dial_timeout_s
         self.http_connections = 0  # CONNECT clients that are being served
         self.peers: Peers | None = None
@@ -157,11 +178,11 @@ class Dispatcher:
             relayed: it came from another server: no third one is asked.
 
         Raises:
-            DialError: it failed at once: no agent, or no buffer memory left.
+            DialError: it failed at once: no agent, no buffer memory left, too many dials, or no address at all.
         """
         trail = self.audit.trail(address, protocol, origin, relayed) if self.audit is not None else None
         try:
-            tunnel = self._ready(address, relayed)
+            tunnel = self._ready(address, origin.name, relayed)
             route = Route(self, address, caller, origin.name, protocol, relayed, trail)
             route.start(tunnel)
         except DialError as error:
@@ -170,10 +191,20 @@ class Dispatcher:
             raise
         return route
 
-    def _ready(self, address: str, relayed: bool) -> DialingTunnel:
+    def _ready(self, address: str, origin: str, relayed: bool) -> DialingTunnel:
+        if len(address) > self.limits.address_bytes:
+            self.limits.reached["address_length"] += 1
+            text = f"the address is longer than {self.limits.address_bytes} characters"
+            raise self.refused(DialFailure.ADDRESS, text)
+        if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
+            self.limits.reached["pending_dials_per_frontend"] += 1
+            raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
         tunnel = self.choose(address, relayed) or self.last_resort(address)
         if tunnel is None:
             raise self.refused(DialFailure.NO_AGENT, NO_AGENT)
+        if len(tunnel.pending) >= self.limits.per_agent:
+            self.limits.reached["pending_dials_per_agent"] += 1
+            raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
         if self._ledger.exhausted or tunnel.exhausted:
             self._ledger.refused_dials += 1
             raise self.refused(DialFailure.BUDGET, NO_MEMORY)
@@ -202,6 +233,17 @@ class Dispatcher:
         self._traffic.dial_failed(ABANDONED)
         link.local_lost("the frontend is gone")
 
+    def answered(self, source: str) -> None:
+        """One of the dials under way of `source` is over."""
+        self.pending[source] -= 1
+        if not self.pending[source]:
+            del self.pending[source]
+
     def refused(self, failure: DialFailure, text: str) -> DialError:
         self._traffic.dial_failed(failure.value)
         return DialError(failure, text)
+
+
+def source_of(origin: str) -> str:
+    """Of "name@host:port" or "unix": who it is, whatever the port."""
+    return origin.rpartition(":")[0] or origin

@@ -9,13 +9,18 @@ from typing import cast
 from konnectivity.http2.frames import PREFACE
 
 _FIRST = PREFACE[:4]  # no HTTP/1 method begins with it
-FIRST_BYTES_TIMEOUT_S = 60.0
 
 
 class Doorman(asyncio.Protocol):
     """Reads the first bytes of a connection and hands it on."""
 
-    def __init__(self, grpc: Callable[[], asyncio.Protocol], connect: Callable[[bytes], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        grpc: Callable[[], asyncio.Protocol],
+        connect: Callable[[bytes], asyncio.Protocol],
+        first_bytes_timeout_s: float,
+    ) -> None:
+        self._first_bytes_timeout_s = first_bytes_timeout_s
         self._grpc = grpc
         self._connect = connect
         self._first = b""
@@ -24,7 +29,7 @@ class Doorman(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = asyncio.get_running_loop().call_later(FIRST_BYTES_TIMEOUT_S, self._transport.close)
+        self._timer = asyncio.get_running_loop().call_later(self._first_bytes_timeout_s, self._transport.close)
 
     def data_received(self, data: bytes) -> None:
         self._first += data

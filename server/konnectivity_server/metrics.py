@@ -52,6 +52,12 @@ class ServerCollector(Collector):
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
         yield from tunnel_metrics.certificates("server", self._server.tls)
+        yield counter(
+            "server_limits_reached_total", "Times a limit on what one peer may take was reached, by limit."
+        ).add_each("limit", dict(sorted(self._server.limits.reached.items())))
+        yield counter(
+            "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
+        ).add(self._server.limits.turns.taken)
         yield from self._token_reviews()
         yield from self._leases()
         yield from self._peers()

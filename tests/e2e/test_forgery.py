@@ -116,6 +116,34 @@ async def test_an_agent_that_lies_about_dials_and_ids(alone):
         writer.close()
 
 
+async def test_an_agent_speaks_for_its_own_connections_only(alone):
+    """One that has the same name as another, and knows the ids of its connections."""
+    async with (
+        grpc_peer.agent(alone, "node", metadata=EXTENDED) as agent,
+        connect(**alone.frontend("http-connect", unix=True)) as tunnel,
+    ):
+        dialled = asyncio.create_task(tunnel.dial("node:1"))
+        random = (await agent.hear()).dialRequest.random
+        await agent.say(wire.dial_rsp(random, 1))
+        reader, writer = await dialled
+        async with grpc_peer.agent(alone, "node", metadata=EXTENDED) as liar:
+            for lie in (
+                data(1, b"forged"),
+                wire.reset(1, 1, "forged", 0, 0),
+                wire.data_end(1, 0),
+                wire.stop(1, "forged"),
+            ):
+                await liar.say(lie)
+            await liar.say(wire.close_rsp(1))
+            await liar.say(wire.dial_rsp(random, 1))  # heard of somehow
+            heard = [await liar.hear() for _ in range(2)]
+            assert [packet.reset.connectID for packet in heard] == [1, 1]
+            await liar.silence()
+        await agent.say(data(1, b"unharmed"))
+        assert await reader.readexactly(8) == b"unharmed"
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "lie", [wire.data_end(1, 1000), wire.credit(1, -1), wire.data_end(1, -1)], ids=["total", "credit", "negative total"]
 )

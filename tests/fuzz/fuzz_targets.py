@@ -23,6 +23,7 @@ from konnectivity.grpc.status import Code
 from konnectivity.http2 import Http2Connection, Limits, Settings, events, frames
 from konnectivity.http2.blocks import HeaderBlocks
 from konnectivity.http2.frames import ConnectionFault
+from konnectivity.http2.limits import Costs
 from konnectivity.kube import kubeconfig
 from konnectivity.kube.error import KubeError
 from konnectivity.options import UsageError, parse
@@ -104,7 +105,7 @@ def _joined(happened: list[events.Event]) -> list[object]:
 
 def hpack(data: bytes) -> None:
     """Header blocks on one decompressor: a byte for the length, then that much of a block, in two fragments."""
-    blocks = HeaderBlocks(LIMITS)
+    blocks = HeaderBlocks(LIMITS, Costs(LIMITS, lambda: 0.0))
     while data:
         size, data = data[0], data[1:]
         block, data = data[:size], data[size:]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from konnectivity.http2 import ErrorCode, Settings, events, frames
 from konnectivity.http2.limits import Limits
+from konnectivity.http2.outbound import PIECE
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/Proxy"), (":authority", "proxy")]
 RESPONSE = [(":status", "200")]
@@ -624,6 +627,7 @@ def test_a_flood(hand_peer, frame):
     limits = Limits(cheap_frames_burst=20, cheap_frames_per_s=10)
     peer = hand_peer(client=False, limits=limits, clock=lambda: now[0])
     peer.opens(1, 3)
+    peer.connection.send_headers(1, RESPONSE)
     peer.says(frames.rst_stream(1, 8))
     for _ in range(15):
         peer.says(frame)
@@ -674,11 +678,71 @@ def test_many_refused_streams_are_answers_too(hand_peer):
     assert peer.breaks_connection(*requests)[0] == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_window_updates_and_small_data_are_no_flood(hand_peer):
+def test_window_updates_for_what_was_sent_and_small_data_are_no_flood(hand_peer):
     peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=5))
     peer.opens(1)
-    peer.says(*[frames.window_update(0, 1), frames.window_update(1, 1), data(1, b"x")] * 50)
+    stream = peer.connection.streams[1]
+    for _ in range(50):
+        peer.connection.send_data(stream, b"x")
+        peer.connection.take()
+        peer.says(frames.window_update(0, 1), frames.window_update(1, 1), data(1, b"x"))
     assert not peer.connection.failed
+
+
+@pytest.mark.parametrize("stream_id", [0, 1, 3])
+def test_window_updates_for_nothing_are_a_flood(hand_peer, stream_id):
+    peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=5))
+    peer.opens(1, 3)
+    peer.connection.send_headers(3, RESPONSE)
+    peer.says(frames.rst_stream(3, 8))
+    peer.connection.take()
+    code, message = peer.breaks_connection(*[frames.window_update(stream_id, 1)] * 10)
+    assert (code, message) == (ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+
+
+def test_streams_that_are_reset_before_they_have_an_answer_cost_more(hand_peer):
+    peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=100))
+    opened = [peer.headers(stream_id) + frames.rst_stream(stream_id, 8) for stream_id in range(1, 13, 2)]
+    peer.says(*opened[:4])
+    assert not peer.connection.failed
+    assert peer.breaks_connection(*opened[4:]) == (ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+    peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=100))
+    for stream_id in range(1, 101, 2):
+        peer.opens(stream_id)
+        peer.connection.send_headers(stream_id, RESPONSE)
+        peer.says(frames.rst_stream(stream_id, 8))
+    assert not peer.connection.failed
+
+
+def test_new_streams_that_come_too_fast_are_refused(hand_peer):
+    """Whoever opens and resets as fast as it can, and whoever only opens."""
+    now, reached = [0.0], Counter()
+    limits = Limits(new_streams_burst=3, new_streams_per_s=2, cheap_frames_burst=50)
+    peer = hand_peer(client=False, limits=limits, clock=lambda: now[0], reached=reached)
+    peer.opens(1, 3, 5)
+    peer.connection.take()
+    assert peer.says(peer.headers(7)) == []
+    assert [(frame.kind, frame.stream_id) for frame in peer.hears()] == [(frames.RST_STREAM, 7)]
+    now[0] += 0.5
+    peer.opens(9)
+    assert reached == {"new_streams": 1}
+    rapid = [peer.headers(stream_id) + frames.rst_stream(stream_id, 8) for stream_id in range(11, 211, 2)]
+    assert peer.breaks_connection(*rapid) == (ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+    assert reached["control_frames"] == 1
+
+
+def test_what_waits_for_the_peers_windows_is_counted(hand_peer):
+    peer = hand_peer(client=False, said={0x4: 10})
+    peer.opens(1, 3)
+    for stream_id in (1, 3):
+        peer.connection.send_data(peer.connection.streams[stream_id], b"x" * 5, b"y" * 1000)
+    assert 2 * 995 < peer.connection.queued <= 2 * 995 + 4 * PIECE
+    peer.says(frames.window_update(1, 500))
+    assert 995 + 495 < peer.connection.queued <= 995 + 495 + 4 * PIECE
+    peer.says(frames.window_update(1, 495))
+    assert 995 < peer.connection.queued <= 995 + 2 * PIECE
+    peer.says(frames.rst_stream(3, 8))
+    assert peer.connection.queued == 0
 
 
 def test_header_blocks_in_too_many_pieces(hand_peer):

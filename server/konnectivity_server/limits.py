@@ -1,0 +1,83 @@
+"""What one peer of the server may take of it, built from the options; and how often each limit was reached.
+
+Owns the numbers and the counts. Who keeps to them: the HTTP/2 transport, the listeners, the CONNECT frontend and the
+dispatcher. docs/limits.md has them all in one table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from konnectivity.grpc.native import TransportOptions
+from konnectivity.grpc.turns import Turns
+from konnectivity.http2 import Limits
+from konnectivity_server.cli import ServerOptions
+
+AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
+AGENT_STREAMS = 100  # at a time on one connection of an agent
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectLimits:
+    """Of one client of the HTTP CONNECT frontend. Times in seconds, sizes in bytes."""
+
+    head_timeout_s: float = 60.0  # from its first byte to a CONNECT that is whole
+    head_bytes: int = 1024 * 1024
+    refusals: int = 100  # requests that are no CONNECT, before it is hung up on
+    reached: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class DialLimits:
+    """Of dials under way."""
+
+    per_agent: int = 10_000
+    per_frontend: int = 10_000
+    address_bytes: int = 1024
+    reached: Counter[str] = field(default_factory=Counter)
+
+
+class ServerLimits:
+    """See the module."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        usual = TransportOptions()
+        self.reached: Counter[str] = Counter()
+        self.turns = Turns()
+        self.connect = ConnectLimits(
+            head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
+        )
+        self.dials = DialLimits(
+            per_agent=options.max_pending_dials_per_agent,
+            per_frontend=options.max_pending_dials_per_frontend,
+            address_bytes=options.max_address_length,
+            reached=self.reached,
+        )
+        self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS)
+        self.frontends = self._transport(
+            options, options.frontend_keepalive_time, usual.stream_window, usual.max_streams
+        )
+        self.peers = self._transport(options, usual.keepalive_time_s, usual.stream_window, usual.max_streams)
+
+    def _transport(
+        self, options: ServerOptions, keepalive_time_s: float, stream_window: int, max_streams: int
+    ) -> TransportOptions:
+        return TransportOptions(
+            stream_window=stream_window,
+            max_streams=max_streams,
+            keepalive_time_s=keepalive_time_s,
+            handshake_timeout_s=options.handshake_timeout,
+            idle_timeout_s=options.idle_connection_timeout,
+            unsent_bytes=options.max_unsent,
+            incomplete_bytes=options.max_incomplete_messages,
+            turns=self.turns,
+            limits=Limits(
+                header_list_bytes=options.max_header_list,
+                cheap_frames_per_s=options.max_control_frame_rate,
+                cheap_frames_burst=2 * options.max_control_frame_rate,
+                new_streams_per_s=options.max_new_stream_rate,
+                new_streams_burst=options.max_new_stream_rate,
+            ),
+            reached=self.reached,
+        )

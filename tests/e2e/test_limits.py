@@ -1,0 +1,385 @@
+"""Each limit on what one peer may take: reached, counted, and nobody else notices. docs/limits.md names these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import ssl
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+
+from konnectivity import wire
+from konnectivity.client import DialError, connect
+from konnectivity.http2 import events, frames
+from konnectivity.testing import grpc_peer, hostile, targets
+from konnectivity.testing.grpc_peer import EXTENDED
+from konnectivity.testing.targets import listening
+
+PREFIX = "konnectivity_network_proxy_server_"
+
+
+def reached(deployment):
+    """How often which limit was, by name."""
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.health_port, timeout=5)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    start = f'{PREFIX}limits_reached_total{{limit="'
+    found = (line.removeprefix(start).rpartition('"} ') for line in lines if line.startswith(start))
+    return {name: int(value) for name, _, value in found}
+
+
+async def until_reached(deployment, limit, times=1, seconds=10.0):
+    end = time.monotonic() + seconds
+    while (found := await asyncio.to_thread(reached, deployment)).get(limit, 0) < times:
+        assert time.monotonic() < end, found
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def works(deployment):
+    """An honest client whose connection stands before and after what the block does."""
+    async with (
+        listening(targets.echo) as address,
+        connect(**deployment.frontend("http-connect", unix=True)) as tunnel,
+    ):
+        before = await tunnel.dial(address)
+        try:
+            yield
+            for reader, writer in (before, await tunnel.dial(address)):
+                writer.write(b"hello")
+                async with asyncio.timeout(10):
+                    assert await reader.readexactly(5) == b"hello"
+                writer.close()
+        finally:
+            before[1].transport.abort()
+
+
+@pytest.fixture
+def served(fresh):
+    """Starts a server with these limits, and an honest agent."""
+
+    def start(*flags):
+        fresh.start_server(*flags)
+        fresh.start_agent()
+        return fresh
+
+    return start
+
+
+# ---- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_connections_of_one_source(served):
+    """The agent has one; two more may come, with TLS or without a word, and a fourth when one of them has left."""
+    deployment = served("--max-connections-per-source=3", "--handshake-timeout=20s")
+    async with works(deployment), AsyncExitStack() as stack:
+        guest = await hostile.connected(deployment, "agents")
+        _, silent = await asyncio.open_connection("127.0.0.1", deployment.agent_port)
+        stack.callback(silent.transport.abort)
+        await asyncio.sleep(0.1)
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await hostile.connected(deployment, "agents")
+        assert await asyncio.to_thread(reached, deployment) == {"connections_per_source": 1}
+        guest.close()
+        for _ in range(100):
+            try:
+                another = await hostile.connected(deployment, "agents")
+                break
+            except (ConnectionError, ssl.SSLError):
+                await asyncio.sleep(0.02)
+        else:
+            pytest.fail("nobody was let in again")
+        stack.callback(another.close)
+        async with connect(**deployment.frontend("grpc", unix=False)):  # another listener: counted by itself
+            pass
+
+
+async def test_a_tls_handshake_has_a_deadline(served):
+    deployment = served("--max-connections-per-source=100", "--handshake-timeout=300ms")
+    async with works(deployment):
+        for port in (deployment.agent_port, deployment.server_port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+            writer.close()
+        await until_reached(deployment, "handshake", 2)
+
+
+@pytest.mark.parametrize("where", ["unix", "frontends", "agents"])
+async def test_the_beginning_of_http2_has_a_deadline(served, where):
+    deployment = served("--handshake-timeout=300ms", "--connect-head-timeout=300ms")
+    async with works(deployment), hostile.peer(deployment, where, greeted=False) as peer:
+        peer.http2.take()
+        await peer.say(frames.PREFACE[:10] if where == "agents" else frames.PREFACE)
+        await peer.hung_up_on()
+        await until_reached(deployment, "handshake")
+
+
+@pytest.mark.parametrize("where", ["unix", "agents"])
+async def test_a_connection_without_a_call_is_closed(served, where):
+    deployment = served("--idle-connection-timeout=300ms")
+    async with works(deployment), hostile.peer(deployment, where) as peer:
+        assert (await peer.hear(events.GoAwayReceived)).debug == "no call for too long"
+        await peer.hung_up_on()
+        await asyncio.sleep(0.5)  # the agent, which has a call, is not
+        assert await asyncio.to_thread(reached, deployment) == {"idle_connection": 1}
+
+
+# ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+
+async def goes_away(peer):
+    gone = await peer.hear(events.GoAwayReceived)
+    assert gone.code == 0xB
+    await peer.hung_up_on()
+    return gone.debug
+
+
+PING = frames.frame(frames.PING, 0, 0, bytes(8))
+
+
+def floods(found):
+    return found.get("control_frames", 0) + found.get("unsent_replies", 0)
+
+
+FLOODS = {
+    "ping": PING,
+    "settings": frames.settings({}),
+    "window update": frames.window_update(1, 1),
+    "priority": frames.frame(frames.PRIORITY, 0, 1, bytes(5)),
+    "empty data": frames.frame(frames.DATA, 0, 1),
+    "unknown": frames.frame(0x77, 0, 0),
+}
+
+
+@pytest.mark.parametrize("where", ["unix", "agents"])
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_of_control_frames(deployment, where, flood):
+    """Whoever also reads nothing can come to have too many answers unsent before."""
+    before = floods(await asyncio.to_thread(reached, deployment))
+    async with works(deployment), hostile.peer(deployment, where) as peer:
+        await peer.call(hostile.agent("flooding") if where == "agents" else hostile.request(hostile.PROXY))
+        reading = asyncio.create_task(peer.hung_up_on(30))
+        while not reading.done():
+            with suppress(ConnectionError):
+                await peer.say(FLOODS[flood] * 1000)
+            await asyncio.sleep(0.001)
+    assert floods(await asyncio.to_thread(reached, deployment)) == before + 1
+
+
+async def test_resets_as_fast_as_it_can(deployment):
+    before = floods(await asyncio.to_thread(reached, deployment))
+    async with works(deployment), hostile.peer(deployment) as peer:
+        reading = asyncio.create_task(peer.hung_up_on(20))
+        with pytest.raises(ConnectionError):
+            for _ in range(30_000):
+                stream_id = peer.http2.open_stream(hostile.request(hostile.PROXY))
+                peer.http2.reset_stream(stream_id)
+                await peer.say()
+                if reading.done():
+                    raise ConnectionResetError
+        await reading
+    assert floods(await asyncio.to_thread(reached, deployment)) == before + 1
+
+
+async def test_new_streams_over_the_rate_are_refused(served):
+    deployment = served("--max-new-stream-rate=3")
+    async with works(deployment), hostile.peer(deployment) as peer:
+        for _ in range(4):
+            await peer.call(hostile.request(hostile.PROXY))
+        assert (await peer.hear(events.StreamEnded)).code == 7  # REFUSED_STREAM: it may try again
+    assert await asyncio.to_thread(reached, deployment) == {"new_streams": 1}
+
+
+async def test_streams_of_one_agent_connection(deployment):
+    async with hostile.peer(deployment, "agents") as peer:
+        peer.http2.remote.max_concurrent_streams = 1000
+        for number in range(101):
+            await peer.call(hostile.agent(f"crowd-{number}"))
+        refused = await peer.hear(events.StreamEnded)
+        assert (refused.stream_id, refused.code) == (201, 7)
+    assert (await asyncio.to_thread(reached, deployment))["concurrent_streams"] == 1
+
+
+async def test_a_header_bomb(served):
+    """One entry of the compressor's table, named over and over."""
+    deployment = served("--max-header-list=8Ki")
+    async with works(deployment), hostile.peer(deployment) as peer:
+        await peer.call([*hostile.request(hostile.PROXY), *[("bomb", "x" * 1000)] * 20])
+        assert await goes_away(peer) == "header list too large"
+    assert await asyncio.to_thread(reached, deployment) == {"header_list": 1}
+
+
+async def test_a_flood_of_continuations(deployment):
+    async with works(deployment), hostile.peer(deployment) as peer:
+        more = frames.frame(frames.CONTINUATION, 0, 1, b"x")
+        await peer.say(frames.frame(frames.HEADERS, 0, 1, b"x") + more * 100)
+        assert await goes_away(peer) == "header block too large"
+    assert (await asyncio.to_thread(reached, deployment))["header_block"] == 1
+
+
+async def test_answers_that_are_not_read_while_windows_are_shut(served):
+    """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
+    deployment = served("--max-unsent=32Ki")
+    async with works(deployment), hostile.peer(deployment) as peer:
+        await peer.say(hostile.zero_window())
+        stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
+        await peer.hear(events.HeadersReceived)
+        forged = hostile.message(grpc_peer.data(7, b"x"))
+        with pytest.raises(ConnectionError):
+            while True:
+                await peer.say(frames.frame(frames.DATA, 0, stream_id, forged * 200))
+                await asyncio.sleep(0.001)
+                assert peer.said < 4 << 20, "it goes on and on"
+    assert (await asyncio.to_thread(reached, deployment))["unsent_bytes"] == 1
+
+
+@pytest.mark.parametrize("where", ["unix", "agents"])
+async def test_packets_for_connections_that_there_are_not(deployment, where):
+    before = (await asyncio.to_thread(reached, deployment)).get("unknown_connections", 0)
+    # An agent that dials are not sent to: it says at once that it drains.
+    opening = hostile.agent("drains", *EXTENDED) if where == "agents" else hostile.request(hostile.PROXY, *EXTENDED)
+    async with works(deployment), hostile.peer(deployment, where) as peer:
+        stream_id = await peer.call(opening)
+        await peer.send(stream_id, wire.drain())
+        for number in range(60):
+            await peer.send(stream_id, *[grpc_peer.data(number + 1, b"x")] * 100)
+        await until_reached(deployment, "unknown_connections", before + 1000)
+
+
+async def test_messages_that_never_end(served):
+    deployment = served("--max-incomplete-messages=1Mi")
+    start = hostile.message(bytes(4 << 20))[:100_000]
+    async with works(deployment), hostile.peer(deployment) as peer:
+        streams = [await peer.call(hostile.request(hostile.PROXY)) for _ in range(20)]
+        for stream_id in streams:
+            for at in range(0, len(start), 16_384):
+                await peer.say(frames.frame(frames.DATA, 0, stream_id, start[at : at + 16_384]))
+        while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
+            pass
+        fields = dict(ended.headers)
+        assert (fields["grpc-status"], fields["grpc-message"]) == ("8", "too many bytes of messages that are not whole")
+        assert ended.stream_id == streams[10], "ten of them fit"
+    assert (await asyncio.to_thread(reached, deployment)).keys() == {"incomplete_messages"}
+
+
+async def test_a_message_that_is_too_large(deployment):
+    async with works(deployment), hostile.peer(deployment) as peer:
+        stream_id = await peer.call(hostile.request(hostile.PROXY))
+        await peer.say(frames.frame(frames.DATA, 0, stream_id, hostile.message(bytes((4 << 20) + 1))[:10]))
+        while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
+            pass
+        assert dict(ended.headers)["grpc-status"] == "8"
+    assert (await asyncio.to_thread(reached, deployment))["message_size"] == 1
+
+
+# ---- HTTP CONNECT ----------------------------------------------------------------------------------------------------
+
+
+async def asked(deployment, request):
+    """All that comes back."""
+    reader, writer = await asyncio.open_unix_connection(deployment.socket)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("start", [b"", b"CONN", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n"])
+async def test_a_slow_head(served, start):
+    deployment = served("--connect-head-timeout=300ms")
+    async with works(deployment):
+        assert await asked(deployment, start) == b""
+    if start:  # without a byte nobody knows yet that it is HTTP
+        assert await asyncio.to_thread(reached, deployment) == {"connect_head_time": 1}
+
+
+async def test_a_head_that_does_not_end(served):
+    deployment = served("--max-connect-head=16Ki")
+    async with works(deployment):
+        answer = await asked(deployment, b"CONNECT a:1 HTTP/1.1\r\n" + b"X: y\r\n" * 4000)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+    assert await asyncio.to_thread(reached, deployment) == {"connect_head": 1}
+
+
+async def test_a_client_that_asks_for_pages_for_ever(deployment):
+    async with works(deployment):
+        answer = await asked(deployment, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
+        assert answer.count(b"405 Method Not Allowed") == 100
+    assert (await asyncio.to_thread(reached, deployment))["connect_refusals"] == 1
+
+
+# ---- dials -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_address_that_is_too_long(deployment):
+    long = "a" * 1100 + ":1"
+    async with works(deployment):
+        answer = await asked(deployment, f"CONNECT {long} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        async with connect(**deployment.frontend("grpc", unix=True)) as tunnel:
+            with pytest.raises(DialError, match="the address is longer than 1024 characters"):
+                await tunnel.dial(long)
+    assert (await asyncio.to_thread(reached, deployment))["address_length"] == 2
+
+
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_dials_that_one_agent_does_not_answer(fresh, mode):
+    """Over the limit another agent is asked, if there is one."""
+    fresh.start_server("--max-pending-dials-per-agent=5", "--heartbeat-interval=0", "--backend-dial-timeout=1m")
+    async with (
+        listening(targets.echo) as address,
+        grpc_peer.agent(fresh, "lazy", metadata=EXTENDED) as lazy,
+        connect(**fresh.frontend(mode, unix=True)) as tunnel,
+    ):
+        waiting = [asyncio.create_task(tunnel.dial(address)) for _ in range(5)]
+        for _ in waiting:
+            assert (await lazy.hear()).dialRequest.address == address
+        with pytest.raises(DialError, match="too many dials under way"):
+            await tunnel.dial(address)
+        assert await asyncio.to_thread(reached, fresh) == {"pending_dials_per_agent": 1}
+        await asyncio.to_thread(fresh.start_agent)
+        for _ in range(20):
+            _, writer = await tunnel.dial(address)
+            writer.close()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_dials_of_one_frontend_that_are_not_answered(fresh):
+    """Clients of the unix socket are one frontend, a name and address on TCP is another; what was cancelled is over."""
+    fresh.start_server("--max-pending-dials-per-frontend=5", "--heartbeat-interval=0", "--backend-dial-timeout=1m")
+    async with (
+        grpc_peer.agent(fresh, "lazy", metadata=EXTENDED) as lazy,
+        connect(**fresh.frontend("http-connect", unix=True)) as hasty,
+        connect(**fresh.frontend("grpc", unix=True)) as related,
+        connect(**fresh.frontend("grpc", unix=False)) as other,
+    ):
+        waiting = [asyncio.create_task(hasty.dial("node:1")) for _ in range(5)]
+        for _ in waiting:
+            await lazy.hear()
+        with pytest.raises(DialError, match="too many dials under way"):
+            await related.dial("node:1")
+        patient = asyncio.create_task(other.dial("node:2"))
+        request = (await lazy.hear()).dialRequest
+        await lazy.say(wire.dial_rsp(request.random, 1))
+        _, writer = await patient
+        assert await asyncio.to_thread(reached, fresh) == {"pending_dials_per_frontend": 1}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for _ in waiting:
+            await lazy.hear()  # that they are cancelled
+        again = asyncio.create_task(related.dial("node:3"))
+        request = (await lazy.hear()).dialRequest
+        await lazy.say(wire.dial_rsp(request.random, 2))
+        writer.close()
+        (await again)[1].close()

@@ -1,0 +1,100 @@
+"""The door counts who is inside by source, whatever way they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+
+import pytest
+
+from konnectivity.listen import Entry, ListenError, admit_tcp
+from konnectivity.testing.deployment import free_port
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+        if data == b"bye":
+            self.transport.close()
+
+
+@pytest.fixture
+async def house():
+    reached, port = Counter(), free_port()
+    async with asyncio.TaskGroup() as tasks:
+        door = await admit_tcp("tests", "127.0.0.1", port, None, Echo, Entry(tasks, 2, reached=reached))
+        door.reached, door.port = reached, port
+        yield door
+        door.close()
+
+
+async def enter(house, source="127.0.0.1"):
+    return await asyncio.open_connection("127.0.0.1", house.port, local_addr=(source, 0))
+
+
+async def says(guest, text):
+    guest[1].write(text)
+    return await asyncio.wait_for(guest[0].read(100), 5)
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_one_source_is_full_and_another_is_not(house):
+    inside = [await enter(house) for _ in range(2)]
+    assert [await says(guest, b"hello") for guest in inside] == [b"hello"] * 2
+    refused = await enter(house)
+    assert await asyncio.wait_for(refused[0].read(), 5) == b""
+    other = await enter(house, "127.0.0.2")
+    assert await says(other, b"hello") == b"hello"
+    assert house.inside == {"127.0.0.1": 2, "127.0.0.2": 1}
+    assert house.reached == {"connections_per_source": 1}
+    inside[0][1].close()  # one leaves by itself, one is shown out
+    assert await says(inside[1], b"bye") == b"bye"
+    await until(lambda: house.inside == {"127.0.0.2": 1})
+    again = await enter(house)
+    assert await says(again, b"hello") == b"hello"
+    for _, writer in (*inside, refused, other, again):
+        writer.close()
+    await until(lambda: not house.inside)
+
+
+async def test_those_inside_stay_when_the_door_is_closed(house):
+    guest = await enter(house)
+    assert await says(guest, b"hello") == b"hello"
+    house.close()
+    with pytest.raises(ConnectionRefusedError):
+        await enter(house)
+    assert await says(guest, b"still here") == b"still here"
+    guest[1].close()
+    await until(lambda: not house.inside)
+
+
+async def test_a_port_that_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with asyncio.TaskGroup() as tasks:
+            with pytest.raises(
+                ListenError, match=f"cannot listen on 127.0.0.1:{port} for tests: address already in use"
+            ):
+                await admit_tcp("tests", "127.0.0.1", port, None, Echo, Entry(tasks, 1))
+
+
+async def test_all_addresses():
+    async with asyncio.TaskGroup() as tasks:
+        port = free_port()
+        door = await admit_tcp("tests", "", port, None, Echo, Entry(tasks, 1))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        door.close()
