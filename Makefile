@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e bench clean
+.PHONY: demo test check fmt proto docs compatibility e2e bench bench-quick clean
 
 BIN := .venv/bin
 
@@ -39,8 +39,11 @@ e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel 
 	@sh tests/cluster/build.sh
 	$(BIN)/pytest $(ARGS) tests/cluster
 
-bench: .venv/.stamp ## echo, dial rate and bulk, beside the grpcio transport; about 3 minutes on a quiet machine
-	$(BIN)/python -m benchmarks.bench $(ARGS)
+bench: .venv/.stamp ## all scenarios beside the alternatives, about 10 minutes on a quiet machine; writes docs/performance.md
+	$(BIN)/python -m benchmarks.bench --page $(ARGS)
+
+bench-quick: .venv/.stamp ## the few that say most, once: about a minute
+	$(BIN)/python -m benchmarks.bench --quick $(ARGS)
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,9 @@
 
     python -m benchmarks.load echo --to unix:/path/frontend.sock --port 1234 --connections 32 --count 2000
 
-`--to direct` dials the target without a proxy: the generator's own ceiling.
+`--to` is how a target is reached: `unix:/path` (HTTP CONNECT), `tls:PORT:DIRECTORY` (the same over mutual TLS, with the
+files there), `grpc:/path` (one gRPC tunnel for each connection, as kube-apiserver does it), or `direct`: the
+generator's own ceiling.
 """
 
 from __future__ import annotations
@@ -13,36 +15,43 @@ import contextlib
 import json
 import random
 import socket
+import ssl
+import sys
+import threading
 import time
 from typing import cast
 
 import uvloop
 
-from benchmarks.targets import BLOCK, BULK
-
-MESSAGE = b"k" * 64
+from benchmarks.targets import BLOCK
+from konnectivity.client import connect, tls_context
 
 
 class Way:
-    """How to reach a target: directly, by "direct:PORT" (a line to it), or by HTTP CONNECT over "unix:/path"."""
+    """How to reach a target."""
 
     def __init__(self, to: str, port: int) -> None:
-        self.path = to.removeprefix("unix:") if to.startswith("unix:") else ""
-        self.port = int(to.partition(":")[2]) if to.startswith("direct:") else port
-        self.head = (
-            f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() if self.path else b""
-        )
+        self.kind, _, rest = to.partition(":")
+        self.path, self.port, self.target = rest, port, f"127.0.0.1:{port}"
+        self.tls: ssl.SSLContext | None = None
+        if self.kind == "tls":
+            text, _, directory = rest.partition(":")
+            self.port = int(text)
+            files = [f"{directory}/{name}" for name in ("ca.crt", "client.crt", "client.key")]
+            self.tls = tls_context(*files, "http-connect")
+        connects = self.kind in ("unix", "tls")
+        self.head = f"CONNECT {self.target} HTTP/1.1\r\nHost: {self.target}\r\n\r\n".encode() if connects else b""
 
     async def open(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
-        if self.path:
+        if self.kind == "unix":
             await loop.create_unix_connection(lambda: client, self.path)
         else:
-            await loop.create_connection(lambda: client, "127.0.0.1", self.port)
+            await loop.create_connection(lambda: client, "127.0.0.1", self.port, ssl=self.tls)
 
     def blocking(self) -> socket.socket:
         """A connected socket, for bulk."""
-        if not self.path:
+        if self.kind == "direct":
             return socket.create_connection(("127.0.0.1", self.port))
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(30)
@@ -57,14 +66,16 @@ class Way:
 
 
 class Client(asyncio.Protocol):
-    """Says MESSAGE, waits for it to come back, so many times."""
+    """Says a message, waits for it to come back, so many times; with a pause in between, if there is one."""
 
-    def __init__(self, way: Way, count: int) -> None:
+    def __init__(self, way: Way, count: int, size: int = 64, pause_s: float = 0.0) -> None:
         self.way = way
         self.left = count
+        self.message = b"k" * size
+        self.pause_s = pause_s
         self.latencies: list[float] = []
+        self.dialled = asyncio.Event()
         self.done = asyncio.get_running_loop().create_future()
-        self.dialled = not way.head
         self.got = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,29 +83,35 @@ class Client(asyncio.Protocol):
         if self.way.head:
             self.transport.write(self.way.head)
         else:
+            self.begin()
+
+    def begin(self) -> None:
+        self.dialled.set()
+        if self.left:
             self.say()
 
     def data_received(self, data: bytes) -> None:
-        if not self.dialled:
+        if not self.dialled.is_set():
             if not data.startswith(b"HTTP/1.1 200 "):
                 raise ConnectionError(data)
-            self.dialled = True
-            self.say()
+            self.begin()
             return
         self.got += len(data)
-        if self.got < len(MESSAGE):
+        if self.got < len(self.message):
             return
         self.got = 0
         self.latencies.append(time.perf_counter() - self.said)
         self.left -= 1
-        if self.left > 0:
-            self.say()
-        else:
+        if self.left <= 0:
             self.transport.close()
+        elif self.pause_s:
+            asyncio.get_running_loop().call_later(self.pause_s, self.say)
+        else:
+            self.say()
 
     def say(self) -> None:
         self.said = time.perf_counter()
-        self.transport.write(MESSAGE)
+        self.transport.write(self.message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
@@ -102,12 +119,13 @@ class Client(asyncio.Protocol):
 
 
 def percentile(samples: list[float], share: float) -> float:
+    """In microseconds."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e6 if ordered else float("nan")
 
 
-async def echo(way: Way, connections: int, count: int) -> dict[str, float]:
-    clients = [Client(way, count) for _ in range(connections)]
+async def echo(way: Way, connections: int, count: int, size: int) -> dict[str, float]:
+    clients = [Client(way, count, size) for _ in range(connections)]
     started = time.perf_counter()
     for client in clients:
         await way.open(client)
@@ -124,11 +142,21 @@ async def echo(way: Way, connections: int, count: int) -> dict[str, float]:
 
 
 async def dials(way: Way, parallel: int, count: int) -> dict[str, float]:
-    async def worker() -> None:
-        for _ in range(count // parallel):
+    async def once() -> None:
+        if way.kind == "grpc":
+            async with connect(f"unix:{way.path}", "grpc") as tunnel:
+                reader, writer = await tunnel.dial(way.target)
+                writer.write(b"k" * 64)
+                await reader.readexactly(64)
+                writer.close()
+        else:
             client = Client(way, 1)
             await way.open(client)
             await client.done
+
+    async def worker() -> None:
+        for _ in range(count // parallel):
+            await once()
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
@@ -137,28 +165,90 @@ async def dials(way: Way, parallel: int, count: int) -> dict[str, float]:
     return {"operations": count, "per_s": count / (time.perf_counter() - started)}
 
 
-def down(way: Way, seconds: float) -> dict[str, float]:
-    """Read for some seconds from the source."""
-    buffer, total = bytearray(len(BLOCK)), 0
-    started = time.perf_counter()
-    while (took := time.perf_counter() - started) < seconds:
-        with way.blocking() as sock:
-            while (size := sock.recv_into(buffer)) and time.perf_counter() - started < seconds:
-                total += size
-    return {"operations": total / 2**30, "mib_per_s": total / 2**20 / took}
+def bulk(way: Way, upway: Way, down: int, up: int, seconds: float) -> dict[str, float]:
+    """So many connections in each direction for some seconds, each in a thread."""
+    totals = [0] * (down + up)
+    end = time.perf_counter() + seconds
 
+    def read(number: int) -> None:
+        buffer = bytearray(len(BLOCK))
+        while time.perf_counter() < end:
+            with way.blocking() as sock:
+                while (size := sock.recv_into(buffer)) and time.perf_counter() < end:
+                    totals[number] += size
 
-def up(way: Way, size: int) -> dict[str, float]:
-    """Send to the sink and wait for its answer."""
-    started = time.perf_counter()
-    with way.blocking() as sock:
-        for _ in range(size // len(BLOCK)):
-            sock.sendall(BLOCK)
-        if size < BULK:
+    def write(number: int) -> None:
+        with upway.blocking() as sock:
+            while time.perf_counter() < end:
+                sock.sendall(BLOCK)
+                totals[number] += len(BLOCK)
             sock.shutdown(socket.SHUT_WR)
-        if sock.recv(1) != b"!":
-            raise ConnectionError("the sink did not get it all")
-    return {"operations": size / 2**30, "mib_per_s": size / 2**20 / (time.perf_counter() - started)}
+            if up == 1 and sock.recv(1) != b"!":
+                raise ConnectionError("the sink did not get it all")
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=read if number < down else write, args=(number,)) for number in range(down + up)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - started
+    return {"operations": sum(totals) / 2**30, "mib_per_s": sum(totals) / 2**20 / took}
+
+
+async def mix(way: Way, source: Way, seconds: float) -> dict[str, float]:
+    """An ordinary hour of a cluster, in short: requests, terminals with a keystroke each 20 ms, and a `kubectl cp`."""
+    end = time.perf_counter() + seconds
+    requests: list[float] = []
+    terminals = [Client(way, 10**9, 8, pause_s=0.02) for _ in range(20)]
+    for each in terminals:
+        await way.open(each)
+
+    async def ask() -> None:
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            client = Client(way, 3, 1024)
+            await way.open(client)
+            await client.done
+            requests.append(time.perf_counter() - started)
+            await asyncio.sleep(0.01)
+
+    def copy() -> int:
+        total, buffer = 0, bytearray(len(BLOCK))
+        with source.blocking() as sock:
+            while time.perf_counter() < end and (size := sock.recv_into(buffer)):
+                total += size
+                time.sleep(size / (50 * 2**20))  # a disk of 50 MiB/s
+        return total
+
+    async with asyncio.TaskGroup() as tasks:
+        copied = tasks.create_task(asyncio.to_thread(copy))
+        for _ in range(8):
+            tasks.create_task(ask())
+    for each in terminals:
+        each.transport.close()
+    keys = [sample for each in terminals for sample in each.latencies]
+    return {
+        "operations": len(requests),
+        "requests_per_s": len(requests) / seconds,
+        "request_p99_us": percentile(requests, 0.99),
+        "key_p99_us": percentile(keys, 0.99),
+        "copy_mib_per_s": copied.result() / 2**20 / seconds,
+    }
+
+
+async def idle(way: Way, count: int) -> dict[str, float]:
+    """Open so many connections, say so on stdout, and hold them until stdin ends."""
+    clients = [Client(way, 0) for _ in range(count)]
+    for begin in range(0, count, 100):
+        batch = clients[begin : begin + 100]
+        await asyncio.gather(*(way.open(each) for each in batch))
+        await asyncio.gather(*(each.dialled.wait() for each in batch))
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    for each in clients:
+        each.transport.abort()
+    return {"operations": count}
 
 
 def uploads(way: Way, verdict: int, count: int, answered: bool) -> dict[str, float]:
@@ -189,25 +279,31 @@ def _whole(verdict: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("scenario", choices=("echo", "dials", "down", "up", "uploads", "answers"))
+    parser.add_argument("scenario", choices=("echo", "dials", "bulk", "mix", "idle", "uploads", "answers"))
     parser.add_argument("--to", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="of the target")
+    parser.add_argument("--other", type=int, default=0, help="of a second one: the sink of bulk, the source of a mix")
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=64, help="of an echo's message")
+    parser.add_argument("--down", type=int, default=0)
+    parser.add_argument("--up", type=int, default=0)
     parser.add_argument("--verdict", type=int, default=0, help="port of the target that counts uploads")
     parser.add_argument("--seconds", type=float, default=3.0)
-    arguments = parser.parse_args()
-    way = Way(arguments.to, arguments.port)
-    if arguments.scenario == "echo":
-        result = uvloop.run(echo(way, arguments.connections, arguments.count))
-    elif arguments.scenario == "dials":
-        result = uvloop.run(dials(way, arguments.connections, arguments.count))
-    elif arguments.scenario == "down":
-        result = down(way, arguments.seconds)
-    elif arguments.scenario == "up":
-        result = up(way, BULK)
+    asked = parser.parse_args()
+    way, other = Way(asked.to, asked.port), Way(asked.to, asked.other)
+    if asked.scenario == "echo":
+        result = uvloop.run(echo(way, asked.connections, asked.count, asked.size))
+    elif asked.scenario == "dials":
+        result = uvloop.run(dials(way, asked.connections, asked.count))
+    elif asked.scenario == "bulk":
+        result = bulk(way, other, asked.down, asked.up, asked.seconds)
+    elif asked.scenario == "mix":
+        result = uvloop.run(mix(way, other, asked.seconds))
+    elif asked.scenario == "idle":
+        result = uvloop.run(idle(way, asked.count))
     else:
-        result = uploads(way, arguments.verdict, arguments.count, arguments.scenario == "answers")
+        result = uploads(way, asked.verdict, asked.count, asked.scenario == "answers")
     print(json.dumps(result))
 
 

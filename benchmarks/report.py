@@ -1,0 +1,162 @@
+"""What a run found, for people: a table, targets met or not, and a plot for each group of rows.
+
+docs/performance.md holds the words; between its two marks stands what `write` puts there.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scenarios import SCENARIOS, Result, Scenario
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PLOTS = PAGE.parent / "performance"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+COLOURS = {
+    "native": "#2563eb",
+    "2 workers": "#7c3aed",
+    "grpcio": "#94a3b8",
+    "haproxy": "#d97706",
+    "reference": "#059669",
+    "direct": "#cbd5e1",
+}
+
+
+@dataclass
+class Run:
+    """Everything one run measured.
+
+    Args:
+        results: by scenario, then by side: one for each round.
+        peaks: MiB at most, of server and agent, by side.
+        rest: KiB before the load, the same.
+        missing: who could not take part, and why.
+    """
+
+    results: dict[str, dict[str, list[Result]]]
+    peaks: dict[str, list[float]]
+    rest: dict[str, list[float]]
+    missing: list[str]
+    rounds: int
+
+    @property
+    def scenarios(self) -> list[Scenario]:
+        return [each for each in SCENARIOS if each.name in self.results]
+
+    def document(self) -> dict[str, Any]:
+        return vars(self) | {"cores": os.cpu_count()}
+
+    def values(self, scenario: Scenario, side: str) -> list[float]:
+        runs = self.results[scenario.name].get(side, [])
+        return [run[scenario.value] for run in runs if scenario.value in run]
+
+    def median(self, scenario: Scenario, side: str) -> float | None:
+        values = self.values(scenario, side)
+        return statistics.median(values) if values else None
+
+    def names(self) -> list[str]:
+        """The sides, without the delays that are in the scenarios' names."""
+        found = [side.partition(",")[0] for each in self.results.values() for side in each]
+        return [name for name in (*COLOURS, *sorted(set(found) - set(COLOURS))) if name in found]
+
+    def text(self) -> str:
+        """The table, in Markdown: median (least to most), and CPU of server + agent for each operation or GiB."""
+        names = self.names()
+        lines = ["| scenario | unit | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+        for scenario in self.scenarios:
+            cells = {side.partition(",")[0]: self._cell(scenario, side) for side in self.results[scenario.name]}
+            lines.append(f"| {scenario.name} | {scenario.unit} | {' | '.join(cells.get(name, '') for name in names)} |")
+        lines += ["", "| resident MiB: server + agent | at rest | at most |", "|---|---|---|"]
+        for side, peak in self.peaks.items():
+            rest = " + ".join(f"{kib / 1024:.0f}" for kib in self.rest[side])
+            lines.append(f"| {side} | {rest} | {' + '.join(f'{mib:.0f}' for mib in peak)} |")
+        lines += ["", *(f"Not run: {each.removeprefix('not run: ')}." for each in self.missing)]
+        return "\n".join(lines)
+
+    def targets(self) -> str:
+        """Each target, and the ratio that was found."""
+        lines = ["| scenario | beside | wanted | found |", "|---|---|---|---|"]
+        for scenario in self.scenarios:
+            own = self.median(scenario, "native")
+            for side, ratio in scenario.targets:
+                other = self.median(scenario, side)
+                wanted = f"{'at most' if scenario.better == 'less' else 'at least'} {ratio:g}"
+                if own is None or other is None:
+                    found = "not measured"
+                else:
+                    met = own / other <= ratio if scenario.better == "less" else own / other >= ratio
+                    found = f"{own / other:.2f}{'' if met else ', missed'}"
+                lines.append(f"| {scenario.name} | {side} | {wanted} | {found} |")
+        return "\n".join(lines)
+
+    def _cell(self, scenario: Scenario, side: str) -> str:
+        runs, values = self.results[scenario.name][side], self.values(scenario, side)
+        if not values:
+            return str(runs[0].get("error", "failed"))
+        text = _number(statistics.median(values))
+        if len(values) > 1:
+            text += f" ({_number(min(values))} to {_number(max(values))})"
+        done = [run for run in runs if run.get("operations") and run.get("cpu_s")]
+        if done and scenario.unit in ("1/s", "MiB/s", "p50 us"):
+            costs = [statistics.median(run["cpu_s"][i] / run["operations"] for run in done) for i in (0, 1)]
+            bulk = scenario.unit == "MiB/s"
+            spent = [f"{cost:.1f}" if bulk else f"{cost * 1e6:.0f}" for cost in costs]
+            text += f"; {' + '.join(spent)} {'s/GiB' if bulk else 'us'}"
+        return text
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 20 else f"{value:.1f}"
+
+
+def write(run: Run) -> None:
+    """Put table, targets and plots into the page."""
+    PLOTS.mkdir(exist_ok=True)
+    groups = list(dict.fromkeys(each.group for each in run.scenarios))
+    plots = []
+    for group in groups:
+        path = PLOTS / f"{group.replace(', ', '-').replace(' ', '-')}.svg"
+        path.write_text(plot(group, [each for each in run.scenarios if each.group == group], run))
+        plots.append(f"![{group}](performance/{path.name})")
+    text = PAGE.read_text()
+    head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
+    rounds = f"{run.rounds} rounds, {os.cpu_count()} cores."
+    body = "\n\n".join((BEGIN, rounds, run.text(), "### Targets", run.targets(), "### Plots", *plots))
+    PAGE.write_text(f"{head}{body}\n\n{tail}")
+
+
+def plot(title: str, scenarios: list[Scenario], run: Run) -> str:
+    """Bars, one for each scenario and side; each scenario has a scale of its own, of which the longest is the end."""
+    rows: list[tuple[str, str, float, float]] = []  # label, side, share of the longest, value
+    for scenario in scenarios:
+        found = {side: run.median(scenario, side) for side in run.results[scenario.name]}
+        known = {side: value for side, value in found.items() if value is not None and value == value}
+        most = max((value for side, value in known.items() if not side.startswith("direct")), default=1.0) or 1.0
+        rows.append((f"{scenario.name} [{scenario.unit}]", "", 0.0, 0.0))
+        rows += [("", side, min(1.0, value / most), value) for side, value in known.items()]
+    height, width, left, bar = 22, 760, 120, 480
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height * (len(rows) + 2)}" role="img">',
+        f"<title>{html.escape(title)}</title>",
+        "<style>text{font:13px system-ui,sans-serif;fill:#1e293b}.h{font-weight:600}"
+        "@media(prefers-color-scheme:dark){text{fill:#e2e8f0}}</style>",
+    ]
+    for number, (label, side, share, value) in enumerate(rows, 1):
+        y = number * height
+        if label:
+            parts.append(f'<text class="h" x="8" y="{y + 15}">{html.escape(label)}</text>')
+            continue
+        colour = COLOURS.get(side.partition(",")[0], "#64748b")
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{html.escape(side.partition(",")[0])}</text>'
+        )
+        parts.append(
+            f'<rect x="{left}" y="{y + 3}" width="{max(1, share * bar):.0f}" height="15" rx="2" fill="{colour}"/>'
+        )
+        parts.append(f'<text x="{left + max(1, share * bar) + 6:.0f}" y="{y + 15}">{_number(value)}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"

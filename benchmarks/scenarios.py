@@ -1,0 +1,250 @@
+"""What is measured: the rows of the report, each a run of the load generator (or a few) against one side.
+
+A result is a dict of figures; `operations` is what CPU time is divided by (GiB for bulk).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.load import Way
+from benchmarks.sides import Side
+
+UPLOADS = 300
+IDLE = 5000  # connections that are held open
+MAIN = ("direct", "haproxy", "native", "grpcio", "reference")
+FULL = (*MAIN, "2 workers")
+TUNNELS = ("native", "grpcio", "reference")
+LOAD_TIMEOUT_S = 90
+
+Result = dict[str, Any]
+Run = Callable[["Bench", Side], Result]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row.
+
+    Args:
+        name: as the report says it.
+        unit: of the figure.
+        value: which figure of a result it is.
+        run: measures it once.
+        group: of rows with a plot of their own.
+        sides: who takes part.
+        better: "more" or "less".
+        quick: whether it is in the one-minute run.
+        target: (side it is compared with, ratio to be reached), of the figure.
+    """
+
+    name: str
+    unit: str
+    value: str
+    run: Run
+    group: str
+    sides: tuple[str, ...] = MAIN
+    better: str = "more"
+    quick: bool = False
+    targets: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass
+class Bench:
+    """Targets and sides of one run, and the load on them."""
+
+    ports: dict[str, int]
+    sides: list[Side]
+    results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
+
+    def measure(self, scenario: Scenario, side: Side) -> Result:
+        """Run it once and keep what came of it; a side that stops is a result, too."""
+        pids, before, started = list(side.pids), side.cpu_s(), time.monotonic()
+        try:
+            result = scenario.run(self, side)
+        except (OSError, subprocess.SubprocessError) as error:
+            result = {"error": f"stopped: {error}"}
+        if side.pids == pids:
+            result["cpu_s"] = [round(after - start, 3) for after, start in zip(side.cpu_s(), before, strict=True)]
+        result["seconds"] = time.monotonic() - started
+        self.results.setdefault(scenario.name, {}).setdefault(side.name, []).append(result)
+        return result
+
+    def load(self, side: Side, scenario: str, target: str, to: str = "", **arguments: float) -> Result:
+        """Run the generator to its end."""
+        return answer(self.start_load(side, scenario, target, to, **arguments))
+
+    def start_load(
+        self, side: Side, scenario: str, target: str, to: str = "", **arguments: float
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "benchmarks.load", scenario, "--to", to or side.to]
+        command += [f"--port={self.port(side, target)}", *(f"--{name}={value}" for name, value in arguments.items())]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def port(self, side: Side, target: str) -> int:
+        return side.ports.get(target, self.ports[target])
+
+
+def answer(process: subprocess.Popen[str]) -> Result:
+    output, _ = process.communicate(timeout=LOAD_TIMEOUT_S)
+    if process.returncode:
+        return {"error": "failed"}
+    result: Result = json.loads(output.splitlines()[-1])
+    return result
+
+
+def _echo(connections: int, count: int, size: int = 64) -> Run:
+    return lambda b, s: b.load(s, "echo", "echo", connections=connections, count=count, size=size)
+
+
+def _dials(way: str) -> Run:
+    def run(bench: Bench, side: Side) -> Result:
+        to = {"unix": side.to, "grpc": side.to.replace("unix:", "grpc:"), "tls": side.tls}[way]
+        return bench.load(side, "dials", "echo", to, connections=8, count=2000 if way == "unix" else 800)
+
+    return run
+
+
+def _bulk(down: int, up: int, seconds: float = 2.5) -> Run:
+    def run(bench: Bench, side: Side) -> Result:
+        sink = bench.port(side, "sink")
+        return bench.load(side, "bulk", "source", other=sink, down=down, up=up, seconds=seconds)
+
+    return run
+
+
+def _mix(bench: Bench, side: Side) -> Result:
+    return bench.load(side, "mix", "echo", other=bench.port(side, "source"), seconds=5)
+
+
+def _stalled(count: int, target: str) -> Run:
+    """An echo beside connections that nobody reads: uploads to a sleeping target, or downloads by a sleeping client."""
+
+    def run(bench: Bench, side: Side) -> Result:
+        with contextlib.ExitStack() as stack:
+            way = Way(side.to, bench.port(side, target))
+            sockets = [stack.enter_context(way.blocking()) for _ in range(count)]
+            if target == "sleeper":
+                _fill(sockets)
+            time.sleep(1.0)
+            process = bench.start_load(side, "echo", "echo", connections=1, count=2000)
+            stack.callback(process.kill)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=15)
+                return json.loads(output) if process.returncode == 0 else {"error": "failed"}
+            return {"error": "no echo in 15 s"}
+
+    return run
+
+
+def _fill(sockets: Sequence[Any]) -> None:
+    """Send on all of them until nothing is taken for a while."""
+    for sock in sockets:
+        sock.setblocking(False)
+    last = time.monotonic()
+    while time.monotonic() - last < 0.5:
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.send(bytes(256 * 1024))
+                last = time.monotonic()
+        time.sleep(0.01)
+
+
+def _echo_beside_bulk(bench: Bench, side: Side) -> Result:
+    bulk = bench.start_load(side, "bulk", "source", down=1, seconds=4)
+    time.sleep(1.0)
+    result = bench.load(side, "echo", "echo", connections=1, count=1000)
+    result["bulk"] = answer(bulk)
+    return result
+
+
+def _idle(bench: Bench, side: Side) -> Result:
+    """Memory of so many open connections, on each program."""
+    before = side.memory_kib()
+    load = bench.start_load(side, "idle", "echo", count=IDLE)
+    assert load.stdout is not None
+    if load.stdout.readline() != "open\n":
+        return answer(load)
+    more = [after - start for after, start in zip(side.memory_kib(), before, strict=True)]
+    answer(load)
+    return {"kib": sum(more) / IDLE, "kib_each": [round(each / IDLE, 2) for each in more], "operations": IDLE}
+
+
+def _uploads(scenario: str) -> Run:
+    return lambda b, s: b.load(s, scenario, "judge", count=UPLOADS, verdict=b.ports["verdict"])
+
+
+def _killed(bench: Bench, side: Side) -> Result:
+    """Milliseconds from the death of the agent until a client in mid-download sees the end of it."""
+    assert side.restart is not None
+    try:
+        with Way(side.to, bench.port(side, "source")).blocking() as sock:
+            for _ in range(100):
+                sock.recv(1 << 18)
+            os.kill(side.pids[1], signal.SIGKILL)
+            started = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                while sock.recv(1 << 20):
+                    pass
+            return {"ms": (time.monotonic() - started) * 1000}
+    finally:
+        side.restart()
+
+
+SCENARIOS = (
+    Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _echo(1, 4000), "echo, latency", MAIN, "less", True,
+             (("reference", 0.7), ("haproxy", 1.0))),
+    Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _echo(1, 4000), "echo, latency", MAIN, "less"),
+    Scenario("echo 64 B, 32 connections", "1/s", "per_s", _echo(32, 1000), "echo, rate", FULL, quick=True,
+             targets=(("reference", 1.5), ("haproxy", 1.0))),
+    Scenario("echo 64 B, 128 connections", "1/s", "per_s", _echo(128, 300), "echo, rate", FULL,
+             targets=(("reference", 1.5), ("haproxy", 1.0))),
+    Scenario("echo 64 B, 1,000 connections", "1/s", "per_s", _echo(1000, 40), "echo, rate"),
+    Scenario("echo 1 KiB, 32 connections", "1/s", "per_s", _echo(32, 800, 1024), "echo, rate"),
+    Scenario("echo 16 KiB, 32 connections", "1/s", "per_s", _echo(32, 300, 16384), "echo, rate"),
+    Scenario("connect + echo + close, CONNECT", "1/s", "per_s", _dials("unix"), "dials", FULL, quick=True,
+             targets=(("reference", 1.5), ("haproxy", 1.0))),
+    Scenario("the same, CONNECT over mutual TLS", "1/s", "per_s", _dials("tls"), "dials", ("native", "grpcio")),
+    Scenario("the same, gRPC, a tunnel for each", "1/s", "per_s", _dials("grpc"), "dials", ("native",),
+             targets=(("reference", 1.3),)),
+    Scenario("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "bulk", quick=True,
+             targets=(("reference", 3.0), ("haproxy", 0.8))),
+    Scenario("bulk down, 8 connections", "MiB/s", "mib_per_s", _bulk(8, 0), "bulk", FULL),
+    Scenario("bulk up", "MiB/s", "mib_per_s", _bulk(0, 1), "bulk", quick=True,
+             targets=(("reference", 2.0), ("haproxy", 0.8))),
+    Scenario("bulk up, 8 connections", "MiB/s", "mib_per_s", _bulk(0, 8), "bulk"),
+    Scenario("bulk both ways", "MiB/s", "mib_per_s", _bulk(1, 1), "bulk"),
+    Scenario("mix: requests", "1/s", "requests_per_s", _mix, "mix"),
+    Scenario("mix: keystroke, p99", "p99 us", "key_p99_us", _mix, "mix, latency", MAIN, "less"),
+    Scenario("echo beside bulk down, p99", "p99 us", "p99_us", _echo_beside_bulk, "neighbours", MAIN, "less"),
+    *(
+        Scenario(f"echo beside {what}, p99", "p99 us", "p99_us", _stalled(count, target), "neighbours",
+                 MAIN, "less", quick=count == 1)
+        for what, count, target in (
+            ("1 stalled download", 1, "source"),
+            ("100 stalled downloads", 100, "source"),
+            ("1 stalled upload", 1, "sleeper"),
+            ("100 stalled uploads", 100, "sleeper"),
+        )
+    ),
+    Scenario(f"{UPLOADS} uploads, closed at once: whole", "of them", "whole", _uploads("uploads"), "exact"),
+    Scenario(f"{UPLOADS} uploads, half-closed: answers right", "of them", "whole", _uploads("answers"), "exact"),
+    Scenario("agent killed: a download ends after", "ms", "ms", _killed, "exact", TUNNELS, "less"),
+    Scenario(f"memory of {IDLE:,} idle connections, each", "KiB", "kib", _idle, "memory", ("haproxy", *TUNNELS), "less",
+             targets=(("reference", 1.0),)),
+    *(
+        Scenario(f"bulk down, {delay} ms round trip", "MiB/s", "mib_per_s", _bulk(1, 0, 5), "long line",
+                 tuple(f"{name}, {delay} ms" for name in ("direct", "native", "grpcio")))
+        for delay in (0, 20, 50, 100)
+    ),
+)  # fmt: skip

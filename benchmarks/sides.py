@@ -1,0 +1,203 @@
+"""The sides of a benchmark: ways from the load generator to the targets, and the processes on them.
+
+Owns their start and their end. Knows nothing of what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import reference
+from konnectivity.testing.balancer import HAPROXY, MISSING
+from konnectivity.testing.delay import DelayedLine
+from konnectivity.testing.deployment import Deployment, free_port
+
+DELAYS_MS = (0, 20, 50, 100)  # of a line between agent and server; 0 shows what the line itself costs
+PROGRAMS = {
+    "native": (),
+    "grpcio": ("--grpc-implementation=grpcio",),
+    "2 workers": ("--workers=2",),
+}
+
+
+@dataclass
+class Side:
+    """A way to the targets.
+
+    Args:
+        to: as `load --to` takes it: `direct`, `unix:/path`, `grpc:/path`, `tls:PORT:DIRECTORY`.
+        pids: of server and agent (or what stands in their places), for CPU and memory.
+        ports: where the targets are for the generator, if not at their own ports.
+    """
+
+    name: str
+    to: str
+    pids: list[int] = field(default_factory=list)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    restart: Callable[[], None] | None = None  # a killed agent
+    tls: str = ""  # `to` of its TLS frontend
+
+    def cpu_s(self) -> list[float]:
+        return [sum(map(cpu_s, family(pid))) for pid in self.pids]
+
+    def peak_mib(self) -> list[float]:
+        return [round(sum(map(_peak_mib, family(pid))), 1) for pid in self.pids]
+
+    def memory_kib(self) -> list[float]:
+        return [sum(map(_memory_kib, family(pid))) for pid in self.pids]
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children: a server's workers."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *map(int, children)]
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _status_kib(pid: int, name: str) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().partition(f"{name}:")[2].split()[0])
+
+
+def _peak_mib(pid: int) -> float:
+    return _status_kib(pid, "VmHWM") / 1024
+
+
+def _memory_kib(pid: int) -> float:
+    return _status_kib(pid, "VmRSS")
+
+
+@contextlib.contextmanager
+def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing: list[str]) -> Iterator[list[Side]]:
+    """Start every side that is wanted; stop them all at the end. What cannot be is told in `missing`."""
+    with contextlib.ExitStack() as stack:
+        sides = [Side("direct", "direct")]
+        for name, more in PROGRAMS.items():
+            if name in wanted:
+                sides.append(_ours(stack, directory / name.replace(" ", "-"), name, *more))
+        for delay in DELAYS_MS:
+            sides += [
+                _delayed(stack, directory / f"{name}-{delay}", name, delay, *PROGRAMS[name])
+                for name in ("native", "grpcio")
+                if f"{name}, {delay} ms" in wanted
+            ]
+            if f"direct, {delay} ms" in wanted:
+                line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), delay / 1000))
+                sides.append(Side(f"direct, {delay} ms", "direct", ports={"source": line.port}))
+        if HAPROXY is None:
+            missing.append(f"haproxy: {MISSING}")
+        elif "haproxy" in wanted:
+            sides.append(_haproxy(stack, directory / "haproxy", ports))
+        if reference.programs():
+            sides.append(_reference(stack, directory / "reference"))
+        else:
+            missing.append(reference.MISSING)
+        yield sides
+
+
+def _ours(stack: contextlib.ExitStack, directory: Path, name: str, *more: str) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
+    workers = "--workers=2" in more
+    modes = "--mode=http-connect" if "--grpc-implementation=grpcio" in more else "--mode=grpc,http-connect"
+    flags = ("-v=0", modes, *more)
+    server = deployment.start_package("konnectivity_server", deployment.server_arguments(*flags))
+    side = Side(name, f"unix:{deployment.socket}", [server.pid, 0])
+    side.tls = f"tls:{deployment.server_port}:{directory}"
+    agent_flags = [each for each in more if "workers" not in each]
+
+    def start() -> None:
+        # -v=0 says nothing of connections: readiness does.
+        side.pids[1] = deployment.start_package(
+            "konnectivity_agent", deployment.agent_arguments("-v=0", *agent_flags)
+        ).pid
+        _until_ready(deployment.health_port)
+
+    start()
+    if workers:
+        time.sleep(2)  # until the agent has met both
+    side.restart = start
+    return side
+
+
+def _until_ready(port: int) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        with contextlib.suppress(OSError):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        connection.close()
+        time.sleep(0.05)
+    raise RuntimeError(f"the server with health port {port} did not become ready")
+
+
+def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, delay_ms: int, *more: str) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
+    server = deployment.start_server("--mode=http-connect", *more)
+    line = stack.enter_context(DelayedLine(("127.0.0.1", deployment.agent_port), delay_ms / 1000))
+    agent = deployment.start_agent(*more, port=line.port)
+    return Side(f"{name}, {delay_ms} ms", f"unix:{deployment.socket}", [server.pid, agent.pid])
+
+
+def _haproxy(stack: contextlib.ExitStack, directory: Path, targets: dict[str, int]) -> Side:
+    """Two HAProxy processes with TLS between them: no tunnel, no multiplexing, what one could reach at best."""
+    deployment = Deployment(directory)  # for its certificates
+    (directory / "both.pem").write_bytes(
+        (directory / "server.crt").read_bytes() + (directory / "server.key").read_bytes()
+    )
+    near = {name: free_port() for name in targets}
+    far = {name: free_port() for name in targets}
+    pids = []
+    for hop in ("near", "far"):
+        lines = ["defaults", "  mode tcp", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"]
+        for name in targets:
+            if hop == "near":
+                here, there = f"127.0.0.1:{near[name]}", f"127.0.0.1:{far[name]} ssl verify none"
+            else:
+                here = f"127.0.0.1:{far[name]} ssl crt {deployment.path('both.pem')}"
+                there = f"127.0.0.1:{targets[name]}"
+            lines += [f"listen {name}", f"  bind {here}", f"  server it {there}"]
+        config = directory / f"{hop}.cfg"
+        config.write_text("global\n  maxconn 9000\n  nbthread 1\n" + "\n".join(lines) + "\n")
+        assert HAPROXY is not None
+        process = subprocess.Popen(
+            [HAPROXY, "-db", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        stack.callback(process.wait, 10)
+        stack.callback(process.terminate)
+        pids.append(process.pid)
+    time.sleep(0.5)
+    return Side("haproxy", "direct", pids, near)
+
+
+def _reference(stack: contextlib.ExitStack, directory: Path) -> Side:
+    deployment = Deployment(directory)
+    stack.callback(deployment.stop)
+    processes = []
+    for start in (reference.start_server, reference.start_agent):
+        processes.append(start(deployment).pid)
+        time.sleep(2)
+    side = Side("reference", f"unix:{deployment.socket}", processes)
+
+    def restart() -> None:
+        side.pids[1] = reference.start_agent(deployment).pid
+        time.sleep(2)
+
+    side.restart = restart
+    return side
