@@ -164,18 +164,30 @@ class LeaseController:
 
     async def _withdraw(self) -> None:
         """Delete the lease, unless another process with the same server id has taken it over since."""
-        from konnectivity.kube.objects import version_of
-
+        withdrawn = False
         try:
             async with asyncio.timeout(WITHDRAW_TIMEOUT_S):
-                lease = await self._look()
-                if lease is None or self._is_newer(lease):
-                    return
-                await self._client.delete_lease(self._namespace, self.name, version_of(lease))
+                for attempt in range(MAX_CONFLICTS + 1):
+                    try:
+                        withdrawn = await self._delete()
+                        break
+                    except KubeError as error:  # a conflict: our last renewal, cut off half way, came after all
+                        if error.code != _CONFLICT or attempt == MAX_CONFLICTS:
+                            raise
         except (KubeError, TimeoutError) as error:
             log.warning("Cannot withdraw the lease, it will expire", lease=self.name, reason=error)
         else:
-            log.info("Lease withdrawn", lease=self.name, namespace=self._namespace)
+            if withdrawn:
+                log.info("Lease withdrawn", lease=self.name, namespace=self._namespace)
+
+    async def _delete(self) -> bool:
+        from konnectivity.kube.objects import version_of
+
+        lease = await self._look()
+        if lease is None or self._is_newer(lease):
+            return False
+        await self._client.delete_lease(self._namespace, self.name, version_of(lease))
+        return True
 
     def _is_newer(self, lease: LeaseObject) -> bool:
         """Whether it was renewed after the last time that we did, or tried to."""
