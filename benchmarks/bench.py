@@ -23,14 +23,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import report
+from benchmarks.profiles import profiles
 from benchmarks.scenarios import SCENARIOS, Bench, Scenario
 from benchmarks.sides import all_sides
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def run(chosen: list[Scenario], rounds: int) -> report.Run:
-    """Measure: side by side, round after round."""
+def run(chosen: list[Scenario], rounds: int, profiled: bool) -> report.Run:
+    """Measure: side by side, round after round; then, if wanted, sample the native side."""
     targets = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.targets"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -50,8 +51,10 @@ def run(chosen: list[Scenario], rounds: int) -> report.Run:
                     progress.update(task, description=f"{scenario.name}: {side.name}")
                     bench.measure(scenario, side)
                     progress.advance(task)
+            native = next((side for side in sides if side.name == "native"), None)
+            sampled = profiles(bench, native) if profiled and native is not None else ""
             peaks = {side.name: side.peak_mib() for side in sides if side.pids}
-            return report.Run(bench.results, peaks, rest, missing, rounds)
+            return report.Run(bench.results, peaks, rest, missing, rounds, sampled)
     finally:
         targets.communicate(timeout=10)
 
@@ -66,7 +69,7 @@ def main() -> None:
     chosen = [each for each in SCENARIOS if asked.only in each.name and (each.quick or not asked.quick)]
     if not chosen:
         sys.exit(f"no scenario has {asked.only!r} in its name")
-    result = run(chosen, 1 if asked.quick else asked.rounds)
+    result = run(chosen, 1 if asked.quick else asked.rounds, asked.page)
     print(result.text())
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.json").write_text(json.dumps(result.document(), indent=1))

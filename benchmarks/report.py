@@ -36,6 +36,7 @@ class Run:
         peaks: MiB at most, of server and agent, by side.
         rest: KiB before the load, the same.
         missing: who could not take part, and why.
+        profiles: where the time went, as text.
     """
 
     results: dict[str, dict[str, list[Result]]]
@@ -43,6 +44,7 @@ class Run:
     rest: dict[str, list[float]]
     missing: list[str]
     rounds: int
+    profiles: str = ""
 
     @property
     def scenarios(self) -> list[Scenario]:
@@ -123,6 +125,8 @@ def write(run: Run) -> None:
         path = PLOTS / f"{group.replace(', ', '-').replace(' ', '-')}.svg"
         path.write_text(plot(group, [each for each in run.scenarios if each.group == group], run))
         plots.append(f"![{group}](performance/{path.name})")
+    if run.profiles:
+        (PLOTS / "profiles.txt").write_text(run.profiles)
     text = PAGE.read_text()
     head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
     rounds = f"{run.rounds} rounds, {os.cpu_count()} cores."

@@ -1,0 +1,61 @@
+"""Where server and agent spend their time in a scenario: sampled by py-spy from outside, kept as text.
+
+Needs the right to trace other processes (root, as a rule); without it the text says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.scenarios import SCENARIOS, Bench
+from benchmarks.sides import Side
+
+PROFILED = (
+    "echo 64 B, 1 connection",
+    "echo 64 B, 32 connections",
+    "connect + echo + close, CONNECT",
+    "bulk down",
+    "bulk up",
+)
+SECONDS = 4  # of sampling, while the scenario runs as often as it takes
+SHOWN = 14  # functions
+PY_SPY = Path(sys.executable).parent / "py-spy"
+
+
+def profiles(bench: Bench, side: Side) -> str:
+    """A text with the functions on top of the stack, with native frames, for each scenario and program."""
+    return "\n".join(_profile(bench, side, name) for name in PROFILED if name in bench.results)
+
+
+def _profile(bench: Bench, side: Side, name: str) -> str:
+    scenario = next(each for each in SCENARIOS if each.name == name)
+    with tempfile.TemporaryDirectory() as directory:
+        files = {what: Path(directory) / what for what in ("server", "agent")}
+        spies = [
+            subprocess.Popen(
+                [PY_SPY, "record", "--pid", str(pid), "--duration", str(SECONDS), "--native", "--format", "raw"]
+                + ["--output", str(path)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for pid, path in zip(side.pids, files.values(), strict=True)
+        ]
+        while any(spy.poll() is None for spy in spies):
+            scenario.run(bench, side)
+        return "\n".join(_text(f"{name}: {what}", path) for what, path in files.items())
+
+
+def _text(title: str, path: Path) -> str:
+    if not path.exists():
+        return f"{title}\n  no profile: py-spy may not trace the process (it needs root)\n"
+    leaves: Counter[str] = Counter()
+    for line in path.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        leaves[stack.rpartition(";")[2]] += int(count)
+    total = sum(leaves.values()) or 1
+    lines = [f"  {count / total:4.0%}  {frame}" for frame, count in leaves.most_common(SHOWN)]
+    return "\n".join([f"{title} ({total} samples)", *lines, ""])
