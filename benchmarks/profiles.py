@@ -35,10 +35,10 @@ def _profile(bench: Bench, side: Side, name: str) -> str:
     scenario = next(each for each in SCENARIOS if each.name == name)
     with tempfile.TemporaryDirectory() as directory:
         files = {what: Path(directory) / what for what in ("server", "agent")}
+        asked = ["--duration", str(SECONDS), "--native", "--format", "raw"]
         spies = [
             subprocess.Popen(
-                [PY_SPY, "record", "--pid", str(pid), "--duration", str(SECONDS), "--native", "--format", "raw"]
-                + ["--output", str(path)],
+                [PY_SPY, "record", "--pid", str(pid), "--output", str(path), *asked],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
