@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e bench bench-quick clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz bench bench-quick clean
 
 BIN := .venv/bin
 
@@ -38,6 +38,10 @@ compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, an
 e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel (root, Go; 5 minutes' build the first time)
 	@sh tests/cluster/build.sh
 	$(BIN)/pytest $(ARGS) tests/cluster
+
+MINUTES ?= 10
+fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets
+	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 bench: .venv/.stamp ## all scenarios beside the alternatives, about 10 minutes on a quiet machine; writes docs/performance.md
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
