@@ -94,8 +94,8 @@ class Line(Protocol):
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
 
-    def grow(self, link: Link, size: int) -> bool:
-        """Whether a window may be so much larger: half of it went by within two round trips, and there is memory."""
+    def grow(self, link: Link, size: int) -> int:
+        """By how much, at most `size`, a window may be larger: if half of it went by within two round trips."""
 
     def shrink(self, size: int) -> None:
         """A window is so much smaller again."""
@@ -613,7 +613,7 @@ class Link:
         elif self.passed * 2 >= self.window:
             self.passed = 0
             more = min(self.window * GROWTH, ledger.max_window) - self.window
-            if more > 0 and self.line.grow(self, more):
+            if more > 0 and (more := self.line.grow(self, more)):
                 size += more
                 self.window += more
                 self.step = min(self.window // 2, MAX_STEP)

@@ -27,6 +27,7 @@ from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
 
+SPARED = 104  # connections that may stall with their first window full, when others' have grown
 REST_S = 10.0  # between two returns of credit, after which a window is larger than it need be
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
@@ -182,15 +183,18 @@ class Tunnel(StreamReceiver):
         self._cancel_timer(link)
         self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
 
-    def grow(self, link: Link, size: int) -> bool:
+    def grow(self, link: Link, size: int) -> int:
         now = self._loop.time()
         fast = now - link.returned_at < 2 * self._round_trip()
         link.returned_at = link.rested_at = now
         # All windows full must not use up the tunnel's memory: its dials would be refused.
-        if not fast or self._grown + size > self.ledger.tunnel_budget // 2 or not self.ledger.grow(size):
-            return False
+        budget = self.ledger.tunnel_budget
+        room = min(budget // 2, budget - SPARED * self.ledger.initial_window) - self._grown
+        size = min(size, room)
+        if not fast or size <= 0 or not self.ledger.grow(size):
+            return 0
         self._grown += size
-        return True
+        return size
 
     def shrink(self, size: int) -> None:
         self._grown -= size
