@@ -1,0 +1,112 @@
+"""Collect a root file system: Python, the libraries it needs, PREFIX, CA certificates. No shell, no package manager.
+
+Usage: root.py PREFIX ROOT LINKS. LINKS becomes a tree with nothing but the names by which the programs are called, for
+an image that has a root file system already. Runs in the build stage, on the machine's own Python and C library.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+USER = 65532
+_UNUSED = ("test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages", "dist-packages")
+_NAMES = ("usr/bin/proxy-server", "usr/bin/proxy-agent", "usr/bin/konnectivity")
+_FILES = {
+    "etc/passwd": f"root:x:0:0:root:/:/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/nologin\n",
+    "etc/group": f"root:x:0:\nnonroot:x:{USER}:\n",
+    "etc/nsswitch.conf": "hosts: files dns\n",
+}
+
+
+def main(prefix: Path, root: Path, links: Path) -> None:
+    for each in ("bin", "sbin", "lib", "lib64"):  # as on the machine: links into usr
+        if (Path("/") / each).is_symlink():
+            (root / "usr" / each).mkdir(parents=True)
+            (root / each).symlink_to(f"usr/{each}")
+    executables = list(_interpreters(prefix / "bin/python3"))
+    library = Path(sysconfig.get_path("stdlib"))
+    for each in (*executables, prefix, library, Path("/usr/lib/ssl"), Path("/etc/os-release")):
+        _copy(each, root)
+    _copy(Path("/etc/ssl/certs"), root, follow=True)  # links to /usr/share, which stays behind
+    for each in _shared_libraries([executables[-1], *prefix.rglob("*.so*"), *library.rglob("*.so*")]):
+        _copy(each, root, follow=True)
+    _copy(Path("/etc/ld.so.cache"), root)
+    for name, text in _FILES.items():
+        (root / name).write_text(text)
+    _directories(root)
+    _link(prefix, root)
+    _link(prefix, links)
+    for name in ("proxy-server", "proxy-agent"):
+        (root / name).symlink_to(f"usr/bin/{name}")
+        (links / name).symlink_to(f"usr/bin/{name}")
+    _compile([root / prefix.relative_to("/"), root / library.relative_to("/")], root)
+
+
+def _interpreters(python: Path) -> Iterator[Path]:
+    """Every link from the virtual environment's `python3` to the program itself, which comes last."""
+    while python.is_symlink():
+        python = python.parent.resolve() / python.readlink()
+        yield python
+
+
+def _shared_libraries(programs: list[Path]) -> set[Path]:
+    """What the dynamic linker loads for them, itself included."""
+    found = set()
+    for each in programs:
+        ran = subprocess.run(
+            ["ldd", each], capture_output=True, text=True, check=False
+        )  # fails for what is no ELF file
+        if missing := re.findall(r"(\S+) => not found", ran.stdout):
+            sys.exit(f"{each} needs {', '.join(missing)}, which is not on this machine")
+        found |= {Path(path) for path in re.findall(r"(/\S+) \(0x", ran.stdout)}
+    return found
+
+
+def _copy(path: Path, root: Path, *, follow: bool = False) -> None:
+    """Copy a file, link or tree to the same place under `root`."""
+    target = root / path.parent.resolve().relative_to("/") / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        unused = shutil.ignore_patterns("__pycache__", "*.a", "config-*", *_UNUSED)
+        ignore = unused if path.name.startswith("python3") else shutil.ignore_patterns("__pycache__")
+        shutil.copytree(path, target, symlinks=not follow, ignore=ignore, ignore_dangling_symlinks=True)
+    elif not os.path.lexists(target):
+        shutil.copy2(path, target, follow_symlinks=follow)
+
+
+def _directories(root: Path) -> None:
+    (root / "tmp").mkdir()
+    (root / "tmp").chmod(0o1777)
+    for name in ("proc", "sys", "dev", "root"):
+        (root / name).mkdir()
+    for name in ("run/konnectivity", "etc/konnectivity"):  # an empty volume mounted here is the user's
+        (root / name).mkdir(parents=True)
+        os.chown(root / name, USER, USER)
+
+
+def _link(prefix: Path, root: Path) -> None:
+    for name in _NAMES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(prefix / "bin" / Path(name).name)
+
+
+def _compile(trees: list[Path], root: Path) -> None:
+    """Now, because the programs cannot write; and never checked again: files of an image do not change."""
+    mode = compileall.py_compile.PycInvalidationMode.UNCHECKED_HASH  # type: ignore[attr-defined]
+    for each in trees:
+        if not compileall.compile_dir(
+            each, quiet=1, workers=0, stripdir=str(root), prependdir="/", invalidation_mode=mode
+        ):
+            sys.exit(f"cannot compile {each}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))

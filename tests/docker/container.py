@@ -1,0 +1,171 @@
+"""Just enough of a container engine: builds the image's root in a Debian root, and runs compose's services in it.
+
+Knows the kernel's namespaces through util-linux, and of the Dockerfile and compose.yaml only what tests hand it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+SUITE = "trixie"  # as in the Dockerfile's PYTHON_IMAGE
+PYTHON = "3.13"
+USER = 65532
+
+
+def run(*command: str | Path, **more: object) -> str:
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **more)
+    assert ran.returncode == 0, f"{command}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
+    return ran.stdout
+
+
+def debian(cache: Path) -> Path:
+    """A tar file of a minimal Debian with Python and CA certificates; made once."""
+    archive = cache / f"{SUITE}.tar"
+    if not archive.exists():
+        root = cache / f"{SUITE}.{os.getpid()}"
+        run("debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates", SUITE, root)
+        run("tar", "-C", root, "-cf", f"{archive}.{os.getpid()}", "--exclude=./var/cache/apt", "--exclude=./dev/*", ".")
+        shutil.rmtree(root)
+        Path(f"{archive}.{os.getpid()}").rename(archive)
+    return archive
+
+
+def wheels(cache: Path, requirements: list[Path], pip: list[str]) -> Path:
+    """The packages of the requirements, checked against their hashes, for the Python of that Debian."""
+    directory = cache / "wheels"
+    for each in requirements:
+        done = directory / f"{each.name}.{hash_of(each)}"
+        if not done.exists():
+            wanted = ("--require-hashes", "--only-binary=:all:", f"--python-version={PYTHON}")
+            run(*pip, "download", "--quiet", *wanted, "--dest", directory, "-r", each)
+            done.touch()
+    return directory
+
+
+def hash_of(path: Path) -> str:
+    return run("sha256sum", path)[:16]
+
+
+def build(archive: Path, wheels: Path, source: Path, steps: list[str], directory: Path) -> tuple[Path, Path]:
+    """Run the Dockerfile's steps of the build stage, off line: the root of the images, and that with a shell."""
+    root = directory / "build"
+    root.mkdir()
+    run("tar", "-C", root, "-xf", archive)
+    for name in ("src", "wheels"):
+        (root / name).mkdir()
+    script = f"""
+        mount --bind -o ro {source} {root}/src
+        mount --bind -o ro {wheels} {root}/wheels
+        mount --bind /dev {root}/dev
+        export PATH=/usr/sbin:/usr/bin:/sbin:/bin PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_CERT=
+        exec chroot {root} sh -euc 'cd /src; {" && ".join(steps)}'
+    """
+    run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", script)
+    image = directory / "image"
+    (root / "image").rename(image)
+    shutil.copytree(root / "links", root, symlinks=True, dirs_exist_ok=True)
+    return image, root
+
+
+class Host:
+    """A network of its own with nothing but loopback, where containers run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--kill-child", "--fork", "sh", "-euc", "ip link set lo up; echo up; exec sleep 600"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout.readline() == "up\n"
+        self._children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
+        self.network = self._children.read_text().split()[0]
+        self.containers: list[Container] = []
+
+    def start(self, image: Path, name: str, command: list[str], volumes: dict[str, Path]) -> Container:
+        container = Container(self, image, name, command, volumes)
+        self.containers.append(container)
+        return container
+
+    def close(self) -> None:
+        for each in self.containers:
+            each.kill()
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
+
+
+class Container:
+    """One program as process 1, as user 65532 without capabilities, on a root that cannot be written.
+
+    Args:
+        volumes: path in the container -> directory or file; one that ends with ":ro" cannot be written.
+    """
+
+    def __init__(self, host: Host, image: Path, name: str, command: list[str], volumes: dict[str, Path]) -> None:
+        root = host.directory / f"{name}.root"
+        root.mkdir()
+        mounts = [f"mount --bind {image} {root}", f"mount --bind -o ro {host.directory}/hosts {root}/etc/hosts"]
+        (image / "etc/hosts").touch()
+        for target, source in volumes.items():
+            path, _, flag = target.partition(":")
+            _mount_point(image / path.lstrip("/"), source)
+            mounts.append(f"mount --bind {'-o ro' if flag else ''} {source} {root}{path}")
+        script = f"""
+            {"; ".join(mounts)}
+            mount -o remount,ro,bind {root}
+            mount -t proc proc {root}/proc
+            exec setpriv --no-new-privs chroot --userspec={USER}:{USER} {root} "$@"
+        """
+        self.log_path = host.directory / f"{name}.log"
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/proc/{host.network}/ns/net"),
+                    *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                    *("sh", "-euc", script, "sh", *command),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"},
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The program's, as seen from outside."""
+        return int(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()[0])
+
+    def wait_for(self, text: str, timeout_s: float = 30) -> None:
+        end = time.monotonic() + timeout_s
+        while text not in self.log:
+            ended = self._process.poll() is not None or time.monotonic() > end
+            assert not ended, f"no {text!r}:\n{self.log[-3000:]}"
+            time.sleep(0.05)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout_s: float = 60) -> int:
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        self._process.kill()  # and with it the program: --kill-child
+        self._process.wait()
+
+
+def _mount_point(path: Path, source: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        path.mkdir(exist_ok=True)
+    else:
+        path.touch()

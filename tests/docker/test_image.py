@@ -1,0 +1,203 @@
+"""The images, without a container engine: the Dockerfile's steps in a Debian root, compose.yaml's services in the result."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+DOCKERFILE = (REPOSITORY / "docker/Dockerfile").read_text()
+COMPOSE = yaml.safe_load((REPOSITORY / "docker/compose.yaml").read_text())
+
+_spec = importlib.util.spec_from_file_location("container", HERE / "container.py")
+container = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(container)
+
+pytestmark = pytest.mark.timeout(420)  # the first time, when Debian's packages are fetched
+
+
+def lacking():
+    if os.geteuid():
+        return "root is needed, to make namespaces"
+    missing = [name for name in ("debootstrap", "unshare", "nsenter", "setpriv", "ip") if shutil.which(name) is None]
+    if missing:
+        return f"{', '.join(missing)} is missing: apt-get install debootstrap util-linux iproute2"
+    if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False).returncode:
+        return "namespaces cannot be made here"
+    return None
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """The image's root, and the one with a shell."""
+    if reason := lacking():
+        pytest.skip(reason)
+    cache = REPOSITORY / ".cache/docker"
+    cache.mkdir(parents=True, exist_ok=True)
+    lists = [REPOSITORY / "docker/requirements.txt", REPOSITORY / "docker/requirements-build.txt"]
+    wheels = container.wheels(cache, lists, [sys.executable, "-m", "pip"])
+    directory = tmp_path_factory.mktemp("image")
+    source = directory / "src"
+    copied(source)
+    yield container.build(container.debian(cache), wheels, source, steps(), directory)
+    shutil.rmtree(directory)
+
+
+def copied(target):
+    """What the Dockerfile's build stage copies, from what .dockerignore lets through."""
+    allowed = re.findall(r"^!(\S+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
+    for line in re.findall(r"^COPY ((?!--)[^/\n].*)$", DOCKERFILE.partition("FROM scratch")[0], re.MULTILINE):
+        *names, into = line.split()
+        for name in names:
+            assert name.split("/")[0] in allowed
+            if (REPOSITORY / name).is_dir():
+                shutil.copytree(REPOSITORY / name, target / into, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                (target / into).mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPOSITORY / name, target / into)
+
+
+def steps():
+    text = DOCKERFILE.replace("\\\n", "")
+    return re.findall(r"^RUN (.*)$", text.partition("FROM scratch")[0], re.MULTILINE)
+
+
+@pytest.fixture
+def host(tmp_path):
+    """Hosts of compose.yaml are all loopback here."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "hosts").write_text(f"127.0.0.1 localhost {' '.join(COMPOSE['services'])}\n")
+    (tmp_path / "hosts").chmod(0o644)
+    running = container.Host(tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """compose.yaml's, empty, and the user's: as an engine makes them from the image's directories."""
+    found = {name: tmp_path / name for name in COMPOSE["volumes"]}
+    for each in found.values():
+        each.mkdir()
+        os.chown(each, container.USER, container.USER)
+    return found
+
+
+def start(host, image, name, volumes, *more):
+    """A service of compose.yaml."""
+    service = COMPOSE["services"][name]
+    entrypoint = service.get("entrypoint") or entrypoint_of(service["build"]["target"] if "build" in service else name)
+    mounts = {}
+    for each in service.get("volumes", []):
+        source, path, *flag = each.split(":")
+        place = REPOSITORY / "docker" / source if source.startswith(".") else volumes[source]
+        mounts[":".join([path, *flag])] = place
+    return host.start(image, name, [*entrypoint, *service.get("command", []), *more], mounts)
+
+
+def entrypoint_of(target):
+    stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM|\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
+    return re.search(r'^ENTRYPOINT \["(.*)"\]$', stage, re.MULTILINE)[1].split('", "')
+
+
+def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(roots, host, volumes):
+    image, _ = roots
+    pki = start(host, image, "pki", volumes)
+    assert pki.wait() == 0, pki.log
+    server = start(host, image, "server", volumes)
+    agent = start(host, image, "agent", volumes)
+    web = start(host, image, "web", volumes)
+    page = start(host, image, "page", volumes)
+    assert page.wait() == 0, page.log + server.log + agent.log
+    assert (REPOSITORY / "docker/index.html").read_text() in page.log
+    for each, arguments in ((server, "/proxy-server"), (agent, "/proxy-agent")):
+        status = Path(f"/proc/{each.pid}/status").read_text()
+        assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
+        assert re.search(rf"^Uid:\s+{container.USER}\s", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        assert arguments in Path(f"/proc/{each.pid}/cmdline").read_text()
+    for each, last in ((agent, "Proxy agent stopped"), (server, "Proxy server stopped")):
+        each.send(signal.SIGTERM)
+        assert each.wait() == 0, each.log
+        assert "Signal received, draining" in each.log
+        assert last in each.log
+    web.kill()
+
+
+def test_a_signal_that_comes_while_the_program_starts_is_not_lost(roots, host):
+    """The kernel keeps from process 1 what it has no handler for."""
+    image, _ = roots
+    early = "import os, signal, sys; sys.argv = ['/proxy-server'];"
+    early += "import konnectivity.multicall as m; m.importlib.import_module = lambda _: os.kill(1, signal.SIGTERM);"
+    started = host.start(image, "early", ["/opt/konnectivity/bin/python3", "-IBc", f"{early} m.main()"], {})
+    assert started.wait() == 0, started.log
+
+
+@pytest.mark.parametrize("name", ["/proxy-server", "/usr/bin/proxy-server", "/proxy-agent", "/usr/bin/proxy-agent"])
+@pytest.mark.parametrize("which", [0, 1], ids=["image", "with a shell"])
+def test_each_name_is_the_program(roots, host, which, name):
+    asked = host.start(roots[which], "help", [name, "--help"], {})
+    assert asked.wait() == 0, asked.log
+    assert f"{Path(name).name} " in asked.log
+
+
+def test_the_tool_is_there(roots, host):
+    asked = host.start(roots[0], "tool", ["/usr/bin/konnectivity", "--version"], {})
+    assert asked.wait() == 0, asked.log
+    assert asked.log.startswith("konnectivity ")
+
+
+def test_only_the_variant_has_a_shell(roots, host):
+    image, with_shell = roots
+    assert not [
+        name for name in ("sh", "bash", "dash", "busybox", "apt", "pip", "pip3") if list(image.rglob(f"bin/{name}"))
+    ]
+    slept = host.start(with_shell, "shell", ["/bin/sh", "-c", "sleep 0.1"], {})
+    assert slept.wait() == 0, slept.log
+
+
+def test_kubernetes_clients_and_name_service_work_in_it(roots, host):
+    code = (
+        "import lightkube, ssl, socket, konnectivity.kube.client; "
+        "print(len(ssl.create_default_context().get_ca_certs()), socket.getaddrinfo('web', 80)[0][4])"
+    )
+    asked = host.start(roots[0], "code", ["/opt/konnectivity/bin/python3", "-IBc", code], {})
+    assert asked.wait() == 0, asked.log
+    authorities, _, address = asked.log.partition(" ")
+    assert int(authorities) > 50
+    assert address == "('127.0.0.1', 80)\n"
+
+
+def test_nothing_in_it_is_anyones_to_change(roots):
+    """Owned by root, and not writable by others: apart from the places made for it."""
+    image, _ = roots
+    open_to_others = [
+        str(path.relative_to(image))
+        for path in image.rglob("*")
+        if not path.is_symlink() and (path.stat().st_mode & 0o002 or path.stat().st_uid)
+    ]
+    assert sorted(open_to_others) == ["etc/konnectivity", "run/konnectivity", "tmp"]
+    assert not [each for each in image.rglob("*") if not each.is_symlink() and each.stat().st_mode & 0o6000]
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is missing: apt-get install it")
+def test_compose_takes_the_file():
+    container.run("docker-compose", "-f", REPOSITORY / "docker/compose.yaml", "config", "--quiet")
+
+
+def test_the_dockerfile_has_no_lint():
+    container.run(Path(sys.executable).parent / "hadolint", REPOSITORY / "docker/Dockerfile")
+
+
+def test_the_build_uses_the_python_that_is_tested():
+    assert f"PYTHON_IMAGE=python:{container.PYTHON}-slim-{container.SUITE}" in DOCKERFILE
