@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz bench bench-quick clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz bench bench-quick image clean
 
 BIN := .venv/bin
 
@@ -48,6 +48,9 @@ bench: .venv/.stamp ## all scenarios beside the alternatives, about 10 minutes o
 
 bench-quick: .venv/.stamp ## the few that say most, once: about a minute
 	$(BIN)/python -m benchmarks.bench --quick $(ARGS)
+
+image: ## the images, with docker, podman or buildah (docs/images.md)
+	sh scripts/image.sh
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
