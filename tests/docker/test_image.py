@@ -1,4 +1,4 @@
-"""The images, without a container engine: the Dockerfile's steps in a Debian root, compose.yaml's services in the result."""
+"""The images, without an engine: the Dockerfile's steps in a Debian root, and the services of compose.yaml in it."""
 
 from __future__ import annotations
 
