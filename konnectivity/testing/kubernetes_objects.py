@@ -83,7 +83,7 @@ class Objects:
         elif not self.audience_aware:
             status = {"authenticated": True, "user": {"username": token.user}}
         elif common := [each for each in wanted if each in token.audiences]:
-            user = {"username": token.user, "extra": token.extra}
+            user = {"username": token.user} | ({"extra": token.extra} if token.extra else {})
             status = {"authenticated": True, "user": user, "audiences": common}
         else:
             status = {"user": {}, "error": f"[invalid bearer token, token audiences {list(token.audiences)}]"}
