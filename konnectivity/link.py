@@ -24,7 +24,8 @@ from konnectivity.proto.client_pb2 import ResetSide
 Buffer = bytes | memoryview
 
 UNLIMITED = 1 << 62
-GROWTH = 4  # times, at each step of a window that one round trip empties
+GROWTH = 4  # times, at most, at each step of a window
+SHRINK = 0.75  # of it, and less: a window that should be so small becomes it. Else it is left as it is
 MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
 PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
 ESTABLISHED_PAYLOAD = 32 * 1024  # and to any other: the most its own kind sends
@@ -94,14 +95,17 @@ class Line(Protocol):
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
 
-    def grow(self, link: Link, size: int) -> int:
-        """By how much, at most `size`, a window may be larger: if half of it went by within two round trips."""
+    def wanted_window(self, link: Link, passed: int) -> int | None:
+        """How large the link's window should be, `passed` bytes after the last answer; None: too early to say."""
+
+    def grow(self, size: int) -> int:
+        """By how much, at most `size`, a window may be larger, so that all keep within their budgets."""
 
     def shrink(self, size: int) -> None:
         """A window is so much smaller again."""
 
     def rested(self, link: Link) -> bool:
-        """Whether long ago was the last time that this or `grow` was asked."""
+        """Whether long ago was the last time that this or `wanted_window` was asked."""
 
     def closed_link(self, link: Link) -> None:
         """The link is over: forget it."""
@@ -267,6 +271,7 @@ class Link:
         "rested_at",
         "returned_at",
         "scheduled",
+        "seen",
         "sent",
         "side",
         "stalled_at",
@@ -319,7 +324,8 @@ class Link:
         self.unreturned = 0
         self.step = self.window // 2  # credit goes back in portions of at least this
         self.passed = 0  # returned since the window was last looked at
-        self.returned_at = 0.0  # kept by the line, for `grow`
+        self.returned_at = 0.0  # this and the next are kept by the line, for `wanted_window`
+        self.seen = 0  # `received`, when the line last looked who receives
         self.rested_at = 0.0  # the same, for `rested`
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
@@ -611,19 +617,29 @@ class Link:
         if self.window > ledger.initial_window and self.line.rested(self):
             size -= self._shrink(size)
         elif self.passed * 2 >= self.window:
-            self.passed = 0
-            more = min(self.window * GROWTH, ledger.max_window) - self.window
-            if more > 0 and (more := self.line.grow(self, more)):
-                size += more
-                self.window += more
-                self.step = min(self.window // 2, MAX_STEP)
+            size += self._resize(self.passed, size)
         if size:
             self.granted += size
             self.line.send_control(wire.credit(self.connect_id, size))
 
+    def _resize(self, passed: int, size: int) -> int:
+        """Follow the connection's rate; by how much more than `size` is granted again."""
+        wanted = self.line.wanted_window(self, passed)
+        if wanted is None:
+            return 0
+        self.passed = 0
+        ledger, window = self.line.ledger, self.window
+        wanted = min(wanted, window * GROWTH, ledger.max_window)
+        if wanted < window * SHRINK:
+            return -self._shrink(min(size, window - wanted))
+        more = self.line.grow(wanted - window) if wanted > window else 0
+        self.window += more
+        self.step = min(self.window // 2, MAX_STEP)
+        return more
+
     def _shrink(self, size: int) -> int:
-        """A line that has become slow needs no large window: bytes of `size` that are not granted again."""
-        less = min(size, self.window - self.line.ledger.initial_window)
+        """A connection that has become slow needs no large window: bytes of `size` that are not granted again."""
+        less = max(0, min(size, self.window - self.line.ledger.initial_window))
         self.line.shrink(less)
         self.window -= less
         self.step = min(self.window // 2, MAX_STEP)

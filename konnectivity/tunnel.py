@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from konnectivity import link as links
-from konnectivity import logs, wire
+from konnectivity import logs, window, wire
 from konnectivity.capabilities import Capabilities
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
@@ -32,6 +32,7 @@ REST_S = 10.0  # between two returns of credit, after which a window is larger t
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
+_MEASURE_S = 1.0  # between two measurements of the round trip, while there is something to do
 UNKNOWN_PER_S = 1000  # packets for connections that there are not, which are answered; a burst of as many, too
 _LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
 
@@ -72,6 +73,9 @@ class Tunnel(StreamReceiver):
         self.draining = False  # the peer said DRAIN
         self.buffered = 0  # bytes of its connections that wait here
         self._grown = 0  # of their windows
+        self._company_at = -window.SHARED_S  # when somebody was seen who should not wait behind bulk
+        self._looked_at = 0.0  # for company
+        self._measured_at = 0.0
         self.capabilities: Capabilities | None = None
         self.described: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
@@ -96,6 +100,7 @@ class Tunnel(StreamReceiver):
 
     def measure(self) -> None:
         """Ask the peer for a sign of life, and count how long it takes."""
+        self._measured_at = self._loop.time()
         self.stream.measure(self._traffic.round_trips.observe)
 
     @property
@@ -107,7 +112,8 @@ class Tunnel(StreamReceiver):
         """A connection is established: its link, not yet attached to an endpoint."""
         credit = self.capabilities.window if self.capabilities is not None else None
         link = Link(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
-        link.opened_at = self._loop.time()
+        link.opened_at = link.returned_at = link.rested_at = self._loop.time()
+        self._keep_measured(link.opened_at)
         self.links[connect_id] = link
         self._traffic.opened += 1
         return link
@@ -183,15 +189,24 @@ class Tunnel(StreamReceiver):
         self._cancel_timer(link)
         self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
 
-    def grow(self, link: Link, size: int) -> int:
-        now = self._loop.time()
-        fast = now - link.returned_at < 2 * self._round_trip()
-        link.returned_at = link.rested_at = now
+    def wanted_window(self, link: Link, passed: int) -> int | None:
+        now = link.rested_at = self._loop.time()
+        elapsed = now - link.returned_at
+        round_trip = self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
+        if elapsed < max(round_trip, window.LOOK_S):
+            return None
+        link.returned_at = now
+        self._keep_measured(now)
+        if now - self._looked_at > window.COMPANY_S + window.COMPANY_EACH_S * len(self.links):
+            self._look_for_company(link, now)
+        return window.wanted(passed, elapsed, round_trip, now - self._company_at > window.SHARED_S)
+
+    def grow(self, size: int) -> int:
         # All windows full must not use up the tunnel's memory: its dials would be refused.
         budget = self.ledger.tunnel_budget
         room = min(budget // 2, budget - SPARED * self.ledger.initial_window) - self._grown
         size = min(size, room)
-        if not fast or size <= 0 or not self.ledger.grow(size):
+        if size <= 0 or not self.ledger.grow(size):
             return 0
         self._grown += size
         return size
@@ -391,6 +406,19 @@ class Tunnel(StreamReceiver):
         while scheduler and not stream.congested:
             scheduler.turn()
 
+    def _look_for_company(self, link: Link, now: float) -> None:
+        """Whether other connections than this one receive, and little."""
+        for each in self.links.values():
+            moved, each.seen = each.received - each.seen, each.received
+            seconds = now - max(self._looked_at, each.opened_at)
+            if each is not link and 0 < moved < window.LIGHT * seconds:
+                self._company_at = now
+        self._looked_at = now
+
+    def _keep_measured(self, now: float) -> None:
+        if now - self._measured_at > _MEASURE_S and self.capabilities is not None:
+            self.measure()
+
     def _check_hold(self, link: Link, until: float | None) -> None:
         if link.relieved():
             self.unhold(link)
@@ -416,6 +444,3 @@ class Tunnel(StreamReceiver):
         timer = self._timers.pop(link, None)
         if timer is not None:
             timer.cancel()
-
-    def _round_trip(self) -> float:
-        return self.stream.round_trip_s or _ASSUMED_ROUND_TRIP_S

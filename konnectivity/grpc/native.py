@@ -20,6 +20,7 @@ from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE, PREFIX, MessageReader
 from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Process, Service, StreamReceiver
 from konnectivity.grpc.turns import LONG_S, Turns
@@ -28,8 +29,8 @@ from konnectivity.http2.stream import Http2Stream
 
 log = logging.getLogger(__name__)
 
-HIGH_WATER = 256 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
-LOW_WATER = 64 * 1024
+HIGH_WATER = 128 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
+LOW_WATER = 32 * 1024
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
@@ -76,7 +77,11 @@ class NativeStream(MessageStream):
 
     @property
     def round_trip_s(self) -> float | None:
-        return self._transport.round_trip_s
+        return self._transport.round_trip.last
+
+    @property
+    def least_round_trip_s(self) -> float | None:
+        return self._transport.round_trip.least
 
     @property
     def heard_at(self) -> float | None:
@@ -251,7 +256,7 @@ class Http2Transport(asyncio.Protocol):
         self.incomplete = 0  # bytes of messages that are not whole
         self.flush_scheduled = False
         self.peer = Peer("")
-        self.round_trip_s: float | None = None
+        self.round_trip = RoundTrip()
         self.authority = ""  # client: whom the calls are for, if they do not say
         self.goaway: str | None = None
         self.closed = False
@@ -277,6 +282,8 @@ class Http2Transport(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
         self._idle_since = monotonic()
         self._ping_sent: float | None = None
+        self._moved = 0  # bytes read and written
+        self._moved_before = 0  # the ping was sent
         self._ping_done: list[Callable[[float], object]] = []
 
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
@@ -298,6 +305,7 @@ class Http2Transport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = monotonic()
+        self._moved += len(data)
         streams = self.streams
         for event in self.http2.receive(data):
             if type(event) is events.DataReceived:
@@ -392,6 +400,7 @@ class Http2Transport(asyncio.Protocol):
 
     def flush(self) -> None:
         self.flush_scheduled = False
+        self._moved += self.unflushed
         self.unflushed = 0
         out = self.http2.take()
         transport = self._transport
@@ -411,11 +420,12 @@ class Http2Transport(asyncio.Protocol):
             self._idle_since = monotonic()
 
     def ping(self, done: Callable[[float], object] | None = None) -> None:
-        """Measure the round trip; `round_trip_s` has it when the answer is here, and `done` is told."""
+        """Measure the round trip; `round_trip` has it when the answer is here, and `done` is told."""
         if done is not None:
             self._ping_done.append(done)
         if self._ping_sent is None:
             self._ping_sent = monotonic()
+            self._moved_before = self._moved
             self.http2.ping(_PING_PAYLOAD.pack(int(self._ping_sent * 1e6)))
             self.flush_soon()
 
@@ -466,11 +476,12 @@ class Http2Transport(asyncio.Protocol):
 
     def _ping_answered(self) -> None:
         if self._ping_sent is not None:
-            self.round_trip_s = monotonic() - self._ping_sent
+            seconds = monotonic() - self._ping_sent
+            self.round_trip.sample(seconds, self._moved - self._moved_before)
             self._ping_sent = None
             waiting, self._ping_done = self._ping_done, []
             for done in waiting:
-                done(self.round_trip_s)
+                done(seconds)
 
     def _headers(self, event: events.HeadersReceived) -> None:
         stream = self.streams.get(event.stream_id)

@@ -78,6 +78,11 @@ class MessageStream(ABC):
         return None
 
     @property
+    def least_round_trip_s(self) -> float | None:
+        """The round trip of the line when nothing is queued on it, if the transport can measure it."""
+        return None
+
+    @property
     def heard_at(self) -> float | None:
         """When anything of the peer arrived last, on the monotonic clock; None if the transport cannot tell."""
         return None

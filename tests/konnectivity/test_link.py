@@ -329,13 +329,50 @@ def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
     in_still_time(scenario())
 
 
+def say_and_deliver(world: World, *clients: Socket) -> None:
+    for client in clients:
+        client.say(bytes(4096))
+    world.right.deliver()
+    world.left.deliver()
+
+
+async def rush(world: World, *clients: Socket) -> None:
+    """6 MB a second, for a twentieth of one."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, StillLoop)
+    for _ in range(10):
+        for _ in range(8):
+            say_and_deliver(world, *clients)
+        await loop.advance(0.005)
+
+
+def test_a_window_leaves_room_for_others_while_they_talk() -> None:
+    """One that has the tunnel to itself has many times what the line holds; beside others it has about that."""
+
+    async def scenario() -> None:
+        world = World(extension=True, window=4096)
+        play(world, [("dial",), ("dial",), ("deliver", 1, 900), ("deliver", 0, 900)])
+        (bulk, key), (target, _) = world.clients, world.targets
+        assert target.link is not None
+        await rush(world, bulk)
+        alone = target.link.window
+        for _ in range(10):
+            key.say(b"k")
+            await rush(world, bulk)
+        assert target.link.window <= alone / 4
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StillLoop)
+        await loop.advance(3)
+        await rush(world, bulk)
+        assert target.link.window == alone
+
+    in_still_time(scenario())
+
+
 def test_a_window_grows_while_its_data_moves_fast_and_is_given_back_at_the_end() -> None:
     async def scenario() -> None:
         world, client, target = connected(window=4096)
-        for _ in range(40):
-            client.say(bytes(4096))
-            world.right.deliver()
-            world.left.deliver()
+        await rush(world, client)
         assert target.link is not None
         assert target.link.window == 16 * 4096, "up to its maximum"
         assert world.options[1].ledger.grown == 15 * 4096
@@ -358,11 +395,7 @@ def test_windows_together_stay_below_what_refuses_dials() -> None:
         ledger.tunnel_budget = 128 * 4096  # as an agent has it
         play(world, [*[("dial",)] * 100, ("deliver", 1, 900), ("deliver", 0, 900)])
         assert len(world.clients) == 100
-        for _ in range(60):
-            for client in world.clients[:10]:
-                client.say(bytes(4096))
-            world.right.deliver()
-            world.left.deliver()
+        await rush(world, *world.clients[:10])
         assert 0 < ledger.grown <= 24 * 4096
         for client, target in zip(world.clients, world.targets, strict=True):
             target.stuck = True
@@ -381,24 +414,16 @@ def test_a_window_shrinks_when_its_data_becomes_slow() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
         world, client, target = connected(window=4096)
-
-        def say() -> None:
-            client.say(bytes(4096))
-            world.right.deliver()
-            world.left.deliver()
-
-        for _ in range(40):
-            say()
+        await rush(world, client)
         assert target.link is not None
         assert target.link.window == 16 * 4096
         for _ in range(120):
             await loop.advance(11)
-            say()
+            say_and_deliver(world, client)
         assert target.link.window == 4096
         assert world.options[1].ledger.grown == 0
         assert target.heard == client.said, "and nothing waits for credit"
-        for _ in range(40):
-            say()
+        await rush(world, client)
         assert target.link.window == 16 * 4096, "and grows again"
 
     in_still_time(scenario())
