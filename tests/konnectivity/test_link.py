@@ -362,8 +362,9 @@ def test_a_window_leaves_room_for_others_while_they_talk() -> None:
         assert target.link.window <= alone / 4
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
-        await loop.advance(3)
-        await rush(world, bulk)
+        for _ in range(2):  # the first look still sees the last key
+            await loop.advance(3)
+            await rush(world, bulk)
         assert target.link.window == alone
 
     in_still_time(scenario())
