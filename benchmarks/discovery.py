@@ -52,6 +52,7 @@ async def measured(deployment: Deployment, servers: int, agents: int, hosts: lis
     found: list[float] = []
     async with asyncio.TaskGroup() as tasks:
         crowd = Crowd(deployment, agents, tasks, hosts)
+        crowd.start(crowd.fleets)
         started = time.monotonic()
         waiting = set(crowd.fleets)
         async with asyncio.timeout(TIMEOUT_S):

@@ -11,16 +11,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.scenarios import SCENARIOS, Bench
+from benchmarks.scenarios import SCENARIOS, Bench, Scenario
 from benchmarks.sides import Side
 
-PROFILED = (
-    "echo 64 B, 1 connection",
-    "echo 64 B, 32 connections",
-    "connect + echo + close, CONNECT",
-    "bulk down",
-    "bulk up",
-)
+PROFILED = ("echo, latency", "echo, rate", "dials", "bulk", "mix", "neighbours")  # groups of scenarios
 SECONDS = 4  # of sampling, while the scenario runs as often as it takes
 SHOWN = 14  # functions
 PY_SPY = Path(sys.executable).parent / "py-spy"
@@ -28,11 +22,13 @@ PY_SPY = Path(sys.executable).parent / "py-spy"
 
 def profiles(bench: Bench, side: Side) -> str:
     """A text with the functions on top of the stack, with native frames, for each scenario and program."""
-    return "\n".join(_profile(bench, side, name) for name in PROFILED if name in bench.results)
+    chosen = [each for each in SCENARIOS if each.group in PROFILED and each.name in bench.results]
+    return "\n".join(
+        _profile(bench, side, each) for each in chosen if not each.name.endswith(", p99") or "beside" in each.name
+    )
 
 
-def _profile(bench: Bench, side: Side, name: str) -> str:
-    scenario = next(each for each in SCENARIOS if each.name == name)
+def _profile(bench: Bench, side: Side, scenario: Scenario) -> str:
     with tempfile.TemporaryDirectory() as directory:
         files = {what: Path(directory) / what for what in ("server", "agent")}
         asked = ["--duration", str(SECONDS), "--native", "--format", "raw"]
@@ -46,7 +42,7 @@ def _profile(bench: Bench, side: Side, name: str) -> str:
         ]
         while any(spy.poll() is None for spy in spies):
             scenario.run(bench, side)
-        return "\n".join(_text(f"{name}: {what}", path) for what, path in files.items())
+        return "\n".join(_text(f"{scenario.name}: {what}", path) for what, path in files.items())
 
 
 def _text(title: str, path: Path) -> str:

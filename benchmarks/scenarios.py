@@ -20,11 +20,13 @@ from benchmarks.load import Way
 from benchmarks.sides import Side
 
 UPLOADS = 300
-IDLE = 5000  # connections that are held open
+IDLE = 10_000  # connections that are held open
+AGENTS = 5000  # that lose their server at once
 MAIN = ("direct", "haproxy", "native", "grpcio", "reference")
 FULL = (*MAIN, "2 workers")
 TUNNELS = ("native", "grpcio", "reference")
 LOAD_TIMEOUT_S = 90
+STORM_TIMEOUT_S = 400
 
 Result = dict[str, Any]
 Run = Callable[["Bench", Side], Result]
@@ -64,6 +66,7 @@ class Bench:
     ports: dict[str, int]
     sides: list[Side]
     results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
+    crowd: Result = field(default_factory=dict)  # what `benchmarks.storm` said: it runs once
 
     def measure(self, scenario: Scenario, side: Side) -> Result:
         """Run it once and keep what came of it; a side that stops is a result, too."""
@@ -201,6 +204,15 @@ def _killed(bench: Bench, side: Side) -> Result:
         side.restart()
 
 
+def _crowd(bench: Bench, side: Side) -> Result:
+    """So many agents lose their server, with programs and ports of their own; once, however many rows ask."""
+    if not bench.crowd:
+        command = [sys.executable, "-m", "benchmarks.storm", f"--agents={AGENTS}"]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=STORM_TIMEOUT_S, check=True).stdout
+        bench.crowd = json.loads(output)
+    return dict(bench.crowd)
+
+
 SCENARIOS = (
     Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _echo(1, 4000), "echo, latency", MAIN, "less", True,
              (("reference", 0.7), ("haproxy", 1.0))),
@@ -242,6 +254,16 @@ SCENARIOS = (
     Scenario("agent killed: a download ends after", "ms", "ms", _killed, "exact", TUNNELS, "less"),
     Scenario(f"memory of {IDLE:,} idle connections, each", "KiB", "kib", _idle, "memory", ("haproxy", *TUNNELS), "less",
              targets=(("reference", 1.0),)),
+    *(
+        Scenario(f"{AGENTS:,} agents: {what}", unit, value, _crowd, "agents", ("native",), "less")
+        for what, unit, value in (
+            ("all back after their server restarted", "s", "back_s"),
+            ("CPU of the server until then", "s", "back_cpu_s"),
+            ("memory of the server, at most", "MiB", "peak_mib"),
+            ("memory of each at rest", "KiB", "kib_each"),
+            ("CPU of the server at rest", "% of a core", "idle_cpu_percent"),
+        )
+    ),
     *(
         Scenario(f"bulk down, {delay} ms round trip", "MiB/s", "mib_per_s", _bulk(1, 0, 5), "long line",
                  tuple(f"{name}, {delay} ms" for name in ("direct", "native", "grpcio")))

@@ -174,7 +174,7 @@ def _haproxy(stack: contextlib.ExitStack, directory: Path, targets: dict[str, in
                 there = f"127.0.0.1:{targets[name]}"
             lines += [f"listen {name}", f"  bind {here}", f"  server it {there}"]
         config = directory / f"{hop}.cfg"
-        config.write_text("global\n  maxconn 9000\n  nbthread 1\n" + "\n".join(lines) + "\n")
+        config.write_text("global\n  maxconn 21000\n  nbthread 1\n" + "\n".join(lines) + "\n")
         assert HAPROXY is not None
         process = subprocess.Popen(
             [HAPROXY, "-db", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
