@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import demo, dial, explain_route, kubeconfig, pki
+from konnectivity.cli import demo, dial, egress_config, explain_route, kubeconfig, pki
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     explain_route.add_to(commands)
     pki.add_to(commands)
     kubeconfig.add_to(commands)
+    egress_config.add_to(commands)
     demo.add_to(commands)
     arguments = parser.parse_args(argv)
     try:
