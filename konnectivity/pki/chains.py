@@ -39,6 +39,19 @@ def broken(
 
 
 def _issued(issuer: x509.Certificate, found: x509.Certificate) -> bool:
+    return _signed(issuer, found) and _identified(issuer, found)
+
+
+def _identified(issuer: x509.Certificate, found: x509.Certificate) -> bool:
+    """OpenSSL looks for an issuer with the key identifier that is named, if both have one; Go does not."""
+    named, own = (
+        reading.extension(found, x509.AuthorityKeyIdentifier),
+        reading.extension(issuer, x509.SubjectKeyIdentifier),
+    )
+    return named is None or own is None or named.key_identifier in (None, own.digest)
+
+
+def _signed(issuer: x509.Certificate, found: x509.Certificate) -> bool:
     try:
         found.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -65,6 +78,8 @@ def _unusable(issuer: x509.Certificate, below: int, now: datetime) -> str:
 
 def _nobody(found: x509.Certificate, trusted: Sequence[x509.Certificate]) -> str:
     issuer = found.issuer.rfc4514_string()
+    if any(_signed(each, found) for each in trusted):
+        return f"its authority key identifier is not that of {issuer!r}, and OpenSSL looks for it"
     if any(each.subject == found.issuer for each in trusted):
         return f"it was signed by another CA of the same name, {issuer!r}"
     there = ", ".join(repr(reading.subject(each)) for each in trusted)

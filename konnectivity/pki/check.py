@@ -148,7 +148,7 @@ def _authority(path: str, found: x509.Certificate) -> Iterator[Finding]:
 def _leaf(path: str, found: x509.Certificate, role: str, wanted: Sequence[str]) -> Iterator[Finding]:
     there = reading.usages(found)
     needed = LEAVES[role].usage if role else ""
-    if needed and there and needed not in there and "any" not in there:
+    if needed and there and needed not in there:  # OpenSSL does not take `any` for it
         text = f"is good for {', '.join(there)}, not for {needed}"
         yield Finding(path, ERROR, text, f"issue it again with the extended key usage {needed}")
     usage = reading.extension(found, x509.KeyUsage)
@@ -200,6 +200,8 @@ def _covers(kind: str, value: str, wanted: str) -> bool:
         return False
     pattern, name = value.lower().removesuffix("."), wanted.lower().removesuffix(".")
     if pattern.startswith("*."):
+        if pattern.count(".") < 2:  # OpenSSL takes *.example for too wide
+            return pattern == name
         return pattern == name or (name.partition(".")[2] == pattern[2:] and not name.startswith("."))
     return pattern == name
 
