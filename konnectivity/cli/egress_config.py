@@ -30,7 +30,7 @@ _VALIDATE_EXAMPLE = """\
 examples:
   konnectivity egress-config validate egress-selector.yaml
   konnectivity egress-config validate egress-selector.yaml --root /mnt/control-plane
-  konnectivity egress-config validate egress-selector.yaml -- --mode=grpc --uds-name=/run/konnectivity.sock ...
+  konnectivity egress-config validate egress-selector.yaml --server-args --mode=grpc --uds-name=/run/a.sock
 """
 
 
@@ -83,12 +83,18 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         "validate",
         help="by kube-apiserver's own rules, and against a server's arguments",
         description="Judge a file by kube-apiserver's own rules (an error: it does not start), and by what does not "
-        "work then (a warning). With `-- ARGUMENTS`: also whether a proxy server with these arguments fits.",
+        "work then (a warning). With --server-args: also whether it fits a proxy server.",
         epilog=_VALIDATE_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     validate.add_argument("path", metavar="FILE")
-    validate.add_argument("arguments", nargs="*", metavar="ARGUMENTS", help="of proxy-server, after --")
+    validate.add_argument(
+        "--server-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="ARGUMENT",
+        help="the proxy server's arguments: all that follows",
+    )
     validate.add_argument("--root", default="", metavar="DIR", help="where kube-apiserver's / is on this machine")
     validate.add_argument("--skip-files", action="store_true", help="do not look for the certificates that it names")
     output.add_to(validate)
@@ -188,7 +194,7 @@ def _judge(arguments: argparse.Namespace) -> list[Finding]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    frontend = _frontend(arguments.arguments)
+    frontend = _frontend(arguments.server_args)
     skip = arguments.skip_files
 
     def exists(name: str) -> bool:

@@ -104,7 +104,12 @@ class _Rules:
             if transport is not None:
                 self._add(ERROR, transport.line, "Direct has a transport", "remove it, or choose another proxyProtocol")
             elif item.string("name").lower() == "cluster":
-                self._add(WARNING, line, "cluster is Direct: nothing goes through the tunnel", "see `egress-config -h`")
+                self._add(
+                    WARNING,
+                    line,
+                    "cluster is Direct: nothing goes through the tunnel",
+                    "see `konnectivity egress-config --help`",
+                )
         elif transport is None:
             self._add(ERROR, line, f"{protocol} has no transport", "add transport.uds.udsName, the server's --uds-name")
         elif protocol == GRPC:
