@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -122,9 +123,11 @@ def first_line(error: Exception) -> str:
 
 def _load(der: bytes) -> x509.Certificate:
     """Parsed whole, where the library would parse its parts when they are asked for."""
-    found = x509.load_der_x509_certificate(der)
     try:
-        _ = (found.extensions, found.subject, found.issuer, found.not_valid_after_utc, found.public_key())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of oddities that `check` finds, or that hurt nobody
+            found = x509.load_der_x509_certificate(der)
+            _ = (found.extensions, found.subject, found.issuer, found.not_valid_after_utc, found.public_key())
     except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:
         raise ValueError(str(error)) from error
     return found
