@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from konnectivity.cli import output
+from konnectivity import atomic_file
+from konnectivity.cli import new_file, output
 
 if TYPE_CHECKING:
     from konnectivity.egress.server import Frontend
@@ -152,21 +153,13 @@ def _write(arguments: argparse.Namespace, made: dict[str, Any]) -> None:
 
     import yaml
 
-    from konnectivity import atomic_file
-
     if arguments.file == STANDARD_OUTPUT:
         output.show(made, arguments.output)
         return
     text = (
         yaml.safe_dump(made, sort_keys=False) if arguments.output == output.YAML else json.dumps(made, indent=2) + "\n"
     )
-    path = Path(arguments.file)
-    if path.exists() and not arguments.force:
-        raise ValueError(f"nothing was written: {path} exists; --force replaces it")
-    try:
-        atomic_file.write(path, text.encode(), atomic_file.PUBLIC)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+    new_file.write(Path(arguments.file), text, atomic_file.PUBLIC, arguments.force)
 
 
 def run_validate(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from konnectivity.cli import output
+from konnectivity import atomic_file
+from konnectivity.cli import new_file, output
 from konnectivity.cli.pki import KEY_TYPES, days
 
 if TYPE_CHECKING:
@@ -105,7 +106,6 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
 def _write(arguments: argparse.Namespace) -> int:
     import yaml
 
-    from konnectivity import atomic_file
     from konnectivity.kube import kubeconfig_file
     from konnectivity.pki import making
 
@@ -118,12 +118,7 @@ def _write(arguments: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     path = Path(arguments.file)
-    if path.exists() and not arguments.force:
-        raise ValueError(f"nothing was written: {path} exists; --force replaces it")
-    try:
-        atomic_file.write(path, text.encode(), atomic_file.PRIVATE)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+    new_file.write(path, text, atomic_file.PRIVATE, arguments.force)
     row = {
         "file": str(path),
         "user": user,

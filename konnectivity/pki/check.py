@@ -100,7 +100,7 @@ def strength(path: str, found: x509.Certificate) -> Iterator[Finding]:
     signed = found.signature_hash_algorithm
     if isinstance(signed, _WEAK_HASHES) and found.issuer != found.subject:
         yield Finding(path, ERROR, f"signed with {signed.name}, which Go refuses", "issue it again with SHA-256")
-    if found.serial_number < 0:
+    if reading.serial_number(found) < 0:
         yield Finding(path, ERROR, "its serial number is negative, which Go refuses", "issue it again")
     for each in found.extensions:
         if each.critical and isinstance(each.value, x509.UnrecognizedExtension):

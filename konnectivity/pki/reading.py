@@ -99,6 +99,12 @@ def subject(found: x509.Certificate) -> str:
     return found.subject.rfc4514_string() or "(empty)"
 
 
+def serial_number(found: x509.Certificate) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of one that is not positive
+        return found.serial_number
+
+
 def groups(found: x509.Certificate) -> list[str]:
     """The organizations of the subject: what Kubernetes takes as groups of the user."""
     return [str(each.value) for each in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from konnectivity.finding import ERROR
-from konnectivity.pki import check, keys
+from konnectivity.pki import check, keys, reading
 from konnectivity.pki.authority import Authority
 
 NOW = datetime.now(UTC)
@@ -40,10 +41,13 @@ def leaf(
     extra=(),
     identifier=None,
     common_name="konnectivity-server",
+    serial=None,
 ):
     key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    builder = x509.CertificateBuilder(name_of(issuer), name, key.public_key(), x509.random_serial_number(), begin, end)
+    builder = x509.CertificateBuilder(
+        name_of(issuer), name, key.public_key(), serial or x509.random_serial_number(), begin, end
+    )
     builder = builder.add_extension(x509.BasicConstraints(ca, None), True)
     usage = dict.fromkeys(
         ("content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"),
@@ -155,6 +159,19 @@ CASES = {
     ),
     "issued by no CA": Case([leaf(issuer=NO_CA)[0], NO_CA.certificate], "is no CA", False, False),
 }
+
+
+def negative_serial():
+    """Nobody issues one with today's libraries."""
+    good = leaf(serial=0x7FFFFFFF)[0].public_bytes(Encoding.DER)
+    return reading.certificates(armoured(good.replace(b"\x02\x04\x7f\xff\xff\xff", b"\x02\x04\x80\x00\x00\x00", 1)))
+
+
+def armoured(der):
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(der) + b"\n-----END CERTIFICATE-----\n"
+
+
+CASES["a negative serial number"] = Case(negative_serial(), "serial number is negative", False, False)
 
 
 def pem(*certificates):
