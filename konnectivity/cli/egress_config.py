@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from konnectivity import atomic_file
 from konnectivity.cli import new_file, output
+from konnectivity.egress.configuration import NAMES
 
 if TYPE_CHECKING:
     from konnectivity.egress.server import Frontend
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 GRPC, HTTP_CONNECT = "grpc", "http-connect"
-NAMES = ("cluster", "controlplane", "etcd")
 STANDARD_OUTPUT = "-"
 _EXAMPLE = """\
 examples:
@@ -45,6 +45,12 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_writing(parser)
+    parser.set_defaults(run=run)
+    _add_validate(parser)
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", choices=(GRPC, HTTP_CONNECT), help="of the server (default: grpc; with --url http-connect)"
     )
@@ -75,8 +81,6 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML, help="default: %(default)s"
     )
-    parser.set_defaults(run=run)
-    _add_validate(parser)
 
 
 def _add_validate(parser: argparse.ArgumentParser) -> None:

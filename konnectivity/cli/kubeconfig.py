@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from konnectivity import atomic_file
 from konnectivity.cli import new_file, output
-from konnectivity.cli.pki import KEY_TYPES, days
+from konnectivity.cli.pki import days
+from konnectivity.pki.key_types import KEY_TYPES
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,7 +47,9 @@ def add_to(commands: Commands) -> None:
     _add_credential(parser)
     group = parser.add_argument_group("checking")
     group.add_argument("--check", action="store_true", help="check FILEs, or --file")
-    group.add_argument("--warn-days", type=days, default=timedelta(days=30), help="warn so early (default: 30)")
+    group.add_argument(
+        "--warn-days", metavar="DAYS", type=days, default=timedelta(days=30), help="warn so early (default: 30)"
+    )
     output.add_to(parser)
     parser.set_defaults(run=run)
 

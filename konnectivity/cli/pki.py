@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from konnectivity.cli import output
+from konnectivity.pki.key_types import KEY_TYPES
+from konnectivity.pki.roles import AUTHORITIES, LEAVES
 
 if TYPE_CHECKING:
     from konnectivity.pki.authority import Authority
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-LEAVES = ("server", "frontend", "client", "agent")
-KEY_TYPES = ("ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096")
 LONGEST_DAYS = 36_500
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _COLUMNS = ("file", "state", "subject", "sans", "usages", "not_after", "used_by")
@@ -100,7 +100,9 @@ def _add_checking(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--check", action="store_true", help="check FILEs, or those of the directory")
     group.add_argument("--role", choices=(*LEAVES, "ca"), help="what FILEs are for (default: by name and contents)")
     group.add_argument("--key", metavar="FILE", help="private key of the one FILE (default: the one beside it)")
-    group.add_argument("--warn-days", type=days, default=timedelta(days=30), help="warn so early (default: 30)")
+    group.add_argument(
+        "--warn-days", metavar="DAYS", type=days, default=timedelta(days=30), help="warn so early (default: 30)"
+    )
 
 
 def _leaves(text: str) -> tuple[str, ...]:
@@ -180,11 +182,11 @@ def _make(arguments: argparse.Namespace) -> int:
 
 def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]:
     """The certificates to make, with the names that were given, or that the renewed ones have."""
-    from konnectivity.pki import making, roles
+    from konnectivity.pki import making
 
     leaves = []
     for name in arguments.only or arguments.renew or LEAVES:
-        role, stem = roles.LEAVES[name], arguments.stem or name
+        role, stem = LEAVES[name], arguments.stem or name
         names = given_names(arguments, name)
         common_name = arguments.stem or role.common_name
         if arguments.renew and directory is not None:
@@ -261,7 +263,7 @@ def _show_secrets(arguments: argparse.Namespace, made: Sequence[Made]) -> None:
 
 
 def _row(made: Made, path: Path) -> dict[str, Any]:
-    from konnectivity.pki import reading, roles
+    from konnectivity.pki import reading
 
     return {
         "file": str(path),
@@ -271,5 +273,5 @@ def _row(made: Made, path: Path) -> dict[str, Any]:
         "sans": reading.names(made.certificate),
         "usages": reading.usages(made.certificate) or ["CA"],
         "not_after": f"{made.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-        "used_by": roles.AUTHORITIES[made.stem] if made.role is None else made.role.shown_by,
+        "used_by": AUTHORITIES[made.stem] if made.role is None else made.role.shown_by,
     }

@@ -1,6 +1,6 @@
 """Certificates for the ends of a tunnel: makes them, and checks those that there are.
 
-    keys        private keys by the names of their kinds
+    key_types   the names of kinds of keys; keys makes them
     authority   a certificate authority that issues certificates
     roles       what the certificates are for: who shows which, and to whom
     making      from what is asked for to certificates and their files

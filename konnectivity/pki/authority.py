@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from konnectivity import atomic_file
-from konnectivity.pki import keys
+from konnectivity.pki import key_types, keys
 
 TEN_YEARS = timedelta(days=3650)
 _DAY = timedelta(days=1)
@@ -48,7 +48,7 @@ class Authority:
     key: CertificateIssuerPrivateKeyTypes
 
     @classmethod
-    def create(cls, name: str, valid_for: timedelta = TEN_YEARS, key_type: str = keys.DEFAULT) -> Authority:
+    def create(cls, name: str, valid_for: timedelta = TEN_YEARS, key_type: str = key_types.DEFAULT) -> Authority:
         """A new one, which vouches for itself."""
         key = keys.new(key_type)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -77,7 +77,7 @@ class Authority:
         server: bool = False,
         client: bool = False,
         valid_for: timedelta = _DAY,
-        key_type: str = keys.DEFAULT,
+        key_type: str = key_types.DEFAULT,
     ) -> Identity:
         """A certificate for `server` or `client`, as real deployments have them, or for both, as peers have it.
 

@@ -1,4 +1,4 @@
-"""Private keys: makes them by the names that kubeadm has for their kinds, and writes them. Pure."""
+"""Private keys: makes them, by the names of their kinds, and writes them. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-KEY_TYPES = ("ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096")
-DEFAULT = KEY_TYPES[0]
+from konnectivity.pki.key_types import DEFAULT, KEY_TYPES
+
 _EXPONENT = 65537
 _CURVES: dict[str, ec.EllipticCurve] = {"P256": ec.SECP256R1(), "P384": ec.SECP384R1()}
 
