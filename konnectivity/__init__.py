@@ -9,6 +9,7 @@ The map, from the wire up:
     tunnel      many links on one stream: dispatch, fair scheduling, credit
     relay       socket <-> link: the only byte pump
     client      asyncio client: dial("host:port") through a server
+    pki, egress   certificates, and kube-apiserver's egress configuration: made and checked
     options, logs, tls, listen, lifecycle     what a program needs around them
     cli, testing                              the `konnectivity` tool; throwaway CA and peers for tests
 

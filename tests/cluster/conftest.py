@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from konnectivity.pki import keys
 from konnectivity.testing.ca import Authority
 from konnectivity.testing.deployment import Process
 
@@ -78,24 +79,27 @@ class Cluster:
         self.processes: list[Process] = []
         self.authority = Authority.create("cluster")
         self.authority.write(directory)
-        for name, ips in (
-            ("apiserver", ("127.0.0.1", "10.96.0.1")),
-            ("server", (CONTROL_IP, "127.0.0.1")),
-            ("node", (NODE_IP,)),
-        ):
+        self.path("ca.key").write_bytes(keys.to_pem(self.authority.key))
+        for name, ips in (("apiserver", ("127.0.0.1", "10.96.0.1")), ("node", (NODE_IP,))):
             names = ("node.default.svc",) if name == "node" else ()
             self.authority.issue(name, dns=names, ips=ips, server=True).write(directory, name)
         for name in ("kubelet-client", "front-proxy"):
             self.authority.issue(name, client=True).write(directory, name)
         self._pair("service-accounts")
-        self.path("tokens.csv").write_text(
-            "admin-token,admin,1,system:masters\nserver-token,system:konnectivity-server,2\n"
-        )
-        for user in ("admin", "server"):
-            self._kubeconfig(user)
+        self.path("tokens.csv").write_text("admin-token,admin,1,system:masters\n")
+        self._kubeconfig("admin")
+        ca = (f"--ca-cert={self.path('ca.crt')}", f"--ca-key={self.path('ca.key')}")
+        self.konnectivity("kubeconfig", f"--file={self.path('server.kubeconfig')}", f"--server={API}", *ca)
+        self.konnectivity("pki", f"--directory={self.path('pki')}", f"--server-ip={CONTROL_IP}", *ca)
 
     def path(self, name: str) -> Path:
         return self.directory / name
+
+    def konnectivity(self, *arguments: str) -> None:
+        """Our tool, as a person sets up a control plane with it."""
+        command = [sys.executable, "-m", "konnectivity.cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
 
     def _pair(self, name: str) -> None:
         """A key that signs tokens of service accounts."""
@@ -181,8 +185,8 @@ class Cluster:
     def start_server(self, transport: str) -> Process:
         frontend = [f"--uds-name={self.path('frontend.sock')}", "--server-port=0"]
         if transport == "connect-tls":
-            names = {"cert": "server.crt", "key": "server.key", "ca-cert": "ca.crt"}
-            frontend = [f"--server-{flag}={self.path(name)}" for flag, name in names.items()]
+            names = {"cert": "frontend.crt", "key": "frontend.key", "ca-cert": "frontend-ca.crt"}
+            frontend = [f"--server-{flag}={self.path('pki') / name}" for flag, name in names.items()]
             frontend += ["--server-bind-address=127.0.0.1", "--server-port=8131"]
         return self.start(
             self.namespaces.control,
@@ -190,8 +194,8 @@ class Cluster:
             f"--mode={'grpc' if transport == 'grpc-uds' else 'http-connect'}",
             *frontend,
             "--agent-port=8132",
-            f"--cluster-cert={self.path('server.crt')}",
-            f"--cluster-key={self.path('server.key')}",
+            f"--cluster-cert={self.path('pki/server.crt')}",
+            f"--cluster-key={self.path('pki/server.key')}",
             f"--kubeconfig={self.path('server.kubeconfig')}",
             "--agent-namespace=kube-system",
             "--agent-service-account=konnectivity-agent",
@@ -209,7 +213,7 @@ class Cluster:
             "proxy-agent",
             f"--proxy-server-host={CONTROL_IP}",
             "--proxy-server-port=8132",
-            f"--ca-cert={self.path('ca.crt')}",
+            f"--ca-cert={self.path('pki/ca.crt')}",
             f"--service-account-token-path={file}",
             f"--agent-identifiers=ipv4={NODE_IP}",
             "--sync-interval=200ms",
@@ -227,8 +231,8 @@ class Cluster:
             env=dict(os.environ) | environment,
         )
 
-    def kubectl_command(self, *arguments: str) -> list[str]:
-        kubectl = [str(BIN / "kube"), "kubectl", f"--kubeconfig={self.path('admin.kubeconfig')}"]
+    def kubectl_command(self, *arguments: str, user: str = "admin") -> list[str]:
+        kubectl = [str(BIN / "kube"), "kubectl", f"--kubeconfig={self.path(f'{user}.kubeconfig')}"]
         return ["ip", "netns", "exec", self.namespaces.control, *kubectl, *arguments]
 
     def ok(self, *arguments: str, stdin: bytes = b"", **environment: str) -> bytes:

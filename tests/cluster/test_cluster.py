@@ -108,22 +108,16 @@ def running(cluster):
 
 def egress_selector(cluster, transport):
     """The configuration with which an API server uses one of the server's frontends."""
-    way = {"uds": {"udsName": str(cluster.path("frontend.sock"))}}
-    if transport == "connect-tls":
-        files = {"caBundle": "ca.crt", "clientCert": "front-proxy.crt", "clientKey": "front-proxy.key"}
-        tls = {name: str(cluster.path(file)) for name, file in files.items()}
-        way = {"tcp": {"url": "https://127.0.0.1:8131", "tlsConfig": tls}}
-    protocol = "GRPC" if transport == "grpc-uds" else "HTTPConnect"
     path = cluster.path("egress.yaml")
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "apiserver.k8s.io/v1beta1",
-                "kind": "EgressSelectorConfiguration",
-                "egressSelections": [{"name": "cluster", "connection": {"proxyProtocol": protocol, "transport": way}}],
-            }
-        )
-    )
+    way = [
+        "--mode=grpc" if transport == "grpc-uds" else "--mode=http-connect",
+        f"--uds={cluster.path('frontend.sock')}",
+    ]
+    if transport == "connect-tls":
+        files = {"ca-cert": "frontend-ca.crt", "client-cert": "client.crt", "client-key": "client.key"}
+        way = [f"--{flag}={cluster.path('pki') / file}" for flag, file in files.items()]
+        way.append("--url=https://127.0.0.1:8131")
+    cluster.konnectivity("egress-config", *way, f"--file={path}")
     return path
 
 
@@ -220,6 +214,21 @@ def test_a_token_for_somebody_else_is_refused(cluster):
     stranger.stop()
     cluster.processes.remove(stranger)
     assert cluster.ok("logs", "pod")
+
+
+def test_the_servers_user_may_do_what_it_needs_and_no_more(cluster):
+    """Its kubeconfig and certificate are those of `konnectivity kubeconfig`."""
+
+    def as_server(*arguments):
+        command = cluster.kubectl_command(*arguments, user="server")
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    who = json.loads(as_server("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
+    assert who["username"] == "system:konnectivity-server"
+    assert who["groups"] == ["system:authenticated"]
+    assert as_server("auth", "can-i", "create", "tokenreviews").stdout == "yes\n"
+    for refused in (("get", "secrets"), ("create", "pods"), ("*", "*")):
+        assert as_server("auth", "can-i", *refused).stdout == "no\n"
 
 
 def test_the_server_has_its_lease(cluster):

@@ -12,5 +12,5 @@ fi
 cd "$here"
 bin=$(cd "$bin" && pwd)
 go build -modfile=go-2024.mod -o "$bin/driver-2024" ./driver
-GOBIN=$bin go install ./driver ./kubelet ./peer
+GOBIN=$bin go install ./driver ./judge ./kubelet ./peer
 touch "$bin/peer"

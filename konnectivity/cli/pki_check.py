@@ -1,0 +1,102 @@
+"""`konnectivity pki --check`: finds the files, what they are for and what belongs to them, and shows what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from konnectivity.cli import output, pki
+from konnectivity.finding import COLUMNS, Finding, exit_code
+from konnectivity.pki import check, reading, roles
+from konnectivity.pki.making import PkiError, read
+
+_LARGEST = 1 << 20  # a bundle of all public CAs is a quarter of it
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 all is well, 1 there is something to do, 2 there is nothing to check."""
+    clock = check.Clock(datetime.now(UTC), arguments.warn_days)
+    paths = [Path(file) for file in arguments.files] or _in_directory(Path(arguments.directory or "pki"))
+    if arguments.key and len(paths) != 1:
+        raise PkiError("--key belongs to one FILE")
+    rows, findings = [], []
+    for path in paths:
+        subject = _subject(path, arguments)
+        found = check.check(subject, clock)
+        findings += found
+        rows += [each.row() for each in found] or [
+            Finding(str(path), "ok", check.summary(subject, clock)).row(),
+        ]
+    output.show(rows, arguments.output, COLUMNS)
+    return exit_code(findings)
+
+
+def _in_directory(directory: Path) -> list[Path]:
+    try:
+        found = sorted(directory.glob("*.crt"))
+    except OSError as error:
+        raise PkiError(f"cannot read {directory}: {error.strerror}") from error
+    if not found:
+        raise PkiError(f"there is no .crt file in {directory}; give FILEs, or another --directory")
+    return found
+
+
+def _subject(path: Path, arguments: argparse.Namespace) -> check.Subject:
+    content = _read(path).content
+    role = arguments.role or _role(path)
+    if arguments.key:
+        key: check.File | None = _read(Path(arguments.key))
+    else:
+        key = _key_beside(path, content)
+    bundles = () if role == check.CA else tuple(_bundles(path, role, arguments))
+    return check.Subject(check.File(str(path), content), role, key, bundles, _names(content, role, arguments))
+
+
+def _role(path: Path) -> str:
+    if path.stem in roles.LEAVES:
+        return path.stem
+    return check.CA if path.stem in roles.AUTHORITIES else ""
+
+
+def _names(content: bytes, role: str, arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What the certificate has to name. One of unknown purpose that servers show is taken for the agents' listener."""
+    if not role:
+        try:
+            found = reading.certificates(content)[0]
+        except ValueError:
+            return ()
+        role = "server" if roles.SERVER_AUTH in reading.usages(found) else ""
+    if role not in roles.LEAVES:
+        return ()
+    names = pki.given_names(arguments, role)
+    return (*names.dns, *names.ips)
+
+
+def _key_beside(path: Path, content: bytes) -> check.File | None:
+    """The one in the same file, or in the one beside it."""
+    if b"PRIVATE KEY-----" in content:
+        return check.File(str(path), content)
+    for name in (f"{path.stem}.key", f"{path.stem}-key.pem", f"{path.stem}.key.pem"):
+        if (beside := path.with_name(name)).exists():
+            return _read(beside)
+    return None
+
+
+def _bundles(path: Path, role: str, arguments: argparse.Namespace) -> list[check.File]:
+    """The CA that was given; else that of the role; else any that stands beside the file."""
+    edge = roles.LEAVES[role].authority if role else roles.AGENTS_CA
+    given = arguments.frontend_ca_cert if edge == roles.FRONTEND_CA else arguments.ca_cert
+    if given or arguments.ca_cert:
+        return [_read(Path(given or arguments.ca_cert))]
+    own = path.with_name(f"{edge}.crt")
+    if role and own.exists():
+        return [_read(own)]
+    return [_read(each) for each in sorted(path.parent.glob("*ca.crt")) if each != path]
+
+
+def _read(path: Path) -> check.File:
+    content = read(path)
+    if len(content) > _LARGEST:
+        raise PkiError(f"{path} has {len(content)} bytes; no certificate file has more than {_LARGEST}")
+    return check.File(str(path), content)

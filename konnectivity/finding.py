@@ -1,0 +1,28 @@
+"""What a check has found, in the form in which every checking command shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+ERROR = "error"  # does not work
+WARNING = "warning"  # works today, and somebody has to act
+NOTE = "note"  # works; good to know
+COLUMNS = ("where", "result", "finding", "do")
+
+
+class Finding(NamedTuple):
+    """One thing that a person can act on."""
+
+    where: str  # a file, or file:line
+    result: str  # ERROR, WARNING or NOTE
+    finding: str
+    do: str = ""
+
+    def row(self) -> dict[str, str | None]:
+        return {"where": self.where, "result": self.result, "finding": self.finding, "do": self.do or None}
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """1 if there is something to do, 0 if not."""
+    return int(any(each.result in (ERROR, WARNING) for each in findings))
