@@ -16,11 +16,11 @@ _DEFAULTS = {SERVER_IMAGE, AGENT_IMAGE}
 
 @dataclass(frozen=True)
 class Images:
-    """Which images to run in place of those that Kamaji runs by default. Others are left as they are."""
+    """Which images to run. Empty: the one that the tenant control plane names, and ours in the place of the default."""
 
-    server: str = names.SERVER_IMAGE
-    agent: str = names.AGENT_IMAGE
-    theirs: bool = False  # leave Kamaji's default as well
+    server: str = ""
+    agent: str = ""
+    theirs: bool = False  # the default's place is its own
 
 
 def addon_of(tenant: Tenant) -> Addon:
@@ -37,13 +37,13 @@ def addon_of(tenant: Tenant) -> Addon:
     return tenant.addon
 
 
-def image(named: str, version: str, ours: str, tenant: Tenant, theirs: bool) -> str:
-    """Name and tag as Kamaji composes them; our own in the place of its default.
+def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
+    """Name and tag as Kamaji composes them; ours, if given, in the place of its default.
 
     Raises:
         ManifestError: the tag would be that of the Kubernetes version, which is none.
     """
-    if named in _DEFAULTS and not theirs:
+    if ours and named in _DEFAULTS:
         return ours
     found = _VERSION.match(tenant.kubernetes_version)
     if not version and not found:
@@ -73,7 +73,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent.Agent:
     return agent.Agent(
         servers=(tenant.address,),
         port=addon.server.port,
-        image=image(ours.image, ours.version, images.agent, tenant, images.theirs),
+        image=images.agent or image(ours.image, ours.version, "" if images.theirs else names.AGENT_IMAGE, tenant),
         mode=ours.mode,
         replicas=ours.replicas,
         tolerations=ours.tolerations,
@@ -102,7 +102,8 @@ def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
     }
     container: Object = {
         "name": names.SERVER,
-        "image": image(wanted.image, wanted.version, images.server, tenant, images.theirs),
+        "image": images.server
+        or image(wanted.image, wanted.version, "" if images.theirs else names.SERVER_IMAGE, tenant),
         "imagePullPolicy": "Always",
         "command": ["/proxy-server"],
         "args": arguments.rendered(flags),
@@ -165,8 +166,9 @@ def route(tenant: Tenant, version: str) -> Object:
 
 
 def addon_patch(
-    images: Images,
     *,
+    server_image: str = names.SERVER_IMAGE,
+    agent_image: str = names.AGENT_IMAGE,
     port: int = names.AGENT_PORT,
     mode: str = agent.DAEMON_SET,
     replicas: int | None = None,
@@ -179,12 +181,12 @@ def addon_patch(
     """
     agent.check_replicas(mode, replicas)
     server.check_port(port)
-    its_agent: Object = {**_split(images.agent), "mode": mode}
+    its_agent: Object = {**_split(agent_image), "mode": mode}
     if replicas is not None:
         its_agent["replicas"] = replicas
     if host_network:
         its_agent["hostNetwork"] = True
-    block = {"server": {"port": port, **_split(images.server)}, "agent": its_agent}
+    block = {"server": {"port": port, **_split(server_image)}, "agent": its_agent}
     return {"spec": {"addons": {"konnectivity": block}}}
 
 

@@ -16,6 +16,7 @@ UDS_VOLUME, EGRESS_VOLUME, KUBECONFIG_VOLUME, TLS_VOLUME = (
     "konnectivity-server-kubeconfig",
     "konnectivity-server-tls",
 )
+_VOLUMES = {UDS_VOLUME, EGRESS_VOLUME, KUBECONFIG_VOLUME, TLS_VOLUME}
 EGRESS_DIRECTORY = "/etc/kubernetes/konnectivity/configurations"
 EGRESS_FILE = "egress-selector-configuration.yaml"
 KUBECONFIG_FILE = "konnectivity-server.conf"
@@ -57,7 +58,7 @@ def hosted(settings: server.Server, *, tls_secret: str, kubeconfig_secret: str, 
             {"name": UDS_VOLUME, "mountPath": SOCKETS},
         ],
     }
-    volumes = [
+    volumes: list[Object] = [
         *shared_volumes(egress_config_map, kubeconfig_secret),
         {"name": TLS_VOLUME, "secret": {"secretName": tls_secret}},
     ]
@@ -100,7 +101,7 @@ def added(sidecar: Sidecar, manifest: Object) -> Object:
     Raises:
         ManifestError: there is no kube-apiserver in it.
     """
-    made = removed(sidecar, manifest)
+    made = removed(manifest)
     spec = _pod_spec(made)
     its = _apiserver(spec)
     spec["containers"].append(copy.deepcopy(sidecar.container))
@@ -110,7 +111,7 @@ def added(sidecar: Sidecar, manifest: Object) -> Object:
     return made
 
 
-def removed(sidecar: Sidecar, manifest: Object) -> Object:
+def removed(manifest: Object) -> Object:
     """The same without it.
 
     Raises:
@@ -119,10 +120,10 @@ def removed(sidecar: Sidecar, manifest: Object) -> Object:
     made = copy.deepcopy(manifest)
     spec = _pod_spec(made)
     its = _apiserver(spec)
-    volumes = {each["name"] for each in sidecar.volumes}
-    spec["containers"] = [each for each in spec["containers"] if each.get("name") != sidecar.container["name"]]
-    spec["volumes"] = [each for each in _entries(spec, "volumes") if each.get("name") not in volumes]
-    its["volumeMounts"] = [each for each in _entries(its, "volumeMounts") if each.get("name") not in volumes]
+    spec["containers"] = [each for each in spec["containers"] if each.get("name") != names.SERVER]
+    for owner, key in ((spec, "volumes"), (its, "volumeMounts")):
+        if key in owner:
+            owner[key] = [each for each in _entries(owner, key) if each.get("name") not in _VOLUMES]
     for where in ("command", "args"):
         if where in its:
             its[where] = [each for each in its[where] or [] if not str(each).startswith(f"{apiserver.FLAG}=")]

@@ -1,4 +1,4 @@
-"""Reads a Kamaji TenantControlPlane: `spec.addons.konnectivity` with Kamaji's defaults and rules, and what else matters.
+"""Reads a Kamaji TenantControlPlane: `spec.addons.konnectivity` with Kamaji's defaults and rules, and its company.
 
 Mistakes are told with the path of the field. Fields outside of what is used here are not looked at.
 """
