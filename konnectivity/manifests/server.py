@@ -10,7 +10,7 @@ from konnectivity.manifests.names import ManifestError, Object
 FILES = "/etc/kubernetes/konnectivity"
 SOCKETS = "/etc/kubernetes/konnectivity-server"
 SOCKET = "konnectivity-server.socket"
-CERTIFICATE, KEY, KUBECONFIG = "server.crt", "server.key", "server.conf"
+CERTIFICATE, KEY, KUBECONFIG = "server.crt", "server.key", "konnectivity-server.conf"
 PORTS = range(1024, 49152)
 
 

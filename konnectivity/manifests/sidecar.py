@@ -58,16 +58,14 @@ def hosted(settings: server.Server, *, tls_secret: str, kubeconfig_secret: str, 
             {"name": UDS_VOLUME, "mountPath": SOCKETS},
         ],
     }
-    volumes: list[Object] = [
-        *shared_volumes(egress_config_map, kubeconfig_secret),
-        {"name": TLS_VOLUME, "secret": {"secretName": tls_secret}},
-    ]
+    certificate: Object = {"name": TLS_VOLUME, "secret": {"secretName": tls_secret}}
+    volumes = [*shared_volumes(egress_config_map, kubeconfig_secret), certificate]
     return beside_apiserver(container, volumes)
 
 
 def beside_apiserver(container: Object, volumes: Sequence[Object]) -> Sidecar:
     """With what its kube-apiserver needs of it."""
-    mounts = [
+    mounts: list[Object] = [
         {"name": UDS_VOLUME, "mountPath": SOCKETS},
         {"name": EGRESS_VOLUME, "mountPath": EGRESS_DIRECTORY, "readOnly": True},
     ]
@@ -124,6 +122,8 @@ def removed(manifest: Object) -> Object:
     for owner, key in ((spec, "volumes"), (its, "volumeMounts")):
         if key in owner:
             owner[key] = [each for each in _entries(owner, key) if each.get("name") not in _VOLUMES]
+            if not owner[key]:
+                del owner[key]
     for where in ("command", "args"):
         if where in its:
             its[where] = [each for each in its[where] or [] if not str(each).startswith(f"{apiserver.FLAG}=")]

@@ -162,7 +162,7 @@ def _server_options(to: Group) -> None:
     _path_options(to.add_argument_group("static pod"))
     group = to.add_argument_group("beside a kube-apiserver")
     group.add_argument("--into", default="", metavar="FILE", help="print this Pod or Deployment with the server in it")
-    group.add_argument("--tls-secret", default="konnectivity-server-tls", metavar="NAME", help="default: %(default)s")
+    group.add_argument("--tls-secret", default="konnectivity-server", metavar="NAME", help="default: %(default)s")
     group.add_argument(
         "--kubeconfig-secret", default="konnectivity-server-kubeconfig", metavar="NAME", help="default: %(default)s"
     )
