@@ -1,4 +1,4 @@
-"""A host in a network namespace, with an /etc and a /run of its own, and what a kubelet does with a manifest there.
+"""A host in a network namespace, with /etc, /run, /opt and /var/lib of its own; and what a kubelet does there.
 
 Needs root, and the programs ip, unshare and nsenter. Owns what it starts, and leaves nothing.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from konnectivity.manifests.names import Object
 from konnectivity.testing.deployment import Process
 from konnectivity.testing.shell import Shell
 
-# Copies, so that what is written there is seen by nobody else and gone with the namespace.
+# What is written there is seen by nobody else, and gone with the namespace. /etc begins as a copy.
 _OWN_FILES = """
 set -e
-mkdir "$1/etc" "$1/run"
-cp -a /etc/. "$1/etc/"
-mount --bind "$1/etc" /etc
-mount --bind "$1/run" /run
+for each in etc run opt var/lib; do
+    mkdir -p "$1/own/$each"
+    [ $each = etc ] && cp -a /etc/. "$1/own/etc/"
+    mount --bind "$1/own/$each" "/$each"
+done
 mkdir -p /etc/kubernetes/manifests
 echo ready
 exec sleep infinity
@@ -32,7 +34,7 @@ PROGRAMS = {"/proxy-server": "konnectivity_server", "/proxy-agent": "konnectivit
 
 
 class Host:
-    """`/etc` and `/run` of it are its own; everything else is this machine's."""
+    """Everything but those folders is this machine's."""
 
     def __init__(self, directory: Path, namespace: str, kube: Path) -> None:
         self.directory = directory
@@ -43,11 +45,15 @@ class Host:
         if self._keeper.stdout is None or self._keeper.stdout.readline() != b"ready\n":
             raise RuntimeError("no host: its namespace could not be set up")
         self.processes: list[Process] = []
-        programs = directory / "bin"
-        programs.mkdir()
-        (programs / "kubectl").write_text(f'#!/bin/sh\nexec {kube} kubectl "$@"\n')
-        (programs / "kubectl").chmod(0o755)
-        self.path = f"{programs}:{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+        (directory / "bin").mkdir()
+        self.path = f"{directory / 'bin'}:{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.program("kubectl", f'exec {kube} kubectl "$@"')
+
+    def program(self, name: str, script: str) -> None:
+        """One more in PATH."""
+        path = self.directory / "bin" / name
+        path.write_text(f"#!/bin/sh\nset -eu\n{script}\n")
+        path.chmod(0o755)
 
     @property
     def within(self) -> list[str]:
@@ -77,9 +83,12 @@ class Host:
         command = [str(self.kube), program]
         if program in PROGRAMS:
             command = [sys.executable, "-c", f"from {PROGRAMS[program]}.cli import main; main()"]
+        return self.start([*command, *arguments], ready)
+
+    def start(self, command: Sequence[str], ready: str) -> Process:
+        """A program; returns when that is in its log."""
         enter, *within = self.within
-        log = self.directory / f"{name}-{len(self.processes)}.log"
-        process = Process(enter, [*within, *command, *arguments], log)
+        process = Process(enter, [*within, *command], self.directory / f"process-{len(self.processes)}.log")
         self.processes.append(process)
         process.wait_for(ready, timeout_s=START_TIMEOUT_S)
         return process

@@ -1,12 +1,13 @@
-"""docs/quickstart-kubeadm.md, pasted on a host like one of kubeadm's, with a real kube-apiserver, etcd and kubectl.
+"""docs/quickstart-*.md, pasted on a host like theirs, with a real kube-apiserver, etcd and kubectl.
 
-The tests stand for the kubelet: they start what is in the manifests, with its arguments as they stand.
+The tests stand for kubelet, systemd and docker: they start what is in the manifests, with its arguments as they stand.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from konnectivity.testing.shell import blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFESTS = "/etc/kubernetes/manifests"
-NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
+NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 NODE_OBJECTS = [
     {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}},
     {
@@ -85,6 +86,9 @@ class Kubeadm:
 
     def start_apiserver(self):
         _, self.apiserver = start_pod(self.control, "kube-apiserver", "Serving securely")
+        self.wait_for_apiserver()
+
+    def wait_for_apiserver(self):
         cluster = self.cluster
         cluster.wait_until(lambda: cluster.kubectl("get", "--raw", "/readyz").returncode == 0)
         cluster.wait_until(lambda: cluster.kubectl("get", "namespace", "default", "kube-system").returncode == 0)
@@ -155,3 +159,65 @@ def test_kubeadm(kubeadm):
         assert "Traceback" not in process.log
     with pytest.raises(subprocess.CalledProcessError):
         host.run("ls", f"{MANIFESTS}/konnectivity-server.yaml")
+
+
+DOCKER = """
+container=kind-control-plane
+case $1 in
+    cp) cp "${2#$container:}" "${3#$container:}" ;;
+    exec) test "$2" = $container; shift 2; exec "$@" ;;
+esac
+"""
+
+
+def test_kind(kubeadm):
+    """The container of the control plane's node is the host itself."""
+    host, cluster = kubeadm.control, kubeadm.cluster
+    host.program("docker", DOCKER)
+    host.program("kind", "test -f kind.yaml")
+    kubeadm.node.run("sh", "-c", "echo 192.0.2.1 kind-control-plane >> /etc/hosts")
+    create, files, manifests, apiserver = blocks(DOCS / "quickstart-kind.md")
+    with host.shell() as shell:
+        shell.paste("export KUBECONFIG=/etc/kubernetes/admin.conf")
+        shell.paste(create)
+        shell.paste(files)
+        assert "daemonset.apps/konnectivity-agent created" in shell.paste(manifests)
+        start_pod(host, "konnectivity-server", "Proxy server started")
+        may_use(host, "konnectivity-server")
+        kubeadm.start_agent()
+        shell.paste(apiserver)
+    kubeadm.restart_apiserver()
+    assert cluster.ok("logs", "pod").count(b"\n") == 10
+
+
+def test_k0s(kubeadm):
+    host, cluster = kubeadm.control, kubeadm.cluster
+    host.write("/var/lib/k0s/pki/ca.crt", cluster.authority.certificate_pem)
+    host.write("/var/lib/k0s/pki/ca.key", keys.to_pem(cluster.authority.key))
+    host.run("sh", "-c", "echo konnectivity-server:x:65000:65000::/:/bin/false >> /etc/passwd")
+    host.run("mkdir", "-p", "/opt/konnectivity/bin", "/etc/k0s")
+    host.run("ln", "-s", str(Path(sys.executable).parent / "proxy-server"), "/opt/konnectivity/bin/proxy-server")
+    files, unit, config, agents = blocks(DOCS / "quickstart-k0s.md")
+    with host.shell() as shell:
+        shell.paste(f"cp {cluster.path('admin.kubeconfig')} admin.conf; export KUBECONFIG=$PWD/admin.conf")
+        shell.paste(files)
+        shell.paste(unit)
+        shell.paste(config)
+        shell.paste(agents)
+    service = "/etc/systemd/system/konnectivity-server.service"
+    assert host.run("systemd-analyze", "verify", "--man=no", service) == ""
+    settings = host.run("cat", service).replace("\\\n", " ").splitlines()
+    (command,) = [each.removeprefix("ExecStart=").split() for each in settings if each.startswith("ExecStart=")]
+    host.run("mkdir", "/run/konnectivity-server")  # RuntimeDirectory
+    host.start(command, "Proxy server started")
+    cluster.ok(
+        "apply", "-f", "-", stdin=host.run("cat", "/var/lib/k0s/manifests/konnectivity-agents/all.yaml").encode()
+    )
+    kubeadm.start_agent()
+    extra = yaml.safe_load(host.run("cat", "/etc/k0s/k0s.yaml"))["spec"]["api"]["extraArgs"]
+    kubeadm.apiserver.stop()
+    flags = [f"--{name}={value}" for name, value in extra.items()]
+    command = [str(host.kube), "kube-apiserver", *cluster.apiserver_arguments(), *flags]
+    kubeadm.apiserver = host.start(command, "Serving securely")
+    kubeadm.wait_for_apiserver()
+    assert cluster.ok("logs", "pod").count(b"\n") == 10
