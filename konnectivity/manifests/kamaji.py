@@ -182,7 +182,9 @@ def addon_patch(
     agent.check_replicas(mode, replicas)
     server.check_port(port)
     its_agent: Object = {**_split(agent_image), "mode": mode}
-    if replicas is not None:
+    if mode == agent.DAEMON_SET:
+        its_agent["replicas"] = None  # those of a former Deployment would be refused
+    elif replicas is not None:
         its_agent["replicas"] = replicas
     if host_network:
         its_agent["hostNetwork"] = True

@@ -79,11 +79,11 @@ class Host:
         """A container of a pod that uses the host's network, its command and arguments as they stand."""
         (container,) = [each for each in spec["containers"] if each["name"] == name]
         self._check_mounts(spec, container)
-        program, *arguments = [*container["command"], *container.get("args", [])]
-        command = [str(self.kube), program]
-        if program in PROGRAMS:
-            command = [sys.executable, "-c", f"from {PROGRAMS[program]}.cli import main; main()"]
-        return self.start([*command, *arguments], ready)
+        words: list[str] = [*container["command"], *container.get("args", [])]
+        command = [str(self.kube), words[0]]
+        if words[0] in PROGRAMS:
+            command = [sys.executable, "-c", f"from {PROGRAMS[words[0]]}.cli import main; main()"]
+        return self.start([*command, *words[1:]], ready)
 
     def start(self, command: Sequence[str], ready: str) -> Process:
         """A program; returns when that is in its log."""

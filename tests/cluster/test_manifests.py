@@ -91,9 +91,22 @@ def test_agents(cluster, mode, network, form):
 def test_everything_with_leases_goes_in_one_go_into_an_empty_cluster(cluster):
     """Really, as a namespace and what is in it cannot be tried together."""
     cluster.ok("apply", "--validate=strict", "-f", "-", stdin=printed("all", *AGENT, "--leases"))
+    server, agent = "system:konnectivity-server", "system:serviceaccount:kube-system:konnectivity-agent"
+    assert can(cluster, server, "create", "tokenreviews.authentication.k8s.io")
+    for verb in ("get", "list", "watch", "create", "update", "delete"):
+        assert can(cluster, server, verb, "leases.coordination.k8s.io", "konnectivity")
+        assert not can(cluster, server, verb, "leases.coordination.k8s.io", "kube-system")
+        may = verb in ("list", "watch")
+        assert can(cluster, agent, verb, "leases.coordination.k8s.io", "konnectivity") == may
+    assert not can(cluster, server, "get", "secrets", "kube-system")
     cluster.ok("delete", "--ignore-not-found", "-f", "-", stdin=printed("removal", "--leases"))
     assert b"No resources found" in cluster.kubectl("-n", "kube-system", "get", "daemonset").stderr
     assert b"konnectivity" not in cluster.ok("get", "clusterrole,clusterrolebinding")
+
+
+def can(cluster, user, verb, resource, namespace="default"):
+    """By the authorizer's word."""
+    return cluster.kubectl("auth", "can-i", verb, resource, "-n", namespace, "--as", user).returncode == 0
 
 
 def test_rights(cluster):
@@ -191,6 +204,9 @@ def test_the_kamaji_quickstart(cluster, kamaji, tmp_path, programs):
             assert agent["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
             assert "patched" in shell.paste(several)
             assert addon(cluster)["agent"]["replicas"] == 3
+            shell.paste(run)
+            assert "replicas" not in addon(cluster)["agent"]
+            shell.paste(several)
             documents = [each for each in yaml.safe_load_all(shell.paste(see)) if each]
             assert [each["kind"] for each in documents][-2:] == ["PodDisruptionBudget", "Deployment"]
             in_tenant = [each for each in documents if each["metadata"].get("namespace") != "tenants"]

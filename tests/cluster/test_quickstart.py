@@ -81,7 +81,7 @@ class Kubeadm:
         cluster.start_etcd()
         self.start_apiserver()
         cluster.apply(*NODE_OBJECTS)
-        running(cluster)
+        cluster.say_running()
         cluster.start_node()
 
     def start_apiserver(self):
@@ -113,14 +113,6 @@ class Kubeadm:
     def stop(self):
         for host in (self.node, self.control):
             host.stop()
-
-
-def running(cluster):
-    """Say of node and pod what a kubelet would."""
-    addresses = [{"type": "InternalIP", "address": cluster.node_ip}]
-    status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}
-    cluster.ok("patch", "node", "node", "--subresource=status", "-p", json.dumps({"status": status}))
-    cluster.ok("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"phase": "Running"}}))
 
 
 @pytest.fixture

@@ -208,6 +208,13 @@ def test_the_patch_is_an_addon_that_kamaji_takes():
     assert f"{addon.server.image}:{addon.server.version}" == names.SERVER_IMAGE
 
 
+def test_the_patch_takes_away_the_replicas_of_a_former_deployment():
+    agent = kamaji.addon_patch()["spec"]["addons"]["konnectivity"]["agent"]
+    assert agent["mode"] == "DaemonSet"
+    assert agent["replicas"] is None
+    assert "replicas" not in kamaji.addon_patch(mode="Deployment")["spec"]["addons"]["konnectivity"]["agent"]
+
+
 @pytest.mark.parametrize(
     ("image", "why"),
     [("r/agent@sha256:00", "a digest cannot be used"), ("r/agent", "has no tag"), ("r:5000/agent", "has no tag")],
