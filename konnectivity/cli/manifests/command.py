@@ -55,7 +55,9 @@ def add_to(commands: Commands) -> None:
         kind = kinds.add_parser(
             name, help=text, description=f"Print {text}.", epilog=f"example: konnectivity manifests {name} {example}"
         )
-        kind.add_argument("-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML)
+        kind.add_argument(
+            "-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML, help="default: %(default)s"
+        )
         kind.set_defaults(run=run, make=make, tenant_file="", parser=kind)
         options(kind)
 
