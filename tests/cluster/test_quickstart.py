@@ -6,6 +6,7 @@ The tests stand for kubelet, systemd and docker: they start what is in the manif
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,8 +116,15 @@ class Kubeadm:
             host.stop()
 
 
+def need(*names):
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"missing: {', '.join(missing)}")
+
+
 @pytest.fixture
 def kubeadm(make_cluster, programs, tmp_path):
+    need("unshare", "setpriv", "curl")
     cluster = make_cluster(tmp_path / "cluster")
     made = Kubeadm(cluster, tmp_path, programs / "kube")
     try:
@@ -183,6 +191,7 @@ def test_kind(kubeadm):
 
 
 def test_k0s(kubeadm):
+    need("systemd-analyze")
     host, cluster = kubeadm.control, kubeadm.cluster
     host.write("/var/lib/k0s/pki/ca.crt", cluster.authority.certificate_pem)
     host.write("/var/lib/k0s/pki/ca.key", keys.to_pem(cluster.authority.key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,9 @@ LOOPBACK_UP = "ip link set lo up"
 @pytest.fixture
 def shell(tmp_path):
     """With our programs in PATH, as after the installation."""
+    missing = [name for name in ("curl", "unshare", "ip") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"missing: {', '.join(missing)}")
     alone = ["unshare", "--net", "sh", "-c", f'{LOOPBACK_UP} && exec "$@"', "sh"] if os.getuid() == 0 else []
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with Shell(tmp_path, {"PATH": path}, alone) as made:
