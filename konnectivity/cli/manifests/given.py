@@ -10,6 +10,8 @@ from pathlib import Path
 from konnectivity.manifests import tenant
 from konnectivity.manifests.names import ManifestError, Object
 
+MOST_VALUES = 100_000
+
 
 class Unusable(Exception):
     """It cannot be read, or does not go together."""
@@ -53,17 +55,40 @@ def manifest(path: str) -> Object:
     """The one object in a file.
 
     Raises:
-        Unusable: there is none, or more.
+        Unusable: there is none, or more, or what Kubernetes has no notion of.
     """
     import yaml  # not for every command's start
 
+    class Loader(yaml.SafeLoader):
+        """Reads times as texts, as Kubernetes does."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012, its base has it there
+            first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
     try:
-        found = [each for each in yaml.safe_load_all(text_of(path)) if each is not None]
+        found = [each for each in yaml.load_all(text_of(path), Loader) if each is not None]
+        _check_plain(found, path)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Unusable(f"{path} is not YAML: {error}") from None
     if len(found) != 1 or not isinstance(found[0], dict):
         raise Unusable(f"{path} must hold one object, not {len(found)} documents" if found else f"{path} is empty")
     return found[0]
+
+
+def _check_plain(top: object, path: str) -> None:
+    """Objects, lists, texts, numbers, true, false, null; written out not more than a person's."""
+    waiting, seen = [top], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise Unusable(f"{path} holds more than {MOST_VALUES} values, or itself")
+        if isinstance(value, dict | list):
+            waiting += [*value, *value.values()] if isinstance(value, dict) else value
+        elif not isinstance(value, str | int | float | None):
+            raise Unusable(f"{path} holds a {type(value).__name__}, which Kubernetes does not know")
 
 
 def tenant_of(arguments: argparse.Namespace) -> tenant.Tenant:

@@ -155,6 +155,15 @@ def test_the_server_beside_a_kube_apiserver_and_taken_out_again(made, file):
     assert without == pod
 
 
+def test_a_time_stays_a_text(call, file):
+    pod = (
+        "{kind: Pod, metadata: {creationTimestamp: 2026-01-02T03:04:05Z}, spec: {containers: [{name: kube-apiserver}]}}"
+    )
+    for form in ("json", "yaml"):
+        _, out, _ = call("server", "--into", file(pod), "-o", form)
+        assert yaml.safe_load(out)["metadata"]["creationTimestamp"] == "2026-01-02T03:04:05Z"
+
+
 def test_a_tenant_control_plane_decides(made, file):
     path = file(TCP + ADDON)
     objects = made("all", "--from-tenantcontrolplane", path)
@@ -273,6 +282,10 @@ def test_settings_that_the_tenant_control_plane_has_are_not_taken_twice(refused,
         ("a: 1\n---\nb: 2", 2, "must hold one object, not 2 documents"),
         ("\x00", 2, "is not YAML"),
         ("[" * 2000, 2, "is not YAML"),
+        ("a: !!set {b, c}", 2, "holds a set, which Kubernetes does not know"),
+        ("a: &a [*a]", 2, "holds more than 100000 values, or itself"),
+        ("".join(f"- &a{n} [{f'*a{n - 1},' * 9 if n else 'x'}]\n" for n in range(9)), 2, "more than 100000 values"),
+        ("{[1]: 2}", 2, "is not YAML"),
         ("kind: Pod", 1, "is Pod, not kamaji.clastix.io/v1alpha1 TenantControlPlane"),
     ],
 )
