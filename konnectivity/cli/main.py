@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import demo, dial, egress_config, explain_route, kubeconfig, pki
+from konnectivity.cli import demo, dial, egress_config, explain_route, kubeconfig, manifests, pki
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     pki.add_to(commands)
     kubeconfig.add_to(commands)
     egress_config.add_to(commands)
+    manifests.add_to(commands)
     demo.add_to(commands)
     arguments = parser.parse_args(argv)
     try:

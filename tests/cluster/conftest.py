@@ -145,11 +145,15 @@ class Cluster:
             ready="ready to serve client requests",
         )
 
-    def start_apiserver(self, egress: Path) -> Process:
+    def start_apiserver(self, egress: Path | None = None) -> Process:
+        arguments = self.apiserver_arguments()
+        if egress is not None:
+            arguments.append(f"--egress-selector-config-file={egress}")
+        return self.start(self.namespaces.control, "kube-apiserver", *arguments, ready="Serving securely")
+
+    def apiserver_arguments(self) -> list[str]:
         p = self.path
-        return self.start(
-            self.namespaces.control,
-            "kube-apiserver",
+        return [
             "--etcd-servers=http://127.0.0.1:2379",
             "--service-cluster-ip-range=10.96.0.0/16",
             f"--advertise-address={CONTROL_IP}",
@@ -174,9 +178,7 @@ class Cluster:
             f"--proxy-client-cert-file={p('front-proxy.crt')}",
             f"--proxy-client-key-file={p('front-proxy.key')}",
             "--enable-aggregator-routing=true",
-            f"--egress-selector-config-file={egress}",
-            ready="Serving securely",
-        )
+        ]
 
     def start_node(self) -> None:
         files = (f"--cert={self.path('node.crt')}", f"--key={self.path('node.key')}")
@@ -249,6 +251,13 @@ class Cluster:
 
     def apply(self, *objects: dict) -> None:
         self.ok("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
+
+    def say_running(self) -> None:
+        """Say of node and pod what a kubelet would."""
+        addresses = [{"type": "InternalIP", "address": self.node_ip}]
+        status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}
+        self.ok("patch", "node", "node", "--subresource=status", "-p", json.dumps({"status": status}))
+        self.ok("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"phase": "Running"}}))
 
     def token(self, audience: str = "system:konnectivity-server") -> str:
         return self.ok("-n", "kube-system", "create", "token", "konnectivity-agent", f"--audience={audience}").decode()

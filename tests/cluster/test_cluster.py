@@ -98,14 +98,6 @@ def extensions(ca):
     }
 
 
-def running(cluster):
-    """Say of node and pod what a kubelet would."""
-    addresses = [{"type": "InternalIP", "address": cluster.node_ip}]
-    status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}
-    cluster.ok("patch", "node", "node", "--subresource=status", "-p", json.dumps({"status": status}))
-    cluster.ok("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"phase": "Running"}}))
-
-
 def egress_selector(cluster, transport):
     """The configuration with which an API server uses one of the server's frontends."""
     path = cluster.path("egress.yaml")
@@ -131,7 +123,7 @@ def cluster(request, make_cluster, tmp_path_factory):
         made.wait_until(lambda: made.kubectl("get", "--raw", "/readyz").returncode == 0)
         made.wait_until(lambda: made.kubectl("get", "namespace", "default", "kube-system").returncode == 0)
         made.apply(*documented_rbac(), *node_objects(made.node_ip))
-        running(made)
+        made.say_running()
         made.start_node()
         made.start_server(request.param)
         made.agent = made.start_agent(made.token())

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import connect
+from konnectivity.manifests.hardening import AGENT_RESOURCES
+from konnectivity.options import size
 from konnectivity.testing import targets
+from konnectivity.testing.kubernetes import KubernetesApi
 from konnectivity.testing.targets import listening
 
 LIMIT = 30 * 1024 * 1024
@@ -29,7 +32,10 @@ class Cgroup:
             with suppress(OSError):
                 (ROOT / "cgroup.subtree_control").write_text("+memory")
         self.path.mkdir()
-        self.write("memory.max" if self.version == 2 else "memory.limit_in_bytes", str(LIMIT))
+        self.limit(LIMIT)
+
+    def limit(self, limit: int) -> None:
+        self.write("memory.max" if self.version == 2 else "memory.limit_in_bytes", str(limit))
 
     def write(self, name: str, value: str) -> None:
         (self.path / name).write_text(value)
@@ -63,16 +69,12 @@ def cgroup():
     group.remove()
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("verbosity", [4, 8])
-async def test_an_agent_with_100_connections_and_a_200_mb_transfer(fresh, cgroup, verbosity):
-    fresh.start_server()
-    agent = fresh.start_agent(f"-v={verbosity}", cgroup=cgroup.path)
-    idle = cgroup.charged()
+async def load(deployment):
+    """100 connections, and a download of 200 MB; the bytes of that."""
     async with (
         listening(targets.echo) as echo,
         listening(targets.source(200 * MIB)) as source,
-        connect(**fresh.frontend("http-connect", True)) as tunnel,
+        connect(**deployment.frontend("http-connect", True)) as tunnel,
     ):
         streams = [await tunnel.dial(echo) for _ in range(100)]
         for _, writer in streams:
@@ -86,10 +88,32 @@ async def test_an_agent_with_100_connections_and_a_200_mb_transfer(fresh, cgroup
         writer.close()
         for _, writer in streams:
             writer.close()
-    busy = cgroup.charged()
-    figures = {"at rest": idle, "after the load": busy, "charged at most": cgroup.peak()}
+    return received
+
+
+async def measure(deployment, cgroup, *flags):
+    """The load goes through an agent in the cgroup, which is not killed."""
+    deployment.start_server()
+    agent = deployment.start_agent(*flags, cgroup=cgroup.path)
+    idle = cgroup.charged()
+    received = await load(deployment)
+    figures = {"at rest": idle, "after the load": cgroup.charged(), "charged at most": cgroup.peak()}
     print("\n" + ", ".join(f"{what} {size / MIB:.1f} MiB" for what, size in figures.items()))
     assert received == 200 * MIB
     assert cgroup.kills() == 0
     assert agent.returncode is None
     agent.stop()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("verbosity", [4, 8])
+async def test_an_agent_with_100_connections_and_a_200_mb_transfer(fresh, cgroup, verbosity):
+    await measure(fresh, cgroup, f"-v={verbosity}")
+
+
+@pytest.mark.timeout(180)
+async def test_one_that_counts_leases_fits_the_limit_of_its_manifest(fresh, cgroup, tmp_path, monkeypatch):
+    cgroup.limit(size(AGENT_RESOURCES["limits"]["memory"]))
+    with KubernetesApi(tmp_path / "api") as api:
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "kubeconfig")))
+        await measure(fresh, cgroup, "--count-server-leases")

@@ -1,0 +1,168 @@
+"""The agent in the cluster: on every node, or as many as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from konnectivity.manifests import arguments, hardening, names
+from konnectivity.manifests.names import ManifestError, Object
+
+DAEMON_SET, DEPLOYMENT = "DaemonSet", "Deployment"
+MODES = (DAEMON_SET, DEPLOYMENT)
+CA_CONFIG_MAP = "konnectivity-ca"
+CA_DIRECTORY = "/etc/konnectivity/ca"
+CA_FILE = "ca.crt"
+CRITICAL_ONLY: Object = {"key": "CriticalAddonsOnly", "operator": "Exists"}
+EVERYWHERE: Object = {"operator": "Exists"}
+_TOKEN_LIFE_S = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """What can be chosen."""
+
+    servers: Sequence[str]
+    port: int = names.AGENT_PORT
+    image: str = names.AGENT_IMAGE
+    namespace: str = names.NAMESPACE
+    mode: str = DAEMON_SET
+    replicas: int | None = None
+    tolerations: Sequence[Object] = (CRITICAL_ONLY,)
+    host_network: bool = False
+    resources: Object = field(default_factory=lambda: hardening.AGENT_RESOURCES)
+    flags: arguments.Flags = field(default_factory=dict)  # beside, or instead of, those that it has
+    ca: str = ""  # PEM of who signed the server's certificate; empty: the cluster's CA
+    lease_namespace: str = ""  # where to count servers' leases; empty: they are not counted
+    pull_policy: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise ManifestError("the agent needs a server: --server HOST")
+        check_replicas(self.mode, self.replicas)
+
+    def all_flags(self) -> arguments.Flags:
+        flags = {
+            "--proxy-server-host": ",".join(self.servers),
+            "--proxy-server-port": str(self.port),
+            "--ca-cert": f"{CA_DIRECTORY}/{CA_FILE}" if self.ca else f"{names.ACCOUNT_FILES}/ca.crt",
+            "--service-account-token-path": f"{names.TOKENS}/{names.TOKEN}",
+            # Not the server's: on a control plane's node both may use the host's network.
+            "--health-server-port": "8093",
+            "--admin-server-port": "8094",
+        }
+        if self.lease_namespace:
+            flags |= {"--count-server-leases": "true", "--lease-namespace": self.lease_namespace}
+        return flags | self.flags
+
+
+def check_replicas(mode: str, replicas: int | None) -> None:
+    """Kamaji's rule.
+
+    Raises:
+        ManifestError: it is broken.
+    """
+    if mode not in MODES:
+        raise ManifestError(f"mode {mode!r}: must be {' or '.join(MODES)}")
+    if mode == DAEMON_SET and replicas:
+        raise ManifestError(f"replicas are for mode {DEPLOYMENT}: a {DAEMON_SET} has one agent on each node")
+    if mode == DEPLOYMENT and replicas is not None and replicas < 1:
+        raise ManifestError(f"replicas of a {DEPLOYMENT} must be 1 or more, not {replicas}")
+
+
+def objects(agent: Agent) -> list[Object]:
+    """Everything but rights (rbac)."""
+    made = [service_account(agent.namespace)]
+    if agent.ca:
+        head = names.metadata(CA_CONFIG_MAP, agent.namespace, names.labels(names.AGENT))
+        made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": {CA_FILE: agent.ca}})
+    made.append(workload(agent))
+    if agent.mode == DEPLOYMENT:
+        made.append(disruption_budget(agent.namespace))
+    return made
+
+
+def service_account(namespace: str) -> Object:
+    head = names.metadata(names.AGENT, namespace, names.labels(names.AGENT))
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": head}
+
+
+def disruption_budget(namespace: str) -> Object:
+    """One at a time. (At least one left would forbid to drain the node of a single agent.)"""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": names.metadata(names.AGENT, namespace, names.labels(names.AGENT)),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.labels(names.AGENT)}},
+    }
+
+
+def workload(agent: Agent) -> Object:
+    spec: Object = {"selector": {"matchLabels": names.labels(names.AGENT)}}
+    if agent.mode == DEPLOYMENT:
+        if agent.replicas is not None:
+            spec["replicas"] = agent.replicas
+        if agent.host_network:  # a second one on a node would want the same ports
+            spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    else:
+        spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+    spec["template"] = {"metadata": {"labels": names.labels(names.AGENT)}, "spec": pod(agent)}
+    head = names.metadata(names.AGENT, agent.namespace, names.labels(names.AGENT))
+    return {"apiVersion": "apps/v1", "kind": agent.mode, "metadata": head, "spec": spec}
+
+
+def pod(agent: Agent) -> Object:
+    made: Object = {
+        "serviceAccountName": names.AGENT,
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "securityContext": hardening.pod_security(),
+        "terminationGracePeriodSeconds": hardening.AGENT_GRACE_S,
+        "enableServiceLinks": False,
+        "containers": [container(agent)],
+        "volumes": _volumes(agent),
+    }
+    if agent.tolerations:
+        made["tolerations"] = [dict(each) for each in agent.tolerations]
+    if agent.host_network:
+        made["hostNetwork"] = True
+    if agent.mode == DEPLOYMENT:
+        made["affinity"] = _apart()
+    return made
+
+
+def container(agent: Agent) -> Object:
+    flags = agent.all_flags()
+    health = arguments.port_of(flags, "--health-server-port")
+    made: Object = {
+        "name": names.AGENT,
+        "image": agent.image,
+        "command": ["/proxy-agent"],
+        "args": arguments.rendered(flags),
+        "ports": [{"name": "healthport", "containerPort": health, "protocol": "TCP"}],
+        "livenessProbe": hardening.probe("/healthz", health, delay_s=15, timeout_s=15),
+        "readinessProbe": hardening.probe("/readyz", health),
+        "resources": agent.resources,
+        "securityContext": hardening.container_security(),
+        "volumeMounts": [{"name": names.TOKEN, "mountPath": names.TOKENS, "readOnly": True}],
+    }
+    if agent.ca:
+        made["volumeMounts"].append({"name": CA_CONFIG_MAP, "mountPath": CA_DIRECTORY, "readOnly": True})
+    if agent.pull_policy:
+        made["imagePullPolicy"] = agent.pull_policy
+    return made
+
+
+def _volumes(agent: Agent) -> list[Object]:
+    token = {"path": names.TOKEN, "audience": names.AUDIENCE, "expirationSeconds": _TOKEN_LIFE_S}
+    made: list[Object] = [{"name": names.TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    if agent.ca:
+        made.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
+    return made
+
+
+def _apart() -> Object:
+    """On different nodes if there are enough."""
+    term = {"labelSelector": {"matchLabels": names.labels(names.AGENT)}, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

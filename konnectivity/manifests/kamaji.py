@@ -1,0 +1,202 @@
+"""What Kamaji makes of a tenant control plane, for both clusters; and the addon's part of one, with our images."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from konnectivity.manifests import agent, arguments, gateway, hardening, names, rbac, server, service, sidecar
+from konnectivity.manifests.names import ManifestError, Object
+from konnectivity.manifests.tenant import AGENT_IMAGE, SERVER_IMAGE, Addon, Tenant
+
+PKI = "/etc/kubernetes/pki"
+_VERSION = re.compile(r"v?\d+\.(\d+)\b")
+_DEFAULTS = {SERVER_IMAGE, AGENT_IMAGE}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which images to run. Empty: the one that the tenant control plane names, and ours in the place of the default."""
+
+    server: str = ""
+    agent: str = ""
+    theirs: bool = False  # the default's place is its own
+
+
+def addon_of(tenant: Tenant) -> Addon:
+    """The addon.
+
+    Raises:
+        ManifestError: it is disabled.
+    """
+    if tenant.addon is None:
+        raise ManifestError(
+            f"{tenant.namespace}/{tenant.name} has no spec.addons.konnectivity: it is disabled there "
+            "(`konnectivity manifests removal` says what to delete)"
+        )
+    return tenant.addon
+
+
+def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
+    """Name and tag as Kamaji composes them; ours, if given, in the place of its default.
+
+    Raises:
+        ManifestError: the tag would be that of the Kubernetes version, which is none.
+    """
+    if ours and named in _DEFAULTS:
+        return ours
+    found = _VERSION.match(tenant.kubernetes_version)
+    if not version and not found:
+        raise ManifestError(f"spec.kubernetes.version: {tenant.kubernetes_version!r} gives no tag for {named}")
+    return f"{named}:{version}" if version or not found else f"{named}:v0.{found[1]}.0"
+
+
+def agent_settings(tenant: Tenant, images: Images) -> agent.Agent:
+    """The agent in the tenant's cluster.
+
+    Raises:
+        ManifestError: no addon, or no address for agents.
+    """
+    addon = addon_of(tenant)
+    ours = addon.agent
+    if not tenant.address:
+        raise ManifestError(
+            "no address for agents: status.controlPlaneEndpoint, spec.networkProfile.address and "
+            "spec.controlPlane.gateway.hostname are empty; name it with --server"
+        )
+    built_in = {
+        "--admin-server-port": str(names.ADMIN_PORT),
+        "--health-server-port": str(names.HEALTH_PORT),
+        "--logtostderr": "true",
+        "-v": "8",
+    }
+    return agent.Agent(
+        servers=(tenant.address,),
+        port=addon.server.port,
+        image=images.agent or image(ours.image, ours.version, "" if images.theirs else names.AGENT_IMAGE, tenant),
+        mode=ours.mode,
+        replicas=ours.replicas,
+        tolerations=ours.tolerations,
+        host_network=ours.host_network,
+        resources=hardening.AGENT_RESOURCES if ours.resources is None else ours.resources,
+        flags=built_in | arguments.parsed(ours.extra_args),
+        pull_policy="Always",
+    )
+
+
+def tenant_objects(tenant: Tenant, images: Images) -> list[Object]:
+    """All that the tenant's cluster gets."""
+    return [rbac.auth_delegator(), *agent.objects(agent_settings(tenant, images))]
+
+
+def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
+    """The server in the pod of the tenant control plane, in the admin cluster."""
+    wanted = addon_of(tenant).server
+    flags = arguments.parsed(wanted.extra_args) | {  # which cannot change these
+        **server.base_flags(wanted.port, tenant.replicas, names.NAMESPACE),
+        "--cluster-cert": f"{PKI}/apiserver.crt",
+        "--cluster-key": f"{PKI}/apiserver.key",
+        "--kubeconfig": f"/etc/kubernetes/{sidecar.KUBECONFIG_FILE}",
+        "--mode": "grpc",
+        "--uds-name": f"{sidecar.SOCKETS}/{server.SOCKET}",
+    }
+    container: Object = {
+        "name": names.SERVER,
+        "image": images.server
+        or image(wanted.image, wanted.version, "" if images.theirs else names.SERVER_IMAGE, tenant),
+        "imagePullPolicy": "Always",
+        "command": ["/proxy-server"],
+        "args": arguments.rendered(flags),
+        "ports": server.container_ports(flags),
+        "livenessProbe": hardening.probe("/healthz", names.HEALTH_PORT, delay_s=30, timeout_s=60),
+        "resources": hardening.SERVER_RESOURCES if wanted.resources is None else wanted.resources,
+        "securityContext": (
+            hardening.container_security() if wanted.security_context is None else wanted.security_context
+        ),
+        "volumeMounts": [
+            {"name": "etc-kubernetes-pki", "mountPath": PKI, "readOnly": True},
+            {
+                "name": sidecar.KUBECONFIG_VOLUME,
+                "mountPath": f"/etc/kubernetes/{sidecar.KUBECONFIG_FILE}",
+                "subPath": sidecar.KUBECONFIG_FILE,
+                "readOnly": True,
+            },
+            {"name": sidecar.UDS_VOLUME, "mountPath": sidecar.SOCKETS},
+        ],
+    }
+    egress, kubeconfig, _ = secret_names(tenant)
+    return sidecar.beside_apiserver(container, sidecar.shared_volumes(egress, kubeconfig))
+
+
+def secret_names(tenant: Tenant) -> tuple[str, str, str]:
+    """Egress configuration, kubeconfig, certificate."""
+    return (
+        f"{tenant.name}-konnectivity-egress-selector-configuration",
+        f"{tenant.name}-konnectivity-kubeconfig",
+        f"{tenant.name}-konnectivity-certificate",
+    )
+
+
+def service_patch(tenant: Tenant) -> Object:
+    """A strategic merge patch for the Service of the tenant control plane."""
+    port = addon_of(tenant).server.port
+    entry = service.port_entry(port, port if tenant.service_type == service.NODE_PORT else None)
+    head = names.metadata(tenant.name, tenant.namespace)
+    return {"apiVersion": "v1", "kind": "Service", "metadata": head, "spec": {"ports": [entry]}}
+
+
+def route(tenant: Tenant, version: str) -> Object:
+    """The TLSRoute.
+
+    Raises:
+        ManifestError: the tenant control plane has no gateway.
+    """
+    port = addon_of(tenant).server.port
+    if tenant.gateway is None:
+        raise ManifestError("spec.controlPlane.gateway: has no hostname, so there is no route")
+    return gateway.tls_route(
+        name=f"{tenant.name}-konnectivity",
+        namespace=tenant.namespace,
+        hostname=tenant.gateway.hostname,
+        parents=tenant.gateway.parents,
+        service=tenant.name,
+        port=port,
+        version=version,
+    )
+
+
+def addon_patch(
+    *,
+    server_image: str = names.SERVER_IMAGE,
+    agent_image: str = names.AGENT_IMAGE,
+    port: int = names.AGENT_PORT,
+    mode: str = agent.DAEMON_SET,
+    replicas: int | None = None,
+    host_network: bool = False,
+) -> Object:
+    """A merge patch for a TenantControlPlane that runs our images.
+
+    Raises:
+        ManifestError: Kamaji's rules are broken.
+    """
+    agent.check_replicas(mode, replicas)
+    server.check_port(port)
+    its_agent: Object = {**_split(agent_image), "mode": mode}
+    if mode == agent.DAEMON_SET:
+        its_agent["replicas"] = None  # those of a former Deployment would be refused
+    elif replicas is not None:
+        its_agent["replicas"] = replicas
+    if host_network:
+        its_agent["hostNetwork"] = True
+    block = {"server": {"port": port, **_split(server_image)}, "agent": its_agent}
+    return {"spec": {"addons": {"konnectivity": block}}}
+
+
+def _split(reference: str) -> Object:
+    """Name and tag. A colon before the last slash belongs to a port."""
+    name, colon, tag = reference.rpartition(":")
+    if "@" in reference:
+        raise ManifestError(f"{reference}: Kamaji puts a tag behind every name, so a digest cannot be used")
+    if not colon or "/" in tag:
+        raise ManifestError(f"{reference}: has no tag; without one Kamaji takes v0.<minor of Kubernetes>.0")
+    return {"image": name, "version": tag}

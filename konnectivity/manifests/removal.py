@@ -1,0 +1,59 @@
+"""What to delete where there is to be no konnectivity: the heads of objects, for `kubectl delete -f -`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from konnectivity.manifests import agent, gateway, kamaji, names, rbac, service
+from konnectivity.manifests.names import Object
+from konnectivity.manifests.tenant import Tenant
+
+
+def cluster(namespace: str, lease_namespace: str) -> list[Object]:
+    """All that this program puts into a cluster, in whatever mode. Not the namespace of the leases."""
+    made = [
+        *agent.objects(agent.Agent(servers=("none",), namespace=namespace, ca="none")),
+        agent.workload(agent.Agent(servers=("none",), namespace=namespace, mode=agent.DEPLOYMENT)),
+        agent.disruption_budget(namespace),
+        *rbac.server(namespace, lease_namespace, pods=True),
+        *rbac.agent(namespace, lease_namespace),
+        service.service(),
+    ]
+    return heads(made)
+
+
+def tenant_cluster() -> list[Object]:
+    """What Kamaji leaves in a tenant's cluster when the addon goes, and what this program adds."""
+    namespace = names.NAMESPACE
+    made = [
+        agent.workload(agent.Agent(servers=("none",), namespace=namespace)),
+        agent.workload(agent.Agent(servers=("none",), namespace=namespace, mode=agent.DEPLOYMENT)),
+        agent.disruption_budget(namespace),
+        agent.service_account(namespace),
+        rbac.auth_delegator(),
+    ]
+    return heads(made)
+
+
+def admin_cluster(tenant: Tenant) -> list[Object]:
+    """What Kamaji deletes itself, and what it may leave behind."""
+    egress, kubeconfig, certificate = kamaji.secret_names(tenant)
+    kinds = [("v1", "ConfigMap", egress), ("v1", "Secret", kubeconfig), ("v1", "Secret", certificate)]
+    if tenant.gateway:
+        kinds.append((f"gateway.networking.k8s.io/{gateway.VERSIONS[0]}", "TLSRoute", f"{tenant.name}-konnectivity"))
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": names.metadata(name, tenant.namespace)}
+        for version, kind, name in kinds
+    ]
+
+
+def heads(objects: Iterable[Object]) -> list[Object]:
+    """Who they are, and nothing else."""
+    return [
+        {
+            "apiVersion": each["apiVersion"],
+            "kind": each["kind"],
+            "metadata": {key: value for key, value in each["metadata"].items() if key in ("name", "namespace")},
+        }
+        for each in objects
+    ]

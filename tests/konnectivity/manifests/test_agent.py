@@ -1,0 +1,97 @@
+"""The agent's workload: modes, replicas, what it may do, and that flags and probes agree."""
+
+from __future__ import annotations
+
+import pytest
+
+from konnectivity.manifests import agent
+from konnectivity.manifests.names import ManifestError
+
+
+def made(**settings):
+    return {each["kind"]: each for each in agent.objects(agent.Agent(**{"servers": ("cp1",), **settings}))}
+
+
+def pod(**settings):
+    objects = made(**settings)
+    return objects[settings.get("mode", agent.DAEMON_SET)]["spec"]["template"]["spec"]
+
+
+def test_by_default_there_is_one_on_every_node():
+    assert list(made()) == ["ServiceAccount", "DaemonSet"]
+    assert "replicas" not in made()["DaemonSet"]["spec"]
+
+
+def test_a_deployment_spreads_its_agents_and_gives_up_one_at_a_time():
+    objects = made(mode="Deployment", replicas=3)
+    assert list(objects) == ["ServiceAccount", "Deployment", "PodDisruptionBudget"]
+    assert objects["Deployment"]["spec"]["replicas"] == 3
+    assert objects["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    affinity = pod(mode="Deployment")["affinity"]["podAntiAffinity"]
+    (term,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert term["podAffinityTerm"]["labelSelector"] == objects["Deployment"]["spec"]["selector"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "replicas", "why"),
+    [
+        ("DaemonSet", 2, "replicas are for mode Deployment"),
+        ("DaemonSet", -1, "replicas are for mode Deployment"),
+        ("Deployment", 0, "must be 1 or more, not 0"),
+        ("Deployment", -1, "must be 1 or more, not -1"),
+        ("StatefulSet", None, "must be DaemonSet or Deployment"),
+    ],
+)
+def test_replicas_belong_to_a_deployment(mode, replicas, why):
+    with pytest.raises(ManifestError, match=why):
+        made(mode=mode, replicas=replicas)
+
+
+def test_a_daemon_set_with_no_replicas_is_one():
+    assert "DaemonSet" in made(replicas=0)
+
+
+def test_agents_on_the_hosts_network_do_not_want_the_ports_of_those_that_they_replace():
+    strategy = made(mode="Deployment", host_network=True)["Deployment"]["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert pod(host_network=True)["hostNetwork"] is True
+
+
+def test_probes_ask_where_the_flags_say():
+    (container,) = pod(flags={"--health-server-port": "9000"})["containers"]
+    assert "--health-server-port=9000" in container["args"]
+    assert [container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")] == [9000, 9000]
+    assert container["ports"][0]["containerPort"] == 9000
+    with pytest.raises(ManifestError, match="--health-server-port=x: not a port"):
+        pod(flags={"--health-server-port": "x"})
+
+
+def test_a_ca_of_its_own_is_mounted_where_the_flag_says():
+    objects = made(ca="PEM")
+    (container,) = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert f"--ca-cert={agent.CA_DIRECTORY}/ca.crt" in container["args"]
+    assert objects["ConfigMap"]["data"] == {"ca.crt": "PEM"}
+    assert container["volumeMounts"][1]["mountPath"] == agent.CA_DIRECTORY
+
+
+def test_the_token_is_for_the_server_alone_and_short_lived():
+    (token,) = pod()["volumes"][0]["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == "system:konnectivity-server"
+    assert token["serviceAccountToken"]["expirationSeconds"] == 3600
+
+
+def test_nothing_depends_on_the_nodes_address():
+    """`status.hostIP` is empty on some nodes of two networks, and then the pod does not start."""
+    assert "env" not in pod()["containers"][0]
+
+
+def test_leases_are_counted_where_the_server_keeps_them():
+    args = pod(lease_namespace="leases")["containers"][0]["args"]
+    assert {"--count-server-leases=true", "--lease-namespace=leases"} <= set(args)
+    assert "--lease-namespace" not in "".join(pod()["containers"][0]["args"])
+
+
+def test_somebody_has_to_say_where_the_server_is():
+    with pytest.raises(ManifestError, match="--server HOST"):
+        made(servers=())
