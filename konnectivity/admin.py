@@ -36,7 +36,7 @@ def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
         headers = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, headers, answer.read(MAX_BODY))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AdminError(f"cannot ask {address}: {error or type(error).__name__}; {_HINT}") from error
+        raise AdminError(f"cannot ask {address}: {str(error) or type(error).__name__}; {_HINT}") from error
     finally:
         connection.close()
 
