@@ -27,7 +27,7 @@ from konnectivity.options.kinds import (
     parse_duration,
     size,
 )
-from konnectivity.options.reading import load, parse
+from konnectivity.options.reading import load, parse, read
 from konnectivity.options.showing import WIDTH, deprecations, effective, markdown, notices, usage
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "parse_duration",
     "port",
     "positive",
+    "read",
     "size",
     "usage",
 ]
