@@ -47,11 +47,19 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
     Raises:
         AdminError: there is no answer, or it is no JSON.
     """
-    answer = get(address, path, timeout_s)
+    return parse(get(address, path, timeout_s), address)
+
+
+def parse(answer: Answer, address: str) -> Any:
+    """The JSON of an answer.
+
+    Raises:
+        AdminError: it is none.
+    """
     try:
         return json.loads(answer.body)
     except ValueError as error:
-        raise AdminError(f"{address} answers {path} with status {answer.status} and no JSON; {_HINT}") from error
+        raise AdminError(f"{address} answers with status {answer.status} and no JSON; {_HINT}") from error
 
 
 _HINT = "is it the admin port of a proxy server of this project?"

@@ -13,7 +13,7 @@ class Status(enum.StrEnum):
     OK = "ok"
     WARNING = "warning"  # it works, and may not for long, or not as one thinks
     FAILED = "failed"
-    SKIPPED = "skipped"  # it could not be looked at, because of another finding or for want of something
+    SKIPPED = "skipped"  # it could not be looked at, because of another result or for want of something
 
 
 @dataclass(frozen=True, slots=True)

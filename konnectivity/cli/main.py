@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import curl, demo, dial, egress_config, explain, explain_route, kubeconfig, pki
+from konnectivity.cli import curl, demo, dial, doctor, egress_config, explain, explain_route, kubeconfig, pki
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     dial.add_to(commands)
     curl.add_to(commands)
+    doctor.add_to(commands)
     explain.add_to(commands)
     explain_route.add_to(commands)
     pki.add_to(commands)

@@ -1,0 +1,201 @@
+"""What several servers say of themselves and of their agents: asked on their admin ports, judged side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from konnectivity import admin
+from konnectivity.diagnosis import Result, Status, failed, ok, skipped, warning
+
+ADMIN, READY, AGENTS, EVERYWHERE, STATE, CLOCK = (
+    "admin",
+    "server-ready",
+    "agents",
+    "agent-everywhere",
+    "agent-state",
+    "clock",
+)
+SKEW_WARNED_S, SKEW_FAILED_S = 5.0, 60.0  # the API's tolerance of a token's times
+RECENT_S = 300.0
+EXPIRES_SOON_S = 7 * 86400.0
+_SILENT = "its host is overloaded or frozen, or something in between drops the line"
+_ADVICE = {
+    "silent": (Status.FAILED, f"{_SILENT}; no new dials go to it"),
+    "full": (Status.WARNING, "clients or targets that do not read; --tunnel-buffer-budget"),
+    "draining": (Status.WARNING, "it is leaving: fine during a rollout"),
+}
+
+
+@dataclass(slots=True)
+class View:
+    """What one server says."""
+
+    address: str
+    error: str = ""
+    overview: Mapping[str, Any] = field(default_factory=dict)  # empty: it knows no such path
+    agents: Sequence[Mapping[str, Any]] = ()
+    skew_s: float | None = None  # how far its clock is ahead of ours
+
+    @property
+    def name(self) -> str:
+        """With the server's id, if it says one."""
+        server_id = self.overview.get("id")
+        return f"{self.address} ({server_id})" if server_id else self.address
+
+    @property
+    def agent_ids(self) -> set[str]:
+        return {str(each.get("id", "")) for each in self.agents}
+
+
+def ask(address: str, timeout_s: float) -> View:
+    """Ask one server. Blocks, for a few times `timeout_s` at most."""
+    found = View(address)
+    try:
+        agents = admin.get_json(address, "/api/v1/agents", timeout_s)
+        if not isinstance(agents, list):
+            raise admin.AdminError(f"{address} gives no list of agents")
+        found.agents = agents
+        answer = admin.get(address, "/api/v1/overview?history=1", timeout_s)
+        found.skew_s = skew(answer.headers.get("date", ""), datetime.now(UTC))
+        if answer.status == 200:
+            found.overview = admin.parse(answer, address)
+    except admin.AdminError as error:
+        found.error = str(error)
+    return found
+
+
+def skew(date: str, now: datetime) -> float | None:
+    """How far a clock is ahead of ours, by the `Date` of an answer, which has whole seconds."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    seconds = (moment - now).total_seconds()
+    return 0.0 if -1.5 < seconds < 0.5 else round(seconds, 1)
+
+
+def judge(views: Sequence[View], expected: Iterable[str] = ()) -> list[Result]:
+    """Each server, and all of them side by side. `expected`: ids of agents that should be there."""
+    results: list[Result] = []
+    for view in views:
+        if view.error:
+            do = "is the server running? a port-forward, or this command on its host: the admin port is on loopback"
+            results.append(failed(ADMIN, view.address, view.error, do))
+            continue
+        results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
+        results += [*_certificates(view), *_failures(view)]
+    return [*results, *_same(views), *_everywhere([each for each in views if not each.error], set(expected))]
+
+
+def _ready(view: View) -> Result:
+    if not view.overview:
+        return skipped(READY, view.name, "it has no /api/v1/overview", "ask /readyz on its health port")
+    if view.overview.get("ready"):
+        return ok(READY, view.name, f"version {view.overview.get('version')}")
+    return failed(READY, view.name, f"not ready: {view.overview.get('not_ready')}", "see agents, below")
+
+
+def _agents(view: View) -> Result:
+    if not view.agents:
+        do = "the agents' log: `Cannot connect to the server ...`; there: `konnectivity doctor -- proxy-agent ...`"
+        return failed(AGENTS, view.name, "no agent is connected: every dial fails (No agent available)", do)
+    ids = sorted(view.agent_ids)
+    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+    return ok(AGENTS, view.name, f"{len(ids)}: {', '.join(ids[:10])}{more}")
+
+
+def _clock(view: View) -> list[Result]:
+    if view.skew_s is None:
+        return []
+    seconds = abs(view.skew_s)
+    if seconds < SKEW_WARNED_S:
+        return [ok(CLOCK, view.name, "the same time as here")]
+    what = f"{seconds:g} s {'ahead of' if view.skew_s > 0 else 'behind'} this machine"
+    do = "set both clocks (NTP): certificates and tokens are good for a time"
+    return [(failed if seconds >= SKEW_FAILED_S else warning)(CLOCK, view.name, what, do)]
+
+
+def _states(view: View) -> list[Result]:
+    found = []
+    for each in view.agents:
+        state = str(each.get("state", "ready"))
+        if state in _ADVICE:
+            status, do = _ADVICE[state]
+            heard = each.get("heard_ago")
+            since = f", nothing heard for {heard:.1f} s" if state == "silent" and isinstance(heard, float) else ""
+            found.append(Result(STATE, status, view.name, f"agent {each.get('id')} is {state}{since}", do))
+    return found
+
+
+def _certificates(view: View) -> list[Result]:
+    found = []
+    for each in view.overview.get("certificates", ()):
+        left = float(each["expires_in"])
+        which = f"the {each['kind']} in use for {each['end']}"
+        if left < 0:
+            found.append(failed("certificate-in-use", view.name, f"{which} has expired", "replace the files"))
+        elif left < EXPIRES_SOON_S:
+            days = f"{left / 86400:.1f} days"
+            found.append(warning("certificate-in-use", view.name, f"{which} expires in {days}", "replace the files"))
+        if each.get("reload_failures") and each["kind"] == "certificate":
+            what = f"the TLS files for {each['end']} changed and could not be used"
+            found.append(warning("tls-reload", view.name, what, "the server's log says why"))
+    return found
+
+
+def _failures(view: View) -> list[Result]:
+    """Dials that failed lately, by reason. A target that refuses is no fault of the tunnel."""
+    recent = view.overview.get("dial_failures", {}).get("recent", ())
+    reasons: dict[str, Mapping[str, Any]] = {}
+    for each in recent:
+        if float(each.get("ago", RECENT_S)) < RECENT_S and each.get("reason") != "error_response":
+            reasons.setdefault(str(each.get("reason")), each)
+    do = "the table of dial errors in docs/operations.md"
+    return [
+        warning("dial-failures", view.name, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
+        for reason, each in reasons.items()
+    ]
+
+
+def _same(views: Sequence[View]) -> list[Result]:
+    seen: dict[str, str] = {}
+    found = []
+    for view in views:
+        server_id = str(view.overview.get("id", ""))
+        if server_id and server_id in seen:
+            what = f"is the same server as {seen[server_id]}"
+            do = "one --admin for each server: forward a port of each pod, not of a Service"
+            found.append(warning(ADMIN, view.address, what, do))
+        seen.setdefault(server_id, view.address)
+    return found
+
+
+def _everywhere(views: Sequence[View], expected: set[str]) -> list[Result]:
+    """Agents that some server has and another lacks."""
+    everyone = expected.union(*(view.agent_ids for view in views))
+    if not views or not everyone:
+        return []
+    found = []
+    for agent in sorted(everyone):
+        without = [view for view in views if agent not in view.agent_ids]
+        for view in without:
+            there = [each.address for each in views if agent in each.agent_ids]
+            what = f"agent {agent} is not connected" + (f" (it is to {', '.join(there)})" if there else " anywhere")
+            found.append(failed(EVERYWHERE, view.name, what, _missing(bool(there))))
+    count = f"{len(views)} server" + ("s" if len(views) > 1 else "")
+    return found or [ok(EVERYWHERE, count, f"all {len(everyone)} agents are connected to each")]
+
+
+def _missing(elsewhere: bool) -> str:
+    if not elsewhere:
+        return "is it running? `konnectivity doctor -- proxy-agent ...` where it should be"
+    return (
+        "does the agent know of this server? --server-count, leases or --peers of the servers, all addresses in "
+        "--proxy-server-host; the agent's log: `Cannot connect to the server`"
+    )
