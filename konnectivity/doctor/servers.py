@@ -21,7 +21,6 @@ ADMIN, READY, AGENTS, EVERYWHERE, STATE, CLOCK = (
 )
 SKEW_WARNED_S, SKEW_FAILED_S = 5.0, 60.0  # the API's tolerance of a token's times
 RECENT_S = 300.0
-EXPIRES_SOON_S = 7 * 86400.0
 _SILENT = "its host is overloaded or frozen, or something in between drops the line"
 _ADVICE = {
     "silent": (Status.FAILED, f"{_SILENT}; no new dials go to it"),
@@ -80,8 +79,13 @@ def skew(date: str, now: datetime) -> float | None:
     return 0.0 if -1.5 < seconds < 0.5 else round(seconds, 1)
 
 
-def judge(views: Sequence[View], expected: Iterable[str] = ()) -> list[Result]:
-    """Each server, and all of them side by side. `expected`: ids of agents that should be there."""
+def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) -> list[Result]:
+    """Each server, and all of them side by side.
+
+    Args:
+        expected: ids of agents that should be there.
+        warn_within_s: certificates that end sooner are warned of.
+    """
     results: list[Result] = []
     for view in views:
         if view.error:
@@ -89,7 +93,7 @@ def judge(views: Sequence[View], expected: Iterable[str] = ()) -> list[Result]:
             results.append(failed(ADMIN, view.address, view.error, do))
             continue
         results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
-        results += [*_certificates(view), *_failures(view)]
+        results += [*_certificates(view, warn_within_s), *_failures(view)]
     return [*results, *_same(views), *_everywhere([each for each in views if not each.error], set(expected))]
 
 
@@ -133,14 +137,14 @@ def _states(view: View) -> list[Result]:
     return found
 
 
-def _certificates(view: View) -> list[Result]:
+def _certificates(view: View, warn_within_s: float) -> list[Result]:
     found = []
     for each in view.overview.get("certificates", ()):
         left = float(each["expires_in"])
         which = f"the {each['kind']} in use for {each['end']}"
         if left < 0:
             found.append(failed("certificate-in-use", view.name, f"{which} has expired", "replace the files"))
-        elif left < EXPIRES_SOON_S:
+        elif left < warn_within_s:
             days = f"{left / 86400:.1f} days"
             found.append(warning("certificate-in-use", view.name, f"{which} expires in {days}", "replace the files"))
         if each.get("reload_failures") and each["kind"] == "certificate":
@@ -188,8 +192,10 @@ def _everywhere(views: Sequence[View], expected: set[str]) -> list[Result]:
             there = [each.address for each in views if agent in each.agent_ids]
             what = f"agent {agent} is not connected" + (f" (it is to {', '.join(there)})" if there else " anywhere")
             found.append(failed(EVERYWHERE, view.name, what, _missing(bool(there))))
-    count = f"{len(views)} server" + ("s" if len(views) > 1 else "")
-    return found or [ok(EVERYWHERE, count, f"all {len(everyone)} agents are connected to each")]
+    where = ", ".join(view.address for view in views)
+    return found or [
+        ok(EVERYWHERE, where, f"every agent ({len(everyone)}) is connected to every server ({len(views)})")
+    ]
 
 
 def _missing(elsewhere: bool) -> str:

@@ -76,7 +76,7 @@ def _running_agent(given: AgentOptions, case: Case) -> list[Result]:
     has, knows = (figures.get(_PREFIX + name) for name in ("open_server_connections", "known_server_count"))
     if has is None:
         return [skipped("agent-servers", address, "something else answers there")]
-    what = f"connected to {float(has):g} servers, of {float(knows or 0):g} that it knows of"
+    what = f"connected to {float(has):g} of {float(knows or 0):g} servers that it knows of"
     if float(has) < max(float(knows or 0), 1):
         do = "its log: `Cannot connect to the server`; the other addresses in this table"
         return [failed("agent-servers", address, what, do)]

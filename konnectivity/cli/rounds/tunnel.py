@@ -18,7 +18,7 @@ from konnectivity.fetch import Url
 async def side_by_side(case: Case) -> list[Result]:
     """The servers, by their admin ports."""
     asked = [asyncio.to_thread(servers.ask, address, case.timeout_s) for address in case.admins]
-    return servers.judge(await asyncio.gather(*asked), case.expected)
+    return servers.judge(await asyncio.gather(*asked), case.expected, case.clock.warn_within.total_seconds())
 
 
 async def dial(frontends: Mapping[str, Mapping[str, Any]], where: str, url: Url | None, case: Case) -> list[Result]:
