@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import curl, demo, dial, doctor, egress_config, explain, explain_route, kubeconfig, pki
+from konnectivity.cli import curl, demo, dial, doctor, egress_config, explain, explain_route, kubeconfig, pki, top
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     doctor.add_to(commands)
     explain.add_to(commands)
     explain_route.add_to(commands)
+    top.add_to(commands)
     pki.add_to(commands)
     kubeconfig.add_to(commands)
     egress_config.add_to(commands)
