@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +15,6 @@ from konnectivity.top import figures
 from konnectivity.top.board import Board, Row
 
 PLOT_WIDTH = 30
-NARROW = 110  # below it columns that can be missed are left out
 _STYLES = {
     "ready": "green",
     "half-closed": "dim",
@@ -152,11 +153,24 @@ def _trouble(row: Row) -> Text:
 
 
 def _table(title: str, rows: Sequence[Row], room: int, columns: Sequence[_Column], width: int) -> Table:
+    """As many of the columns as fit; those that can be missed go first, from the right."""
     cut = f" (the first {room} of {len(rows)})" if len(rows) > room else ""
-    table = Table(title=f"\n{title}{cut}", title_justify="left", title_style="bold cyan", box=None, pad_edge=False)
-    shown = [each for each in columns if width >= NARROW or not each.missable]
-    for each in shown:
+    missable = [each for each in columns if each.missable]
+    while True:
+        table = _with(f"\n{title}{cut}", rows[:room], columns)
+        if not missable or Measurement.get(_BOUNDLESS, _BOUNDLESS.options, table).maximum <= width:
+            return table
+        gone = missable.pop()
+        columns = [each for each in columns if each is not gone]
+
+
+def _with(title: str, rows: Sequence[Row], columns: Sequence[_Column]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold cyan", box=None, pad_edge=False)
+    for each in columns:
         table.add_column(each.head, justify="right" if each.number else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows[:room]:
-        table.add_row(*(each.cell(row) for each in shown))
+    for row in rows:
+        table.add_row(*(each.cell(row) for each in columns))
     return table
+
+
+_BOUNDLESS = Console(width=10_000, file=io.StringIO())  # to measure with
