@@ -70,11 +70,12 @@ async def _dial(address: str, way: frontend.Frontend, timeout_s: float, verbose:
     async with connect(**way.keywords()) as tunnel:
         try:
             reader, writer = await tunnel.dial(address, timeout_s, taken)
-        finally:
+        except DialError:
             if verbose and taken.seconds:
-                print(f"until now: {taken}", file=sys.stderr)
+                print(f"came as far as {taken}", file=sys.stderr)
+            raise
         if verbose:
-            print(f"connected to {address}", file=sys.stderr)
+            print(f"connected to {address}: {taken}", file=sys.stderr)
         loop = asyncio.get_running_loop()
         # Standard input may be a file, which no event loop can wait for; and a read of it cannot be cancelled.
         threading.Thread(target=_feed, args=(loop, writer), daemon=True).start()

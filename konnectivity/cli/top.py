@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_ADMIN = "127.0.0.1:8095"
 SHORTEST_S = 0.1
 LISTED = 200  # connections asked of each server
-_ONCE_HEIGHT = 60
+_ONCE_HEIGHT, _FILE_WIDTH = 60, 160
 _KEYS = "q quit, s sort, p pause"
 _EXAMPLE = """\
 keys: q ends it, s sorts connections by something else, p stops and goes on
@@ -92,7 +92,7 @@ def _once(board: Board, collector: Collector, interval_s: float, sort: str, form
 
         from konnectivity.top.screen import frame
 
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
         console.print(frame(board, monotonic(), sort, (console.width, _ONCE_HEIGHT)))
     else:
         output.show(found, form)

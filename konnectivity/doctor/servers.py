@@ -40,12 +40,6 @@ class View:
     skew_s: float | None = None  # how far its clock is ahead of ours
 
     @property
-    def name(self) -> str:
-        """With the server's id, if it says one."""
-        server_id = self.overview.get("id")
-        return f"{self.address} ({server_id})" if server_id else self.address
-
-    @property
     def agent_ids(self) -> set[str]:
         return {str(each.get("id", "")) for each in self.agents}
 
@@ -99,19 +93,19 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
 
 def _ready(view: View) -> Result:
     if not view.overview:
-        return skipped(READY, view.name, "it has no /api/v1/overview", "ask /readyz on its health port")
+        return skipped(READY, view.address, "it has no /api/v1/overview", "ask /readyz on its health port")
     if view.overview.get("ready"):
-        return ok(READY, view.name, f"version {view.overview.get('version')}")
-    return failed(READY, view.name, f"not ready: {view.overview.get('not_ready')}", "see agents, below")
+        return ok(READY, view.address, f"server {view.overview.get('id')}, version {view.overview.get('version')}")
+    return failed(READY, view.address, f"not ready: {view.overview.get('not_ready')}", "see agents, below")
 
 
 def _agents(view: View) -> Result:
     if not view.agents:
         do = "the agents' log: `Cannot connect to the server ...`; there: `konnectivity doctor -- proxy-agent ...`"
-        return failed(AGENTS, view.name, "no agent is connected: every dial fails (No agent available)", do)
+        return failed(AGENTS, view.address, "no agent is connected: every dial fails (No agent available)", do)
     ids = sorted(view.agent_ids)
     more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
-    return ok(AGENTS, view.name, f"{len(ids)}: {', '.join(ids[:10])}{more}")
+    return ok(AGENTS, view.address, f"{len(ids)}: {', '.join(ids[:10])}{more}")
 
 
 def _clock(view: View) -> list[Result]:
@@ -119,10 +113,10 @@ def _clock(view: View) -> list[Result]:
         return []
     seconds = abs(view.skew_s)
     if seconds < SKEW_WARNED_S:
-        return [ok(CLOCK, view.name, "the same time as here")]
+        return [ok(CLOCK, view.address, "the same time as here")]
     what = f"{seconds:g} s {'ahead of' if view.skew_s > 0 else 'behind'} this machine"
     do = "set both clocks (NTP): certificates and tokens are good for a time"
-    return [(failed if seconds >= SKEW_FAILED_S else warning)(CLOCK, view.name, what, do)]
+    return [(failed if seconds >= SKEW_FAILED_S else warning)(CLOCK, view.address, what, do)]
 
 
 def _states(view: View) -> list[Result]:
@@ -133,7 +127,7 @@ def _states(view: View) -> list[Result]:
             status, do = _ADVICE[state]
             heard = each.get("heard_ago")
             since = f", nothing heard for {heard:.1f} s" if state == "silent" and isinstance(heard, float) else ""
-            found.append(Result(STATE, status, view.name, f"agent {each.get('id')} is {state}{since}", do))
+            found.append(Result(STATE, status, view.address, f"agent {each.get('id')} is {state}{since}", do))
     return found
 
 
@@ -143,13 +137,13 @@ def _certificates(view: View, warn_within_s: float) -> list[Result]:
         left = float(each["expires_in"])
         which = f"the {each['kind']} in use for {each['end']}"
         if left < 0:
-            found.append(failed("certificate-in-use", view.name, f"{which} has expired", "replace the files"))
+            found.append(failed("certificate-in-use", view.address, f"{which} has expired", "replace the files"))
         elif left < warn_within_s:
             days = f"{left / 86400:.1f} days"
-            found.append(warning("certificate-in-use", view.name, f"{which} expires in {days}", "replace the files"))
+            found.append(warning("certificate-in-use", view.address, f"{which} expires in {days}", "replace the files"))
         if each.get("reload_failures") and each["kind"] == "certificate":
             what = f"the TLS files for {each['end']} changed and could not be used"
-            found.append(warning("tls-reload", view.name, what, "the server's log says why"))
+            found.append(warning("tls-reload", view.address, what, "the server's log says why"))
     return found
 
 
@@ -162,7 +156,7 @@ def _failures(view: View) -> list[Result]:
             reasons.setdefault(str(each.get("reason")), each)
     do = "the table of dial errors in docs/operations.md"
     return [
-        warning("dial-failures", view.name, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
+        warning("dial-failures", view.address, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
         for reason, each in reasons.items()
     ]
 
@@ -191,7 +185,7 @@ def _everywhere(views: Sequence[View], expected: set[str]) -> list[Result]:
         for view in without:
             there = [each.address for each in views if agent in each.agent_ids]
             what = f"agent {agent} is not connected" + (f" (it is to {', '.join(there)})" if there else " anywhere")
-            found.append(failed(EVERYWHERE, view.name, what, _missing(bool(there))))
+            found.append(failed(EVERYWHERE, view.address, what, _missing(bool(there))))
     where = ", ".join(view.address for view in views)
     return found or [
         ok(EVERYWHERE, where, f"every agent ({len(everyone)}) is connected to every server ({len(views)})")

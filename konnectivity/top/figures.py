@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 _BARS = "▁▂▃▄▅▆▇█"
+_RANDOM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-[0-9]+)?")  # a UUID, and the number of a worker
 _UNITS = ("B", "K", "M", "G", "T")
+
+
+def name(text: str) -> str:
+    """An id; of a random one as much as tells it from others."""
+    found = _RANDOM.fullmatch(text)
+    return text if found is None else text[:8] + text[36:]
 
 
 def size(value: float | None) -> str:

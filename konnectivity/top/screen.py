@@ -44,6 +44,10 @@ def _text(name: str) -> Cell:
     return lambda row: str(row[name])
 
 
+def _name(name: str) -> Cell:
+    return lambda row: figures.name(str(row[name]))
+
+
 def _size(name: str) -> Cell:
     return lambda row: figures.size(row[name])
 
@@ -64,7 +68,7 @@ def _stalls(row: Row) -> Text:
 
 
 _SERVERS = (
-    _Column("SERVER", _text("server"), False),
+    _Column("SERVER", _name("server"), False),
     _Column("STATE", _state, False),
     _Column("AGENTS", _text("agents")),
     _Column("CONNS", _text("connections")),
@@ -79,8 +83,8 @@ _SERVERS = (
     _Column("LAST SECONDS", lambda row: Text(figures.plot(row["history"], PLOT_WIDTH), style="cyan"), True, True),
 )
 _AGENTS = (
-    _Column("AGENT", _text("agent"), False),
-    _Column("SERVER", _text("server"), False),
+    _Column("AGENT", _name("agent"), False),
+    _Column("SERVER", _name("server"), False),
     _Column("STATE", _state, False),
     _Column("ROUND TRIP", lambda row: figures.milliseconds(row["round_trip"])),
     _Column("DIAL", lambda row: figures.milliseconds(row["dial_latency"] or None), True, True),
@@ -91,8 +95,8 @@ _AGENTS = (
 )
 _CONNECTIONS = (
     _Column("DESTINATION", _text("destination"), False),
-    _Column("THROUGH", _text("through"), False),
-    _Column("SERVER", _text("server"), False, True),
+    _Column("THROUGH", _name("through"), False),
+    _Column("SERVER", _name("server"), False, True),
     _Column("STATE", _state, False),
     _Column("AGE", _seconds("age")),
     _Column("TO/s", _size("to_per_s")),
@@ -106,7 +110,7 @@ _FAILURES = (
     _Column("TIMES", _text("count")),
     _Column("REASON", _text("reason"), False, True),
     _Column("DESTINATION", _text("destination"), False),
-    _Column("SERVER", _text("server"), False, True),
+    _Column("SERVER", _name("server"), False, True),
     _Column("TEXT", _text("text"), False),
 )
 
@@ -131,20 +135,28 @@ def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str 
 
 
 def _summary(board: Board, servers: Sequence[Row], agents: Sequence[Row], keys: str) -> Text:
-    text = Text.assemble(("konnectivity top", "bold"), f"   {board.known} servers", overflow="ellipsis", no_wrap=True)
+    text = Text.assemble(
+        ("konnectivity top", "bold"), f"   {_many(board.known, 'server')}", overflow="ellipsis", no_wrap=True
+    )
     if board.lost:
         text.append(f", {len(board.lost)} LOST", style="bold red")
     connections = sum(row.get("connections", 0) for row in servers)
     stalled = sum(row.get("stalled", 0) for row in servers)
-    text.append(f"   {len({row['agent'] for row in agents})} agents   {connections} connections")
+    ids = {row["agent"] for row in agents}
+    text.append(f"   {_many(len(ids), 'agent')}   {_many(connections, 'connection')}")
     text.append(f", {stalled} stalled", style="bold red" if stalled else "")
     text.append(f"   {keys}", style="dim")
     return text
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _trouble(row: Row) -> Text:
     """A line for a server that is lost or not ready."""
-    name = row["server"] if row["server"] == row["address"] else f"{row['server']} ({row['address']})"
+    server = figures.name(row["server"])
+    name = server if server == row["address"] else f"{server} ({row['address']})"
     since = f" for {figures.seconds(row['lost_for'])}" if row["state"] == "lost" else ""
     state = str(row["state"]).upper()
     return Text.assemble(

@@ -206,3 +206,6 @@ def test_dial_says_how_long_each_hop_took(deployment, mode, unix):
     assert "first byte after" in said
     assert ("tls " in said) != unix
     assert konnectivity("dial", "nonsense", *way(deployment)).returncode == 2
+    refused = konnectivity("dial", "127.0.0.1:9", *way(deployment, mode, unix), "--verbose")
+    assert refused.returncode == 1
+    assert b"came as far as connect " in refused.stderr

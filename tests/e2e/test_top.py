@@ -75,7 +75,7 @@ async def test_once_for_programs_with_a_stall_and_a_failure(deployment):
     assert (talking_one["destination"], talking_one["state"]) == (echo, "open")
     assert talking_one["to_per_s"] > 1000
     assert found["failed_dials"][0]["destination"] == "127.0.0.1:9"
-    for part in ("1 servers", "1 stalled", "Agents", "agent-1", "Connections by rate", "Failed dials", echo):
+    for part in ("1 server ", "1 stalled", "Agents", "agent-1", "Connections by rate", "Failed dials", echo):
         assert part in table
 
 

@@ -23,7 +23,7 @@ def test_urls(text, address, authority, target):
 
 @pytest.mark.parametrize("text", ["ftp://x/", "http://", "http://x:99999/", "http://a b/", "http://u:p@x/", ""])
 def test_what_is_no_url(text):
-    with pytest.raises(ValueError, match="URL|http|port"):
+    with pytest.raises(ValueError, match=r"URL|http|port"):
         parse_url(text)
 
 

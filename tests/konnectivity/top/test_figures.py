@@ -15,6 +15,12 @@ def test_sizes(value, text):
     assert figures.size(value) == text
 
 
+def test_random_ids_are_shortened_and_others_are_not():
+    assert figures.name("c849a3f3-a794-444e-885e-953faa1950fb") == "c849a3f3"
+    assert figures.name("c849a3f3-a794-444e-885e-953faa1950fb-1") == "c849a3f3-1"
+    assert figures.name("ip-10-0-0-7.eu-west-1.compute.internal") == "ip-10-0-0-7.eu-west-1.compute.internal"
+
+
 def test_a_size_beyond_all_units():
     assert figures.size(5 << 60) == "5242880T"
 
