@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-CONNECT, TLS, DIAL, TARGET_TLS, FIRST_BYTE, TRANSFER = "connect", "tls", "dial", "target_tls", "first_byte", "transfer"
-MEANINGS = {
-    CONNECT: "to the proxy server's socket, with the look-up of its name",
-    TLS: "TLS with the proxy server",
-    DIAL: "server, agent, target: until the server says that the connection stands",
-    TARGET_TLS: "TLS with the target, through the tunnel",
-    FIRST_BYTE: "from the request, or the end of the dial, to the first byte of the target",
-    TRANSFER: "the rest of the answer",
-}
+CONNECT = "connect"  # to the proxy server's socket, with the look-up of its name
+TLS = "tls"  # with the proxy server
+DIAL = "dial"  # server, agent, target: until the server says that the connection stands
+TARGET_TLS = "target_tls"  # with the target, through the tunnel
+FIRST_BYTE = "first_byte"  # from the request, or the end of the dial, to the first byte of the target
+TRANSFER = "transfer"  # the rest of the answer
 
 
 class Hops:
