@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _NOTHING = (
     "there is nothing to look at: give the arguments of proxy-agent or proxy-server behind --, or --admin, "
-    "--egress-config, or --frontend with --dial"
+    "--egress-config, --kubeconfig, or --frontend with --dial"
 )
 _EXAMPLE = """\
 exit code: 0, nothing failed; 1, something did; 2, wrong usage
@@ -107,7 +107,8 @@ def _asked(arguments: argparse.Namespace) -> _Asked:
         ValueError, TlsError: it makes no sense.
     """
     programs = split(arguments.arguments)
-    if not (programs or arguments.admin or arguments.egress_config or (arguments.frontend and arguments.dial)):
+    alone = arguments.admin or arguments.egress_config or arguments.kubeconfig
+    if not (programs or alone or (arguments.frontend and arguments.dial)):
         raise ValueError(_NOTHING)
     try:
         agents = [each.agent((existing_file,)) for each in programs if each.name == AGENT]
@@ -179,6 +180,8 @@ async def _examined(asked: _Asked) -> list[Result]:
     for server, problems in asked.servers:
         results += case.options(SERVER, server, problems)
         results += await servers.server(server, asked.case)
+    if asked.case.kubeconfig and not asked.servers:
+        results += await tunnel.kubernetes(asked.case)
     one = asked.servers[0][0] if asked.servers else None
     if asked.egress:
         results += await egress.egress(asked.egress, one, asked.case)

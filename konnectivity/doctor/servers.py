@@ -21,6 +21,9 @@ ADMIN, READY, AGENTS, EVERYWHERE, STATE, CLOCK = (
 )
 SKEW_WARNED_S, SKEW_FAILED_S = 5.0, 60.0  # the API's tolerance of a token's times
 RECENT_S = 300.0
+_READY = "konnectivity_network_proxy_server_ready_backend_connections "
+_NOBODY = "no agent is connected: every dial fails (No agent available)"
+_LOOK_AT_AGENTS = "the agents' log: `Cannot connect to the server ...`; there: `konnectivity doctor -- proxy-agent ...`"
 _SILENT = "its host is overloaded or frozen, or something in between drops the line"
 _ADVICE = {
     "silent": (Status.FAILED, f"{_SILENT}; no new dials go to it"),
@@ -38,6 +41,12 @@ class View:
     overview: Mapping[str, Any] = field(default_factory=dict)  # empty: it knows no such path
     agents: Sequence[Mapping[str, Any]] = ()
     skew_s: float | None = None  # how far its clock is ahead of ours
+    established: int | None = None  # it is of the established kind: so many agents, by its metrics
+
+    @property
+    def says_who(self) -> bool:
+        """Whether it names its agents."""
+        return not self.error and self.established is None
 
     @property
     def agent_ids(self) -> set[str]:
@@ -48,7 +57,12 @@ def ask(address: str, timeout_s: float) -> View:
     """Ask one server. Blocks, for a few times `timeout_s` at most."""
     found = View(address)
     try:
-        agents = admin.get_json(address, "/api/v1/agents", timeout_s)
+        answer = admin.get(address, "/api/v1/agents", timeout_s)
+        if answer.status == 404:
+            found.established = agents_by_metrics(admin.get(address, "/metrics", timeout_s).body)
+        if found.established is not None:
+            return found
+        agents = admin.parse(answer, address)
         if not isinstance(agents, list):
             raise admin.AdminError(f"{address} gives no list of agents")
         found.agents = agents
@@ -59,6 +73,18 @@ def ask(address: str, timeout_s: float) -> View:
     except admin.AdminError as error:
         found.error = str(error)
     return found
+
+
+def agents_by_metrics(metrics: bytes) -> int | None:
+    """How many agents an established server has; None: it is none (those have metrics of Go's runtime)."""
+    lines = metrics.decode("utf-8", "replace").splitlines()
+    if not any(line.startswith("go_info") for line in lines):
+        return None
+    counts = [line.rpartition(" ")[2] for line in lines if line.startswith(_READY)]
+    try:
+        return int(float(counts[0])) if counts else None
+    except ValueError:
+        return None
 
 
 def skew(date: str, now: datetime) -> float | None:
@@ -86,9 +112,20 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
             do = "is the server running? a port-forward, or this command on its host: the admin port is on loopback"
             results.append(failed(ADMIN, view.address, view.error, do))
             continue
+        if view.established is not None:
+            results += _established(view, view.established)
+            continue
         results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
         results += [*_certificates(view, warn_within_s), *_failures(view)]
-    return [*results, *_same(views), *_everywhere([each for each in views if not each.error], set(expected))]
+    return [*results, *_same(views), *_everywhere([each for each in views if each.says_who], set(expected))]
+
+
+def _established(view: View, agents: int) -> list[Result]:
+    """What can be told without /api/v1."""
+    results = [skipped(ADMIN, view.address, "an established server: it does not say which agents it has")]
+    if agents:
+        return [*results, ok(AGENTS, view.address, f"{agents}, by its metrics")]
+    return [*results, failed(AGENTS, view.address, _NOBODY, _LOOK_AT_AGENTS)]
 
 
 def _ready(view: View) -> Result:
@@ -101,8 +138,7 @@ def _ready(view: View) -> Result:
 
 def _agents(view: View) -> Result:
     if not view.agents:
-        do = "the agents' log: `Cannot connect to the server ...`; there: `konnectivity doctor -- proxy-agent ...`"
-        return failed(AGENTS, view.address, "no agent is connected: every dial fails (No agent available)", do)
+        return failed(AGENTS, view.address, _NOBODY, _LOOK_AT_AGENTS)
     ids = sorted(view.agent_ids)
     more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
     return ok(AGENTS, view.address, f"{len(ids)}: {', '.join(ids[:10])}{more}")

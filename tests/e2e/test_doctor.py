@@ -385,6 +385,22 @@ def test_a_server_s_kubernetes_api(site, tmp_path, token):
     assert failures(results) == {"token-reviews"}
 
 
+def test_a_kubeconfig_alone(tmp_path, token):
+    path = token()
+    with KubernetesApi(tmp_path) as api:
+        api.add_token((tmp_path / "token").read_text().strip(), ACCOUNT, AUDIENCE)
+        kubeconfig = f"--kubeconfig={api.kubeconfig(tmp_path / 'kubeconfig')}"
+        assert doctor(kubeconfig)[0] == 0
+        code, results = doctor(kubeconfig, f"--token={path}")
+        assert code == 0
+        assert only(results, "token-review")["status"] == "ok"
+        code, results = doctor(kubeconfig, f"--token={path}", "--audience=other")
+        assert failures(results) == {"token-review"}
+        (tmp_path / "token").write_text("forged")
+        assert failures(doctor(kubeconfig, f"--token={path}")[1]) == {"token-review"}
+    assert failures(doctor("--kubeconfig=/no/such")[1]) == {"token-reviews"}
+
+
 def test_leases(site, tmp_path):
     with KubernetesApi(tmp_path) as api:
         kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")

@@ -55,8 +55,7 @@ async def _reviewed(given: ServerOptions, kubeconfig: str, case: Case) -> list[R
         refusal = expected.refusal(review)
         return refusal.text if refusal is not None else ""
 
-    text = content_of(case.token).decode("utf-8", "replace").strip() if case.token else ""
-    return await api.review(kubeconfig, text, given.authentication_audience, judge)
+    return await api.review(kubeconfig, token_of(case.token), given.authentication_audience, judge)
 
 
 def readable(path: str) -> bytes | None:
@@ -69,3 +68,8 @@ def readable(path: str) -> bytes | None:
 
 def content_of(path: str) -> bytes:
     return readable(path) or b""
+
+
+def token_of(path: str) -> str:
+    """A token as it is sent; empty: there is none."""
+    return content_of(path).decode("utf-8", "replace").strip()

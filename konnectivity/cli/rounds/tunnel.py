@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from konnectivity import admin
 from konnectivity.cli.rounds.case import Case
+from konnectivity.cli.rounds.servers import token_of
 from konnectivity.diagnosis import Result, skipped, warning
-from konnectivity.doctor import journey, servers
+from konnectivity.doctor import api, journey, servers
 from konnectivity.errors import DialFailure
 from konnectivity.fetch import Url
+
+if TYPE_CHECKING:
+    from konnectivity.kube.client import Review
 
 
 async def side_by_side(case: Case) -> list[Result]:
     """The servers, by their admin ports."""
     asked = [asyncio.to_thread(servers.ask, address, case.timeout_s) for address in case.admins]
     return servers.judge(await asyncio.gather(*asked), case.expected, case.clock.warn_within.total_seconds())
+
+
+async def kubernetes(case: Case) -> list[Result]:
+    """A kubeconfig without a program: whether its user may review tokens, and what becomes of the agents' token."""
+
+    def judge(review: Review) -> str:
+        if not review.authenticated or review.error:
+            return f"the token is not valid: {review.error or 'the API does not know it'}"
+        return "" if case.audience in review.audiences else f"the token is not for the audience {case.audience!r}"
+
+    return await api.review(case.kubeconfig, token_of(case.token), case.audience, judge)
 
 
 async def dial(frontends: Mapping[str, Mapping[str, Any]], where: str, url: Url | None, case: Case) -> list[Result]:

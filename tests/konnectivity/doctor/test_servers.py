@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from konnectivity.doctor.servers import View, judge, skew
+from konnectivity.doctor.servers import View, agents_by_metrics, judge, skew
 
 WEEK_S = 7 * 86400.0
 
@@ -43,8 +43,21 @@ def test_a_server_that_does_not_answer_is_no_place_where_agents_are_missing():
     assert statuses(view("a:1", "x"), lost) >= {("admin", "failed"), ("agent-everywhere", "ok")}
 
 
-def test_an_established_server_has_no_overview():
+def test_an_older_server_has_no_overview():
     assert ("server-ready", "skipped") in statuses(View("a:1", "", {}, [{"id": "x"}]))
+
+
+@pytest.mark.parametrize(("agents", "status"), [(0, "failed"), (2, "ok")])
+def test_an_established_server_only_counts_its_agents(agents, status):
+    found = statuses(View("a:1", established=agents), view("b:1", "x"))
+    assert found >= {("admin", "skipped"), ("agents", status), ("agent-everywhere", "ok")}
+
+
+def test_how_an_established_server_is_known():
+    gauge = "konnectivity_network_proxy_server_ready_backend_connections 3\n"
+    assert agents_by_metrics(f'go_info{{version="go1.24"}} 1\n{gauge}'.encode()) == 3
+    assert agents_by_metrics(gauge.encode()) is None
+    assert agents_by_metrics(b"go_info 1\n") is None
 
 
 @pytest.mark.parametrize(
