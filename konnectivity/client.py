@@ -11,6 +11,7 @@ a connection that breaks later raises `TunnelLost` from the reader.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -18,13 +19,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import quote
 
-from konnectivity import destination
+import aiohappyeyeballs
+
+from konnectivity import destination, hops
 from konnectivity import link as links
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import DialingTunnel
 from konnectivity.errors import NO_AGENT, DialError, DialFailure, TunnelLost
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import RpcError, Status
+from konnectivity.hops import Hops
 from konnectivity.link import Link
 from konnectivity.link_transport import streams_of
 from konnectivity.tls import client_context
@@ -37,6 +41,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 DIAL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 1.0
+ATTEMPT_DELAY_S = 0.25  # between two addresses of the server
 MAX_ANSWER = 64 * 1024  # bytes of an HTTP answer's head, and of its text
 _PATH = "/ProxyService/Proxy"
 
@@ -44,15 +49,18 @@ _PATH = "/ProxyService/Proxy"
 class Tunnel(ABC):
     """A way to the nodes; made by `connect`."""
 
-    async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S) -> Streams:
+    async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S, hops: Hops | None = None) -> Streams:
         """Connect to `address` ("host:port", "[v6]:port"), resolved by the agent.
+
+        Args:
+            hops: is told when each hop is done.
 
         Raises:
             DialError: with the failure's kind and text.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._dial(address)
+                return await self._dial(address, hops or Hops())
         except TimeoutError as error:
             raise DialError(DialFailure.TIMEOUT, f"no answer to the dial within {timeout_s:g} s") from error
         except OSError as error:
@@ -62,7 +70,7 @@ class Tunnel(ABC):
             raise DialError(DialFailure.TUNNEL_LOST, text) from error
 
     @abstractmethod
-    async def _dial(self, address: str) -> Streams: ...
+    async def _dial(self, address: str, taken: Hops) -> Streams: ...
 
     @abstractmethod
     async def close(self) -> None:
@@ -103,19 +111,36 @@ class _Frontend:
         self._server_name = server_name or self._host
         self.authority = quote(self._path, safe="") if self._path else self._server_name
 
-    async def open(self, protocol: asyncio.Protocol) -> None:
+    async def open(self, protocol: asyncio.Protocol, taken: Hops) -> None:
         loop = asyncio.get_running_loop()
         if self._path:
             await loop.create_unix_connection(lambda: protocol, self._path)
-        else:
-            name = self._server_name if self._tls is not None else None
-            await loop.create_connection(lambda: protocol, self._host, self._port, ssl=self._tls, server_hostname=name)
+            taken.done(hops.CONNECT)
+            return
+        sock = await self._connected(taken)
+        await loop.create_connection(lambda: protocol, sock=sock, ssl=self._tls, server_hostname=self._name)
+        taken.done(hops.TLS)
 
-    async def streams(self) -> Streams:
+    async def streams(self, taken: Hops) -> Streams:
         if self._path:
-            return await asyncio.open_unix_connection(self._path)
-        name = self._server_name if self._tls is not None else None
-        return await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
+            streams = await asyncio.open_unix_connection(self._path)
+            taken.done(hops.CONNECT)
+            return streams
+        sock = await self._connected(taken)
+        streams = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self._name)
+        taken.done(hops.TLS)
+        return streams
+
+    @property
+    def _name(self) -> str | None:
+        return self._server_name if self._tls is not None else None
+
+    async def _connected(self, taken: Hops) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
+        taken.done(hops.CONNECT)
+        return sock
 
 
 class ConnectTunnel(Tunnel):
@@ -124,14 +149,15 @@ class ConnectTunnel(Tunnel):
     def __init__(self, frontend: _Frontend) -> None:
         self._frontend = frontend
 
-    async def _dial(self, address: str) -> Streams:
-        reader, writer = await self._frontend.streams()
+    async def _dial(self, address: str, taken: Hops) -> Streams:
+        reader, writer = await self._frontend.streams(taken)
         try:
             writer.write(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
             status, text = await _answer(reader)
         except BaseException:
             writer.transport.abort()
             raise
+        taken.done(hops.DIAL)
         if status == 200:
             return reader, writer
         writer.transport.abort()
@@ -178,8 +204,8 @@ class GrpcTunnel(Tunnel):
         self._gone = asyncio.Event()
         self._options = TunnelOptions(hold_s=None, log_connections=False)
 
-    async def _dial(self, address: str) -> Streams:
-        transport = await self._connected()
+    async def _dial(self, address: str, taken: Hops) -> Streams:
+        transport = await self._connected(taken)
         try:
             stream = _DialStream(transport, self._options, self._frontend.authority)
             await stream.response
@@ -187,17 +213,19 @@ class GrpcTunnel(Tunnel):
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:
             stream.dial(address, stream, None)
-            return await stream.connected
+            streams = await stream.connected
+            taken.done(hops.DIAL)
+            return streams
         except BaseException:
             stream.stream.abort()
             raise
 
-    async def _connected(self) -> Http2Transport:
+    async def _connected(self, taken: Hops) -> Http2Transport:
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
                 self._gone = asyncio.Event()
                 self._transport = Http2Transport(TransportOptions(), on_closed=self._closed)
-                await self._frontend.open(self._transport)
+                await self._frontend.open(self._transport, taken)
             return self._transport
 
     def _closed(self, transport: Http2Transport) -> None:

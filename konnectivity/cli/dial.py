@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import ssl
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from konnectivity import destination
-from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect, tls_context
+from konnectivity import destination, hops
+from konnectivity.cli import frontend
+from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect
+from konnectivity.hops import Hops
 from konnectivity.options import parse_duration
 from konnectivity.tls import TlsError
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 _CHUNK = 64 * 1024
 _EXAMPLE = """\
+exit code: 0, both directions ended cleanly; 1, they did not; 2, wrong usage
+
 example:
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | konnectivity dial 10.0.0.7:8080 --server unix:/run/konnectivity/server.sock
+  konnectivity dial 10.0.0.7:10250 --server unix:/run/konnectivity/server.sock --verbose < /dev/null
 """
 
 
@@ -37,14 +41,9 @@ def add_to(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("destination", metavar="HOST:PORT", help="where to connect, as the agent sees it")
-    parser.add_argument("--server", required=True, help="the server's frontend: unix:/path, or host:port (TLS)")
-    parser.add_argument("--mode", choices=("http-connect", "grpc"), default="http-connect", help="default: %(default)s")
-    parser.add_argument("--ca-cert", metavar="FILE", help="CA of the server's certificate (TLS)")
-    parser.add_argument("--cert", metavar="FILE", default="", help="client certificate (TLS)")
-    parser.add_argument("--key", metavar="FILE", default="", help="its private key")
-    parser.add_argument("--server-name", metavar="NAME", help="name in the server's certificate, if not the host")
+    frontend.add_to(parser)
     parser.add_argument("--timeout", metavar="DURATION", default=f"{DIAL_TIMEOUT_S:g}s", help="default: %(default)s")
-    parser.add_argument("--verbose", action="store_true", help="say on stderr when the connection stands")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr how long each hop took")
     parser.set_defaults(run=run)
 
 
@@ -53,34 +52,42 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         timeout_s = parse_duration(arguments.timeout)
         destination.split(arguments.destination)
-        return uvloop.run(_dial(arguments, _context(arguments), timeout_s))
-    except (ValueError, TlsError, DialError, TunnelLost) as error:
+        found = frontend.of(arguments)
+    except (ValueError, TlsError) as error:
         print(f"konnectivity dial: {error}", file=sys.stderr)
-        return 1
+        return 2
+    try:
+        return uvloop.run(_dial(arguments.destination, found, timeout_s, arguments.verbose))
+    except (DialError, TunnelLost) as error:
+        print(f"konnectivity dial: {error}", file=sys.stderr)
     except (BrokenPipeError, ConnectionError) as error:
         print(f"konnectivity dial: the connection broke: {error}", file=sys.stderr)
-        return 1
+    return 1
 
 
-def _context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
-    if arguments.server.startswith("unix:"):
-        return None
-    if not arguments.ca_cert:
-        raise ValueError("--ca-cert is needed for a TCP frontend, which speaks TLS")
-    return tls_context(arguments.ca_cert, arguments.cert, arguments.key, arguments.mode)
-
-
-async def _dial(arguments: argparse.Namespace, tls: ssl.SSLContext | None, timeout_s: float) -> int:
-    async with connect(arguments.server, arguments.mode, tls, arguments.server_name) as tunnel:
-        reader, writer = await tunnel.dial(arguments.destination, timeout_s)
-        if arguments.verbose:
-            print(f"connected to {arguments.destination}", file=sys.stderr)
+async def _dial(address: str, way: frontend.Frontend, timeout_s: float, verbose: bool) -> int:
+    taken = Hops()
+    async with connect(**way.keywords()) as tunnel:
+        try:
+            reader, writer = await tunnel.dial(address, timeout_s, taken)
+        except DialError:
+            if verbose and taken.seconds:
+                print(f"came as far as {taken}", file=sys.stderr)
+            raise
+        if verbose:
+            print(f"connected to {address}: {taken}", file=sys.stderr)
         loop = asyncio.get_running_loop()
         # Standard input may be a file, which no event loop can wait for; and a read of it cannot be cancelled.
         threading.Thread(target=_feed, args=(loop, writer), daemon=True).start()
         while data := await reader.read(_CHUNK):
+            if verbose and hops.FIRST_BYTE not in taken.seconds:
+                taken.done(hops.FIRST_BYTE)
+                print(f"first byte after {taken.seconds[hops.FIRST_BYTE] * 1000:.2f} ms", file=sys.stderr)
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+        if verbose:
+            taken.done(hops.TRANSFER)
+            print(f"ended: {taken}", file=sys.stderr)
         writer.close()
     return 0
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from konnectivity import admin
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-TIMEOUT_S = 5.0
 
 
 def add_to(commands: Commands) -> None:
@@ -31,16 +30,13 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 if there is an agent to ask."""
-    connection = http.client.HTTPConnection(arguments.admin, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", f"/api/v1/route?destination={quote(arguments.destination)}")
-        answer = connection.getresponse()
-        found: dict[str, Any] = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        print(f"cannot ask {arguments.admin}: {error}; is it the admin port of a proxy server?", file=sys.stderr)
+        found: dict[str, Any] = admin.get_json(
+            arguments.admin, f"/api/v1/route?destination={quote(arguments.destination)}"
+        )
+    except admin.AdminError as error:
+        print(error, file=sys.stderr)
         return 2
-    finally:
-        connection.close()
     print(json.dumps(found, indent=2) if arguments.output == "json" else text_of(found))
     ready = [peer for peer in found["peers"] if peer["state"] == "ready"]
     return 0 if ready or any(step["agents"] for step in found["strategies"]) else 1

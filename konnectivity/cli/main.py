@@ -6,7 +6,19 @@ import argparse
 import sys
 
 from konnectivity import __version__
-from konnectivity.cli import demo, dial, egress_config, explain_route, kubeconfig, manifests, pki
+from konnectivity.cli import (
+    curl,
+    demo,
+    dial,
+    doctor,
+    egress_config,
+    explain,
+    explain_route,
+    kubeconfig,
+    manifests,
+    pki,
+    top,
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -14,13 +26,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    dial.add_to(commands)
-    explain_route.add_to(commands)
-    pki.add_to(commands)
-    kubeconfig.add_to(commands)
-    egress_config.add_to(commands)
-    manifests.add_to(commands)
-    demo.add_to(commands)
+    # As one meets them: try it, set it up, use it, find out what is wrong.
+    for command in (demo, pki, kubeconfig, egress_config, manifests, dial, curl, top, doctor, explain, explain_route):
+        command.add_to(commands)
     arguments = parser.parse_args(argv)
     try:
         sys.exit(arguments.run(arguments))

@@ -18,6 +18,7 @@ from konnectivity.options.kinds import (
     SIZE,
     STRING,
     STRINGS,
+    SWITCH,
     Duration,
     Kind,
     Size,
@@ -26,7 +27,7 @@ from konnectivity.options.kinds import (
     parse_duration,
     size,
 )
-from konnectivity.options.reading import load, parse
+from konnectivity.options.reading import load, parse, read
 from konnectivity.options.showing import WIDTH, deprecations, effective, markdown, notices, usage
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SIZE",
     "STRING",
     "STRINGS",
+    "SWITCH",
     "WIDTH",
     "Check",
     "Duration",
@@ -63,6 +65,7 @@ __all__ = [
     "parse_duration",
     "port",
     "positive",
+    "read",
     "size",
     "usage",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeVar
 
+from konnectivity.options.checks import Check
 from konnectivity.options.command_line import CommandLine, Given, HelpRequested, UsageError
 from konnectivity.options.config_file import ConfigFile
 from konnectivity.options.declarations import Option, Options, declared
@@ -25,6 +26,23 @@ def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], pr
 
     Raises:
         UsageError: with everything that is wrong, not only the first mistake.
+        HelpRequested: `-h` or `--help` is among the flags.
+    """
+    result, problems = read(cls, argv, environ)
+    if problems:
+        raise UsageError(problems, program)
+    return result
+
+
+def read(
+    cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], without: Container[Check] = ()
+) -> tuple[Chosen, list[str]]:
+    """The options that are asked for, and all that is wrong with them; what cannot be read has its default.
+
+    Args:
+        without: checks that are not made, as of files that are on another machine.
+
+    Raises:
         HelpRequested: `-h` or `--help` is among the flags.
     """
     options = declared(cls)
@@ -46,13 +64,12 @@ def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], pr
     result = cls(**values, sources={field: texts[-1].source for field, texts in given.items()})
     for each in options:
         unreadable = each.field in given and each.field not in values
-        if each.check and not unreadable and (why := each.check(getattr(result, each.field))):
+        if not each.check or unreadable or each.check in without:
+            continue
+        if why := each.check(getattr(result, each.field)):
             where = given[each.field][-1].where if each.field in given else f'"--{each.flag}" flag'
             problems.append(Given(each.kind.write(getattr(result, each.field)), where, "").invalid(why))
-    problems += result.problems()
-    if problems:
-        raise UsageError(problems, program)
-    return result
+    return result, problems + result.problems()
 
 
 def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:

@@ -1,0 +1,65 @@
+"""A server's admin port, asked from outside: one request, one answer, one deadline. Knows no path of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+TIMEOUT_S = 5.0
+MAX_BODY = 64 * 1024 * 1024
+
+
+class AdminError(Exception):
+    """No answer, or none that makes sense; `str()` says what and what to look at."""
+
+
+class Answer(NamedTuple):
+    """Status, headers (names in lower case) and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
+    """Ask `address` ("host:port") for `path`.
+
+    Raises:
+        AdminError: there is no answer.
+    """
+    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, headers, answer.read(MAX_BODY))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise AdminError(f"cannot ask {address}: {str(error) or type(error).__name__}; {_HINT}") from error
+    finally:
+        connection.close()
+
+
+def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
+    """The JSON at `path`.
+
+    Raises:
+        AdminError: there is no answer, or it is no JSON.
+    """
+    return parse(get(address, path, timeout_s), address)
+
+
+def parse(answer: Answer, address: str) -> Any:
+    """The JSON of an answer.
+
+    Raises:
+        AdminError: it is none.
+    """
+    try:
+        return json.loads(answer.body)
+    except ValueError as error:
+        raise AdminError(f"{address} answers with status {answer.status} and no JSON; {_HINT}") from error
+
+
+_HINT = "is it the admin port of a proxy server of this project?"

@@ -1,0 +1,246 @@
+// The page: asks every other second while it is looked at, and shows what it got.
+
+import { ask } from "./api.js";
+import { concerns } from "./attention.js";
+import { mark, say, tag } from "./dom.js";
+import { plural, span } from "./format.js";
+import { ListPanel, ServerPanel } from "./panels.js";
+import { plots } from "./rates.js";
+import * as views from "./views.js";
+
+const INTERVAL_MS = 2000;
+const SAMPLES = 300;
+const LIMIT = 200;
+const LISTS = ["agents", "connections", "failures"];
+const VIEWS = [...LISTS, "server"];
+
+const at = (id) => document.getElementById(id);
+const state = {
+  view: "agents",
+  asked: Object.fromEntries(LISTS.map((view) => [view, { match: "", sort: views[view].sort }])),
+  overview: null,
+  answeredAt: null, // of performance.now()
+  round: 0, // of the newest question: an older one's answer comes too late
+  timer: null,
+};
+
+// ---- asking ----------------------------------------------------------------------------------------------------
+
+async function refresh() {
+  clearTimeout(state.timer);
+  const round = (state.round += 1);
+  const view = state.view;
+  try {
+    const [overview, sick, list] = await Promise.all([ask("overview"), sickAgents(), listOf(view)]);
+    if (round !== state.round) return;
+    state.answeredAt = performance.now();
+    state.overview = overview;
+    lost(null);
+    show(view, overview, sick, list);
+  } catch (error) {
+    if (round !== state.round) return;
+    lost(error);
+  }
+  if (!document.hidden) state.timer = setTimeout(refresh, INTERVAL_MS);
+}
+
+async function sickAgents() {
+  const found = await ask("agents", { limit: 20, sort: "state" });
+  return found.agents.filter((agent) => agent.state !== "ready");
+}
+
+async function listOf(view) {
+  if (!views[view]?.path) return null;
+  return ask(views[view].path, { limit: LIMIT, ...state.asked[view] });
+}
+
+function lost(error) {
+  const live = at("live");
+  document.body.classList.toggle("stale", error !== null);
+  live.className = error === null ? "live on" : "live off";
+  say(live, error === null ? "Live" : "No answer");
+  at("lost").hidden = error === null;
+  if (error === null) return;
+  const since = state.answeredAt === null ? "" : ` for ${span((performance.now() - state.answeredAt) / 1000)}`;
+  const old = state.answeredAt === null ? "" : " What is shown below is from before that.";
+  say(at("lost"), `The server gives no answer${since}.${old} Trying again every ${INTERVAL_MS / 1000} s.`);
+}
+
+// ---- showing ---------------------------------------------------------------------------------------------------
+
+function show(view, overview, sick, list) {
+  say(at("server-id"), overview.id);
+  document.title = `${overview.ready ? "" : "Not ready, "}${overview.id}: Konnectivity server`;
+  showHealth(overview, sick);
+  for (const plot of plots) plot.show(overview.history.series, SAMPLES);
+  showTabs(overview);
+  panels[view].show(overview, list);
+  sorter();
+}
+
+function showHealth(overview, sick) {
+  const { agents, connections } = overview;
+  const ready = overview.ready
+    ? mark("good", "Ready")
+    : mark("bad", "Not ready", tag("span", "why", overview.not_ready));
+  const through = connections.through_servers ? `, ${plural(connections.through_servers, "more")} through other servers` : "";
+  const summary = `${plural(agents.streams, views.agents.one(overview))}, ${plural(connections.open, "connection")}${through}. Up ${span(overview.uptime)}.`;
+  at("ready").replaceChildren(ready, tag("span", "summary", summary));
+  const found = concerns(overview, sick);
+  const items = found.map(({ kind, text: words, view, match }) => {
+    const button = tag("button", "", mark(kind, words));
+    button.type = "button";
+    button.addEventListener("click", () => open(view, match));
+    return tag("li", "", button);
+  });
+  if (items.length === 0 && overview.ready) items.push(tag("li", "quiet", "Nothing needs attention."));
+  const list = at("attention");
+  const words = items.map((item) => item.textContent).join("\n");
+  if (list.shown === words) return;
+  const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
+  list.shown = words;
+  list.replaceChildren(...items);
+  list.children[focused]?.firstChild.focus?.();
+}
+
+function showTabs(overview) {
+  const { agents, connections } = overview;
+  const numbers = {
+    agents: agents.streams,
+    connections: connections.open + connections.through_servers,
+    failures: overview.dial_failures.recent.reduce((sum, failure) => sum + failure.count, 0),
+  };
+  for (const view of VIEWS) {
+    const tab = at(`tab-${view}`);
+    const chosen = view === state.view;
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    const parts = [tab.dataset.name];
+    if (view in numbers) parts.push(tag("span", "number", ` ${numbers[view].toLocaleString("en")}`));
+    if (tab.shown !== String(numbers[view])) tab.replaceChildren(...parts);
+    tab.shown = String(numbers[view]);
+  }
+}
+
+const panels = {
+  ...Object.fromEntries(LISTS.map((view) => [view, new ListPanel(view, state.asked[view], (column) => sortBy(view, column))])),
+  server: new ServerPanel(),
+};
+
+// ---- what a person does ----------------------------------------------------------------------------------------
+
+function open(view, match = null) {
+  if (match !== null && view in state.asked) state.asked[view].match = match;
+  state.view = view;
+  history.replaceState(null, "", `#${view}`);
+  at("panel").setAttribute("aria-labelledby", `tab-${view}`);
+  at("panel").replaceChildren(panels[view].element);
+  at("tools").hidden = view === "server";
+  at("filter").value = state.asked[view]?.match ?? "";
+  if (state.overview !== null) showTabs(state.overview);
+  refresh();
+}
+
+function sortBy(view, column) {
+  const first = column.first < 0 ? `-${column.key}` : column.key;
+  const other = column.first < 0 ? column.key : `-${column.key}`;
+  const asked = state.asked[view];
+  asked.sort = asked.sort === first ? other : first;
+  refresh();
+}
+
+// The same for narrow screens, where the table has no head.
+function sorter() {
+  const select = at("sort");
+  const panel = panels[state.view];
+  if (!(panel instanceof ListPanel) || panel.table === null) return;
+  if (select.dataset.view !== state.view) {
+    select.dataset.view = state.view;
+    const options = panel.table.columns.filter((column) => column.key !== null).map((column) => new Option(column.title, column.key));
+    select.replaceChildren(...options);
+  }
+  select.value = state.asked[state.view].sort.replace(/^-/, "");
+}
+
+function sortChosen() {
+  const column = panels[state.view].table.columns.find((each) => each.key === at("sort").value);
+  state.asked[state.view].sort = column.first < 0 ? `-${column.key}` : column.key;
+  refresh();
+}
+
+function tabKey(event) {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const place = VIEWS.indexOf(state.view);
+  const next = { Home: 0, End: VIEWS.length - 1 }[event.key] ?? (step && (place + step + VIEWS.length) % VIEWS.length);
+  if (next === undefined) return;
+  event.preventDefault();
+  open(VIEWS[next]);
+  at(`tab-${VIEWS[next]}`).focus();
+}
+
+function filterKey(event) {
+  const filter = at("filter");
+  if (event.key === "/" && document.activeElement !== filter && !at("tools").hidden) {
+    event.preventDefault();
+    filter.focus();
+  } else if (event.key === "Escape" && document.activeElement === filter) {
+    filter.value = "";
+    filter.dispatchEvent(new Event("input"));
+  }
+}
+
+// ---- light and dark --------------------------------------------------------------------------------------------
+
+const darkOutside = matchMedia("(prefers-color-scheme: dark)");
+
+function theme(chosen) {
+  if (chosen) document.documentElement.dataset.theme = chosen;
+  const dark = (document.documentElement.dataset.theme ?? (darkOutside.matches ? "dark" : "light")) === "dark";
+  at("theme").textContent = dark ? "Light" : "Dark";
+  at("theme").setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
+  return dark;
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem("konnectivity-theme");
+  } catch {
+    return null; // the browser keeps nothing
+  }
+}
+
+function switchTheme() {
+  const chosen = theme() ? "light" : "dark";
+  theme(chosen);
+  try {
+    localStorage.setItem("konnectivity-theme", chosen);
+  } catch {
+    // the browser keeps nothing
+  }
+}
+
+// ---- start -----------------------------------------------------------------------------------------------------
+
+theme(remembered());
+darkOutside.addEventListener("change", () => theme());
+at("theme").addEventListener("click", switchTheme);
+at("plots").append(...plots.map((plot) => plot.element));
+for (const view of VIEWS) at(`tab-${view}`).addEventListener("click", () => open(view));
+document.querySelector("[role=tablist]").addEventListener("keydown", tabKey);
+document.addEventListener("keydown", filterKey);
+at("filter").addEventListener("input", () => {
+  state.asked[state.view].match = at("filter").value.trim();
+  clearTimeout(state.timer);
+  state.timer = setTimeout(refresh, 150);
+});
+at("sort").addEventListener("change", sortChosen);
+document.addEventListener("visibilitychange", () => (document.hidden ? pause() : refresh()));
+
+function pause() {
+  clearTimeout(state.timer);
+  at("live").className = "live";
+  say(at("live"), "Paused");
+}
+
+const asked = location.hash.slice(1);
+open(VIEWS.includes(asked) ? asked : "agents");
