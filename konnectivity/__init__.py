@@ -5,11 +5,13 @@ The map, from the wire up:
     http2       sans-I/O HTTP/2 endpoint: bytes in -> events, verbs -> bytes out
     grpc        bidi message streams on it (and on grpcio): the one seam everything above knows
     wire        the Packet codec
+    window      how large a connection's window should be
     link        pure state machine of one proxied connection: credit, half-close, close
     tunnel      many links on one stream: dispatch, fair scheduling, credit
     relay       socket <-> link: the only byte pump
     client      asyncio client: dial("host:port") through a server
-    pki, egress   certificates, and kube-apiserver's egress configuration: made and checked
+    pki, egress, manifests, doctor            what the tool makes and checks: certificates, kube-apiserver's egress
+                                              configuration, Kubernetes objects, running tunnels
     options, logs, tls, listen, lifecycle     what a program needs around them
     cli, testing                              the `konnectivity` tool; throwaway CA and peers for tests
 

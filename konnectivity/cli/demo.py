@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from konnectivity.client import connect
-from konnectivity.testing.deployment import Deployment
 
 if TYPE_CHECKING:
+    from konnectivity.testing.deployment import Deployment
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _PAGE = b"<!doctype html><title>node</title><p>Hello from a node the control plane cannot reach.</p>\n" * 100
@@ -34,6 +35,8 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 if every page came back whole."""
+    from konnectivity.testing.deployment import Deployment  # its certificates cost every other command a start
+
     with tempfile.TemporaryDirectory(prefix="konnectivity-demo-") as directory:
         deployment = Deployment(Path(directory))
         try:
