@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from konnectivity import link as links
 from konnectivity import logs, wire
@@ -20,6 +20,7 @@ from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import identifiers, identity
 from konnectivity_server.identifiers import Identifiers
 from konnectivity_server.identity import Account
+from konnectivity_server.recent import Recent
 from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
@@ -176,6 +177,7 @@ class AgentService:
     refused: int = 0
     conflicts: int = 0  # agents that came with the id of another one
     streams_of: dict[str, dict[str, int]] = field(default_factory=dict)  # by agent id, and holder of the credential
+    left: Recent = field(default_factory=lambda: Recent(("id",), monotonic))  # agents that went, and may be back
 
     def connect(self, stream: MessageStream) -> StreamReceiver:
         """Service of `PATH`.
@@ -239,6 +241,10 @@ class AgentService:
             if agent.capabilities is not None:
                 agent.send_control(packet)
 
+    def departures(self) -> list[dict[str, Any]]:
+        """Agents that are gone and did not come back, the latest first."""
+        return [each for each in self.left.listed() if each["id"] not in self.streams_of]
+
     def suspected(self, tunnel: AgentTunnel) -> None:
         for tell in self.on_suspect:
             tell(tunnel)
@@ -256,6 +262,9 @@ class AgentService:
             del streams[tunnel.holder]
         if not streams:
             del self.streams_of[tunnel.agent_id]
+            self.left.add(
+                tunnel.agent_id, peer=tunnel.stream.peer.name, reason=str(status), connections=len(tunnel.links)
+            )
         if log.v(_detail(tunnel)):
             log.info(
                 "Agent disconnected",

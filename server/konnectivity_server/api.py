@@ -1,24 +1,30 @@
 """JSON about a running server, on its admin port: who is connected, and where a dial would go. Reads, changes nothing.
 
+/api/v1/overview                       the server at a glance, with the last minutes and what went wrong
 /api/v1/agents                         the agents: who, since when, what they carry, whether they answer
+/api/v1/connections                    the connections: where to, how much, whether they move
 /api/v1/peers                          the other servers, and whether they take dials
 /api/v1/route?destination=HOST:PORT    which agent would be asked, and what was against the others
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from time import monotonic
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from konnectivity import logs
 from konnectivity.destination import host_of
-from konnectivity.http import Request, Response, Routes
-from konnectivity_server import strategies
-from konnectivity_server.agents import AgentTunnel
-from konnectivity_server.peers import PeerTunnel
+from konnectivity.http import Request, Response, Routes, text
+from konnectivity_server import connections, overview, standing, strategies
+from konnectivity_server.listing import BadQuery, answer
+from konnectivity_server.standing import agent_of, peers_of, state_of
 
 if TYPE_CHECKING:
     from konnectivity_server.app import Server
+
+log = logs.get(__name__)
 
 MAX_LISTED = 20  # agents of one strategy in an explanation
 
@@ -26,62 +32,12 @@ MAX_LISTED = 20  # agents of one strategy in an explanation
 def routes(server: Server) -> Routes:
     """The paths and what they answer."""
     return {
-        "/api/v1/agents": lambda request: _json([agent_of(each) for each in server.registry.all()]),
+        "/api/v1/overview": lambda request: _overview(server, request),
+        "/api/v1/agents": lambda request: _agents(server, request),
+        "/api/v1/connections": lambda request: server.answer(connections.listed(server, request)),
         "/api/v1/peers": lambda request: _json(peers_of(server)),
         "/api/v1/route": lambda request: _route(server, request),
     }
-
-
-def agent_of(agent: AgentTunnel) -> dict[str, Any]:
-    """What there is to know about one agent's tunnel. Times in seconds."""
-    names = agent.identifiers
-    identifiers = {"ipv4": names.ipv4, "ipv6": names.ipv6, "host": names.host, "cidr": names.cidr}
-    heard_at = agent.stream.heard_at
-    return {
-        "id": agent.agent_id,
-        "peer": agent.stream.peer.name,
-        "credential": agent.holder,
-        "identifiers": {kind: values for kind, values in identifiers.items() if values},
-        "default_route": names.default_route,
-        "connected_for": round(monotonic() - agent.connected_at, 3),
-        "heard_ago": None if heard_at is None else round(monotonic() - heard_at, 3),
-        "round_trip": agent.stream.round_trip_s,
-        "dial_latency": round(agent.dial_latency_s, 6),
-        "connections": len(agent.links),
-        "pending_dials": len(agent.pending),
-        "buffered_bytes": agent.buffered,
-        "load": round(agent.load, 6),
-        "extension": agent.capabilities is not None,
-        "state": state_of(agent),
-    }
-
-
-def peers_of(server: Server) -> list[dict[str, Any]]:
-    """The servers that this one can dial through. Times in seconds."""
-    peers = server.replicas.peers
-    return [
-        {
-            "id": each.server_id,
-            "peer": each.stream.peer.name,
-            "connected_for": round(monotonic() - each.connected_at, 3),
-            "round_trip": each.stream.round_trip_s,
-            "connections": len(each.links),
-            "pending_dials": len(each.pending),
-            "state": state_of(each) if each.ready else "without agents",
-        }
-        for each in (peers.tunnels.values() if peers is not None else ())
-    ]
-
-
-def state_of(agent: AgentTunnel | PeerTunnel) -> str:
-    """Why an agent is not asked, or `ready`."""
-    if agent.suspect:
-        return "silent"
-    if agent.draining:
-        return "draining"
-    if isinstance(agent, AgentTunnel) and agent.duplicate:
-        return "duplicate"
-    return "full" if agent.exhausted else "ready"
 
 
 def explain(server: Server, destination: str) -> dict[str, Any]:
@@ -131,6 +87,29 @@ def _route(server: Server, request: Request) -> Response:
     return _json(explain(server, destination))
 
 
+def _agents(server: Server, request: Request) -> Response | asyncio.Future[Response]:
+    if any(request.asks(key) for key in ("limit", "sort", "match")):
+        return server.answer(standing.agents(server, request))
+    return _json([agent_of(each) for each in server.registry.all()])
+
+
+def _overview(server: Server, request: Request) -> Response:
+    try:
+        return answer(json.dumps(overview.of(server, request)).encode() + b"\n")
+    except BadQuery as error:
+        return _json({"error": str(error)}, 400)
+
+
+async def answered(work: Coroutine[Any, Any, Response]) -> Response:
+    """What becomes of an answer that takes a while, whatever becomes of it."""
+    try:
+        return await work
+    except BadQuery as error:
+        return _json({"error": str(error)}, 400)
+    except Exception:
+        log.exception("An endpoint failed")
+        return text("internal error\n", 500)
+
+
 def _json(value: object, status: int = 200) -> Response:
-    body = json.dumps(value, indent=2).encode() + b"\n"
-    return Response(status, {"Content-Type": "application/json"}, body)
+    return answer(json.dumps(value, indent=2).encode() + b"\n", status)

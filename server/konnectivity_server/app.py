@@ -7,14 +7,16 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
+from konnectivity.http import Response
 from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, remove_socket, serve_unix
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server import agents, endpoints, identity, peer_service, proxy, strategies
+from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.audit_log import AuditLog
 from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
@@ -26,6 +28,7 @@ from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
 from konnectivity_server.replicas import Replicas
+from konnectivity_server.sampling import Sampler
 from konnectivity_server.vouching import Voucher
 
 if TYPE_CHECKING:
@@ -92,6 +95,12 @@ class Server:
             reached=self.limits.reached,
         )
         self.leaving = False
+        self.started_at = monotonic()
+        self.sampler = Sampler(
+            self.agent_tunnels.traffic,
+            lambda: connections.tunnels(self),
+            {"agents": lambda: len(self.registry), "connections": self._open},
+        )
         self.authenticator: TokenAuthenticator | None = None
         self.voucher: Voucher | None = None
         self.tls: dict[str, tls.ServerTls] = {}
@@ -124,6 +133,8 @@ class Server:
             await self._use_peers()
             await self._listen_agents(self.tls["agents"].context)
             await self._listen_frontends(self.tls["frontends"].context if options.tcp_frontend else None)
+            self.sampler.start()
+            self._stack.callback(self.sampler.stop)
             self._stack.callback((await endpoints.serve(self)).close)
         except BaseException:
             await self._close()
@@ -139,6 +150,13 @@ class Server:
     def busy(self) -> bool:
         """Whether somebody is being served."""
         return any(agent.links or agent.pending for agent in self.registry.all())
+
+    def _open(self) -> int:
+        return sum(len(agent.links) for agent in self.registry.all())
+
+    def answer(self, work: Coroutine[Any, Any, Response]) -> asyncio.Future[Response]:
+        """Do what an endpoint wants done that takes a while."""
+        return self._tasks.create_task(api.answered(work), name="answer")
 
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""

@@ -20,7 +20,9 @@ from konnectivity.link import Link
 from konnectivity.traffic import Traffic
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
+from konnectivity_server.audit import CANCELLED
 from konnectivity_server.limits import DialLimits
+from konnectivity_server.recent import Recent
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Route:
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
         self._over()
+        self._note(CANCELLED)
         if self._trail is not None:
             self._trail.refused()
         if self._dial is not None:
@@ -138,9 +141,14 @@ class Route:
                 return
             error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
         self._over()
+        self._note(error)
         if self._trail is not None:
             self._trail.refused(error)
         self._caller.dial_failed(error)
+
+    def _note(self, error: DialError) -> None:
+        took_s = 0.0 if self._dial is None else monotonic() - self._dial.asked_at
+        self._dispatcher.note(error, self._address, self._origin, self._tried[-1] if self._tried else None, took_s)
 
 
 class Dispatcher:
@@ -161,6 +169,7 @@ class Dispatcher:
         self.http_connections = 0  # CONNECT clients that are being served
         self.peers: Peers | None = None
         self.audit: AuditLog | None = None
+        self.failures = Recent(("reason", "destination", "agent", "server", "text"), monotonic)
         self._traffic = traffic
         self._registry = registry
         self._names = names
@@ -186,6 +195,7 @@ class Dispatcher:
             route = Route(self, address, caller, origin.name, protocol, relayed, trail)
             route.start(tunnel)
         except DialError as error:
+            self.note(error, address, origin.name)
             if trail is not None:
                 trail.refused(error)
             raise
@@ -238,6 +248,21 @@ class Dispatcher:
         self.pending[source] -= 1
         if not self.pending[source]:
             del self.pending[source]
+
+    def note(
+        self, error: DialError, address: str, origin: str, tunnel: DialingTunnel | None = None, took_s: float = 0.0
+    ) -> None:
+        """Keep a failure in mind, for who asks later."""
+        who = {} if tunnel is None else tunnel.described
+        self.failures.add(
+            error.failure.value,
+            address,
+            who.get("agent"),
+            who.get("server"),
+            str(error),
+            origin=origin,
+            took=round(took_s, 3),
+        )
 
     def refused(self, failure: DialFailure, text: str) -> DialError:
         self._traffic.dial_failed(failure.value)

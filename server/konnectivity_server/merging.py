@@ -7,10 +7,15 @@ all, are named below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
+
+from konnectivity_server.listing import order
 
 LEAST = ("_expiry_timestamp_seconds", "process_start_time_seconds")  # the earliest counts
 MOST = ("_last_reload_timestamp_seconds", "_buffer_budget_bytes", "_server_count", "_leases", "process_max_fds")
+
+TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # of one agent, in whatever worker
 
 
 def metrics(texts: Iterable[str]) -> str:
@@ -65,6 +70,53 @@ def documents(values: Sequence[Any]) -> Any:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return sum(values)
     return first
+
+
+def listed(values: Sequence[Any], name: str) -> Any:
+    """Objects with some of a list under `name`, in order -> one, in the same order and no longer."""
+    sort, limit = values[0]["sort"], values[0]["limit"]
+    key = sort.removeprefix("-")
+    rows = [{**row, "worker": index} for index, value in enumerate(values) for row in value[name]]
+    rows.sort(key=lambda row: order(key, row[key]), reverse=sort.startswith("-"))
+    counts = {each: sum(value[each] for value in values) for each in ("total", "matching")}
+    return {**values[0], **counts, name: rows[:limit]}
+
+
+def overview(values: Sequence[Any], server_id: str) -> Any:
+    """Each worker's /api/v1/overview -> the whole server's."""
+    first = values[0]
+    troubles = [value["not_ready"] for value in values if value["not_ready"]]
+    recent, gone = (
+        sorted(documents(lists), key=lambda row: row["ago"])
+        for lists in (
+            [value["dial_failures"]["recent"] for value in values],
+            [value["agents_gone"] for value in values],
+        )
+    )
+    about = ("id", "uptime", "ready", "not_ready")
+    return {
+        **documents(values),
+        "id": server_id,
+        "uptime": max(value["uptime"] for value in values),
+        "ready": not troubles,
+        "not_ready": troubles[0] if troubles else None,
+        "strategies": first["strategies"],
+        "memory": {**documents([value["memory"] for value in values]), TUNNEL_BUDGET: first["memory"][TUNNEL_BUDGET]},
+        "certificates": first["certificates"],
+        "history": {**first["history"], "series": _added([value["history"]["series"] for value in values])},
+        "dial_failures": {**documents([value["dial_failures"] for value in values]), "recent": recent},
+        "agents_gone": gone,
+        "workers": [{"worker": index} | {key: value[key] for key in about} for index, value in enumerate(values)],
+    }
+
+
+def _added(every: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
+    """Series that end now, each number with its contemporaries."""
+    found = {}
+    for name in every[0]:
+        backwards = [series[name][::-1] for series in every]
+        found[name] = [sum(numbers) for numbers in zip_longest(*backwards, fillvalue=0)][::-1]
+    return found
 
 
 def readiness(answers: Sequence[tuple[int, str]], verbose: bool) -> tuple[int, str]:

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import h11
 
@@ -47,7 +48,7 @@ class Workers:
         self.directory = tempfile.mkdtemp(prefix="konnectivity-workers-")  # mode 0700
         self.processes: dict[int, asyncio.subprocess.Process] = {}
         self.restarts = 0
-        self._server_id = server_id
+        self.server_id = server_id
         self._stopping = False
         self._parent = os.pipe()
         self._frontend: socket.socket | None = None
@@ -107,7 +108,7 @@ class Workers:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *sys.orig_argv[1:],
-            env={**os.environ, VARIABLE: place.text(), "KONNECTIVITY_SERVER_ID": self._server_id},
+            env={**os.environ, VARIABLE: place.text(), "KONNECTIVITY_SERVER_ID": self.server_id},
             pass_fds=[fd for fd in (frontend, self._parent[0]) if fd >= 0],
             start_new_session=True,  # a terminal's ^C reaches them once, by us
         )
@@ -158,9 +159,17 @@ class Endpoints(Mapping[str, Handler]):
             body = merging.metrics(each.body.decode() for each in answers)
             return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())
         if path.startswith("/api/") and path != "/api/v1/route":
-            merged = merging.documents([json.loads(each.body) for each in answers])
-            return Response(200, answers[0].headers, json.dumps(merged, indent=2).encode() + b"\n")
+            values = [json.loads(each.body) for each in answers]
+            return Response(200, answers[0].headers, self._joined(path, values).encode() + b"\n")
         return answers[0]
+
+    def _joined(self, path: str, values: list[Any]) -> str:
+        if path == "/api/v1/overview":
+            return json.dumps(merging.overview(values, self._workers.server_id))
+        name = path.rpartition("/")[2]
+        if isinstance(values[0], dict) and "sort" in values[0]:
+            return json.dumps(merging.listed(values, name))
+        return json.dumps(merging.documents(values), indent=2)
 
     def _ready(self, answers: list[tuple[int, str]], request: Request) -> Response:
         status, body = merging.readiness(answers, request.asks("verbose"))

@@ -1,0 +1,102 @@
+"""/api/v1/overview: the server at a glance. Is it ready, what does it carry, what went wrong lately?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from resource import getpagesize
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from konnectivity import __version__
+from konnectivity.http import Request
+from konnectivity_server.listing import number
+from konnectivity_server.sampling import INTERVAL_S, SAMPLES
+from konnectivity_server.standing import state_of
+
+if TYPE_CHECKING:
+    from konnectivity_server.app import Server
+
+
+def of(server: Server, request: Request) -> dict[str, Any]:
+    """The answer. Times in seconds.
+
+    Raises:
+        BadQuery: `history`, which says how many samples are wanted, is no number.
+    """
+    samples = number(request, "history", SAMPLES, SAMPLES)
+    trouble = server.not_ready()
+    return {
+        "id": server.agents.server_id,
+        "version": __version__,
+        "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "uptime": round(monotonic() - server.started_at, 3),
+        "ready": trouble is None,
+        "not_ready": trouble,
+        "strategies": server.strategies,
+        "agents": _agents(server),
+        "connections": _connections(server),
+        "memory": _memory(server),
+        "totals": _totals(server),
+        "certificates": _certificates(server),
+        "history": {"interval": INTERVAL_S, "series": server.sampler.series(samples)},
+        "dial_failures": {
+            "by_reason": dict(sorted(server.agent_tunnels.traffic.dial_failures.items())),
+            "recent": server.dispatcher.failures.listed(),
+        },
+        "agents_gone": server.agents.departures(),
+    }
+
+
+def _agents(server: Server) -> dict[str, int]:
+    states = Counter(state_of(each) for each in server.registry.all())
+    counts = {state: states[state] for state in ("ready", "silent", "draining", "duplicate", "full")}
+    agents = server.agents
+    return {"streams": len(server.registry), **counts, "refused": agents.refused, "id_conflicts": agents.conflicts}
+
+
+def _connections(server: Server) -> dict[str, int]:
+    peers = server.replicas.peers
+    tunnels = server.registry.all()
+    stalled = server.sampler.stalls.counts
+    return {
+        "open": sum(len(each.links) for each in tunnels),
+        "through_servers": 0 if peers is None else sum(len(each.links) for each in peers.tunnels.values()),
+        "pending_dials": sum(len(each.pending) for each in tunnels),
+        **{f"stalled_by_{side}": count for side, count in stalled.items()},
+    }
+
+
+def _memory(server: Server) -> dict[str, int]:
+    ledger = server.ledger
+    return {
+        "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize(),
+        "buffered_bytes": ledger.used,
+        "buffer_budget_bytes": ledger.process_budget,
+        "tunnel_buffer_budget_bytes": ledger.tunnel_budget,
+        "window_growth_bytes": ledger.grown,
+        "window_growth_budget_bytes": ledger.growth_budget,
+        "refused_dials": ledger.refused_dials,
+    }
+
+
+def _totals(server: Server) -> dict[str, int]:
+    traffic = server.agent_tunnels.traffic
+    return {
+        "dials": traffic.opened,
+        "dial_failures": sum(traffic.dial_failures.values()),
+        "bytes_to_destination": traffic.sent_bytes,
+        "bytes_from_destination": traffic.received_bytes,
+        "connections_closed": sum(traffic.closed.values()),
+    }
+
+
+def _certificates(server: Server) -> list[dict[str, Any]]:
+    now = datetime.now(UTC).timestamp()
+    return [
+        {"end": end, "kind": kind, "expires_in": round(when - now), "reload_failures": files.reload_failures}
+        for end, files in server.tls.items()
+        for kind, when in (("certificate", files.not_after), ("ca", files.ca_not_after))
+        if when is not None
+    ]
