@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 
 def host_of(address: str) -> str:
@@ -16,6 +17,14 @@ def host_of(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without a port, is this machine for itself alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def split(address: str) -> tuple[str, int]:

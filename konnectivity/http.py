@@ -34,6 +34,7 @@ class Request(NamedTuple):
     path: str
     query: str
     host: str  # the Host header
+    known: str = ""  # If-None-Match: what the client has
 
     def asks(self, key: str) -> bool:
         """Whether the query has this key, with a value or without."""
@@ -227,9 +228,9 @@ class HttpProtocol(asyncio.Protocol):
         handler = self._routes.get(unquote(path))
         if handler is None:
             return text("404 page not found\n", 404)
-        host = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
+        host, known = (_header(request, name) for name in (b"host", b"if-none-match"))
         try:
-            return handler(Request(request.method.decode("ascii"), path, query, host))
+            return handler(Request(request.method.decode("ascii"), path, query, host, known))
         except Exception:
             log.exception("An endpoint failed", path=path)
             return text("internal error\n", 500)
@@ -245,8 +246,9 @@ class HttpProtocol(asyncio.Protocol):
         headers = [
             *response.headers.items(),
             ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
-            ("Content-Length", str(len(response.body))),
         ]
+        if response.status != HTTPStatus.NOT_MODIFIED:
+            headers.append(("Content-Length", str(len(response.body))))
         reason = HTTPStatus(response.status).phrase
         self._send(
             h11.Response(status_code=response.status, headers=headers, reason=reason),
@@ -258,6 +260,10 @@ class HttpProtocol(asyncio.Protocol):
         data = b"".join(self._http.send(event) or b"" for event in events)
         if self._transport is not None:
             self._transport.write(data)
+
+
+def _header(request: h11.Request, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in request.headers if name == wanted), "")
 
 
 def _origin_form(target: str) -> str:

@@ -120,6 +120,13 @@ def _read_bool(text: str) -> bool:
     raise ValueError("must be true or false")
 
 
+def _read_switch(text: str) -> bool | None:
+    try:
+        return None if text == "auto" else _read_bool(text)
+    except ValueError:
+        raise ValueError("must be true, false or auto") from None
+
+
 def _read_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if not match:
@@ -153,6 +160,9 @@ STRING: Kind[str] = Kind("string", str, str)
 INT: Kind[int] = Kind("int", _read_int, str)
 FLOAT: Kind[float] = Kind("float", _read_float, lambda value: repr(value).removesuffix(".0"))
 BOOL: Kind[bool] = Kind("bool", _read_bool, lambda value: "true" if value else "false", bare="true")
+SWITCH: Kind[bool | None] = Kind(  # None: the program decides
+    "switch", _read_switch, lambda value: "auto" if value is None else BOOL.write(value), bare="true"
+)
 DURATION: Kind[float] = Kind("duration", parse_duration, format_duration)
 SIZE: Kind[int] = Kind("size", _read_size, _write_size)
 STRINGS: Kind[tuple[str, ...]] = Kind("strings", _read_strings, _write_strings, appends=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from konnectivity import ledger, lifecycle
-from konnectivity.destination import parse_hosts
+from konnectivity.destination import is_loopback, parse_hosts
 from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
+    SWITCH,
     at_least,
     duration,
     effective,
@@ -223,7 +224,15 @@ class ServerOptions(LogOptions):
     )
     health_port: int = option(8092, check=port(1024, 49151), help="Port of /healthz, /readyz and /metrics.")
     admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
-    admin_port: int = option(8095, check=port(1024, 49151), help="Port of /metrics and, if enabled, /debug/pprof.")
+    admin_port: int = option(
+        8095, check=port(1024, 49151), help="Port of /metrics, /api/v1 and, if enabled, the web page and /debug/pprof."
+    )
+    enable_dashboard: bool | None = option(
+        None,
+        kind=SWITCH,
+        help="Serve a web page about the running server at / of the admin port. auto: if --admin-bind-address is a "
+        "loopback address.",
+    )
     enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
     enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
     process_buffer_budget: int = option(
@@ -330,6 +339,16 @@ class ServerOptions(LogOptions):
     @property
     def tcp_frontend(self) -> bool:
         return self.server_port != 0 and (not self.uds_name or bool(self.server_cert))
+
+    @property
+    def dashboard(self) -> bool:
+        """Whether the web page is served."""
+        return self.admin_is_local if self.enable_dashboard is None else self.enable_dashboard
+
+    @property
+    def admin_is_local(self) -> bool:
+        """Whether only programs of this machine (and what they forward) reach the admin port."""
+        return is_loopback(self.admin_bind_address)
 
     def ledger(self) -> ledger.Ledger:
         return ledger.Ledger(

@@ -8,7 +8,7 @@ from konnectivity import health, profiling
 from konnectivity.health import Check
 from konnectivity.http import HttpServer, Request, Response
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
-from konnectivity_server import api
+from konnectivity_server import admin, api
 from konnectivity_server.metrics import ServerCollector
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ async def serve(server: Server) -> HttpServer:
         lag.start()
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
-    admin = {"/metrics": metrics, **api.routes(server), **pages}
+    own = {"/metrics": metrics, **api.routes(server), **pages}
     if server.place is None:
-        await http.listen("admin", options.admin_bind_address, options.admin_port, admin)
+        await http.listen("admin", options.admin_bind_address, options.admin_port, admin.AdminRoutes(options, own))
     else:
-        await http.listen_unix("the supervisor", server.place.endpoints, {**paths, **admin})
+        await http.listen_unix("the supervisor", server.place.endpoints, {**paths, **own})
     return http

@@ -27,7 +27,7 @@ from konnectivity import health, lifecycle, logs
 from konnectivity.http import Handler, HttpServer, Request, Response, text
 from konnectivity.listen import bind_unix, remove_socket
 from konnectivity.metrics import CONTENT_TYPE
-from konnectivity_server import merging
+from konnectivity_server import admin, merging
 from konnectivity_server.cli import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
 
@@ -218,8 +218,9 @@ async def run(options: ServerOptions, server_id: str) -> int:
     http = HttpServer()
     try:
         async with asyncio.TaskGroup() as tasks:
-            health_routes, admin_routes = (Endpoints(workers, tasks, admin) for admin in (False, True))
+            health_routes, own = (Endpoints(workers, tasks, admin=each) for each in (False, True))
             await http.listen("health", options.health_bind_address, options.health_port, health_routes)
+            admin_routes = admin.AdminRoutes(options, own)
             await http.listen("admin", options.admin_bind_address, options.admin_port, admin_routes)
             running = tasks.create_task(workers.run(), name="workers")
             leaving = tasks.create_task(_stopped(workers, signals, options.graceful_shutdown_timeout), name="signals")

@@ -1,0 +1,72 @@
+"""The web page about a running server: what is served, and how. What it shows the page asks of /api/v1 by itself.
+
+The files beside this one are read when they are first asked for, from wherever the package is, a zip file included.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib import resources
+from typing import NamedTuple
+
+from konnectivity.http import Handler, Request, Response, Routes
+
+INDEX = "index.html"
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+FILES = (
+    "api.js",
+    "app.js",
+    "attention.js",
+    "dom.js",
+    "format.js",
+    "icon.svg",
+    "plot.js",
+    "style.css",
+    "table.js",
+    "views.js",
+)
+HEADERS = {
+    "Cache-Control": "no-cache",  # kept, and asked for each time whether it is still the same
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class _Asset(NamedTuple):
+    body: bytes
+    etag: str
+
+
+def routes() -> Routes:
+    """Paths of the page and its files."""
+    files = {f"/dashboard/{name}": _handler(name) for name in FILES}
+    return {"/": _handler(INDEX), "/dashboard": _handler(INDEX), **files}
+
+
+def _handler(name: str) -> Handler:
+    def handle(request: Request) -> Response:
+        asset = _asset(name)
+        headers = {**HEADERS, "ETag": asset.etag}
+        if asset.etag in request.known:
+            return Response(304, headers, b"")
+        return Response(200, {**headers, "Content-Type": TYPES[name.rpartition(".")[2]]}, asset.body)
+
+    return handle
+
+
+@functools.cache
+def _asset(name: str) -> _Asset:
+    body = resources.files(__name__).joinpath(name).read_bytes()
+    return _Asset(body, f'"{hashlib.sha256(body).hexdigest()[:20]}"')

@@ -1,0 +1,83 @@
+// What an operator should know first, the worst first: { kind: "bad" | "warn", text, view, match }.
+
+import { bytes, plural, span, text } from "./format.js";
+
+const RECENT_S = 300;
+const GONE_S = 3600;
+const EXPIRY_S = 7 * 86400;
+const FULL = 0.8;
+const STATES = { silent: "answers no ping", full: "has no buffer memory left, or too many dials", draining: "drains" };
+// Said when the target was never tried, or did not answer: the tunnel may be at fault. The others are the target's.
+const OURS = ["no_agent", "backend_dial_timeout", "backend_close", "dial_closed", "budget", "flood", "protocol"];
+
+export function concerns(overview, sick) {
+  return [...agents(overview, sick), ...stalls(overview), ...dials(overview), ...memory(overview), ...certificates(overview)];
+}
+
+function agents(overview, sick) {
+  const found = [];
+  for (const [state, meaning] of Object.entries(STATES)) {
+    const number = overview.agents[state];
+    if (number === 0) continue;
+    const ids = named(sick.filter((agent) => agent.state === state).map((agent) => agent.id));
+    const kind = state === "draining" ? "warn" : "bad";
+    found.push({ kind, text: `${plural(number, "agent stream")} ${state} (${meaning})${ids}`, view: "agents", match: state });
+  }
+  const gone = overview.agents_gone.filter((agent) => agent.ago < GONE_S);
+  if (gone.length) {
+    const last = gone[0];
+    const lost = gone.reduce((sum, agent) => sum + agent.connections, 0);
+    const cost = lost ? `, with ${plural(lost, "connection")}` : "";
+    const when = `${gone.length > 1 ? "the last " : ""}${span(last.ago)} ago`;
+    const ids = named(gone.map((agent) => agent.id));
+    found.push({ kind: "warn", text: `${plural(gone.length, "agent")} left and did not come back, ${when}${cost}${ids}`, view: "agents", match: "" });
+  }
+  if (overview.agents.id_conflicts) {
+    found.push({ kind: "warn", text: `${plural(overview.agents.id_conflicts, "agent")} came with the id of another one`, view: "agents", match: "" });
+  }
+  return found;
+}
+
+function stalls(overview) {
+  const { stalled_by_client: client, stalled_by_destination: destination } = overview.connections;
+  if (client + destination === 0) return [];
+  const who = [];
+  if (client) who.push(`${plural(client, "client reads", "clients read")} nothing`);
+  if (destination) who.push(`${plural(destination, "destination reads", "destinations read")} nothing`);
+  return [{ kind: "warn", text: `${plural(client + destination, "connection")} stalled: ${who.join(", ")}`, view: "connections", match: "stalled" }];
+}
+
+function dials(overview) {
+  const recent = overview.dial_failures.recent.filter((failure) => failure.ago < RECENT_S);
+  const failed = overview.history.series.dial_failures.reduce((sum, number) => sum + number, 0);
+  if (failed === 0 || recent.length === 0) return [];
+  const ours = recent.some((failure) => OURS.includes(failure.reason));
+  const last = recent[0];
+  const where = `the last ${span(last.ago)} ago, to ${last.destination}: ${last.text}`;
+  return [{ kind: ours ? "bad" : "warn", text: `${plural(failed, "dial")} failed in the last 5 minutes; ${where}`, view: "failures", match: "" }];
+}
+
+function memory(overview) {
+  const { buffered_bytes: used, buffer_budget_bytes: budget, refused_dials: refused } = overview.memory;
+  if (used < FULL * budget) return [];
+  const cost = refused ? `; ${plural(refused, "dial")} refused for it so far` : "; over it, dials are refused";
+  return [{ kind: "bad", text: `Buffer memory: ${text(bytes(used))} of ${text(bytes(budget))} in use${cost}`, view: "server", match: "" }];
+}
+
+function certificates(overview) {
+  const found = [];
+  for (const { end, kind, expires_in: left, reload_failures: failures } of overview.certificates) {
+    const what = `${kind === "ca" ? "A CA certificate" : "The certificate"} for ${end}`;
+    if (left <= 0) found.push({ kind: "bad", text: `${what} expired ${span(-left)} ago`, view: "server", match: "" });
+    else if (left < EXPIRY_S) found.push({ kind: "warn", text: `${what} expires in ${span(left)}`, view: "server", match: "" });
+    if (failures && kind === "certificate") {
+      found.push({ kind: "warn", text: `New TLS files for ${end} could not be used ${failures === 1 ? "once" : `${failures} times`}`, view: "server", match: "" });
+    }
+  }
+  return found;
+}
+
+function named(ids) {
+  const some = [...new Set(ids)].slice(0, 3);
+  return some.length ? `: ${some.join(", ")}${ids.length > some.length ? " …" : ""}` : "";
+}

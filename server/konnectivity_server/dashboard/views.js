@@ -1,0 +1,139 @@
+// What the lists show: columns, the path they come from, what is said when there is nothing.
+
+import { mark, tag } from "./dom.js";
+import { age, bytes, count, latency, plural, span, text } from "./format.js";
+
+const AGENT_KINDS = { ready: "good", draining: "warn", duplicate: "calm", silent: "bad", full: "bad" };
+const SIDES = { client: "client reads nothing", destination: "destination reads nothing" };
+
+export const REASONS = {
+  no_agent: "no agent that a strategy allows",
+  error_response: "the agent tried, and it failed",
+  backend_dial_timeout: "no answer of the agent in time",
+  backend_close: "the agent's stream ended during the dial",
+  dial_closed: "the agent gave the dial up",
+  frontend_close: "the client left before the answer",
+  unrecognized_response: "an answer that nobody waited for",
+  send_rsp: "the agent's yes found nobody",
+  budget: "buffer memory is spent",
+  protocol: "the agent broke the protocol",
+  flood: "too many dials under way",
+  address: "the destination is too long",
+};
+
+const worker = { key: null, title: "Worker", number: true, cell: (row) => count(row.worker) };
+
+function identifiers(agent) {
+  const values = Object.values(agent.identifiers).flat();
+  return [...values, ...(agent.default_route ? ["default route"] : [])].join(", ") || "–";
+}
+
+export const agents = {
+  path: "agents",
+  rows: "agents",
+  caption: "Agents",
+  sort: "state",
+  one: "agent stream",
+  nothing: "No agent is connected. Nothing can pass through this server.",
+  id: (row) => JSON.stringify([row.worker, row.id, row.peer]),
+  columns: (workers) => [
+    { key: "state", title: "State", first: 1, cell: (row) => mark(AGENT_KINDS[row.state] ?? "warn", row.state) },
+    { key: "id", title: "Agent", first: 1, style: "mono lead", cell: (row) => row.id },
+    { key: null, title: "Stands for", style: "mono wide", cell: identifiers },
+    { key: "connections", title: "Connections", first: -1, number: true, cell: (row) => count(row.connections) },
+    { key: "pending_dials", title: "Pending", first: -1, number: true, hint: "Dials that it has not answered", cell: (row) => count(row.pending_dials) },
+    { key: "round_trip", title: "Round trip", first: -1, number: true, hint: "Of the last ping", cell: (row) => latency(row.round_trip) },
+    { key: "dial_latency", title: "Dial", first: -1, number: true, hint: "How long it takes to answer a dial, smoothed", cell: (row) => latency(row.dial_latency || null) },
+    { key: "load", title: "Load", first: -1, number: true, hint: "(1 + connections + 4 × pending) × dial latency, in ms; the lighter of two agents gets a dial", cell: (row) => [(row.load * 1000).toFixed(1), ""] },
+    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes of its connections that wait here", cell: (row) => bytes(row.buffered_bytes) },
+    { key: "heard_ago", title: "Heard", first: -1, number: true, hint: "Since the last sign of life", cell: (row) => age(row.heard_ago) },
+    { key: "connected_for", title: "Connected", first: -1, number: true, cell: (row) => age(row.connected_for) },
+    { key: "peer", title: "From", first: 1, style: "mono", hint: "Its certificate's name and address", cell: (row) => row.peer },
+    ...(workers ? [worker] : []),
+  ],
+};
+
+function connectionState(row) {
+  if (row.state !== "stalled") return mark(row.state === "open" ? "good" : "calm", row.state);
+  return mark("warn", `stalled ${span(row.stalled_for)}`, tag("small", "", SIDES[row.stalled_side]));
+}
+
+export const connections = {
+  path: "connections",
+  rows: "connections",
+  caption: "Connections",
+  sort: "-stalled_for",
+  one: "connection",
+  nothing: "No connections at the moment.",
+  id: (row) => JSON.stringify([row.worker, row.agent, row.server, row.id, row.destination]),
+  columns: (workers) => [
+    { key: "stalled_for", title: "State", first: -1, cell: connectionState },
+    { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
+    { key: "agent", title: "Agent", first: 1, style: "mono", cell: (row) => row.agent ?? `server ${row.server}` },
+    { key: "age", title: "Age", first: 1, number: true, cell: (row) => age(row.age) },
+    { key: "bytes_to_destination", title: "Sent", first: -1, number: true, hint: "Bytes to the destination", cell: (row) => bytes(row.bytes_to_destination) },
+    { key: "bytes_from_destination", title: "Received", first: -1, number: true, hint: "Bytes from the destination", cell: (row) => bytes(row.bytes_from_destination) },
+    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes that wait here", cell: (row) => bytes(row.buffered_bytes) },
+    { key: "origin", title: "Client", first: 1, style: "mono", cell: (row) => row.origin },
+    { key: "id", title: "Number", first: 1, number: true, hint: "On the agent's tunnel", cell: (row) => [`${row.id}`, ""] },
+    ...(workers ? [worker] : []),
+  ],
+};
+
+function reason(row) {
+  return tag("span", "", row.text, tag("small", "", REASONS[row.reason] ?? row.reason));
+}
+
+export const failures = {
+  caption: "Failed dials",
+  sort: "ago",
+  one: "different failure",
+  nothing: "No dial has failed since the server started.",
+  id: (row) => JSON.stringify([row.worker, row.reason, row.destination, row.agent, row.server, row.text]),
+  columns: () => [
+    { key: "ago", title: "Last", first: 1, number: true, cell: (row) => [`${age(row.ago).join(" ")} ago`, ""] },
+    { key: "count", title: "Times", first: -1, number: true, cell: (row) => count(row.count) },
+    { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
+    { key: "text", title: "Why", first: 1, style: "wide", cell: reason },
+    { key: "agent", title: "Agent", first: 1, style: "mono", cell: (row) => row.agent ?? (row.server ? `server ${row.server}` : "–") },
+    { key: "took", title: "After", first: -1, number: true, hint: "From asking to the answer, the last time", cell: (row) => latency(row.took || null) },
+    { key: "origin", title: "Client", first: 1, style: "mono", hint: "Who asked, the last time", cell: (row) => row.origin },
+  ],
+};
+
+export function facts(overview) {
+  const { memory, totals, agents: streams } = overview;
+  const share = (used, budget) => `${text(bytes(used))} of ${text(bytes(budget))}`;
+  return [
+    ["Server", [
+      ["Version", overview.version],
+      ["Up", span(overview.uptime)],
+      ["Strategies", overview.strategies.join(", ")],
+      ...(overview.workers ?? []).map((each) => [`Worker ${each.worker}`, `${each.not_ready ?? "ready"}, up ${span(each.uptime)}`]),
+    ]],
+    ["Memory", [
+      ["Buffered", share(memory.buffered_bytes, memory.buffer_budget_bytes), memory.buffered_bytes / memory.buffer_budget_bytes],
+      ["Window growth", share(memory.window_growth_bytes, memory.window_growth_budget_bytes), memory.window_growth_bytes / memory.window_growth_budget_bytes],
+      ["Budget of one agent", text(bytes(memory.tunnel_buffer_budget_bytes))],
+      ["Resident", text(bytes(memory.resident_bytes))],
+      ["Dials refused for it", text(count(memory.refused_dials))],
+    ]],
+    ["Since the start", [
+      ["Dials", text(count(totals.dials))],
+      ["Failed dials", text(count(totals.dial_failures))],
+      ["Connections closed", text(count(totals.connections_closed))],
+      ["To destinations", text(bytes(totals.bytes_to_destination))],
+      ["From destinations", text(bytes(totals.bytes_from_destination))],
+      ["Agents refused", text(count(streams.refused))],
+    ]],
+    ["Certificates", overview.certificates.map((each) => [
+      `${each.kind === "ca" ? "CA" : "Certificate"} for ${each.end}`,
+      each.expires_in > 0 ? `expires in ${span(each.expires_in)}` : `expired ${span(-each.expires_in)} ago`,
+    ])],
+  ];
+}
+
+export function goneText(agent) {
+  const lost = agent.connections ? `, with ${plural(agent.connections, "connection")}` : "";
+  return `left ${span(agent.ago)} ago${lost}: ${agent.reason || "without a word"}`;
+}
