@@ -2,22 +2,22 @@
 
 import { ask } from "./api.js";
 import { concerns } from "./attention.js";
-import { mark, tag } from "./dom.js";
-import { plural, rate, span, text } from "./format.js";
-import { Plot } from "./plot.js";
-import { Table } from "./table.js";
+import { mark, say, tag } from "./dom.js";
+import { plural, span } from "./format.js";
+import { ListPanel, ServerPanel } from "./panels.js";
+import { plots } from "./rates.js";
 import * as views from "./views.js";
 
 const INTERVAL_MS = 2000;
 const SAMPLES = 300;
 const LIMIT = 200;
-const VIEWS = ["agents", "connections", "failures", "server"];
+const LISTS = ["agents", "connections", "failures"];
+const VIEWS = [...LISTS, "server"];
 
 const at = (id) => document.getElementById(id);
 const state = {
   view: "agents",
-  match: { agents: "", connections: "", failures: "" },
-  sort: { agents: views.agents.sort, connections: views.connections.sort, failures: views.failures.sort },
+  asked: Object.fromEntries(LISTS.map((view) => [view, { match: "", sort: views[view].sort }])),
   overview: null,
   answeredAt: null, // of performance.now()
   round: 0, // of the newest question: an older one's answer comes too late
@@ -51,7 +51,7 @@ async function sickAgents() {
 
 async function listOf(view) {
   if (!views[view]?.path) return null;
-  return ask(views[view].path, { limit: LIMIT, sort: state.sort[view], match: state.match[view] });
+  return ask(views[view].path, { limit: LIMIT, ...state.asked[view] });
 }
 
 function lost(error) {
@@ -68,17 +68,14 @@ function lost(error) {
 
 // ---- showing ---------------------------------------------------------------------------------------------------
 
-function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
-}
-
 function show(view, overview, sick, list) {
   say(at("server-id"), overview.id);
   document.title = `${overview.ready ? "" : "Not ready: "}${overview.id} – Konnectivity server`;
   showHealth(overview, sick);
   for (const plot of plots) plot.show(overview.history.series, SAMPLES);
   showTabs(overview);
-  if (view === state.view) panels[view].show(overview, list);
+  panels[view].show(overview, list);
+  sorter();
 }
 
 function showHealth(overview, sick) {
@@ -87,7 +84,7 @@ function showHealth(overview, sick) {
     ? mark("good", "Ready")
     : mark("bad", "Not ready", tag("span", "why", overview.not_ready));
   const through = connections.through_servers ? `, ${plural(connections.through_servers, "more")} through other servers` : "";
-  const summary = `${plural(agents.streams, "agent stream")}, ${plural(connections.open, "connection")}${through}. Up ${span(overview.uptime)}.`;
+  const summary = `${plural(agents.streams, views.agents.one(overview))}, ${plural(connections.open, "connection")}${through}. Up ${span(overview.uptime)}.`;
   at("ready").replaceChildren(ready, tag("span", "summary", summary));
   const found = concerns(overview, sick);
   const items = found.map(({ kind, text: words, view, match }) => {
@@ -111,187 +108,44 @@ function showTabs(overview) {
   const numbers = {
     agents: agents.streams,
     connections: connections.open + connections.through_servers,
-    failures: overview.dial_failures.recent.length,
+    failures: overview.dial_failures.recent.reduce((sum, failure) => sum + failure.count, 0),
   };
   for (const view of VIEWS) {
     const tab = at(`tab-${view}`);
     const chosen = view === state.view;
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
-    const name = (tab.dataset.name ??= tab.textContent);
-    const parts = [name];
+    const parts = [tab.dataset.name];
     if (view in numbers) parts.push(tag("span", "number", ` ${numbers[view].toLocaleString("en")}`));
     if (tab.shown !== String(numbers[view])) tab.replaceChildren(...parts);
     tab.shown = String(numbers[view]);
   }
 }
 
-const recent = (values, seconds) => values.slice(-seconds);
-const sum = (values) => values.reduce((total, value) => total + value, 0);
-const mean = (values) => (values.length ? sum(values) / values.length : 0);
-const key = (kind, words) => tag("span", `key ${kind}`, words);
-
-const plots = [
-  new Plot({
-    title: "Throughput",
-    names: ["bytes_from_destination", "bytes_to_destination"],
-    kinds: ["one", "two"],
-    least: 1024,
-    scale: (value) => text(rate(value)),
-    now: (series) => [
-      key("one", `${text(rate(mean(recent(series.bytes_from_destination, 5))))} received`),
-      key("two", `${text(rate(mean(recent(series.bytes_to_destination, 5))))} sent`),
-    ],
-    describe: ([from, to]) => `${text(rate(from))} received, ${text(rate(to))} sent`,
-  }),
-  new Plot({
-    title: "Dials",
-    names: ["dials", "dial_failures"],
-    kinds: ["one", "bad"],
-    least: 5,
-    scale: (value) => `${value}/s`,
-    now: (series) => {
-      const failed = sum(recent(series.dial_failures, 60));
-      return [key("one", `${sum(recent(series.dials, 60))} in the last minute`), key(failed ? "bad" : "none", `${failed} failed`)];
-    },
-    describe: ([dials, failed]) => `${dials}/s, ${failed}/s failed`,
-  }),
-  new Plot({
-    title: "Connections",
-    names: ["connections", "stalled"],
-    kinds: ["one", "warn"],
-    least: 5,
-    scale: (value) => value.toLocaleString("en"),
-    now: (series) => {
-      const [open, stalled] = [series.connections.at(-1) ?? 0, series.stalled.at(-1) ?? 0];
-      return [key("one", `${open.toLocaleString("en")} open`), key(stalled ? "warn" : "none", `${stalled.toLocaleString("en")} stalled`)];
-    },
-    describe: ([open, stalled]) => `${open} open, ${stalled} stalled`,
-  }),
-  new Plot({
-    title: "Agents",
-    names: ["agents"],
-    kinds: ["one"],
-    least: 4,
-    scale: (value) => value.toLocaleString("en"),
-    now: (series) => [key("one", plural(series.agents.at(-1) ?? 0, "stream"))],
-    describe: ([agents]) => plural(agents, "stream"),
-  }),
-];
-
-// ---- the lists -------------------------------------------------------------------------------------------------
-
-class ListPanel {
-  constructor(view) {
-    this.view = view;
-    this.spec = views[view];
-    this.note = tag("p", "note");
-    this.more = tag("div", "more");
-    this.frame = tag("div", "frame");
-    this.element = tag("div", "", this.frame, this.note, this.more);
-    this.table = null;
-  }
-
-  build(workers) {
-    this.workers = workers;
-    const columns = this.spec.columns(workers);
-    this.table = new Table({ columns, id: this.spec.id, caption: this.spec.caption, onSort: (column) => sortBy(this.view, column) });
-    this.frame.replaceChildren(this.table.element);
-  }
-
-  show(overview, list) {
-    const workers = Boolean(overview.workers);
-    if (this.table === null || this.workers !== workers) this.build(workers);
-    const { rows, total, matching } = this.found(overview, list);
-    this.table.sorted(state.sort[this.view]);
-    this.table.show(rows);
-    this.frame.hidden = rows.length === 0;
-    say(this.note, this.words(rows.length, matching, total));
-    if (this.view === "agents") this.more.replaceChildren(...gone(overview));
-    sorter();
-  }
-
-  found(overview, list) {
-    if (list !== null) return { rows: list[this.spec.rows], total: list.total, matching: list.matching };
-    const all = overview.dial_failures.recent;
-    const wanted = state.match[this.view].toLowerCase();
-    const rows = all.filter((row) => Object.values(row).join("\n").toLowerCase().includes(wanted));
-    const by = state.sort[this.view].replace(/^-/, "");
-    const sign = state.sort[this.view].startsWith("-") ? -1 : 1;
-    const compare = (one, other) => (typeof one === "number" ? one - other : `${one ?? ""}`.localeCompare(`${other ?? ""}`));
-    rows.sort((one, other) => sign * compare(one[by], other[by]));
-    return { rows, total: all.length, matching: rows.length };
-  }
-
-  words(shown, matching, total) {
-    if (total === 0) return this.spec.nothing;
-    const all = plural(total, this.spec.one);
-    if (matching === 0) return `None of ${all} matches the filter.`;
-    if (shown < matching) return `The first ${shown.toLocaleString("en")} of ${matching.toLocaleString("en")}${matching < total ? ` that match, of ${all}` : ""}. A filter finds the others.`;
-    return matching < total ? `${matching.toLocaleString("en")} of ${all}.` : `${all}.`;
-  }
-}
-
-class ServerPanel {
-  constructor() {
-    this.element = tag("div", "facts");
-  }
-
-  show(overview) {
-    const groups = views.facts(overview).map(([title, facts]) => {
-      const list = tag("dl");
-      for (const [name, value, share] of facts) {
-        const said = tag("dd", "", value);
-        if (share !== undefined) {
-          const meter = tag("meter");
-          meter.value = share;
-          meter.high = 0.8;
-          meter.setAttribute("aria-label", name);
-          said.append(meter);
-        }
-        list.append(tag("dt", "", name), said);
-      }
-      return tag("section", "", tag("h2", "", title), list);
-    });
-    this.element.replaceChildren(...groups);
-  }
-}
-
 const panels = {
-  agents: new ListPanel("agents"),
-  connections: new ListPanel("connections"),
-  failures: new ListPanel("failures"),
+  ...Object.fromEntries(LISTS.map((view) => [view, new ListPanel(view, state.asked[view], (column) => sortBy(view, column))])),
   server: new ServerPanel(),
 };
-
-function gone(overview) {
-  if (overview.agents_gone.length === 0) return [];
-  const list = tag("ul");
-  for (const agent of overview.agents_gone) {
-    list.append(tag("li", "", tag("span", "mono", agent.id), " ", tag("span", "quiet", views.goneText(agent))));
-  }
-  return [tag("h2", "", "Gone, and not back"), list];
-}
 
 // ---- what a person does ----------------------------------------------------------------------------------------
 
 function open(view, match = null) {
-  if (match !== null && view in state.match) state.match[view] = match;
+  if (match !== null && view in state.asked) state.asked[view].match = match;
   state.view = view;
   history.replaceState(null, "", `#${view}`);
   at("panel").setAttribute("aria-labelledby", `tab-${view}`);
   at("panel").replaceChildren(panels[view].element);
   at("tools").hidden = view === "server";
-  at("filter").value = state.match[view] ?? "";
+  at("filter").value = state.asked[view]?.match ?? "";
   if (state.overview !== null) showTabs(state.overview);
   refresh();
 }
 
 function sortBy(view, column) {
-  const now = state.sort[view];
   const first = column.first < 0 ? `-${column.key}` : column.key;
   const other = column.first < 0 ? column.key : `-${column.key}`;
-  state.sort[view] = now === first ? other : first;
+  const asked = state.asked[view];
+  asked.sort = asked.sort === first ? other : first;
   refresh();
 }
 
@@ -305,12 +159,12 @@ function sorter() {
     const options = panel.table.columns.filter((column) => column.key !== null).map((column) => new Option(column.title, column.key));
     select.replaceChildren(...options);
   }
-  select.value = state.sort[state.view].replace(/^-/, "");
+  select.value = state.asked[state.view].sort.replace(/^-/, "");
 }
 
 function sortChosen() {
   const column = panels[state.view].table.columns.find((each) => each.key === at("sort").value);
-  state.sort[state.view] = column.first < 0 ? `-${column.key}` : column.key;
+  state.asked[state.view].sort = column.first < 0 ? `-${column.key}` : column.key;
   refresh();
 }
 
@@ -375,7 +229,7 @@ for (const view of VIEWS) at(`tab-${view}`).addEventListener("click", () => open
 document.querySelector("[role=tablist]").addEventListener("keydown", tabKey);
 document.addEventListener("keydown", filterKey);
 at("filter").addEventListener("input", () => {
-  state.match[state.view] = at("filter").value.trim();
+  state.asked[state.view].match = at("filter").value.trim();
   clearTimeout(state.timer);
   state.timer = setTimeout(refresh, 150);
 });

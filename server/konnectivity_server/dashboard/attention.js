@@ -21,7 +21,7 @@ function agents(overview, sick) {
     if (number === 0) continue;
     const ids = named(sick.filter((agent) => agent.state === state).map((agent) => agent.id));
     const kind = state === "draining" ? "warn" : "bad";
-    found.push({ kind, text: `${plural(number, "agent stream")} ${state} (${meaning})${ids}`, view: "agents", match: state });
+    found.push({ kind, text: `${plural(number, "agent")} ${state} (${meaning})${ids}`, view: "agents", match: state });
   }
   const gone = overview.agents_gone.filter((agent) => agent.ago < GONE_S);
   if (gone.length) {
@@ -53,8 +53,9 @@ function dials(overview) {
   if (failed === 0 || recent.length === 0) return [];
   const ours = recent.some((failure) => OURS.includes(failure.reason));
   const last = recent[0];
-  const where = `the last ${span(last.ago)} ago, to ${last.destination}: ${last.text}`;
-  return [{ kind: ours ? "bad" : "warn", text: `${plural(failed, "dial")} failed in the last 5 minutes; ${where}`, view: "failures", match: "" }];
+  const when = last.ago < 2 ? "just now" : `${span(last.ago)} ago`;
+  const where = last.text.includes(last.destination) ? "" : `to ${last.destination}: `;
+  return [{ kind: ours ? "bad" : "warn", text: `${plural(failed, "dial")} failed in the last 5 minutes, the last ${when}: ${where}${last.text}`, view: "failures", match: "" }];
 }
 
 function memory(overview) {
@@ -65,16 +66,15 @@ function memory(overview) {
 }
 
 function certificates(overview) {
-  const found = [];
+  const ends = new Map(); // what is to be said -> of what
+  const add = (kind, words, end) => ends.set(words, { kind, ends: [...(ends.get(words)?.ends ?? []), end] });
   for (const { end, kind, expires_in: left, reload_failures: failures } of overview.certificates) {
-    const what = `${kind === "ca" ? "A CA certificate" : "The certificate"} for ${end}`;
-    if (left <= 0) found.push({ kind: "bad", text: `${what} expired ${span(-left)} ago`, view: "server", match: "" });
-    else if (left < EXPIRY_S) found.push({ kind: "warn", text: `${what} expires in ${span(left)}`, view: "server", match: "" });
-    if (failures && kind === "certificate") {
-      found.push({ kind: "warn", text: `New TLS files for ${end} could not be used ${failures === 1 ? "once" : `${failures} times`}`, view: "server", match: "" });
-    }
+    const what = kind === "ca" ? "CA certificate" : "Certificate";
+    if (left <= 0) add("bad", `${what} expired ${span(-left)} ago`, end);
+    else if (left < EXPIRY_S) add("warn", `${what} expires in ${span(left)}`, end);
+    if (failures && kind === "certificate") add("warn", `New TLS files could not be used (${failures} ×)`, end);
   }
-  return found;
+  return [...ends].map(([words, { kind, ends: of }]) => ({ kind, text: `${words}: for ${of.join(", ")}`, view: "server", match: "" }));
 }
 
 function named(ids) {

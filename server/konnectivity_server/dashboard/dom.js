@@ -13,3 +13,8 @@ export function mark(kind, word, ...more) {
   sign.setAttribute("aria-hidden", "true");
   return tag("span", `mark ${kind}`, sign, tag("span", "", word), ...more);
 }
+
+// Only what is new, so that a selection stays and nothing is read aloud again.
+export function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}

@@ -39,6 +39,7 @@ export function age(seconds) {
 // Two units, for sentences: 3 min 12 s.
 export function span(seconds) {
   const whole = Math.round(seconds);
+  if (whole >= 30 * 86400) return `${GROUPED.format(Math.floor(whole / 86400))} d`;
   const parts = [
     [Math.floor(whole / 86400), "d"],
     [Math.floor(whole / 3600) % 24, "h"],

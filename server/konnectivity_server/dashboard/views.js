@@ -33,12 +33,13 @@ export const agents = {
   rows: "agents",
   caption: "Agents",
   sort: "state",
-  one: "agent stream",
+  one: (overview) => (overview.workers ? "agent stream" : "agent"),
+  more: gone,
   nothing: "No agent is connected. Nothing can pass through this server.",
   id: (row) => JSON.stringify([row.worker, row.id, row.peer]),
   columns: (workers) => [
     { key: "state", title: "State", first: 1, cell: (row) => mark(AGENT_KINDS[row.state] ?? "warn", row.state) },
-    { key: "id", title: "Agent", first: 1, style: "mono lead", cell: (row) => row.id },
+    { key: "id", title: "Agent", first: 1, style: "mono lead", cell: (row) => tag("span", "", row.id, tag("small", "", row.peer)) },
     { key: null, title: "Stands for", style: "mono wide", cell: identifiers },
     { key: "connections", title: "Connections", first: -1, number: true, cell: (row) => count(row.connections) },
     { key: "pending_dials", title: "Pending", first: -1, number: true, hint: "Dials that it has not answered", cell: (row) => count(row.pending_dials) },
@@ -48,7 +49,6 @@ export const agents = {
     { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes of its connections that wait here", cell: (row) => bytes(row.buffered_bytes) },
     { key: "heard_ago", title: "Heard", first: -1, number: true, hint: "Since the last sign of life", cell: (row) => age(row.heard_ago) },
     { key: "connected_for", title: "Connected", first: -1, number: true, cell: (row) => age(row.connected_for) },
-    { key: "peer", title: "From", first: 1, style: "mono", hint: "Its certificate's name and address", cell: (row) => row.peer },
     ...(workers ? [worker] : []),
   ],
 };
@@ -58,24 +58,27 @@ function connectionState(row) {
   return mark("warn", `stalled ${span(row.stalled_for)}`, tag("small", "", SIDES[row.stalled_side]));
 }
 
+function through(row) {
+  return tag("span", "", row.agent ?? `server ${row.server}`, tag("span", "faint", ` #${row.id}`));
+}
+
 export const connections = {
   path: "connections",
   rows: "connections",
   caption: "Connections",
   sort: "-stalled_for",
-  one: "connection",
+  one: () => "connection",
   nothing: "No connections at the moment.",
   id: (row) => JSON.stringify([row.worker, row.agent, row.server, row.id, row.destination]),
   columns: (workers) => [
     { key: "stalled_for", title: "State", first: -1, cell: connectionState },
     { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
-    { key: "agent", title: "Agent", first: 1, style: "mono", cell: (row) => row.agent ?? `server ${row.server}` },
+    { key: "agent", title: "Agent", first: 1, style: "mono", hint: "And the connection's number on its tunnel", cell: through },
     { key: "age", title: "Age", first: 1, number: true, cell: (row) => age(row.age) },
     { key: "bytes_to_destination", title: "Sent", first: -1, number: true, hint: "Bytes to the destination", cell: (row) => bytes(row.bytes_to_destination) },
     { key: "bytes_from_destination", title: "Received", first: -1, number: true, hint: "Bytes from the destination", cell: (row) => bytes(row.bytes_from_destination) },
     { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes that wait here", cell: (row) => bytes(row.buffered_bytes) },
     { key: "origin", title: "Client", first: 1, style: "mono", cell: (row) => row.origin },
-    { key: "id", title: "Number", first: 1, number: true, hint: "On the agent's tunnel", cell: (row) => [`${row.id}`, ""] },
     ...(workers ? [worker] : []),
   ],
 };
@@ -87,11 +90,12 @@ function reason(row) {
 export const failures = {
   caption: "Failed dials",
   sort: "ago",
-  one: "different failure",
+  one: () => "different failure",
+  more: byReason,
   nothing: "No dial has failed since the server started.",
   id: (row) => JSON.stringify([row.worker, row.reason, row.destination, row.agent, row.server, row.text]),
   columns: () => [
-    { key: "ago", title: "Last", first: 1, number: true, cell: (row) => [`${age(row.ago).join(" ")} ago`, ""] },
+    { key: "ago", title: "Last", first: 1, cell: (row) => (row.ago < 2 ? "just now" : `${text(age(row.ago))} ago`) },
     { key: "count", title: "Times", first: -1, number: true, cell: (row) => count(row.count) },
     { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
     { key: "text", title: "Why", first: 1, style: "wide", cell: reason },
@@ -113,10 +117,10 @@ export function facts(overview) {
     ]],
     ["Memory", [
       ["Buffered", share(memory.buffered_bytes, memory.buffer_budget_bytes), memory.buffered_bytes / memory.buffer_budget_bytes],
-      ["Window growth", share(memory.window_growth_bytes, memory.window_growth_budget_bytes), memory.window_growth_bytes / memory.window_growth_budget_bytes],
-      ["Budget of one agent", text(bytes(memory.tunnel_buffer_budget_bytes))],
+      ["Windows", share(memory.window_growth_bytes, memory.window_growth_budget_bytes), memory.window_growth_bytes / memory.window_growth_budget_bytes],
+      ["For one agent", text(bytes(memory.tunnel_buffer_budget_bytes))],
       ["Resident", text(bytes(memory.resident_bytes))],
-      ["Dials refused for it", text(count(memory.refused_dials))],
+      ["Dials refused", text(count(memory.refused_dials))],
     ]],
     ["Since the start", [
       ["Dials", text(count(totals.dials))],
@@ -126,14 +130,25 @@ export function facts(overview) {
       ["From destinations", text(bytes(totals.bytes_from_destination))],
       ["Agents refused", text(count(streams.refused))],
     ]],
-    ["Certificates", overview.certificates.map((each) => [
-      `${each.kind === "ca" ? "CA" : "Certificate"} for ${each.end}`,
-      each.expires_in > 0 ? `expires in ${span(each.expires_in)}` : `expired ${span(-each.expires_in)} ago`,
+    ["Certificates expire in", overview.certificates.map((each) => [
+      each.kind === "ca" ? `CA of ${each.end}` : `For ${each.end}`,
+      each.expires_in > 0 ? span(each.expires_in) : `expired ${span(-each.expires_in)} ago`,
     ])],
   ];
 }
 
-export function goneText(agent) {
-  const lost = agent.connections ? `, with ${plural(agent.connections, "connection")}` : "";
-  return `left ${span(agent.ago)} ago${lost}: ${agent.reason || "without a word"}`;
+function gone(overview) {
+  const list = overview.agents_gone.map((agent) => {
+    const lost = agent.connections ? `, with ${plural(agent.connections, "connection")}` : "";
+    const words = ` left ${span(agent.ago)} ago${lost}: ${agent.reason || "without a word"}`;
+    return tag("li", "", tag("span", "mono", agent.id), tag("span", "quiet", words));
+  });
+  return list.length ? [tag("h2", "", "Gone, and not back"), tag("ul", "", ...list)] : [];
+}
+
+function byReason(overview) {
+  const list = Object.entries(overview.dial_failures.by_reason).map(([name, number]) =>
+    tag("li", "", `${text(count(number))} × ${REASONS[name] ?? name} `, tag("span", "quiet mono", name)),
+  );
+  return list.length ? [tag("h2", "", "Since the start, by reason"), tag("ul", "", ...list)] : [];
 }

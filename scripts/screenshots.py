@@ -1,0 +1,108 @@
+"""Make the pictures of docs/dashboard.md: a server with agents, traffic and some trouble, looked at by Chromium.
+
+.venv/bin/python scripts/screenshots.py [SECONDS]    how long the traffic goes on before (300: the plots are full)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from konnectivity.client import DialError, Tunnel, connect
+from konnectivity.testing.browser import Browser
+from konnectivity.testing.deployment import Deployment
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+NODES = 6
+KUBELET = 10250
+
+
+async def kubelet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers a line with so many bytes, or not at all: `silent`."""
+    with contextlib.suppress(ConnectionError, ValueError):
+        while line := await reader.readline():
+            if line == b"silent\n":
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                await asyncio.Event().wait()
+            writer.write(bytes(int(line)))
+            await writer.drain()
+    writer.close()
+
+
+async def chat(tunnel: Tunnel, node: int, dice: random.Random) -> None:
+    """A connection now and then, as of `kubectl logs -f`, `exec`, metrics."""
+    while True:
+        reader, writer = await tunnel.dial(f"127.0.{node}.1:{KUBELET}")
+        for _ in range(dice.randrange(5, 200)):
+            size = int(dice.paretovariate(1.2) * 4000) % 2_000_000
+            writer.write(b"%d\n" % size + b"")
+            await reader.readexactly(size)
+            await asyncio.sleep(dice.expovariate(2))
+        writer.close()
+
+
+async def fail(tunnel: Tunnel, address: str, dice: random.Random) -> None:
+    while True:
+        await asyncio.sleep(dice.expovariate(1 / 40))
+        with contextlib.suppress(DialError):
+            await tunnel.dial(address)
+
+
+async def stall(tunnel: Tunnel) -> list[asyncio.StreamWriter]:
+    """A client that does not read, and a destination that does not."""
+    _, idle = await tunnel.dial(f"127.0.2.1:{KUBELET}")
+    idle.write(b"50000000\n")
+    idle.transport.pause_reading()  # type: ignore[attr-defined]
+    _, busy = await tunnel.dial(f"127.0.4.1:{KUBELET}")
+    busy.write(b"silent\n" + bytes(20_000_000))
+    return [idle, busy]
+
+
+async def main(seconds: float) -> None:
+    dice = random.Random(8)
+    async with contextlib.AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        deployment = Deployment(Path(directory))
+        stack.callback(deployment.stop)
+        deployment.start_server("--server-id=konnectivity-server-0", "--proxy-strategies=destHost,default")
+        for node in range(1, NODES + 1):
+            server = await asyncio.start_server(kubelet, f"127.0.{node}.1", KUBELET)
+            stack.callback(server.close)
+            identifiers = f"ipv4=127.0.{node}.1&host=worker-{node}"
+            deployment.start_agent(f"--agent-id=worker-{node}", f"--agent-identifiers={identifiers}")
+        tunnel = await stack.enter_async_context(connect(**deployment.frontend("http-connect", unix=False)))
+        tasks = [asyncio.create_task(chat(tunnel, 1 + n % NODES, dice)) for n in range(22)]
+        tasks += [asyncio.create_task(fail(tunnel, f"127.0.3.1:{port}", dice)) for port in (9443, 8443)]
+        await asyncio.sleep(0.6 * seconds)
+        writers = await stall(tunnel)
+        await asyncio.sleep(0.3 * seconds)
+        deployment.processes[5].stop()
+        await asyncio.sleep(0.1 * seconds)
+        await asyncio.to_thread(take, deployment.admin_port)
+        for task in tasks:
+            task.cancel()
+        for writer in writers:
+            writer.transport.abort()
+
+
+def take(port: int) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with Browser() as browser:
+        browser.open(f"http://127.0.0.1:{port}/#connections")
+        browser.size(1280, 860)
+        browser.picture(IMAGES / "dashboard-light.png")
+        browser.find("#theme").click()
+        browser.find("#tab-agents").click()
+        browser.picture(IMAGES / "dashboard-dark.png")
+        browser.find("#theme").click()
+        browser.find("#tab-failures").click()
+        browser.size(390, 844, phone=True)
+        browser.picture(IMAGES / "dashboard-phone.png")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 300.0))
