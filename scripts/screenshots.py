@@ -21,28 +21,36 @@ NODES = 6
 KUBELET = 10250
 
 
-async def kubelet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class Kubelet:
     """Answers a line with so many bytes, or not at all: `silent`."""
-    with contextlib.suppress(ConnectionError, ValueError):
-        while line := await reader.readline():
-            if line == b"silent\n":
-                writer.transport.pause_reading()  # type: ignore[attr-defined]
-                await asyncio.Event().wait()
-            writer.write(bytes(int(line)))
-            await writer.drain()
-    writer.close()
+
+    def __init__(self) -> None:
+        self._serving: set[asyncio.Task[None] | None] = set()  # nobody else keeps a task that waits for ever
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while line := await reader.readline():
+                if line == b"silent\n":
+                    writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await asyncio.Event().wait()
+                writer.write(bytes(int(line)))
+                await writer.drain()
+        writer.close()
 
 
 async def chat(tunnel: Tunnel, node: int, dice: random.Random) -> None:
     """A connection now and then, as of `kubectl logs -f`, `exec`, metrics."""
     while True:
-        reader, writer = await tunnel.dial(f"127.0.{node}.1:{KUBELET}")
-        for _ in range(dice.randrange(5, 200)):
-            size = int(dice.paretovariate(1.2) * 4000) % 2_000_000
-            writer.write(b"%d\n" % size + b"")
-            await reader.readexactly(size)
-            await asyncio.sleep(dice.expovariate(2))
-        writer.close()
+        with contextlib.suppress(DialError, ConnectionError, asyncio.IncompleteReadError):
+            reader, writer = await tunnel.dial(f"127.0.{node}.1:{KUBELET}")
+            for _ in range(dice.randrange(5, 200)):
+                size = int(dice.paretovariate(1.2) * 4000) % 2_000_000
+                writer.write(b"%d\n" % size)
+                await reader.readexactly(size)
+                await asyncio.sleep(dice.expovariate(2))
+            writer.close()
+        await asyncio.sleep(1)
 
 
 async def fail(tunnel: Tunnel, address: str, dice: random.Random) -> None:
@@ -69,22 +77,24 @@ async def main(seconds: float) -> None:
         deployment = Deployment(Path(directory))
         stack.callback(deployment.stop)
         deployment.start_server("--server-id=konnectivity-server-0", "--proxy-strategies=destHost,default")
+        kubelet = Kubelet()
         for node in range(1, NODES + 1):
-            server = await asyncio.start_server(kubelet, f"127.0.{node}.1", KUBELET)
+            server = await asyncio.start_server(kubelet.serve, f"127.0.{node}.1", KUBELET)
             stack.callback(server.close)
             identifiers = f"ipv4=127.0.{node}.1&host=worker-{node}"
             deployment.start_agent(f"--agent-id=worker-{node}", f"--agent-identifiers={identifiers}")
         tunnel = await stack.enter_async_context(connect(**deployment.frontend("http-connect", unix=False)))
-        tasks = [asyncio.create_task(chat(tunnel, 1 + n % NODES, dice)) for n in range(22)]
-        tasks += [asyncio.create_task(fail(tunnel, f"127.0.3.1:{port}", dice)) for port in (9443, 8443)]
-        await asyncio.sleep(0.6 * seconds)
-        writers = await stall(tunnel)
-        await asyncio.sleep(0.3 * seconds)
-        deployment.processes[5].stop()
-        await asyncio.sleep(0.1 * seconds)
-        await asyncio.to_thread(take, deployment.admin_port)
-        for task in tasks:
-            task.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(chat(tunnel, 1 + number % NODES, dice)) for number in range(22)]
+            work += [tasks.create_task(fail(tunnel, f"127.0.3.1:{port}", dice)) for port in (9443, 8443)]
+            await asyncio.sleep(0.6 * seconds)
+            writers = await stall(tunnel)
+            await asyncio.sleep(0.3 * seconds)
+            deployment.processes[5].stop()
+            await asyncio.sleep(0.1 * seconds)
+            await asyncio.to_thread(take, deployment.admin_port)
+            for each in work:
+                each.cancel()
         for writer in writers:
             writer.transport.abort()
 
@@ -100,7 +110,7 @@ def take(port: int) -> None:
         browser.picture(IMAGES / "dashboard-dark.png")
         browser.find("#theme").click()
         browser.find("#tab-failures").click()
-        browser.size(390, 844, phone=True)
+        browser.size(390, 1160, phone=True)
         browser.picture(IMAGES / "dashboard-phone.png")
 
 

@@ -196,6 +196,7 @@ PEERS = "--peer-cert={file} --peer-key={file} --peer-ca-cert={file}"
 OWN_OF_SERVER = (
     Flag("workers", "int", "1", "4", 4, "", ABOVE_0),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
+    Flag("enable-dashboard", "switch", "auto", "true", True, "", {"maybe": "must be true, false or auto"}),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
     Flag("agent-identity", "string", "none", "certificate-san", "certificate-san", "", IDENTITY),
     Flag("peers", "strings", "[]", "a:1,b", ("a:1", "b"), PEERS, {"a:0": "has no port between"}),

@@ -28,7 +28,15 @@ PURE = [
     ),
     *(
         ROOT / "server" / "konnectivity_server" / name
-        for name in ("audit.py", "identifiers.py", "identity.py", "merging.py", "registry.py", "strategies.py")
+        for name in (
+            "audit.py",
+            "identifiers.py",
+            "identity.py",
+            "merging.py",
+            "recent.py",
+            "registry.py",
+            "strategies.py",
+        )
     ),
     ROOT / "agent" / "konnectivity_agent" / "policy.py",
 ]

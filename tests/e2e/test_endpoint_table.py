@@ -42,8 +42,8 @@ HEALTH = (
     Row("/livez", 404, NOT_FOUND),
     Row("/debug/pprof/", 404, NOT_FOUND),
 )
+NO_PAGE = Row("/", 404, NOT_FOUND)
 NO_PROFILES = (
-    Row("/", 404, NOT_FOUND),
     Row("/healthz", 404, NOT_FOUND),
     Row("/readyz", 404, NOT_FOUND),
     Row("/debug/pprof", 404, NOT_FOUND),
@@ -52,7 +52,6 @@ NO_PROFILES = (
     Row("/debug/pprof/profile", 404, NOT_FOUND),
 )
 PROFILES = (
-    Row("/", 404, NOT_FOUND),
     Row("/healthz", 404, NOT_FOUND),
     Row("/debug/pprof", 301, "", ""),
     Row("/debug/pprof/", 200, "/Profiles of this process/"),
@@ -72,6 +71,22 @@ API = (
     Row("/api/v1/peers", 200, "[]\n", "application/json"),
     Row("/api/v1/route?destination=a:1", 200, '/"verdict": /', "application/json"),
     Row("/api/v1/route", 400, '/"error": /', "application/json"),
+    Row("/api/v1/overview", 200, '/"version": /', "application/json"),
+    Row("/api/v1/overview?history=x", 400, '/"error": "history: a number/', "application/json"),
+    Row("/api/v1/connections", 200, '/"connections": \\[\\]/', "application/json"),
+    Row("/api/v1/connections?sort=x", 400, '/"error": "sort: one of/', "application/json"),
+    Row("/api/v1/agents?limit=0", 200, '/"agents": \\[\\]/', "application/json"),
+    Row("/api/v1/agents?limit=x", 400, '/"error": "limit: a number/', "application/json"),
+)
+PAGE = (
+    Row("/", 200, "/<title>Konnectivity server/", "text/html; charset=utf-8"),
+    Row("/dashboard", 200, "/<title>Konnectivity server/", "text/html; charset=utf-8"),
+    Row("/dashboard/app.js", 200, "/refresh/", "text/javascript; charset=utf-8"),
+    Row("/dashboard/style.css", 200, "/color-scheme/", "text/css; charset=utf-8"),
+    Row("/dashboard/icon.svg", 200, "/<svg/", "image/svg+xml"),
+    Row("/dashboard/", 404, NOT_FOUND),
+    Row("/dashboard/__init__.py", 404, NOT_FOUND),
+    Row("/dashboard/../app.py", 404, NOT_FOUND),
 )
 # (process, port) -> rows. The ready ones have --enable-profiling, the others not.
 TABLE = {
@@ -81,14 +96,14 @@ TABLE = {
         Row("/ready", 200, "ok"),
         Row("/readyz?verbose", 200, "[+]agents ok\ncheck passed\n"),
     ),
-    ("ready server", "admin"): (METRICS, *API, *PROFILES),
+    ("ready server", "admin"): (METRICS, *API, *PROFILES, *PAGE),
     ("server without agents", "health"): (
         *HEALTH,
         Row("/readyz", 500, NO_AGENT),
         Row("/ready", 500, NO_AGENT),
         Row("/readyz?verbose", 500, f"[-]agents failed: {NO_AGENT}\n"),
     ),
-    ("server without agents", "admin"): (METRICS, *API, *NO_PROFILES),
+    ("server without agents", "admin"): (METRICS, *API, *NO_PROFILES, NO_PAGE),
     ("ready agent", "health"): (
         *HEALTH,
         Row("/readyz", 200, "ok"),
@@ -98,14 +113,14 @@ TABLE = {
         Row("/readyz?a=b&verbose", 200, CONNECTED),
         Row("/readyz?verbosely", 200, "ok"),
     ),
-    ("ready agent", "admin"): PROFILES,
+    ("ready agent", "admin"): (*PROFILES, NO_PAGE),
     ("agent without servers", "health"): (
         *HEALTH,
         Row("/readyz", 503, NO_SERVER),
         Row("/ready", 503, NO_SERVER),
         Row("/readyz?verbose", 503, NO_SERVER),
     ),
-    ("agent without servers", "admin"): NO_PROFILES,
+    ("agent without servers", "admin"): (*NO_PROFILES, NO_PAGE),
 }
 CASES = [(*where, row) for where, rows in TABLE.items() for row in rows]
 
@@ -117,7 +132,7 @@ def ports(tmp_path_factory):
     try:
         ready.start_server("--enable-profiling")
         agent = ready.start_agent("--enable-profiling")
-        alone.start_server()
+        alone.start_server("--enable-dashboard=false")
         health, admin = free_port(), free_port()
         lost = alone.agent_arguments(port=free_port(), health_port=health, admin_port=admin)
         alone.start_package("konnectivity_agent", lost).wait_for("Cannot connect to the server")

@@ -24,12 +24,16 @@ class Site:
         self.later: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        pages = {"/ok": self.page, "/broken": self.broken, "/later": lambda request: self.later}
+        pages = {"/ok": self.page, "/known": self.known, "/broken": self.broken, "/later": lambda request: self.later}
         await self.server.listen("tests", "127.0.0.1", self.port, pages)
 
     def page(self, request: Request) -> Response:
         self.requests.append(request)
         return text("fine\n")
+
+    def known(self, request: Request) -> Response:
+        self.requests.append(request)
+        return Response(304, {"ETag": '"1"'}, b"")
 
     def broken(self, request: Request) -> Response:
         raise RuntimeError("broken on purpose")
@@ -83,6 +87,14 @@ async def test_head_has_no_body(site):
     answer = await site.talk(b"HEAD /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b"Content-Length: 5" in answer
     assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_what_the_client_has_is_not_sent_again(site):
+    answer = await site.talk(b'GET /known HTTP/1.1\r\nHost: x\r\nIf-None-Match: "1"\r\nConnection: close\r\n\r\n')
+    assert answer.startswith(b"HTTP/1.1 304 Not Modified\r\n")
+    assert b"content-length" not in answer.lower()
+    assert answer.endswith(b"\r\n\r\n")
+    assert site.requests[0].known == '"1"'
 
 
 async def test_http_1_0_closes(site):

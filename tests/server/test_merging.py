@@ -70,6 +70,52 @@ def test_numbers_are_added_and_other_things_are_the_first_ones():
     assert merging.documents(documents) == {"n": 3, "ready": True, "in": {"x": 2.5}, "id": "s-0"}
 
 
+def test_rows_of_all_workers_in_one_order_and_no_more_than_asked_for():
+    def answer(total, *ages):
+        rows = [{"age": age, "agent": None} for age in ages]
+        return {"total": total, "matching": len(ages), "sort": "-age", "limit": 3, "connections": rows}
+
+    merged = merging.listed([answer(10, 9, 2, 1), answer(5, 7, 3)], "connections")
+    assert [(row["age"], row["worker"]) for row in merged.pop("connections")] == [(9, 0), (7, 1), (3, 1)]
+    assert merged == {"total": 15, "matching": 5, "sort": "-age", "limit": 3}
+
+
+def worker(index, ready=True, **series):
+    return {
+        "id": f"s-{index}",
+        "version": "1",
+        "uptime": 10.0 + index,
+        "ready": ready,
+        "not_ready": None if ready else "no agent",
+        "strategies": ["default"],
+        "agents": {"streams": 2},
+        "memory": {"buffered_bytes": 5, "tunnel_buffer_budget_bytes": 64},
+        "certificates": [{"end": "agents"}],
+        "history": {"interval": 1.0, "series": series},
+        "dial_failures": {"by_reason": {"no_agent": 1}, "recent": [{"ago": 5 - index}, {"ago": 9}]},
+        "agents_gone": [{"id": "a", "ago": 3 - index}],
+    }
+
+
+def test_a_server_at_a_glance():
+    one, other = worker(0, dials=[1, 2, 3], agents=[]), worker(1, ready=False, dials=[10], agents=[])
+    merged = merging.overview([one, other], "s")
+    assert (merged["id"], merged["uptime"], merged["ready"], merged["not_ready"]) == ("s", 11.0, False, "no agent")
+    assert merged["agents"] == {"streams": 4}
+    assert merged["memory"] == {"buffered_bytes": 10, "tunnel_buffer_budget_bytes": 64}
+    assert merged["history"] == {"interval": 1.0, "series": {"dials": [1, 2, 13], "agents": []}}
+    assert merged["dial_failures"]["by_reason"] == {"no_agent": 2}
+    assert [(row["ago"], row["worker"]) for row in merged["dial_failures"]["recent"]] == [
+        (4, 1),
+        (5, 0),
+        (9, 0),
+        (9, 1),
+    ]
+    assert [row["worker"] for row in merged["agents_gone"]] == [1, 0]
+    assert merged["certificates"] == [{"end": "agents"}]
+    assert [row["id"] for row in merged["workers"]] == ["s-0", "s-1"]
+
+
 def test_ready_is_who_has_all_workers_ready():
     ready, silent = (200, "ok"), (500, "no proxy agent answers")
     assert merging.readiness([ready, ready], verbose=False) == ready

@@ -24,7 +24,10 @@ export class Plot {
     const name = document.createElement("span");
     name.className = "title";
     name.textContent = title;
-    head.append(name, this.headline);
+    const row = document.createElement("span");
+    row.className = "row";
+    row.append(name, this.top);
+    head.append(row, this.headline);
     this.svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     this.lines = names.map((_, index) => {
       const area = shape("path", { class: `area ${kinds[index]}` });
@@ -39,7 +42,7 @@ export class Plot {
     this.foot.className = "foot";
     const drawing = document.createElement("div");
     drawing.className = "drawing";
-    drawing.append(this.svg, this.top);
+    drawing.append(this.svg);
     this.element.append(head, drawing, this.foot);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => this.point(null));
@@ -50,7 +53,7 @@ export class Plot {
     this.samples = samples;
     const largest = Math.max(this.least, ...this.names.map((name) => Math.max(0, ...series[name])));
     this.names.forEach((name, index) => this.draw(this.lines[index], series[name], largest));
-    this.top.textContent = this.scale(largest);
+    this.top.textContent = `up to ${this.scale(largest)}`;
     this.headline.replaceChildren(...this.now(series));
     this.svg.setAttribute("aria-label", this.headline.textContent);
     this.caption();
@@ -59,9 +62,11 @@ export class Plot {
   draw([area, line], values, largest) {
     const x = (index) => ((this.samples - values.length + index) / (this.samples - 1)) * WIDTH;
     const y = (value) => HEIGHT - 1 - (value / largest) * (HEIGHT - 4);
-    const path = values.map((value, index) => `${index ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-    line.setAttribute("d", path);
-    area.setAttribute("d", path && `${path}L${WIDTH} ${HEIGHT}L${x(0).toFixed(1)} ${HEIGHT}Z`);
+    const points = values.map((value, index) => `${x(index).toFixed(1)} ${y(value).toFixed(1)}`);
+    // Nothing is drawn along zero: what is not there shall not catch the eye.
+    const drawn = values.map((value, index) => index > 0 && (value > 0 || values[index - 1] > 0));
+    line.setAttribute("d", points.map((point, index) => `${drawn[index] ? "L" : "M"}${point}`).join(""));
+    area.setAttribute("d", points.length ? `M${points.join("L")}L${WIDTH} ${HEIGHT}L${x(0).toFixed(1)} ${HEIGHT}Z` : "");
   }
 
   point(event) {
