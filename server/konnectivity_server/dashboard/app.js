@@ -70,7 +70,7 @@ function lost(error) {
 
 function show(view, overview, sick, list) {
   say(at("server-id"), overview.id);
-  document.title = `${overview.ready ? "" : "Not ready: "}${overview.id} – Konnectivity server`;
+  document.title = `${overview.ready ? "" : "Not ready, "}${overview.id}: Konnectivity server`;
   showHealth(overview, sick);
   for (const plot of plots) plot.show(overview.history.series, SAMPLES);
   showTabs(overview);

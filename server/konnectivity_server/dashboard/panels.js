@@ -42,8 +42,8 @@ export class ListPanel {
     const rows = all.filter((row) => Object.values(row).join("\n").toLowerCase().includes(wanted));
     const by = this.asked.sort.replace(/^-/, "");
     const sign = this.asked.sort.startsWith("-") ? -1 : 1;
-    const compare = (one, other) => (typeof one === "number" ? one - other : `${one ?? ""}`.localeCompare(`${other ?? ""}`));
-    rows.sort((one, other) => sign * compare(one[by], other[by]));
+    const value = (row) => row[by] ?? "";
+    rows.sort((one, other) => sign * (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : 0));
     return { rows, total: all.length, matching: rows.length };
   }
 

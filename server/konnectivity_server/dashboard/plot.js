@@ -13,21 +13,16 @@ function shape(name, attributes) {
 // `describe(values, secondsAgo)` says the values under the pointer, `now(series)` the headline.
 export class Plot {
   constructor({ title, names, kinds, least, scale, now, describe }) {
-    Object.assign(this, { names, least, scale, now, describe, series: {}, at: null });
+    Object.assign(this, { names, least, scale, now, describe, series: {}, samples: 2, at: null });
     this.element = document.createElement("figure");
     this.element.className = "plot";
     const head = document.createElement("figcaption");
     this.headline = document.createElement("span");
     this.headline.className = "headline";
-    this.top = document.createElement("span");
-    this.top.className = "top";
     const name = document.createElement("span");
     name.className = "title";
     name.textContent = title;
-    const row = document.createElement("span");
-    row.className = "row";
-    row.append(name, this.top);
-    head.append(row, this.headline);
+    head.append(name, this.headline);
     this.svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     this.lines = names.map((_, index) => {
       const area = shape("path", { class: `area ${kinds[index]}` });
@@ -53,7 +48,7 @@ export class Plot {
     this.samples = samples;
     const largest = Math.max(this.least, ...this.names.map((name) => Math.max(0, ...series[name])));
     this.names.forEach((name, index) => this.draw(this.lines[index], series[name], largest));
-    this.top.textContent = `up to ${this.scale(largest)}`;
+    this.largest = largest;
     this.headline.replaceChildren(...this.now(series));
     this.svg.setAttribute("aria-label", this.headline.textContent);
     this.caption();
@@ -89,7 +84,7 @@ export class Plot {
       const values = this.names.map((name) => this.series[name][length - 1 - this.at]);
       this.foot.textContent = `${this.at} s ago: ${this.describe(values)}`;
     } else {
-      this.foot.textContent = "last 5 minutes";
+      this.foot.textContent = `last 5 min, up to ${this.scale(this.largest ?? 0)}`;
     }
   }
 }

@@ -1,0 +1,346 @@
+"""The page on the admin port, in a real Chromium: what an operator sees, clicks and types."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import pytest
+
+from konnectivity.testing import browser as browsers
+from konnectivity.testing.browser import Browser
+from konnectivity.testing.connect_socket import answer_to, dial, fill
+from konnectivity.testing.deployment import Deployment, free_port
+
+MISSING = browsers.missing()
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}; apt-get install chromium chromium-driver"),
+]
+NASTY = "<img src=x onerror=document.title='owned'>"
+CELLS = "tbody tr td:nth-child(%d)"
+
+
+class Scene:
+    """A server with three agents, one of them hostile, connections, one of them stalled, and a dial that fails."""
+
+    def __init__(self, directory):
+        self.deployment = Deployment(directory)
+        self.deployment.start_server("--server-id=server-1")
+        for agent_id in ("node-2", "node-1", NASTY):
+            self.deployment.start_agent(f"--agent-id={agent_id}", "--agent-identifiers=host=%3Cscript%3Ealert(1)")
+        self.targets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+        self.addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in self.targets]
+        self.sockets = [dial(self.deployment.socket, address)[1] for address in self.addresses]
+        fill(self.sockets[0], 50_000_000)
+        self.closed = f"127.0.0.1:{free_port()}"
+        assert answer_to(self.deployment.socket, self.closed) == 502
+        assert answer_to(self.deployment.socket, f"{NASTY.replace(' ', '/')}:80") == 502
+
+    @property
+    def page(self):
+        return f"http://localhost:{self.deployment.admin_port}/"
+
+    def close(self):
+        for each in (*self.sockets, *self.targets):
+            each.close()
+        self.deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    scene = Scene(tmp_path_factory.mktemp("scene"))
+    yield scene
+    scene.close()
+
+
+@pytest.fixture(scope="module")
+def window():
+    with Browser() as browser:
+        yield browser
+
+
+def visit(window, address):
+    """Open a page on a desk, as if for the first time."""
+    window.open("about:blank")
+    window.complaints()
+    window.size(1280, 900)
+    window.prefer("light")
+    window.open(address)
+    window.run("localStorage.clear()")
+    window.open("about:blank")
+    window.open(address)
+
+
+@pytest.fixture
+def page(scene, window):
+    visit(window, scene.page)
+    window.until(lambda: window.texts("#live") == ["Live"], "live")
+    yield window
+    assert window.complaints() == []
+
+
+def column(page, number):
+    return [text.strip() for text in page.texts(CELLS % number)]
+
+
+def open_tab(page, name):
+    page.find(f"#tab-{name}").click()
+    page.until(lambda: page.find(f"#tab-{name}").get_attribute("aria-selected") == "true", name)
+
+
+def connections(page, count=5):
+    open_tab(page, "connections")
+    page.until(lambda: len(page.texts("tbody tr")) == count, f"{count} connections")
+
+
+def type_filter(page, text):
+    box = page.find("#filter")
+    box.clear()
+    box.send_keys(text)
+
+
+# ---- what is seen first ----------------------------------------------------------------------------------------------
+
+
+def test_health_and_what_needs_attention_come_first(page, scene):
+    page.until(lambda: "stalled" in " ".join(page.texts("#attention")), "the stall")
+    assert page.texts("#ready .mark") == ["Ready"]
+    assert "3 agents, 5 connections" in page.texts("#ready .summary")[0]
+    concerns = page.texts("#attention li")
+    assert any("1 connection stalled: 1 destination reads nothing" in each for each in concerns)
+    assert any("2 dials failed in the last 5 minutes" in each for each in concerns)
+    assert page.driver.title == "server-1: Konnectivity server"
+
+
+def test_a_concern_leads_to_what_it_is_about(page, scene):
+    page.until(lambda: "stalled" in " ".join(page.texts("#attention")), "the stall")
+    [button] = [
+        each for each in page.driver.find_elements("css selector", "#attention button") if "stalled" in each.text
+    ]
+    button.click()
+    page.until(lambda: column(page, 2) == [scene.addresses[0]], "the stalled one alone")
+    assert page.find("#filter").get_attribute("value") == "stalled"
+    state = column(page, 1)[0]
+    assert state.startswith("stalled ")
+    assert "destination reads nothing" in state
+    assert "1 of 5 connections." in page.texts(".note")
+
+
+def test_a_failed_dial_says_why(page, scene):
+    open_tab(page, "failures")
+    page.until(lambda: scene.closed in column(page, 3), "the failure")
+    place = column(page, 3).index(scene.closed)
+    why = column(page, 4)[place]
+    assert f"dial tcp {scene.closed}: connect: connection refused" in why
+    assert "the agent tried, and it failed" in why
+    assert column(page, 5)[place] in ("node-1", "node-2", NASTY)
+    assert "error_response" in page.texts(".more")[0]
+
+
+def test_the_plots_say_what_they_show(page):
+    page.until(lambda: "5 open" in page.texts("#plots .headline")[2], "open connections")
+    labels = page.run(
+        "return [...document.querySelectorAll('#plots svg')].map(each => each.getAttribute('aria-label'))"
+    )
+    assert len(labels) == 4
+    assert all(labels)
+    assert page.texts("#plots .title") == ["Throughput", "Dials", "Connections", "Agents"]
+    lines = page.run("return [...document.querySelectorAll('#plots path.line')].map(each => each.getAttribute('d'))")
+    assert all(line.startswith("M") and "NaN" not in line for line in lines)
+
+
+def test_it_is_live(page, scene):
+    connections(page)
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        address = f"127.0.0.1:{target.getsockname()[1]}"
+        _, sock = dial(scene.deployment.socket, address)
+        page.until(lambda: address in column(page, 2), "the new connection")
+        sock.close()
+        page.until(lambda: address not in column(page, 2), "its end")
+
+
+# ---- clicks and keys -------------------------------------------------------------------------------------------------
+
+
+def test_a_click_on_a_title_sorts_and_another_one_turns_it_round(page, scene):
+    connections(page)
+    title = page.find("thead th:nth-child(2) button")
+    for order, expected in (("ascending", sorted(scene.addresses)), ("descending", sorted(scene.addresses)[::-1])):
+        title.click()
+        page.until(lambda expected=expected: column(page, 2) == expected, f"{order}: {expected}")
+        assert page.find("thead th:nth-child(2)").get_attribute("aria-sort") == order
+        assert len(page.driver.find_elements("css selector", "th[aria-sort]")) == 1
+
+
+def test_numbers_are_sorted_largest_first_and_by_the_keyboard_too(page, scene):
+    connections(page)
+    page.run("document.querySelector('thead th:nth-child(5) button').focus()")
+    page.driver.switch_to.active_element.send_keys("\ue007")  # Enter
+    page.until(lambda: column(page, 2)[0] == scene.addresses[0], "the one with most bytes")
+    assert page.find("thead th:nth-child(5)").get_attribute("aria-sort") == "descending"
+
+
+def test_failures_are_sorted_and_filtered_here(page, scene):
+    open_tab(page, "failures")
+    page.until(lambda: len(column(page, 3)) == 2, "both")
+    page.find("thead th:nth-child(3) button").click()
+    page.until(lambda: column(page, 3)[0] == scene.closed, "sorted by destination")
+    type_filter(page, "onerror")
+    page.until(lambda: len(column(page, 3)) == 1, "filtered")
+    assert scene.closed not in column(page, 3)
+
+
+def test_a_filter_finds_and_escape_forgets_it(page, scene):
+    connections(page)
+    page.find("body").send_keys("/")
+    assert page.run("return document.activeElement.id") == "filter"
+    page.find("#filter").send_keys(scene.addresses[3])
+    page.until(lambda: column(page, 2) == [scene.addresses[3]], "the match alone")
+    page.find("#filter").send_keys(" nowhere")
+    page.until(lambda: page.texts(".note") == ["None of 5 connections matches the filter."], "no match")
+    page.find("#filter").send_keys("\ue00c")  # Escape
+    page.until(lambda: len(column(page, 2)) == 5, "all again")
+
+
+def test_tabs_go_by_arrows_and_stay_in_the_address(page):
+    page.find("#tab-agents").send_keys("\ue014")  # right
+    assert page.run("return document.activeElement.id") == "tab-connections"
+    page.driver.switch_to.active_element.send_keys("\ue010")  # End
+    page.until(lambda: page.texts(".facts h2")[:2] == ["Server", "Memory"], "facts")
+    assert page.driver.current_url.endswith("#server")
+    page.driver.refresh()
+    page.until(lambda: "Version" in page.texts("dt"), "the same after a reload")
+    assert not page.find("#filter").is_displayed()
+
+
+def test_every_field_and_button_has_a_name(page):
+    nameless = page.run(
+        "return [...document.querySelectorAll('button, input, select, svg[role=img], meter')].filter(each =>"
+        " !(each.textContent.trim() || each.getAttribute('aria-label') || each.labels?.length))"
+        ".map(each => each.outerHTML)"
+    )
+    assert nameless == []
+
+
+# ---- light, dark, small ----------------------------------------------------------------------------------------------
+
+
+def brightness(page):
+    colour = page.run("return getComputedStyle(document.body).backgroundColor")
+    return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+
+
+def test_dark_as_the_system_is_or_as_it_is_chosen(page, scene):
+    assert brightness(page) > 600
+    page.prefer("dark")
+    page.until(lambda: brightness(page) < 150, "dark, as the system")
+    page.until(lambda: page.texts("#theme") == ["Light"], "the other choice")
+    page.find("#theme").click()
+    assert brightness(page) > 600
+    page.driver.refresh()
+    page.until(lambda: brightness(page) > 600, "light, as chosen")
+    page.find("#theme").click()
+    assert brightness(page) < 150
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(page, scene, width):
+    page.size(width, 844, phone=True)
+    for tab in ("agents", "connections", "failures", "server"):
+        open_tab(page, tab)
+        page.until(lambda: page.texts("#panel *"), tab)
+        assert page.run("return document.documentElement.scrollWidth") <= width, tab
+    connections(page)
+    page.until(lambda: page.find("#sort").is_displayed(), "the other way to sort")
+    page.run("const s = document.querySelector('#sort'); s.value = 'destination'; s.dispatchEvent(new Event('change'))")
+    page.until(lambda: column(page, 2) == sorted(scene.addresses), "sorted")
+
+
+# ---- trouble ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_others_say_is_text(page, scene):
+    """An agent's id, what it stands for, a destination: all markup, none of it carried out."""
+    page.until(lambda: any(NASTY in text for text in column(page, 2)), "the id, letter for letter")
+    assert any("<script>alert(1)" in text for text in column(page, 3))
+    open_tab(page, "failures")
+    page.until(lambda: any("onerror" in text for text in column(page, 3)), "the destination")
+    assert page.run("return document.querySelectorAll('main img, main script').length") == 0
+    assert "owned" not in page.driver.title
+
+
+def test_nothing_is_asked_while_nobody_looks(page):
+    asked = "return performance.getEntriesByType('resource').filter(each => each.name.includes('/api/')).length"
+    hide = (
+        "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.run(hide, True)
+    assert page.texts("#live") == ["Paused"]
+    time.sleep(1)
+    before = page.run(asked)
+    time.sleep(5)
+    assert page.run(asked) == before
+    page.run(hide, False)
+    page.until(lambda: page.run(asked) > before and page.texts("#live") == ["Live"], "on again")
+
+
+def test_a_server_that_goes_and_comes_back(fresh, window):
+    server = fresh.start_server("--server-id=first")
+    fresh.start_agent("--agent-id=node-1")
+    visit(window, f"http://127.0.0.1:{fresh.admin_port}/")
+    window.until(lambda: window.texts("#ready .mark") == ["Ready"] and column(window, 2), "ready")
+    server.stop()
+    window.until(lambda: window.texts("#live") == ["No answer"], "that it is gone")
+    assert "The server gives no answer" in window.find("#lost").text
+    assert "node-1" in column(window, 2)[0], "what was known stays"
+    assert window.run("return getComputedStyle(document.querySelector('main')).opacity") == "0.5"
+    fresh.start_server("--server-id=second")
+    window.until(lambda: window.texts("#live") == ["Live"], "that it is back")
+    assert not window.find("#lost").is_displayed()
+    assert window.texts("#server-id") == ["second"]
+    assert all("ERR_CONNECTION" in each for each in window.complaints())
+
+
+def test_agents_that_are_not_well(fresh, window):
+    fresh.start_server("--heartbeat-interval=500ms")
+    silent, leaving = fresh.start_agent("--agent-id=node-1"), fresh.start_agent("--agent-id=node-2")
+    fresh.start_agent("--agent-id=node-3")
+    visit(window, f"http://127.0.0.1:{fresh.admin_port}/")
+    leaving.stop()
+    silent.send(signal.SIGSTOP)
+    window.until(lambda: column(window, 1)[:1] == ["silent"], "the silent one first")
+    assert "node-1" in column(window, 2)[0]
+    concerns = "\n".join(window.texts("#attention li"))
+    assert "1 agent silent (answers no ping): node-1" in concerns
+    assert "1 agent left and did not come back" in concerns
+    assert "node-2" in window.texts(".more")[0]
+    silent.send(signal.SIGCONT)
+    window.until(lambda: set(column(window, 1)) == {"ready"}, "well again")
+    assert window.complaints() == []
+
+
+def test_no_agent_at_all(fresh, window):
+    fresh.start_server()
+    visit(window, f"http://127.0.0.1:{fresh.admin_port}/")
+    window.until(lambda: window.texts("#ready .mark"), "health")
+    assert "Not ready" in window.texts("#ready .mark")[0]
+    assert "no connection to any proxy agent" in window.texts("#ready .mark")[0]
+    assert window.texts(".note") == ["No agent is connected. Nothing can pass through this server."]
+    assert window.driver.title.startswith("Not ready, ")
+
+
+def test_workers_are_one_server(fresh, window):
+    server = fresh.start_package("konnectivity_server", fresh.server_arguments("--workers=2", "--server-id=both"))
+    server.wait_for("Proxy server started", times=2)
+    fresh.start_agent("--agent-id=node-1").wait_for("Connected to server", times=2)
+    visit(window, f"http://127.0.0.1:{fresh.admin_port}/")
+    window.until(lambda: len(column(window, 2)) == 2, "both streams")
+    assert window.texts("thead th")[-1] == "Worker"
+    assert sorted(row[-1] for row in (text.split() for text in window.texts("tbody tr"))) == ["0", "1"]
+    assert window.texts("#server-id") == ["both"]
+    open_tab(window, "server")
+    window.until(lambda: "Worker 1" in window.texts("dt"), "the workers")
+    assert window.complaints() == []
