@@ -10,5 +10,8 @@ agents        AgentService: an agent's stream
 connect       the HTTP CONNECT frontend
 proxy         the gRPC frontend (ProxyService)
 frontend      a listener that tells the two apart by their first bytes
+sampling      once a second: rates of the last minutes, and which connections do not move
+api           JSON about it all (overview, connections, standing); dashboard is the page that shows it
+admin         the admin port: both, for those they are meant for
 cli, app      options, and the parts wired together
 """
