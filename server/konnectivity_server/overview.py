@@ -59,7 +59,7 @@ def _agents(server: Server) -> dict[str, int]:
 def _connections(server: Server) -> dict[str, int]:
     peers = server.replicas.peers
     tunnels = server.registry.all()
-    stalled = server.sampler.stalls.counts
+    stalled = server.sampler.stalls.counts(monotonic())
     return {
         "open": sum(len(each.links) for each in tunnels),
         "through_servers": 0 if peers is None else sum(len(each.links) for each in peers.tunnels.values()),

@@ -56,7 +56,6 @@ class Stalls:
     """
 
     def __init__(self) -> None:
-        self.counts = {CLIENT: 0, DESTINATION: 0}
         self._clients: _Still = {}
         self._destinations: _Still = {}
 
@@ -74,8 +73,12 @@ class Stalls:
                     known = self._destinations.get(link, (link.sent, link.starved_at if link.starved else now))
                     destinations[link] = known if known[0] == link.sent else (link.sent, now)
         self._clients, self._destinations = clients, destinations
-        sides = Counter(stall.side for link in {**clients, **destinations} if (stall := self.of(link, now)) is not None)
-        self.counts = {CLIENT: sides[CLIENT], DESTINATION: sides[DESTINATION]}
+
+    def counts(self, now: float) -> dict[str, int]:
+        """How many stall, by the side that takes nothing."""
+        links = {**self._clients, **self._destinations}
+        sides = Counter(stall.side for link in links if not link.closed and (stall := self.of(link, now)) is not None)
+        return {CLIENT: sides[CLIENT], DESTINATION: sides[DESTINATION]}
 
     def of(self, link: Link, now: float) -> Stall | None:
         """The longer of the two, if it is long enough to count."""
@@ -136,13 +139,14 @@ class Sampler:
         }
 
     def _tick(self) -> None:
-        self.stalls.look(self._tunnels(), self._loop.time())
+        now = self._loop.time()
+        self.stalls.look(self._tunnels(), now)
         totals = self._totals()
         for name, total in totals.items():
             self._rings[name].add(total - self._before[name])
         for name, gauge in self._gauges.items():
             self._rings[name].add(gauge())
-        self._rings["stalled"].add(sum(self.stalls.counts.values()))
+        self._rings["stalled"].add(sum(self.stalls.counts(now).values()))
         self._before = totals
         self.samples += 1
         self.start()

@@ -57,12 +57,11 @@ def test_a_client_that_reads_nothing_stalls_after_a_while():
     stalls.look([line], 11.5)
     stalls.look([line], 12.5)
     assert stalls.of(link, 12.5) == ("client", 2.5)
-    assert stalls.counts == {"client": 1, "destination": 0}
+    assert stalls.counts(12.5) == {"client": 1, "destination": 0}
     link.endpoint.waiting = 0
     link.local_drained()
     assert stalls.of(link, 13.0) is None
-    stalls.look([line], 13.5)
-    assert stalls.counts == {"client": 0, "destination": 0}
+    assert stalls.counts(13.5) == {"client": 0, "destination": 0}
 
 
 def test_a_client_that_reads_slowly_does_not():
@@ -103,7 +102,7 @@ def test_the_side_that_waits_longer_is_named():
     stalls.look([line], 4.0)
     stalls.look([line], 8.0)
     assert stalls.of(link, 8.0) == ("destination", 4.0)
-    assert stalls.counts == {"client": 0, "destination": 1}
+    assert stalls.counts(8.0) == {"client": 0, "destination": 1}
 
 
 def test_a_ring_forgets_the_oldest():
