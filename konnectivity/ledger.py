@@ -20,7 +20,7 @@ class Ledger:
     tunnel_budget: int = 64 * MIB  # the same for the connections of one tunnel
     connection_budget: int = 1 * MIB  # one connection of a peer without credit, before the shared stream is held
     initial_window: int = 64 * KIB  # credit a connection starts with, per direction
-    max_window: int = 16 * MIB  # and what it may grow to
+    max_window: int = 32 * MIB  # and what it may grow to
     growth_budget: int = 128 * MIB  # all windows together, above their initial size
     used: int = 0
     grown: int = 0

@@ -90,7 +90,7 @@ class Line(Protocol):
         """The endpoint takes nothing more, or has taken everything."""
 
     def starve(self, link: Link, begins: bool) -> None:
-        """There are bytes to send and no credit, or credit came."""
+        """There is no credit for what the endpoint says, or credit came."""
 
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
@@ -513,6 +513,8 @@ class Link:
                     self._step(Input.LOCAL_END)
             elif self.paused and self.credit > 0:
                 self._resume()
+            elif self.paused and not self.starved:
+                self._starve()
             return False
         if self.credit > 0:
             return True

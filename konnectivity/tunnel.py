@@ -34,7 +34,7 @@ _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
 _MEASURE_S = 1.0  # between two measurements of the round trip, while there is something to do
 UNKNOWN_PER_S = 1000  # packets for connections that there are not, which are answered; a burst of as many, too
-_LINE_WINDOW = 32 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
+_LINE_WINDOW = 64 * 1024 * 1024  # extension: credit bounds each connection, so the shared line need not
 
 
 @dataclass(slots=True)

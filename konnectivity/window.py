@@ -2,14 +2,13 @@
 
 What is under way on a line is what others wait behind: bytes beyond rate x round trip stand in a queue, in the kernel
 of whichever program is busy. So beside connections that receive little (a terminal, a log) a window is what makes a
-loaded round trip about twice an empty one; where all are bulk it may be many times that, which is faster.
+loaded round trip about twice an empty one; where all are bulk it may be more, which is faster.
 """
 
 from __future__ import annotations
 
-SHARED = 2.0  # round trips, beside connections that receive little
-ALONE = 16.0  # and where there are none
-TURN_S = 0.0003  # and this time more: programs take turns on their cores
+SHARED = (2, 0.0003)  # so many round trips, and seconds, of its rate: beside connections that receive little
+ALONE = (4, 0.003)  # and where there are none
 SHARED_S = 2.0  # after such a connection was seen: longer than between two keystrokes
 COMPANY_S = 0.1  # between two looks for one
 COMPANY_EACH_S = 0.0001  # and so much more for each connection there is: a look goes over all of them
@@ -19,4 +18,5 @@ LOOK_S = 0.005  # a rate is taken over this time, and a round trip, at least: by
 
 def wanted(passed: int, elapsed_s: float, round_trip_s: float, alone: bool) -> int:
     """The window, in bytes, of a connection of which `passed` bytes went by in `elapsed_s` seconds."""
-    return int(passed / elapsed_s * ((ALONE if alone else SHARED) * round_trip_s + TURN_S))
+    trips, turn_s = ALONE if alone else SHARED  # programs take turns on their cores
+    return int(passed / elapsed_s * (trips * round_trip_s + turn_s))

@@ -207,7 +207,7 @@ OWN_OF_SERVER = (
     Flag("peer-ca-cert", "string", "", "{file}", "{file}", "", FILE),
     Flag("process-buffer-budget", "size", "256Mi", "1Gi", 1 << 30, "", SIZES),
     Flag("tunnel-buffer-budget", "size", "64Mi", "1Mi", 1 << 20, "", SIZES),
-    Flag("connection-window-max", "size", "16Mi", "1Mi", 1 << 20, "", SIZES),
+    Flag("connection-window-max", "size", "32Mi", "1Mi", 1 << 20, "", SIZES),
 )
 LIMITS_OF_SERVER = (
     Flag("max-connections-per-source", "int", "0", "100", 100, "", {**NUMBER, "-1": "must be 0 or more"}),

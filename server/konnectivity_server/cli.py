@@ -264,7 +264,7 @@ class ServerOptions(LogOptions):
     connection_window: int = option(
         size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the agent knows credit."
     )
-    connection_window_max: int = option(size("16Mi"), check=positive, help="And what it may grow to on a fast line.")
+    connection_window_max: int = option(size("32Mi"), check=positive, help="And what it may grow to on a fast line.")
     grpc_implementation: str = option(
         "native",
         group="Program",

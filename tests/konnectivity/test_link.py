@@ -329,6 +329,20 @@ def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
     in_still_time(scenario())
 
 
+def test_who_has_used_up_all_credit_is_counted_even_with_nothing_left_to_send() -> None:
+    async def scenario() -> None:
+        world, client, target = connected(window=4096)
+        target.stuck = True
+        client.say(bytes(4096))
+        world.right.deliver()
+        assert (client.paused, world.options[0].traffic.starved) == (True, 1)
+        target.free()
+        world.left.deliver()
+        assert (client.paused, world.options[0].traffic.starved) == (False, 0)
+
+    in_still_time(scenario())
+
+
 def say_and_deliver(world: World, *clients: Socket) -> None:
     for client in clients:
         client.say(bytes(4096))
@@ -359,7 +373,7 @@ def test_a_window_leaves_room_for_others_while_they_talk() -> None:
         for _ in range(10):
             key.say(b"k")
             await rush(world, bulk)
-        assert target.link.window <= alone / 4
+        assert target.link.window <= alone / 3
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
         for _ in range(2):  # the first look still sees the last key

@@ -50,7 +50,7 @@ def test_tcp_beside_the_unix_socket_only_if_it_has_a_certificate(files):
         ("--cluster-cert=", "--cluster-cert"),
         ("--uds-name=", "--server-cert"),
         ("--cluster-cert=/no/such", "/no/such"),
-        ("--connection-window=32Mi", "--connection-window-max"),
+        ("--connection-window=64Mi", "--connection-window-max"),
         ("--process-buffer-budget=0", "process-buffer-budget"),
     ],
 )
