@@ -140,6 +140,7 @@ class LibraryEnd(Book):
         self.client = client
         self.queue: dict[int, bytearray] = defaultdict(bytearray)
         self.last: set[int] = set()
+        self.unread = bytearray()
         self.pads = 0
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=client, header_encoding="utf-8"))
         self.h2.initiate_connection()
@@ -174,8 +175,19 @@ class LibraryEnd(Book):
             else:
                 self.h2.send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
 
+    def _frames(self, data: bytes) -> Iterator[bytes]:
+        """One at a time: what the library has read SETTINGS' acknowledgement for counts from its next read on."""
+        self.unread += data
+        while self.unread:
+            preface = self.unread[:3] == b"PRI"  # no frame starts so: it would be of 5 MB
+            size = 24 if preface else 9 + int.from_bytes(self.unread[:3])
+            if len(self.unread) < max(size, 9):
+                return
+            frame, self.unread = bytes(self.unread[:size]), self.unread[size:]
+            yield frame
+
     def receive(self, data: bytes) -> None:
-        happened = self.h2.receive_data(data)
+        happened = [event for frame in self._frames(data) for event in self.h2.receive_data(frame)]
         for event in happened:
             if isinstance(event, h2.events.StreamReset):
                 assert event.remote_reset
