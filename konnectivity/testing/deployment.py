@@ -38,9 +38,24 @@ _handed_out: set[int] = set()
 
 
 class Process:
-    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file."""
+    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file.
 
-    def __init__(self, module: str, arguments: Sequence[str], log: Path, cgroup: Path | None = None) -> None:
+    Args:
+        module: the package, or the path.
+        arguments: of the program.
+        log: where its stdout and stderr go.
+        cgroup: it runs in this one.
+        within: a command that becomes the program which is given behind it, as `env` does; same process id.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        log: Path,
+        cgroup: Path | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         command = [sys.executable, "-c", f"from {module}.cli import main; main()"]
@@ -51,7 +66,7 @@ class Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*command, *arguments],
+                [*within, *command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -176,17 +191,26 @@ class Deployment:
             *more,
         ]
 
-    def start_server(self, *more: str) -> Process:
-        server = self._start("konnectivity_server", self.server_arguments(*more), f"server-{len(self.processes)}.log")
+    def start_server(self, *more: str, within: Sequence[str] = ()) -> Process:
+        name = f"server-{len(self.processes)}.log"
+        server = self._start("konnectivity_server", self.server_arguments(*more), name, within=within)
         server.wait_for("Proxy server started")
         return server
 
-    def start_agent(self, *more: str, port: int | None = None, cgroup: Path | None = None) -> Process:
+    def start_agent(
+        self,
+        *more: str,
+        port: int | None = None,
+        cgroup: Path | None = None,
+        within: Sequence[str] = (),
+        connects: bool = True,
+    ) -> Process:
+        """Until it is connected, unless it cannot be."""
         health_port, admin_port = free_port(), free_port()
         arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
-        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup)
+        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup, within)
         agent.health_port, agent.admin_port = health_port, admin_port
-        agent.wait_for("Connected to server")
+        agent.wait_for("Connected to server" if connects else "Proxy agent started")
         return agent
 
     def start_package(self, package: str, arguments: Sequence[str]) -> Process:
@@ -208,7 +232,9 @@ class Deployment:
         for process in reversed(self.processes):
             process.stop()
 
-    def _start(self, module: str, arguments: list[str], log: str, cgroup: Path | None = None) -> Process:
-        process = Process(module, arguments, self.directory / log, cgroup)
+    def _start(
+        self, module: str, arguments: list[str], log: str, cgroup: Path | None = None, within: Sequence[str] = ()
+    ) -> Process:
+        process = Process(module, arguments, self.directory / log, cgroup, within)
         self.processes.append(process)
         return process

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from konnectivity import logs
 from konnectivity.dialing import Caller, Dial, DialingTunnel
-from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, TOO_MANY_DIALS, DialError, DialFailure
+from konnectivity.errors import (
+    ABANDONED,
+    NO_AGENT,
+    NO_DESCRIPTORS,
+    NO_MEMORY,
+    TOO_MANY_DIALS,
+    DialError,
+    DialFailure,
+)
 from konnectivity.grpc.stream import Peer
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
@@ -134,12 +142,14 @@ class Route:
     def dial_failed(self, error: DialError) -> None:
         if error.failure in _UNANSWERED and self.move():
             return
-        if error.failure is DialFailure.ENDPOINT and str(error) in _FAILURES:
+        known = _FAILURES.get(str(error))
+        if error.failure is DialFailure.ENDPOINT and (known is not None or NO_DESCRIPTORS in str(error)):
             other = self._elsewhere()
             if other is not None:
                 self.start(other)
                 return
-            error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
+            if known is not None:
+                error = self._dispatcher.refused(known, str(error))
         self._over()
         self._note(error)
         if self._trail is not None:
