@@ -213,9 +213,9 @@ class Deployment:
         agent.wait_for("Connected to server" if connects else "Proxy agent started")
         return agent
 
-    def start_package(self, package: str, arguments: Sequence[str]) -> Process:
+    def start_package(self, package: str, arguments: Sequence[str], within: Sequence[str] = ()) -> Process:
         """One of our programs with these arguments and no others. Nothing is waited for."""
-        return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log")
+        return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log", within=within)
 
     def start_program(self, path: Path, arguments: Sequence[str]) -> Process:
         """Some other program, with its log and its end like ours."""
