@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from konnectivity.client import Mode, tls_context
 from konnectivity.testing.ca import Authority
@@ -141,12 +142,15 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        authority = Authority.create("konnectivity throwaway CA")
-        authority.write(self.directory)
-        authority.issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True).write(
-            self.directory, "server"
-        )
-        authority.issue("client", client=True).write(self.directory, "client")
+        self.authority = Authority.create("konnectivity throwaway CA")
+        self.authority.write(self.directory)
+        self.certify()
+
+    def certify(self, authority: Authority | None = None, **how: Any) -> None:
+        """Write the certificates of servers and of clients; `how` is for `Authority.issue`."""
+        issue = (authority or self.authority).issue
+        issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True, **how).write(self.directory, "server")
+        issue("client", client=True, **how).write(self.directory, "client")
 
     def path(self, name: str) -> str:
         return str(self.directory / name)
