@@ -6,6 +6,7 @@ For the demo, the tests and the benchmarks. Owns the directory's files and the p
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,7 +27,8 @@ STOP_TIMEOUT_S = 10.0
 
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on now. Below the range the kernel hands out by itself."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+    for _ in range(10_000):
+        port = random.randrange(20_000, 32_000)  # others on this machine look for theirs at the same time
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             if port not in _handed_out:

@@ -55,7 +55,7 @@ class Site(Deployment):
     async def at_rest(self, seconds: float = 10.0) -> None:
         """Nothing is left of anybody in the server's counters. (Those of our own: others have other names.)"""
         if self.ours:
-            await until(lambda: not any(metrics(self.health_port)[f"server_{name}"] for name in AT_REST), seconds)
+            await until(lambda: not any(metrics(self.health_port).get(f"server_{name}", 1) for name in AT_REST), seconds)
 
 
 def get(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
