@@ -105,9 +105,7 @@ class Resolver:
             del self._under_way[lookup.name]
 
 
-def _look_up(
-    lookup: _Lookup, loop: asyncio.AbstractEventLoop, answered: Callable[[_Lookup, Found], None]
-) -> None:
+def _look_up(lookup: _Lookup, loop: asyncio.AbstractEventLoop, answered: Callable[[_Lookup, Found], None]) -> None:
     host, family = lookup.name
     found: Found
     try:

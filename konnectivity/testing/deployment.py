@@ -151,7 +151,9 @@ class Deployment:
     def certify(self, authority: Authority | None = None, **how: Any) -> None:
         """Write the certificates of servers and of clients; `how` is for `Authority.issue`."""
         issue = (authority or self.authority).issue
-        issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True, **how).write(self.directory, "server")
+        issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True, **how).write(
+            self.directory, "server"
+        )
         issue("client", client=True, **how).write(self.directory, "client")
 
     def path(self, name: str) -> str:

@@ -55,7 +55,9 @@ class Site(Deployment):
     async def at_rest(self, seconds: float = 10.0) -> None:
         """Nothing is left of anybody in the server's counters. (Those of our own: others have other names.)"""
         if self.ours:
-            await until(lambda: not any(metrics(self.health_port).get(f"server_{name}", 1) for name in AT_REST), seconds)
+            await until(
+                lambda: not any(metrics(self.health_port).get(f"server_{name}", 1) for name in AT_REST), seconds
+            )
 
 
 def get(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
@@ -209,6 +211,10 @@ class Talkers:
             if isinstance(error, asyncio.IncompleteReadError) and not said.startswith(error.partial):
                 self.wrong += 1
             self.broken.append(time.monotonic())
+
+    async def all_broken(self, seconds: float) -> None:
+        """Wait until none is left."""
+        await until(lambda: len(self.broken) == self.count, seconds)
 
     async def go_on(self, seconds: float) -> float:
         """Wait until each says and hears something again, as it does when nothing is wrong; how long it took."""

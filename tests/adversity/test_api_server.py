@@ -41,8 +41,7 @@ async def test_it_is_down_at_the_start_and_comes_back(site, outcome, api):
     kubeconfig = api.kubeconfig(site.directory / "kubeconfig")
     api.down()
     server = site.start_server(*flags(site, kubeconfig))
-    counting = (f"--kubeconfig={kubeconfig}", "--count-server-leases")
-    agent = site.start_agent(*token(site, "first"), *counting, connects=False)
+    agent = site.start_agent(*token(site, "first"), connects=False)
     await asyncio.to_thread(server.wait_for, "cannot check the token")
     assert get(site.health_port, "/healthz")[0] == 200
     assert get(site.health_port, "/readyz")[0] == 500

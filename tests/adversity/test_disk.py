@@ -56,8 +56,10 @@ async def test_the_logs_disk_is_full(site, outcome, small_disk):
         async with Dialler(tunnel, address, 0.02) as dialler:
             outcome.detected(
                 await until(
-                    lambda: metrics(site.health_port)["server_log_lines_dropped_total"]
-                    and metrics(site.health_port)["server_audit_lines_dropped_total"],
+                    lambda: (
+                        metrics(site.health_port)["server_log_lines_dropped_total"]
+                        and metrics(site.health_port)["server_audit_lines_dropped_total"]
+                    ),
                     10,
                 )
             )

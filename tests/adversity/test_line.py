@@ -34,7 +34,7 @@ async def broken(site, outcome, line, breaks):
             async with Talkers(tunnel, address) as talkers:
                 since = time.monotonic()
                 each()
-                await until(lambda: len(talkers.broken) == talkers.count, 10)  # noqa: B023: it is waited for
+                await talkers.all_broken(10)
                 outcome.detected(max(talkers.broken) - since)
                 outcome.recovered(await until_echo(tunnel, address, 20))
                 outcome.failed(len(talkers.broken), talkers.count)

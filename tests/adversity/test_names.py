@@ -55,7 +55,9 @@ async def test_slow_names_hold_up_no_others(site, outcome, names):
         async with Dialler(tunnel, f"fast.test:{port}", 0.1) as dialler:
             answers = await asyncio.gather(*slow)
         outcome.detected(max(took for took, _ in answers))
-        assert {text for _, text in answers} == {f"dial tcp slow-{n}.test:{port}: i/o timeout" for n in range(SLOW_DIALS)}
+        assert {text for _, text in answers} == {
+            f"dial tcp slow-{n}.test:{port}: i/o timeout" for n in range(SLOW_DIALS)
+        }
         outcome.failed(len(dialler.failed), len(dialler.attempts))
         assert max(each.took for each in dialler.attempts) < MACHINE_S
         began = time.monotonic()

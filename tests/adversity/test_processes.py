@@ -91,7 +91,7 @@ async def test_an_agent_of_two_is_frozen(site, programs, outcome):
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_short_freeze(site, outcome, workers):
-    """A machine that is paused for a moment, as virtual ones are when they move: one program after the other, and all."""
+    """A machine that is paused for a moment, as virtual ones are when they move: one program after another, and all."""
     server, agent = site.server(f"--workers={workers}"), site.agent()
     await asyncio.to_thread(agent.wait_for, "Connected to server", workers)
     pids = [[server.pid], [agent.pid], [server.pid, agent.pid]]
