@@ -1,8 +1,8 @@
 """Looks names up, each in a thread of its own: a name that is slow, or whose name server is gone, holds up no other.
 
-(The event loop's own `getaddrinfo` shares four threads: a few lookups that wait for a dead name server stop all others.)
-Owns the threads and what is under way. The system's resolver has no way to be called off: a lookup that nobody waits for
-any more goes on until it gives up by itself. Dials for one name share a lookup while it is fresh.
+(The event loop's own `getaddrinfo` has four threads for all: a few lookups that wait for a dead name server stop the
+others.) Owns the threads and what is under way. The system's resolver cannot be called off: a lookup that nobody waits
+for any more goes on until it gives up by itself. Dials for one name share a lookup while it is fresh.
 """
 
 from __future__ import annotations

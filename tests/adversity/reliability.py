@@ -1,7 +1,7 @@
 """docs/reliability.md, made of what the tests of this folder measured: `make reliability`.
 
-A pytest plugin that is loaded by `-p reliability`: it writes the page if every test that ran has passed, and every promise
-was tested.
+A pytest plugin that is loaded by `-p reliability`: it writes the page if every test that ran has passed, and every
+promise was tested.
 """
 
 from __future__ import annotations
