@@ -79,9 +79,10 @@ class Clients:
                 tasks.create_task(self._work(number, count), name=f"client {number}")
 
     async def _work(self, number: int, count: int | None) -> None:
-        for deed in itertools.islice(self._plans[number], count):
+        for _ in itertools.count() if count is None else range(count):
             if self.enough:
                 return
+            deed = next(self._plans[number])
             self._report.deeds.setdefault(number, []).append(deed)
             await asyncio.sleep(deed.pause_s)
             await self._one(number, deed)
