@@ -106,12 +106,7 @@ class Clients:
         try:
             said = b"".join(targets.pattern(deed.size))
             writer.write(said)
-            heard = await reader.readexactly(len(said))
-            if heard != said:
-                raise Wrong("the echo is another")
-        except asyncio.IncompleteReadError as error:
-            self._cut(deed, len(error.partial))
-            raise
+            await self._hear(reader, deed, said)
         finally:
             writer.close()
 
@@ -156,16 +151,20 @@ class Clients:
 
     async def _idle(self, tunnel: Tunnel, deed: Deed) -> None:
         reader, writer = await tunnel.dial(self._where["echo"])
-        await asyncio.sleep(min(deed.size / 1000, 3.0))
-        writer.write(b"still here")
         try:
-            if await reader.readexactly(10) != b"still here":
+            await asyncio.sleep(min(deed.size / 1000, 3.0))
+            writer.write(b"still here")
+            await self._hear(reader, deed, b"still here")
+        finally:
+            writer.close()
+
+    async def _hear(self, reader: asyncio.StreamReader, deed: Deed, said: bytes) -> None:
+        try:
+            if await reader.readexactly(len(said)) != said:
                 raise Wrong("the echo is another")
         except asyncio.IncompleteReadError as error:
             self._cut(deed, len(error.partial))
             raise
-        finally:
-            writer.close()
 
     def _cut(self, deed: Deed, received: int) -> None:
         """A connection that breaks must not look like one that ends. (A unix socket has no other way to end.)"""
