@@ -31,7 +31,7 @@ def test_no_test_measures_without_a_promise():
 
 
 def test_the_commands_name_what_is_there():
-    named = re.findall(r"(tests/[\w/]+(?:\.py)?)", PAGE)
+    named = re.findall(r"(tests/[\w/]+(?:\.\w+)?)", PAGE)
     assert len(named) > 30
     for path in named:
         assert (ROOT / path).exists(), path
