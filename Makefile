@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz bench bench-quick image clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image clean
 
 BIN := .venv/bin
 
@@ -42,6 +42,13 @@ e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel 
 MINUTES ?= 10
 fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
+
+reliability: .venv/.stamp ## run the fault suite and write docs/reliability.md (root, faketime; 3 minutes)
+	PYTHONPATH=tests/adversity $(BIN)/pytest -q -p reliability $(ARGS) tests/adversity
+
+SEED ?=
+soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
+	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: .venv/.stamp ## all scenarios beside the alternatives, about 10 minutes on a quiet machine; writes docs/performance.md
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)

@@ -30,8 +30,8 @@ def start_server(deployment: Deployment) -> Process:
         f"--cluster-ca-cert={deployment.path('ca.crt')}",
         f"--cluster-cert={deployment.path('server.crt')}",
         f"--cluster-key={deployment.path('server.key')}",
-        f"--admin-port={free_port()}",
-        f"--health-port={free_port()}",
+        f"--admin-port={deployment.admin_port}",
+        f"--health-port={deployment.health_port}",
     ]
     return deployment.start_program(Path(found[0]), flags)
 
@@ -39,4 +39,8 @@ def start_server(deployment: Deployment) -> Process:
 def start_agent(deployment: Deployment, *more: str) -> Process:
     found = programs()
     assert found is not None, MISSING
-    return deployment.start_program(Path(found[1]), ["-v=0", *deployment.agent_arguments(), *more])
+    health_port = free_port()
+    arguments = deployment.agent_arguments(health_port=health_port)
+    agent = deployment.start_program(Path(found[1]), ["-v=0", *arguments, *more])
+    agent.health_port = health_port
+    return agent

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from konnectivity import logs
 from konnectivity.grpc.status import Code
 from konnectivity.ledger import Ledger
 from konnectivity.metrics import Family, counter, gauge, histogram
@@ -108,6 +109,12 @@ def memory(program: str, ledger: Ledger) -> Iterator[Family]:
     yield counter(f"{program}_dials_refused_total", "Dials refused because the buffer memory is spent.").add(
         ledger.refused_dials
     )
+
+
+def dropped_log_lines(program: str) -> Family:
+    """Lines of the log that nobody will ever read."""
+    text = "Log lines that could not be written, or found too many waiting."
+    return counter(f"{program}_log_lines_dropped_total", text).add(logs.dropped())
 
 
 def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:

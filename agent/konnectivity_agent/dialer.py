@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 import time
 from dataclasses import dataclass, field
@@ -17,16 +18,18 @@ import aiohappyeyeballs
 
 from konnectivity import destination, logs
 from konnectivity.counters import Histogram
-from konnectivity.errors import REFUSED_BY_POLICY
+from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY
 from konnectivity.relay import Relay
 from konnectivity.serving import DialIn
 from konnectivity_agent.policy import Policy, Refusal
+from konnectivity_agent.resolver import Resolver
 
 log = logs.get(__name__)
 
 DIAL_TIMEOUT_S = 5.0  # including name resolution
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
 _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
+_NO_DESCRIPTORS = {errno.EMFILE: NO_DESCRIPTORS, errno.ENFILE: f"{NO_DESCRIPTORS} in system"}
 _TEXTS = {
     errno.ECONNREFUSED: "connect: connection refused",
     errno.ENETUNREACH: "connect: network is unreachable",
@@ -36,8 +39,7 @@ _TEXTS = {
     errno.EACCES: "connect: permission denied",
     errno.EPERM: "connect: operation not permitted",
     errno.EADDRNOTAVAIL: "connect: cannot assign requested address",
-    errno.EMFILE: "socket: too many open files",
-    errno.ENFILE: "socket: too many open files in system",
+    **_NO_DESCRIPTORS,
 }
 
 
@@ -77,6 +79,7 @@ class Dialer:
         self._dials = dials
         self._policy = policy
         self._timeout_s = timeout_s
+        self._resolver = Resolver()
 
     def open(self, dial: DialIn) -> None:
         """Start to open what the server asks for."""
@@ -130,7 +133,7 @@ class Dialer:
                 raise Refused(refusal)
             transport, _ = await loop.create_connection(lambda: relay, host, port)
             return transport
-        found = await loop.getaddrinfo(host, port, family=_FAMILIES[protocol], type=socket.SOCK_STREAM)
+        found = await self._resolver.addresses(host, port, _FAMILIES[protocol])
         refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
         allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
         if not allowed:
@@ -148,13 +151,23 @@ def _is_literal(host: str) -> bool:
     return True
 
 
+def _descriptor_errno() -> int:
+    """Why no file can be opened; 0: one can. The resolver calls every name unknown when it cannot read its files."""
+    try:
+        os.close(os.open("/", os.O_RDONLY))
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
 def _text(error: BaseException, dial: DialIn, host: str) -> str:
     network, address = dial.protocol, dial.address
     if isinstance(error, TimeoutError) and not isinstance(error, OSError):
         return f"dial {network} {address}: i/o timeout"
     if isinstance(error, socket.gaierror):
-        temporary = error.errno == socket.EAI_AGAIN
-        why = "server misbehaving" if temporary else "no such host"
+        why = _NO_DESCRIPTORS.get(_descriptor_errno())
+        if why is None:
+            why = "server misbehaving" if error.errno == socket.EAI_AGAIN else "no such host"
         return f"dial {network}: lookup {host}: {why}"
     if isinstance(error, UnicodeError):
         return f"dial {network}: lookup {host}: no such host"

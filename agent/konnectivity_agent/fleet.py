@@ -125,10 +125,12 @@ class Fleet:
                 self._on_change,
             )
         except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
-            # One line per change of state, not one per try; none for one of several addresses of a host.
-            if log.v(5) or not (endpoint.failing or self._plan.served(endpoint.address.host)):
-                reason = uplinks.why(error)
-                log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=reason)
+            # One line per reason, not one per try; none for one of several addresses of a host.
+            reason = "" if self._plan.served(endpoint.address.host) else uplinks.why(error)
+            if log.v(5) or (reason and reason != endpoint.reported):
+                why = reason or uplinks.why(error)
+                log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=why)
+            endpoint.reported = reason
             self._plan.failed(endpoint, self._loop.time())
             self._resolve_due = min(self._resolve_due, self._loop.time() + self._plan.cap_s)
             self._wake.set()

@@ -45,6 +45,7 @@ class AgentCollector(Collector):
         yield tunnel_metrics.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_metrics.connections("agent", traffic, "to_server", "from_server")
         yield from tunnel_metrics.memory("agent", agent.ledger)
+        yield tunnel_metrics.dropped_log_lines("agent")
         yield from tunnel_metrics.certificates("agent", {"servers": agent.tls})
         yield from self._leases()
 
@@ -90,6 +91,9 @@ class AgentCollector(Collector):
         fleet = self._agent.fleet
         connected, known, failures = (len(fleet.servers), fleet.count, fleet.failures) if fleet else (0, 0, {})
         yield gauge("agent_open_server_connections", "Current number of open server connections.").add(connected)
+        yield gauge("agent_suspect_servers", "Servers that are connected and do not answer.").add(
+            connected - fleet.alive if fleet else 0
+        )
         yield gauge("agent_known_server_count", "Current number of servers agent is trying to connect to.").add(known)
         yield counter(
             "agent_server_connection_failure_count",

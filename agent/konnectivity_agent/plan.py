@@ -39,6 +39,7 @@ class Endpoint:
     servers: set[str] = field(default_factory=set)  # connected through it, or found there and connected otherwise
     busy: int = 0  # tries under way
     failing: bool = False
+    reported: str = ""  # why, as the log has it; empty: nothing was said of this failure
     wait_s: float = 0.0  # the back-off reached
     due: float = 0.0  # not to be tried before
 
@@ -149,6 +150,7 @@ class Plan:
     def _tried(self, endpoint: Endpoint, now: float) -> None:
         endpoint.busy -= 1
         endpoint.failing = False
+        endpoint.reported = ""
         endpoint.wait_s = 0.0
         endpoint.due = now
 

@@ -257,6 +257,7 @@ class Http2Transport(asyncio.Protocol):
         self.flush_scheduled = False
         self.peer = Peer("")
         self.round_trip = RoundTrip()
+        self.alpn: str | None = None  # the protocol that the TLS handshake agreed on
         self.authority = ""  # client: whom the calls are for, if they do not say
         self.goaway: str | None = None
         self.closed = False
@@ -292,6 +293,8 @@ class Http2Transport(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = peer_of(self._transport)
+        ssl_object = transport.get_extra_info("ssl_object")
+        self.alpn = ssl_object.selected_alpn_protocol() if ssl_object is not None else None
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
@@ -346,14 +349,9 @@ class Http2Transport(asyncio.Protocol):
             stream.ended(Status(Code.UNAVAILABLE, reason))
         if self.on_closed is not None:
             self.on_closed(self)
+        self._transport = None  # its TLS is large, and we may have to wait for the garbage collector
 
     # ---- verbs ----------------------------------------------------------------------------------------------------
-
-    @property
-    def alpn(self) -> str | None:
-        """The protocol that the TLS handshake agreed on; None without TLS."""
-        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
-        return ssl_object.selected_alpn_protocol() if ssl_object is not None else None
 
     def open_stream(
         self,

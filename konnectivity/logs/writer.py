@@ -25,8 +25,8 @@ class Writer(logging.Handler):
         super().__init__()
         self._rejected = 0  # lines that found no place; each counter has one thread that changes it
         self._lost = 0  # lines that some sink did not get
-        self._told = 0  # how many of both the log itself spoke of
         self._sinks = sinks
+        self._told = [0] * len(sinks)  # how many of both each sink was told of
         self._waiting: deque[tuple[int, str] | threading.Event] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -84,20 +84,27 @@ class Writer(logging.Handler):
                 flushed.append(each)
             else:
                 batch.append(each)
-        notices = 0
-        if batch and self._notice_due(self._told):
-            notices = 1
-            self._told = self.dropped
-            batch.append((logging.ERROR, self._notice()))
-        for level, sink in self._sinks:
-            lines = [line for severity, line in batch if severity >= level]
-            try:
-                if lines:
-                    sink.write("".join(lines))
-            except (OSError, ValueError):  # ValueError: a closed stream
-                self._lost += len(lines) - notices
+        if batch:
+            for number in range(len(self._sinks)):
+                self._write_to(number, batch)
         for event in flushed:
             event.set()
+
+    def _write_to(self, number: int, batch: list[tuple[int, str]]) -> None:
+        """One sink's part of a batch, and the notice if it is due there: a sink that fails has not been told."""
+        level, sink = self._sinks[number]
+        lines = [line for severity, line in batch if severity >= level]
+        dropped = self.dropped
+        notice = [self._notice()] if level <= logging.ERROR and self._notice_due(self._told[number]) else []
+        if not lines and not notice:
+            return
+        try:
+            sink.write("".join(lines + notice))
+        except (OSError, ValueError):  # ValueError: a closed stream
+            self._lost += len(lines)
+            return
+        if notice:
+            self._told[number] = dropped
 
     def _notice_due(self, told: int) -> bool:
         """Whether the log should say how many lines are dropped, after it spoke of so many."""

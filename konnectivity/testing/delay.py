@@ -16,13 +16,15 @@ import uvloop
 WINDOW = 16 * 1024 * 1024  # bytes under way in one direction
 
 
-class _End(asyncio.Protocol):
+class End(asyncio.Protocol):
     """One side of one connection: what it receives leaves at the other side, later."""
 
-    def __init__(self, delay_s: float, ends: set[_End]) -> None:
+    window = WINDOW
+
+    def __init__(self, delay_s: float, ends: set[End]) -> None:
         self.delay_s = delay_s
         self.ends = ends  # of the line that are connected
-        self.other: _End | None = None
+        self.other: End | None = None
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._under_way: deque[tuple[float, bytes]] = deque()
@@ -42,13 +44,17 @@ class _End(asyncio.Protocol):
         self._queue(b"")
         return True
 
+    def arrival(self, size: int) -> float:
+        """When so many bytes that leave now are at the other side."""
+        return self._loop.time() + self.delay_s
+
     def _queue(self, data: bytes) -> None:
-        self._under_way.append((self._loop.time() + self.delay_s, data))
+        self._under_way.append((self.arrival(len(data)), data))
         self._size += len(data)
-        if self._size > WINDOW and self.transport is not None:
+        if self._size > self.window and self.transport is not None:
             self.transport.pause_reading()
         if self._timer is None:
-            self._timer = self._loop.call_later(self.delay_s, self._arrive)
+            self._timer = self._loop.call_at(self._under_way[0][0], self._arrive)
 
     def _arrive(self) -> None:
         self._timer = None
@@ -57,7 +63,7 @@ class _End(asyncio.Protocol):
         if out is None:  # the far side is being connected, or gone
             if self.transport is None:
                 return
-            self._timer = self._loop.call_later(self.delay_s, self._arrive)
+            self._timer = self._loop.call_later(max(self.delay_s, 0.001), self._arrive)
             return
         while self._under_way and not self._blocked and self._under_way[0][0] <= now + 0.0005:
             _, data = self._under_way.popleft()
@@ -67,7 +73,7 @@ class _End(asyncio.Protocol):
                     out.write(data)
                 else:
                     out.write_eof()
-        if self._size <= WINDOW and self.transport is not None and not self.transport.is_closing():
+        if self._size <= self.window and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
         if self._under_way and not self._blocked:
             self._timer = self._loop.call_later(max(0.0, self._under_way[0][0] - now), self._arrive)
@@ -98,11 +104,15 @@ class DelayedLine:
         self.port = 0
         self._target = target
         self._delay_s = round_trip_s / 2
-        self._ends: set[_End] = set()
+        self._ends: set[End] = set()
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()), daemon=True)
+
+    def make_end(self, near: bool) -> End:
+        """One side of a new connection; `near`: the one that was accepted."""
+        return End(self._delay_s, self._ends)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -121,8 +131,8 @@ class DelayedLine:
         self._stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
 
-            def accept() -> _End:
-                near = _End(self._delay_s, self._ends)
+            def accept() -> End:
+                near = self.make_end(near=True)
                 tasks.create_task(self._pair(near), name="connect the far side")
                 return near
 
@@ -137,8 +147,8 @@ class DelayedLine:
             while self._ends:
                 await asyncio.sleep(0.001)
 
-    async def _pair(self, near: _End) -> None:
-        far = _End(self._delay_s, self._ends)
+    async def _pair(self, near: End) -> None:
+        far = self.make_end(near=False)
         near.other, far.other = far, near
         try:
             await asyncio.get_running_loop().create_connection(lambda: far, *self._target)

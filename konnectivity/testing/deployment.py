@@ -6,6 +6,7 @@ For the demo, the tests and the benchmarks. Owns the directory's files and the p
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from konnectivity.client import Mode, tls_context
 from konnectivity.testing.ca import Authority
@@ -25,7 +27,8 @@ STOP_TIMEOUT_S = 10.0
 
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on now. Below the range the kernel hands out by itself."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+    for _ in range(10_000):
+        port = random.randrange(20_000, 32_000)  # others on this machine look for theirs at the same time
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             if port not in _handed_out:
@@ -38,9 +41,24 @@ _handed_out: set[int] = set()
 
 
 class Process:
-    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file."""
+    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file.
 
-    def __init__(self, module: str, arguments: Sequence[str], log: Path, cgroup: Path | None = None) -> None:
+    Args:
+        module: the package, or the path.
+        arguments: of the program.
+        log: where its stdout and stderr go.
+        cgroup: it runs in this one.
+        within: a command that becomes the program which is given behind it, as `env` does; same process id.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        log: Path,
+        cgroup: Path | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         command = [sys.executable, "-c", f"from {module}.cli import main; main()"]
@@ -51,7 +69,7 @@ class Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*command, *arguments],
+                [*within, *command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -126,12 +144,17 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        authority = Authority.create("konnectivity throwaway CA")
-        authority.write(self.directory)
-        authority.issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True).write(
+        self.authority = Authority.create("konnectivity throwaway CA")
+        self.authority.write(self.directory)
+        self.certify()
+
+    def certify(self, authority: Authority | None = None, **how: Any) -> None:
+        """Write the certificates of servers and of clients; `how` is for `Authority.issue`."""
+        issue = (authority or self.authority).issue
+        issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True, **how).write(
             self.directory, "server"
         )
-        authority.issue("client", client=True).write(self.directory, "client")
+        issue("client", client=True, **how).write(self.directory, "client")
 
     def path(self, name: str) -> str:
         return str(self.directory / name)
@@ -176,22 +199,31 @@ class Deployment:
             *more,
         ]
 
-    def start_server(self, *more: str) -> Process:
-        server = self._start("konnectivity_server", self.server_arguments(*more), f"server-{len(self.processes)}.log")
+    def start_server(self, *more: str, within: Sequence[str] = ()) -> Process:
+        name = f"server-{len(self.processes)}.log"
+        server = self._start("konnectivity_server", self.server_arguments(*more), name, within=within)
         server.wait_for("Proxy server started")
         return server
 
-    def start_agent(self, *more: str, port: int | None = None, cgroup: Path | None = None) -> Process:
+    def start_agent(
+        self,
+        *more: str,
+        port: int | None = None,
+        cgroup: Path | None = None,
+        within: Sequence[str] = (),
+        connects: bool = True,
+    ) -> Process:
+        """Until it is connected, unless it cannot be."""
         health_port, admin_port = free_port(), free_port()
         arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
-        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup)
+        agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup, within)
         agent.health_port, agent.admin_port = health_port, admin_port
-        agent.wait_for("Connected to server")
+        agent.wait_for("Connected to server" if connects else "Proxy agent started")
         return agent
 
-    def start_package(self, package: str, arguments: Sequence[str]) -> Process:
+    def start_package(self, package: str, arguments: Sequence[str], within: Sequence[str] = ()) -> Process:
         """One of our programs with these arguments and no others. Nothing is waited for."""
-        return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log")
+        return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log", within=within)
 
     def start_program(self, path: Path, arguments: Sequence[str]) -> Process:
         """Some other program, with its log and its end like ours."""
@@ -208,7 +240,9 @@ class Deployment:
         for process in reversed(self.processes):
             process.stop()
 
-    def _start(self, module: str, arguments: list[str], log: str, cgroup: Path | None = None) -> Process:
-        process = Process(module, arguments, self.directory / log, cgroup)
+    def _start(
+        self, module: str, arguments: list[str], log: str, cgroup: Path | None = None, within: Sequence[str] = ()
+    ) -> Process:
+        process = Process(module, arguments, self.directory / log, cgroup, within)
         self.processes.append(process)
         return process

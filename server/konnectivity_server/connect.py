@@ -14,7 +14,7 @@ from typing import cast
 import h11
 
 from konnectivity import logs
-from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
+from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.native import peer_of
 from konnectivity.grpc.stream import Peer
 from konnectivity.link import Link
@@ -62,7 +62,7 @@ def _status_of(text: str) -> bytes:
     lowered = text.lower()
     if "timeout" in lowered or "deadline exceeded" in lowered:
         return b"504 Gateway Timeout"
-    if "too many open files" in lowered:
+    if NO_DESCRIPTORS in lowered:
         return b"503 Service Unavailable"
     return b"502 Bad Gateway"
 
@@ -139,6 +139,7 @@ class ConnectProtocol(asyncio.Protocol):
         transport.write(_ESTABLISHED)  # before the link can deliver anything
         relay = _ClientRelay(self._dispatcher)
         self._served = False
+        self._transport = None  # the relay's from now on
         link.endpoint = relay
         relay.adopt(transport)
         relay.attach(link, bytes(self._early), self._eof_received)
@@ -229,6 +230,7 @@ class ConnectProtocol(asyncio.Protocol):
         self._leave()
         if answer:
             transport.write(answer)
+        self._transport = None
         relay = Relay()
         relay.adopt(transport)
         relay.close()

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from konnectivity import logs
 from konnectivity.dialing import Caller, Dial, DialingTunnel
-from konnectivity.errors import ABANDONED, NO_AGENT, NO_MEMORY, TOO_MANY_DIALS, DialError, DialFailure
+from konnectivity.errors import (
+    ABANDONED,
+    NO_AGENT,
+    NO_DESCRIPTORS,
+    NO_MEMORY,
+    TOO_MANY_DIALS,
+    DialError,
+    DialFailure,
+)
 from konnectivity.grpc.stream import Peer
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
+# Where many agents go at once, as with a rack or a zone, the second one may be among them. But what a dial does to an
+# agent, it shall not do to all.
+MAX_MOVES = 3
 _UNANSWERED = (DialFailure.TUNNEL_LOST, DialFailure.CLOSED_BY_AGENT)
 _FAILURES = {  # a peer's answers that say nothing of the destination
     NO_AGENT: DialFailure.NO_AGENT,
@@ -41,7 +52,7 @@ _FAILURES = {  # a peer's answers that say nothing of the destination
 
 
 class Route:
-    """A dial on its way: through one agent and, if that gives no answer, once more through another; or a peer."""
+    """A dial on its way: through one agent and, if that gives no answer, through another, a few times; or a peer."""
 
     __slots__ = (
         "_address",
@@ -49,7 +60,7 @@ class Route:
         "_dial",
         "_dispatcher",
         "_due",
-        "_moved",
+        "_moves",
         "_origin",
         "_pending",
         "_protocol",
@@ -79,7 +90,7 @@ class Route:
         self._pending = False  # counted
         self._tried: list[DialingTunnel] = []
         self._dial: Dial | None = None
-        self._moved = False
+        self._moves = 0
 
     def start(self, tunnel: DialingTunnel) -> None:
         timeout_s = None if self._due is None else max(self._due - monotonic(), 0.001)
@@ -102,10 +113,13 @@ class Route:
 
     def move(self) -> bool:
         """Go through another agent, if there is one that answers; the first is told to forget it."""
-        other = None if self._moved else self._dispatcher.choose(self._address, self._relayed, self._tried)
+        if self._moves >= MAX_MOVES:
+            return False
+        other = self._dispatcher.choose(self._address, self._relayed, self._tried)
         if other is None:
             return False
-        self._moved = True
+        self._moves += 1
+        self._dispatcher.moved += 1
         if self._dial is not None:
             self._dial.withdraw()
         if log.v(2):
@@ -134,12 +148,15 @@ class Route:
     def dial_failed(self, error: DialError) -> None:
         if error.failure in _UNANSWERED and self.move():
             return
-        if error.failure is DialFailure.ENDPOINT and str(error) in _FAILURES:
+        known = _FAILURES.get(str(error))
+        if error.failure is DialFailure.ENDPOINT and (known is not None or NO_DESCRIPTORS in str(error)):
             other = self._elsewhere()
             if other is not None:
+                self._dispatcher.moved += 1
                 self.start(other)
                 return
-            error = self._dispatcher.refused(_FAILURES[str(error)], str(error))
+            if known is not None:
+                error = self._dispatcher.refused(known, str(error))
         self._over()
         self._note(error)
         if self._trail is not None:
@@ -166,6 +183,7 @@ class Dispatcher:
         self.limits = limits or DialLimits()
         self.pending: Counter[str] = Counter()  # dials under way, by who asked
         self.dial_timeout_s = dial_timeout_s
+        self.moved = 0  # dials that were given to another agent, or peer, after the first
         self.http_connections = 0  # CONNECT clients that are being served
         self.peers: Peers | None = None
         self.audit: AuditLog | None = None

@@ -51,6 +51,7 @@ class ServerCollector(Collector):
         yield tunnel_metrics.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
+        yield tunnel_metrics.dropped_log_lines("server")
         yield from tunnel_metrics.certificates("server", self._server.tls)
         yield counter(
             "server_limits_reached_total", "Times a limit on what one peer may take was reached, by limit."
@@ -103,6 +104,12 @@ class ServerCollector(Collector):
         yield gauge("server_ready_backend_connections", f"{text}. DEPRECATED, please use ready_backends").add(
             ready[server.strategies[-1]]
         )
+        yield gauge("server_suspect_backends", "Agents that are connected and do not answer.").add(
+            sum(agent.suspect for agent in server.registry.all())
+        )
+        yield counter(
+            "server_dials_moved_total", "Dials given to another agent because the first had no answer, or no room."
+        ).add(server.dispatcher.moved)
         kinds = {"Connect": agents, "Proxy": frontends}
         yield gauge(
             "server_grpc_connections", "Number of current grpc connections, partitioned by service method."

@@ -7,9 +7,7 @@ import http.client
 import signal
 import time
 
-import pytest
-
-from konnectivity.client import DialError, connect
+from konnectivity.client import connect
 from konnectivity.testing import targets
 from konnectivity.testing.targets import listening
 
@@ -40,38 +38,6 @@ async def echo_once(tunnel, address):
     writer.close()
     await writer.wait_closed()
     return time.monotonic() - started
-
-
-@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
-async def test_no_dial_fails_when_one_of_two_agents_freezes(fresh, mode):
-    fresh.start_server()
-    frozen = fresh.start_agent("--agent-id=frozen")
-    fresh.start_agent("--agent-id=well")
-    took, failures = [], []
-    async with listening(targets.echo) as address, connect(**fresh.frontend(mode, True)) as tunnel:
-        for _ in range(20):
-            await echo_once(tunnel, address)
-        frozen.send(signal.SIGSTOP)
-
-        async def one() -> None:
-            try:
-                took.append(await echo_once(tunnel, address))
-            except (DialError, OSError, asyncio.IncompleteReadError) as error:
-                failures.append(error)
-
-        started = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            while time.monotonic() - started < 7:
-                tasks.create_task(one())
-                await asyncio.sleep(0.05)
-        assert failures == []
-        assert len(took) > 100
-        assert max(took) < 6  # a second until the dial is late, three until the agent is suspected
-        late = [seconds for seconds in took[-20:] if seconds > 1]
-        assert late == [], "the frozen agent is still asked"
-        frozen.send(signal.SIGCONT)
-        fresh.processes[0].wait_for('Agent answers again agent="frozen"')
-        assert max([await echo_once(tunnel, address) for _ in range(10)]) < 1
 
 
 async def test_a_server_whose_only_agent_is_frozen_is_not_ready(fresh):

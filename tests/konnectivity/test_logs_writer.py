@@ -151,6 +151,7 @@ def test_lost_lines_are_counted_and_spoken_of_less_and_less(write: Callable[...,
     writer.emit(record("kept"))
     writer.flush()
     assert "kept" in bad.text
+    assert "Log lines were dropped" in bad.text, "the disk has room again, and is not told what it missed"
 
 
 def test_each_sink_has_its_level(write: Callable[..., Writer]) -> None:

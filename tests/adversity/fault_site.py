@@ -1,0 +1,225 @@
+"""A deployment to which things happen, and those who use it meanwhile: what they see is what is measured.
+
+With the established implementation's programs at hand (benchmarks/reference.py) the same things happen to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import reference
+from konnectivity.client import DialError, Tunnel, TunnelLost
+from konnectivity.testing.deployment import Deployment, Process
+
+ERRORS = (DialError, TunnelLost, OSError, TimeoutError, asyncio.IncompleteReadError)
+PREFIX = "konnectivity_network_proxy_"
+DIAL_S = 15.0  # of a client, at the longest
+SLOW_S = 0.9  # a dial of so long had to do with something that is wrong: the machine's own noise is less
+AT_REST = ("http_connections", "established_connections", "pending_backend_dials", "buffered_bytes")
+
+
+class Site(Deployment):
+    """One server and its agents: ours, or the established ones."""
+
+    def __init__(self, directory: Path, ours: bool = True) -> None:
+        super().__init__(directory)
+        self.ours = ours
+
+    def server(self, *more: str) -> Process:
+        return self.start_server(*more) if self.ours else reference.start_server(self)
+
+    def agent(self, *more: str, port: int | None = None) -> Process:
+        """Connected when it is returned."""
+        if self.ours:
+            return self.start_agent(*more, port=port)
+        agent = reference.start_agent(self, *more, *([f"--proxy-server-port={port}"] if port else []))
+        end = time.monotonic() + 20
+        while get(agent.health_port, "/readyz")[0] != 200:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the agent is not ready: {agent.log[-2000:]}")
+            time.sleep(0.02)
+        return agent
+
+    @property
+    def backends(self) -> int:
+        """Agents that the server counts."""
+        return int(metrics(self.health_port).get("server_ready_backend_connections", 0))
+
+    async def at_rest(self, seconds: float = 10.0) -> None:
+        """Nothing is left of anybody in the server's counters. (Those of our own: others have other names.)"""
+        if self.ours:
+            await until(
+                lambda: not any(metrics(self.health_port).get(f"server_{name}", 1) for name in AT_REST), seconds
+            )
+
+
+def get(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
+    """Status and text of a page; 0 if it cannot be had."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Without the prefix; none if they cannot be had."""
+    lines = [line.rpartition(" ") for line in get(port, "/metrics")[1].splitlines() if not line.startswith("#")]
+    return {name.removeprefix(PREFIX): float(value) for name, _, value in lines}
+
+
+async def until(condition: Callable[[], object], seconds: float) -> float:
+    """Wait until it is true, no longer than that; how long it took."""
+    began = time.monotonic()
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() - began < seconds, f"it did not come true within {seconds:g} s"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+def descriptors(process: Process) -> int:
+    """Files that a program has open."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+async def echo(tunnel: Tunnel, address: str) -> None:
+    """Dial, say something, and hear it."""
+    reader, writer = await tunnel.dial(address, DIAL_S)
+    try:
+        writer.write(b"hello")
+        async with asyncio.timeout(DIAL_S):
+            assert await reader.readexactly(5) == b"hello", "the echo is another"
+    finally:
+        writer.close()
+
+
+async def until_echo(tunnel: Tunnel, address: str, seconds: float) -> float:
+    """Dial until it goes well; how long it took."""
+    began = time.monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                await echo(tunnel, address)
+            return time.monotonic() - began
+        except ERRORS:
+            if time.monotonic() - began > seconds:
+                raise
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Attempt:
+    """One dial with its echo."""
+
+    began: float
+    took: float
+    error: BaseException | None
+
+
+@dataclass
+class Dialler:
+    """Dials all the time, for as long as the block."""
+
+    tunnel: Tunnel
+    address: str
+    pace_s: float = 0.05
+    attempts: list[Attempt] = field(default_factory=list)
+
+    async def __aenter__(self) -> Dialler:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Those under way are waited for."""
+        self._enough = True
+        await self._task
+
+    async def _run(self) -> None:
+        self._enough = False
+        async with asyncio.TaskGroup() as tasks:
+            while not self._enough:
+                tasks.create_task(self._once())
+                await asyncio.sleep(self.pace_s)
+
+    async def _once(self) -> None:
+        began, error = time.monotonic(), None
+        try:
+            await echo(self.tunnel, self.address)
+        except ERRORS as found:
+            error = found
+        self.attempts.append(Attempt(began, time.monotonic() - began, error))
+
+    @property
+    def failed(self) -> list[Attempt]:
+        return [each for each in self.attempts if each.error is not None]
+
+    def suffered_until(self, since: float) -> float:
+        """How long after `since` the last dial began that failed or was slow; 0: none was."""
+        bad = [each.began for each in self.attempts if each.error is not None or each.took > SLOW_S]
+        return max((began - since for began in bad), default=0.0)
+
+
+class Talkers:
+    """Connections that say a number every few milliseconds, and compare what comes back, for as long as the block."""
+
+    def __init__(self, tunnel: Tunnel, address: str, count: int = 5) -> None:
+        self.count = count
+        self.wrong = 0  # answers that were not what was said
+        self.said = 0
+        self.broken: list[float] = []  # when
+        self.last_echo = 0.0
+        self._tunnel = tunnel
+        self._address = address
+
+    async def __aenter__(self) -> Talkers:
+        self._streams = [await self._tunnel.dial(self._address) for _ in range(self.count)]
+        self._tasks = [asyncio.create_task(self._talk(*each)) for each in self._streams]
+        await asyncio.sleep(0.2)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _, writer in self._streams:
+            writer.transport.abort()
+            with suppress(*ERRORS):
+                await writer.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                self.said += 1
+                said = self.said.to_bytes(8, "big") * 16
+                writer.write(said)
+                heard = await reader.readexactly(len(said))
+                self.wrong += heard != said
+                self.last_echo = time.monotonic()
+                await asyncio.sleep(0.005)
+        except ERRORS as error:
+            if isinstance(error, asyncio.IncompleteReadError) and not said.startswith(error.partial):
+                self.wrong += 1
+            self.broken.append(time.monotonic())
+
+    async def all_broken(self, seconds: float) -> None:
+        """Wait until none is left."""
+        await until(lambda: len(self.broken) == self.count, seconds)
+
+    async def go_on(self, seconds: float) -> float:
+        """Wait until each says and hears something again, as it does when nothing is wrong; how long it took."""
+        began, said = time.monotonic(), self.said
+        while self.said < said + 3 * (self.count - len(self.broken)):
+            assert time.monotonic() - began < seconds, "the connections do not go on"
+            await asyncio.sleep(0.01)
+        return time.monotonic() - began

@@ -1,0 +1,96 @@
+"""A disk that is full: the one of the log and of the audit log, and the one a program is to start on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from fault_site import Dialler, metrics, until, until_echo
+
+from konnectivity.client import connect
+from konnectivity.testing import targets
+from konnectivity.testing.targets import listening
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A directory for a program started within it, that is a disk of 256 KiB there."""
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("a mount namespace cannot be made here: root is needed")
+    place = tmp_path / "disk"
+    place.mkdir()
+    script = f'mount -t tmpfs -o size=256k,nr_inodes=8 small {place} && exec "$@"'
+    return place, ["unshare", "--mount", "sh", "-c", script, "sh"]
+
+
+def fill(place: Path) -> Path:
+    """Take all the room there is."""
+    ballast = place / "ballast"
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(fd, bytes(4096)):
+            pass
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return ballast
+
+
+async def test_the_logs_disk_is_full(site, outcome, small_disk):
+    """Nobody waits for it; what is lost is counted, and said as soon as there is room."""
+    place, within = small_disk
+    flags = ("-v=2", "--logtostderr=false", f"--log-file={place}/log", f"--audit-log={place}/audit")
+    server = site.start_package("konnectivity_server", site.server_arguments(*flags), within=within)
+    inside = Path(f"/proc/{server.pid}/root{place}")
+    await until(lambda: metrics(site.health_port), 10)
+    await asyncio.to_thread(site.agent)
+    async with listening(targets.echo) as address, connect(**site.frontend("http-connect", True)) as tunnel:
+        await until_echo(tunnel, address, 5)
+        ballast = fill(inside)
+        async with Dialler(tunnel, address, 0.02) as dialler:
+            outcome.detected(
+                await until(
+                    lambda: (
+                        metrics(site.health_port)["server_log_lines_dropped_total"]
+                        and metrics(site.health_port)["server_audit_lines_dropped_total"]
+                    ),
+                    10,
+                )
+            )
+            await asyncio.sleep(1)
+        outcome.failed(len(dialler.failed), len(dialler.attempts))
+        assert max(each.took for each in dialler.attempts) < 2
+        ballast.unlink()
+        freed = time.monotonic()
+        await until_echo(tunnel, address, 5)
+        await until(lambda: "Log lines were dropped total=" in (inside / "log").read_text(), 5)
+        await until(lambda: '"event": "dropped"' in (inside / "audit").read_text(), 5)
+        outcome.recovered(time.monotonic() - freed)
+        counted = metrics(site.health_port)
+        lines = [line for line in (inside / "audit").read_text().splitlines() if line.startswith("{")]
+        events = [json.loads(line)["event"] for line in lines if line.endswith("}")]
+        untold = counted["server_audit_lines_total"] - counted["server_audit_lines_dropped_total"] - len(events)
+        outcome.lost(max(0, int(untold)))
+    await site.at_rest()
+
+
+def test_a_program_starts_on_a_full_disk(site, outcome, small_disk):
+    """The log goes nowhere, and the program works; a socket that cannot be made is said, and the exit code is 1."""
+    place, within = small_disk
+    full = [*within, "sh", "-c", f'head -c 300000 /dev/zero > {place}/ballast; exec "$@"', "sh"]
+    flags = ("--logtostderr=false", f"--log-file={place}/log")
+    started = time.monotonic()
+    site.start_package("konnectivity_server", site.server_arguments(*flags), within=full)
+    agent = site.agent()
+    assert agent.returncode is None
+    outcome.recovered(time.monotonic() - started)
+    inodes = [*within, "sh", "-c", f'for n in 1 2 3 4 5 6 7 8; do touch {place}/$n || true; done; exec "$@"', "sh"]
+    second = site.start_package("konnectivity_server", site.server_arguments(f"--uds-name={place}/sock"), within=inodes)
+    assert second.wait() == 1
+    assert "Traceback" not in second.log
