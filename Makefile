@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image zipapp clean
 
 BIN := .venv/bin
 
@@ -58,6 +58,10 @@ bench-quick: .venv/.stamp ## the few that say most, once: about a minute
 
 image: ## the images, with docker, podman or buildah (docs/images.md)
 	sh scripts/image.sh
+
+PYTHON ?= python3
+zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/single-file.md)
+	$(PYTHON) scripts/single_file.py
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
