@@ -20,6 +20,7 @@ check: .venv/.stamp ## format, lint, types, generated files
 	$(BIN)/mypy
 	sh scripts/proto.sh --check
 	$(BIN)/python scripts/options_page.py --check
+	$(BIN)/python scripts/dashboard.py --check
 
 fmt: .venv/.stamp ## format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -28,8 +29,9 @@ fmt: .venv/.stamp ## format, and fix what can be fixed
 proto: .venv/.stamp ## generate konnectivity/proto from proto/
 	sh scripts/proto.sh
 
-docs: .venv/.stamp ## generate docs/options.md from the declarations
+docs: .venv/.stamp ## generate docs/options.md from the declarations, and the dashboard from its table
 	$(BIN)/python scripts/options_page.py
+	$(BIN)/python scripts/dashboard.py
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/compatibility.md
 	@sh tests/cluster/build.sh
