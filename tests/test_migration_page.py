@@ -16,8 +16,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 MIGRATION = (DOCS / "migration.md").read_text()
 FLAGS = {f"--{each.flag}" for options in (ServerOptions, AgentOptions) for each in declared(options)}
 # Of kubectl, of our tool and of the benchmarks.
-OTHERS = set("--type --tail --agents --seconds --admin --server --mode --timeout --cert --key --server-name".split())
-OTHERS |= {"--verbose", "--include"}
+OTHERS = {"--type", "--tail", "--agents", "--seconds", "--admin", "--server", "--mode", "--timeout", "--cert", "--key"}
+OTHERS |= {"--server-name", "--verbose", "--include"}
 
 
 @pytest.mark.parametrize("page", ["migration.md", "operations.md", "troubleshooting.md"])
