@@ -14,10 +14,11 @@ demo: .venv/.stamp ## the main job on loopback: a request through server and age
 test: .venv/.stamp ## everything; ARGS="-k link" narrows
 	$(BIN)/pytest $(ARGS)
 
-check: .venv/.stamp ## format, lint, types, generated files
+check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive konnectivity server agent scripts docker benchmarks
 	sh scripts/proto.sh --check
 	$(BIN)/python scripts/options_page.py --check
 	$(BIN)/python scripts/dashboard.py --check
