@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image zipapp clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image zipapp sbom clean
 
 BIN := .venv/bin
 
@@ -65,6 +65,9 @@ image: ## the images, with docker, podman or buildah (docs/images.md)
 PYTHON ?= python3
 zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/single-file.md)
 	$(PYTHON) scripts/single_file.py
+
+sbom: .venv/.stamp ## dist/konnectivity.cdx.json: what images and single file are made of, for CycloneDX tools
+	sh scripts/sbom.sh
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
