@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,30 @@ def test_it_needs_no_place_to_write(built, tmp_path):
     assert shown.returncode == 0, shown.stderr
     dialled = run(*inside, built / "konnectivity", "dial", "a:1", "--mode=grpc", "--server=unix:/x")
     assert re.match("konnectivity dial: .*No such file or directory", dialled.stderr)
+
+
+def test_nothing_else_is_imported(built, tmp_path):
+    """Not from the working directory, and not from where the environment says."""
+    for name in ("konnectivity", "uvloop", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('other code ran')")
+    environment = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "uvloop.py")}
+    shown = subprocess.run(
+        [built / "konnectivity", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert (shown.returncode, shown.stdout[:13]) == (0, "konnectivity "), shown.stderr
+
+
+def test_every_file_of_the_packages_is_in_it(built):
+    names = set(zipfile.ZipFile(built / "konnectivity").namelist())
+    for package in ("konnectivity", "server/konnectivity_server", "agent/konnectivity_agent"):
+        for each in (ROOT / package).rglob("*"):
+            if each.is_file() and "__pycache__" not in each.parts and each.suffix not in (".pyi", ".pyc"):
+                assert str(each.relative_to((ROOT / package).parent)) in names
 
 
 def test_an_upgrade_does_not_disturb_what_runs(built, deployment, tmp_path):
