@@ -305,6 +305,12 @@ class ServerOptions(LogOptions):
         help="Dials of one frontend that are not answered, by the name in its certificate and its address; all clients "
         "of the unix socket are one.",
     )
+    max_cancelled_dial_rate: int = option(
+        1_000,
+        check=positive,
+        help="Dials a second that one frontend may take back before their answer, and at once; over it, it has to wait "
+        "before it dials again.",
+    )
     max_control_frame_rate: int = option(
         5_000,
         check=positive,

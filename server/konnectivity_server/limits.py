@@ -35,6 +35,7 @@ class DialLimits:
     per_agent: int = 10_000
     per_frontend: int = 10_000
     address_bytes: int = 1024
+    cancelled_per_s: int = 1_000  # of one frontend, and at once
     reached: Counter[str] = field(default_factory=Counter)
 
 
@@ -52,6 +53,7 @@ class ServerLimits:
             per_agent=options.max_pending_dials_per_agent,
             per_frontend=options.max_pending_dials_per_frontend,
             address_bytes=options.max_address_length,
+            cancelled_per_s=options.max_cancelled_dial_rate,
             reached=self.reached,
         )
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS)

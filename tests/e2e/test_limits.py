@@ -319,6 +319,51 @@ async def test_a_client_that_asks_for_pages_for_ever(deployment):
 # ---- dials -----------------------------------------------------------------------------------------------------------
 
 
+async def next_dial(agent):
+    """The number of the next dial, whatever else is said."""
+    while not (request := (await agent.hear()).dialRequest).address:
+        pass
+    return request.random
+
+
+async def take_back(tunnel, agent):
+    """Dial, and give it up when the agent has been asked. Raises what the server says to it, if not."""
+    asking, hearing = asyncio.create_task(tunnel.dial("node:1")), asyncio.create_task(next_dial(agent))
+    await asyncio.wait((asking, hearing), return_when=asyncio.FIRST_COMPLETED)
+    asked = hearing.done()
+    for task in (asking, hearing):
+        task.cancel()
+    outcomes = await asyncio.gather(asking, hearing, return_exceptions=True)
+    if not asked:
+        raise outcomes[0]
+
+
+async def dials(tunnel, agent, connection):
+    asking = asyncio.create_task(tunnel.dial("node:2"))
+    await agent.say(wire.dial_rsp(await next_dial(agent), connection))
+    (await asking)[1].close()
+
+
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_dials_that_are_taken_back_in_a_loop(fresh, mode):
+    """Never more than one is under way. Other frontends go on, and so does this one, later."""
+    fresh.start_server("--max-cancelled-dial-rate=20", "--heartbeat-interval=0")
+    async with (
+        grpc_peer.agent(fresh, "patient", metadata=EXTENDED) as agent,
+        connect(**fresh.frontend(mode, unix=True)) as fickle,
+        connect(**fresh.frontend("grpc", unix=False)) as other,
+    ):
+        for connection in range(100, 130):
+            await dials(fickle, agent, connection)  # what is answered is no debt
+        with pytest.raises(DialError, match="too many dials were taken back before their answer"):
+            for _ in range(500):
+                await take_back(fickle, agent)
+        assert await asyncio.to_thread(reached, fresh) == {"cancelled_dials": 1}
+        await dials(other, agent, 1)
+        await asyncio.sleep(1.1)
+        await dials(fickle, agent, 2)
+
+
 async def test_an_address_that_is_too_long(deployment):
     long = "a" * 1100 + ":1"
     async with works(deployment):
