@@ -1,7 +1,7 @@
 """How often each frontend took its dials back before they were answered. Pure; the clock is given.
 
-A dial that is taken back costs its frontend a few bytes, and an agent a connection that it opens and drops. Whoever does
-so in a loop is never over a bound on dials under way. So each has a debt, which time forgives.
+A dial that is taken back costs its frontend a few bytes, and an agent a connection that it opens and drops. Whoever
+does so in a loop is never over a bound on dials under way. So each has a debt, which time forgives.
 """
 
 from __future__ import annotations
