@@ -223,6 +223,7 @@ LIMITS_OF_SERVER = (
     Flag("max-new-stream-rate", "int", "1000", "100", 100, "", ABOVE_0),
     Flag("max-header-list", "size", "32Ki", "8Ki", 8192, "", SIZES),
     Flag("max-unsent", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
+    Flag("max-unsent-total", "size", "256Mi", "1Mi", 1 << 20, "", SIZES),
     Flag("max-incomplete-messages", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
 )
 OWN_OF_AGENT = (

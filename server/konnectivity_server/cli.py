@@ -326,6 +326,11 @@ class ServerOptions(LogOptions):
         check=positive,
         help="Bytes that may wait on one HTTP/2 connection for a peer that does not read, before it is cut.",
     )
+    max_unsent_total: int = option(
+        size("256Mi"),
+        check=positive,
+        help="The same on all HTTP/2 connections together; over it, the one with the most is cut.",
+    )
     max_incomplete_messages: int = option(
         size("8Mi"), check=positive, help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection."
     )

@@ -221,6 +221,33 @@ async def test_a_flood_of_continuations(deployment):
     assert (await asyncio.to_thread(reached, deployment))["header_block"] == 1
 
 
+async def unread(peer, times):
+    """Make the server answer, 50 packets at a time, and let it wait."""
+    await peer.say(hostile.zero_window())
+    stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
+    await peer.hear(events.HeadersReceived)
+    forged = hostile.message(grpc_peer.data(7, b"x")) * 50
+    for _ in range(times):
+        await peer.say(frames.frame(frames.DATA, 0, stream_id, forged))
+        await asyncio.sleep(0.001)
+
+
+async def test_a_crowd_that_does_not_read(served):
+    """Each stays far below its own bound. The greediest goes, the others may stay."""
+    deployment = served("--max-unsent-total=160Ki", "--max-unsent=8Mi")
+    async with works(deployment), AsyncExitStack() as stack:
+        modest = [await stack.enter_async_context(hostile.peer(deployment)) for _ in range(4)]
+        for peer in modest:
+            await unread(peer, 2)
+        greedy = await stack.enter_async_context(hostile.peer(deployment))
+        with pytest.raises(ConnectionError):
+            await unread(greedy, 5000)
+        assert (await asyncio.to_thread(reached, deployment)).get("unsent_total") == 1
+        for peer in modest:
+            await peer.say(frames.frame(frames.PING, 0, 0, bytes(8)))
+            await peer.hear(events.PingAcknowledged)
+
+
 async def test_answers_that_are_not_read_while_windows_are_shut(served):
     """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
     deployment = served("--max-unsent=32Ki")
