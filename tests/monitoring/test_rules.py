@@ -63,6 +63,8 @@ HEALTHY = {
     agent("open_endpoint_connections"): "100x120",
     server("established_connections"): "100x120",
     server("http_connections"): "100x120",
+    server("suspect_backends"): "0x120",
+    agent("suspect_servers"): "0x120",
     **{
         series: value
         for program in (server, agent)
@@ -71,6 +73,7 @@ HEALTHY = {
             program("buffer_budget_bytes", 'scope="process"'): "1000000x120",
             program("buffer_budget_bytes", 'scope="tunnel"'): "1000x120",
             program("dials_refused_total"): "0x120",
+            program("log_lines_dropped_total"): "3x120",
             program("stalled_connections"): "20x120",
             program("stream_holds_total"): "4x120",
             program("certificate_expiry_timestamp_seconds", 'end="agents", kind="ca"'): f"{90 * DAY_S}x120",
@@ -116,11 +119,14 @@ TROUBLE = [
     ("KonnectivityAgentMissesServers", {agent("open_server_connections"): "1x120"}),
     ("KonnectivityAgentLeaseTrouble", {agent("lease_lists_total", 'http_response_code="403", reason=""'): "0+1x120"}),
     ("KonnectivityAgentLeaseTrouble", {agent("lease_watches_total", 'http_response_code="0", reason=""'): "0+1x120"}),
+    ("KonnectivitySilent", {server("suspect_backends"): "1x120"}),
+    ("KonnectivitySilent", {agent("suspect_servers"): "1x120"}),
     ("KonnectivityPolicyDenies", {agent("dials_denied_total", 'reason="denied"'): "0+1x120"}),
     *[
         entry
         for program in (server, agent)
         for entry in (
+            ("KonnectivityLogLinesLost", {program("log_lines_dropped_total"): LATE}),
             ("KonnectivityMemoryNearlySpent", {program("buffered_bytes"): "900000x120"}),
             ("KonnectivityMemorySpent", {program("dials_refused_total"): LATE}),
             ("KonnectivityStalls", {program("stalled_connections"): "30x120"}),
