@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick image zipapp sbom clean
 
 BIN := .venv/bin
 
@@ -14,12 +14,14 @@ demo: .venv/.stamp ## the main job on loopback: a request through server and age
 test: .venv/.stamp ## everything; ARGS="-k link" narrows
 	$(BIN)/pytest $(ARGS)
 
-check: .venv/.stamp ## format, lint, types, generated files
+check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive konnectivity server agent scripts docker benchmarks
 	sh scripts/proto.sh --check
 	$(BIN)/python scripts/options_page.py --check
+	$(BIN)/python scripts/dashboard.py --check
 
 fmt: .venv/.stamp ## format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -28,8 +30,9 @@ fmt: .venv/.stamp ## format, and fix what can be fixed
 proto: .venv/.stamp ## generate konnectivity/proto from proto/
 	sh scripts/proto.sh
 
-docs: .venv/.stamp ## generate docs/options.md from the declarations
+docs: .venv/.stamp ## generate docs/options.md from the declarations, and the dashboard from its table
 	$(BIN)/python scripts/options_page.py
+	$(BIN)/python scripts/dashboard.py
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/compatibility.md
 	@sh tests/cluster/build.sh
@@ -58,6 +61,13 @@ bench-quick: .venv/.stamp ## the few that say most, once: about a minute
 
 image: ## the images, with docker, podman or buildah (docs/images.md)
 	sh scripts/image.sh
+
+PYTHON ?= python3
+zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/single-file.md)
+	$(PYTHON) scripts/single_file.py
+
+sbom: .venv/.stamp ## dist/konnectivity.cdx.json: what images and single file are made of, for CycloneDX tools
+	sh scripts/sbom.sh
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,19 +1,19 @@
 #!/bin/sh
 # Make the virtual environment PREFIX: the packages of requirements.txt, each checked against its hash, and konnectivity.
-# Usage: install.sh packages PREFIX; then install.sh program PREFIX SOURCE. Needs python3 with venv, nothing else.
+# Usage: install.sh packages PREFIX; then install.sh program PREFIX SOURCE. Needs python3 (or PYTHON) with venv, nothing else.
 set -eu
-what=$1 prefix=$2
+what=$1 prefix=$2 python=${PYTHON:-python3}
 here=$(dirname "$0")
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-python3 -m venv "$scratch/build" # its pip fills PREFIX, which gets none
+"$python" -m venv "$scratch/build" # its pip fills PREFIX, which gets none
 pip() { "$scratch/build/bin/python3" -m pip "$@"; }
 checked="--require-hashes --only-binary=:all:"
 
 case $what in
 packages)
-    python3 -m venv --without-pip "$prefix"
+    "$python" -m venv --without-pip "$prefix"
     # shellcheck disable=SC2086
     pip --python "$prefix/bin/python3" install $checked -r "$here/requirements.txt"
     ;;

@@ -90,8 +90,17 @@ def metrics_of(families: Iterable[Family]) -> list[Metric]:
 
 def exposition(source: CollectorRegistry) -> bytes:
     """All families of a registry in the text format, sorted by name."""
+    return _text(source.collect())
+
+
+def text_of(families: Iterable[Family]) -> bytes:
+    """The same of these."""
+    return _text(metrics_of(families))
+
+
+def _text(metrics: Iterable[Metric]) -> bytes:
     lines: list[str] = []
-    for metric in sorted(source.collect(), key=lambda each: each.name):
+    for metric in sorted(metrics, key=lambda each: each.name):
         samples = [sample for sample in metric.samples if not sample.name.endswith(_NOT_IN_TEXT)]
         if samples:
             name = samples[0].name if metric.type == "counter" else metric.name

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
+from zipimport import zipimporter
 
 _SERVER = "konnectivity_server.cli"
 _AGENT = "konnectivity_agent.cli"
@@ -41,6 +42,13 @@ def main() -> None:
     if module != _TOOL:
         _end_on_signal()
     importlib.import_module(module).main(arguments)
+
+
+def command(program: str) -> list[str]:
+    """The beginning of a command line that starts one of the three from the same files as this program."""
+    if isinstance(__spec__.loader, zipimporter):
+        return [sys.executable, "-IB", os.path.realpath(__spec__.loader.archive), program]
+    return [sys.executable, "-c", "from konnectivity.multicall import main; main()", program]
 
 
 def _end_on_signal() -> None:

@@ -30,6 +30,7 @@ PURE = [
         ROOT / "server" / "konnectivity_server" / name
         for name in (
             "audit.py",
+            "cancellations.py",
             "identifiers.py",
             "identity.py",
             "merging.py",

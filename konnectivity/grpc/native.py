@@ -24,6 +24,7 @@ from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, Peer, Process, Service, StreamReceiver
 from konnectivity.grpc.turns import LONG_S, Turns
+from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
 from konnectivity.http2.stream import Http2Stream
 
@@ -34,6 +35,7 @@ LOW_WATER = 32 * 1024
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
+_UNREAD = "the peer does not read what it is sent"
 _PING_PAYLOAD = struct.Struct(">Q")
 
 
@@ -51,6 +53,7 @@ class TransportOptions:
     idle_timeout_s: float = 0.0  # server: a connection without a call for so long is closed; 0: never
     unsent_bytes: int = 8 * 1024 * 1024  # may wait for a peer that does not read, before its connection is cut
     incomplete_bytes: int = 8 * 1024 * 1024  # of messages that are not whole yet, on all streams of a connection
+    unsent: Unsent[Http2Transport] | None = None  # what waits on all connections of a server
     turns: Turns | None = None  # shared by the connections of a server
     limits: Limits = field(default_factory=Limits)
     reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
@@ -277,6 +280,7 @@ class Http2Transport(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.heard_at = monotonic()
         self._write_paused = False
+        self._noted = False  # that something waits
         self._armed_at = 0.0  # when the keepalive was
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -334,12 +338,14 @@ class Http2Transport(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._forget_unsent()
         self._unblock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.closed:
             return
         self.closed = True
+        self._forget_unsent()
         for timer in (self._timer, self._closing, self._idle):
             if timer is not None:
                 timer.cancel()
@@ -410,6 +416,8 @@ class Http2Transport(asyncio.Protocol):
                 self._unblock()
         if self._write_paused or self.http2.queued:
             self._check_unsent()
+        elif self._noted:
+            self._forget_unsent()
 
     def forget(self, stream_id: int) -> None:
         self.streams.pop(stream_id, None)
@@ -582,11 +590,28 @@ class Http2Transport(asyncio.Protocol):
     def _check_unsent(self) -> None:
         """What is not data waits for nobody's permission: a peer that makes us answer and never reads is cut off."""
         transport = self._transport
-        if transport is None or self.closed:
+        if transport is None or transport.is_closing():
             return
-        if self.http2.queued + transport.get_write_buffer_size() > self.options.unsent_bytes:
+        waiting = self.http2.queued + transport.get_write_buffer_size()
+        if waiting > self.options.unsent_bytes:
             self.options.reached["unsent_bytes"] += 1
-            self.abort("the peer does not read what it is sent")
+            self.abort(_UNREAD)
+        elif self.options.unsent is not None:
+            self._noted = True
+            worst = self.options.unsent.note(self, waiting)
+            if worst is not None:
+                self.options.reached["unsent_total"] += 1
+                worst.cut_unread()
+
+    def cut_unread(self) -> None:
+        """Among all whose peers do not read, this one keeps the most."""
+        self._forget_unsent()
+        self.abort(_UNREAD)
+
+    def _forget_unsent(self) -> None:
+        if self._noted and self.options.unsent is not None:
+            self._noted = False
+            self.options.unsent.forget(self)
 
     def _arm_keepalive(self) -> None:
         if self._timer is not None:

@@ -10,7 +10,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from konnectivity import multicall
 from konnectivity.client import Mode, tls_context
 from konnectivity.testing.ca import Authority
 
@@ -61,9 +61,8 @@ class Process:
     ) -> None:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
-        command = [sys.executable, "-c", f"from {module}.cli import main; main()"]
-        if "/" in module:  # a program, not a Python module
-            command = [module]
+        # a path is a program, anything else one of our packages: konnectivity_server is proxy-server
+        command = [module] if "/" in module else multicall.command(module.replace("konnectivity_", "proxy-"))
         if cgroup is not None:  # in it from the first instruction
             command = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$@"', "sh", *command]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}

@@ -305,6 +305,12 @@ class ServerOptions(LogOptions):
         help="Dials of one frontend that are not answered, by the name in its certificate and its address; all clients "
         "of the unix socket are one.",
     )
+    max_cancelled_dial_rate: int = option(
+        1_000,
+        check=positive,
+        help="Dials a second that one frontend may take back before their answer, and at once; over it, it has to wait "
+        "before it dials again.",
+    )
     max_control_frame_rate: int = option(
         5_000,
         check=positive,
@@ -319,6 +325,11 @@ class ServerOptions(LogOptions):
         size("8Mi"),
         check=positive,
         help="Bytes that may wait on one HTTP/2 connection for a peer that does not read, before it is cut.",
+    )
+    max_unsent_total: int = option(
+        size("256Mi"),
+        check=positive,
+        help="The same on all HTTP/2 connections together; over it, the one with the most is cut.",
     )
     max_incomplete_messages: int = option(
         size("8Mi"), check=positive, help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection."

@@ -18,6 +18,7 @@ from konnectivity.errors import (
     NO_AGENT,
     NO_DESCRIPTORS,
     NO_MEMORY,
+    TOO_MANY_CANCELLED,
     TOO_MANY_DIALS,
     DialError,
     DialFailure,
@@ -29,6 +30,7 @@ from konnectivity.traffic import Traffic
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
 from konnectivity_server.audit import CANCELLED
+from konnectivity_server.cancellations import Cancellations
 from konnectivity_server.limits import DialLimits
 from konnectivity_server.recent import Recent
 from konnectivity_server.registry import Registry
@@ -104,6 +106,8 @@ class Route:
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
+        if self._pending and not self._relayed:
+            self._dispatcher.cancelled.add(source_of(self._origin))
         self._over()
         self._note(CANCELLED)
         if self._trail is not None:
@@ -182,6 +186,7 @@ class Dispatcher:
     ) -> None:
         self.limits = limits or DialLimits()
         self.pending: Counter[str] = Counter()  # dials under way, by who asked
+        self.cancelled = Cancellations(self.limits.cancelled_per_s, monotonic)
         self.dial_timeout_s = dial_timeout_s
         self.moved = 0  # dials that were given to another agent, or peer, after the first
         self.http_connections = 0  # CONNECT clients that are being served
@@ -227,6 +232,9 @@ class Dispatcher:
         if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
             self.limits.reached["pending_dials_per_frontend"] += 1
             raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
+        if not relayed and self.cancelled.too_many(source_of(origin)):
+            self.limits.reached["cancelled_dials"] += 1
+            raise self.refused(DialFailure.FLOOD, TOO_MANY_CANCELLED)
         tunnel = self.choose(address, relayed) or self.last_resort(address)
         if tunnel is None:
             raise self.refused(DialFailure.NO_AGENT, NO_AGENT)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from konnectivity.grpc.native import TransportOptions
+from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.turns import Turns
+from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import Limits
 from konnectivity_server.cli import ServerOptions
 
@@ -35,6 +36,7 @@ class DialLimits:
     per_agent: int = 10_000
     per_frontend: int = 10_000
     address_bytes: int = 1024
+    cancelled_per_s: int = 1_000  # of one frontend, and at once
     reached: Counter[str] = field(default_factory=Counter)
 
 
@@ -45,6 +47,7 @@ class ServerLimits:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
         self.turns = Turns()
+        self.unsent: Unsent[Http2Transport] = Unsent(options.max_unsent_total)
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )
@@ -52,6 +55,7 @@ class ServerLimits:
             per_agent=options.max_pending_dials_per_agent,
             per_frontend=options.max_pending_dials_per_frontend,
             address_bytes=options.max_address_length,
+            cancelled_per_s=options.max_cancelled_dial_rate,
             reached=self.reached,
         )
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS)
@@ -71,6 +75,7 @@ class ServerLimits:
             idle_timeout_s=options.idle_connection_timeout,
             unsent_bytes=options.max_unsent,
             incomplete_bytes=options.max_incomplete_messages,
+            unsent=self.unsent,
             turns=self.turns,
             limits=Limits(
                 header_list_bytes=options.max_header_list,

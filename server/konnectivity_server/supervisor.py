@@ -26,7 +26,7 @@ import h11
 from konnectivity import health, lifecycle, logs
 from konnectivity.http import Handler, HttpServer, Request, Response, text
 from konnectivity.listen import bind_unix, remove_socket
-from konnectivity.metrics import CONTENT_TYPE
+from konnectivity.metrics import CONTENT_TYPE, counter, text_of
 from konnectivity_server import admin, merging
 from konnectivity_server.cli import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
@@ -153,11 +153,13 @@ class Endpoints(Mapping[str, Handler]):
             return self._ready([(each.status, each.body.decode()) for each in answers], request)
         if not answers:
             return text("no worker answers\n", 503)
+        if path == "/metrics" and not asked:
+            texts = [each.body.decode() for each in answers if each.status == 200]
+            restarts = counter("server_worker_restarts_total", "Workers that ended and were started again.")
+            body = merging.metrics([*texts, text_of([restarts.add(self._workers.restarts)]).decode()])
+            return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())
         if len(answers) == 1 or any(each.status != 200 for each in answers):
             return answers[0]
-        if path == "/metrics":
-            body = merging.metrics(each.body.decode() for each in answers)
-            return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())
         if path.startswith("/api/") and path != "/api/v1/route":
             values = [json.loads(each.body) for each in answers]
             return Response(200, answers[0].headers, self._joined(path, values).encode() + b"\n")

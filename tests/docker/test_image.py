@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -197,6 +198,19 @@ def test_compose_takes_the_file():
 
 def test_the_dockerfile_has_no_lint():
     container.run(Path(sys.executable).parent / "hadolint", REPOSITORY / "docker/Dockerfile")
+
+
+LABELS = "title:text description:text vendor:text licenses:spdx version:text revision:text created:text"
+
+
+def test_the_images_have_labels():
+    """hadolint follows stages; the one that is no image by itself has neither title nor description."""
+    labels = [f"--require-label=org.opencontainers.image.{each}" for each in LABELS.split()]
+    hadolint = [Path(sys.executable).parent / "hadolint", *labels, "--format=json", REPOSITORY / "docker/Dockerfile"]
+    found = json.loads(subprocess.run(hadolint, capture_output=True, check=False, timeout=60).stdout)
+    program = DOCKERFILE.splitlines().index("FROM scratch AS program") + 1
+    assert [each["code"] for each in found if each["line"] != program] == []
+    assert len(found) == 2
 
 
 def test_the_build_uses_the_python_that_is_tested():

@@ -221,6 +221,33 @@ async def test_a_flood_of_continuations(deployment):
     assert (await asyncio.to_thread(reached, deployment))["header_block"] == 1
 
 
+async def unread(peer, times):
+    """Make the server answer, 50 packets at a time, and let it wait."""
+    await peer.say(hostile.zero_window())
+    stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
+    await peer.hear(events.HeadersReceived)
+    forged = hostile.message(grpc_peer.data(7, b"x")) * 50
+    for _ in range(times):
+        await peer.say(frames.frame(frames.DATA, 0, stream_id, forged))
+        await asyncio.sleep(0.001)
+
+
+async def test_a_crowd_that_does_not_read(served):
+    """Each stays far below its own bound. The greediest goes, the others may stay."""
+    deployment = served("--max-unsent-total=160Ki", "--max-unsent=8Mi")
+    async with works(deployment), AsyncExitStack() as stack:
+        modest = [await stack.enter_async_context(hostile.peer(deployment)) for _ in range(4)]
+        for peer in modest:
+            await unread(peer, 2)
+        greedy = await stack.enter_async_context(hostile.peer(deployment))
+        with pytest.raises(ConnectionError):
+            await unread(greedy, 5000)
+        assert (await asyncio.to_thread(reached, deployment)).get("unsent_total") == 1
+        for peer in modest:
+            await peer.say(frames.frame(frames.PING, 0, 0, bytes(8)))
+            await peer.hear(events.PingAcknowledged)
+
+
 async def test_answers_that_are_not_read_while_windows_are_shut(served):
     """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
     deployment = served("--max-unsent=32Ki")
@@ -317,6 +344,51 @@ async def test_a_client_that_asks_for_pages_for_ever(deployment):
 
 
 # ---- dials -----------------------------------------------------------------------------------------------------------
+
+
+async def next_dial(agent):
+    """The number of the next dial, whatever else is said."""
+    while not (request := (await agent.hear()).dialRequest).address:
+        pass
+    return request.random
+
+
+async def take_back(tunnel, agent):
+    """Dial, and give it up when the agent has been asked. Raises what the server says to it, if not."""
+    asking, hearing = asyncio.create_task(tunnel.dial("node:1")), asyncio.create_task(next_dial(agent))
+    await asyncio.wait((asking, hearing), return_when=asyncio.FIRST_COMPLETED)
+    asked = hearing.done()
+    for task in (asking, hearing):
+        task.cancel()
+    outcomes = await asyncio.gather(asking, hearing, return_exceptions=True)
+    if not asked:
+        raise outcomes[0]
+
+
+async def dials(tunnel, agent, connection):
+    asking = asyncio.create_task(tunnel.dial("node:2"))
+    await agent.say(wire.dial_rsp(await next_dial(agent), connection))
+    (await asking)[1].close()
+
+
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_dials_that_are_taken_back_in_a_loop(fresh, mode):
+    """Never more than one is under way. Other frontends go on, and so does this one, later."""
+    fresh.start_server("--max-cancelled-dial-rate=20", "--heartbeat-interval=0")
+    async with (
+        grpc_peer.agent(fresh, "patient", metadata=EXTENDED) as agent,
+        connect(**fresh.frontend(mode, unix=True)) as fickle,
+        connect(**fresh.frontend("grpc", unix=False)) as other,
+    ):
+        for connection in range(100, 130):
+            await dials(fickle, agent, connection)  # what is answered is no debt
+        with pytest.raises(DialError, match="too many dials were taken back before their answer"):
+            for _ in range(500):
+                await take_back(fickle, agent)
+        assert await asyncio.to_thread(reached, fresh) == {"cancelled_dials": 1}
+        await dials(other, agent, 1)
+        await asyncio.sleep(1.1)
+        await dials(fickle, agent, 2)
 
 
 async def test_an_address_that_is_too_long(deployment):

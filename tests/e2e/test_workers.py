@@ -106,6 +106,7 @@ async def test_metrics_and_lists_speak_for_all(fresh, server):
     agent = await asyncio.to_thread(fresh.start_agent, "--agent-id=one")
     await asyncio.to_thread(joined, fresh, agent)
     assert metric(fresh.health_port, "konnectivity_network_proxy_server_ready_backend_connections") == 2
+    assert metric(fresh.health_port, "konnectivity_network_proxy_server_worker_restarts_total") == 0
     agents = json.loads(get(fresh.admin_port, "/api/v1/agents")[1])
     assert sorted((each["id"], each["worker"]) for each in agents) == [("one", 0), ("one", 1)]
     assert "worker 1: [+]agents ok" in get(fresh.health_port, "/readyz?verbose")[1]
@@ -133,6 +134,7 @@ async def test_a_worker_that_dies_takes_its_connections_and_is_started_again(fre
         await asyncio.to_thread(server.wait_for, "Proxy server started", 4)
         await asyncio.to_thread(agent.wait_for, "Connected to server", 4)
         await echoes(fresh, address, 10)
+    assert metric(fresh.health_port, "konnectivity_network_proxy_server_worker_restarts_total") == 2
 
 
 async def test_the_other_worker_carries_on(fresh, server):

@@ -1,0 +1,69 @@
+"""Build dist/konnectivity: all three programs in one file, for hosts without containers. `make zipapp`.
+
+Usage: single_file.py [DIRECTORY]. The packages are those of docker/requirements.txt, each checked against its hash. The
+file is for the version of Python that runs this, and for its kind of machine. INTERPRETER is where the hosts have that
+Python (/usr/bin/python3). Besides the file: a link for each name that it goes by.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipapp
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERPRETER = os.environ.get("INTERPRETER") or "/usr/bin/python3"
+NAMES = ("proxy-server", "proxy-agent", "konnectivity-server")  # the last one is k0s' name
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "*.virtualenv", "*.pth")
+_MAIN = """\
+import os
+import sys
+
+archive = os.path.abspath(sys.path[0])
+if os.path.isdir("/proc/self/fd"):  # so that modules come from this file still when an upgrade has replaced it
+    sys.path[0] = f"/proc/self/fd/{{os.open(archive, os.O_RDONLY)}}"
+from konnectivity.zipped import main
+
+main(archive, sys.path[0], {compiled!r}, {python!r}, {machine!r})
+"""
+
+
+def main(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        prefix, tree = Path(scratch, "prefix"), Path(scratch, "tree")
+        for step in (["packages", prefix], ["program", prefix, ROOT]):
+            environment = {**os.environ, "PYTHON": sys.executable, "PIP_QUIET": "1"}
+            subprocess.run(["sh", ROOT / "docker/install.sh", *step], env=environment, check=True)
+        library = sysconfig.get_path("purelib", "venv", {"base": str(prefix), "platbase": str(prefix)})
+        shutil.copytree(library, tree, ignore=_LEFT_OUT)
+        _compile(tree)
+        compiled = sorted(str(each.relative_to(tree)) for each in tree.rglob("*.so"))
+        text = _MAIN.format(compiled=tuple(compiled), python=sys.version_info[:2], machine=os.uname().machine)
+        (tree / "__main__.py").write_text(text)
+        made = Path(scratch, "konnectivity")
+        zipapp.create_archive(tree, made, interpreter=f"{INTERPRETER} -IB", compressed=True)
+        made.chmod(0o755)
+        shutil.move(made, directory / made.name)
+    for name in NAMES:
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).symlink_to("konnectivity")
+    print(f"{directory / 'konnectivity'}: {(directory / 'konnectivity').stat().st_size / 1e6:.0f} MB")
+
+
+def _compile(tree: Path) -> None:
+    """Beside the sources, which tracebacks want to show; never compared with them: both are in one file."""
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(tree, quiet=1, legacy=True, stripdir=str(tree), invalidation_mode=mode):
+        sys.exit("cannot compile what was installed")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "dist")

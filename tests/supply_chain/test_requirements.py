@@ -1,0 +1,127 @@
+"""docker/requirements*.txt: every package that images and single file are made of, each by its hashes. Off line.
+
+That pip takes them with --require-hashes is shown where they are installed: tests/docker, tests/single_file, and by the
+list of parts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pinned(name):
+    """Package -> (its line as a requirement, its hashes)."""
+    text = (ROOT / "docker" / name).read_text().replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            requirement, *hashes = line.split(" --hash=")
+            made = Requirement(requirement.strip())
+            found[canonicalize_name(made.name)] = (made, [each.strip() for each in hashes])
+    return found
+
+
+PROGRAM, BUILD = pinned("requirements.txt"), pinned("requirements-build.txt")
+WANTED = [
+    *((PROGRAM, each) for each in PROJECT["project"]["dependencies"]),
+    *((PROGRAM, each) for each in PROJECT["project"]["optional-dependencies"]["kubernetes"]),
+    *((BUILD, each) for each in PROJECT["build-system"]["requires"]),
+]
+
+
+@pytest.mark.parametrize(("lists", "text"), WANTED, ids=[each[1] for each in WANTED])
+def test_each_dependency_has_a_version_that_will_do(lists, text):
+    wanted = Requirement(text)
+    line, _ = lists[canonicalize_name(wanted.name)]
+    (version,) = line.specifier
+    assert version.operator == "=="
+    assert wanted.specifier.contains(version.version)
+
+
+@pytest.mark.parametrize("lists", [PROGRAM, BUILD], ids=["program", "build"])
+def test_each_line_is_one_version_with_hashes(lists):
+    for name, (line, hashes) in lists.items():
+        assert [each.operator for each in line.specifier] == ["=="], name
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), name
+        assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM))
+def test_what_a_package_needs_is_there(name):
+    """As pip demands of a list with hashes: also what dependencies depend on, here and on other Pythons."""
+    try:
+        needs = [Requirement(each) for each in requires(name) or ()]
+    except PackageNotFoundError:
+        line, _ = PROGRAM[name]
+        assert line.marker is not None, f"{name} is not in this environment"
+        assert not line.marker.evaluate()
+        return
+    for version in ("3.11", "3.13"):
+        environment = {"python_version": version, "python_full_version": f"{version}.0", "extra": ""}
+        missing = [
+            each
+            for each in needs
+            if (each.marker is None or each.marker.evaluate(environment))
+            and canonicalize_name(each.name) not in PROGRAM
+        ]
+        assert missing == []
+
+
+def test_nothing_is_there_that_nobody_needs():
+    needed = {canonicalize_name(Requirement(text).name) for lists, text in WANTED if lists is PROGRAM}
+    for name, (line, _) in PROGRAM.items():
+        if line.marker is None and name not in needed:
+            assert any(name in map(canonicalize_name, _needs(other)) for other in PROGRAM), name
+
+
+def _needs(name):
+    try:
+        return [Requirement(each).name for each in requires(name) or ()]
+    except PackageNotFoundError:
+        return []
+
+
+@pytest.mark.timeout(300)
+def test_the_list_of_parts(tmp_path):
+    """By cyclonedx-py, which checks it against CycloneDX' own schema."""
+    if shutil.which("sh") is None or not (ROOT / ".venv/bin/cyclonedx-py").exists():
+        pytest.skip("cyclonedx-py is missing: make .venv/.stamp")
+    ran = subprocess.run(
+        ["sh", ROOT / "scripts/sbom.sh", tmp_path / "sbom.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads((tmp_path / "sbom.json").read_text())
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    root = document["metadata"]["component"]
+    assert root["name"] == "konnectivity"
+    assert root["version"] in (ROOT / "konnectivity/__init__.py").read_text()
+    parts = {canonicalize_name(each["name"]): each for each in document["components"]}
+    here = {
+        name: line for name, (line, _) in PROGRAM.items() if line.marker is None or line.marker.evaluate({"extra": ""})
+    }
+    assert {name: each["version"] for name, each in parts.items()} == {
+        name: next(iter(line.specifier)).version for name, line in here.items()
+    }
+    assert all(each["purl"].startswith("pkg:pypi/") for each in parts.values())
+    assert sum("licenses" in each for each in parts.values()) > 0.8 * len(parts)  # some say it in prose only
+    (edges,) = (each["dependsOn"] for each in document["dependencies"] if each["ref"] == root["bom-ref"])
+    assert len(edges) >= len(PROJECT["project"]["dependencies"])
+    assert str(tmp_path) not in json.dumps(document)
