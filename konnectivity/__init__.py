@@ -13,6 +13,7 @@ The map, from the wire up:
     pki, egress, manifests, doctor            what the tool makes and checks: certificates, kube-apiserver's egress
                                               configuration, Kubernetes objects, running tunnels
     options, logs, tls, listen, lifecycle     what a program needs around them
+    zipped        loads all of it out of one file
     cli, testing                              the `konnectivity` tool; throwaway CA and peers for tests
 
 Server and agent depend on this package, never on each other.
