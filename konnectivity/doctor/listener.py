@@ -152,6 +152,11 @@ def _issuer(attempt: Attempt) -> str:
         return ""
 
 
+# TLS 1.3 looks at a client's certificate when the handshake is over for the client: its alert comes late, or the reset
+# that follows it comes first.
+_HANGS_UP = ("certificate", "alert", "closed by the peer", "connection reset", "broken pipe")
+
+
 def _door(where: str, attempt: Attempt) -> Result:
     answer = attempt.answer
     assert answer is not None, "asked for if it is there"
@@ -159,7 +164,7 @@ def _door(where: str, attempt: Attempt) -> Result:
         return ok(PORT, where, "takes agents, and this client's certificate if it asks for one")
     if answer.frontend:
         return failed(PORT, where, "this is a frontend, for kube-apiserver", "the port of the server's --agent-port")
-    if "closed by the peer" in answer.text or "certificate" in answer.text.lower() or "ALERT" in answer.text:
+    if any(each in answer.text.lower() for each in _HANGS_UP):
         what = f"the server does not take this client's certificate ({answer.text})"
         do = "--agent-cert and --agent-key of the CA that is the server's --cluster-ca-cert, with usage clientAuth"
         return failed(PORT, where, what, do)

@@ -11,7 +11,7 @@ from konnectivity.options.checks import existing_file
 from konnectivity.pki import check
 
 DEFAULT_AUDIENCE = "system:konnectivity-server"
-_OPEN = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound to  # nosec B104
+_OPEN = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound to  # nosec
 
 
 @dataclass(frozen=True)
