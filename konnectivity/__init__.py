@@ -5,8 +5,8 @@ The map, from the wire up:
     http2       sans-I/O HTTP/2 endpoint: bytes in -> events, verbs -> bytes out
     grpc        bidi message streams on it (and on grpcio): the one seam everything above knows
     wire        the Packet codec
-    window      how large a connection's window should be
-    link        pure state machine of one proxied connection: credit, half-close, close
+    window      how large the windows of a tunnel are
+    link        pure state machine of one proxied connection: credit, half-close, close (`transitions`: its tables)
     tunnel      many links on one stream: dispatch, fair scheduling, credit
     relay       socket <-> link: the only byte pump
     client      asyncio client: dial("host:port") through a server

@@ -10,12 +10,12 @@ import secrets
 import time
 from typing import Protocol
 
-from konnectivity import link as links
 from konnectivity import wire
 from konnectivity.errors import DIAL_TIMEOUT, UNRECOGNIZED, DialError, DialFailure
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
 from konnectivity.link import Link
+from konnectivity.transitions import ESTABLISHED_DIALING
 from konnectivity.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, kinds
 
@@ -62,7 +62,7 @@ class DialingTunnel(Tunnel):
     dialing = True
 
     def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
-        super().__init__(stream, options, links.ESTABLISHED_DIALING, own_side, far_side)
+        super().__init__(stream, options, ESTABLISHED_DIALING, own_side, far_side)
         self.pending: dict[int, Dial] = {}
 
     def dial(

@@ -6,20 +6,20 @@ the link of another tunnel) and its **tunnel** (the far side). It owns the two d
     outbound   endpoint -> tunnel: bytes that wait for credit or for the shared line, and how much was sent
     inbound    tunnel -> endpoint: the credit we granted, and how much was received
 
-Which packets say "end", "stop" and "reset" depends on the dialect: the extension of docs/protocol.md, or the
-established wire, which has no half-close. Each dialect is a table below. DATA and CREDIT move no state.
+What it does on which input is in the tables of `transitions`, one for each dialect.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from konnectivity import wire
 from konnectivity.ledger import Ledger
 from konnectivity.proto.client_pb2 import ResetSide
+from konnectivity.transitions import EXTENDED, Input, State, Table
+from konnectivity.window import Windows
 
 Buffer = bytes | memoryview
 
@@ -67,6 +67,7 @@ class Line(Protocol):
     """The tunnel side of a link."""
 
     ledger: Ledger
+    windows: Windows
 
     @property
     def congested(self) -> bool: ...
@@ -95,56 +96,8 @@ class Line(Protocol):
     def expire(self, link: Link, timeout_s: float) -> None:
         """Call `Link.expired` after this time without progress."""
 
-    def wanted_window(self, link: Link, passed: int) -> int | None:
-        """How large the link's window should be, `passed` bytes after the last answer; None: too early to say."""
-
-    def grow(self, size: int) -> int:
-        """By how much, at most `size`, a window may be larger, so that all keep within their budgets."""
-
-    def shrink(self, size: int) -> None:
-        """A window is so much smaller again."""
-
-    def rested(self, link: Link) -> bool:
-        """Whether long ago was the last time that this or `wanted_window` was asked."""
-
     def closed_link(self, link: Link) -> None:
         """The link is over: forget it."""
-
-
-class State(enum.Enum):
-    OPEN = "open"
-    SENT_END = "sent end"  # our direction is complete
-    RCVD_END = "received end"  # the peer's direction is complete
-    CLOSING = "closing"  # established wire: CLOSE_REQ sent, CLOSE_RSP awaited
-    CLOSED = "closed"
-
-
-class Input(enum.Enum):
-    LOCAL_END = "local end"  # the endpoint ended its output, and all of it is sent
-    LOCAL_GONE = "local gone"  # the endpoint ended its output and takes no more input
-    LOCAL_LOST = "local lost"  # the endpoint broke before it ended its output
-    PEER_END = "peer end"
-    PEER_STOP = "peer stop"
-    PEER_CLOSE = "peer close"  # established wire: both directions at once
-    PEER_RESET = "peer reset"
-    TUNNEL_LOST = "tunnel lost"
-    VIOLATION = "violation"
-    EXPIRED = "expired"
-
-
-class Action(enum.Enum):
-    """What a transition does, each a method of `Link`."""
-
-    SEND_END = "_send_end"
-    SEND_STOP = "_send_stop"
-    SEND_RESET = "_send_reset"
-    SEND_CLOSE = "_send_close"
-    AWAIT_ANSWER = "_await_answer"
-    AWAIT_CLOSE = "_await_close"
-    DROP_QUEUE = "_drop_queue"
-    END_LOCAL = "_end_local"
-    CLOSE_LOCAL = "_close_local"
-    ABORT_LOCAL = "_abort_local"
 
 
 SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
@@ -158,67 +111,6 @@ SIDE_NAMES = {
     SIDE_SERVER: "server",
     SIDE_AGENT: "agent",
 }
-
-Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
-
-_O, _S, _R, _C = State.OPEN, State.SENT_END, State.RCVD_END, State.CLOSED
-_A, _I = Action, Input
-
-_ALWAYS: Table = {
-    (state, event): (State.CLOSED, actions)
-    for state in (State.OPEN, State.SENT_END, State.RCVD_END, State.CLOSING)
-    for event, actions in {
-        Input.PEER_RESET: (Action.ABORT_LOCAL,),
-        Input.TUNNEL_LOST: (Action.ABORT_LOCAL,),
-        Input.VIOLATION: (Action.SEND_RESET, Action.ABORT_LOCAL),
-        Input.EXPIRED: (Action.SEND_RESET, Action.ABORT_LOCAL),
-    }.items()
-}
-
-EXTENDED: Table = {
-    **_ALWAYS,
-    (_O, _I.LOCAL_END): (_S, (_A.SEND_END,)),
-    (_R, _I.LOCAL_END): (_C, (_A.SEND_END, _A.CLOSE_LOCAL)),
-    (_O, _I.LOCAL_GONE): (_O, (_A.SEND_STOP,)),  # LOCAL_END follows when the queue is out
-    (_S, _I.LOCAL_GONE): (_S, (_A.SEND_STOP,)),
-    (_R, _I.LOCAL_GONE): (_R, ()),
-    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
-    (_S, _I.LOCAL_LOST): (_S, (_A.SEND_STOP,)),  # our direction was complete: spare it
-    (_R, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
-    (_O, _I.PEER_END): (_R, (_A.END_LOCAL,)),
-    (_S, _I.PEER_END): (_C, (_A.CLOSE_LOCAL,)),
-    (_R, _I.PEER_END): (_C, (_A.SEND_RESET, _A.ABORT_LOCAL)),  # twice: a violation
-    (_O, _I.PEER_STOP): (_S, (_A.DROP_QUEUE, _A.SEND_END)),
-    (_S, _I.PEER_STOP): (_S, ()),  # crossed with our end
-    (_R, _I.PEER_STOP): (_C, (_A.DROP_QUEUE, _A.SEND_END, _A.CLOSE_LOCAL)),
-}
-
-# The established wire, towards the side that dials: it says CLOSE_REQ, we say CLOSE_RSP.
-ESTABLISHED_SERVING: Table = {
-    **_ALWAYS,
-    (_O, _I.LOCAL_END): (_C, (_A.SEND_CLOSE, _A.CLOSE_LOCAL)),
-    (_O, _I.LOCAL_GONE): (_O, ()),
-    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
-    (_O, _I.PEER_CLOSE): (_C, (_A.DROP_QUEUE, _A.SEND_CLOSE, _A.CLOSE_LOCAL)),
-}
-
-# The established wire, towards the side that serves: we say CLOSE_REQ, it says CLOSE_RSP.
-ESTABLISHED_DIALING: Table = {
-    **_ALWAYS,
-    (_O, _I.LOCAL_END): (_S, (_A.AWAIT_ANSWER,)),
-    (_O, _I.LOCAL_GONE): (_O, ()),
-    (_S, _I.LOCAL_GONE): (_S, (_A.AWAIT_ANSWER,)),
-    (_O, _I.LOCAL_LOST): (_C, (_A.SEND_CLOSE,)),
-    (_S, _I.LOCAL_LOST): (_S, (_A.AWAIT_ANSWER,)),
-    (_S, _I.EXPIRED): (State.CLOSING, (_A.SEND_CLOSE, _A.AWAIT_CLOSE)),
-    (State.CLOSING, _I.LOCAL_GONE): (State.CLOSING, ()),
-    (State.CLOSING, _I.LOCAL_LOST): (State.CLOSING, ()),
-    (State.CLOSING, _I.EXPIRED): (_C, (_A.CLOSE_LOCAL,)),
-    (_O, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
-    (_S, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
-    (State.CLOSING, _I.PEER_CLOSE): (_C, (_A.CLOSE_LOCAL,)),
-}
-
 
 _CAUSES = {
     Input.PEER_RESET: "reset",
@@ -324,9 +216,9 @@ class Link:
         self.unreturned = 0
         self.step = self.window // 2  # credit goes back in portions of at least this
         self.passed = 0  # returned since the window was last looked at
-        self.returned_at = 0.0  # this and the next are kept by the line, for `wanted_window`
+        self.returned_at = 0.0  # this and the next are kept by the line's `Windows`
         self.seen = 0  # `received`, when the line last looked who receives
-        self.rested_at = 0.0  # the same, for `rested`
+        self.rested_at = 0.0
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
         self.discarding = False  # the endpoint takes no more: what the peer still sends is dropped
@@ -545,7 +437,7 @@ class Link:
                 self._unblock()
             if self.starved:
                 self._feed()
-            self.line.shrink(max(0, self.window - self.line.ledger.initial_window))
+            self.line.windows.shrink(max(0, self.window - self.line.ledger.initial_window))
             self.line.closed_link(self)
 
     def _caused_by(self, event: Input) -> int:
@@ -616,7 +508,7 @@ class Link:
             return
         self.unreturned = self.backlog
         self.passed += size
-        if self.window > ledger.initial_window and self.line.rested(self):
+        if self.window > ledger.initial_window and self.line.windows.rested(self):
             size -= self._shrink(size)
         elif self.passed * 2 >= self.window:
             size += self._resize(self.passed, size)
@@ -626,7 +518,7 @@ class Link:
 
     def _resize(self, passed: int, size: int) -> int:
         """Follow the connection's rate; by how much more than `size` is granted again."""
-        wanted = self.line.wanted_window(self, passed)
+        wanted = self.line.windows.wanted(self, passed)
         if wanted is None:
             return 0
         self.passed = 0
@@ -634,7 +526,7 @@ class Link:
         wanted = min(wanted, window * GROWTH, ledger.max_window)
         if wanted < window * SHRINK:
             return -self._shrink(min(size, window - wanted))
-        more = self.line.grow(wanted - window) if wanted > window else 0
+        more = self.line.windows.grow(wanted - window) if wanted > window else 0
         self.window += more
         self.step = min(self.window // 2, MAX_STEP)
         return more
@@ -642,7 +534,7 @@ class Link:
     def _shrink(self, size: int) -> int:
         """A connection that has become slow needs no large window: bytes of `size` that are not granted again."""
         less = max(0, min(size, self.window - self.line.ledger.initial_window))
-        self.line.shrink(less)
+        self.line.windows.shrink(less)
         self.window -= less
         self.step = min(self.window // 2, MAX_STEP)
         self.passed = 0

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from konnectivity import link as links
 from konnectivity import wire
 from konnectivity.errors import NO_MEMORY
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
 from konnectivity.link import Endpoint, Link
+from konnectivity.transitions import ESTABLISHED_SERVING
 from konnectivity.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, kinds
 
@@ -62,7 +62,7 @@ class ServingTunnel(Tunnel):
         opener: Opener,
         single: bool = False,
     ) -> None:
-        super().__init__(stream, options, links.ESTABLISHED_SERVING, own_side, far_side)
+        super().__init__(stream, options, ESTABLISHED_SERVING, own_side, far_side)
         self.opening: dict[int, DialIn] = {}
         self._opener = opener
         self._single = single

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from konnectivity import link as links
-from konnectivity import logs, window, wire
+from konnectivity import logs, wire
 from konnectivity.capabilities import Capabilities
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
@@ -23,12 +23,12 @@ from konnectivity.ledger import Ledger
 from konnectivity.link import Link
 from konnectivity.scheduler import Scheduler
 from konnectivity.traffic import Traffic
+from konnectivity.transitions import EXTENDED, Table
+from konnectivity.window import Windows
 from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
 
-SPARED = 104  # connections that may stall with their first window full, when others' have grown
-REST_S = 10.0  # between two returns of credit, after which a window is larger than it need be
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
 _ASSUMED_ROUND_TRIP_S = 0.001
@@ -63,7 +63,7 @@ class Tunnel(StreamReceiver):
     dialing: bool
 
     def __init__(
-        self, stream: MessageStream, options: TunnelOptions, table: links.Table, own_side: int, far_side: int
+        self, stream: MessageStream, options: TunnelOptions, table: Table, own_side: int, far_side: int
     ) -> None:
         self.stream = stream
         self.options = options
@@ -72,13 +72,11 @@ class Tunnel(StreamReceiver):
         self.closed = False
         self.draining = False  # the peer said DRAIN
         self.buffered = 0  # bytes of its connections that wait here
-        self._grown = 0  # of their windows
-        self._company_at = -window.SHARED_S  # when somebody was seen who should not wait behind bulk
-        self._looked_at = 0.0  # for company
         self._measured_at = 0.0
         self.capabilities: Capabilities | None = None
         self.described: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
+        self.windows = Windows(self.ledger, self.links, self._loop.time, self._round_trip)
         self._traffic = options.traffic
         self._table = table
         self._own_side = own_side
@@ -94,7 +92,7 @@ class Tunnel(StreamReceiver):
         """The peer's metadata is here: speak the extension if it offers it and we do."""
         if capabilities is not None and self.options.extension:
             self.capabilities = capabilities
-            self._table = links.EXTENDED
+            self._table = EXTENDED
             self.stream.widen(_LINE_WINDOW)
             self.measure()
 
@@ -112,8 +110,8 @@ class Tunnel(StreamReceiver):
         """A connection is established: its link, not yet attached to an endpoint."""
         credit = self.capabilities.window if self.capabilities is not None else None
         link = Link(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
-        link.opened_at = link.returned_at = link.rested_at = self._loop.time()
-        self._keep_measured(link.opened_at)
+        self.windows.opened(link)
+        self._round_trip()
         self.links[connect_id] = link
         self._traffic.opened += 1
         return link
@@ -188,38 +186,6 @@ class Tunnel(StreamReceiver):
     def expire(self, link: Link, timeout_s: float) -> None:
         self._cancel_timer(link)
         self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
-
-    def wanted_window(self, link: Link, passed: int) -> int | None:
-        now = link.rested_at = self._loop.time()
-        elapsed = now - link.returned_at
-        round_trip = self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
-        if elapsed < max(round_trip, window.LOOK_S):
-            return None
-        link.returned_at = now
-        self._keep_measured(now)
-        if now - self._looked_at > window.COMPANY_S + window.COMPANY_EACH_S * len(self.links):
-            self._look_for_company(link, now)
-        return window.wanted(passed, elapsed, round_trip, now - self._company_at > window.SHARED_S)
-
-    def grow(self, size: int) -> int:
-        # All windows full must not use up the tunnel's memory: its dials would be refused.
-        budget = self.ledger.tunnel_budget
-        room = min(budget // 2, budget - SPARED * self.ledger.initial_window) - self._grown
-        size = min(size, room)
-        if size <= 0 or not self.ledger.grow(size):
-            return 0
-        self._grown += size
-        return size
-
-    def shrink(self, size: int) -> None:
-        self._grown -= size
-        self.ledger.grown -= size
-
-    def rested(self, link: Link) -> bool:
-        now = self._loop.time()
-        slow = now - link.rested_at > REST_S
-        link.rested_at = now
-        return slow
 
     def closed_link(self, link: Link) -> None:
         self._cancel_timer(link)
@@ -406,18 +372,11 @@ class Tunnel(StreamReceiver):
         while scheduler and not stream.congested:
             scheduler.turn()
 
-    def _look_for_company(self, link: Link, now: float) -> None:
-        """Whether other connections than this one receive, and little."""
-        for each in self.links.values():
-            moved, each.seen = each.received - each.seen, each.received
-            seconds = now - max(self._looked_at, each.opened_at)
-            if each is not link and 0 < moved < window.LIGHT * seconds:
-                self._company_at = now
-        self._looked_at = now
-
-    def _keep_measured(self, now: float) -> None:
-        if now - self._measured_at > _MEASURE_S and self.capabilities is not None:
+    def _round_trip(self) -> float:
+        """Of the empty line, in seconds; measured again if that is a while ago."""
+        if self._loop.time() - self._measured_at > _MEASURE_S and self.capabilities is not None:
             self.measure()
+        return self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
 
     def _check_hold(self, link: Link, until: float | None) -> None:
         if link.relieved():

@@ -23,6 +23,7 @@ PURE = [
             "ledger.py",
             "link.py",
             "scheduler.py",
+            "transitions.py",
             "window.py",
         )
     ),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from konnectivity.dialing import DialingTunnel
 from konnectivity.http import Request, Response
-from konnectivity.link import Link, State
+from konnectivity.link import Link
+from konnectivity.transitions import State
 from konnectivity_server.agents import AgentTunnel
 from konnectivity_server.listing import Keys, Row, choose, query_of, written
 from konnectivity_server.peers import PeerTunnel

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from konnectivity.ledger import Ledger
-from konnectivity.link import EXTENDED, SIDE_CLIENT, SIDE_SERVER, Link
+from konnectivity.link import SIDE_CLIENT, SIDE_SERVER, Link
+from konnectivity.transitions import EXTENDED
 from konnectivity_server.sampling import SAMPLES, STALLED_S, Ring, Stalls
 
 
@@ -82,6 +83,7 @@ def test_a_client_that_reads_slowly_does_not():
 def test_a_destination_that_takes_nothing_uses_up_its_credit():
     line, link = connected(credit=1000)
     stalls = Stalls()
+    link.starved_at = 1.0  # a tunnel's to write down
     link.local_data(bytes(1000))  # as much as it may: a socket that reads no more than that has nothing queued
     stalls.look([line], 1.0)
     assert stalls.of(link, 1.0) is None
@@ -96,7 +98,7 @@ def test_a_destination_that_takes_nothing_uses_up_its_credit():
 def test_the_side_that_waits_longer_is_named():
     line, link = connected(credit=1000)
     stalls = Stalls()
-    link.stalled_at = 5.0
+    link.stalled_at, link.starved_at = 5.0, 4.0
     link.local_data(bytes(1000))
     link.peer_data(memoryview(bytes(10)))
     stalls.look([line], 4.0)
