@@ -15,7 +15,7 @@ import h11
 
 from konnectivity import logs
 from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
-from konnectivity.grpc.native import peer_of
+from konnectivity.grpc.peer import peer_of
 from konnectivity.grpc.stream import Peer
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up

@@ -1,0 +1,34 @@
+"""Who is at the other end of a socket: its address, its verified certificate, its process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from konnectivity.grpc.stream import Peer, Process
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+
+def peer_of(transport: asyncio.Transport) -> Peer:
+    """Address and verified certificate of a transport's other end."""
+    address = transport.get_extra_info("peername")
+    if isinstance(address, tuple):
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        name = f"{host}:{address[1]}"
+    else:
+        name = "unix"
+    ssl_object = transport.get_extra_info("ssl_object")
+    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None, _process(transport))
+
+
+def _process(transport: asyncio.Transport) -> Process | None:
+    """Who is behind a unix socket. Only Linux says so in this way."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        return Process(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
+    except OSError:  # gone already
+        return None
