@@ -15,7 +15,7 @@ from benchmarks.scenarios import SCENARIOS, Bench, Scenario
 from benchmarks.sides import Side
 
 PROFILED = ("echo, latency", "echo, rate", "dials", "bulk", "mix", "neighbours")  # groups of scenarios
-SECONDS = 4  # of sampling, while the scenario runs as often as it takes
+SECONDS = 3  # of sampling, while the scenario runs as often as it takes
 SHOWN = 14  # functions
 PY_SPY = Path(sys.executable).parent / "py-spy"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -163,6 +164,9 @@ def _haproxy(stack: contextlib.ExitStack, directory: Path, targets: dict[str, in
     )
     near = {name: free_port() for name in targets}
     far = {name: free_port() for name in targets}
+    most = min(
+        10_500, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100
+    )  # it does not start with less than it says
     pids = []
     for hop in ("near", "far"):
         lines = ["defaults", "  mode tcp", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"]
@@ -174,7 +178,7 @@ def _haproxy(stack: contextlib.ExitStack, directory: Path, targets: dict[str, in
                 there = f"127.0.0.1:{targets[name]}"
             lines += [f"listen {name}", f"  bind {here}", f"  server it {there}"]
         config = directory / f"{hop}.cfg"
-        config.write_text("global\n  maxconn 21000\n  nbthread 1\n" + "\n".join(lines) + "\n")
+        config.write_text(f"global\n  maxconn {most}\n  nbthread 1\n" + "\n".join(lines) + "\n")
         assert HAPROXY is not None
         process = subprocess.Popen(
             [HAPROXY, "-db", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
