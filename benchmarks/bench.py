@@ -1,6 +1,6 @@
 """Server and agent under load, beside their alternatives, interleaved in one run.
 
-    make bench                              about 10 minutes; writes docs/performance.md's table and plots
+    make bench                              about 14 minutes; writes docs/performance.md's table and plots
     make bench-quick                        about 1 minute; prints
     make bench ARGS="--rounds 1 --only echo"
 
@@ -72,7 +72,7 @@ def allow_open_files() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--quick", action="store_true", help="the few that say most, once")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md's table and plots")

@@ -1,6 +1,6 @@
 """Many agents lose their server at once: how long until all are back, and what it costs.
 
-    .venv/bin/python -m benchmarks.storm --agents 2000
+    .venv/bin/python -m benchmarks.storm --agents 5000
 
 The agents are the agent's own code (addresses, back-off, TLS, tunnel), all of them in this one process; the server is
 the real program, killed and started again. Everything is on loopback, and ends with this process.
