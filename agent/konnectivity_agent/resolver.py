@@ -58,7 +58,10 @@ class Resolver:
             found = await asyncio.shield(lookup.answer)
         finally:
             lookup.waiters -= 1
-        return [(*rest, (address[0], port, *address[2:])) for *rest, address in found]  # type: ignore[misc]
+        return [
+            (family, kind, protocol, name, (address[0], port, *address[2:]))
+            for family, kind, protocol, name, address in found
+        ]
 
     def _joinable(self, name: tuple[str, int]) -> _Lookup | None:
         under_way = self._under_way.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -78,9 +79,8 @@ async def probe(host: str, port: int, client: Client) -> Endpoint:
     found = Endpoint(host, port)
     if client.proxy is not None:
         found.proxy = str(client.proxy)
-        proxy = client.proxy
-        open_ = lambda: forward_proxy.open_socket(proxy, host, port, client.timeout_s)  # noqa: E731
-        found.attempts = [await _attempt(f"through {proxy}", host, open_, client)]
+        through = functools.partial(forward_proxy.open_socket, client.proxy, host, port, client.timeout_s)
+        found.attempts = [await _attempt(f"through {client.proxy}", host, through, client)]
         return found
     try:
         addresses = await _look_up(host, port, client.timeout_s)
