@@ -111,7 +111,7 @@ class _Frontend:
         self._server_name = server_name or self._host
         self.authority = quote(self._path, safe="") if self._path else self._server_name
 
-    async def open(self, protocol: asyncio.Protocol, taken: Hops) -> None:
+    async def open(self, protocol: asyncio.BaseProtocol, taken: Hops) -> None:
         loop = asyncio.get_running_loop()
         if self._path:
             await loop.create_unix_connection(lambda: protocol, self._path)

@@ -17,29 +17,29 @@ QUANTUM = 64 * 1024  # bytes per turn
 class Scheduler:
     """The links of one tunnel that have bytes to send and credit for them."""
 
-    __slots__ = ("_busy", "_fresh", "_fresh_next")
+    __slots__ = ("_fresh_next", "busy", "fresh")
 
     def __init__(self) -> None:
-        self._fresh: deque[Link] = deque()
-        self._busy: deque[Link] = deque()
+        self.fresh: deque[Link] = deque()
+        self.busy: deque[Link] = deque()
         self._fresh_next = True
 
     def __bool__(self) -> bool:
-        return bool(self._fresh or self._busy)
+        return bool(self.fresh or self.busy)
 
     def add(self, link: Link) -> None:
         """A link has begun to wait."""
         if not link.scheduled:
             link.scheduled = True
-            self._fresh.append(link)
+            self.fresh.append(link)
 
     def turn(self) -> None:
         """Give the next link its turn."""
-        fresh = self._fresh if self._fresh and (self._fresh_next or not self._busy) else None
-        queue = self._busy if fresh is None else fresh
+        fresh = self.fresh if self.fresh and (self._fresh_next or not self.busy) else None
+        queue = self.busy if fresh is None else fresh
         self._fresh_next = fresh is None
         link = queue.popleft()
         link.scheduled = False
         if link.take_turn(QUANTUM) and not link.scheduled:
             link.scheduled = True
-            self._busy.append(link)
+            self.busy.append(link)

@@ -124,7 +124,8 @@ class Tunnel(StreamReceiver):
 
     @property
     def congested(self) -> bool:
-        return bool(self._scheduler) or self.stream.congested
+        scheduler = self._scheduler  # not `bool(scheduler)`: one call less for each message
+        return True if scheduler.fresh or scheduler.busy else self.stream.congested
 
     def send_data(self, connect_id: int, data: Buffer) -> None:
         size = len(data)

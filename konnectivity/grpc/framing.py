@@ -45,11 +45,15 @@ class MessageReader:
             if self._parts:
                 position = self._complete(data, messages)
             while end - position >= PREFIX_SIZE:
-                stop = position + PREFIX_SIZE + self._length(data, position)
+                compressed, length = PREFIX.unpack_from(data, position)
+                if compressed or length > self._max_size:
+                    raise self._refused(compressed, length)
+                start = position + PREFIX_SIZE
+                stop = start + length
                 if stop > end:
                     self._need = stop - position
                     break
-                messages.append(data[position + PREFIX_SIZE : stop])
+                messages.append(data[start:stop])
                 position = stop
             else:
                 if position < end:
@@ -74,7 +78,10 @@ class MessageReader:
             whole = memoryview(b"".join(self._parts))
             self._parts.clear()
             self.held = 0
-            if len(whole) == PREFIX_SIZE and (length := self._length(whole, 0)):
+            compressed, length = PREFIX.unpack_from(whole, 0)
+            if compressed or length > self._max_size:
+                raise self._refused(compressed, length)
+            if len(whole) == PREFIX_SIZE and length:
                 self._keep(whole)
                 self._need = PREFIX_SIZE + length
             else:
@@ -91,12 +98,9 @@ class MessageReader:
         else:
             self._parts.append(bytearray(part))
 
-    def _length(self, data: memoryview, position: int) -> int:
-        compressed, length = PREFIX.unpack_from(data, position)
+    def _refused(self, compressed: int, length: int) -> RpcError:
         if compressed:
-            raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
-        if length > self._max_size:
-            raise RpcError(
-                Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({length} vs. {self._max_size})"
-            )
-        return int(length)
+            return RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
+        return RpcError(
+            Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({length} vs. {self._max_size})"
+        )

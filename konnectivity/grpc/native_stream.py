@@ -139,7 +139,7 @@ class NativeStream(MessageStream):
             self._refuse_message(reader.fault)
             return
         if self._held is None:
-            self._transport.acknowledge(self._stream.id, credit)
+            self._transport.http2.consumed(self._stream, credit)  # what that says goes out behind this read
         else:
             self._held += credit
         if ends:

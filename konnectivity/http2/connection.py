@@ -61,7 +61,9 @@ class Http2Connection:
         self._preface = b"" if client else frames.PREFACE  # what of it is still to come
         self.streams = self._table.open
         self.remote = self._outbound.remote
-        self.send_data = self._outbound.send_data  # itself, not wrapped: it is called for every message
+        # Themselves, not wrapped: they are called for every message.
+        self.send_data = self._outbound.send_data
+        self.consumed = self._inbound.consumed
         self._out = self._outbound.out
         if client:
             self._out.append(frames.PREFACE)
@@ -116,7 +118,7 @@ class Http2Connection:
     def has_output(self) -> bool:
         return bool(self._out)
 
-    # ---- verbs (and `send_data`, see `Outbound`) ------------------------------------------------------------------
+    # ---- verbs (and `send_data`, see `Outbound`, and `consumed`, see `Inbound`) ------------------------------------
 
     def open_stream(self, headers: Iterable[tuple[str, str]]) -> int:
         """Client: send a request's headers; return the new stream's id.
@@ -155,9 +157,7 @@ class Http2Connection:
         """`size` bytes of the stream were consumed: the peer may send as many again."""
         stream = self.streams.get(stream_id)
         if stream is not None:
-            stream.unreturned += size
-            if stream.unreturned >= stream.receive_window:
-                self._inbound.return_window(stream)
+            self.consumed(stream, size)
 
     def grow_window(self, stream_id: int, size: int) -> None:
         """Let the peer have `size` bytes more under way on this stream than it could."""

@@ -73,6 +73,12 @@ class Inbound:
         self._streams[stream_id] = stream
         return stream
 
+    def consumed(self, stream: Http2Stream, size: int) -> None:
+        """So many bytes of the stream: the peer may send as many again."""
+        stream.unreturned += size
+        if stream.unreturned >= stream.receive_window:
+            self.return_window(stream)
+
     def return_window(self, stream: Http2Stream) -> None:
         """Let the peer send again what was consumed, once that is at least as much as it may still send."""
         size = stream.unreturned

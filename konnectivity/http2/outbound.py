@@ -29,6 +29,10 @@ class Outbound:
     __slots__ = (
         "_blocked",
         "_encoder",
+        "_open",
+        "_open_at",
+        "_open_end",
+        "_open_size",
         "_smallest_table_size",
         "_table",
         "_table_size",
@@ -46,10 +50,16 @@ class Outbound:
         self._table = table
         self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
         self._encoder = Encoder()
+        self._open: Http2Stream | None = None  # whose DATA frame in `out` has no header yet: more may be added to it
+        self._open_at = 0  # where in `out` its header goes
+        self._open_end = 0  # how long `out` was then: if it is longer, the frame is not the last one
+        self._open_size = 0
         self._table_size = self._smallest_table_size = _TABLE_SIZE  # of the compressor
 
     def take(self) -> list[Buffer]:
         """All frames, in order; forgets them."""
+        if self._open is not None:
+            self._seal(self._open)
         taken = self.out[:]
         self.out.clear()
         return taken
@@ -57,7 +67,10 @@ class Outbound:
     # ---- what a stream sends --------------------------------------------------------------------------------------
 
     def send_data(self, stream: Http2Stream, head: bytes, body: Buffer = b"") -> None:
-        """Send `head` then `body`; what the windows do not allow yet is queued (see `Http2Stream.queued`)."""
+        """Send `head` then `body`; what the windows do not allow yet is queued (see `Http2Stream.queued`).
+
+        What is sent on one stream in a row leaves in one frame: a frame costs its receiver more than a small message.
+        """
         if stream.local_closed:
             return
         size = len(head) + len(body)
@@ -67,10 +80,23 @@ class Outbound:
             stream.send_window -= size
             self.window -= size
             out = self.out
-            out.append(frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id))
+            if (
+                self._open is stream
+                and self._open_end == len(out)
+                and self._open_size + size <= self.remote.max_frame_size
+            ):
+                self._open_size += size
+            else:
+                if self._open is not None:
+                    self._seal(self._open)
+                self._open = stream
+                self._open_at = len(out)
+                self._open_size = size
+                out.append(b"")
             out.append(head)
             if body:
                 out.append(body)
+            self._open_end = len(out)
         else:
             for piece in (head, body):
                 if piece:
@@ -153,6 +179,12 @@ class Outbound:
         return [stream] if stream.queued and self._pump(stream) else []
 
     # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _seal(self, stream: Http2Stream) -> None:
+        """Nothing more is added to the DATA frame that is open."""
+        size = self._open_size
+        self.out[self._open_at] = frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id)
+        self._open = None
 
     def _pump(self, stream: Http2Stream) -> bool:
         """Send what the windows allow of the stream's queue, in frames the peer takes; True if that is all of it."""

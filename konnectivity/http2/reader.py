@@ -65,10 +65,13 @@ class FrameReader:
             stream_id &= 0x7FFFFFFF
             if kind == DATA and not flags & PADDED:
                 position += HEADER_SIZE
+                stop = position + length
                 sink.data_announced(stream_id, flags, length)
-                self._data_left = length
-                if not length:
-                    sink.data_received(view[:0], True)
+                if stop <= end:
+                    sink.data_received(view[position:stop], True)
+                    position = stop
+                else:
+                    self._data_left = length
                 continue
             stop = position + HEADER_SIZE + length
             if stop > end:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from konnectivity.grpc.native import Http2Transport
 from konnectivity.http2.frames import PREFACE
 
 _FIRST = PREFACE[:4]  # no HTTP/1 method begins with it
@@ -16,7 +17,7 @@ class Doorman(asyncio.Protocol):
 
     def __init__(
         self,
-        grpc: Callable[[], asyncio.Protocol],
+        grpc: Callable[[], Http2Transport],
         connect: Callable[[bytes], asyncio.Protocol],
         first_bytes_timeout_s: float,
     ) -> None:

@@ -30,10 +30,48 @@ def test_head_and_body_are_one_frame_and_not_copied(to_server):
     body = memoryview(b"body")
     to_server.connection.send_data(to_server.connection.streams[1], b"head", body)
     to_server.connection.send_data(to_server.connection.streams[1], b"head only")
-    header, head, sent, *rest = to_server.connection.take()
-    assert header == b"\0\0\x08\0\0\0\0\0\1"
-    assert (head, sent is body, rest[-1]) == (b"head", True, b"head only")
+    header, head, sent, rest = to_server.connection.take()
+    assert header == b"\0\0\x11\0\0\0\0\0\1"
+    assert (head, sent is body, rest) == (b"head", True, b"head only")
     assert not to_server.connection.has_output
+
+
+def test_what_a_stream_sends_in_a_row_is_one_frame(to_server):
+    to_server.opens(1, 3)
+    to_server.connection.take()
+    for stream_id, text in ((1, b"a"), (1, b"b"), (3, b"c"), (3, b"d"), (1, b"e")):
+        sends(to_server, stream_id, text)
+    assert to_server.hears() == [
+        (frames.DATA, 0, 1, b"ab"),
+        (frames.DATA, 0, 3, b"cd"),
+        (frames.DATA, 0, 1, b"e"),
+    ]
+    sends(to_server, 1, b"f")
+    assert to_server.hears() == [(frames.DATA, 0, 1, b"f")]
+
+
+def test_a_frame_ends_where_another_one_stands_behind_it(to_server):
+    to_server.opens(1)
+    to_server.connection.take()
+    sends(to_server, 1, b"a")
+    to_server.says(frames.frame(frames.PING, 0, 0, bytes(8)))
+    sends(to_server, 1, b"b")
+    sends(to_server, 1, b"c")
+    to_server.connection.send_headers(1, TRAILERS, end_stream=True)
+    sends(to_server, 1, b"too late")
+    assert [(frame.kind, frame.payload) for frame in to_server.hears()[:-1]] == [
+        (frames.DATA, b"a"),
+        (frames.PING, bytes(8)),
+        (frames.DATA, b"bc"),
+    ]
+
+
+def test_a_frame_grows_no_larger_than_the_peer_takes(to_server):
+    to_server.opens(1)
+    to_server.connection.take()
+    for _ in range(3):
+        sends(to_server, 1, bytes(8_000))
+    assert [len(frame.payload) for frame in to_server.hears()] == [16_000, 8_000]
 
 
 def test_data_waits_for_the_streams_window(hand_peer):
