@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick screenshots image zipapp sbom clean
+.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom clean
 
 BIN := .venv/bin
 
@@ -58,6 +58,10 @@ bench: .venv/.stamp ## all scenarios beside the alternatives, about 14 minutes o
 
 bench-quick: .venv/.stamp ## the few that say most, once: about a minute
 	$(BIN)/python -m benchmarks.bench --quick $(ARGS)
+
+BASE ?= HEAD
+compare: .venv/.stamp ## this checkout beside the commit BASE, turn by turn; about 8 minutes on a quiet machine
+	$(BIN)/python -m benchmarks.compare --base $(BASE) $(ARGS)
 
 screenshots: .venv/.stamp ## the pictures of docs/images and docs/top.svg (Chromium; 5 minutes)
 	$(BIN)/python scripts/screenshots.py

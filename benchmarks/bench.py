@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import report
+from benchmarks import report, targets
 from benchmarks.profiles import profiles
 from benchmarks.scenarios import SCENARIOS, Bench, Scenario
 from benchmarks.sides import all_sides
@@ -34,31 +33,27 @@ OPEN_FILES = 65_536  # a proxy without multiplexing holds two for each of 10,000
 
 def run(chosen: list[Scenario], rounds: int, profiled: bool) -> report.Run:
     """Measure: side by side, round after round; then, if wanted, sample the native side."""
-    targets = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.targets"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert targets.stdout is not None
-    ports = json.loads(targets.stdout.readline())
     wanted = {side for scenario in chosen for side in scenario.sides}
     missing: list[str] = []
-    try:
-        with tempfile.TemporaryDirectory() as directory, all_sides(Path(directory), ports, wanted, missing) as sides:
-            bench = Bench(ports, sides)
-            rest = {side.name: side.memory_kib() for side in sides if side.pids}
-            steps = [(c, s) for _ in range(rounds) for c in chosen for s in sides if s.name in c.sides]
-            columns = (TextColumn("{task.description:<60}"), BarColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=Console(stderr=True)) as progress:
-                task = progress.add_task("", total=len(steps))
-                for scenario, side in steps:
-                    progress.update(task, description=f"{scenario.name}: {side.name}")
-                    bench.measure(scenario, side)
-                    progress.advance(task)
-            native = next((side for side in sides if side.name == "native"), None)
-            sampled = profiles(bench, native) if profiled and native is not None else ""
-            peaks = {side.name: side.peak_mib() for side in sides if side.pids}
-            return report.Run(bench.results, peaks, rest, missing, rounds, sampled)
-    finally:
-        targets.communicate(timeout=10)
+    with (
+        targets.running() as ports,
+        tempfile.TemporaryDirectory() as directory,
+        all_sides(Path(directory), ports, wanted, missing) as sides,
+    ):
+        bench = Bench(ports, sides)
+        rest = {side.name: side.memory_kib() for side in sides if side.pids}
+        steps = [(c, s) for _ in range(rounds) for c in chosen for s in sides if s.name in c.sides]
+        columns = (TextColumn("{task.description:<60}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("", total=len(steps))
+            for scenario, side in steps:
+                progress.update(task, description=f"{scenario.name}: {side.name}")
+                bench.measure(scenario, side)
+                progress.advance(task)
+        native = next((side for side in sides if side.name == "native"), None)
+        sampled = profiles(bench, native) if profiled and native is not None else ""
+        peaks = {side.name: side.peak_mib() for side in sides if side.pids}
+        return report.Run(bench.results, peaks, rest, missing, rounds, sampled)
 
 
 def allow_open_files() -> None:

@@ -11,7 +11,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         sides = [Side("direct", "direct")]
         for name, more in PROGRAMS.items():
             if name in wanted:
-                sides.append(_ours(stack, directory / name.replace(" ", "-"), name, *more))
+                sides.append(our_side(stack, directory / name.replace(" ", "-"), name, *more))
         for delay in DELAYS_MS:
             sides += [
                 _delayed(stack, directory / f"{name}-{delay}", name, delay, *PROGRAMS[name])
@@ -101,7 +101,7 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         if HAPROXY is None:
             missing.append(f"haproxy: {MISSING}")
         elif "haproxy" in wanted:
-            sides.append(_haproxy(stack, directory / "haproxy", ports))
+            sides.append(haproxy_side(stack, directory / "haproxy", ports))
         if reference.programs():
             sides.append(_reference(stack, directory / "reference"))
         else:
@@ -109,13 +109,14 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         yield sides
 
 
-def _ours(stack: contextlib.ExitStack, directory: Path, name: str, *more: str) -> Side:
+def our_side(stack: contextlib.ExitStack, directory: Path, name: str, *more: str, within: Sequence[str] = ()) -> Side:
+    """Server and agent; `within` is a command that becomes each of them (`env` chooses another checkout)."""
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
     workers = "--workers=2" in more
     modes = "--mode=http-connect" if "--grpc-implementation=grpcio" in more else "--mode=grpc,http-connect"
     flags = ("-v=0", modes, *more)
-    server = deployment.start_package("konnectivity_server", deployment.server_arguments(*flags))
+    server = deployment.start_package("konnectivity_server", deployment.server_arguments(*flags), within)
     side = Side(name, f"unix:{deployment.socket}", [server.pid, 0])
     side.tls = f"tls:{deployment.server_port}:{directory}"
     agent_flags = [each for each in more if "workers" not in each]
@@ -123,7 +124,7 @@ def _ours(stack: contextlib.ExitStack, directory: Path, name: str, *more: str) -
     def start() -> None:
         # -v=0 says nothing of connections: readiness does.
         side.pids[1] = deployment.start_package(
-            "konnectivity_agent", deployment.agent_arguments("-v=0", *agent_flags)
+            "konnectivity_agent", deployment.agent_arguments("-v=0", *agent_flags), within
         ).pid
         _until_ready(deployment.health_port)
 
@@ -156,7 +157,7 @@ def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, delay_ms: 
     return Side(f"{name}, {delay_ms} ms", f"unix:{deployment.socket}", [server.pid, agent.pid])
 
 
-def _haproxy(stack: contextlib.ExitStack, directory: Path, targets: dict[str, int]) -> Side:
+def haproxy_side(stack: contextlib.ExitStack, directory: Path, targets: dict[str, int]) -> Side:
     """Two HAProxy processes with TLS between them: no tunnel, no multiplexing, what one could reach at best."""
     deployment = Deployment(directory)  # for its certificates
     (directory / "both.pem").write_bytes(

@@ -6,9 +6,12 @@ python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from typing import cast
 
 import uvloop
@@ -99,6 +102,18 @@ class Verdict(Echo):
 
 
 TARGETS = {"echo": Echo, "source": Source, "sink": Sink, "sleeper": Sleeper, "judge": Judge, "verdict": Verdict}
+
+
+@contextlib.contextmanager
+def running() -> Iterator[dict[str, int]]:
+    """All of them in a process of their own; their ports by name."""
+    command = [sys.executable, "-m", "benchmarks.targets"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.communicate(timeout=10)
 
 
 async def main() -> None:

@@ -1,0 +1,123 @@
+"""This checkout beside another version of it: is a change faster?
+
+    make compare                                   # beside the last commit: what is not committed yet
+    make compare BASE=HEAD~3 ARGS="--only 'echo 64 B, 32'"
+
+Speed changes from minute to minute, and from one start of a program to the next; so both versions are started anew for
+each of some epochs, take turns within it in an order that is drawn, and only the two figures of one turn are compared:
+the table has the median of these ratios (this / base), and the quarter and three quarters of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.bench import allow_open_files
+from benchmarks.scenarios import SCENARIOS, Bench, Result, Scenario
+from benchmarks.sides import Side, haproxy_side, our_side
+from benchmarks.targets import running
+
+ROOT = Path(__file__).parents[1]
+USUAL = (
+    "echo 64 B, 1 connection",
+    "echo 64 B, 32 connections",
+    "connect + echo + close, CONNECT",
+    "bulk down",
+    "bulk down, 8 connections",
+    "bulk up",
+)
+Ratios = dict[tuple[str, str], list[float]]  # (scenario, which figure): one for each turn
+
+
+@contextmanager
+def checkout(base: str) -> Iterator[Path]:
+    """The files of that commit, for as long as it takes."""
+    with tempfile.TemporaryDirectory() as directory:
+        archive = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True, check=False)
+        if archive.returncode:
+            sys.exit(f"no commit {base!r} to compare with: {archive.stderr.decode().strip()}")
+        subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
+        yield Path(directory)
+
+
+def within(root: Path) -> tuple[str, ...]:
+    """Our programs from there, and not from where the tests find them."""
+    return ("env", "PYTHONSAFEPATH=1", f"PYTHONPATH={root}:{root / 'server'}:{root / 'agent'}")
+
+
+def epoch(ports: dict[str, int], roots: dict[str, Path], chosen: list[Scenario], turns: int, into: Ratios) -> None:
+    """Start each version once, and let them take turns; "haproxy" is no version but takes part like one."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        names = random.sample(list(roots), len(roots))
+        sides = {name: start(stack, Path(directory) / name, name, ports, roots[name]) for name in names}
+        bench = Bench(ports, list(sides.values()))
+        for scenario in chosen:
+            for _ in range(turns):
+                order = random.sample(names, len(names))
+                results = {name: bench.measure(scenario, sides[name]) for name in order}
+                compare(scenario, results, into)
+
+
+def start(stack: ExitStack, directory: Path, name: str, ports: dict[str, int], root: Path) -> Side:
+    if name == "haproxy":
+        return haproxy_side(stack, directory, ports)
+    return our_side(stack, directory, name, within=within(root))
+
+
+def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> None:
+    """Ratios to "base" of one turn: of the scenario's figure, and of the CPU time for an operation."""
+    figures = {
+        name: (result[scenario.value], sum(result["cpu_s"]) / result["operations"])
+        for name, result in results.items()
+        if scenario.value in result and "cpu_s" in result
+    }
+    for name, (value, cpu) in sorted(figures.items(), reverse=True):  # "this" before "haproxy"
+        if name != "base" and "base" in figures:
+            base_value, base_cpu = figures["base"]
+            into[scenario.name, f"{name}: {scenario.unit}"].append(value / base_value)
+            if base_cpu:
+                into[scenario.name, f"{name}: CPU"].append(cpu / base_cpu)
+
+
+def table(ratios: Ratios) -> str:
+    lines = [f"{'scenario':<36}{'ratio to base':<18}{'median':>8}{'quarters':>16}{'turns':>7}"]
+    for (scenario, what), found in ratios.items():
+        low, middle, high = statistics.quantiles(found, n=4) if len(found) > 1 else found * 3
+        lines.append(f"{scenario:<36}{what:<18}{middle:>8.3f}{f'{low:.3f} {high:.3f}':>16}{len(found):>7}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="HEAD", help="commit to compare with")
+    parser.add_argument("--only", help="scenarios whose name contains this, not the usual ones")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=4, help="of each scenario in an epoch")
+    parser.add_argument("--haproxy", action="store_true", help="a pair of HAProxy processes takes part")
+    asked = parser.parse_args()
+    chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and "native" in s.sides]
+    if not chosen:
+        sys.exit(f"no scenario has {asked.only!r} in its name")
+    allow_open_files()
+    ratios: Ratios = defaultdict(list)
+    with checkout(asked.base) as base, running() as ports:
+        roots = {"base": base, "this": ROOT} | ({"haproxy": ROOT} if asked.haproxy else {})
+        for _ in track(range(asked.epochs), "comparing", console=Console(stderr=True)):
+            epoch(ports, roots, chosen, asked.turns, ratios)
+    print(table(ratios))
+
+
+if __name__ == "__main__":
+    main()
