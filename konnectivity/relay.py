@@ -1,6 +1,6 @@
 """Socket <-> link: the only byte pump. Owns one client's or target's socket from its first byte to its close.
 
-Reads go through one buffer shared by all sockets of the event loop, and are never larger than the link's credit.
+Reads go through the one buffer of the event loop's thread, and are never larger than the link's credit.
 Writes are handed to the kernel at once; `write` says whether it took everything.
 """
 
@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import cast
 
+from konnectivity import reading
 from konnectivity.link import PAYLOAD, Buffer, Link
 
 LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
@@ -19,8 +20,6 @@ FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is st
 HANGUP_CHECK_S = 1.0  # a unix socket that ended its output: how often to ask whether it is gone altogether
 _SMALL = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-_shared = memoryview(bytearray(PAYLOAD))
 
 
 class Relay(asyncio.BufferedProtocol):
@@ -32,6 +31,7 @@ class Relay(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self.link: Link | None = None
         self._loop = asyncio.get_running_loop()
+        self._buffer = reading.buffer()[:PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
         self._unix = False
@@ -82,17 +82,17 @@ class Relay(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         link = self.link
         if link is None or link.credit >= PAYLOAD or link.credit <= 0:
-            return _shared
-        return _shared[: link.credit]
+            return self._buffer
+        return self._buffer[: link.credit]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing:
             return
         if self.link is not None:
-            self.link.local_data(bytes(_shared[:nbytes]))
+            self.link.local_data(bytes(self._buffer[:nbytes]))
         elif self._transport is not None:
             # A target that speaks first. (The event loop starts to read whatever `connection_made` says.)
-            self._early += bytes(_shared[:nbytes])
+            self._early += bytes(self._buffer[:nbytes])
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import cast
 
+from konnectivity import reading
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
@@ -36,10 +37,6 @@ CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers 
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
 _UNREAD = "the peer does not read what it is sent"
 _PING_PAYLOAD = struct.Struct(">Q")
-
-# What all connections read into. Asked for bytes instead, uvloop makes an object of 256 KiB for each TLS record, and
-# cuts it down: a mapping, its page faults and two more system calls.
-_shared = memoryview(bytearray(256 * 1024))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +104,9 @@ class Http2Transport(asyncio.BufferedProtocol):
             reached=options.reached,
         )
         self._transport: asyncio.Transport | None = None
+        # Asked for bytes instead, uvloop makes an object of 256 KiB for each TLS record, and cuts it down: a mapping,
+        # its page faults and two more system calls.
+        self._buffer = reading.buffer()
         self.heard_at = monotonic()
         self._write_paused = False
         self._noted = False  # that something waits
@@ -140,10 +140,10 @@ class Http2Transport(asyncio.BufferedProtocol):
                 self._idle = self.loop.call_later(self.options.idle_timeout_s, self._idle_due)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _shared
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_shared[:nbytes]))
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = monotonic()
