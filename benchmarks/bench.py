@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 OPEN_FILES = 65_536  # a proxy without multiplexing holds two for each of 10,000 connections
 
 
-def run(chosen: list[Scenario], rounds: int, profiled: bool) -> report.Run:
+def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> report.Run:
     """Measure: side by side, round after round; then, if wanted, sample the native side."""
     wanted = {side for scenario in chosen for side in scenario.sides}
     missing: list[str] = []
@@ -42,7 +42,7 @@ def run(chosen: list[Scenario], rounds: int, profiled: bool) -> report.Run:
     ):
         bench = Bench(ports, sides)
         rest = {side.name: side.memory_kib() for side in sides if side.pids}
-        steps = [(c, s) for _ in range(rounds) for c in chosen for s in sides if s.name in c.sides]
+        steps = [(c, s) for _ in range(rounds) for c in chosen for s in c.order(sides, 1 if quick else c.turns)]
         columns = (TextColumn("{task.description:<60}"), BarColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("", total=len(steps))
@@ -76,7 +76,7 @@ def main() -> None:
     if not chosen:
         sys.exit(f"no scenario has {asked.only!r} in its name")
     allow_open_files()
-    result = run(chosen, 1 if asked.quick else asked.rounds, asked.page)
+    result = run(chosen, 1 if asked.quick else asked.rounds, asked.quick, asked.page)
     print(result.text())
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.json").write_text(json.dumps(result.document(), indent=1))

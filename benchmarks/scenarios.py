@@ -45,7 +45,9 @@ class Scenario:
         sides: who takes part.
         better: "more" or "less".
         quick: whether it is in the one-minute run.
-        target: (side it is compared with, ratio to be reached), of the figure.
+        targets: (side it is compared with, ratio to be reached), of the figure.
+        cpu_targets: the same, of the CPU time for an operation: at most.
+        turns: in a round, of the sides that are compared; the others have one.
     """
 
     name: str
@@ -57,6 +59,14 @@ class Scenario:
     better: str = "more"
     quick: bool = False
     targets: tuple[tuple[str, float], ...] = ()
+    cpu_targets: tuple[tuple[str, float], ...] = ()
+    turns: int = 1
+
+    def order(self, sides: Sequence[Side], turns: int) -> list[Side]:
+        """Who runs it in a round, one after the other."""
+        all_once = [side for side in sides if side.name in self.sides]
+        compared = {"native", *(name for name, _ in self.targets)}
+        return all_once + (turns - 1) * [side for side in all_once if side.name in compared]
 
 
 @dataclass
@@ -215,25 +225,25 @@ def _crowd(bench: Bench, side: Side) -> Result:
 
 SCENARIOS = (
     Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _echo(1, 4000), "echo, latency", MAIN, "less", True,
-             (("reference", 0.7), ("haproxy", 1.0))),
+             (("reference", 0.7), ("haproxy", 1.0)), turns=3),
     Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _echo(1, 4000), "echo, latency", MAIN, "less"),
     Scenario("echo 64 B, 32 connections", "1/s", "per_s", _echo(32, 1000), "echo, rate", FULL, quick=True,
-             targets=(("reference", 1.5), ("haproxy", 1.0))),
+             targets=(("reference", 1.5), ("haproxy", 1.0)), cpu_targets=(("reference", 0.6),), turns=3),
     Scenario("echo 64 B, 128 connections", "1/s", "per_s", _echo(128, 300), "echo, rate", FULL,
-             targets=(("reference", 1.5), ("haproxy", 1.0))),
+             targets=(("reference", 1.5), ("haproxy", 1.0)), cpu_targets=(("reference", 0.6),), turns=3),
     Scenario("echo 64 B, 1,000 connections", "1/s", "per_s", _echo(1000, 40), "echo, rate"),
     Scenario("echo 1 KiB, 32 connections", "1/s", "per_s", _echo(32, 800, 1024), "echo, rate"),
     Scenario("echo 16 KiB, 32 connections", "1/s", "per_s", _echo(32, 300, 16384), "echo, rate"),
     Scenario("connect + echo + close, CONNECT", "1/s", "per_s", _dials("unix"), "dials", FULL, quick=True,
-             targets=(("reference", 1.5), ("haproxy", 1.0))),
+             targets=(("reference", 1.5), ("haproxy", 1.0)), turns=3),
     Scenario("the same, CONNECT over mutual TLS", "1/s", "per_s", _dials("tls"), "dials", ("native", "grpcio")),
     Scenario("the same, gRPC, a tunnel for each", "1/s", "per_s", _dials("grpc"), "dials", ("native",),
              targets=(("reference", 1.3),)),
     Scenario("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "bulk", quick=True,
-             targets=(("reference", 3.0), ("haproxy", 0.8))),
+             targets=(("reference", 3.0), ("haproxy", 0.8)), cpu_targets=(("reference", 0.4),), turns=3),
     Scenario("bulk down, 8 connections", "MiB/s", "mib_per_s", _bulk(8, 0), "bulk", FULL),
     Scenario("bulk up", "MiB/s", "mib_per_s", _bulk(0, 1), "bulk", quick=True,
-             targets=(("reference", 2.0), ("haproxy", 0.8))),
+             targets=(("reference", 2.0), ("haproxy", 0.8)), cpu_targets=(("reference", 0.4),), turns=3),
     Scenario("bulk up, 8 connections", "MiB/s", "mib_per_s", _bulk(0, 8), "bulk"),
     Scenario("bulk both ways", "MiB/s", "mib_per_s", _bulk(1, 1), "bulk"),
     Scenario("mix: requests", "1/s", "requests_per_s", _mix, "mix"),
