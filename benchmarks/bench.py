@@ -1,6 +1,6 @@
 """Server and agent under load, beside their alternatives, interleaved in one run.
 
-    make bench                              about 14 minutes; writes docs/performance.md's table and plots
+    make bench                              about 16 minutes; writes docs/performance.md's table and plots
     make bench-quick                        about 1 minute; prints
     make bench ARGS="--rounds 1 --only echo"
 
