@@ -5,6 +5,7 @@ Knows the kernel's namespaces through util-linux, and of the Dockerfile and comp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -159,7 +160,10 @@ class Container:
         return self._process.wait(timeout_s)
 
     def kill(self) -> None:
-        self._process.kill()  # and with it the program: --kill-child
+        """The program and what started it: a program that has changed its user is not killed with its parent."""
+        with contextlib.suppress(OSError, IndexError):  # it ended before
+            os.kill(self.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
 
 
