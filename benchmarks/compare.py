@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.bench import allow_open_files
-from benchmarks.scenarios import SCENARIOS, Bench, Result, Scenario
+from benchmarks.scenarios import SCENARIOS, Bench, Result, Scenario, cpu_each
 from benchmarks.sides import Side, haproxy_side, our_side
 from benchmarks.targets import running
 
@@ -78,17 +78,15 @@ def start(stack: ExitStack, directory: Path, name: str, ports: dict[str, int], r
 
 def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> None:
     """Ratios to "base" of one turn: of the scenario's figure, and of the CPU time for an operation."""
-    figures = {
-        name: (result[scenario.value], sum(result["cpu_s"]) / result["operations"])
-        for name, result in results.items()
-        if scenario.value in result and "cpu_s" in result
-    }
-    for name, (value, cpu) in sorted(figures.items(), reverse=True):  # "this" before "haproxy"
-        if name != "base" and "base" in figures:
-            base_value, base_cpu = figures["base"]
-            into[scenario.name, f"{name}: {scenario.unit}"].append(value / base_value)
-            if base_cpu:
-                into[scenario.name, f"{name}: CPU"].append(cpu / base_cpu)
+    base = results["base"]
+    for name, result in sorted(results.items(), reverse=True):  # "this" before "haproxy"
+        if name == "base":
+            continue
+        if scenario.value in result and base.get(scenario.value):
+            into[scenario.name, f"{name}: {scenario.unit}"].append(result[scenario.value] / base[scenario.value])
+        cpu, base_cpu = cpu_each(result), cpu_each(base)
+        if cpu is not None and base_cpu:
+            into[scenario.name, f"{name}: CPU"].append(cpu / base_cpu)
 
 
 def table(ratios: Ratios) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scenarios import SCENARIOS, Result, Scenario
+from benchmarks.scenarios import SCENARIOS, Result, Scenario, cpu_each
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PLOTS = PAGE.parent / "performance"
@@ -91,9 +91,9 @@ class Run:
                 lines.append(_target(scenario.name, side, wanted, less, ratios))
             for side, wanted in scenario.cpu_targets:
                 lines.append(
-                    _target(f"{scenario.name}: CPU", side, wanted, True, self._ratios(scenario, side, _cpu_each))
+                    _target(f"{scenario.name}: CPU", side, wanted, True, self._ratios(scenario, side, cpu_each))
                 )
-        if "reference" in self.rest:
+        if {"native", "reference"} <= self.rest.keys():
             ratio = self.rest["native"][1] / self.rest["reference"][1]
             lines.append(_target("agent's resident memory at rest", "reference", 1.0, True, [ratio]))
         return "\n".join(lines)
@@ -120,10 +120,6 @@ class Run:
             spent = [f"{cost:.1f}" if bulk else f"{cost * 1e6:.0f}" for cost in costs]
             text += f"; {' + '.join(spent)} {'s/GiB' if bulk else 'us'}"
         return text
-
-
-def _cpu_each(run: Result) -> float | None:
-    return sum(run["cpu_s"]) / run["operations"] if run.get("operations") and run.get("cpu_s") else None
 
 
 def _target(what: str, side: str, wanted: float, less: bool, ratios: list[float]) -> str:

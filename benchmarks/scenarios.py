@@ -32,6 +32,11 @@ Result = dict[str, Any]
 Run = Callable[["Bench", Side], Result]
 
 
+def cpu_each(result: Result) -> float | None:
+    """Seconds of both programs for one operation, if both are known."""
+    return sum(result["cpu_s"]) / result["operations"] if result.get("operations") and result.get("cpu_s") else None
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One row.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -100,7 +101,7 @@ def _link(prefix: Path, root: Path) -> None:
 
 def _compile(trees: list[Path], root: Path) -> None:
     """Now, because the programs cannot write; and never checked again: files of an image do not change."""
-    mode = compileall.py_compile.PycInvalidationMode.UNCHECKED_HASH  # type: ignore[attr-defined]
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     for each in trees:
         if not compileall.compile_dir(
             each, quiet=1, workers=0, stripdir=str(root), prependdir="/", invalidation_mode=mode

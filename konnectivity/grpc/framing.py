@@ -91,7 +91,7 @@ class MessageReader:
     def _keep(self, part: memoryview) -> None:
         size = len(part)
         self.held += size
-        if size * _SMALL >= len(part.obj):  # type: ignore[arg-type]
+        if size * _SMALL >= len(part.obj):  # type: ignore[arg-type]  # bytes, which the stubs do not know
             self._parts.append(part)
         elif self._parts and type(last := self._parts[-1]) is bytearray:
             last += part

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
@@ -29,13 +29,13 @@ class Peer:
     """Who is at the other end: a printable address, and what the TLS layer or the kernel vouch for, if anything."""
 
     address: str
-    certificate: dict[str, object] | None = None  # as `ssl.SSLSocket.getpeercert` has it
+    certificate: dict[str, Any] | None = None  # as `ssl.SSLSocket.getpeercert` has it
     process: Process | None = None
 
     @property
     def common_name(self) -> str:
         """Of the certificate; empty if there is none."""
-        for part in (self.certificate or {}).get("subject", ()):  # type: ignore[attr-defined]
+        for part in (self.certificate or {}).get("subject", ()):
             for key, value in part:
                 if key == "commonName":
                     return str(value)

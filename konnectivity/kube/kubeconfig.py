@@ -117,6 +117,7 @@ def from_files(paths: Sequence[str]) -> Access:
     return Access(source, **access, **_user(_Reader(path, f"user {context.user!r}"), user, cluster))
 
 
+# The library insists on fields that one file may lack and the next one of the list has: hence the ignores.
 class _Cluster(models.Cluster, omit_defaults=True):
     server: str | None = None  # type: ignore[assignment]
     insecure: bool | None = msgspec.field(name="insecure-skip-tls-verify", default=None)  # type: ignore[assignment]

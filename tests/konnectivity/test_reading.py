@@ -1,15 +1,18 @@
 """The memory that sockets read into."""
 
 import asyncio
-import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
 from konnectivity import reading
-from konnectivity.relay import Relay
+from konnectivity.client import connect
+from konnectivity.testing import targets
+from konnectivity.testing.deployment import Deployment
+from konnectivity.testing.targets import listening
 
-SIZE = 300_000
+SIZE = 10_000_000
 
 
 def test_a_thread_has_one():
@@ -25,46 +28,25 @@ def test_threads_do_not_share_it():
     assert other[0].obj is not reading.buffer().obj
 
 
-class _Link:
-    """Keeps what a relay reads."""
-
-    credit = 1 << 30
-    paused = closed = False
-
-    def __init__(self, ended: asyncio.Event) -> None:
-        self.got = bytearray()
-        self.ended = ended
-
-    def local_data(self, data: bytes) -> None:
-        self.got += data
-
-    def local_end(self) -> None:
-        self.ended.set()
-
-    def local_lost(self, reason: str) -> None:
-        self.ended.set()
+async def echoed(frontend, data):
+    """What comes back of it through the tunnel."""
+    async with listening(targets.echo) as address, connect(**frontend) as tunnel:
+        reader, writer = await tunnel.dial(address)
+        writer.write(data)
+        came = await asyncio.wait_for(reader.readexactly(len(data)), 30)
+        writer.close()
+        await writer.wait_closed()
+        return came
 
 
-def test_event_loops_of_two_threads_read_each_its_own():
-    letters = (b"a", b"b")
-    ours = dict.fromkeys(letters, b"")
-
-    async def read(sock: socket.socket, letter: bytes) -> None:
-        link = _Link(asyncio.Event())
-        transport, relay = await asyncio.get_running_loop().create_connection(Relay, sock=sock)
-        relay.attach(link)
-        await asyncio.wait_for(link.ended.wait(), 30)
-        transport.abort()
-        ours[letter] = bytes(link.got)
-
-    pairs = {letter: socket.socketpair() for letter in letters}
-    threads = [threading.Thread(target=uvloop.run, args=(read(near, letter),)) for letter, (near, _) in pairs.items()]
-    writers = [
-        threading.Thread(target=lambda far=far, letter=letter: (far.sendall(letter * SIZE * 20), far.close()))
-        for letter, (_, far) in pairs.items()
-    ]
-    for thread in threads + writers:
-        thread.start()
-    for thread in threads + writers:
-        thread.join(30)
-    assert ours == {letter: letter * SIZE * 20 for letter in letters}
+def test_clients_in_two_threads_read_each_its_own(tmp_path):
+    deployment = Deployment(tmp_path)
+    try:
+        deployment.start_server()
+        deployment.start_agent()
+        sent = [letter * SIZE for letter in (b"a", b"b")]
+        with ThreadPoolExecutor(2) as threads:
+            came = [threads.submit(uvloop.run, echoed(deployment.frontend("grpc", unix=True), each)) for each in sent]
+            assert [each.result(60) == data for each, data in zip(came, sent, strict=True)] == [True, True]
+    finally:
+        deployment.stop()
