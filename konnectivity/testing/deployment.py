@@ -85,6 +85,7 @@ class Process:
 
     @property
     def log(self) -> str:
+        """What is written so far. Programs write it behind their work: what it must have is waited for (`wait_for`)."""
         return self.log_path.read_text(errors="replace")
 
     def wait_for(self, text: str, times: int = 1, timeout_s: float = START_TIMEOUT_S) -> None:

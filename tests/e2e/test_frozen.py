@@ -61,7 +61,7 @@ async def test_an_agent_whose_server_is_frozen_is_not_ready_and_its_connections_
         await until(lambda: status(agent.health_port)[0] == 503, 8)
         assert "[-]server-connected failed: no server answers" in status(agent.health_port)[1]
         await asyncio.to_thread(agent.wait_for, "the server answers no ping", 1, 25)
-        assert 'cause="tunnel_lost"' in agent.log
+        await asyncio.to_thread(agent.wait_for, 'cause="tunnel_lost"')
         server.send(signal.SIGCONT)
         await asyncio.to_thread(agent.wait_for, "Connected to server", 2)
         writer.close()

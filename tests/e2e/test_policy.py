@@ -49,7 +49,7 @@ async def test_a_denied_network_in_every_spelling(fresh):
             assert text.endswith(f"refused by the agent's policy: 127.0.0.1 port {port} is denied by 127.0.0.0/8")
         assert "is denied by" in await why_not(tunnel, f"localhost:{port}")
     assert denied(agent) == {"denied": len(LOOPBACK) + 1}
-    assert "Dial refused" in agent.log
+    await asyncio.to_thread(agent.wait_for, "Dial refused")
     assert "agent_endpoint_dial_failure_total" not in urllib.request.urlopen(
         f"http://127.0.0.1:{agent.health_port}/metrics", timeout=10
     ).read().decode()  # fmt: skip
