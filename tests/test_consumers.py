@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from konnectivity.options import UsageError, parse
-from konnectivity_agent.cli import AgentOptions
-from konnectivity_server.cli import ServerOptions
+from konnectivity_agent.options import AgentOptions
+from konnectivity_server.options import ServerOptions
 
 DEPLOYERS = tomllib.loads(Path(__file__).with_name("deployers.toml").read_text())
 SERVERS = {name: each["server"] for name, each in DEPLOYERS.items()}

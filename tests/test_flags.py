@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from konnectivity.options import Option, UsageError, declared, deprecations, parse, usage
-from konnectivity_agent.cli import AgentOptions
-from konnectivity_server.cli import ServerOptions
+from konnectivity_agent.options import AgentOptions
+from konnectivity_server.options import ServerOptions
 
 PORT, SMALL_PORT = "must be a port between 1024 and 49151", "must be a port between 1 and 65535"
 PORTS = {"1023": PORT, "49152": PORT, "0": PORT, "-1": PORT, "x": "not a whole number", "": "not a whole number"}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from konnectivity.options import declared
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "limits.md").read_text()

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from konnectivity.options import declared
-from konnectivity_agent.cli import AgentOptions
-from konnectivity_server.cli import ServerOptions
+from konnectivity_agent.options import AgentOptions
+from konnectivity_server.options import ServerOptions
 
 DOCS = Path(__file__).parent.parent / "docs"
 MIGRATION = (DOCS / "migration.md").read_text()

@@ -12,9 +12,9 @@ from konnectivity import kube, lifecycle, logs, tls
 from konnectivity.forward_proxy import Proxy
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
-from konnectivity_agent.cli import AgentOptions
 from konnectivity_agent.dialer import Dialer, Dials
 from konnectivity_agent.fleet import Fleet
+from konnectivity_agent.options import AgentOptions
 from konnectivity_agent.plan import Address, Plan
 from konnectivity_agent.uplink import Identity, Settings
 

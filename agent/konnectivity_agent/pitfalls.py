@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from konnectivity.diagnosis import Result, failed, warning
 from konnectivity.options import format_duration
 from konnectivity.pitfalls import Listener, grace, profiles, shared, silence
-from konnectivity_agent.cli import AgentOptions
+from konnectivity_agent.options import AgentOptions
 
 POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 PUBLISHED_LIMIT = 8 * 1024 * 1024  # of buffers, with which the agent lives in the 30 MiB of published manifests

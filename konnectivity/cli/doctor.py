@@ -21,8 +21,8 @@ from konnectivity.tls import TlsError
 
 if TYPE_CHECKING:
     from konnectivity.cli.rounds.case import Case
-    from konnectivity_agent.cli import AgentOptions
-    from konnectivity_server.cli import ServerOptions
+    from konnectivity_agent.options import AgentOptions
+    from konnectivity_server.options import ServerOptions
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 

@@ -224,7 +224,7 @@ def _frontend(arguments: list[str]) -> Frontend | None:
     from konnectivity.egress.server import Frontend
     from konnectivity.options import declared
     from konnectivity.options.command_line import CommandLine
-    from konnectivity_server.cli import ServerOptions
+    from konnectivity_server.options import ServerOptions
 
     line = CommandLine(declared(ServerOptions), arguments)
     line.read()

@@ -14,8 +14,8 @@ from konnectivity.options import HelpRequested, read
 from konnectivity.options.checks import Check, existing_file
 
 if TYPE_CHECKING:
-    from konnectivity_agent.cli import AgentOptions
-    from konnectivity_server.cli import ServerOptions
+    from konnectivity_agent.options import AgentOptions
+    from konnectivity_server.options import ServerOptions
 
 SERVER, AGENT = "proxy-server", "proxy-agent"
 PROGRAMS = (SERVER, AGENT)
@@ -30,13 +30,13 @@ class Program:
 
     def server(self, without: Container[Check] = ()) -> tuple[ServerOptions, list[str]]:
         """Its options, and what is wrong with them. For proxy-server only."""
-        from konnectivity_server.cli import ServerOptions
+        from konnectivity_server.options import ServerOptions
 
         return read(ServerOptions, self.arguments, os.environ, without)
 
     def agent(self, without: Container[Check] = ()) -> tuple[AgentOptions, list[str]]:
         """Its options, and what is wrong with them. For proxy-agent only."""
-        from konnectivity_agent.cli import AgentOptions
+        from konnectivity_agent.options import AgentOptions
 
         return read(AgentOptions, self.arguments, os.environ, without)
 

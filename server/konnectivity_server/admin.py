@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from konnectivity.destination import host_of
 from konnectivity.http import Handler, Request, Response, Routes, text
 from konnectivity_server import dashboard
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 
 class AdminRoutes(Mapping[str, Handler]):

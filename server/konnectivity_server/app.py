@@ -19,11 +19,11 @@ from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.audit_log import AuditLog
-from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
 from konnectivity_server.limits import ServerLimits
+from konnectivity_server.options import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry

@@ -13,7 +13,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.turns import Turns
 from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import Limits
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
 AGENT_STREAMS = 100  # at a time on one connection of an agent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from konnectivity.diagnosis import Result, failed, warning
 from konnectivity.options import format_duration
 from konnectivity.pitfalls import Listener, grace, profiles, shared, silence
-from konnectivity_server.cli import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.options import GRPC, HTTP_CONNECT, ServerOptions
 
 _OLD_TLS = ("VersionTLS10", "VersionTLS11")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from konnectivity import logs, tls
 from konnectivity.ledger import Ledger
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_server.cli import ServerOptions
 from konnectivity_server.dispatch import Dispatcher
+from konnectivity_server.options import ServerOptions
 from konnectivity_server.peer_service import PeerService
 from konnectivity_server.peers import Peers
 from konnectivity_server.place import Place

@@ -28,7 +28,7 @@ from konnectivity.http import Handler, HttpServer, Request, Response, text
 from konnectivity.listen import bind_unix, remove_socket
 from konnectivity.metrics import CONTENT_TYPE, counter, text_of
 from konnectivity_server import admin, merging
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
 
 log = logs.get(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from konnectivity.options import existing_file, read
-from konnectivity_agent.cli import AgentOptions
+from konnectivity_agent.options import AgentOptions
 from konnectivity_agent.pitfalls import POD_TOKEN, amounts_to, pitfalls
 
 GOOD = ["--proxy-server-host=k.example", "--ca-cert=ca", "--agent-cert=c", "--agent-key=k", "--sync-forever"]

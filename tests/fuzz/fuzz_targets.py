@@ -29,9 +29,9 @@ from konnectivity.kube.error import KubeError
 from konnectivity.options import UsageError, parse
 from konnectivity.options.command_line import HelpRequested
 from konnectivity.proto.client_pb2 import Packet
-from konnectivity_agent.cli import AgentOptions
+from konnectivity_agent.options import AgentOptions
 from konnectivity_server import identifiers
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 CORPUS = Path(__file__).parent / "corpus"
 CUTS = (1, 2, 7, 100)

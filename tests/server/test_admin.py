@@ -9,7 +9,7 @@ import pytest
 from konnectivity.http import Request, text
 from konnectivity_server import dashboard
 from konnectivity_server.admin import AdminRoutes, is_meant
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 
 def request(host, known=""):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from konnectivity.options import existing_file, read
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 from konnectivity_server.pitfalls import amounts_to, pitfalls
 
 GOOD = ["--uds-name=/run/k.sock", "--cluster-cert=c", "--cluster-key=k", "--cluster-ca-cert=a", "--server-count=3"]

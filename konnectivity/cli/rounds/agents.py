@@ -13,7 +13,7 @@ from konnectivity.diagnosis import Result, failed, ok, skipped
 from konnectivity.doctor import api, endpoint, files, listener, token
 
 if TYPE_CHECKING:
-    from konnectivity_agent.cli import AgentOptions
+    from konnectivity_agent.options import AgentOptions
 
 _PREFIX = "konnectivity_network_proxy_agent_"
 

@@ -15,7 +15,7 @@ from konnectivity.egress import server as egress_server
 from konnectivity.egress.document import Value
 
 if TYPE_CHECKING:
-    from konnectivity_server.cli import ServerOptions
+    from konnectivity_server.options import ServerOptions
 
 
 async def egress(path: str, given: ServerOptions | None, case: Case) -> list[Result]:

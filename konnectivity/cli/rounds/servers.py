@@ -12,7 +12,7 @@ from konnectivity.options.checks import existing_file
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import Review
-    from konnectivity_server.cli import ServerOptions
+    from konnectivity_server.options import ServerOptions
 
 
 async def server(given: ServerOptions, case: Case) -> list[Result]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from konnectivity.options import UsageError, parse
-from konnectivity_server.cli import ServerOptions
+from konnectivity_server.options import ServerOptions
 
 
 @pytest.fixture

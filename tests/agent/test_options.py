@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from konnectivity.options import UsageError, parse
-from konnectivity_agent.cli import AgentOptions
+from konnectivity_agent.options import AgentOptions
 
 
 @pytest.fixture

@@ -1,0 +1,245 @@
+"""Options of `proxy-agent`: the declarations, what follows from them, and how they go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from konnectivity import forward_proxy, ledger
+from konnectivity.destination import parse_hosts
+from konnectivity.logs.options import LogOptions
+from konnectivity.options import (
+    at_least,
+    duration,
+    existing_file,
+    one_of,
+    option,
+    port,
+    positive,
+    size,
+)
+from konnectivity_agent import policy
+
+DEFAULT_PORT = 8091
+_KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}")
+
+
+def _identifiers(text: str) -> str | None:
+    for pair in filter(None, text.split("&")):
+        if ";" in pair:
+            return "agent address is invalid: invalid semicolon separator in query"
+        if bad := _BAD_ESCAPE.search(pair):
+            return f'agent address is invalid: invalid URL escape "{bad[0]}"; write %25 for a percent sign'
+        kind = unquote_plus(pair.partition("=")[0])
+        if kind not in _KINDS:
+            return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
+    return None
+
+
+def _rules(texts: tuple[str, ...]) -> str | None:
+    try:
+        policy.parse(texts, ())
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _selector(text: str) -> str | None:
+    from konnectivity.kube.labels import parse_selector
+
+    try:
+        parse_selector(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class AgentOptions(LogOptions):
+    """Everything `proxy-agent` can be told."""
+
+    proxy_server_host: tuple[str, ...] = option(
+        ("127.0.0.1",),
+        group="Server",
+        metavar="hosts",
+        help="Hosts of the proxy servers, each with its own port if given (host:port); commas, or the flag repeated. "
+        "Every address that a name has is used. A server's certificate must name its host.",
+    )
+    proxy_server_port: int = option(DEFAULT_PORT, check=port(), help="Port of the proxy server's agent listener.")
+    ca_cert: str = option(
+        "", check=existing_file, metavar="file", help="CA that the server's certificate must come from."
+    )
+    agent_cert: str = option("", check=existing_file, metavar="file", help="Client certificate shown to the server.")
+    agent_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
+    alpn_proto: tuple[str, ...] = option((), metavar="names", help="ALPN protocols offered before h2.")
+    service_account_token_path: str = option(
+        "", check=existing_file, metavar="file", help="Token shown to the server, read anew for every connection."
+    )
+    keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
+    sync_interval: float = option(
+        duration("1s"), check=at_least(duration("10ms")), help="First pause between two tries to connect."
+    )
+    sync_interval_cap: float = option(duration("10s"), help="And the longest.")
+    agent_id: str = option(
+        "", group="Identity", env="PROXY_AGENT_ID", metavar="id", help="Unique name of this agent. Empty: a random one."
+    )
+    agent_identifiers: str = option(
+        "",
+        check=_identifiers,
+        metavar="query",
+        help="Addresses this agent stands for, as in ipv4=10.0.0.1&host=node-1&default-route=true.",
+    )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
+    )
+    sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
+    probe_interval: float = option(
+        duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+    )
+    allow_destination: tuple[str, ...] = option(
+        (),
+        group="Destinations",
+        check=_rules,
+        metavar="rules",
+        help="What may be dialled: an address, a network (10.0.0.0/8), a name, *.name or *; with a port or a range of "
+        "ports if wanted (10.0.0.0/8:10250, [fd00::/8]:30000-32767); commas, or the flag repeated. None: everything "
+        "but the addresses of cloud metadata services. Those only a rule for the very address allows.",
+    )
+    deny_destination: tuple[str, ...] = option(
+        (),
+        check=_rules,
+        metavar="rules",
+        help="What may not be dialled, in the same form. It wins over what is allowed.",
+    )
+    count_server_leases: bool = option(
+        False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
+    )
+    server_count_source: str = option(
+        "default",
+        check=one_of("default", "max", ""),
+        metavar="source",
+        help="With leases: default counts those only, max takes the larger of that and what the servers say.",
+    )
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_label_selector: str = option(
+        "k8s-app=konnectivity-server",
+        deprecated_aliases=("lease-label",),
+        check=_selector,
+        metavar="selector",
+        help="Which leases are servers'. Empty: all of the namespace.",
+    )
+    kubeconfig: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="For reading leases. Empty: the pod's service account, else the usual places.",
+    )
+    kube_api_content_type: str = option(
+        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
+    )
+    health_server_host: str = option(
+        "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
+    )
+    health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
+    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
+    admin_server_port: int = option(8094, check=port(), help="Port of /debug/pprof, if enabled.")
+    enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
+    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
+    process_buffer_budget: int = option(
+        size("8Mi"),
+        group="Memory",
+        check=positive,
+        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
+    )
+    tunnel_buffer_budget: int = option(
+        size("8Mi"),
+        check=positive,
+        help="The same for the connections of one server: over it, no new dials through it.",
+    )
+    connection_buffer_budget: int = option(
+        size("1Mi"),
+        check=positive,
+        help="Bytes that may wait for one connection whose server knows no credit, before the stream is held.",
+    )
+    stream_hold_timeout: float = option(
+        duration("2s"),
+        check=positive,
+        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
+    )
+    konnectivity_extension: bool = option(
+        True,
+        help="Speak this project's extension (credit, half-close, exact close) to peers that know it. "
+        "Off: the established wire to everyone.",
+    )
+    connection_window: int = option(
+        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the server knows credit."
+    )
+    connection_window_max: int = option(size("8Mi"), check=positive, help="And what it may grow to on a fast line.")
+    drain_timeout: float = option(
+        duration("25s"),
+        group="Program",
+        check=at_least(0),
+        help="After the first SIGTERM: how long connections may go on before it leaves. 0: as long as they live.",
+    )
+    grpc_implementation: str = option(
+        "native",
+        check=one_of("native", "grpcio"),
+        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
+    )
+    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
+    check_config: bool = option(False, help="Print the options in force and exit.")
+    xfr_channel_size: int = option(
+        150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
+    )
+    warn_on_channel_limit: bool = option(False, instead="stalls are counted in the metrics")
+
+    @property
+    def servers(self) -> list[tuple[str, int]]:
+        return parse_hosts(self.proxy_server_host, self.proxy_server_port)
+
+    def proxies(self, environment: Mapping[str, str]) -> dict[tuple[str, int], forward_proxy.Proxy]:
+        """The forward proxy of each server that has one.
+
+        Raises:
+            ValueError: a variable's value cannot be used.
+        """
+        chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}
+        return {server: proxy for server, proxy in chosen.items() if proxy is not None}
+
+    def policy(self) -> policy.Policy:
+        return policy.parse(self.allow_destination, self.deny_destination)
+
+    def ledger(self) -> ledger.Ledger:
+        return ledger.Ledger(
+            process_budget=self.process_buffer_budget,
+            tunnel_budget=self.tunnel_buffer_budget,
+            connection_budget=self.connection_buffer_budget,
+            initial_window=self.connection_window,
+            max_window=self.connection_window_max,
+            growth_budget=self.process_buffer_budget,
+        )
+
+    def problems(self) -> list[str]:
+        found = []
+        if bool(self.agent_cert) != bool(self.agent_key):
+            found.append("--agent-cert and --agent-key go together")
+        if not self.ca_cert:
+            found.append("--ca-cert is needed: the CA that issued the server's certificate")
+        try:
+            parse_hosts(self.proxy_server_host, DEFAULT_PORT)
+        except ValueError as error:
+            found.append(f"--proxy-server-host: {error}")
+        if not self.proxy_server_host:
+            found.append("--proxy-server-host is needed: where the proxy server listens for agents")
+        if self.enable_contention_profiling and not self.enable_profiling:
+            found.append("--enable-contention-profiling needs --enable-profiling")
+        if self.sync_interval > self.sync_interval_cap:
+            found.append("--sync-interval is longer than --sync-interval-cap")
+        if self.connection_window > self.connection_window_max:
+            found.append("--connection-window is larger than --connection-window-max")
+        return found
