@@ -1,29 +1,23 @@
-"""`proxy-server`, wired together: options -> listeners, services, and an orderly end."""
+"""`proxy-server`, wired together: options -> services, the doors they are served at, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from konnectivity import kube, lifecycle, logs, tls
-from konnectivity.grpc.native import Http2Transport, TransportOptions
-from konnectivity.grpc.stream import Service
+from konnectivity import kube, lifecycle, logs
 from konnectivity.http import Response
-from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, remove_socket, serve_unix
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.audit_log import AuditLog
-from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
-from konnectivity_server.frontend import Doorman
+from konnectivity_server.doors import Doors
 from konnectivity_server.limits import ServerLimits
-from konnectivity_server.options import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
@@ -42,30 +36,24 @@ _QUIET_S = 1.0  # without a connection before a draining server leaves: who look
 
 
 class Server:
-    """One proxy server: `start`, then `stop`. Used by `proxy-server`, the demo and the tests."""
+    """One proxy server: `start`, then `stop`. Used by `proxy-server`, the demo and the tests.
+
+    Raises:
+        TlsError: certificates, keys or CAs that cannot be used, and why.
+    """
 
     def __init__(
         self, options: ServerOptions, server_id: str, tasks: asyncio.TaskGroup, place: Place | None = None
     ) -> None:
         self.options = options
         self.place = place  # among the workers of one server
-        self.ledger = options.ledger()
         self.limits = ServerLimits(options)
+        self.doors = Doors(options, self.limits, tasks, place)
         self.registry: Registry[AgentTunnel] = Registry()
-        extension = options.konnectivity_extension
-        self.agent_tunnels = TunnelOptions(
-            ledger=self.ledger,
-            hold_s=options.stream_hold_timeout,
-            extension=extension,
-            reached=self.limits.reached,
-        )
-        self.frontend_tunnels = TunnelOptions(
-            ledger=self.ledger,
-            hold_s=None,
-            extension=extension,
-            log_connections=False,
-            reached=self.limits.reached,
-        )
+        self.strategies = strategies.parse(options.proxy_strategies)
+        self.ledger = options.ledger()
+        self.agent_tunnels = self._tunnels(hold_s=options.stream_hold_timeout, log_connections=True)
+        self.frontend_tunnels = self._tunnels(hold_s=None, log_connections=False)
         self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce(), place)
         self.agents = AgentService(
             self.registry,
@@ -76,7 +64,6 @@ class Server:
             options.heartbeat_interval,
             options.max_pending_dials_per_agent,
         )
-        self.strategies = strategies.parse(options.proxy_strategies)
         self.dispatcher = Dispatcher(
             self.registry,
             self.strategies,
@@ -86,16 +73,6 @@ class Server:
             self.limits.dials,
         )
         self.agents.on_suspect.append(self.dispatcher.suspected)
-        self.proxy = ProxyService(self.dispatcher, self.frontend_tunnels)
-        self._entry = Entry(
-            tasks,
-            options.max_connections_per_source,
-            options.handshake_timeout,
-            shared=place is not None,
-            reached=self.limits.reached,
-        )
-        self.leaving = False
-        self.started_at = monotonic()
         self.sampler = Sampler(
             self.agent_tunnels.traffic,
             lambda: connections.tunnels(self),
@@ -103,13 +80,21 @@ class Server:
         )
         self.authenticator: TokenAuthenticator | None = None
         self.voucher: Voucher | None = None
-        self.tls: dict[str, tls.ServerTls] = {}
         self.leases: LeaseController | None = None
+        self.leaving = False
+        self.started_at = monotonic()
         self._tasks = tasks
         self._background: list[asyncio.Task[None]] = []
-        self._agent_listeners: list[Listener] = []
-        self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
+
+    def _tunnels(self, hold_s: float | None, log_connections: bool) -> TunnelOptions:
+        return TunnelOptions(
+            ledger=self.ledger,
+            hold_s=hold_s,
+            extension=self.options.konnectivity_extension,
+            log_connections=log_connections,
+            reached=self.limits.reached,
+        )
 
     async def start(self) -> None:
         """Open all listeners.
@@ -117,27 +102,20 @@ class Server:
         Raises:
             ListenError, StartError, TlsError, KubeError: what cannot be opened, and why.
         """
-        options = self.options
-        self._keep_audit()
-        agent_files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
-        self.tls = {"agents": self._tls(agent_files, ["h2"])}
-        if options.tcp_frontend:
-            files = (options.server_cert, options.server_key, options.server_ca_cert)
-            self.tls["frontends"] = self._tls(files, self._frontend_alpn())
-        if options.uses_peers:
-            self.tls["peers"] = self._tls(options.peer_files, ["h2"])
-        for each in self.tls.values():
-            self._run(each.run(), "TLS files")
         try:
+            self._keep_audit()
+            for each in self.doors.tls.values():
+                self._run(each.run(), "TLS files")
             self._use_kubernetes()
-            await self._use_peers()
-            await self._listen_agents(self.tls["agents"].context)
-            await self._listen_frontends(self.tls["frontends"].context if options.tcp_frontend else None)
+            await self._meet_replicas()
+            await self.doors.open_agents({agents.PATH: self.agents.connect})
+            service = ProxyService(self.dispatcher, self.frontend_tunnels)
+            await self.doors.open_frontends({proxy.PATH: service.proxy}, self.dispatcher)
             self.sampler.start()
             self._stack.callback(self.sampler.stop)
             self._stack.callback((await endpoints.serve(self)).close)
         except BaseException:
-            await self._close()
+            await self.stop()
             raise
 
     def _keep_audit(self) -> None:
@@ -161,22 +139,14 @@ class Server:
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""
         self.leaving = True
-        for listener in self._agent_listeners:
-            listener.close()
+        self.doors.close_to_agents()
         for agent in self.registry.all():
             agent.send_drain()
         self.replicas.drain()
 
     async def stop(self) -> None:
-        """Close the listeners, then every connection."""
-        for listener in self._agent_listeners:
-            listener.close()
-        for transport in list(self._transports):
-            transport.close("the server is shutting down")
-        await asyncio.sleep(0)
-        await self._close()
-
-    async def _close(self) -> None:
+        """Close every connection and the listeners, then the rest."""
+        await self.doors.close("the server is shutting down")
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -185,10 +155,6 @@ class Server:
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do something for as long as the server runs."""
         self._background.append(self._tasks.create_task(work, name=name))
-
-    def _tls(self, files: tuple[str, str, str], alpn: list[str]) -> tls.ServerTls:
-        options = self.options
-        return tls.ServerTls(*files, alpn, ciphers=options.cipher_suites, min_version=options.tls_min_version)
 
     def not_ready(self) -> str | None:
         """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
@@ -231,107 +197,19 @@ class Server:
             self._run(self.leases.run(), "lease")
             self.replicas.count_leases(client, self._run)
 
-    async def _use_peers(self) -> None:
-        """Listen for other servers, and look for them."""
+    async def _meet_replicas(self) -> None:
+        """Listen for other servers and workers, and look for them."""
         options = self.options
         if not options.uses_peers and self.place is None:
             return
         service = self.replicas.serve(self.dispatcher, lambda: self._no_agent() is None)
         self.agents.on_change.append(service.announce)
-        factory = self._transport_factory({peer_service.PATH: service.connect}, self.limits.peers)
+        services = {peer_service.PATH: service.connect}
         if self.place is not None:
-            self._keep(await listen_unix("siblings", self.place.dials, True, factory))
+            await self.doors.open_siblings(services, self.place.dials)
         if options.peer_port:
-            address = (options.peer_bind_address, options.peer_port)
-            self._keep(await admit_tcp("peers", *address, self.tls["peers"].context, factory, self._entry))
-            log.info("Listening for peers", address=f"{address[0] or '*'}:{address[1]}")
+            await self.doors.open_peers(services)
         self.replicas.connect(self.dispatcher, self._run)
-
-    def _frontend_alpn(self) -> list[str]:
-        return [name for mode, name in ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1")) if mode in self.options.modes]
-
-    async def _listen_agents(self, context: ssl.SSLContext) -> None:
-        options = self.options
-        services: Mapping[str, Service] = {agents.PATH: self.agents.connect}
-        address = (options.agent_bind_address, options.agent_port)
-        if options.grpc_implementation == "grpcio":
-            files = (options.cluster_cert, options.cluster_key, options.cluster_ca_cert)
-            await self._listen_grpcio("agents", services, address, files, options.keepalive_time)
-        else:
-            factory = self._transport_factory(services, self.limits.agents)
-            listener = await admit_tcp("agents", *address, context, factory, self._entry)
-            self._agent_listeners.append(listener)
-            self._keep(listener)
-        log.info("Listening for agents", address=f"{address[0] or '*'}:{address[1]}")
-
-    async def _listen_frontends(self, context: ssl.SSLContext | None) -> None:
-        options = self.options
-        if GRPC in options.modes and options.grpc_implementation == "grpcio":
-            await self._listen_grpcio_frontends()
-            return
-        factory = self._frontend_factory()
-        if options.uds_name:
-            if self.place is not None:
-                self._keep(await serve_unix(socket.socket(fileno=self.place.frontend_fd), factory))
-            else:
-                replace = options.delete_existing_uds_file
-                self._keep(await listen_unix("frontends", options.uds_name, replace, factory))
-                self._stack.callback(remove_socket, options.uds_name)
-            log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
-        if context is not None:
-            address = (options.server_bind_address, options.server_port)
-            self._keep(await admit_tcp("frontends", *address, context, factory, self._entry))
-            log.info("Listening for frontends", address=f"{address[0] or '*'}:{address[1]}", mode=options.mode)
-
-    def _frontend_factory(self) -> Callable[[], asyncio.BaseProtocol]:
-        grpc = self._transport_factory({proxy.PATH: self.proxy.proxy}, self.limits.frontends)
-
-        def connect(first: bytes = b"") -> ConnectProtocol:
-            return ConnectProtocol(self.dispatcher, first, self.limits.connect)
-
-        if self.options.modes == [GRPC]:
-            return grpc
-        if self.options.modes == [HTTP_CONNECT]:
-            return connect
-        return lambda: Doorman(grpc, connect, self.limits.connect.head_timeout_s)
-
-    def _transport_factory(
-        self, services: Mapping[str, Service], options: TransportOptions
-    ) -> Callable[[], Http2Transport]:
-        def make() -> Http2Transport:
-            transport = Http2Transport(options, services, self._transports.discard)
-            self._transports.add(transport)
-            return transport
-
-        return make
-
-    async def _listen_grpcio_frontends(self) -> None:
-        options = self.options
-        services: Mapping[str, Service] = {proxy.PATH: self.proxy.proxy}
-        if options.uds_name:
-            await self._listen_grpcio("frontends", services, options.uds_name, None, options.frontend_keepalive_time)
-            self._stack.callback(remove_socket, options.uds_name)
-        if options.tcp_frontend:
-            files = (options.server_cert, options.server_key, options.server_ca_cert)
-            address = (options.server_bind_address, options.server_port)
-            await self._listen_grpcio("frontends", services, address, files, options.frontend_keepalive_time)
-
-    async def _listen_grpcio(
-        self,
-        what: str,
-        services: Mapping[str, Service],
-        address: tuple[str, int] | str,
-        files: tuple[str, str, str] | None,
-        keepalive_time_s: float,
-    ) -> None:
-        from konnectivity.grpc import alternative  # grpcio is an extra
-
-        replace = self.options.delete_existing_uds_file
-        server = await alternative.serve(what, services, address, files, keepalive_time_s, replace=replace)
-        self._stack.push_async_callback(server.close)
-
-    def _keep(self, server: Listener) -> None:
-        self._stack.callback(server.close)
 
 
 async def run(options: ServerOptions, server_id: str, place: Place | None = None) -> int:

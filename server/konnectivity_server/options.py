@@ -356,8 +356,16 @@ class ServerOptions(LogOptions):
         return bool(self.peers or self.peer_port)
 
     @property
+    def agent_files(self) -> tuple[str, str, str]:
+        """Certificate, key, CA of the agents' listener."""
+        return self.cluster_cert, self.cluster_key, self.cluster_ca_cert
+
+    @property
+    def frontend_files(self) -> tuple[str, str, str]:
+        return self.server_cert, self.server_key, self.server_ca_cert
+
+    @property
     def peer_files(self) -> tuple[str, str, str]:
-        """Certificate, key, CA."""
         return self.peer_cert, self.peer_key, self.peer_ca_cert
 
     @property

@@ -1,0 +1,168 @@
+"""Where the server listens: for agents, for frontends, for peers and for the other workers, native or on grpcio.
+
+Owns the listeners, their TLS and every HTTP/2 connection that came in by them. What is served there it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+from konnectivity import logs, tls
+from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.stream import Service
+from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, remove_socket, serve_unix
+from konnectivity_server.connect import ConnectProtocol
+from konnectivity_server.dispatch import Dispatcher
+from konnectivity_server.frontend import Doorman
+from konnectivity_server.limits import ServerLimits
+from konnectivity_server.options import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.place import Place
+
+log = logs.get(__name__)
+
+Services = Mapping[str, Service]
+Files = tuple[str, str, str]  # certificate, key, CA
+
+
+class Doors:
+    """All listeners of one server. Each `open_` raises ListenError or StartError if it cannot.
+
+    Args:
+        place: among the workers of one server; None: it is alone.
+
+    Raises:
+        TlsError: certificates, keys or CAs that cannot be used, and why.
+    """
+
+    def __init__(
+        self, options: ServerOptions, limits: ServerLimits, tasks: asyncio.TaskGroup, place: Place | None
+    ) -> None:
+        self._options = options
+        self._limits = limits
+        self._place = place
+        self._entry = Entry(
+            tasks,
+            options.max_connections_per_source,
+            options.handshake_timeout,
+            shared=place is not None,
+            reached=limits.reached,
+        )
+        self._agents: Listener | None = None
+        self._transports: set[Http2Transport] = set()
+        self._stack = AsyncExitStack()
+        self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
+        if options.tcp_frontend:
+            protocols = ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1"))
+            alpn = [name for mode, name in protocols if mode in options.modes]
+            self.tls["frontends"] = self._tls(options.frontend_files, alpn)
+        if options.uses_peers:
+            self.tls["peers"] = self._tls(options.peer_files, ["h2"])
+
+    def _tls(self, files: Files, alpn: list[str]) -> tls.ServerTls:
+        options = self._options
+        return tls.ServerTls(*files, alpn, ciphers=options.cipher_suites, min_version=options.tls_min_version)
+
+    async def open_agents(self, services: Services) -> None:
+        options = self._options
+        address = (options.agent_bind_address, options.agent_port)
+        if options.grpc_implementation == "grpcio":
+            await self._serve_grpcio("agents", services, address, options.agent_files, options.keepalive_time)
+        else:
+            self._agents = await self._admit("agents", address, self._http2(services, self._limits.agents))
+        log.info("Listening for agents", address=_shown(address))
+
+    async def open_siblings(self, services: Services, path: str) -> None:
+        """For the other workers of this server, on a unix socket."""
+        self._keep(await listen_unix("siblings", path, True, self._http2(services, self._limits.peers)))
+
+    async def open_peers(self, services: Services) -> None:
+        address = (self._options.peer_bind_address, self._options.peer_port)
+        await self._admit("peers", address, self._http2(services, self._limits.peers))
+        log.info("Listening for peers", address=_shown(address))
+
+    async def open_frontends(self, services: Services, dispatcher: Dispatcher) -> None:
+        """The unix socket and the TCP port, whichever is wanted: gRPC, HTTP CONNECT, or both."""
+        options = self._options
+        address = (options.server_bind_address, options.server_port)
+        if GRPC in options.modes and options.grpc_implementation == "grpcio":
+            idle_s = options.frontend_keepalive_time
+            if options.uds_name:
+                await self._serve_grpcio("frontends", services, options.uds_name, None, idle_s)
+                self._stack.callback(remove_socket, options.uds_name)
+            if options.tcp_frontend:
+                await self._serve_grpcio("frontends", services, address, options.frontend_files, idle_s)
+            return
+        factory = self._frontend(services, dispatcher)
+        if options.uds_name:
+            await self._listen_unix(factory)
+            log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
+        if options.tcp_frontend:
+            await self._admit("frontends", address, factory)
+            log.info("Listening for frontends", address=_shown(address), mode=options.mode)
+
+    async def _listen_unix(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        options = self._options
+        if self._place is not None:  # the supervisor made the socket, and removes it
+            self._keep(await serve_unix(socket.socket(fileno=self._place.frontend_fd), factory))
+            return
+        self._keep(await listen_unix("frontends", options.uds_name, options.delete_existing_uds_file, factory))
+        self._stack.callback(remove_socket, options.uds_name)
+
+    def _frontend(self, services: Services, dispatcher: Dispatcher) -> Callable[[], asyncio.BaseProtocol]:
+        grpc = self._http2(services, self._limits.frontends)
+
+        def connect(first: bytes = b"") -> ConnectProtocol:
+            return ConnectProtocol(dispatcher, first, self._limits.connect)
+
+        if self._options.modes == [GRPC]:
+            return grpc
+        if self._options.modes == [HTTP_CONNECT]:
+            return connect
+        return lambda: Doorman(grpc, connect, self._limits.connect.head_timeout_s)
+
+    def _http2(self, services: Services, options: TransportOptions) -> Callable[[], Http2Transport]:
+        def make() -> Http2Transport:
+            transport = Http2Transport(options, services, self._transports.discard)
+            self._transports.add(transport)
+            return transport
+
+        return make
+
+    async def _admit(
+        self, what: str, address: tuple[str, int], factory: Callable[[], asyncio.BaseProtocol]
+    ) -> Listener:
+        listener = await admit_tcp(what, *address, self.tls[what].context, factory, self._entry)
+        self._keep(listener)
+        return listener
+
+    async def _serve_grpcio(
+        self, what: str, services: Services, address: tuple[str, int] | str, files: Files | None, idle_s: float
+    ) -> None:
+        from konnectivity.grpc import alternative  # grpcio is an extra
+
+        replace = self._options.delete_existing_uds_file
+        server = await alternative.serve(what, services, address, files, idle_s, replace=replace)
+        self._stack.push_async_callback(server.close)
+
+    def _keep(self, listener: Listener) -> None:
+        self._stack.callback(listener.close)
+
+    def close_to_agents(self) -> None:
+        """No new agents; those that are here stay."""
+        if self._agents is not None:
+            self._agents.close()
+
+    async def close(self, reason: str) -> None:
+        """Close every connection, then the listeners."""
+        self.close_to_agents()
+        for transport in list(self._transports):
+            transport.close(reason)
+        await asyncio.sleep(0)
+        await self._stack.aclose()
+
+
+def _shown(address: tuple[str, int]) -> str:
+    return f"{address[0] or '*'}:{address[1]}"
