@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from konnectivity.link import Buffer, Link
+from konnectivity.endpoint import Buffer
+from konnectivity.link import Link
 
 
 class Bridge:

@@ -13,91 +13,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from konnectivity import wire
-from konnectivity.ledger import Ledger
+from konnectivity.endpoint import NOWHERE, Buffer, Endpoint
+from konnectivity.line import Line
 from konnectivity.proto.client_pb2 import ResetSide
 from konnectivity.transitions import EXTENDED, Input, State, Table
-from konnectivity.window import Windows
-
-Buffer = bytes | memoryview
 
 UNLIMITED = 1 << 62
-GROWTH = 4  # times, at most, at each step of a window
-SHRINK = 0.75  # of it, and less: a window that should be so small becomes it. Else it is left as it is
-MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
 PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
 ESTABLISHED_PAYLOAD = 32 * 1024  # and to any other: the most its own kind sends
 FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has bytes to hand over
 HALF_CLOSED_TIMEOUT_S = 60.0  # established wire: how long an answer may take after the client ended its side
 CLOSE_GRACE_S = 1.0  # established wire: CLOSE_REQ discards what the peer still has queued, so let it settle
 CLOSE_TIMEOUT_S = 10.0  # established wire: CLOSE_REQ without CLOSE_RSP
-
-
-class Endpoint(Protocol):
-    """The local side of a link."""
-
-    def write(self, data: Buffer) -> bool:
-        """Take data; False if it had to be buffered: `Link.local_drained` follows when the buffer is empty."""
-
-    def write_eof(self) -> None:
-        """No more data: end the local side's input behind everything written."""
-
-    def close(self) -> None:
-        """Hand over everything written, then close both directions."""
-
-    def abort(self, reason: str) -> None:
-        """Close at once, with an error if the local side can be shown one."""
-
-    def buffered(self) -> int:
-        """Bytes taken by `write` that have not left yet."""
-
-    def watch(self, left: int) -> None:
-        """`Link.local_progress` is wanted when no more than `left` bytes are buffered, if the endpoint can do that."""
-
-    def pause(self) -> None:
-        """Deliver no more data to the link."""
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-
-
-class Line(Protocol):
-    """The tunnel side of a link."""
-
-    ledger: Ledger
-    windows: Windows
-
-    @property
-    def congested(self) -> bool: ...
-
-    def send_data(self, connect_id: int, data: Buffer) -> None: ...
-
-    def send_control(self, packet: bytes) -> None: ...
-
-    def book(self, size: int) -> None:
-        """So many bytes more (or less) wait here."""
-
-    def activate(self, link: Link) -> None:
-        """The link has bytes it may send: give it its turns."""
-
-    def hold(self, link: Link) -> None:
-        """The link, of a peer without credit, is over its budget."""
-
-    def unhold(self, link: Link) -> None: ...
-
-    def stall(self, link: Link, begins: bool) -> None:
-        """The endpoint takes nothing more, or has taken everything."""
-
-    def starve(self, link: Link, begins: bool) -> None:
-        """There is no credit for what the endpoint says, or credit came."""
-
-    def expire(self, link: Link, timeout_s: float) -> None:
-        """Call `Link.expired` after this time without progress."""
-
-    def closed_link(self, link: Link) -> None:
-        """The link is over: forget it."""
 
 
 SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
@@ -186,7 +115,7 @@ class Link:
         self.dialing = dialing
         self.side = side
         self.own_side = own_side
-        self.endpoint: Endpoint = _NOWHERE
+        self.endpoint: Endpoint = NOWHERE
         self.state = State.OPEN
         self.finished = False
         self.reason = ""
@@ -215,14 +144,15 @@ class Link:
         self.received = 0
         self.unreturned = 0
         self.step = self.window // 2  # credit goes back in portions of at least this
-        self.passed = 0  # returned since the window was last looked at
-        self.returned_at = 0.0  # this and the next are kept by the line's `Windows`
-        self.seen = 0  # `received`, when the line last looked who receives
-        self.rested_at = 0.0
         self.backlog = 0  # received while the endpoint was blocked
         self.blocked = False
         self.discarding = False  # the endpoint takes no more: what the peer still sends is dropped
         self.gone = False
+        # kept by the line's `Windows`, as is the window
+        self.passed = 0  # returned since the window was last looked at
+        self.returned_at = 0.0
+        self.seen = 0  # `received`, when the line last looked who receives
+        self.rested_at = 0.0
 
     @property
     def closed(self) -> bool:
@@ -437,7 +367,7 @@ class Link:
                 self._unblock()
             if self.starved:
                 self._feed()
-            self.line.windows.shrink(max(0, self.window - self.line.ledger.initial_window))
+            self.line.windows.closed(self)
             self.line.closed_link(self)
 
     def _caused_by(self, event: Input) -> int:
@@ -497,8 +427,7 @@ class Link:
     # ---- credit ---------------------------------------------------------------------------------------------------
 
     def _return_credit(self) -> None:
-        """Grant again what has left for the endpoint; a window that one round trip empties grows."""
-        ledger = self.line.ledger
+        """Grant again what has left for the endpoint."""
         if not self.window:
             self.unreturned = 0
             self.line.unhold(self)
@@ -507,38 +436,10 @@ class Link:
         if size < self.step or self.state is State.RCVD_END:
             return
         self.unreturned = self.backlog
-        self.passed += size
-        if self.window > ledger.initial_window and self.line.windows.rested(self):
-            size -= self._shrink(size)
-        elif self.passed * 2 >= self.window:
-            size += self._resize(self.passed, size)
+        size = self.line.windows.granted_again(self, size)
         if size:
             self.granted += size
             self.line.send_control(wire.credit(self.connect_id, size))
-
-    def _resize(self, passed: int, size: int) -> int:
-        """Follow the connection's rate; by how much more than `size` is granted again."""
-        wanted = self.line.windows.wanted(self, passed)
-        if wanted is None:
-            return 0
-        self.passed = 0
-        ledger, window = self.line.ledger, self.window
-        wanted = min(wanted, window * GROWTH, ledger.max_window)
-        if wanted < window * SHRINK:
-            return -self._shrink(min(size, window - wanted))
-        more = self.line.windows.grow(wanted - window) if wanted > window else 0
-        self.window += more
-        self.step = min(self.window // 2, MAX_STEP)
-        return more
-
-    def _shrink(self, size: int) -> int:
-        """A connection that has become slow needs no large window: bytes of `size` that are not granted again."""
-        less = max(0, min(size, self.window - self.line.ledger.initial_window))
-        self.line.windows.shrink(less)
-        self.window -= less
-        self.step = min(self.window // 2, MAX_STEP)
-        self.passed = 0
-        return less
 
     def _relieve(self) -> None:
         """Grant what has left a blocked endpoint without waiting for the rest: the sender may be far away."""
@@ -571,28 +472,3 @@ class Link:
     def _feed(self) -> None:
         self.starved = False
         self.line.starve(self, False)
-
-
-class _Nowhere:
-    """Endpoint of a link that is not attached yet."""
-
-    def write(self, data: Buffer) -> bool:
-        return True
-
-    def write_eof(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self, reason: str) -> None: ...
-
-    def buffered(self) -> int:
-        return 0
-
-    def watch(self, left: int) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
-_NOWHERE = _Nowhere()

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, cast
 
+from konnectivity.endpoint import Buffer
 from konnectivity.errors import TunnelLost
-from konnectivity.link import Buffer, Link
+from konnectivity.link import Link
 
 
 def streams_of(link: Link) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

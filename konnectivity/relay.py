@@ -13,7 +13,8 @@ import struct
 from typing import cast
 
 from konnectivity import reading
-from konnectivity.link import PAYLOAD, Buffer, Link
+from konnectivity.endpoint import Buffer
+from konnectivity.link import PAYLOAD, Link
 
 LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
 FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written

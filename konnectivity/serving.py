@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from konnectivity import wire
+from konnectivity.endpoint import Endpoint
 from konnectivity.errors import NO_MEMORY
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.stream import MessageStream
-from konnectivity.link import Endpoint, Link
+from konnectivity.link import Link
 from konnectivity.transitions import ESTABLISHED_SERVING
 from konnectivity.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, kinds

@@ -24,6 +24,9 @@ COMPANY_S = 0.1  # between two looks for one
 COMPANY_EACH_S = 0.0001  # and so much more for each connection there is: a look goes over all of them
 LIGHT = 1024 * 1024  # bytes per second: less is little
 LOOK_S = 0.005  # a rate is taken over this time, and a round trip, at least: bytes come in bursts
+GROWTH = 4  # times, at most, at each step of a window
+SHRINK = 0.75  # of it, and less: a window that should be so small becomes it. Else it is left as it is
+MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
 REST_S = 10.0  # between two returns of credit, after which a window is larger than it need be
 SPARED = 104  # connections that may stall with their first window full, when others' have grown
 
@@ -64,7 +67,46 @@ class Windows:
     def opened(self, link: Link) -> None:
         link.opened_at = link.returned_at = link.rested_at = self._clock()
 
-    def wanted(self, link: Link, passed: int) -> int | None:
+    def granted_again(self, link: Link, size: int) -> int:
+        """How much credit goes back to the link's peer for `size` bytes that left: more where the window grows."""
+        link.passed += size
+        if link.window > self._ledger.initial_window and self._rested(link):
+            return size - self._shrink(link, size)
+        if link.passed * 2 >= link.window:
+            return size + self._follow(link, size)
+        return size
+
+    def closed(self, link: Link) -> None:
+        self._book(-max(0, link.window - self._ledger.initial_window))
+
+    def _follow(self, link: Link, size: int) -> int:
+        """Follow the link's rate; by how much more (or less) than `size` is granted again."""
+        wanted = self._wanted(link, link.passed)
+        if wanted is None:
+            return 0
+        link.passed = 0
+        window = link.window
+        wanted = min(wanted, window * GROWTH, self._ledger.max_window)
+        if wanted < window * SHRINK:
+            return -self._shrink(link, min(size, window - wanted))
+        more = self._grow(wanted - window) if wanted > window else 0
+        self._resize(link, window + more)
+        return more
+
+    def _shrink(self, link: Link, size: int) -> int:
+        """A connection that has become slow needs no large window: bytes of `size` that are not granted again."""
+        less = max(0, min(size, link.window - self._ledger.initial_window))
+        self._book(-less)
+        self._resize(link, link.window - less)
+        link.passed = 0
+        return less
+
+    @staticmethod
+    def _resize(link: Link, window: int) -> None:
+        link.window = window
+        link.step = min(window // 2, MAX_STEP)
+
+    def _wanted(self, link: Link, passed: int) -> int | None:
         """How large the link's window should be, `passed` bytes after the last answer; None: too early to say."""
         now = link.rested_at = self._clock()
         elapsed = now - link.returned_at
@@ -76,7 +118,7 @@ class Windows:
             self._look_for_company(link, now)
         return wanted(passed, elapsed, round_trip, now - self._company_at > SHARED_S)
 
-    def grow(self, size: int) -> int:
+    def _grow(self, size: int) -> int:
         """By how much, at most `size`, a window may be larger, so that all keep within their budgets; books it."""
         # All windows full must not use up the tunnel's memory: its dials would be refused.
         budget = self._ledger.tunnel_budget
@@ -87,13 +129,13 @@ class Windows:
         self._grown += size
         return size
 
-    def shrink(self, size: int) -> None:
-        """A window is so much smaller again."""
-        self._grown -= size
-        self._ledger.grown -= size
+    def _book(self, size: int) -> None:
+        """Windows are so much larger (or smaller) than they were."""
+        self._grown += size
+        self._ledger.grown += size
 
-    def rested(self, link: Link) -> bool:
-        """Whether long ago was the last time that this or `wanted` was asked."""
+    def _rested(self, link: Link) -> bool:
+        """Whether long ago was the last time that this or `_wanted` was asked."""
         now = self._clock()
         slow = now - link.rested_at > REST_S
         link.rested_at = now

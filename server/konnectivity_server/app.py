@@ -1,4 +1,4 @@
-"""`proxy-server`, wired together: options -> services, the doors they are served at, and an orderly end."""
+"""`proxy-server`, wired together: options -> services, the listeners they are served at, and an orderly end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from konnectivity_server import agents, api, connections, endpoints, identity, p
 from konnectivity_server.agents import AgentService, AgentTunnel
 from konnectivity_server.audit_log import AuditLog
 from konnectivity_server.dispatch import Dispatcher
-from konnectivity_server.doors import Doors
 from konnectivity_server.limits import ServerLimits
+from konnectivity_server.listeners import Listeners
 from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import Place
 from konnectivity_server.proxy import ProxyService
@@ -48,7 +48,7 @@ class Server:
         self.options = options
         self.place = place  # among the workers of one server
         self.limits = ServerLimits(options)
-        self.doors = Doors(options, self.limits, tasks, place)
+        self.listeners = Listeners(options, self.limits, tasks, place)
         self.registry: Registry[AgentTunnel] = Registry()
         self.strategies = strategies.parse(options.proxy_strategies)
         self.ledger = options.ledger()
@@ -104,13 +104,13 @@ class Server:
         """
         try:
             self._keep_audit()
-            for each in self.doors.tls.values():
+            for each in self.listeners.tls.values():
                 self._run(each.run(), "TLS files")
             self._use_kubernetes()
             await self._meet_replicas()
-            await self.doors.open_agents({agents.PATH: self.agents.connect})
+            await self.listeners.open_agents({agents.PATH: self.agents.connect})
             service = ProxyService(self.dispatcher, self.frontend_tunnels)
-            await self.doors.open_frontends({proxy.PATH: service.proxy}, self.dispatcher)
+            await self.listeners.open_frontends({proxy.PATH: service.proxy}, self.dispatcher)
             self.sampler.start()
             self._stack.callback(self.sampler.stop)
             self._stack.callback((await endpoints.serve(self)).close)
@@ -139,14 +139,14 @@ class Server:
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""
         self.leaving = True
-        self.doors.close_to_agents()
+        self.listeners.close_to_agents()
         for agent in self.registry.all():
             agent.send_drain()
         self.replicas.drain()
 
     async def stop(self) -> None:
         """Close every connection and the listeners, then the rest."""
-        await self.doors.close("the server is shutting down")
+        await self.listeners.close("the server is shutting down")
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -206,9 +206,9 @@ class Server:
         self.agents.on_change.append(service.announce)
         services = {peer_service.PATH: service.connect}
         if self.place is not None:
-            await self.doors.open_siblings(services, self.place.dials)
+            await self.listeners.open_siblings(services, self.place.dials)
         if options.peer_port:
-            await self.doors.open_peers(services)
+            await self.listeners.open_peers(services)
         self.replicas.connect(self.dispatcher, self._run)
 
 

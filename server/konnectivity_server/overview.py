@@ -96,7 +96,7 @@ def _certificates(server: Server) -> list[dict[str, Any]]:
     now = datetime.now(UTC).timestamp()
     return [
         {"end": end, "kind": kind, "expires_in": round(when - now), "reload_failures": files.reload_failures}
-        for end, files in server.doors.tls.items()
+        for end, files in server.listeners.tls.items()
         for kind, when in (("certificate", files.not_after), ("ca", files.ca_not_after))
         if when is not None
     ]

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from konnectivity import link as links
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import DialingTunnel
+from konnectivity.endpoint import Buffer
 from konnectivity.errors import DialError
 from konnectivity.ledger import Ledger
-from konnectivity.link import Buffer, Link
+from konnectivity.link import Link
 from konnectivity.serving import DialIn, ServingTunnel
 from konnectivity.testing.memory import StillLoop, stream_pair
 from konnectivity.transitions import ESTABLISHED_DIALING, ESTABLISHED_SERVING, EXTENDED, Input, State

@@ -27,7 +27,7 @@ Services = Mapping[str, Service]
 Files = tuple[str, str, str]  # certificate, key, CA
 
 
-class Doors:
+class Listeners:
     """All listeners of one server. Each `open_` raises ListenError or StartError if it cannot.
 
     Args:

@@ -1,0 +1,49 @@
+"""The tunnel side of a link, as the link sees it: the line that all connections of one tunnel share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from konnectivity.endpoint import Buffer
+from konnectivity.ledger import Ledger
+from konnectivity.window import Windows
+
+if TYPE_CHECKING:
+    from konnectivity.link import Link
+
+
+class Line(Protocol):
+    """What a link asks of its tunnel."""
+
+    ledger: Ledger
+    windows: Windows
+
+    @property
+    def congested(self) -> bool: ...
+
+    def send_data(self, connect_id: int, data: Buffer) -> None: ...
+
+    def send_control(self, packet: bytes) -> None: ...
+
+    def book(self, size: int) -> None:
+        """So many bytes more (or less) wait here."""
+
+    def activate(self, link: Link) -> None:
+        """The link has bytes it may send: give it its turns."""
+
+    def hold(self, link: Link) -> None:
+        """The link, of a peer without credit, is over its budget."""
+
+    def unhold(self, link: Link) -> None: ...
+
+    def stall(self, link: Link, begins: bool) -> None:
+        """The endpoint takes nothing more, or has taken everything."""
+
+    def starve(self, link: Link, begins: bool) -> None:
+        """There is no credit for what the endpoint says, or credit came."""
+
+    def expire(self, link: Link, timeout_s: float) -> None:
+        """Call `Link.expired` after this time without progress."""
+
+    def closed_link(self, link: Link) -> None:
+        """The link is over: forget it."""
