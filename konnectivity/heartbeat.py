@@ -55,6 +55,11 @@ class Heartbeat:
             self._arm(self._interval_s)
 
     def stop(self) -> None:
+        """For good. Its owner, to whom the callbacks belong, is forgotten."""
+        self._cancel_timer()
+        self._ping = self._on_change = _nobody
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,8 +92,9 @@ class Heartbeat:
             return
         silent = now - self._asked_at
         if silent >= DEAD_AFTER_S:
-            self.stop()
+            self._cancel_timer()
             self._change(Verdict.DEAD)
+            self.stop()
         else:
             # Short steps from here on: a peer that comes back is not suspected for longer than it has to.
             self._arm(0.2)
@@ -98,3 +104,7 @@ class Heartbeat:
         if verdict is not self.verdict:
             self.verdict = verdict
             self._on_change(verdict)
+
+
+def _nobody(*_: object) -> None:
+    """Who is asked and told after the end."""

@@ -21,6 +21,10 @@ class Line(Protocol):
     @property
     def congested(self) -> bool: ...
 
+    @property
+    def round_trip_s(self) -> float:
+        """Of the empty line, in seconds, as far as it is known."""
+
     def send_data(self, connect_id: int, data: Buffer) -> None: ...
 
     def send_control(self, packet: bytes) -> None: ...

@@ -369,6 +369,7 @@ class Link:
                 self._feed()
             self.line.windows.closed(self)
             self.line.closed_link(self)
+            self.endpoint, self.on_close = NOWHERE, None  # who refer to us: nothing is left to the garbage collector
 
     def _caused_by(self, event: Input) -> int:
         """Who ends the connection with this event; of two sides that end it, the first one counts."""

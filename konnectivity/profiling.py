@@ -30,7 +30,7 @@ _INDEX = """\
 Profiles of this process:
   /debug/pprof/goroutine           what every asyncio task and thread is waiting for
   /debug/pprof/profile?seconds=10  stacks of the event loop's thread, 100 times a second, collapsed for flame graphs
-  /debug/pprof/heap                memory, and the most frequent kinds of objects
+  /debug/pprof/heap                memory, and the most frequent kinds of objects; with ?gc=1 it collects garbage first
   /debug/pprof/block               how late the event loop was (with --enable-contention-profiling)
 """
 
@@ -67,7 +67,7 @@ def routes(lag: LoopLag | None) -> Routes:
         "/debug/pprof/": lambda request: text(_INDEX),
         "/debug/pprof/goroutine": lambda request: text(_tasks()),
         "/debug/pprof/profile": _profile,
-        "/debug/pprof/heap": lambda request: text(_heap()),
+        "/debug/pprof/heap": _heap,
         "/debug/pprof/block": lambda request: _block(lag),
     }
 
@@ -111,16 +111,19 @@ def _stack(frame: FrameType | None) -> list[str]:
     return lines[::-1]
 
 
-def _heap() -> str:
+def _heap(request: Request) -> Response:
+    found = gc.collect() if request.value("gc", "0") != "0" else None  # as Go's page of this name does
     kinds = collections.Counter(type(each).__name__ for each in gc.get_objects())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = [f"peak resident memory: {peak} KiB"]
     with contextlib.suppress(OSError), open("/proc/self/status") as status:
         lines += [" ".join(line.split()) for line in status if line.startswith(("VmRSS", "RssAnon", "RssFile"))]
     lines.append(f"garbage collections: {[each['collections'] for each in gc.get_stats()]}")
+    if found is not None:
+        lines.append(f"objects that only referred to each other: {found}")
     lines += ["", "objects known to the garbage collector:"]
     lines += [f"{count:8} {kind}" for kind, count in kinds.most_common(40)]
-    return "\n".join(lines) + "\n"
+    return text("\n".join(lines) + "\n")
 
 
 def _block(lag: LoopLag | None) -> Response:

@@ -70,7 +70,7 @@ class ServingTunnel(Tunnel):
         self._last_id = 0
 
     def answer(self, dial: DialIn, endpoint: Endpoint) -> Link | None:
-        if dial.cancelled or self.opening.pop(dial.random, None) is None:
+        if not self._settle(dial):
             return None
         self._last_id += 1
         link = self.open_link(self._last_id)
@@ -80,8 +80,13 @@ class ServingTunnel(Tunnel):
         return link
 
     def answer_failure(self, dial: DialIn, text: str) -> None:
-        if not dial.cancelled and self.opening.pop(dial.random, None) is not None:
+        if self._settle(dial):
             self.send_control(wire.dial_rsp(dial.random, error=text))
+
+    def _settle(self, dial: DialIn) -> bool:
+        """The opener is done with it. False: nobody wants to know."""
+        dial.on_cancel = None
+        return not dial.cancelled and self.opening.pop(dial.random, None) is not None
 
     def stream_closed(self, status: Status) -> None:
         super().stream_closed(status)
@@ -113,8 +118,9 @@ class ServingTunnel(Tunnel):
         dial = self.opening.pop(random, None)
         if dial is not None:
             dial.cancelled = True
-            if dial.on_cancel is not None:
-                dial.on_cancel()
+            cancel, dial.on_cancel = dial.on_cancel, None
+            if cancel is not None:
+                cancel()
 
     def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
         if data and not connect_id:

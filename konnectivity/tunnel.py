@@ -76,7 +76,7 @@ class Tunnel(StreamReceiver):
         self.capabilities: Capabilities | None = None
         self.described: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
-        self.windows = Windows(self.ledger, self.links, self._loop.time, self._round_trip)
+        self.windows = Windows(self.ledger, self.links, self._loop.time)
         self._traffic = options.traffic
         self._table = table
         self._own_side = own_side
@@ -111,7 +111,7 @@ class Tunnel(StreamReceiver):
         credit = self.capabilities.window if self.capabilities is not None else None
         link = Link(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
         self.windows.opened(link)
-        self._round_trip()
+        self._measure_again()
         self.links[connect_id] = link
         self._traffic.opened += 1
         return link
@@ -126,6 +126,11 @@ class Tunnel(StreamReceiver):
     def congested(self) -> bool:
         scheduler = self._scheduler  # not `bool(scheduler)`: one call less for each message
         return True if scheduler.fresh or scheduler.busy else self.stream.congested
+
+    @property
+    def round_trip_s(self) -> float:
+        self._measure_again()
+        return self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
 
     def send_data(self, connect_id: int, data: Buffer) -> None:
         size = len(data)
@@ -373,11 +378,10 @@ class Tunnel(StreamReceiver):
         while scheduler and not stream.congested:
             scheduler.turn()
 
-    def _round_trip(self) -> float:
-        """Of the empty line, in seconds; measured again if that is a while ago."""
+    def _measure_again(self) -> None:
+        """If the last time is a while ago."""
         if self._loop.time() - self._measured_at > _MEASURE_S and self.capabilities is not None:
             self.measure()
-        return self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
 
     def _check_hold(self, link: Link, until: float | None) -> None:
         if link.relieved():

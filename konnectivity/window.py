@@ -44,22 +44,19 @@ class Windows:
         ledger: of the process.
         links: the tunnel's connections, by id.
         clock: seconds.
-        round_trip: of the empty line, in seconds, as far as it is known.
     """
 
-    __slots__ = ("_clock", "_company_at", "_grown", "_ledger", "_links", "_looked_at", "_round_trip")
+    __slots__ = ("_clock", "_company_at", "_grown", "_ledger", "_links", "_looked_at")
 
     def __init__(
         self,
         ledger: Ledger,
         links: Mapping[int, Link],
         clock: Callable[[], float],
-        round_trip: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._links = links
         self._clock = clock
-        self._round_trip = round_trip
         self._grown = 0  # bytes beyond their first size
         self._company_at = -SHARED_S  # when somebody was seen who should not wait behind bulk
         self._looked_at = 0.0  # for company
@@ -110,7 +107,7 @@ class Windows:
         """How large the link's window should be, `passed` bytes after the last answer; None: too early to say."""
         now = link.rested_at = self._clock()
         elapsed = now - link.returned_at
-        round_trip = self._round_trip()
+        round_trip = link.line.round_trip_s
         if elapsed < max(round_trip, LOOK_S):
             return None
         link.returned_at = now

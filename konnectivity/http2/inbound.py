@@ -55,18 +55,6 @@ class Inbound:
         self._only: int | None = frames.SETTINGS  # the one type of frame that may come next
         self._data_stream: Http2Stream | None = None  # of the DATA frame under way
         self._data_ends = False
-        self._dispatch: dict[int, Callable[[int, int, bytes], None]] = {
-            frames.DATA: self._padded_data_frame,
-            frames.HEADERS: self._headers_frame,
-            frames.PRIORITY: self._priority_frame,
-            frames.RST_STREAM: self._rst_stream_frame,
-            frames.SETTINGS: self._settings_frame,
-            frames.PUSH_PROMISE: self._push_promise_frame,
-            frames.PING: self._ping_frame,
-            frames.GOAWAY: self._goaway_frame,
-            frames.WINDOW_UPDATE: self._window_update_frame,
-            frames.CONTINUATION: self._continuation_frame,
-        }
 
     def add_stream(self, stream_id: int) -> Http2Stream:
         stream = Http2Stream(stream_id, self._outbound.remote.initial_window_size, self._stream_window)
@@ -92,12 +80,12 @@ class Inbound:
     def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._only is not None and kind != self._only:
             self._out_of_order()
-        handle = self._dispatch.get(kind)
+        handle = _HANDLERS.get(kind)
         if handle is None:  # unknown types are ignored (section 4.1), but cost something
             self.costs.spend()
             return
         try:
-            handle(flags, stream_id, payload)
+            handle(self, flags, stream_id, payload)
         except StreamFault as fault:
             self._fault(fault)
 
@@ -359,3 +347,17 @@ class Inbound:
     def _reply(self, reply: bytes) -> None:
         self.costs.reply()
         self._out.append(reply)
+
+
+_HANDLERS: dict[int, Callable[[Inbound, int, int, bytes], None]] = {
+    frames.DATA: Inbound._padded_data_frame,
+    frames.HEADERS: Inbound._headers_frame,
+    frames.PRIORITY: Inbound._priority_frame,
+    frames.RST_STREAM: Inbound._rst_stream_frame,
+    frames.SETTINGS: Inbound._settings_frame,
+    frames.PUSH_PROMISE: Inbound._push_promise_frame,
+    frames.PING: Inbound._ping_frame,
+    frames.GOAWAY: Inbound._goaway_frame,
+    frames.WINDOW_UPDATE: Inbound._window_update_frame,
+    frames.CONTINUATION: Inbound._continuation_frame,
+}

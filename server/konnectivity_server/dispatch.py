@@ -114,6 +114,7 @@ class Route:
             self._trail.refused()
         if self._dial is not None:
             self._dial.cancel()
+            self._dial = None
 
     def move(self) -> bool:
         """Go through another agent, if there is one that answers; the first is told to forget it."""
@@ -145,6 +146,7 @@ class Route:
 
     def dial_succeeded(self, link: Link) -> None:
         self._over()
+        self._dial = None
         if self._trail is not None:
             self._trail.dialled(link)
         self._caller.dial_succeeded(link)
@@ -165,6 +167,7 @@ class Route:
         self._note(error)
         if self._trail is not None:
             self._trail.refused(error)
+        self._dial = None
         self._caller.dial_failed(error)
 
     def _note(self, error: DialError) -> None:

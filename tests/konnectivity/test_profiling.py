@@ -56,6 +56,15 @@ async def test_memory():
     body = ask("/debug/pprof/heap").body.decode()
     assert "peak resident memory" in body
     assert "function" in body
+    assert "referred to each other" not in body
+
+
+async def test_garbage_is_collected_and_counted_when_asked_for():
+    ask("/debug/pprof/heap", "gc=1")
+    ring: list[object] = []
+    ring.append(ring)
+    del ring
+    assert "objects that only referred to each other: 1\n" in ask("/debug/pprof/heap", "gc=1").body.decode()
 
 
 async def test_delay_of_the_event_loop_is_seen():

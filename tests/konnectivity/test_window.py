@@ -37,7 +37,8 @@ class Line:
         self.now = 100.0
         self.ledger = Ledger(**budgets)
         self.links: dict[int, Link] = {}
-        self.windows = Windows(self.ledger, self.links, lambda: self.now, lambda: round_trip_s)
+        self.round_trip_s = round_trip_s
+        self.windows = Windows(self.ledger, self.links, lambda: self.now)
 
     def open(self) -> Link:
         number = len(self.links)
