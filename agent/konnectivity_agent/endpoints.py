@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from konnectivity import health, profiling
+from konnectivity.destination import is_loopback
 from konnectivity.health import Check
-from konnectivity.http import PLAIN, HttpServer, Request, Response
+from konnectivity.http import PLAIN, HttpServer, Request, Response, Routes
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
+from konnectivity.rebinding import guarded
 from konnectivity_agent.metrics import AgentCollector
 
 if TYPE_CHECKING:
@@ -47,5 +49,8 @@ async def serve(agent: Agent) -> HttpServer:
         location = f"//{host}:{options.health_server_port}/metrics{query}"
         return Response(301, {"Location": location, "Content-Type": PLAIN}, b"")
 
-    await server.listen("admin", options.admin_bind_address, options.admin_server_port, {"/metrics": metrics, **pages})
+    routes: Routes = {"/metrics": metrics, **pages}
+    if is_loopback(options.admin_bind_address):
+        routes = {path: guarded(handler) for path, handler in routes.items()}
+    await server.listen("admin", options.admin_bind_address, options.admin_server_port, routes)
     return server

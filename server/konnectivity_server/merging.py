@@ -13,8 +13,8 @@ from typing import Any
 from konnectivity_server.listing import order
 
 LEAST = ("_expiry_timestamp_seconds", "process_start_time_seconds")  # the earliest counts
-MOST = ("_last_reload_timestamp_seconds", "_buffer_budget_bytes", "_server_count", "_leases", "process_max_fds")
-
+MOST = ("_last_reload_timestamp_seconds", "_server_count", "_leases")
+SAME = ('_buffer_budget_bytes{scope="tunnel"}', '_buffer_budget_bytes{scope="connection"}')  # in whatever worker
 TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # of one agent, in whatever worker
 
 
@@ -34,7 +34,7 @@ def metrics(texts: Iterable[str]) -> str:
             else:
                 name, _, value = line.rpartition(" ")
                 known = samples.setdefault(family, {})
-                known[name] = _joined(family, known[name], float(value)) if name in known else float(value)
+                known[name] = _joined(family, name, known[name], float(value)) if name in known else float(value)
     lines = []
     for family in sorted(heads):
         lines += heads[family]
@@ -42,10 +42,10 @@ def metrics(texts: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _joined(family: str, one: float, other: float) -> float:
+def _joined(family: str, sample: str, one: float, other: float) -> float:
     if family.endswith(LEAST):
         return min(one, other)
-    return max(one, other) if family.endswith(MOST) else one + other
+    return max(one, other) if family.endswith(MOST) or sample.endswith(SAME) else one + other
 
 
 def _number(value: float) -> str:

@@ -21,10 +21,10 @@ from konnectivity.testing.targets import listening
 PREFIX = "konnectivity_network_proxy_"
 
 
-def get(port, path, method="GET"):
+def get(port, path, method="GET", **headers):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode(), dict(answer.getheaders())
     finally:
@@ -91,6 +91,8 @@ def test_profiling_only_where_it_is_enabled(fresh):
     assert "the worst" in get(fresh.admin_port, "/debug/pprof/block")[1]
     assert get(agent.admin_port, "/debug/pprof/block")[0] == 404
     assert "VmRSS" in get(agent.admin_port, "/debug/pprof/heap")[1]
+    for port in (fresh.admin_port, agent.admin_port):
+        assert get(port, "/debug/pprof/", Host="evil.example")[0] == 421, "DNS rebinding"
 
 
 async def test_what_a_connection_leaves_in_the_counters(fresh):

@@ -53,6 +53,28 @@ def test_amounts_are_added_and_the_earliest_expiry_counts():
     assert {each.name for each in text_string_to_metric_families(merged)} >= {"k_dials", "k_seconds", "k_only_here"}
 
 
+def test_what_each_may_use_is_added_like_what_each_uses():
+    """A share of all files or of all memory is of all the workers have."""
+    one = """\
+# HELP k_buffer_budget_bytes Budget.
+# TYPE k_buffer_budget_bytes gauge
+k_buffer_budget_bytes{scope="process"} 256
+k_buffer_budget_bytes{scope="tunnel"} 64
+k_buffer_budget_bytes{scope="connection"} 1
+# HELP process_max_fds Files.
+# TYPE process_max_fds gauge
+process_max_fds 1024
+# HELP process_open_fds Files.
+# TYPE process_open_fds gauge
+process_open_fds 100
+"""
+    lines = merging.metrics([one, one]).splitlines()
+    assert {"process_max_fds 2048", "process_open_fds 200"} <= set(lines)
+    assert 'k_buffer_budget_bytes{scope="process"} 512' in lines
+    assert 'k_buffer_budget_bytes{scope="tunnel"} 64' in lines  # of one agent, in whatever worker
+    assert 'k_buffer_budget_bytes{scope="connection"} 1' in lines
+
+
 def test_one_exposition_is_left_as_it_is():
     by_name = sorted(ONE.splitlines())
     assert sorted(merging.metrics([ONE]).splitlines()) == by_name
