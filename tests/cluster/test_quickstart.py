@@ -149,7 +149,7 @@ def test_kubeadm(kubeadm):
         shell.paste(apiserver)
         kubeadm.restart_apiserver()
         assert cluster.ok("logs", "pod").count(b"\n") == 10
-        assert "10250" in agent.log
+        agent.wait_for("10250")
         shell.paste(renewal)
         shell.paste(undo)
         kubeadm.restart_apiserver()

@@ -114,6 +114,8 @@ def test_behind_a_balancer_all_servers_are_found(fresh, servers, balancer):
     for agent in agents:
         until_connected(agent, 3, seconds=20)
     # And then it is quiet: no server missing, nothing drawn.
+    for agent in agents:
+        agent.wait_for("Connected to server", times=4)
     before = [agent.log.count("\n") for agent in agents]
     time.sleep(1)
     assert [agent.log.count("\n") for agent in agents] == before

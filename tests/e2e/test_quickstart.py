@@ -35,8 +35,8 @@ def test_one_machine(shell, tmp_path):
     answer = shell.paste(page)
     assert "HTTP/1.0 200 OK" in answer
     assert answer.endswith((tmp_path / "page.html").read_text())
-    assert "127.0.0.1:8000" in (tmp_path / "agent.log").read_text()
     shell.paste(end)
+    assert "127.0.0.1:8000" in (tmp_path / "agent.log").read_text()
     for log in ("server.log", "agent.log"):
         assert "Traceback" not in (tmp_path / log).read_text()
 
