@@ -1,11 +1,12 @@
 """Collect a root file system: Python, the libraries it needs, PREFIX, CA certificates. No shell, no package manager.
 
-Usage: root.py PREFIX ROOT LINKS. LINKS becomes a tree with nothing but the names by which the programs are called, for
+LINKS becomes a tree with nothing but the names by which the programs are called, for
 an image that has a root file system already. Runs in the build stage, on the machine's own Python and C library.
 """
 
 from __future__ import annotations
 
+import argparse
 import compileall
 import os
 import py_compile
@@ -110,4 +111,7 @@ def _compile(trees: list[Path], root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("prefix", "root", "links"):
+        parser.add_argument(name, type=Path)
+    main(**vars(parser.parse_args()))

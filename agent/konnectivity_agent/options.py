@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from konnectivity import forward_proxy, ledger
+from konnectivity import forward_proxy
 from konnectivity.destination import parse_hosts
-from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
     at_least,
     duration,
@@ -18,8 +17,10 @@ from konnectivity.options import (
     option,
     port,
     positive,
+    redefault,
     size,
 )
+from konnectivity.program_options import ProgramOptions
 from konnectivity_agent import policy
 
 DEFAULT_PORT = 8091
@@ -58,7 +59,7 @@ def _selector(text: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class AgentOptions(LogOptions):
+class AgentOptions(ProgramOptions):
     """Everything `proxy-agent` can be told."""
 
     proxy_server_host: tuple[str, ...] = option(
@@ -148,51 +149,15 @@ class AgentOptions(LogOptions):
     health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
     admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
     admin_server_port: int = option(8094, check=port(), help="Port of /debug/pprof, if enabled.")
-    enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
-    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
-    process_buffer_budget: int = option(
-        size("8Mi"),
-        group="Memory",
-        check=positive,
-        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
-    )
-    tunnel_buffer_budget: int = option(
-        size("8Mi"),
-        check=positive,
-        help="The same for the connections of one server: over it, no new dials through it.",
-    )
-    connection_buffer_budget: int = option(
-        size("1Mi"),
-        check=positive,
-        help="Bytes that may wait for one connection whose server knows no credit, before the stream is held.",
-    )
-    stream_hold_timeout: float = option(
-        duration("2s"),
-        check=positive,
-        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
-    )
-    konnectivity_extension: bool = option(
-        True,
-        help="Speak this project's extension (credit, half-close, exact close) to peers that know it. "
-        "Off: the established wire to everyone.",
-    )
-    connection_window: int = option(
-        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the server knows credit."
-    )
-    connection_window_max: int = option(size("8Mi"), check=positive, help="And what it may grow to on a fast line.")
+    process_buffer_budget: int = redefault(ProgramOptions, "process_buffer_budget", size("8Mi"))
+    tunnel_buffer_budget: int = redefault(ProgramOptions, "tunnel_buffer_budget", size("8Mi"))
+    connection_window_max: int = redefault(ProgramOptions, "connection_window_max", size("8Mi"))
     drain_timeout: float = option(
         duration("25s"),
         group="Program",
         check=at_least(0),
         help="After the first SIGTERM: how long connections may go on before it leaves. 0: as long as they live.",
     )
-    grpc_implementation: str = option(
-        "native",
-        check=one_of("native", "grpcio"),
-        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
-    )
-    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
-    check_config: bool = option(False, help="Print the options in force and exit.")
     xfr_channel_size: int = option(
         150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
     )
@@ -214,18 +179,12 @@ class AgentOptions(LogOptions):
     def policy(self) -> policy.Policy:
         return policy.parse(self.allow_destination, self.deny_destination)
 
-    def ledger(self) -> ledger.Ledger:
-        return ledger.Ledger(
-            process_budget=self.process_buffer_budget,
-            tunnel_budget=self.tunnel_buffer_budget,
-            connection_budget=self.connection_buffer_budget,
-            initial_window=self.connection_window,
-            max_window=self.connection_window_max,
-            growth_budget=self.process_buffer_budget,
-        )
+    @property
+    def growth_budget(self) -> int:
+        return self.process_buffer_budget
 
     def problems(self) -> list[str]:
-        found = []
+        found = super().problems()
         if bool(self.agent_cert) != bool(self.agent_key):
             found.append("--agent-cert and --agent-key go together")
         if not self.ca_cert:
@@ -236,10 +195,6 @@ class AgentOptions(LogOptions):
             found.append(f"--proxy-server-host: {error}")
         if not self.proxy_server_host:
             found.append("--proxy-server-host is needed: where the proxy server listens for agents")
-        if self.enable_contention_profiling and not self.enable_profiling:
-            found.append("--enable-contention-profiling needs --enable-profiling")
         if self.sync_interval > self.sync_interval_cap:
             found.append("--sync-interval is longer than --sync-interval-cap")
-        if self.connection_window > self.connection_window_max:
-            found.append("--connection-window is larger than --connection-window-max")
         return found

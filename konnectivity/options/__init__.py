@@ -9,7 +9,7 @@ This package knows no option of any program, and nothing about what the values a
 
 from konnectivity.options.checks import Check, at_least, existing_file, one_of, port, positive
 from konnectivity.options.command_line import HelpRequested, UsageError
-from konnectivity.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option
+from konnectivity.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option, redefault
 from konnectivity.options.kinds import (
     BOOL,
     DURATION,
@@ -66,6 +66,7 @@ __all__ = [
     "port",
     "positive",
     "read",
+    "redefault",
     "size",
     "usage",
 ]

@@ -101,6 +101,14 @@ def option(
     return result
 
 
+def redefault(base: type[Options], name: str, default: T) -> T:
+    """A field that is an option of a base class with another default."""
+    made: Option = next(each for each in fields(base) if each.name == name).metadata["option"]
+    plain = made.kind.read(made.kind.write(default))
+    result: T = field(default=plain, metadata={"option": replace(made, default=plain)})
+    return result
+
+
 @dataclass(frozen=True)
 class Options:
     """Base of a program's options. The derived class is a frozen dataclass too.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def problems(options: ServerOptions) -> list[str]:
-    """Everything that does not go together, in the words for a person."""
+    """What does not go together, in the words for a person."""
     return [problem for rule in _RULES for problem in rule(options)]
 
 
@@ -80,15 +80,11 @@ def _leases(options: ServerOptions) -> Iterator[str]:
             yield f"--lease-label: {error}"
 
 
-def _others(options: ServerOptions) -> Iterator[str]:
-    if options.enable_contention_profiling and not options.enable_profiling:
-        yield "--enable-contention-profiling needs --enable-profiling"
+def _transport(options: ServerOptions) -> Iterator[str]:
     if options.grpc_implementation == "grpcio" and len(options.modes) > 1:
         yield "--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect"
     if options.workers > 1 and options.grpc_implementation == "grpcio":
         yield "--workers needs --grpc-implementation=native"
-    if options.connection_window > options.connection_window_max:
-        yield "--connection-window is larger than --connection-window-max"
 
 
-_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _others)
+_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from konnectivity import ledger
 from konnectivity.destination import is_loopback, parse_hosts
-from konnectivity.logs.options import LogOptions
 from konnectivity.options import (
     SWITCH,
     at_least,
@@ -18,6 +16,7 @@ from konnectivity.options import (
     positive,
     size,
 )
+from konnectivity.program_options import ProgramOptions
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import consistency, identity, strategies
 
@@ -58,7 +57,7 @@ def _hosts(texts: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True)
-class ServerOptions(LogOptions):
+class ServerOptions(ProgramOptions):
     """Everything `proxy-server` can be told."""
 
     mode: str = option(
@@ -213,49 +212,16 @@ class ServerOptions(LogOptions):
         help="Serve a web page about the running server at / of the admin port. auto: if --admin-bind-address is a "
         "loopback address.",
     )
-    enable_profiling: bool = option(False, help="Serve /debug/pprof on the admin port.")
-    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
-    process_buffer_budget: int = option(
-        size("256Mi"),
-        group="Memory",
-        check=positive,
-        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
-    )
-    tunnel_buffer_budget: int = option(
-        size("64Mi"),
-        check=positive,
-        help="The same for the connections of one agent: over it, no new dials through it.",
-    )
-    connection_buffer_budget: int = option(
-        size("1Mi"),
-        check=positive,
-        help="Bytes that may wait for one connection whose agent knows no credit, before the agent's stream is held.",
-    )
-    stream_hold_timeout: float = option(
-        duration("2s"),
-        check=positive,
-        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
-    )
-    konnectivity_extension: bool = option(
-        True,
-        help="Speak this project's extension (credit, half-close, exact close) to peers that know it. "
-        "Off: the established wire to everyone.",
-    )
-    connection_window: int = option(
-        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the agent knows credit."
-    )
-    connection_window_max: int = option(size("32Mi"), check=positive, help="And what it may grow to on a fast line.")
-    grpc_implementation: str = option(
-        "native",
-        group="Program",
-        check=one_of("native", "grpcio"),
-        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
-    )
     workers: int = option(
         1,
+        group="Program",
         check=positive,
         help="Processes that share the ports and the socket, one for each core; to agents they are so many servers.",
     )
+    xfr_channel_size: int = option(
+        10, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
+    )
+    warn_on_channel_limit: bool = option(True, hidden=True, deprecated="stalls are counted in the metrics")
     max_connections_per_source: int = option(
         0,
         group="Limits (docs/limits.md)",
@@ -314,14 +280,6 @@ class ServerOptions(LogOptions):
     max_incomplete_messages: int = option(
         size("8Mi"), check=positive, help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection."
     )
-    config: str = option(
-        "", group="Program", metavar="file", help="YAML file with the names of these flags as its keys."
-    )
-    check_config: bool = option(False, help="Print the options in force and exit.")
-    xfr_channel_size: int = option(
-        10, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
-    )
-    warn_on_channel_limit: bool = option(True, hidden=True, deprecated="stalls are counted in the metrics")
 
     @property
     def modes(self) -> list[str]:
@@ -340,16 +298,6 @@ class ServerOptions(LogOptions):
     def admin_is_local(self) -> bool:
         """Whether only programs of this machine (and what they forward) reach the admin port."""
         return is_loopback(self.admin_bind_address)
-
-    def ledger(self) -> ledger.Ledger:
-        return ledger.Ledger(
-            process_budget=self.process_buffer_budget,
-            tunnel_budget=self.tunnel_buffer_budget,
-            connection_budget=self.connection_buffer_budget,
-            initial_window=self.connection_window,
-            max_window=self.connection_window_max,
-            growth_budget=self.process_buffer_budget // 2,
-        )
 
     @property
     def uses_peers(self) -> bool:
@@ -381,4 +329,4 @@ class ServerOptions(LogOptions):
         return self.reviews_tokens or self.enable_lease_controller
 
     def problems(self) -> list[str]:
-        return consistency.problems(self)
+        return super().problems() + consistency.problems(self)
