@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
 
-from konnectivity.cli.main import main
 from konnectivity.testing.ca import Authority
 
 HEAD = "apiVersion: apiserver.k8s.io/v1beta1\nkind: EgressSelectorConfiguration\negressSelections:\n"
 
 
 @pytest.fixture
-def egress(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["egress-config", *arguments])
-        out, errors = capsys.readouterr()
-        return ended.value.code, out, errors
-
-    return run
+def egress(tool):
+    return functools.partial(tool, "egress-config")
 
 
 @pytest.fixture

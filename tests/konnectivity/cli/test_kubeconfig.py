@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,6 @@ import yaml
 from cryptography import x509
 
 from konnectivity import kube
-from konnectivity.cli.main import main
 from konnectivity.kube.client import KubeClient
 from konnectivity.pki import keys
 from konnectivity.testing.ca import Authority
@@ -21,16 +21,8 @@ USER = "system:konnectivity-server"
 
 
 @pytest.fixture
-def command(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["kubeconfig", *arguments])
-        out, errors = capsys.readouterr()
-        return ended.value.code, out, errors
-
-    return run
+def command(tool):
+    return functools.partial(tool, "kubeconfig")
 
 
 @pytest.fixture

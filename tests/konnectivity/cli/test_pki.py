@@ -13,23 +13,18 @@ import pytest
 import yaml
 from cryptography import x509
 
-from konnectivity.cli.main import main
-
 PURPOSES = {"server": "sslserver", "frontend": "sslserver", "client": "sslclient", "agent": "sslclient"}
 AUTHORITIES = {"server": "ca", "agent": "ca", "frontend": "frontend-ca", "client": "frontend-ca"}
 NAMES = ("--server-name=konnectivity.example", "--server-ip=203.0.113.7")
 
 
 @pytest.fixture
-def pki(tmp_path, capsys):
+def pki(tool, tmp_path):
     """Runs the command on a directory of the test; its exit code, output and errors."""
 
     def run(*arguments, directory=True):
         at = ["--directory", str(tmp_path / "pki")] if directory else []
-        with pytest.raises(SystemExit) as ended:
-            main(["pki", *at, *arguments])
-        out, errors = capsys.readouterr()
-        return ended.value.code, out, errors
+        return tool("pki", *at, *arguments)
 
     return run
 
