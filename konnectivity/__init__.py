@@ -6,7 +6,8 @@ The map, from the wire up:
     grpc        bidi message streams on it (and on grpcio): the one seam everything above knows
     wire        the Packet codec
     window      how large the windows of a tunnel are
-    link        pure state machine of one proxied connection: credit, half-close, close (`transitions`: its tables)
+    link        pure state machine of one proxied connection: credit, half-close, close (`transitions`: its tables;
+                `endpoint`, `line`: what it asks of its two sides)
     tunnel      many links on one stream: dispatch, fair scheduling, credit
     relay       socket <-> link: the only byte pump
     client      asyncio client: dial("host:port") through a server
