@@ -53,7 +53,7 @@ SEED ?=
 soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
 	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/.stamp ## all scenarios beside the alternatives, about 16 minutes on a quiet machine; writes docs/performance.md
+bench: .venv/.stamp ## all scenarios beside the alternatives, about 11 minutes on a quiet machine; writes docs/performance.md
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
 
 bench-quick: .venv/.stamp ## the few that say most, once: about a minute

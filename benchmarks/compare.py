@@ -89,6 +89,11 @@ def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> Non
             into[scenario.name, f"{name}: CPU"].append(cpu / base_cpu)
 
 
+def ours(scenario: Scenario) -> bool:
+    """Whether it runs on the programs that are started here."""
+    return "native" in scenario.sides and scenario.group != "agents"
+
+
 def table(ratios: Ratios) -> str:
     lines = [f"{'scenario':<36}{'ratio to base':<18}{'median':>8}{'quarters':>16}{'turns':>7}"]
     for (scenario, what), found in ratios.items():
@@ -105,7 +110,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4, help="of each scenario in an epoch")
     parser.add_argument("--haproxy", action="store_true", help="a pair of HAProxy processes takes part")
     asked = parser.parse_args()
-    chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and "native" in s.sides]
+    chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and ours(s)]
     if not chosen:
         sys.exit(f"no scenario has {asked.only!r} in its name")
     allow_open_files()

@@ -23,9 +23,7 @@ PY_SPY = Path(sys.executable).parent / "py-spy"
 def profiles(bench: Bench, side: Side) -> str:
     """A text with the functions on top of the stack, with native frames, for each scenario and program."""
     chosen = [each for each in SCENARIOS if each.group in PROFILED and each.name in bench.results]
-    return "\n".join(
-        _profile(bench, side, each) for each in chosen if not each.name.endswith(", p99") or "beside" in each.name
-    )
+    return "\n".join(_profile(bench, side, each) for each in chosen if not each.of)
 
 
 def _profile(bench: Bench, side: Side, scenario: Scenario) -> str:
