@@ -115,9 +115,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         self._closing: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._idle_since = monotonic()
-        self._ping_sent: float | None = None
         self._moved = 0  # bytes read and written
-        self._moved_before = 0  # the ping was sent
         self._ping_done: list[Callable[[float], object]] = []
 
     # ---- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
@@ -264,10 +262,9 @@ class Http2Transport(asyncio.BufferedProtocol):
         """Measure the round trip; `round_trip` has it when the answer is here, and `done` is told."""
         if done is not None:
             self._ping_done.append(done)
-        if self._ping_sent is None:
-            self._ping_sent = monotonic()
-            self._moved_before = self._moved
-            self.http2.ping(_PING_PAYLOAD.pack(int(self._ping_sent * 1e6)))
+        now = monotonic()
+        if self.round_trip.ask(now, self._moved):
+            self.http2.ping(_PING_PAYLOAD.pack(int(now * 1e6)))
             self.flush_soon()
 
     def go_away(self, reason: str = "") -> None:
@@ -316,10 +313,8 @@ class Http2Transport(asyncio.BufferedProtocol):
                     self._hang_up(self._transport)
 
     def _ping_answered(self) -> None:
-        if self._ping_sent is not None:
-            seconds = monotonic() - self._ping_sent
-            self.round_trip.sample(seconds, self._moved - self._moved_before)
-            self._ping_sent = None
+        seconds = self.round_trip.answer(monotonic(), self._moved)
+        if seconds is not None:
             waiting, self._ping_done = self._ping_done, []
             for done in waiting:
                 done(seconds)

@@ -42,6 +42,18 @@ def test_one_late_answer_means_nothing():
     assert line.least == 0.001
 
 
+def test_one_ping_at_a_time_and_what_went_by_meanwhile():
+    line = RoundTrip()
+    assert line.answer(1.0, 0) is None, "nobody asked"
+    assert line.ask(1.0, 500)
+    assert not line.ask(1.5, 700), "one is out"
+    assert line.answer(3.0, 900) == 2.0
+    assert (line.last, line.least) == (2.0, 2.0)
+    assert line.ask(4.0, 1000)
+    assert line.answer(9.0, 1000 + 10 * QUIET_BYTES) == 5.0
+    assert (line.last, line.least) == (5.0, 2.0)
+
+
 @given(st.lists(st.tuples(st.floats(1e-6, 10), st.integers(0, 1 << 20)), min_size=1))
 def test_it_is_always_one_of_the_samples_and_never_above_the_last_quiet_one(samples):
     line = RoundTrip()
