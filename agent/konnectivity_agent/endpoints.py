@@ -40,7 +40,7 @@ async def serve(agent: Agent) -> HttpServer:
         lag = profiling.LoopLag()
         lag.start()
         server.on_close(lag.stop)
-    pages = profiling.routes(lag) if options.enable_profiling else {}
+    pages: Routes = profiling.routes(lag) if options.enable_profiling else {}
 
     def metrics(request: Request) -> Response:
         """Scrapers that ask the admin port are sent to the health port."""
@@ -49,8 +49,7 @@ async def serve(agent: Agent) -> HttpServer:
         location = f"//{host}:{options.health_server_port}/metrics{query}"
         return Response(301, {"Location": location, "Content-Type": PLAIN}, b"")
 
-    routes: Routes = {"/metrics": metrics, **pages}
     if is_loopback(options.admin_bind_address):
-        routes = {path: guarded(handler) for path, handler in routes.items()}
-    await server.listen("admin", options.admin_bind_address, options.admin_server_port, routes)
+        pages = {path: guarded(handler) for path, handler in pages.items()}
+    await server.listen("admin", options.admin_bind_address, options.admin_server_port, {"/metrics": metrics, **pages})
     return server
