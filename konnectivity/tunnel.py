@@ -129,6 +129,7 @@ class Tunnel(StreamReceiver):
 
     @property
     def round_trip_s(self) -> float:
+        """Who asks wants to know it of today: it is measured again if the last time is a while ago."""
         self._measure_again()
         return self.stream.least_round_trip_s or _ASSUMED_ROUND_TRIP_S
 
@@ -379,7 +380,6 @@ class Tunnel(StreamReceiver):
             scheduler.turn()
 
     def _measure_again(self) -> None:
-        """If the last time is a while ago."""
         if self._loop.time() - self._measured_at > _MEASURE_S and self.capabilities is not None:
             self.measure()
 
