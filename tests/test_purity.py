@@ -34,6 +34,7 @@ PURE = [
         for name in (
             "audit.py",
             "cancellations.py",
+            "connect_head.py",
             "identifiers.py",
             "identity.py",
             "merging.py",

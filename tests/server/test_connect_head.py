@@ -1,0 +1,110 @@
+"""CONNECT on the wire, without a wire: heads in any cut, and every answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from konnectivity.errors import DialError, DialFailure
+from konnectivity_server.connect_head import BadRequest, Heads, answer_to, destination
+
+HEAD = b"CONNECT node-1:10250 HTTP/1.1\r\nHost: node-1:10250\r\nUser-Agent: kube-apiserver\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+def heads_of(heads):
+    found = []
+    while (head := heads.take()) is not None:
+        found.append(head)
+    return found
+
+
+@given(
+    sent=st.lists(st.sampled_from([HEAD, GET, HEAD.replace(b"\r\n", b"\n").replace(b"\n\n", b"\n\r\n")]), max_size=4),
+    rest=st.sampled_from([b"", b"hello", b"CONN"]),
+    cuts=st.lists(st.integers(0, 400)),
+)
+def test_heads_come_out_whole_whatever_the_cuts(sent, rest, cuts):
+    data = b"".join(sent) + rest
+    heads, found, before = Heads(1000), [], 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
+        heads.feed(data[before:cut])
+        found += heads_of(heads)
+        before = cut
+    assert found == sent
+    assert heads.rest() == rest
+    assert heads.rest() == b""
+
+
+def test_a_head_that_is_too_large_names_its_limit_whole_or_not():
+    for data in (b"CONNECT " + b"x" * 200, b"CONNECT " + b"x" * 200 + b"\r\n\r\n"):
+        with pytest.raises(BadRequest) as caught:
+            Heads(100, data).take()
+        assert (caught.value.limit, caught.value.keep) == ("connect_head", False)
+        assert caught.value.answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_tls_is_no_http():
+    with pytest.raises(BadRequest) as caught:
+        Heads(100, b"\x16\x03\x01").take()
+    assert caught.value.answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (HEAD, "node-1:10250"),
+        (b"CONNECT node-1:1 HTTP/1.1\r\n\r\n", "node-1:1"),
+        (b"CONNECT [::1]:10250 HTTP/1.1\r\nHost: [::1]:10250\r\n\r\n", "[::1]:10250"),
+        (b"CONNECT /path HTTP/1.1\r\nHost: node-2:2\r\n\r\n", "node-2:2"),
+        (b"CONNECT a:1 HTTP/1.0\r\nHost: a:1\r\n\r\n", "a:1"),
+    ],
+)
+def test_where_to(head, found):
+    assert destination(head) == found
+
+
+@pytest.mark.parametrize(
+    ("head", "answer", "keep"),
+    [
+        (GET, b"HTTP/1.1 405 ", True),
+        (GET.replace(b"1.1", b"1.0"), b"HTTP/1.1 405 ", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", b"HTTP/1.1 405 ", False),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", b"HTTP/1.1 405 ", False),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", False),
+        (b"CONNECT a:1 HTTP/2.0\r\n\r\n", b"HTTP/1.1 505 ", False),
+        (b"nonsense\r\n\r\n", b"HTTP/1.1 400 ", False),
+    ],
+)
+def test_what_is_no_connect_is_told_so(head, answer, keep):
+    with pytest.raises(BadRequest) as caught:
+        destination(head)
+    assert caught.value.answer.startswith(answer)
+    assert caught.value.keep is keep
+    assert (b"Connection: close" in caught.value.answer) is not keep
+
+
+@pytest.mark.parametrize(
+    ("failure", "text", "answer"),
+    [
+        (DialFailure.NO_AGENT, "No agent available", b"HTTP/1.1 500 "),
+        (DialFailure.TIMEOUT, "timed out", b"HTTP/1.1 504 "),
+        (DialFailure.TUNNEL_LOST, "gone", b"HTTP/1.1 502 "),
+        (DialFailure.ADDRESS, "too long", b"HTTP/1.1 400 "),
+        (DialFailure.BUDGET, "out of buffer memory", b"HTTP/1.1 503 "),
+        (DialFailure.FLOOD, "too many", b"HTTP/1.1 503 "),
+        (DialFailure.ENDPOINT, "dial tcp a:1: connect: connection refused", b"HTTP/1.1 502 "),
+        (DialFailure.ENDPOINT, "dial tcp a:1: i/o timeout", b"HTTP/1.1 504 "),
+        (DialFailure.ENDPOINT, "dial tcp a:1: socket: too many open files", b"HTTP/1.1 503 "),
+        (DialFailure.ENDPOINT, "dial tcp a:1: refused by the agent's policy: no", b"HTTP/1.1 403 "),
+    ],
+)
+def test_each_failure_has_its_answer(failure, text, answer):
+    told = answer_to(DialError(failure, text))
+    assert told.startswith(answer)
+    assert failure is DialFailure.TUNNEL_LOST or text.encode() in told
+
+
+def test_an_agent_that_closes_a_dial_leaves_no_answer():
+    assert answer_to(DialError(DialFailure.CLOSED_BY_AGENT, "dial closed")) == b""
