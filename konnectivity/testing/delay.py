@@ -30,6 +30,8 @@ class End(asyncio.Protocol):
         self._under_way: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._blocked = False
+        self._ended = False  # no more is received
+        self._passed_on = False  # and that has arrived at the other side
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,6 +43,7 @@ class End(asyncio.Protocol):
         self._queue(data)
 
     def eof_received(self) -> bool:
+        self._ended = True
         self._queue(b"")
         return True
 
@@ -72,11 +75,20 @@ class End(asyncio.Protocol):
                 if data:
                     out.write(data)
                 else:
-                    out.write_eof()
-        if self._size <= self.window and self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
+                    self._end(out)
+        transport = self.transport
+        if self._size <= self.window and not self._ended and transport is not None and not transport.is_closing():
+            transport.resume_reading()
         if self._under_way and not self._blocked:
             self._timer = self._loop.call_later(max(0.0, self._under_way[0][0] - now), self._arrive)
+
+    def _end(self, out: asyncio.Transport) -> None:
+        """The other side hears no more; when neither does, the connection is over."""
+        self._passed_on = True
+        out.write_eof()
+        if self.other is not None and self.other._passed_on and self.transport is not None:
+            self.transport.close()
+            out.close()
 
     # The pause concerns what the other side sends to this one.
     def pause_writing(self) -> None:
