@@ -36,7 +36,7 @@ class Endpoint(Protocol):
 
 
 class _Nowhere:
-    """Endpoint of a link that is not attached yet."""
+    """Endpoint of a link that is not attached yet, or not any more."""
 
     def write(self, data: Buffer) -> bool:
         return True

@@ -88,12 +88,12 @@ class Listeners:
         options = self._options
         address = (options.server_bind_address, options.server_port)
         if GRPC in options.modes and options.grpc_implementation == "grpcio":
-            idle_s = options.frontend_keepalive_time
+            keepalive_s = options.frontend_keepalive_time
             if options.uds_name:
-                await self._serve_grpcio("frontends", services, options.uds_name, None, idle_s)
+                await self._serve_grpcio("frontends", services, options.uds_name, None, keepalive_s)
                 self._stack.callback(remove_socket, options.uds_name)
             if options.tcp_frontend:
-                await self._serve_grpcio("frontends", services, address, options.frontend_files, idle_s)
+                await self._serve_grpcio("frontends", services, address, options.frontend_files, keepalive_s)
             return
         factory = self._frontend(services, dispatcher)
         if options.uds_name:
@@ -139,12 +139,12 @@ class Listeners:
         return listener
 
     async def _serve_grpcio(
-        self, what: str, services: Services, address: tuple[str, int] | str, files: Files | None, idle_s: float
+        self, what: str, services: Services, address: tuple[str, int] | str, files: Files | None, keepalive_s: float
     ) -> None:
         from konnectivity.grpc import alternative  # grpcio is an extra
 
         replace = self._options.delete_existing_uds_file
-        server = await alternative.serve(what, services, address, files, idle_s, replace=replace)
+        server = await alternative.serve(what, services, address, files, keepalive_s, replace=replace)
         self._stack.push_async_callback(server.close)
 
     def _keep(self, listener: Listener) -> None:
