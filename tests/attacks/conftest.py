@@ -1,0 +1,32 @@
+"""Deployments under attack. Modules of this folder are found by those beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from attack_site import AttackSite
+
+from konnectivity.testing.kubernetes import KubernetesApi
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A deployment with nothing started: agents are authenticated by certificate."""
+    site = AttackSite(tmp_path)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def token_site(tmp_path):
+    """A deployment with nothing started: agents are authenticated by token, without client certificates."""
+    with KubernetesApi(tmp_path / "api") as api:
+        site = AttackSite(tmp_path)
+        site.accept_tokens_of(api)
+        yield site
+        site.stop()
