@@ -111,10 +111,12 @@ def memory(program: str, ledger: Ledger) -> Iterator[Family]:
     )
 
 
-def dropped_log_lines(program: str) -> Family:
-    """Lines of the log that nobody will ever read."""
+def dropped_log_lines(program: str) -> Iterator[Family]:
+    """Yield the counts of log lines that were not written."""
     text = "Log lines that could not be written, or found too many waiting."
-    return counter(f"{program}_log_lines_dropped_total", text).add(logs.dropped())
+    yield counter(f"{program}_log_lines_dropped_total", text).add(logs.dropped())
+    text = "Log lines about peers that were left out because one peer, or all together, caused too many."
+    yield counter(f"{program}_log_lines_left_out_total", text).add(logs.left_out())
 
 
 def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:

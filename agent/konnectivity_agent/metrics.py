@@ -45,7 +45,7 @@ class AgentCollector(Collector):
         yield tunnel_metrics.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_metrics.connections("agent", traffic, "to_server", "from_server")
         yield from tunnel_metrics.memory("agent", agent.ledger)
-        yield tunnel_metrics.dropped_log_lines("agent")
+        yield from tunnel_metrics.dropped_log_lines("agent")
         yield from tunnel_metrics.certificates("agent", {"servers": agent.tls})
         yield from self._leases()
 

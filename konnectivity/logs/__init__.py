@@ -1,7 +1,7 @@
 """The log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
 
-`get` gives a part of the program its log; `configure` says where everything goes. What is logged at which verbosity
-is in docs/logging.md.
+`get` gives a part of the program its log; `get_peer_log` the log for lines that a peer can cause as often as it likes;
+`configure` says where everything goes. What is logged at which verbosity is in docs/logging.md.
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ from typing import TextIO
 
 from konnectivity.logs.files import LogFile, Sink, Stream
 from konnectivity.logs.formats import JsonFormatter, KlogFormatter, quote, severity
+from konnectivity.logs.line_rate import LineRate
 from konnectivity.logs.writer import Writer
 
 __all__ = [
     "Destination",
     "JsonFormatter",
     "KlogFormatter",
+    "LineRate",
     "Log",
+    "PeerLog",
     "configure",
     "dropped",
     "flush",
     "get",
+    "get_peer_log",
+    "left_out",
     "quote",
     "severity",
 ]
@@ -33,6 +38,7 @@ _HANDLER = "konnectivity"
 _verbosity = 0
 _modules: tuple[tuple[str, int], ...] = ()
 _logs: list[Log] = []
+_line_rate = LineRate()
 
 
 class Log:
@@ -72,6 +78,41 @@ class Log:
         self.verbosity = own[0] if own else _verbosity
 
 
+class PeerLog:
+    """Log for lines that a peer can cause as often as it likes: at most 10 per message and peer in 10 s.
+
+    `log.warning("10.0.0.7", "Agent refused", reason=...)`: the peer's address, name or source limits the rate; a line
+    that shall show it has it as a field, too. The message is a fixed text. The next line that is let through has the
+    number of lines left out before it as `left_out` (about this peer) and `left_out_of_others` (about peers that were
+    forgotten since).
+    """
+
+    __slots__ = ("_logger", "_rate")
+
+    def __init__(self, logger: logging.Logger, rate: LineRate) -> None:
+        self._logger = logger
+        self._rate = rate
+
+    # stacklevel=3 in _write: the line shows the file of the caller, not this one.
+
+    def info(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.INFO, peer, message, fields)
+
+    def warning(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.WARNING, peer, message, fields)
+
+    def error(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.ERROR, peer, message, fields)
+
+    def _write(self, level: int, peer: str, message: str, fields: dict[str, object]) -> None:
+        taken = self._rate.take(message, peer)
+        if taken is None:
+            return
+        counts = dict(zip(("left_out", "left_out_of_others"), taken, strict=True))
+        fields |= {name: lines for name, lines in counts.items() if lines}
+        self._logger.log(level, message, extra={"fields": fields}, stacklevel=3)
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where the log goes. Thresholds are levels of the standard library's logging."""
@@ -87,6 +128,16 @@ class Destination:
 def get(name: str) -> Log:
     """The log of a part of the program. Fine at import time, before `configure`."""
     return Log(logging.getLogger(name))
+
+
+def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
+    """Return the log for lines that peers can cause; its rate is that of the process, unless `rate` is given."""
+    return PeerLog(logging.getLogger(name), _line_rate if rate is None else rate)
+
+
+def left_out() -> int:
+    """Return the number of lines about peers that were left out because too many came."""
+    return _line_rate.left_out
 
 
 def dropped() -> int:

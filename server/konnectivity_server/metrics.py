@@ -51,7 +51,7 @@ class ServerCollector(Collector):
         yield tunnel_metrics.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
-        yield tunnel_metrics.dropped_log_lines("server")
+        yield from tunnel_metrics.dropped_log_lines("server")
         yield from tunnel_metrics.certificates("server", self._server.listeners.tls)
         yield counter(
             "server_limits_reached_total", "Times a limit on what one peer may take was reached, by limit."
