@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from konnectivity import logs
+from konnectivity import logs, task_guard
 
 log = logs.get(__name__)
 
@@ -100,7 +100,9 @@ class Door:
         self.inside[source] += 1
         accepted.setblocking(False)
         guest = _Guest(self, source, accepted.detach())
-        self._tasks.create_task(self._let_in(guest), name=f"handshake with {source}")
+        task_guard.start(
+            self._tasks, lambda: self._let_in(guest), "handshake", f"handshake with {source}", failed=guest.close
+        )
 
     async def _let_in(self, guest: _Guest) -> None:
         try:

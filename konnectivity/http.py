@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 import h11
 
-from konnectivity import logs
+from konnectivity import logs, task_guard
 from konnectivity.listen import ListenError, listen_tcp, listen_unix
 
 log = logs.get(__name__)
@@ -53,13 +53,17 @@ class Response(NamedTuple):
     body: bytes
 
 
-Handler = Callable[[Request], "Response | asyncio.Future[Response]"]
+Later = asyncio.Future["Response | None"]  # None: the work raised an exception, which is recorded
+Handler = Callable[[Request], "Response | Later"]
 Routes = Mapping[str, Handler]
 
 
 def text(body: str, status: int = 200) -> Response:
     """An answer of plain text."""
     return Response(status, {"Content-Type": PLAIN, "X-Content-Type-Options": "nosniff"}, body.encode())
+
+
+_FAILED = text("internal error\n", 500)
 
 
 class HttpServer:
@@ -110,7 +114,7 @@ class HttpProtocol(asyncio.Protocol):
         self._request: h11.Request | None = None
         self._body_size = 0
         self._blocked = False  # the client does not take its answers
-        self._pending: asyncio.Future[Response] | None = None  # an answer that takes a while
+        self._pending: Later | None = None  # an answer that takes a while
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -205,13 +209,14 @@ class HttpProtocol(asyncio.Protocol):
             self._timer.cancel()  # the handler bounds its own time
         response.add_done_callback(lambda future: self._finish(request, future))
 
-    def _finish(self, request: h11.Request, future: asyncio.Future[Response]) -> None:
+    def _finish(self, request: h11.Request, future: Later) -> None:
         self._pending = None
         if self._transport is None or future.cancelled():
             return
         if error := future.exception():
-            log.error("An endpoint failed", path=request.target.decode("ascii"), reason=error)
-        self._complete(request, text("internal error\n", 500) if error else future.result())
+            task_guard.record("answer", error, request.target.decode("ascii"))
+        response = None if error else future.result()
+        self._complete(request, response or _FAILED)
         self._loop.call_soon(self._advance)
 
     def _complete(self, request: h11.Request, response: Response) -> None:
@@ -223,7 +228,7 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self.close()
 
-    def _response_to(self, request: h11.Request) -> Response | asyncio.Future[Response]:
+    def _response_to(self, request: h11.Request) -> Response | Later:
         path, _, query = _origin_form(request.target.decode("ascii")).partition("?")
         handler = self._routes.get(unquote(path))
         if handler is None:
@@ -231,9 +236,9 @@ class HttpProtocol(asyncio.Protocol):
         host, known = (_header(request, name) for name in (b"host", b"if-none-match"))
         try:
             return handler(Request(request.method.decode("ascii"), path, query, host, known))
-        except Exception:
-            log.exception("An endpoint failed", path=path)
-            return text("internal error\n", 500)
+        except Exception as error:
+            task_guard.record("answer", error, path)
+            return _FAILED
 
     def _refuse(self, status: int) -> None:
         """Answer bad input, if there is no answer yet, and close."""

@@ -18,7 +18,8 @@ import time
 from types import FrameType
 
 from konnectivity.counters import Histogram
-from konnectivity.http import Request, Response, Routes, text
+from konnectivity.http import Later, Request, Response, Routes, text
+from konnectivity.numbers import parse_decimal
 
 MAX_SECONDS = 60
 DEFAULT_SECONDS = 10
@@ -85,14 +86,14 @@ def _tasks() -> str:
     return out.getvalue()
 
 
-def _profile(request: Request) -> asyncio.Future[Response]:
-    asked = request.value("seconds", str(DEFAULT_SECONDS))
-    seconds = min(max(int(asked), 1), MAX_SECONDS) if asked.isascii() and asked.isdecimal() else DEFAULT_SECONDS
+def _profile(request: Request) -> Later:
+    asked = parse_decimal(request.value("seconds"), most=10**9)
+    seconds = DEFAULT_SECONDS if asked is None else min(max(asked, 1), MAX_SECONDS)
     watched = threading.get_ident()
     return asyncio.get_running_loop().run_in_executor(None, _sample, watched, seconds)
 
 
-def _sample(thread: int, seconds: int) -> Response:
+def _sample(thread: int, seconds: int) -> Response | None:
     counts: collections.Counter[str] = collections.Counter()
     end = time.monotonic() + seconds
     while time.monotonic() < end:

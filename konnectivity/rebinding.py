@@ -7,17 +7,16 @@ address, or localhost.
 
 from __future__ import annotations
 
-import asyncio
 from ipaddress import ip_address
 
 from konnectivity.destination import host_of
-from konnectivity.http import Handler, Request, Response, text
+from konnectivity.http import Handler, Later, Request, Response, text
 
 
 def guarded(handler: Handler) -> Handler:
     """The same, for requests that are meant for this machine; 421 (RFC 9110 section 15.5.20) for any other."""
 
-    def guard(request: Request) -> Response | asyncio.Future[Response]:
+    def guard(request: Request) -> Response | Later:
         return handler(request) if is_meant(request) else text("this port is asked by address, or as localhost\n", 421)
 
     return guard

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from konnectivity import logs
+from konnectivity import logs, task_guard
 from konnectivity.grpc.status import Code
 from konnectivity.ledger import Ledger
 from konnectivity.metrics import Family, counter, gauge, histogram
@@ -117,6 +117,12 @@ def dropped_log_lines(program: str) -> Iterator[Family]:
     yield counter(f"{program}_log_lines_dropped_total", text).add(logs.dropped())
     text = "Log lines about peers that were left out because one peer, or all together, caused too many."
     yield counter(f"{program}_log_lines_left_out_total", text).add(logs.left_out())
+
+
+def unexpected_errors(program: str) -> Family:
+    """Exceptions that no code expected, by what the task that raised them did."""
+    text = "Unexpected errors of this program, by kind of task: each ended one task and has a line in the log."
+    return counter(f"{program}_unexpected_errors_total", text).add_each("task", task_guard.counts)
 
 
 def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:

@@ -24,6 +24,7 @@ PURE = [
             "ledger.py",
             "line.py",
             "link.py",
+            "numbers.py",
             "scheduler.py",
             "transitions.py",
             "window.py",

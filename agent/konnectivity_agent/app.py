@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
-from konnectivity import kube, lifecycle, logs, tls
+from konnectivity import kube, lifecycle, logs, task_guard, tls
 from konnectivity.forward_proxy import Proxy
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
@@ -57,7 +57,7 @@ class Agent:
         http = await endpoints.serve(self)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.tls.run(), name="TLS files")
+                task_guard.start_loop(tasks, self.tls.run, "TLS files")
                 leases = self._count_leases(tasks)
                 self.fleet = Fleet(
                     self.options.servers,
@@ -89,7 +89,7 @@ class Agent:
         client = kube.connect(options.kubeconfig)
         selector = parse_selector(options.lease_label_selector)
         self.leases = LeaseCounter(client, options.lease_namespace, selector, self._leases_changed)
-        tasks.create_task(self.leases.run(), name="lease counter")
+        task_guard.start_loop(tasks, self.leases.run, "lease counter")
         return self.leases
 
     def _leases_changed(self) -> None:

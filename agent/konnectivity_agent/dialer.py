@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import aiohappyeyeballs
 
-from konnectivity import destination, logs
+from konnectivity import destination, logs, task_guard
 from konnectivity.counters import Histogram
 from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY
 from konnectivity.relay import Relay
@@ -89,8 +89,19 @@ class Dialer:
             self._dials.failed("unknown")
             dial.failed(f"dial {dial.protocol}: {error}")
             return
-        task = self._tasks.create_task(self._dial(dial, host, port), name=f"dial {dial.address}")
+        task = task_guard.start(
+            self._tasks,
+            lambda: self._dial(dial, host, port),
+            "dial",
+            f"dial {dial.address}",
+            failed=lambda: self._failed(dial),
+        )
         dial.on_cancel = task.cancel
+
+    def _failed(self, dial: DialIn) -> None:
+        """Answer a dial that raised an unexpected exception."""
+        self._dials.failed("unknown")
+        dial.failed(f"dial {dial.protocol} {dial.address}: internal error of the agent")
 
     def _check(self, dial: DialIn) -> tuple[str, int]:
         if dial.protocol not in _FAMILIES:

@@ -6,11 +6,12 @@ What to dial, and when, is `plan`'s decision; this module carries it out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from konnectivity import logs, tls
+from konnectivity import logs, task_guard, tls
 from konnectivity.grpc.status import RpcError
 from konnectivity.serving import Opener
 from konnectivity.tunnel import TunnelOptions
@@ -92,7 +93,13 @@ class Fleet:
         while not self.draining:
             await self._resolve()
             for endpoint in self._plan.next(self._loop.time(), self.staying, self.count):
-                self._tasks.create_task(self._try(endpoint), name=f"server {endpoint.address}")
+                task_guard.start(
+                    self._tasks,
+                    functools.partial(self._try, endpoint),
+                    "server",
+                    f"server {endpoint.address}",
+                    failed=functools.partial(self._failed, endpoint),
+                )
             wait_s = self._plan.due(self._loop.time(), self.staying, self.count)
             self._wake.clear()
             with suppress(TimeoutError):
@@ -131,9 +138,7 @@ class Fleet:
                 why = reason or uplinks.why(error)
                 log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=why)
             endpoint.reported = reason
-            self._plan.failed(endpoint, self._loop.time())
-            self._resolve_due = min(self._resolve_due, self._loop.time() + self._plan.cap_s)
-            self._wake.set()
+            self._failed(endpoint)
             return
         if uplink.server_id in self.servers or self.draining:
             if log.v(5):
@@ -142,6 +147,13 @@ class Fleet:
             self._plan.duplicate(endpoint, uplink.server_id, self._loop.time())
         else:
             await self._serve(endpoint, uplink)
+        self._wake.set()
+
+    def _failed(self, endpoint: Endpoint) -> None:
+        """Try an endpoint again later."""
+        if endpoint.busy:
+            self._plan.failed(endpoint, self._loop.time())
+        self._resolve_due = min(self._resolve_due, self._loop.time() + self._plan.cap_s)
         self._wake.set()
 
     async def _serve(self, endpoint: Endpoint, uplink: Uplink) -> None:

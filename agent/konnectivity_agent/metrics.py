@@ -46,6 +46,7 @@ class AgentCollector(Collector):
         yield from tunnel_metrics.connections("agent", traffic, "to_server", "from_server")
         yield from tunnel_metrics.memory("agent", agent.ledger)
         yield from tunnel_metrics.dropped_log_lines("agent")
+        yield tunnel_metrics.unexpected_errors("agent")
         yield from tunnel_metrics.certificates("agent", {"servers": agent.tls})
         yield from self._leases()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from konnectivity import tls
+from konnectivity import task_guard, tls
 from konnectivity.grpc.alternative_stream import CODES, Call, ClientStream, Context, ServerStream, as_fields
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.grpc.status import Code, RpcError, Status
@@ -156,7 +156,7 @@ class GrpcioChannel:
             raise RpcError(Code.UNAVAILABLE, "the connection is closed")
         call: Call = self._channel.stream_stream(path)(metadata=as_fields(metadata.items()), timeout=timeout_s)
         stream = ClientStream(call, self.peer, path, receiver)
-        task = self._tasks.create_task(stream.run())
+        task = task_guard.start(self._tasks, stream.run, "gRPC call")
         self._streams[task] = stream
         task.add_done_callback(stream.over)
         task.add_done_callback(self._streams.pop)
@@ -227,7 +227,7 @@ async def connect(
         await channel.close()
         raise
     connection = GrpcioChannel(channel, Peer("unix" if isinstance(address, str) else _printable(address)), tasks)
-    tasks.create_task(connection.watch(on_closed))
+    task_guard.start(tasks, lambda: connection.watch(on_closed), "gRPC connection")
     await asyncio.sleep(0)  # from here on the watcher owns the channel
     return connection
 

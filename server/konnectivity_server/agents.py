@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from konnectivity import link as links
-from konnectivity import logs, wire
+from konnectivity import logs, task_guard, wire
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.grpc.metadata import Metadata
@@ -189,8 +189,13 @@ class AgentService:
         if self.authenticator is None and self.voucher is None:
             return self._admit(stream, agent_id, names, None)
         admission = _Admission(stream)
-        check = self._authenticate(stream, agent_id, names)
-        admission.task = self.tasks.create_task(check, name=f"admission of {agent_id}")
+        admission.task = task_guard.start(
+            self.tasks,
+            lambda: self._authenticate(stream, agent_id, names),
+            "admission",
+            f"admission of {agent_id}",
+            failed=lambda: self._failed(stream),
+        )
         return admission
 
     async def _authenticate(self, stream: MessageStream, agent_id: str, names: Identifiers) -> None:
@@ -206,6 +211,11 @@ class AgentService:
             stream.finish(error.status)
             return
         stream.receiver = self._admit(stream, agent_id, names, account)
+
+    def _failed(self, stream: MessageStream) -> None:
+        """End the call of an agent whose admission raised an unexpected exception."""
+        stream.receiver = None
+        stream.finish(Status(Code.INTERNAL, "internal error of the server"))
 
     def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, account: Account | None) -> AgentTunnel:
         tunnel = AgentTunnel(stream, self.options, agent_id, names, account, self)

@@ -9,22 +9,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from konnectivity import logs
 from konnectivity.destination import host_of
-from konnectivity.http import Request, Response, Routes, text
+from konnectivity.http import Later, Request, Response, Routes
 from konnectivity_server import connections, overview, standing, strategies
 from konnectivity_server.listing import BadQuery, answer
 from konnectivity_server.standing import agent_of, peers_of, state_of
 
 if TYPE_CHECKING:
     from konnectivity_server.app import Server
-
-log = logs.get(__name__)
 
 MAX_LISTED = 20  # agents of one strategy in an explanation
 
@@ -34,7 +30,7 @@ def routes(server: Server) -> Routes:
     return {
         "/api/v1/overview": lambda request: _overview(server, request),
         "/api/v1/agents": lambda request: _agents(server, request),
-        "/api/v1/connections": lambda request: server.answer(connections.listed(server, request)),
+        "/api/v1/connections": lambda request: server.answer(lambda: connections.listed(server, request)),
         "/api/v1/peers": lambda request: _json(peers_of(server)),
         "/api/v1/route": lambda request: _route(server, request),
     }
@@ -87,9 +83,9 @@ def _route(server: Server, request: Request) -> Response:
     return _json(explain(server, destination))
 
 
-def _agents(server: Server, request: Request) -> Response | asyncio.Future[Response]:
+def _agents(server: Server, request: Request) -> Response | Later:
     if any(request.asks(key) for key in ("limit", "sort", "match")):
-        return server.answer(standing.agents(server, request))
+        return server.answer(lambda: standing.agents(server, request))
     return _json([agent_of(each) for each in server.registry.all()])
 
 
@@ -100,15 +96,12 @@ def _overview(server: Server, request: Request) -> Response:
         return _json({"error": str(error)}, 400)
 
 
-async def answered(work: Coroutine[Any, Any, Response]) -> Response:
-    """What becomes of an answer that takes a while, whatever becomes of it."""
+async def answered(work: Callable[[], Awaitable[Response]]) -> Response:
+    """Return the answer of `work`, or the one to a query that cannot be understood."""
     try:
-        return await work
+        return await work()
     except BadQuery as error:
         return _json({"error": str(error)}, 400)
-    except Exception:
-        log.exception("An endpoint failed")
-        return text("internal error\n", 500)
 
 
 def _json(value: object, status: int = 200) -> Response:

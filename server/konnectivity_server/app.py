@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from konnectivity import kube, lifecycle, logs
-from konnectivity.http import Response
+from konnectivity import kube, lifecycle, logs, task_guard
+from konnectivity.http import Later, Response
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
@@ -105,7 +105,7 @@ class Server:
         try:
             self._keep_audit()
             for each in self.listeners.tls.values():
-                self._run(each.run(), "TLS files")
+                self._run(each.run, "TLS files")
             self._use_kubernetes()
             await self._meet_replicas()
             await self.listeners.open_agents({agents.PATH: self.agents.connect})
@@ -132,9 +132,9 @@ class Server:
     def _open(self) -> int:
         return sum(len(agent.links) for agent in self.registry.all())
 
-    def answer(self, work: Coroutine[Any, Any, Response]) -> asyncio.Future[Response]:
-        """Do what an endpoint wants done that takes a while."""
-        return self._tasks.create_task(api.answered(work), name="answer")
+    def answer(self, work: Callable[[], Awaitable[Response]]) -> Later:
+        """Start the work of an endpoint whose answer takes a while."""
+        return task_guard.start(self._tasks, lambda: api.answered(work), "answer")
 
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""
@@ -152,9 +152,9 @@ class Server:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._stack.aclose()
 
-    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do something for as long as the server runs."""
-        self._background.append(self._tasks.create_task(work, name=name))
+    def _run(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
+        """Run a loop for as long as the server runs."""
+        self._background.append(task_guard.start_loop(self._tasks, work, kind))
 
     def not_ready(self) -> str | None:
         """Why no traffic can pass; None if it can. As ever, the first strategy alone decides."""
@@ -194,7 +194,7 @@ class Server:
 
             labels = parse_labels(options.lease_label)
             self.leases = LeaseController(client, self.agents.server_id, options.lease_namespace, labels)
-            self._run(self.leases.run(), "lease")
+            self._run(self.leases.run, "lease")
             self.replicas.count_leases(client, self._run)
 
     async def _meet_replicas(self) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from konnectivity import logs
+from konnectivity import logs, task_guard
 from konnectivity.kube.calls import Calls
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.lease import DURATION_S, NAME_PREFIX, RENEW_INTERVAL_S, expiry
@@ -75,8 +75,8 @@ class LeaseController:
         """Publish, renew and cull until cancelled; then withdraw the lease."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._renew_forever(), name="lease renewal")
-                tasks.create_task(self._cull_forever(), name="lease culling")
+                task_guard.start_loop(tasks, self._renew_forever, "lease renewal")
+                task_guard.start_loop(tasks, self._cull_forever, "lease culling")
         finally:
             await self._withdraw()
 

@@ -52,6 +52,7 @@ class ServerCollector(Collector):
         yield from tunnel_metrics.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_metrics.memory("server", self._server.ledger)
         yield from tunnel_metrics.dropped_log_lines("server")
+        yield tunnel_metrics.unexpected_errors("server")
         yield from tunnel_metrics.certificates("server", self._server.listeners.tls)
         yield counter(
             "server_limits_reached_total", "Times a limit on what one peer may take was reached, by limit."

@@ -7,13 +7,14 @@ so a dial takes one extra hop at most and never comes back.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Collection, Sequence
 from random import Random
 from time import monotonic
 
 from konnectivity import link as links
-from konnectivity import logs, tls
+from konnectivity import logs, task_guard, tls
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import DialingTunnel
 from konnectivity.grpc.native import Http2Transport, TransportOptions
@@ -144,11 +145,12 @@ class Peers:
 
     async def run(self) -> None:
         """Look for the others, and for those that come later."""
+        self._tries.clear()  # tasks of a run that raised
         async with asyncio.TaskGroup() as tasks:
             while True:
                 found = {address for host in self._hosts for address in await self._addresses(*host)}
                 for address in found - self._tries.keys():
-                    self._tries[address] = tasks.create_task(self._keep(*address), name=f"peer {address[2]}")
+                    self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, *address), "peer")
                 for address in self._tries.keys() - found:
                     self._tries.pop(address).cancel()
                 await asyncio.sleep(RESOLVE_INTERVAL_S)
@@ -211,7 +213,7 @@ class Peers:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError, UnicodeError):
+        except (OSError, ValueError):  # ValueError: a name that no resolver takes
             return [address for address in self._tries if address[:2] == (host, port)] or [(host, port, host)]
         return [(host, port, str(sockaddr[0])) for *_, sockaddr in found]
 

@@ -5,8 +5,8 @@ Owns the peers, their listener's service and the counting of leases; what agents
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from konnectivity import logs, tls
 from konnectivity.ledger import Ledger
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-Run = Callable[[Coroutine[Any, Any, None], str], None]  # does something for as long as the server runs
+Run = Callable[[Callable[[], Awaitable[None]], str], None]  # runs a loop for as long as the server runs
 
 
 class Replicas:
@@ -82,7 +82,7 @@ class Replicas:
 
         selector = parse_selector(self._options.lease_label)
         self.lease_counter = LeaseCounter(client, self._options.lease_namespace, selector, self._changed)
-        run(self.lease_counter.run(), "lease counter")
+        run(self.lease_counter.run, "lease counter")
 
     def serve(self, dispatcher: Dispatcher, ready: Callable[[], bool]) -> PeerService:
         """The service for other servers, through `dispatcher`. `ready`: whether agents are here that answer."""
@@ -105,8 +105,8 @@ class Replicas:
             dispatcher.suspected,
         )
         if client_tls is not None:
-            run(client_tls.run(), "TLS files of peers")
-        run(self.peers.run(), "peers")
+            run(client_tls.run, "TLS files of peers")
+        run(self.peers.run, "peers")
 
     def drain(self) -> None:
         """Tell the others to dial elsewhere."""

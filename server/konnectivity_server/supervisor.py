@@ -23,10 +23,11 @@ from typing import Any
 
 import h11
 
-from konnectivity import health, lifecycle, logs
-from konnectivity.http import Handler, HttpServer, Request, Response, text
+from konnectivity import health, lifecycle, logs, task_guard, tunnel_metrics
+from konnectivity.http import Handler, HttpServer, Later, Request, Response, text
 from konnectivity.listen import bind_unix, remove_socket
 from konnectivity.metrics import CONTENT_TYPE, counter, text_of
+from konnectivity.numbers import parse_decimal
 from konnectivity_server import admin, merging
 from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
@@ -88,9 +89,7 @@ class Workers:
         pause_s, started_once = FIRST_PAUSE_S, False
         while True:
             began = monotonic()
-            process = await self._start(index)
-            code = await process.wait()
-            self.processes.pop(index, None)
+            code = await self._run(index)
             ran_s = monotonic() - began
             if self._stopping or (code == 1 and not started_once and ran_s < SOUND_S):
                 if not self._stopping:
@@ -101,6 +100,18 @@ class Workers:
             self.restarts += 1
             log.error("A worker ended, starting it again", worker=index, code=code, ran_s=round(ran_s, 1))
             await asyncio.sleep(pause_s)
+
+    async def _run(self, index: int) -> int:
+        """Run one worker from its start to its end and return its exit code: 1 if it cannot be started."""
+        try:
+            process = await self._start(index)
+        except OSError as error:  # no descriptor, process or memory left
+            log.error("Cannot start a worker", worker=index, reason=str(error))
+            return 1
+        try:
+            return await process.wait()
+        finally:
+            self.processes.pop(index, None)
 
     async def _start(self, index: int) -> asyncio.subprocess.Process:
         frontend = -1 if self._frontend is None else self._frontend.fileno()
@@ -140,13 +151,16 @@ class Endpoints(Mapping[str, Handler]):
     def __len__(self) -> int:
         return len(HEALTH_PATHS)
 
-    def _later(self, path: str, request: Request) -> asyncio.Future[Response]:
-        return self._tasks.create_task(self._answer(path, request), name=f"answer {path}")
+    def _later(self, path: str, request: Request) -> Later:
+        return task_guard.start(self._tasks, lambda: self._answer(path, request), "answer", f"answer {path}")
 
     async def _answer(self, path: str, request: Request) -> Response:
         target = request.path + (f"?{request.query}" if request.query else "")
         asked = request.value("worker")
-        numbers = [int(asked)] if asked.isdigit() else sorted(self._workers.processes)
+        number = parse_decimal(asked, self._workers.count - 1)
+        if asked and number is None:
+            return text(f"worker: a number from 0 to {self._workers.count - 1}\n", 400)
+        numbers = sorted(self._workers.processes) if number is None else [number]
         found = await asyncio.gather(*(ask(endpoints_of(self._workers.directory, each), target) for each in numbers))
         answers = [answer for answer in found if answer is not None]
         if path in ("/readyz", "/ready"):
@@ -156,7 +170,8 @@ class Endpoints(Mapping[str, Handler]):
         if path == "/metrics" and not asked:
             texts = [each.body.decode() for each in answers if each.status == 200]
             restarts = counter("server_worker_restarts_total", "Workers that ended and were started again.")
-            body = merging.metrics([*texts, text_of([restarts.add(self._workers.restarts)]).decode()])
+            own = [restarts.add(self._workers.restarts), tunnel_metrics.unexpected_errors("server")]
+            body = merging.metrics([*texts, text_of(own).decode()])
             return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())
         if len(answers) == 1 or any(each.status != 200 for each in answers):
             return answers[0]

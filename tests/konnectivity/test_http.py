@@ -128,7 +128,7 @@ async def test_a_page_that_fails_says_so_and_the_next_one_is_served(site, caplog
     )
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert answer.endswith(b"fine\n")
-    assert "An endpoint failed" in caplog.text
+    assert "Unexpected error" in caplog.text
 
 
 async def test_an_answer_may_take_its_time(site):

@@ -1,0 +1,17 @@
+"""Numbers in text that a peer, a file or a person wrote. Pure."""
+
+from __future__ import annotations
+
+MAX_DIGITS = 20  # of any number, leading zeros included: `int` takes time that grows with the square of the length
+
+
+def parse_decimal(text: str, most: int) -> int | None:
+    """Return the number that `text` writes in ASCII digits, or None if it is no such number or larger than `most`.
+
+    `int`, `str.isdigit` and `str.isdecimal` take digits of every script, signs, white space and underscores, and
+    disagree about some of them ("\\u00b2".isdigit() is true, int("\\u00b2") raises).
+    """
+    if not text.isascii() or not text.isdecimal() or len(text) > MAX_DIGITS:
+        return None
+    number = int(text)
+    return number if number <= most else None
