@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -48,7 +47,8 @@ _FROM_HTTP = {
 }
 _FROM_NUMBER = {str(int(code)): code for code in Code}
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-_OUTER_SPACES = re.compile(r"\A +| +\Z")
+MAX_MESSAGE = 1024  # bytes of a `grpc-message`, percent-encoded as sent, and of a decoded message in UTF-8
+_CUT = "..."  # ends a message that was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,39 @@ class RpcError(Exception):
 
 
 def encode_message(message: str) -> str:
-    """Percent-encode a `grpc-message`: all but printable ASCII; `%`; and spaces at the ends (no header has any)."""
-    return _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), quote(message, safe=_PLAIN, errors="replace"))
+    """Percent-encode a `grpc-message`, cut to `MAX_MESSAGE` bytes on a character's boundary.
+
+    Encoded are all characters but printable ASCII, `%`, and the spaces at the ends, which no header keeps.
+    """
+    encoded = _percent_encoded(message[:MAX_MESSAGE])
+    if len(message) <= MAX_MESSAGE and len(encoded) <= MAX_MESSAGE:
+        return encoded
+    kept = encoded[: MAX_MESSAGE - len(_CUT)]
+    escape = kept.rfind("%", -2)
+    if escape >= 0:
+        kept = kept[:escape]
+    return _percent_encoded(unquote(kept, errors="ignore") + _CUT)
+
+
+def _percent_encoded(text: str) -> str:
+    encoded = quote(text, safe=_PLAIN, errors="replace")
+    inner = encoded.lstrip(" ")
+    leading = len(encoded) - len(inner)
+    inner = inner.rstrip(" ")
+    return "%20" * leading + inner + "%20" * (len(encoded) - leading - len(inner))
 
 
 def decode_message(value: str) -> str:
-    """Undo `encode_message`; what is not valid stays as it is."""
-    return unquote(value, errors="replace")
+    """Undo `encode_message`, and cut the result to `MAX_MESSAGE` bytes; what is not valid stays as it is."""
+    return shortened(unquote(value[: 3 * MAX_MESSAGE + 1], errors="replace"))
+
+
+def shortened(text: str, most: int = MAX_MESSAGE) -> str:
+    """Cut a peer's text to `most` bytes of UTF-8, on a character's boundary; `...` ends a text that was cut."""
+    start = text[: most + 1].encode("utf-8", "surrogatepass")
+    if len(start) <= most:
+        return text
+    return start[: most - len(_CUT)].decode("utf-8", "ignore") + _CUT
 
 
 def from_trailers(headers: list[tuple[str, str]]) -> Status:

@@ -232,5 +232,6 @@ class Outbound:
             if size != self._encoder.header_table_size:
                 self._encoder.header_table_size = size
         self._smallest_table_size = self._table_size
-        block = self._encoder.encode(headers)
+        # The library's Huffman encoder takes time in the square of a value's length, and a value may be a peer's text.
+        block = self._encoder.encode(headers, huffman=False)
         self.out += frames.header_block(stream_id, block, end_stream, self.remote.max_frame_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from konnectivity.http2.events import GoAwayReceived
 from konnectivity.http2.frames import ACK, PADDED, PRIORITY_FLAG, UINT32, ConnectionFault, ErrorCode, StreamFault
 
+MAX_DEBUG = 256  # bytes of a GOAWAY's debug data that are read
 _PRIORITY_SIZE = 5
 _WITHOUT_RESERVED_BIT = 0x7FFFFFFF
 
@@ -67,8 +68,14 @@ def goaway(stream_id: int, payload: bytes) -> GoAwayReceived:
     if len(payload) < 8:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than 8 bytes")
     return GoAwayReceived(
-        _uint32(payload, 0) & _WITHOUT_RESERVED_BIT, _uint32(payload, 4), payload[8:].decode("utf-8", "replace")
+        _uint32(payload, 0) & _WITHOUT_RESERVED_BIT, _uint32(payload, 4), _debug_text(payload[8:])
     )
+
+
+def _debug_text(debug: bytes) -> str:
+    if len(debug) <= MAX_DEBUG:
+        return debug.decode("utf-8", "replace")
+    return debug[: MAX_DEBUG - 3].decode("utf-8", "ignore") + "..."
 
 
 def window_increment(payload: bytes) -> int:

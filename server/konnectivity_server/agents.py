@@ -293,16 +293,12 @@ def _detail(tunnel: AgentTunnel) -> int:
 def _introduction(metadata: Metadata) -> tuple[str, Identifiers]:
     ids = metadata.get_all(AGENT_ID)
     if len(ids) != 1:
-        raise RpcError(Code.UNKNOWN, f"expected one agent ID in the context, got {_listed(ids)}")
+        raise RpcError(Code.UNKNOWN, f"expected one agent ID in the context, got {len(ids)}")
     texts = metadata.get_all(AGENT_IDENTIFIERS)
     if len(texts) > 1:
-        text = f"expected at most one set of agent identifiers in the context, got {_listed(texts)}"
+        text = f"expected at most one set of agent identifiers in the context, got {len(texts)}"
         raise RpcError(Code.UNKNOWN, text)
     try:
         return ids[0], identifiers.parse(texts[0] if texts else "")
     except ValueError as error:
         raise RpcError(Code.UNKNOWN, f"agent identifiers cannot be decoded: {error}") from error
-
-
-def _listed(values: list[str]) -> str:
-    return f"[{' '.join(values)}]"

@@ -12,7 +12,7 @@ from konnectivity.grpc.status import OK, Code, RpcError, Status, decode_message,
 from konnectivity.http2 import ErrorCode
 from konnectivity.http2.headers import check_trailers
 
-encodable = st.text(st.characters(exclude_categories=["Cs"]))
+encodable = st.text(st.characters(exclude_categories=["Cs"]), max_size=85)  # at most 12 bytes each, encoded
 
 
 def test_codes_are_those_of_grpc() -> None:
@@ -30,6 +30,29 @@ def test_a_status_as_text() -> None:
 @given(encodable)
 def test_any_message_arrives(message: str) -> None:
     assert decode_message(encode_message(message)) == message
+
+
+@given(
+    st.sampled_from(["a", " ", "%", "ä", "€", "\U0001f600", "\udc80"]),
+    st.text(" a€\U0001f600", max_size=3),
+    st.integers(0, 2000),
+)
+def test_a_long_message_is_cut_between_two_characters(repeated: str, start: str, count: int) -> None:
+    message = start + repeated * count
+    encoded = encode_message(message)
+    assert len(encoded) <= statuses.MAX_MESSAGE
+    check_trailers([("grpc-message", encoded)])
+    decoded, expected = decode_message(encoded), message.encode("utf-8", "replace").decode()
+    assert decoded == expected or (decoded.endswith("...") and expected.startswith(decoded[:-3]))
+    if repeated != " ":  # which takes three times the room at the end of a message
+        assert decoded == expected or len(encoded) > statuses.MAX_MESSAGE - 15, "cut shorter than needed"
+
+
+@pytest.mark.parametrize("value", ["a" * 5000, "%F0%9F%98%80" * 500, "\U0001f600" * 2000, "%" * 5000, "%ff" * 5000])
+def test_a_long_message_of_a_peer_is_cut(value: str) -> None:
+    decoded = decode_message(value)
+    assert len(decoded.encode()) <= statuses.MAX_MESSAGE
+    assert decoded.endswith("...")
 
 
 @given(st.text() | st.text(" a", min_size=1))

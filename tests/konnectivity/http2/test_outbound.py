@@ -295,6 +295,7 @@ def test_a_large_header_block_goes_out_in_pieces(to_client):
     assert [frame[:3] for frame in heard] == [
         (frames.HEADERS, 0, 1),
         (frames.CONTINUATION, 0, 1),
+        (frames.CONTINUATION, 0, 1),
         (frames.CONTINUATION, frames.END_HEADERS, 1),
     ]
     assert {len(frame.payload) for frame in heard[:-1]} == {16_384}
