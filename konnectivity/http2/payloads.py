@@ -67,9 +67,7 @@ def goaway(stream_id: int, payload: bytes) -> GoAwayReceived:
     _check_on_connection("GOAWAY", stream_id)
     if len(payload) < 8:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than 8 bytes")
-    return GoAwayReceived(
-        _uint32(payload, 0) & _WITHOUT_RESERVED_BIT, _uint32(payload, 4), _debug_text(payload[8:])
-    )
+    return GoAwayReceived(_uint32(payload, 0) & _WITHOUT_RESERVED_BIT, _uint32(payload, 4), _debug_text(payload[8:]))
 
 
 def _debug_text(debug: bytes) -> str:
