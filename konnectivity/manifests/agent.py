@@ -34,7 +34,6 @@ class Agent:
     flags: arguments.Flags = field(default_factory=dict)  # beside, or instead of, those that it has
     ca: str = ""  # PEM of who signed the server's certificate; empty: the cluster's CA
     lease_namespace: str = ""  # where to count servers' leases; empty: they are not counted
-    pull_policy: str = ""
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -148,8 +147,6 @@ def container(agent: Agent) -> Object:
     }
     if agent.ca:
         made["volumeMounts"].append({"name": CA_CONFIG_MAP, "mountPath": CA_DIRECTORY, "readOnly": True})
-    if agent.pull_policy:
-        made["imagePullPolicy"] = agent.pull_policy
     return made
 
 

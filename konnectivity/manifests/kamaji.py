@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from konnectivity.egress import configuration
 from konnectivity.manifests import agent, arguments, gateway, hardening, names, rbac, server, service, sidecar
 from konnectivity.manifests.names import ManifestError, Object
 from konnectivity.manifests.tenant import AGENT_IMAGE, SERVER_IMAGE, Addon, Tenant
@@ -31,8 +32,9 @@ def addon_of(tenant: Tenant) -> Addon:
     """
     if tenant.addon is None:
         raise ManifestError(
-            f"{tenant.namespace}/{tenant.name} has no spec.addons.konnectivity: it is disabled there "
-            "(`konnectivity manifests removal` says what to delete)"
+            f"{tenant.namespace}/{tenant.name} has no spec.addons.konnectivity: the addon is off. "
+            "To run server and agents without it, add --without-addon; "
+            "to remove what it left, use `konnectivity manifests removal`"
         )
     return tenant.addon
 
@@ -78,9 +80,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent.Agent:
         replicas=ours.replicas,
         tolerations=ours.tolerations,
         host_network=ours.host_network,
-        resources=hardening.AGENT_RESOURCES if ours.resources is None else ours.resources,
         flags=built_in | arguments.parsed(ours.extra_args),
-        pull_policy="Always",
     )
 
 
@@ -165,31 +165,82 @@ def route(tenant: Tenant, version: str) -> Object:
     )
 
 
+def server_config(tenant: Tenant, kubeconfig: str) -> list[Object]:
+    """Return the ConfigMap and the Secret that the server's pod mounts; without the addon Kamaji makes neither.
+
+    Args:
+        tenant: the tenant control plane that the pod belongs to.
+        kubeconfig: the text of the server's kubeconfig.
+    """
+    import yaml  # not for every command's start
+
+    egress, secret, _ = secret_names(tenant)
+    transport = configuration.uds(f"{sidecar.SOCKETS}/{server.SOCKET}")
+    document = configuration.document(configuration.GRPC, transport, ["cluster"], [])
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": names.metadata(egress, tenant.namespace),
+            "data": {sidecar.EGRESS_FILE: yaml.safe_dump(document, sort_keys=False)},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": names.metadata(secret, tenant.namespace),
+            "type": "Opaque",
+            "stringData": {sidecar.KUBECONFIG_FILE: kubeconfig},
+        },
+    ]
+
+
 def addon_patch(
     *,
     server_image: str = names.SERVER_IMAGE,
     agent_image: str = names.AGENT_IMAGE,
-    port: int = names.AGENT_PORT,
-    mode: str = agent.DAEMON_SET,
+    port: int | None = None,
+    mode: str | None = None,
     replicas: int | None = None,
     host_network: bool = False,
+    tenant: Tenant | None = None,
 ) -> Object:
-    """A merge patch for a TenantControlPlane that runs our images.
+    """Return a merge patch for a TenantControlPlane that runs our images and changes nothing that was not asked for.
+
+    Args:
+        server_image, agent_image: name and tag of each image.
+        port: the agents' port; None leaves it as it is.
+        mode: of the agent; None leaves it as it is.
+        replicas: of the agent's Deployment; None leaves them as they are.
+        host_network: True sets the agent's hostNetwork; False leaves it as it is.
+        tenant: the tenant control plane to be patched, if it is known: where its addon is off, the port is part of the
+            patch, since the CRD requires it.
 
     Raises:
         ManifestError: Kamaji's rules are broken.
     """
-    agent.check_replicas(mode, replicas)
-    server.check_port(port)
-    its_agent: Object = {**_split(agent_image), "mode": mode}
-    if mode == agent.DAEMON_SET:
-        its_agent["replicas"] = None  # those of a former Deployment would be refused
-    elif replicas is not None:
+    if tenant is not None and tenant.addon is None and port is None:
+        port = names.AGENT_PORT
+    if port is not None:
+        server.check_port(port)
+    _check_replicas(mode, replicas, tenant)
+    its_server: Object = _split(server_image) | ({} if port is None else {"port": port})
+    its_agent: Object = _split(agent_image)
+    if mode is not None:
+        its_agent["mode"] = mode
+    if replicas is not None:
         its_agent["replicas"] = replicas
+    elif mode == agent.DAEMON_SET:
+        its_agent["replicas"] = None  # the CRD refuses the replicas of a former Deployment
     if host_network:
         its_agent["hostNetwork"] = True
-    block = {"server": {"port": port, **_split(server_image)}, "agent": its_agent}
-    return {"spec": {"addons": {"konnectivity": block}}}
+    return {"spec": {"addons": {"konnectivity": {"server": its_server, "agent": its_agent}}}}
+
+
+def _check_replicas(mode: str | None, replicas: int | None, tenant: Tenant | None) -> None:
+    """Raise ManifestError if the CRD's rule is broken. Without mode and tenant the agent may be a Deployment."""
+    if mode is None and tenant is not None:
+        mode = tenant.addon.agent.mode if tenant.addon is not None else agent.DAEMON_SET
+    agent.check_replicas(mode or agent.DEPLOYMENT, replicas)
 
 
 def _split(reference: str) -> Object:

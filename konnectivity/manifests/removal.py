@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from konnectivity.manifests import agent, gateway, kamaji, names, rbac, service
+from konnectivity.manifests import agent, gateway, kamaji, names, rbac, service, sidecar
 from konnectivity.manifests.names import Object
 from konnectivity.manifests.tenant import Tenant
 
@@ -45,6 +45,18 @@ def admin_cluster(tenant: Tenant) -> list[Object]:
         {"apiVersion": version, "kind": kind, "metadata": names.metadata(name, tenant.namespace)}
         for version, kind, name in kinds
     ]
+
+
+def deployment_patch(tenant: Tenant) -> Object:
+    """Return a strategic merge patch that takes a volume out of the tenant control plane's Deployment.
+
+    Kamaji deletes the Secret of that volume when the addon is switched off, but keeps the volume, so that new pods
+    cannot start.
+    """
+    volume = {"name": sidecar.KUBECONFIG_VOLUME, "$patch": "delete"}
+    head = names.metadata(tenant.name, tenant.namespace)
+    spec = {"template": {"spec": {"volumes": [volume]}}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": head, "spec": spec}
 
 
 def heads(objects: Iterable[Object]) -> list[Object]:

@@ -44,7 +44,6 @@ class AgentAddon:
     host_network: bool = False
     mode: str = agent.DAEMON_SET
     replicas: int | None = None
-    resources: Object | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def _server(fields: _Fields) -> ServerAddon:
 
 
 def _agent(fields: _Fields) -> AgentAddon:
-    fields.only("image", "version", "tolerations", "extraArgs", "hostNetwork", "mode", "replicas", "resources")
+    fields.only("image", "version", "tolerations", "extraArgs", "hostNetwork", "mode", "replicas")
     mode = fields.get("mode", str, agent.DAEMON_SET)
     replicas = fields.get("replicas", int, 0) if fields.has("replicas") else None
     try:
@@ -210,7 +209,6 @@ def _agent(fields: _Fields) -> AgentAddon:
         host_network=fields.get("hostNetwork", bool, False),
         mode=mode,
         replicas=replicas,
-        resources=_resources(fields),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +26,11 @@ TENANT = {
     "apiVersion": "kamaji.clastix.io/v1alpha1",
     "kind": "TenantControlPlane",
     "metadata": {"name": "tenant-1", "namespace": "tenants"},
-    "spec": {"kubernetes": {"version": "v1.33.1"}, "networkProfile": {"address": "203.0.113.7", "port": 6443}},
+    "spec": {
+        "controlPlane": {"deployment": {"replicas": 2}, "service": {"serviceType": "LoadBalancer"}},
+        "kubernetes": {"version": "v1.33.1", "kubelet": {"cgroupfs": "systemd"}},
+        "networkProfile": {"address": "203.0.113.7", "port": 6443},
+    },
 }
 
 
@@ -58,7 +64,11 @@ def gateway_api(cluster):
 
 @pytest.fixture(scope="module")
 def kamaji(cluster):
-    establish(cluster, HERE / "tenantcontrolplanes.yaml", "tenantcontrolplanes.kamaji.clastix.io")
+    """Kamaji's own CRD."""
+    found = subprocess.run(["sh", str(HERE / "kamaji_crds.sh")], capture_output=True, text=True, timeout=100)
+    if found.returncode:
+        pytest.skip(f"missing: Kamaji's sources: {found.stderr.strip()}")
+    establish(cluster, Path(found.stdout.strip()), "tenantcontrolplanes.kamaji.clastix.io")
 
 
 def establish(cluster, file, name):
@@ -189,34 +199,145 @@ def test_routes(cluster, gateway_api, version):
     assert judged(cluster, printed("tlsroute", *options))["TLSRoute"]["spec"]["hostnames"] == ["k.example.com"]
 
 
-def test_the_kamaji_quickstart(cluster, kamaji, tmp_path, programs):
-    """docs/quickstart-kamaji.md, pasted; admin's and tenant's cluster are one here, and the test stands for Kamaji."""
-    run, several, see, off, clean = blocks(DOCS / "quickstart-kamaji.md")
-    cluster.apply({**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": {}}}})
+@pytest.fixture
+def admin(cluster, kamaji, tmp_path, programs):
+    """A person's shell with the kubeconfig of the admin cluster; the tenant's cluster is the same one."""
     host = Host(tmp_path / "host", cluster.namespaces.control, programs / "kube")
     config = str(cluster.path("admin.kubeconfig"))
     try:
         with host.shell() as shell:
             shell.paste(f"export KUBECONFIG={config}; cp {config} tenant-1.kubeconfig")
-            assert "patched" in shell.paste(run)
-            agent = addon(cluster)["agent"]
-            assert (agent["image"], agent["mode"]) == ("konnectivity/proxy-agent", "DaemonSet")
-            assert agent["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
-            assert "patched" in shell.paste(several)
-            assert addon(cluster)["agent"]["replicas"] == 3
-            shell.paste(run)
-            assert "replicas" not in addon(cluster)["agent"]
-            shell.paste(several)
-            documents = [each for each in yaml.safe_load_all(shell.paste(see)) if each]
-            assert [each["kind"] for each in documents][-2:] == ["PodDisruptionBudget", "Deployment"]
-            in_tenant = [each for each in documents if each["metadata"].get("namespace") != "tenants"]
-            cluster.ok("apply", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(in_tenant).encode())
-            assert "patched" in shell.paste(off)
-            gone = shell.paste(clean)
+            yield shell
     finally:
         host.stop()
+        cluster.ok("-n", "tenants", "delete", "--ignore-not-found", "tcp,deployment,service,secret", "tenant-1")
+
+
+def test_the_kamaji_quickstart(cluster, admin):
+    """docs/quickstart-kamaji.md, pasted; the test stands for Kamaji."""
+    run, several, see, off, _, clean, *_ = blocks(DOCS / "quickstart-kamaji.md")
+    cluster.apply(tenant_with(server={"port": 9132}))
+    assert "patched" in admin.paste(run)
+    found = addon(cluster)
+    assert (found["agent"]["image"], found["agent"]["mode"]) == ("konnectivity/proxy-agent", "DaemonSet")
+    assert found["agent"]["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
+    assert "patched" in admin.paste(several)
+    admin.paste(run)  # once more, as after an upgrade: what was chosen stays
+    found = addon(cluster)
+    assert (found["agent"]["mode"], found["agent"]["replicas"], found["server"]["port"]) == ("Deployment", 3, 9132)
+    documents = [each for each in yaml.safe_load_all(admin.paste(see)) if each]
+    assert [each["kind"] for each in documents][-2:] == ["PodDisruptionBudget", "Deployment"]
+    in_tenant = [each for each in documents if each["metadata"].get("namespace") != "tenants"]
+    cluster.ok("apply", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(in_tenant).encode())
+    assert "patched" in admin.paste(off)
+    admin.paste("kubectl -n tenants get tcp tenant-1 -o yaml > tenant-1.yaml")
+    gone = admin.paste(clean)
     for name in ("deployment.apps", "poddisruptionbudget.policy", "serviceaccount"):
         assert f'{name} "konnectivity-agent" deleted' in gone
+
+
+def test_back_to_an_agent_on_every_node(cluster, admin):
+    cluster.apply(tenant_with(agent={"mode": "Deployment", "replicas": 3}))
+    patch = 'kubectl -n tenants patch tcp tenant-1 --type merge -p "$(konnectivity manifests kamaji-patch %s)"'
+    assert "patched" in admin.paste(patch % "--mode DaemonSet")
+    assert "replicas" not in addon(cluster)["agent"]
+
+
+def test_the_addon_is_switched_on_by_the_patch(cluster, admin):
+    """Where it is off the CRD wants the port."""
+    cluster.apply(TENANT)
+    admin.paste("kubectl -n tenants get tcp tenant-1 -o yaml > tenant-1.yaml")
+    patch = 'kubectl -n tenants patch tcp tenant-1 --type merge -p "$(konnectivity manifests kamaji-patch %s)"'
+    assert "patched" in admin.paste(patch % "--from-tenantcontrolplane tenant-1.yaml")
+    assert addon(cluster)["server"]["port"] == 8132
+
+
+def test_kamaji_accepts_the_example_of_the_page(cluster, kamaji):
+    (example,) = re.findall(
+        r"^```yaml\n(.*?)^```$", (DOCS / "quickstart-kamaji.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert "TenantControlPlane" in judged(cluster, example.encode())
+
+
+def test_without_the_kamaji_addon(cluster, admin, tmp_path):
+    """docs/quickstart-kamaji.md, pasted from the moment the addon is switched off; the test stands for Kamaji.
+
+    Kamaji then deletes the ConfigMap and the Secret of the server, and leaves the Secret's volume in the Deployment.
+    """
+    *_, off, volume, _, config, server, agents = blocks(DOCS / "quickstart-kamaji.md")
+    cluster.apply(tenant_with(), tenants_ca(cluster), tenants_service(), tenants_deployment_when_off())
+    admin.paste(off)
+    admin.paste(volume)
+    assert volumes(cluster) == {"etc-kubernetes-pki"}
+    admin.paste(config)
+    admin.paste(server)
+    assert volumes(cluster) == {
+        "etc-kubernetes-pki",
+        "konnectivity-uds",
+        "egress-selector-configuration",
+        "konnectivity-server-kubeconfig",
+    }
+    spec = stored(cluster, "deployment", "tenant-1")["spec"]["template"]["spec"]
+    for each in spec["volumes"]:  # each names an object that is there, with the file that is mounted
+        if "configMap" in each:
+            assert (
+                "egress-selector-configuration.yaml" in stored(cluster, "configmap", each["configMap"]["name"])["data"]
+            )
+        if "secret" in each:
+            data = stored(cluster, "secret", each["secret"]["secretName"])["data"]
+            kubeconfig = tmp_path / "konnectivity-server.conf"
+            kubeconfig.write_bytes(base64.b64decode(data["konnectivity-server.conf"]))
+    # the test's API server is known by its address only
+    who = admin.paste(f"kubectl --kubeconfig {kubeconfig} --tls-server-name 127.0.0.1 auth whoami -o json")
+    user = json.loads(who)["status"]["userInfo"]
+    assert user["username"] == "system:konnectivity-server"
+    assert "system:masters" not in user["groups"]
+    ports = stored(cluster, "service", "tenant-1")["spec"]["ports"]
+    assert {each["name"]: each["port"] for each in ports} == {"kube-apiserver": 6443, "konnectivity-server": 8132}
+    assert "daemonset.apps/konnectivity-agent created" in admin.paste(agents)
+    assert can(cluster, "system:konnectivity-server", "create", "tokenreviews.authentication.k8s.io")
+
+
+def tenant_with(**addon):
+    """TENANT with the addon on."""
+    return {**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": addon}}}
+
+
+def tenants_ca(cluster):
+    data = {name: base64.b64encode(cluster.path(name).read_bytes()).decode() for name in ("ca.crt", "ca.key")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "tenant-1-ca", "namespace": "tenants"},
+        "data": data,
+    }
+
+
+def tenants_service():
+    head = {"name": "tenant-1", "namespace": "tenants"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": head,
+        "spec": {"ports": [{"name": "kube-apiserver", "port": 6443}]},
+    }
+
+
+def tenants_deployment_when_off():
+    """As Kamaji leaves it: without the server, and with the volume of a Secret that is deleted."""
+    made = deployment(["--secure-port=6443"])
+    secret = {"secretName": "tenant-1-konnectivity-kubeconfig"}
+    made["spec"]["template"]["spec"]["volumes"].append({"name": "konnectivity-server-kubeconfig", "secret": secret})
+    return made
+
+
+def stored(cluster, kind, name):
+    return json.loads(cluster.ok("-n", "tenants", "get", kind, name, "-o", "json"))
+
+
+def volumes(cluster):
+    spec = stored(cluster, "deployment", "tenant-1")["spec"]["template"]["spec"]
+    return {each["name"] for each in spec["volumes"]}
 
 
 def addon(cluster):

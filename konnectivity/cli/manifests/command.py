@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity.cli import output
 from konnectivity.cli.manifests import making
-from konnectivity.cli.manifests.given import Unusable
+from konnectivity.cli.manifests.given import Unusable, none
 from konnectivity.manifests import agent, gateway, hardening, names, server, service
 from konnectivity.manifests.names import ManifestError
 
@@ -51,6 +51,13 @@ def add_to(commands: Commands) -> None:
         ("tlsroute", making.route, _route_options, "a Gateway API TLSRoute for agents", "--hostname a.b --gateway gw"),
         ("removal", making.remains, _removal_options, "what to delete, for `kubectl delete -f -`", ""),
         ("kamaji-patch", making.addon, _addon_options, "a merge patch for a TenantControlPlane that runs this", ""),
+        (
+            "server-config",
+            making.server_config,
+            _server_config_options,
+            "the ConfigMap and the Secret that the server beside a kube-apiserver needs, without Kamaji's addon",
+            "--from-tenantcontrolplane tenant-1.yaml --kubeconfig konnectivity-server.conf",
+        ),
     ):
         kind = kinds.add_parser(
             name, help=text, description=f"Print {text}.", epilog=f"example: konnectivity manifests {name} {example}"
@@ -65,6 +72,8 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 1 if the tenant control plane cannot have what was asked for, 2 if options or files cannot be used."""
     try:
+        if not arguments.tenant_file and hasattr(arguments, "without_addon"):
+            none(arguments, "without --from-tenantcontrolplane", "without_addon")
         made = arguments.make(arguments)
     except (Unusable, ManifestError) as error:
         of_the_file = arguments.tenant_file and isinstance(error, ManifestError)
@@ -78,14 +87,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tenant_options(to: Group) -> None:
+def _tenant_file_option(to: Group, text: str = "as this TenantControlPlane says. -: standard input") -> Group:
     group = to.add_argument_group("Kamaji")
+    group.add_argument("--from-tenantcontrolplane", dest="tenant_file", metavar="FILE", default="", help=text)
+    return group
+
+
+def _tenant_options(to: Group) -> None:
+    group = _tenant_file_option(to)
     group.add_argument(
-        "--from-tenantcontrolplane",
-        dest="tenant_file",
-        metavar="FILE",
-        default="",
-        help="as this TenantControlPlane says. -: standard input",
+        "--without-addon",
+        action="store_true",
+        help="Take the addon's defaults where the TenantControlPlane has no spec.addons.konnectivity.",
     )
 
 
@@ -197,11 +210,34 @@ def _removal_options(to: Group) -> None:
         "--out-of", default="", metavar="FILE", help="print this Pod or Deployment without the server in it"
     )
     to.add_argument("--admin", action="store_true", help="in Kamaji's admin cluster, not the tenant's")
-    _tenant_options(to)
+    to.add_argument(
+        "--deployment-patch",
+        action="store_true",
+        help="Print a strategic merge patch for the Deployment of the tenant's control plane. It removes a volume "
+        "whose Secret Kamaji has deleted, so that new pods can start.",
+    )
+    _tenant_file_option(to)
 
 
 def _addon_options(to: Group) -> None:
     to.add_argument("--server-image", default=names.SERVER_IMAGE, metavar="IMAGE", help="default: %(default)s")
     to.add_argument("--agent-image", default=names.AGENT_IMAGE, metavar="IMAGE", help="default: %(default)s")
-    _port_option(to)
-    _mode_options(to)
+    to.add_argument("--port", type=int, metavar="PORT", help="Agents' port; without it the port stays as it is.")
+    to.add_argument("--mode", choices=agent.MODES, help="Kind of the agents; without it the kind stays as it is.")
+    to.add_argument(
+        "--replicas", type=int, metavar="N", help="Replicas of a Deployment; without it they stay as they are."
+    )
+    to.add_argument("--host-network", action="store_true", help="Run agents on the host's network.")
+    _tenant_file_option(
+        to, "The TenantControlPlane to be patched; the patch has a port if the addon is off there. -: standard input"
+    )
+
+
+def _server_config_options(to: Group) -> None:
+    to.add_argument(
+        "--kubeconfig",
+        default="",
+        metavar="FILE",
+        help="Kubeconfig of the server, written by `konnectivity kubeconfig`.",
+    )
+    _tenant_file_option(to)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from konnectivity.manifests import tenant
@@ -92,13 +93,16 @@ def _check_plain(top: object, path: str) -> None:
 
 
 def tenant_of(arguments: argparse.Namespace) -> tenant.Tenant:
-    """The tenant control plane.
+    """Return the tenant control plane; with --without-addon and no addon in it, with the addon's defaults.
 
     Raises:
         Unusable: the file cannot be read.
         ManifestError: it holds something else, or breaks a rule.
     """
-    return tenant.parse(manifest(arguments.tenant_file))
+    found = tenant.parse(manifest(arguments.tenant_file))
+    if found.addon is None and getattr(arguments, "without_addon", False):
+        return replace(found, addon=tenant.Addon())
+    return found
 
 
 def certificates(path: str) -> str:

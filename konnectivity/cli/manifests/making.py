@@ -24,7 +24,8 @@ from konnectivity.manifests import (
 )
 from konnectivity.manifests.names import ManifestError, Object
 
-_OF_A_TENANT = ("tenant_file", "image", "kamaji_images")
+_TENANT = ("tenant_file", "without_addon")
+_OF_A_TENANT = (*_TENANT, "image", "kamaji_images")
 _BECAUSE_OF_A_TENANT = "with --from-tenantcontrolplane, which says it"
 
 
@@ -43,7 +44,7 @@ def its_agent(options: argparse.Namespace) -> list[Object]:
 
 def rights(options: argparse.Namespace) -> list[Object]:
     if options.tenant_file:
-        given.only(options, _BECAUSE_OF_A_TENANT, "tenant_file")
+        given.only(options, _BECAUSE_OF_A_TENANT, *_TENANT)
         kamaji.addon_of(given.tenant_of(options))
         return [rbac.auth_delegator()]
     return rights_of(options, pods=options.agent_identity_token)
@@ -86,14 +87,14 @@ def its_apiserver(options: argparse.Namespace) -> list[Object]:
 
 def its_service(options: argparse.Namespace) -> Object:
     if options.tenant_file:
-        given.only(options, _BECAUSE_OF_A_TENANT, "tenant_file")
+        given.only(options, _BECAUSE_OF_A_TENANT, *_TENANT)
         return kamaji.service_patch(given.tenant_of(options))
     return service.service(options.type, options.port, options.node_port)
 
 
 def route(options: argparse.Namespace) -> Object:
     if options.tenant_file:
-        given.only(options, _BECAUSE_OF_A_TENANT, "tenant_file", "api")
+        given.only(options, _BECAUSE_OF_A_TENANT, *_TENANT, "api")
         return kamaji.route(given.tenant_of(options), options.api)
     if not options.hostname or not options.gateway:
         raise ManifestError("a route needs --hostname and --gateway")
@@ -116,12 +117,14 @@ def remains(options: argparse.Namespace) -> list[Object] | Object:
         given.only(options, "with --out-of", "out_of")
         return sidecar.removed(given.manifest(options.out_of))
     if not options.tenant_file:
-        given.none(options, "without --from-tenantcontrolplane", "admin")
+        given.none(options, "without --from-tenantcontrolplane", "admin", "deployment_patch")
         return removal.cluster(options.namespace, options.leases or names.LEASE_NAMESPACE)
-    given.only(options, "with --from-tenantcontrolplane", "tenant_file", "admin")
+    given.only(options, "with --from-tenantcontrolplane", "tenant_file", "admin", "deployment_patch")
     found = given.tenant_of(options)
     if found.addon is not None:
         raise ManifestError("has spec.addons.konnectivity: Kamaji would make anew what is deleted; take that out first")
+    if options.deployment_patch:
+        return removal.deployment_patch(found)
     return removal.admin_cluster(found) if options.admin else removal.tenant_cluster()
 
 
@@ -133,7 +136,15 @@ def addon(options: argparse.Namespace) -> Object:
         mode=options.mode,
         replicas=options.replicas,
         host_network=options.host_network,
+        tenant=given.tenant_of(options) if options.tenant_file else None,
     )
+
+
+def server_config(options: argparse.Namespace) -> list[Object]:
+    """Return the ConfigMap and the Secret for the server beside a tenant's kube-apiserver."""
+    if not options.tenant_file or not options.kubeconfig:
+        raise given.Unusable("server-config needs --from-tenantcontrolplane FILE and --kubeconfig FILE")
+    return kamaji.server_config(given.tenant_of(options), given.text_of(options.kubeconfig))
 
 
 def _agent(options: argparse.Namespace) -> agent.Agent:

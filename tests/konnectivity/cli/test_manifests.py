@@ -190,7 +190,11 @@ def test_without_the_addon_nothing_is_made_and_removal_says_what_goes(made, refu
     for what in ("all", "agent", "rbac", "server", "service", "tlsroute"):
         code, error = refused(what, "--from-tenantcontrolplane", path)
         assert code == 1
-        assert "tenants/t1 has no spec.addons.konnectivity: it is disabled there" in error
+        assert "tenants/t1 has no spec.addons.konnectivity: the addon is off" in error
+        assert "--without-addon" in error
+        assert made(what, "--from-tenantcontrolplane", path, "--without-addon")
+    (patch,) = made("removal", "--from-tenantcontrolplane", path, "--deployment-patch")
+    assert (patch["kind"], patch["metadata"]["name"]) == ("Deployment", "t1")
     assert "DaemonSet" in kinds(made("removal", "--from-tenantcontrolplane", path))
     assert kinds(made("removal", "--from-tenantcontrolplane", path, "--admin")) == [
         "ConfigMap",
@@ -221,6 +225,27 @@ def test_the_patch_for_kamaji(made):
     assert (agent["mode"], agent["replicas"]) == ("Deployment", 2)
 
 
+def test_the_patch_for_kamaji_reads_the_tenant_control_plane(made, refused, file):
+    (off,) = made("kamaji-patch", "--from-tenantcontrolplane", file(TCP))
+    assert off["spec"]["addons"]["konnectivity"]["server"]["port"] == 8132
+    (on,) = made("kamaji-patch", "--from-tenantcontrolplane", file(TCP + ADDON), "--replicas", "3")
+    assert on["spec"]["addons"]["konnectivity"]["agent"]["replicas"] == 3
+    assert "port" not in on["spec"]["addons"]["konnectivity"]["server"]
+    code, error = refused("kamaji-patch", "--from-tenantcontrolplane", file(TCP), "--replicas", "3")
+    assert code == 1
+    assert "replicas are for mode Deployment" in error
+
+
+def test_the_servers_config_map_and_secret(made, refused, file):
+    path, kubeconfig = file(TCP), file("apiVersion: v1\n", "konnectivity-server.conf")
+    objects = made("server-config", "--from-tenantcontrolplane", path, "--kubeconfig", kubeconfig)
+    assert kinds(objects) == ["ConfigMap", "Secret"]
+    assert {each["metadata"]["namespace"] for each in objects} == {"tenants"}
+    code, error = refused("server-config", "--from-tenantcontrolplane", path)
+    assert code == 2
+    assert "--kubeconfig FILE" in error
+
+
 def test_a_mistake_in_the_file_is_told_with_file_and_field(refused, file):
     path = file(TCP + ADDON.replace("Deployment", "DaemonSet"))
     code, error = refused("all", "--from-tenantcontrolplane", path)
@@ -249,6 +274,9 @@ def test_a_mistake_in_the_file_is_told_with_file_and_field(refused, file):
         (["service", "--type", "NodePort", "--node-port", "80"], "port 80: node ports are 30000 to 32767"),
         (["tlsroute", "--hostname", "a"], "needs --hostname and --gateway"),
         (["removal", "--admin"], "--admin has no effect without"),
+        (["removal", "--deployment-patch"], "--deployment-patch has no effect without"),
+        (["all", "--server", "a", "--without-addon"], "--without-addon has no effect without"),
+        (["kamaji-patch", "--mode", "DaemonSet", "--replicas", "2"], "replicas are for mode Deployment"),
         (["kamaji-patch", "--agent-image", "x"], "x: has no tag"),
         (["kamaji-patch", "--port", "80"], "port 80"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from konnectivity.manifests import gateway, kamaji, names, removal, tenant
 from konnectivity.manifests.kamaji import Images
@@ -71,12 +72,12 @@ def test_count_and_port_of_the_server():
 
 
 def test_mode_replicas_tolerations_network_resources():
-    found = tcp(agent={"mode": "Deployment", "replicas": 3, "tolerations": [], "hostNetwork": True, "resources": {}})
+    found = tcp(agent={"mode": "Deployment", "replicas": 3, "tolerations": [], "hostNetwork": True})
     assert workload(found)["kind"] == "Deployment"
     assert workload(found)["spec"]["replicas"] == 3
     assert "tolerations" not in pod(found)
     assert pod(found)["hostNetwork"] is True
-    assert pod(found)["containers"][0]["resources"] == {}
+    assert "imagePullPolicy" not in pod(found)["containers"][0]
     assert pod(tcp())["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
     assert "replicas" not in workload(tcp(agent={"mode": "Deployment"}))["spec"]
 
@@ -164,7 +165,7 @@ def test_with_a_gateway_agents_come_by_its_name():
     ],
 )
 def test_nothing_is_made_where_the_addon_is_disabled(make):
-    with pytest.raises(ManifestError, match=r"it is disabled there.*manifests removal"):
+    with pytest.raises(ManifestError, match=r"the addon is off.*--without-addon.*manifests removal"):
         make(DISABLED)
 
 
@@ -199,7 +200,9 @@ def test_nobody_knows_where_agents_go():
 
 def test_the_patch_is_an_addon_that_kamaji_takes():
     """And that gives our images back when it is read."""
-    patch = kamaji.addon_patch(agent_image="r:5000/x/agent:1", mode="Deployment", replicas=2, host_network=True)
+    patch = kamaji.addon_patch(
+        agent_image="r:5000/x/agent:1", port=8132, mode="Deployment", replicas=2, host_network=True
+    )
     assert list(patch["spec"]["addons"]["konnectivity"]) == ["server", "agent"]
     head = {"apiVersion": tenant.API_VERSION, "kind": tenant.KIND, "metadata": {"name": "t"}}
     addon = tenant.parse({**head, **patch}).addon
@@ -208,11 +211,69 @@ def test_the_patch_is_an_addon_that_kamaji_takes():
     assert f"{addon.server.image}:{addon.server.version}" == names.SERVER_IMAGE
 
 
+def patched(**options):
+    return kamaji.addon_patch(**options)["spec"]["addons"]["konnectivity"]
+
+
+def test_the_patch_changes_images_and_nothing_that_was_not_asked_for():
+    """A chosen port, mode and number of replicas stay as they are."""
+    for part in patched().values():
+        assert set(part) == {"image", "version"}
+    assert set(patched(port=30132)["server"]) == {"image", "version", "port"}
+    assert patched(replicas=3)["agent"]["replicas"] == 3
+    assert "mode" not in patched(replicas=3)["agent"]
+    assert patched(host_network=True)["agent"]["hostNetwork"] is True
+
+
 def test_the_patch_takes_away_the_replicas_of_a_former_deployment():
-    agent = kamaji.addon_patch()["spec"]["addons"]["konnectivity"]["agent"]
+    agent = patched(mode="DaemonSet")["agent"]
     assert agent["mode"] == "DaemonSet"
     assert agent["replicas"] is None
-    assert "replicas" not in kamaji.addon_patch(mode="Deployment")["spec"]["addons"]["konnectivity"]["agent"]
+    assert "replicas" not in patched(mode="Deployment")["agent"]
+
+
+def test_the_patch_of_a_tenant_has_the_port_only_where_the_addon_is_off():
+    assert "port" not in patched(tenant=tcp(server={"port": 30132}))["server"]
+    assert patched(tenant=DISABLED)["server"]["port"] == 8132
+    assert patched(tenant=DISABLED, port=9132)["server"]["port"] == 9132
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"replicas": 2, "mode": "DaemonSet"}, "replicas are for mode Deployment"),
+        ({"replicas": 2, "tenant": tcp()}, "replicas are for mode Deployment"),
+        ({"replicas": 2, "tenant": DISABLED}, "replicas are for mode Deployment"),
+        ({"replicas": 0}, "must be 1 or more"),
+        ({"port": 443}, "the server listens on ports"),
+    ],
+)
+def test_the_patch_keeps_to_kamajis_rules(options, why):
+    with pytest.raises(ManifestError, match=why):
+        kamaji.addon_patch(**options)
+
+
+def test_the_servers_pod_finds_the_config_map_and_the_secret():
+    """Every volume of the pod that names one, names one that `server_config` makes, with the file that is mounted."""
+    found = tcp()
+    config_map, secret = kamaji.server_config(found, "apiVersion: v1\n")
+    volumes = {each["name"]: each for each in kamaji.server_sidecar(found, Images()).volumes}
+    assert volumes["egress-selector-configuration"]["configMap"]["name"] == config_map["metadata"]["name"]
+    assert volumes["konnectivity-server-kubeconfig"]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert secret["stringData"] == {"konnectivity-server.conf": "apiVersion: v1\n"}
+    egress = yaml.safe_load(config_map["data"]["egress-selector-configuration.yaml"])
+    (selection,) = egress["egressSelections"]
+    assert selection["name"] == "cluster"
+    uds = selection["connection"]["transport"]["uds"]["udsName"]
+    assert f"--uds-name={uds}" in kamaji.server_sidecar(found, Images()).container["args"]
+    assert selection["connection"]["proxyProtocol"] == "GRPC"
+
+
+def test_the_patch_of_a_deployment_removes_the_volume_that_kamaji_leaves():
+    patch = removal.deployment_patch(DISABLED)
+    assert patch["metadata"] == {"name": "t1", "namespace": "tenants"}
+    volumes = patch["spec"]["template"]["spec"]["volumes"]
+    assert volumes == [{"name": "konnectivity-server-kubeconfig", "$patch": "delete"}]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,6 @@ def test_an_empty_one_has_all_the_defaults(empty):
         host_network=False,
         mode="DaemonSet",
         replicas=None,
-        resources=None,
     )
 
 
@@ -70,18 +69,17 @@ def test_every_field_is_read():
                 "hostNetwork": True,
                 "mode": "Deployment",
                 "replicas": 4,
-                "resources": limits,
             },
         }
     )
     assert found.server == tenant.ServerAddon(9132, "r/server", "v1", limits, ["--v=2"], {"runAsUser": 1})
-    assert found.agent == tenant.AgentAddon("r/agent", "v2", [taint], ["--v=3"], True, "Deployment", 4, limits)
+    assert found.agent == tenant.AgentAddon("r/agent", "v2", [taint], ["--v=3"], True, "Deployment", 4)
 
 
 def test_empty_lists_and_objects_are_what_they_say():
-    found = addon({"agent": {"tolerations": [], "resources": {}}, "server": {"port": 8132, "securityContext": {}}})
+    found = addon({"agent": {"tolerations": []}, "server": {"port": 8132, "securityContext": {}, "resources": {}}})
     assert found.agent.tolerations == []
-    assert found.agent.resources == {}
+    assert found.server.resources == {}
     assert found.server.security_context == {}
 
 
@@ -103,7 +101,11 @@ def test_empty_lists_and_objects_are_what_they_say():
         ({"agent": {"hostNetwork": "yes"}}, "agent.hostNetwork: must be true or false, not a text"),
         ({"agent": {"extraArgs": ["--v", 3]}}, r"agent.extraArgs\[1\]: must be a text, not a whole number"),
         ({"agent": {"tolerations": ["x"]}}, r"agent.tolerations\[0\]: must be an object, not a text"),
-        ({"agent": {"resources": {"memory": "1Gi"}}}, "agent.resources.memory: no such field; there are limits"),
+        ({"agent": {"resources": {}}}, "agent.resources: no such field; there are image, version"),
+        (
+            {"server": {"port": 8132, "resources": {"memory": "1Gi"}}},
+            "server.resources.memory: no such field; there are",
+        ),
         ({"agent": {"replica": 2}}, "agent.replica: no such field; there are image, version"),
         ({"enabled": True}, "konnectivity.enabled: no such field; there are server, agent"),
         ("yes", "konnectivity: must be an object, not a text"),
