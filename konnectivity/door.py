@@ -17,6 +17,7 @@ from contextlib import suppress
 from konnectivity import logs, task_guard
 
 log = logs.get(__name__)
+peer_log = logs.get_peer_log(__name__)
 
 _AT_ONCE = 100  # connections taken in one pass of the event loop
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -93,7 +94,7 @@ class Door:
     def _arrived(self, accepted: socket.socket, source: str) -> None:
         if self.inside[source] >= self._limit:
             if log.v(2):
-                log.info("Connection refused: too many of its source", source=source, limit=self._limit)
+                peer_log.info(source, "Connection refused: too many of its source", source=source, limit=self._limit)
             self._reached["connections_per_source"] += 1
             accepted.close()
             return

@@ -28,6 +28,7 @@ from konnectivity.window import Windows
 from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
+peer_log = logs.get_peer_log(__name__)
 
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
@@ -242,7 +243,8 @@ class Tunnel(StreamReceiver):
         except wire.PacketError as error:
             self._traffic.bad_packets += 1
             if log.v(2):
-                log.info("Bad packet", peer=self.stream.peer.address, reason=str(error))
+                peer = self.stream.peer
+                peer_log.info(peer.source, "Bad packet", peer=peer.address, reason=error)
             return
         if packet is not None:
             self._traffic.received_control[packet.type] += 1

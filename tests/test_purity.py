@@ -21,6 +21,7 @@ PURE = [
             "destination.py",
             "endpoint.py",
             "errors.py",
+            "foreign_text.py",
             "ledger.py",
             "line.py",
             "link.py",

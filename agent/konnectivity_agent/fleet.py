@@ -10,6 +10,7 @@ import functools
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from konnectivity import logs, task_guard, tls
 from konnectivity.grpc.status import RpcError
@@ -20,6 +21,7 @@ from konnectivity_agent.plan import Address, Endpoint, Plan, server_count
 from konnectivity_agent.uplink import Identity, Settings, Uplink
 
 log = logs.get(__name__)
+peer_log = logs.get_peer_log(__name__)
 
 RESOLVE_INTERVAL_S = 30.0  # how often names are looked up again while all is well
 RESOLVE_TIMEOUT_S = 5.0
@@ -161,31 +163,32 @@ class Fleet:
         self.servers[server_id] = uplink
         self._announced = uplink.server_count or 1
         self._plan.connected(endpoint, server_id, self._loop.time())
-        uplink.tunnel.on_drain = self._server_drains
-        uplink.tunnel.on_count = self._counted
+        uplink.tunnel.on_drain = partial(self._server_drains, server_id)
+        uplink.tunnel.on_count = partial(self._counted, server_id)
         extension = uplink.tunnel.capabilities is not None
-        log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
+        source = endpoint.address.host
+        peer_log.info(source, "Connected to server", server=server_id, address=endpoint.address, extension=extension)
         self._changed()
         try:
             status = await uplink.serve()
             if not status.ok:
                 self.failures["from_server"] = self.failures.get("from_server", 0) + 1
-            log.info("Server connection ended", server=server_id, reason=status)
+            peer_log.info(source, "Server connection ended", server=server_id, reason=status)
         finally:
             del self.servers[server_id]
             self._plan.lost(server_id, self._loop.time())
             self._changed()
 
-    def _server_drains(self) -> None:
-        """A server is going: look for another while it still serves."""
-        log.info("Server is shutting down", servers=len(self.servers))
+    def _server_drains(self, server_id: str) -> None:
+        """Look for another server while the one that is going still serves."""
+        peer_log.info(server_id, "Server is shutting down", server=server_id, servers=len(self.servers))
         self.news()
 
-    def _counted(self, count: int) -> None:
-        """A server says how many there are now."""
+    def _counted(self, server_id: str, count: int) -> None:
+        """Take over the number of servers that a server announces."""
         if count > 0 and count != self._announced:
             self._announced = count
-            log.info("Number of servers changed", count=count, connected=len(self.servers))
+            peer_log.info(server_id, "Number of servers changed", count=count, connected=len(self.servers))
             self.news()
 
     def _changed(self) -> None:

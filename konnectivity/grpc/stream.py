@@ -42,6 +42,11 @@ class Peer:
         return ""
 
     @property
+    def source(self) -> str:
+        """Return the address without its port: connections that one peer makes have it in common."""
+        return self.address.rpartition(":")[0] or self.address
+
+    @property
     def name(self) -> str:
         """For people: the address, and the common name that the certificate gives."""
         return f"{self.common_name}@{self.address}" if self.common_name else self.address

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TextIO
 
 from konnectivity.logs.files import LogFile, Sink, Stream
-from konnectivity.logs.formats import JsonFormatter, KlogFormatter, quote, severity
+from konnectivity.logs.formats import JsonFormatter, KlogFormatter, severity
 from konnectivity.logs.line_rate import LineRate
 from konnectivity.logs.writer import Writer
 
@@ -30,7 +30,6 @@ __all__ = [
     "get",
     "get_peer_log",
     "left_out",
-    "quote",
     "severity",
 ]
 
@@ -39,6 +38,7 @@ _verbosity = 0
 _modules: tuple[tuple[str, int], ...] = ()
 _logs: list[Log] = []
 _line_rate = LineRate()
+_line_rates = [_line_rate]
 
 
 class Log:
@@ -132,12 +132,14 @@ def get(name: str) -> Log:
 
 def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
     """Return the log for lines that peers can cause; its rate is that of the process, unless `rate` is given."""
+    if rate is not None:
+        _line_rates.append(rate)
     return PeerLog(logging.getLogger(name), _line_rate if rate is None else rate)
 
 
 def left_out() -> int:
     """Return the number of lines about peers that were left out because too many came."""
-    return _line_rate.left_out
+    return sum(rate.left_out for rate in _line_rates)
 
 
 def dropped() -> int:

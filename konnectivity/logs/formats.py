@@ -1,4 +1,8 @@
-"""How a log line looks: klog's text, or JSON. Owns the escaping that keeps a peer's text from forging lines."""
+"""How a log line looks: klog's text, or JSON. Owns the lengths of lines and values.
+
+Texts of peers stand in lines escaped (`foreign_text`), so that they cannot forge lines, and cut, so that a line has a
+maximum length.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,19 @@ import logging
 import time
 from collections.abc import Mapping
 
-_ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
+from konnectivity.foreign_text import CUT, quoted, visible
+
+MAX_VALUE = 2 * 1024  # characters of a message or value
+MAX_TRACE = 8 * 1024  # characters of a stack trace, of which the end is kept
+MAX_LINE = 16 * 1024  # characters of a line; fields that do not fit are left out
+_TRACE = "trace"
+_CUT_FIELD = "cut"  # is true in a line without the fields that did not fit
 
 
 class KlogFormatter(logging.Formatter):
-    """`I1123 09:46:53.123456   12345 module.py:42] message key="value"`, always a single line.
+    """`I1123 09:46:53.123456   12345 module.py:42] "message" key="value"`, always a single line.
+
+    The message is quoted as klog quotes that of a structured line; lines of other libraries are klog's plain ones.
 
     Args:
         header: whether what stands before the message is written.
@@ -24,18 +36,23 @@ class KlogFormatter(logging.Formatter):
         self._directory = directory
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {key}={_value(value)}" for key, value in _fields(self, record).items())
-        if not self._header:
-            return _escape(record.getMessage()) + fields
+        message = record.getMessage()
+        structured = hasattr(record, "fields")
+        line = quoted(message, MAX_VALUE) if structured else visible(message, MAX_VALUE)
+        line = self._head(record) + line if self._header else line
+        for key, value in _fields(self, record).items():
+            field = f" {key}={_value(key, value)}"
+            if len(line) + len(field) > MAX_LINE:
+                return f"{line} {_CUT_FIELD}=true"
+            line += field
+        return line
+
+    def _head(self, record: logging.LogRecord) -> str:
         file = "/".join(record.pathname.rsplit("/", 2)[-2:]) if self._directory else record.filename
         seconds = int(record.created)
         clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
         micros = int((record.created - seconds) * 1e6)
-        line = (
-            f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} "
-            f"{file}:{record.lineno}] {_escape(record.getMessage())}"
-        )
-        return line + fields
+        return f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} {file}:{record.lineno}] "
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,18 +63,42 @@ class JsonFormatter(logging.Formatter):
             "ts": round(record.created, 6),
             "level": severity(record.levelno),
             "caller": f"{record.filename}:{record.lineno}",
-            "msg": record.getMessage(),
+            "msg": _escaped_shortly("msg", record.getMessage()),
         }
+        length = len(jsonlib.dumps(line))
         for key, value in _fields(self, record).items():
-            line[f"{key}_" if key in line else key] = _text(value) if isinstance(value, BaseException) else value
-        return jsonlib.dumps(line, default=str)
+            name = f"{key}_" if key in line else key
+            short = bounded(value, key)
+            short = _escaped_shortly(key, short) if isinstance(short, str) else short
+            length += len(jsonlib.dumps({name: short}))
+            if length > MAX_LINE:
+                line[_CUT_FIELD] = True
+                break
+            line[name] = short
+        return jsonlib.dumps(line)
+
+
+def bounded(value: object, key: str = "") -> object:
+    """Return `value` as JSON can say it, texts cut to the length of a value; what is longer as its text, cut."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple | dict):
+        try:
+            text = jsonlib.dumps(value, default=str)
+        except (TypeError, ValueError):  # keys that are no texts, or a value that contains itself
+            text = str(value)
+        else:
+            if len(text) <= MAX_VALUE:
+                return jsonlib.loads(text)
+        return _shortened(key, text)
+    return _shortened(key, _text(value))
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[str, object]:
-    """The fields of a record of ours, or none; and the traceback, if there is one."""
+    """Return the fields of a record of ours, or none; and the traceback, if there is one."""
     fields: Mapping[str, object] = getattr(record, "fields", {})
     if record.exc_info and record.exc_info[0]:
-        return {**fields, "trace": formatter.formatException(record.exc_info)}
+        return {**fields, _TRACE: formatter.formatException(record.exc_info)}
     return fields
 
 
@@ -69,33 +110,29 @@ def severity(level: int) -> str:
     return "warning" if level >= logging.WARNING else "info"
 
 
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return "<nil>" if value is None else quote(_text(value))
+def _value(key: str, value: object) -> str:
+    """Return a value as klog writes it: texts quoted, everything else as JSON."""
+    short = bounded(value, key)
+    if isinstance(short, str):
+        return quoted(short, MAX_TRACE if key == _TRACE else MAX_VALUE)
+    return jsonlib.dumps(short, separators=(",", ":"))
+
+
+def _shortened(key: str, text: str) -> str:
+    if key == _TRACE:
+        return text if len(text) <= MAX_TRACE // 2 else CUT + text[-MAX_TRACE // 2 :]
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + CUT
+
+
+def _escaped_shortly(key: str, text: str) -> str:
+    """Return `text`, shortened so that what JSON makes of it has at most the length of two values."""
+    short = _shortened(key, text)
+    most = MAX_TRACE if key == _TRACE else 2 * MAX_VALUE
+    if len(jsonlib.dumps(short)) <= most:
+        return short
+    return CUT + short[-most // 12 :] if key == _TRACE else short[: most // 12 - 1] + CUT
 
 
 def _text(value: object) -> str:
     # An exception without words, such as TimeoutError(), is told by its name.
     return str(value) or (type(value).__name__ if isinstance(value, BaseException) else "")
-
-
-def quote(text: str) -> str:
-    """A string in double quotes, escaped as Go's %q does."""
-    return '"' + _escape(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
-
-
-def _escape(text: str) -> str:
-    """Line breaks and other control characters written out, so that a peer's text cannot forge a log line."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

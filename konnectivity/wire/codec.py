@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from konnectivity.foreign_text import cut
 from konnectivity.proto.client_pb2 import Packet, PacketType
 
 Buffer = bytes | memoryview
@@ -32,6 +33,14 @@ _PAYLOAD_OF: dict[int, str] = {
     PacketType.STOP: "stop",
     PacketType.SERVER_COUNT: "serverCount",
     PacketType.READY: "ready",
+}
+_TEXTS_OF: dict[int, tuple[str, ...]] = {
+    PacketType.DIAL_REQ: ("protocol", "address"),
+    PacketType.DIAL_RSP: ("error",),
+    PacketType.CLOSE_RSP: ("error",),
+    PacketType.DATA: ("error",),
+    PacketType.RESET: ("reason",),
+    PacketType.STOP: ("reason",),
 }
 
 
@@ -101,7 +110,9 @@ def decode_data(message: memoryview) -> tuple[int, memoryview] | None:
 
 
 def decode(message: Buffer) -> Packet | None:
-    """Any packet by the generated classes; None for a type this side does not know, which is to be ignored.
+    """Decode any packet by the generated classes; return None for a type this side does not know, to be ignored.
+
+    Its texts are cut to `foreign_text.MAX_BYTES`; one that was longer ends in `foreign_text.CUT`.
 
     Raises:
         PacketError: not a packet, or its payload is not the one its type asks for.
@@ -116,4 +127,9 @@ def decode(message: Buffer) -> Packet | None:
         return None
     if packet.WhichOneof("payload") != expected:
         raise PacketError(f"{PacketType.Name(packet.type)} packet without its payload")
+    for name in _TEXTS_OF.get(packet.type, ()):
+        payload = getattr(packet, expected)
+        text = getattr(payload, name)
+        if (short := cut(text)) is not text:
+            setattr(payload, name, short)
     return packet

@@ -1,7 +1,11 @@
-"""Builders of every packet but DATA, as message bytes; and a description for logs. Pure."""
+"""Builders of every packet but DATA, as message bytes; and a description for logs. Pure.
+
+Texts are cut to `foreign_text.MAX_BYTES`: whatever a text was made of, no packet is longer.
+"""
 
 from __future__ import annotations
 
+from konnectivity.foreign_text import cut
 from konnectivity.proto.client_pb2 import (
     CloseDial,
     CloseRequest,
@@ -37,12 +41,12 @@ _READY = PacketType.READY
 
 
 def dial_req(address: str, random: int, protocol: str = "tcp") -> bytes:
-    request = DialRequest(protocol=protocol, address=address, random=random)
+    request = DialRequest(protocol=cut(protocol), address=cut(address), random=random)
     return Packet(type=_DIAL_REQ, dialRequest=request).SerializeToString()
 
 
 def dial_rsp(random: int, connect_id: int = 0, error: str = "") -> bytes:
-    response = DialResponse(error=error, connectID=connect_id, random=random)
+    response = DialResponse(error=cut(error), connectID=connect_id, random=random)
     return Packet(type=_DIAL_RSP, dialResponse=response).SerializeToString()
 
 
@@ -51,7 +55,7 @@ def close_req(connect_id: int) -> bytes:
 
 
 def close_rsp(connect_id: int, error: str = "") -> bytes:
-    response = CloseResponse(error=error, connectID=connect_id)
+    response = CloseResponse(error=cut(error), connectID=connect_id)
     return Packet(type=_CLOSE_RSP, closeResponse=response).SerializeToString()
 
 
@@ -72,12 +76,12 @@ def data_end(connect_id: int, total: int) -> bytes:
 
 
 def reset(connect_id: int, side: int, reason: str, sent: int, received: int) -> bytes:
-    body = Reset(connectID=connect_id, side=ResetSide.Name(side), reason=reason, sent=sent, received=received)
+    body = Reset(connectID=connect_id, side=ResetSide.Name(side), reason=cut(reason), sent=sent, received=received)
     return Packet(type=_RESET, reset=body).SerializeToString()
 
 
 def stop(connect_id: int, reason: str) -> bytes:
-    return Packet(type=_STOP, stop=Stop(connectID=connect_id, reason=reason)).SerializeToString()
+    return Packet(type=_STOP, stop=Stop(connectID=connect_id, reason=cut(reason))).SerializeToString()
 
 
 def server_count(count: int) -> bytes:
@@ -89,7 +93,9 @@ def ready(whether: bool) -> bytes:
 
 
 def describe(packet: Packet) -> str:
-    """One line for a log: the type and its payload's fields."""
+    """Return one line for a log: the type and its payload's fields; of DATA the size."""
     payload = packet.WhichOneof("payload")
+    if payload == "data":
+        return f"DATA {{connectID: {packet.data.connectID} size: {len(packet.data.data)}}}"
     body = str(getattr(packet, payload)).replace("\n", " ").strip() if payload else ""
     return f"{kinds.NAMES.get(packet.type, str(packet.type))} {{{body}}}"

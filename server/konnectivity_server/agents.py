@@ -24,6 +24,8 @@ from konnectivity_server.recent import Recent
 from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
+# A whole fleet may come anew at once: more lines about all agents together, and as few about each.
+peer_log = logs.get_peer_log(__name__, logs.LineRate(per_message=5_000))
 
 PATH = "/AgentService/Connect"
 AGENT_ID = "agentid"
@@ -231,7 +233,8 @@ class AgentService:
         if log.v(_detail(tunnel)):
             who = {"user": tunnel.user} if tunnel.user else {}
             extension = tunnel.capabilities is not None
-            log.info("Agent connected", agent=agent_id, peer=stream.peer.name, **who, extension=extension)
+            introduced = {"agent": agent_id, "peer": stream.peer.name, **who}
+            peer_log.info(agent_id, "Agent connected", **introduced, extension=extension)
         return tunnel
 
     def _count(self, tunnel: AgentTunnel) -> None:
@@ -241,7 +244,8 @@ class AgentService:
         if streams and not tunnel.known:
             self.conflicts += 1
             who = {"agent": tunnel.agent_id, "peer": tunnel.stream.peer.name}
-            log.warning("Two agents with one id", **who, credential=tunnel.holder, other=next(iter(streams)))
+            other = next(iter(streams))
+            peer_log.warning(tunnel.agent_id, "Two agents with one id", **who, credential=tunnel.holder, other=other)
         streams[tunnel.holder] = streams.get(tunnel.holder, 0) + 1
 
     def announce(self) -> None:
@@ -276,7 +280,8 @@ class AgentService:
                 tunnel.agent_id, peer=tunnel.stream.peer.name, reason=str(status), connections=len(tunnel.links)
             )
         if log.v(_detail(tunnel)):
-            log.info(
+            peer_log.info(
+                tunnel.agent_id,
                 "Agent disconnected",
                 agent=tunnel.agent_id,
                 peer=tunnel.stream.peer.address,

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from konnectivity.errors import StartError
+from konnectivity.foreign_text import cut
 from konnectivity.grpc.stream import Peer
 from konnectivity.logs.files import LogFile, Sink, Stream
 from konnectivity.logs.writer import Writer
@@ -83,7 +84,18 @@ class _Lines(logging.Formatter):
         fields: Mapping[str, Any] = record.__dict__["fields"]
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         stamp = {"version": VERSION, "time": time.replace("+00:00", "Z"), "server": self._server_id}
-        return json.dumps({**stamp, **fields})
+        return json.dumps({**stamp, **_bounded(fields)})
+
+
+def _bounded(fields: Mapping[str, Any]) -> Record:
+    """Return the fields with each text cut to the length of a text in a packet, so that a line has a maximum length."""
+    return {name: _bounded_value(value) for name, value in fields.items()}
+
+
+def _bounded_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _bounded(value)
+    return cut(value) if isinstance(value, str) else value
 
 
 def _record(fields: Record) -> logging.LogRecord:

@@ -23,6 +23,7 @@ from konnectivity.errors import (
     DialError,
     DialFailure,
 )
+from konnectivity.foreign_text import CUT, MAX_BYTES, cut
 from konnectivity.grpc.stream import Peer
 from konnectivity.ledger import Ledger
 from konnectivity.link import Link
@@ -228,9 +229,9 @@ class Dispatcher:
         return route
 
     def _ready(self, address: str, origin: str, relayed: bool) -> DialingTunnel:
-        if len(address) > self.limits.address_bytes:
+        if len(address) > self.limits.address_bytes or cut(address).endswith(CUT):
             self.limits.reached["address_length"] += 1
-            text = f"the address is longer than {self.limits.address_bytes} characters"
+            text = f"the address is longer than {min(self.limits.address_bytes, MAX_BYTES)} characters"
             raise self.refused(DialFailure.ADDRESS, text)
         if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
             self.limits.reached["pending_dials_per_frontend"] += 1
@@ -285,7 +286,7 @@ class Dispatcher:
         who = {} if tunnel is None else tunnel.described
         self.failures.add(
             error.failure.value,
-            address,
+            cut(address),
             who.get("agent"),
             who.get("server"),
             str(error),

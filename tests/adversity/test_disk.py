@@ -69,7 +69,7 @@ async def test_the_logs_disk_is_full(site, outcome, small_disk):
         ballast.unlink()
         freed = time.monotonic()
         await until_echo(tunnel, address, 5)
-        await until(lambda: "Log lines were dropped total=" in (inside / "log").read_text(), 5)
+        await until(lambda: '"Log lines were dropped" total=' in (inside / "log").read_text(), 5)
         await until(lambda: '"event": "dropped"' in (inside / "audit").read_text(), 5)
         outcome.recovered(time.monotonic() - freed)
         counted = metrics(site.health_port)

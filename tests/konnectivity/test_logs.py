@@ -79,7 +79,7 @@ def test_klog_line(text: Callable[[], str]) -> None:
     assert match[1] in (before, time.strftime("%m%d %H:%M"))
     assert match[2] == f"{os.getpid():7}"
     assert int(match[3]) == here
-    assert match[4] == 'agent connected agent="a-1" streams=2'
+    assert match[4] == '"agent connected" agent="a-1" streams=2'
 
 
 def test_time_is_local_and_exact(text: Callable[[], str]) -> None:
@@ -122,25 +122,28 @@ def test_each_method_shows_its_caller(text: Callable[[], str]) -> None:
         (0.5, "0.5"),
         (True, "true"),
         (False, "false"),
-        (None, "<nil>"),
-        (("a", 1), "\"('a', 1)\""),
+        (None, "null"),
+        (("a", 1), '["a",1]'),
+        (["a\u202e", {"b": None}], r'["a\u202e",{"b":null}]'),
+        ({"a"}, "\"{'a'}\""),
+        (float("nan"), "NaN"),
         (ValueError("bad port"), '"bad port"'),
         (TimeoutError(), '"TimeoutError"'),
     ],
 )
 def test_values_of_fields(text: Callable[[], str], value: object, shown: str) -> None:
     log.info("x", key=value)
-    assert after_bracket(text()) == f"x key={shown}\n"
+    assert after_bracket(text()) == f'"x" key={shown}\n'
 
 
 def test_fields_may_have_any_name(text: Callable[[], str]) -> None:
     log.info("x", message="m", name="n", self=1)
-    assert after_bracket(text()) == 'x message="m" name="n" self=1\n'
+    assert after_bracket(text()) == '"x" message="m" name="n" self=1\n'
 
 
 def test_percent_signs_are_text(text: Callable[[], str]) -> None:
     log.info("100% %s")
-    assert after_bracket(text()) == "100% %s\n"
+    assert after_bracket(text()) == '"100% %s"\n'
 
 
 @given(st.text(), st.text())
@@ -157,7 +160,7 @@ def test_exception_keeps_the_traceback_on_the_line(text: Callable[[], str]) -> N
     except ValueError:
         log.exception("this is a bug", part="relay")
     assert text().count("\n") == 1
-    assert after_bracket(text()).startswith('this is a bug part="relay" trace="Traceback (most recent call last):\\n')
+    assert after_bracket(text()).startswith('"this is a bug" part="relay" trace="Traceback (most recent call last):\\n')
     assert text().endswith('ValueError: boom"\n')
 
 
@@ -180,7 +183,7 @@ def test_default_stream_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     log.info("hello")
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.endswith("] hello\n")
+    assert err.endswith('] "hello"\n')
 
 
 def test_records_of_other_libraries(text: Callable[[], str]) -> None:
@@ -208,6 +211,37 @@ def test_json_line(parsed: Callable[[], dict[str, object]]) -> None:
     }
 
 
+@pytest.mark.parametrize("formatter", [logs.KlogFormatter(), logs.JsonFormatter()])
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 5_000_000, "\x01" * 5_000_000, "\U000e0001" * 5_000_000, ["y" * 1_000] * 5_000, {"z": "\n" * 100_000}],
+)
+def test_values_and_lines_have_a_maximum_length(formatter: logging.Formatter, value: object) -> None:
+    record = logging.LogRecord("x", logging.INFO, "m.py", 1, "m", None, None)
+    record.fields = {"first": "kept", "long": value, "last": "kept"}
+    began = time.process_time()
+    line = formatter.format(record)
+    assert time.process_time() - began < 1
+    assert len(line) <= 14 * 1024
+    assert line.count("kept") == 2
+    record.fields = {f"field{number}": value for number in range(1_000)}
+    line = formatter.format(record)
+    assert len(line) <= 16 * 1024 + 20
+    assert line.endswith((" cut=true", '"cut": true}'))
+    record.fields = {}
+    record.msg = value if isinstance(value, str) else "x" * 1_000_000
+    assert len(formatter.format(record)) <= 14 * 1024
+
+
+def test_the_end_of_a_long_trace_is_kept(text: Callable[[], str]) -> None:
+    try:
+        raise ValueError("x" * 100_000 + "the end")
+    except ValueError:
+        log.exception("this is a bug")
+    assert text().endswith('the end"\n')
+    assert len(text()) < 16 * 1024
+
+
 def test_json_fields_do_not_hide_the_head(parsed: Callable[[], dict[str, object]]) -> None:
     log.info("x", msg="y", level=3)
     result = parsed()
@@ -216,7 +250,7 @@ def test_json_fields_do_not_hide_the_head(parsed: Callable[[], dict[str, object]
 
 def test_exception_without_one_has_no_trace(text: Callable[[], str]) -> None:
     log.exception("x")
-    assert after_bracket(text()) == "x\n"
+    assert after_bracket(text()) == '"x"\n'
 
 
 # --- where it goes ---
@@ -289,7 +323,7 @@ def test_thresholds(
     log.warning("warning")
     log.error("error")
     lines = said(capsys).splitlines()
-    assert {line.rpartition("] ")[2] for line in lines} == shown
+    assert {line.rpartition("] ")[2].strip('"') for line in lines} == shown
 
 
 def test_a_directory_gets_a_file_named_as_klog_names_it(tmp_path: Path) -> None:
@@ -341,7 +375,7 @@ def test_a_file_that_cannot_be_opened_is_said_and_stderr_used(capsys: pytest.Cap
 def test_headers(capsys: pytest.CaptureFixture[str]) -> None:
     configured("--skip-headers")
     log.info("bare", x=1)
-    assert said(capsys) == "bare x=1\n"
+    assert said(capsys) == '"bare" x=1\n'
     configured("--add-dir-header")
     log.info("placed")
     assert " konnectivity/test_logs.py:" in said(capsys)

@@ -265,9 +265,9 @@ def test_a_named_pipe_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: 
 
 def test_the_last_lines_of_a_program_are_written(tmp_path: Path) -> None:
     result = run("for n in range(100): log.info(str(n))", "--skip-headers", capture_output=True)
-    assert result.stderr.split() == [str(n) for n in range(100)]
+    assert result.stderr.split() == [f'"{n}"' for n in range(100)]
     result = run("log.info('told'); raise ValueError('end')", "--skip-headers", capture_output=True)
-    assert "told\n" in result.stderr
+    assert '"told"\n' in result.stderr
     assert "ValueError: end" in result.stderr
 
 

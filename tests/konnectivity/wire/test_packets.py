@@ -125,3 +125,64 @@ def test_any_packet_can_be_described(message: bytes) -> None:
         return
     if packet is not None:
         assert len(wire.describe(packet).splitlines()) == 1
+
+
+LONG = ["a" * 5_000, "\x01" * 1_025, "\u202e" * 400, "\U0001f600" * 300]
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_a_text_is_cut_where_a_packet_is_made(text: str) -> None:
+    for packet in (
+        wire.dial_req(text, 1, text),
+        wire.dial_rsp(1, 0, text),
+        wire.close_rsp(1, text),
+        wire.reset(1, 1, text, 0, 0),
+        wire.stop(1, text),
+    ):
+        found = [value for value in packet_texts(Packet.FromString(packet)) if value]
+        assert found
+        assert all(len(value.encode()) <= 1024 and value.endswith("\u2026") for value in found)
+
+
+@pytest.mark.parametrize("text", LONG)
+@pytest.mark.parametrize("kind", [number for name, number in PacketType.items()])
+def test_every_text_of_every_packet_is_cut_where_it_is_decoded(kind: int, text: str) -> None:
+    """Read from the descriptors, so that a field that comes later is not forgotten."""
+    payload = next(field for field in Packet.DESCRIPTOR.oneofs[0].fields if field.name.lower() == payload_name(kind))
+    packet = Packet(type=kind)
+    body = getattr(packet, payload.name)
+    body.SetInParent()
+    names = [field.name for field in payload.message_type.fields if field.type == field.TYPE_STRING]
+    for name in names:
+        setattr(body, name, text)
+    found = packet_texts(read(packet.SerializeToString()))
+    assert len(found) == len(names)
+    assert all(len(value.encode()) <= 1024 and value.endswith("\u2026") for value in found)
+
+
+def test_texts_that_are_short_enough_stay() -> None:
+    for text in ("", "a" * 1024, "\u2026" * 341):
+        assert read(wire.stop(1, text)).stop.reason == text
+
+
+def test_a_surrogate_is_no_reason_to_fail() -> None:
+    assert read(wire.stop(1, "a\udcff")).stop.reason == "a\\udcff"
+
+
+def test_a_description_is_short() -> None:
+    packet = Packet(type=PacketType.DATA)
+    packet.data.data = b"\x01" * 4_000_000
+    assert wire.describe(packet) == "DATA {connectID: 0 size: 4000000}"
+    assert len(wire.describe(read(wire.reset(1, 1, "\x01" * 4_000_000, 0, 0)))) < 5_000
+
+
+def payload_name(kind: int) -> str:
+    known = {"DIAL_REQ": "dialrequest", "DIAL_RSP": "dialresponse", "CLOSE_REQ": "closerequest"}
+    known |= {"CLOSE_RSP": "closeresponse", "DIAL_CLS": "closedial"}
+    name = PacketType.Name(kind)
+    return known.get(name, name.replace("_", "").lower())
+
+
+def packet_texts(packet: Packet) -> list[str]:
+    body = getattr(packet, str(packet.WhichOneof("payload")))
+    return [getattr(body, field.name) for field in body.DESCRIPTOR.fields if field.type == field.TYPE_STRING]
