@@ -59,6 +59,10 @@ class Tunnel(ABC):
             DialError: with the failure's kind and text.
         """
         try:
+            destination.parse("tcp", address)
+        except ValueError as error:
+            raise DialError(DialFailure.ADDRESS, str(error)) from None
+        try:
             async with asyncio.timeout(timeout_s):
                 return await self._dial(address, hops or Hops())
         except TimeoutError as error:

@@ -17,7 +17,7 @@ class DialFailure(enum.Enum):
     BUDGET = "budget"
     PROTOCOL = "protocol"
     FLOOD = "flood"  # too many dials are under way
-    ADDRESS = "address"  # longer than any name is
+    ADDRESS = "address"  # not an address that can be dialled
 
 
 UNRECOGNIZED = "unrecognized_response"  # counted like a failure: an answer to a dial that nobody waits for

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+from konnectivity.destination import is_label
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -42,7 +44,6 @@ ALL_PORTS = (1, 65535)
 ANYTHING = "*"
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address behind a gateway
 _MAPPED = IPv6Network("::ffff:0:0/96")
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
@@ -206,7 +207,7 @@ def _name_rule(target: str, text: str) -> str:
         name = canonical_name(suffix.removeprefix("."))
     except UnicodeError:
         name = ""
-    if not name or not all(map(_LABEL.fullmatch, name.split("."))):
+    if not name or not all(map(is_label, name.split("."))):
         raise ValueError(f"{text!r} is no address, network or name, with a port or not")
     return f".{name}" if suffix != target else name
 

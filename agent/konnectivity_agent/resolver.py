@@ -49,7 +49,7 @@ class Resolver:
         """As `socket.getaddrinfo` for streams.
 
         Raises:
-            OSError, UnicodeError: as that.
+            OSError, ValueError: as that.
         """
         lookup = self._joinable((host, family)) or self._new((host, family))
         lookup.waiters += 1
@@ -113,7 +113,7 @@ def _look_up(lookup: _Lookup, loop: asyncio.AbstractEventLoop, answered: Callabl
     found: Found
     try:
         found = list(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM))
-    except (OSError, UnicodeError) as error:
+    except Exception as error:
         found = error
     with suppress(RuntimeError):  # the event loop has ended
         loop.call_soon_threadsafe(answered, lookup, found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
+from konnectivity import destination
 from konnectivity.cli import frontend, output
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, connect
 from konnectivity.fetch import Answer, FetchError, Plain, Request, Stream, fetch, parse_header, parse_url
@@ -110,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _task(arguments: argparse.Namespace) -> _Task:
     url = parse_url(arguments.url)
+    destination.split(url.address)
     body = _body(arguments.data) if arguments.data is not None else b""
     method = arguments.request or ("HEAD" if arguments.head else "GET" if arguments.data is None else "POST")
     headers = [parse_header(each) for each in arguments.header]

@@ -112,6 +112,8 @@ def destination(head: bytes) -> str:
         target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
     if not target:
         raise BadRequest(_bad_request())
+    if target.startswith("["):  # of a zone, RFC 6874 has the percent sign escaped
+        target = target.replace("%25", "%", 1)
     return target
 
 

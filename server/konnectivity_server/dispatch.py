@@ -11,7 +11,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from konnectivity import logs
+from konnectivity import destination, logs
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.errors import (
     ABANDONED,
@@ -218,6 +218,7 @@ class Dispatcher:
         """
         trail = self.audit.trail(address, protocol, origin, relayed) if self.audit is not None else None
         try:
+            self._check(address, protocol)
             tunnel = self._ready(address, origin.name, relayed)
             route = Route(self, address, caller, origin.name, protocol, relayed, trail)
             route.start(tunnel)
@@ -228,11 +229,19 @@ class Dispatcher:
             raise
         return route
 
-    def _ready(self, address: str, origin: str, relayed: bool) -> DialingTunnel:
+    def _check(self, address: str, protocol: str) -> None:
+        """Refuse what cannot be an address, whichever frontend or peer server asks for it."""
         if len(address) > self.limits.address_bytes or cut(address).endswith(CUT):
             self.limits.reached["address_length"] += 1
             text = f"the address is longer than {min(self.limits.address_bytes, MAX_BYTES)} characters"
             raise self.refused(DialFailure.ADDRESS, text)
+        if protocol in destination.NETWORKS:  # agents of the reference may know others, and judge them themselves
+            try:
+                destination.parse(protocol, address)
+            except ValueError as error:
+                raise self.refused(DialFailure.ADDRESS, str(error)) from None
+
+    def _ready(self, address: str, origin: str, relayed: bool) -> DialingTunnel:
         if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
             self.limits.reached["pending_dials_per_frontend"] += 1
             raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)

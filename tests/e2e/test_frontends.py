@@ -53,17 +53,21 @@ async def test_a_target_that_speaks_first_and_leaves(deployment, mode, unix):
 @ways
 async def test_dial_errors_have_their_kind_and_text(deployment, mode, unix):
     cases = [
-        ("127.0.0.1:9", "dial tcp 127.0.0.1:9: connect: connection refused"),
-        ("no-such-host.invalid:80", "lookup no-such-host.invalid"),
-        ("127.0.0.1", "missing port in address"),
-        ("127.0.0.1:99999", "dial tcp: address 99999: invalid port"),
+        ("127.0.0.1:9", "dial tcp 127.0.0.1:9: connect: connection refused", DialFailure.ENDPOINT),
+        ("127.0.0.1:0", "dial tcp 127.0.0.1:0: connect: connection refused", DialFailure.ENDPOINT),
+        ("no-such-host.invalid:80", "lookup no-such-host.invalid", DialFailure.ENDPOINT),
+        ("127.0.0.1", "missing port in address", DialFailure.ADDRESS),
+        ("127.0.0.1:99999", "dial tcp: address 99999: invalid port", DialFailure.ADDRESS),
+        ("h:1 HTTP/1.1\r\nX-Injected: y\r\nZ:1", "too many colons in address", DialFailure.ADDRESS),
+        ("a\r\nb:1", "no such host", DialFailure.ADDRESS),
+        ("\ud800:1", "no such host", DialFailure.ADDRESS),
     ]
     async with connect(**deployment.frontend(mode, unix)) as tunnel:
-        for address, text in cases:
+        for address, text, failure in cases:
             with pytest.raises(DialError) as caught:
                 await tunnel.dial(address)
             assert text in str(caught.value)
-            assert caught.value.failure is DialFailure.ENDPOINT
+            assert caught.value.failure is failure
 
 
 @ways

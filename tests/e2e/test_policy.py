@@ -15,7 +15,16 @@ from konnectivity.testing.targets import listening
 from konnectivity_agent.dialer import Dialer, Dials
 from konnectivity_agent.policy import parse
 
-LOOPBACK = ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0", "", "[::ffff:7f00:1]")
+LOOPBACK = ("127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "", "[::ffff:7f00:1]")
+NO_HOST = (
+    "127.1",
+    "2130706433",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.0.0.1.",
+    "127.0.0.1\0.internal",
+    "\uff11\uff12\uff17.0.0.1",
+)
 
 
 def denied(process):
@@ -33,7 +42,7 @@ async def why_not(tunnel, address):
 @pytest.mark.parametrize("mode", ["grpc", "http-connect"])
 async def test_metadata_is_refused_unless_it_is_allowed(deployment, mode):
     async with connect(**deployment.frontend(mode, unix=True)) as tunnel:
-        for address in ("169.254.169.254:80", "[::ffff:a9fe:a9fe]:80", "2852039166:80", "[fd00:ec2::254]:80"):
+        for address in ("169.254.169.254:80", "[::ffff:a9fe:a9fe]:80", "[fd00:ec2::254]:80"):
             text = await why_not(tunnel, address)
             assert f"dial tcp {address}: refused by the agent's policy: " in text
             assert text.endswith("serves cloud metadata")
@@ -47,6 +56,8 @@ async def test_a_denied_network_in_every_spelling(fresh):
         for host in LOOPBACK:
             text = await why_not(tunnel, f"{host}:{port}")
             assert text.endswith(f"refused by the agent's policy: 127.0.0.1 port {port} is denied by 127.0.0.0/8")
+        for host in NO_HOST:
+            assert (await why_not(tunnel, f"{host}:{port}")).endswith("no such host")
         assert "is denied by" in await why_not(tunnel, f"localhost:{port}")
     assert denied(agent) == {"denied": len(LOOPBACK) + 1}
     await asyncio.to_thread(agent.wait_for, "Dial refused")
@@ -97,6 +108,27 @@ class Asked:
 
     def failed(self, text):
         self.answer.set_result(text)
+
+
+def test_an_agent_relies_on_no_check_of_a_server(monkeypatch):
+    """Neither the policy nor the resolver sees what is no host, though a server asks for it."""
+
+    def resolver(host, port, *args, **kwargs):
+        raise AssertionError(f"{host!r} was looked up")
+
+    async def dial():
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            monkeypatch.setattr(socket, "getaddrinfo", resolver)
+            dials = Dials()
+            for rules in (["*.internal"], ["*"], []):
+                dialer = Dialer(tasks, dials, parse(rules, []))
+                for host in NO_HOST:
+                    asked = Asked(f"{host}:80")
+                    dialer.open(asked)
+                    assert (await asked.answer).endswith("no such host")
+            assert dials.failures == {"unknown": 3 * len(NO_HOST)}
+
+    asyncio.run(dial())
 
 
 def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
