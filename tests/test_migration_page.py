@@ -30,7 +30,7 @@ def test_flags_are_there(page):
 def test_the_patch_for_kamaji_changes_images_and_nothing_else():
     text = MIGRATION.partition("--type=merge -p '")[2].partition("'\n")[0]
     patch = yaml.safe_load(text)["spec"]["addons"]["konnectivity"]
-    assert set(patch["server"]) == {"port", "image", "version"}
+    assert set(patch["server"]) == {"image", "version"}
     assert set(patch["agent"]) == {"image", "version"}
     assert all(isinstance(each["version"], str) for each in patch.values())
 
