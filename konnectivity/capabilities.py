@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from konnectivity.grpc.metadata import Metadata
+from konnectivity.numbers import parse_decimal
 
 EXTENSION = "konnectivity-extension"  # value: version; parameters
 VERSION = "1"
@@ -31,7 +32,5 @@ class Capabilities:
             return None
         version, *parameters = (part.strip() for part in values[0].split(";"))
         fields = dict(part.partition("=")[::2] for part in parameters)
-        window = fields.get("window", "")
-        if version != VERSION or not (window.isascii() and window.isdecimal()) or len(window) > 10:
-            return None
-        return cls(int(window)) if 0 < int(window) <= _MAX_WINDOW else None
+        window = parse_decimal(fields.get("window", ""), _MAX_WINDOW)
+        return cls(window) if version == VERSION and window else None

@@ -31,6 +31,7 @@ from konnectivity.grpc.status import RpcError, Status
 from konnectivity.hops import Hops
 from konnectivity.link import Link
 from konnectivity.link_transport import streams_of
+from konnectivity.numbers import parse_decimal
 from konnectivity.tls import client_context
 from konnectivity.tunnel import TunnelOptions
 
@@ -182,9 +183,9 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
     except asyncio.LimitOverrunError as error:
         raise DialError(DialFailure.PROTOCOL, "the server's answer is no HTTP") from error
     parts = head.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+    status = parse_decimal(parts[1], 999) if len(parts) > 1 and parts[0].startswith("HTTP/1.") else None
+    if status is None:
         raise DialError(DialFailure.PROTOCOL, f"the server's answer is no HTTP: {head[:60]!r}")
-    status = int(parts[1])
     return status, "" if status == 200 else (await reader.read(MAX_ANSWER)).decode("utf-8", "replace").strip()
 
 

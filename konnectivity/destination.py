@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
 
+from konnectivity.numbers import MAX_PORT, parse_decimal
+
 NETWORKS = ("tcp", "tcp4", "tcp6")  # what is dialled; Go's names
 MAX_NAME = 253  # characters of a host name without its final dot (RFC 1035)
 MAX_LABEL = 63
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 _ZONE = re.compile(r"[a-z0-9_.~-]{1,63}", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE | re.ASCII)
-_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _SHOWN = 256  # characters of a refused address in an error text
 
 
@@ -75,11 +76,12 @@ def split(address: str) -> tuple[str, int]:
             raise ValueError(f"address {shown(address)}: missing port in address")
         if ":" in host:
             raise ValueError(f"address {shown(address)}: too many colons in address")
-    if not _PORT.fullmatch(port) or int(port) > 65535:
+    number = parse_decimal(port, MAX_PORT)
+    if number is None:
         raise ValueError(f"address {shown(port)}: invalid port")
     if host:
         check_host(host)
-    return host, int(port)
+    return host, number
 
 
 def check_host(host: str) -> None:
@@ -127,10 +129,11 @@ def parse_hosts(texts: Iterable[str], default_port: int) -> list[tuple[str, int]
             raise ValueError(f"{text!r} names no host")
         if problem := _configured_problem(host):
             raise ValueError(f"{shown(text)!r} is no host: {problem}")
-        if not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
-            raise ValueError(f"{text!r} has no port between 1 and 65535")
-        if (host, int(port)) not in found:
-            found.append((host, int(port)))
+        number = parse_decimal(port, MAX_PORT)
+        if not number:
+            raise ValueError(f"{shown(text)!r} has no port between 1 and {MAX_PORT}")
+        if (host, number) not in found:
+            found.append((host, number))
     return found
 
 

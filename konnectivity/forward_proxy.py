@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 import aiohappyeyeballs
 
 from konnectivity import __version__
+from konnectivity.numbers import parse_decimal
 
 MAX_HEAD = 16 * 1024  # of the answer, up to the line that is the server's
 TIMEOUT_S = 20.0  # TCP to the proxy, and its answer; meanwhile it connects to the server
@@ -237,7 +238,7 @@ def _matches(rule: str, name: str, address: Ip | None, port: str) -> bool:
 
 
 def _contains(rule: str, address: Ip) -> bool:
-    if not rule.rpartition("/")[2].isdecimal():  # ipaddress takes masks as well
+    if parse_decimal(rule.rpartition("/")[2], 128) is None:  # ipaddress takes masks as well
         return False
     with suppress(ValueError):
         return address in ip_network(rule, strict=False)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 MAX_DIGITS = 20  # of any number, leading zeros included: `int` takes time that grows with the square of the length
+MAX_PORT = 65535
+MAX_FIGURE = 40  # characters of a figure, which may have a fraction and an exponent
 
 
 def parse_decimal(text: str, most: int) -> int | None:
@@ -15,3 +19,16 @@ def parse_decimal(text: str, most: int) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def finite(value: object) -> float | None:
+    """Return a number of a JSON document or of a metric's sample, given as number or text; None if it is not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and (len(value) > MAX_FIGURE or not value.isascii()):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from konnectivity import health, profiling
 from konnectivity.destination import is_loopback
 from konnectivity.health import Check
-from konnectivity.http import PLAIN, HttpServer, Request, Response, Routes
+from konnectivity.http import PLAIN, HttpServer, Request, Response, Routes, text
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
+from konnectivity.numbers import MAX_PORT, parse_decimal
 from konnectivity.rebinding import guarded
 from konnectivity_agent.metrics import AgentCollector
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from konnectivity_agent.app import Agent
 
 NO_SERVER = "no servers connected"
+_HOST = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 
 
 async def serve(agent: Agent) -> HttpServer:
@@ -44,7 +47,10 @@ async def serve(agent: Agent) -> HttpServer:
 
     def metrics(request: Request) -> Response:
         """Scrapers that ask the admin port are sent to the health port."""
-        host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdecimal() else request.host
+        host, _, port = request.host.rpartition(":")
+        host = host if parse_decimal(port, MAX_PORT) is not None else request.host
+        if not _HOST.fullmatch(host):
+            return text("the Host header names no host\n", 400)
         query = f"?{request.query}" if request.query else ""
         location = f"//{host}:{options.health_server_port}/metrics{query}"
         return Response(301, {"Location": location, "Content-Type": PLAIN}, b"")

@@ -18,6 +18,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Channel
 from konnectivity.heartbeat import Heartbeat, Verdict
+from konnectivity.numbers import parse_decimal
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent.plan import Address
@@ -190,6 +191,7 @@ def _server_of(metadata: Metadata) -> tuple[str, int]:
     counts = metadata.get_all("servercount")
     if len(ids) != 1:
         raise RpcError(Code.UNKNOWN, f"expected one server ID in the context, got {ids}")
-    if len(counts) != 1 or not counts[0].lstrip("-").isdecimal():
-        raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts}")
-    return ids[0], int(counts[0])
+    count = parse_decimal(counts[0], most=2**31 - 1) if len(counts) == 1 else None
+    if count is None:
+        raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts!s:.200}")
+    return ids[0], count

@@ -222,6 +222,7 @@ def _frontend(arguments: list[str]) -> Frontend | None:
     if not arguments:
         return None
     from konnectivity.egress.server import Frontend
+    from konnectivity.numbers import MAX_PORT, parse_decimal
     from konnectivity.options import declared
     from konnectivity.options.command_line import CommandLine
     from konnectivity_server.options import ServerOptions
@@ -232,13 +233,14 @@ def _frontend(arguments: list[str]) -> Frontend | None:
         raise ValueError(f"proxy-server does not start with these arguments: {'; '.join(line.problems)}")
     values = {each.field: str(each.default) for each in declared(ServerOptions)}
     values |= {name: given[-1].text for name, given in line.found.items()}
-    if not values["server_port"].isdecimal():
+    port = parse_decimal(values["server_port"], MAX_PORT)
+    if port is None:
         raise ValueError(f"--server-port={values['server_port']} is no port")
     over_tcp = not values["uds_name"] or values["server_cert"]
     return Frontend(
         tuple(values["mode"].split(",")),
         values["uds_name"],
-        int(values["server_port"]) if over_tcp else 0,
+        port if over_tcp else 0,
         values["server_cert"],
         values["server_ca_cert"],
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from konnectivity import admin
 from konnectivity.diagnosis import Result, Status, failed, ok, skipped, warning
+from konnectivity.numbers import finite
 
 ADMIN, READY, AGENTS, EVERYWHERE, STATE, CLOCK = (
     "admin",
@@ -81,17 +82,15 @@ def agents_by_metrics(metrics: bytes) -> int | None:
     if not any(line.startswith("go_info") for line in lines):
         return None
     counts = [line.rpartition(" ")[2] for line in lines if line.startswith(_READY)]
-    try:
-        return int(float(counts[0])) if counts else None
-    except ValueError:
-        return None
+    count = finite(counts[0]) if counts else None
+    return None if count is None else int(count)
 
 
 def skew(date: str, now: datetime) -> float | None:
     """How far a clock is ahead of ours, by the `Date` of an answer, which has whole seconds."""
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         return None
@@ -170,7 +169,9 @@ def _states(view: View) -> list[Result]:
 def _certificates(view: View, warn_within_s: float) -> list[Result]:
     found = []
     for each in view.overview.get("certificates", ()):
-        left = float(each["expires_in"])
+        left = finite(each.get("expires_in"))
+        if left is None:
+            continue
         which = f"the {each['kind']} in use for {each['end']}"
         if left < 0:
             found.append(failed("certificate-in-use", view.address, f"{which} has expired", "replace the files"))
@@ -188,7 +189,8 @@ def _failures(view: View) -> list[Result]:
     recent = view.overview.get("dial_failures", {}).get("recent", ())
     reasons: dict[str, Mapping[str, Any]] = {}
     for each in recent:
-        if float(each.get("ago", RECENT_S)) < RECENT_S and each.get("reason") != "error_response":
+        ago = finite(each.get("ago"))
+        if ago is not None and ago < RECENT_S and each.get("reason") != "error_response":
             reasons.setdefault(str(each.get("reason")), each)
     do = "the table of dial errors in docs/operations.md"
     return [

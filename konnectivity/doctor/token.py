@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from konnectivity.diagnosis import Result, failed, ok, warning
+from konnectivity.numbers import finite
 
 TOKEN = "token"
 CLOCK = "clock"
@@ -82,7 +83,7 @@ def _audiences(claims: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return finite(value) if isinstance(value, int | float) else None
 
 
 def _moment(seconds: float) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from konnectivity.egress.configuration import API_VERSION, DIRECT, GRPC, HTTP_CONNECT, KIND, NAMES
 from konnectivity.egress.document import Problem, Value, read
 from konnectivity.finding import ERROR, NOTE, WARNING, Finding
+from konnectivity.numbers import parse_decimal
 
 OLD_VERSION = "apiserver.k8s.io/v1alpha1"
 OLD_NAME = "master"  # of controlplane
@@ -44,7 +45,7 @@ def place(path: str, line: int) -> str:
 
 def _line(where: str) -> int:
     number = where.rpartition(":")[2]
-    return int(number) if number.isdigit() else 0
+    return parse_decimal(number, most=10**9) or 0
 
 
 class _Rules:

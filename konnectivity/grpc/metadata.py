@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from konnectivity import __version__
+from konnectivity.numbers import parse_decimal
 
 Headers = list[tuple[str, str]]
 USER_AGENT = f"konnectivity-python/{__version__}"
@@ -55,6 +56,5 @@ def format_timeout(timeout_s: float) -> str:
 def parse_timeout(value: str) -> float | None:
     """Seconds of a `grpc-timeout` header; None if it is not one (at most 8 digits and a unit)."""
     number, unit = value[:-1], value[-1:]
-    if unit not in _UNITS or not (number.isascii() and number.isdecimal()) or len(number) > 8:
-        return None
-    return int(number) * _UNITS[unit]
+    count = parse_decimal(number, _MAX_NUMBER) if len(number) <= 8 else None
+    return count * _UNITS[unit] if unit in _UNITS and count is not None else None

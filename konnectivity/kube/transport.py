@@ -21,6 +21,7 @@ from konnectivity import __version__, logs
 from konnectivity.kube import credentials
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.kubeconfig import Access, Material
+from konnectivity.numbers import parse_decimal
 
 log = logs.get(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -111,7 +112,7 @@ async def _refusal(server: str, response: httpx2.Response) -> KubeError:
     await response.aclose()
     wait = response.headers.get("Retry-After", "")
     text = f"{server}: {response.status_code} {reason}" + (f": {said}" if said else "")
-    return KubeError(text, response.status_code, reason, float(wait) if wait.isdecimal() else 0.0)
+    return KubeError(text, response.status_code, reason, float(parse_decimal(wait, most=10**9) or 0))
 
 
 def _pool(access: Access) -> httpx2.AsyncHTTPTransport:

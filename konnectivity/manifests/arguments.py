@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from konnectivity.manifests.names import ManifestError
+from konnectivity.numbers import MAX_PORT, parse_decimal
 
 Flags = dict[str, str]  # "--mode" -> "grpc"; an empty value is a flag without one
 
@@ -35,6 +36,7 @@ def port_of(flags: Mapping[str, str], flag: str) -> int:
         ManifestError: it is no number.
     """
     text = flags[flag]
-    if not text.isascii() or not text.isdecimal():
+    port = parse_decimal(text, MAX_PORT)
+    if port is None:
         raise ManifestError(f"{flag}={text}: not a port")
-    return int(text)
+    return port

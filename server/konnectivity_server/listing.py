@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from konnectivity.http import Request, Response
+from konnectivity.numbers import parse_decimal
 
 Item = TypeVar("Item")
 Row = dict[str, Any]
@@ -62,10 +63,10 @@ def number(request: Request, key: str, default: int, most: int) -> int:
     Raises:
         BadQuery: it is none.
     """
-    asked = request.value(key, str(default))
-    if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
+    asked = parse_decimal(request.value(key, str(default)), most=10**9)
+    if asked is None:
         raise BadQuery(f"{key}: a number from 0 to {most}")
-    return min(int(asked), most)
+    return min(asked, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from konnectivity import admin
 from konnectivity.cli.rounds.case import Case, here, there
 from konnectivity.diagnosis import Result, failed, ok, skipped
 from konnectivity.doctor import api, endpoint, files, listener, token
+from konnectivity.numbers import finite
 
 if TYPE_CHECKING:
     from konnectivity_agent.options import AgentOptions
@@ -73,11 +74,11 @@ def _running_agent(given: AgentOptions, case: Case) -> list[Result]:
     except admin.AdminError:
         return [skipped("agent-servers", address, "no agent answers there: is it on another machine?")]
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(_PREFIX))
-    has, knows = (figures.get(_PREFIX + name) for name in ("open_server_connections", "known_server_count"))
+    has, knows = (finite(figures.get(_PREFIX + name)) for name in ("open_server_connections", "known_server_count"))
     if has is None:
         return [skipped("agent-servers", address, "something else answers there")]
-    what = f"connected to {float(has):g} of {float(knows or 0):g} servers that it knows of"
-    if float(has) < max(float(knows or 0), 1):
+    what = f"connected to {has:g} of {knows or 0:g} servers that it knows of"
+    if has < max(knows or 0, 1):
         do = "its log: `Cannot connect to the server`; the other addresses in this table"
         return [failed("agent-servers", address, what, do)]
     return [ok("agent-servers", address, what)]

@@ -1,0 +1,53 @@
+"""Query values that are no numbers, sent to a server with `--workers`: answered, and nobody is hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+
+import pytest
+from attack_site import honest
+
+PROBES = [
+    "/metrics?worker=%C2%B2",  # a superscript: a digit to str.isdigit, none to int
+    "/readyz?worker=%D9%A3",
+    "/ready?worker=-1",
+    "/metrics?worker=2",
+    "/readyz?worker=99999999999999999999",
+    "/metrics?worker=" + "9" * 5000,
+    "/metrics?worker=1_0",
+    "/metrics?worker=%00",
+]
+ADMIN_PROBES = [
+    "/api/v1/agents?worker=%C2%B2",
+    "/api/v1/agents?limit=%C2%B2",
+    "/api/v1/connections?limit=" + "9" * 5000,
+    "/api/v1/overview?history=%E2%91%A4",
+]
+
+
+def status(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_odd_numbers_end_nothing(site, workers):
+    arguments = [f"--workers={workers}"] if workers > 1 else []
+    server = site.start_package("konnectivity_server", site.server_arguments(*arguments))
+    await asyncio.to_thread(server.wait_for, "Proxy server started", workers)
+    agent = await asyncio.to_thread(site.agent)
+    await asyncio.to_thread(agent.wait_for, "Connected to server", workers)
+    async with honest(site) as client:
+        for _ in range(3):
+            found = [await asyncio.to_thread(status, site.health_port, path) for path in PROBES]
+            assert found == [400 if workers > 1 else 200] * len(PROBES)
+            found = [await asyncio.to_thread(status, site.admin_port, path) for path in ADMIN_PROBES]
+            assert found == [400 if workers > 1 else 200] + [400] * (len(ADMIN_PROBES) - 1)
+    client.check()
+    assert server.returncode is None
+    assert site.metric("server_unexpected_errors_total") == 0
