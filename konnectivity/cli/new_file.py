@@ -8,10 +8,13 @@ from konnectivity import atomic_file
 
 
 def write(path: Path, text: str, mode: int, replace: bool) -> None:
-    """
+    """Write `text` to `path`, with permissions `mode`.
+
     Raises:
-        ValueError: the file exists, or cannot be written.
+        ValueError: the file exists, its directory does not, or it cannot be written.
     """
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no directory {path.parent}; make it, or correct the path")
     if path.exists() and not replace:
         raise ValueError(f"nothing was written: {path} exists; --force replaces it")
     try:

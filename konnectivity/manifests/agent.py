@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from konnectivity.destination import parse_hosts
 from konnectivity.manifests import arguments, hardening, names
 from konnectivity.manifests.names import ManifestError, Object
 
@@ -38,6 +39,10 @@ class Agent:
     def __post_init__(self) -> None:
         if not self.servers:
             raise ManifestError("the agent needs a server: --server HOST")
+        try:
+            parse_hosts(self.servers, self.port)
+        except ValueError as error:
+            raise ManifestError(f"--server: {error}") from None
         check_replicas(self.mode, self.replicas)
 
     def all_flags(self) -> arguments.Flags:

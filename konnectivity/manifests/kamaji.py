@@ -50,7 +50,7 @@ def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
     found = _VERSION.match(tenant.kubernetes_version)
     if not version and not found:
         raise ManifestError(f"spec.kubernetes.version: {tenant.kubernetes_version!r} gives no tag for {named}")
-    return f"{named}:{version}" if version or not found else f"{named}:v0.{found[1]}.0"
+    return names.check_image(f"{named}:{version}" if version or not found else f"{named}:v0.{found[1]}.0")
 
 
 def agent_settings(tenant: Tenant, images: Images) -> agent.Agent:
@@ -245,7 +245,7 @@ def _check_replicas(mode: str | None, replicas: int | None, tenant: Tenant | Non
 
 def _split(reference: str) -> Object:
     """Name and tag. A colon before the last slash belongs to a port."""
-    name, colon, tag = reference.rpartition(":")
+    name, colon, tag = names.check_image(reference).rpartition(":")
     if "@" in reference:
         raise ManifestError(f"{reference}: Kamaji puts a tag behind every name, so a digest cannot be used")
     if not colon or "/" in tag:

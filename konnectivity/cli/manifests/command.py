@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from konnectivity.cli import output
-from konnectivity.cli.manifests import making
+from konnectivity.cli.manifests import container_arguments, making
 from konnectivity.cli.manifests.given import Unusable, none
+from konnectivity.destination import shown
 from konnectivity.manifests import agent, gateway, hardening, names, server, service
 from konnectivity.manifests.names import ManifestError
 
@@ -75,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.tenant_file and hasattr(arguments, "without_addon"):
             none(arguments, "without --from-tenantcontrolplane", "without_addon")
         made = arguments.make(arguments)
+        if not getattr(arguments, "kamaji_images", False):
+            container_arguments.check(made)
     except (Unusable, ManifestError) as error:
         of_the_file = arguments.tenant_file and isinstance(error, ManifestError)
         print(f"konnectivity manifests: {f'{arguments.tenant_file}: ' if of_the_file else ''}{error}", file=sys.stderr)
@@ -85,6 +89,32 @@ def run(arguments: argparse.Namespace) -> int:
         made = [made]  # a document of its own, whatever is printed before it
     output.show(made, arguments.output)
     return 0
+
+
+def _checked(check: Callable[[str], str], optional: bool = False) -> Callable[[str], str]:
+    """Return `check` as the type of an option; its error text reaches the person. `optional` accepts an empty text."""
+
+    def read(text: str) -> str:
+        try:
+            return text if optional and not text else check(text)
+        except ManifestError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+_IMAGE, _NAME, _NAMESPACE = (_checked(each) for each in (names.check_image, names.check_name, names.check_namespace))
+_DIRECTORY = _checked(names.check_directory)
+_ANY_IMAGE, _ANY_NAME, _ANY_NAMESPACE = (
+    _checked(each, optional=True) for each in (names.check_image, names.check_name, names.check_namespace)
+)
+
+
+def _port(text: str) -> int:
+    """Return a port number."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is no port between 1 and 65535")
+    return int(text)
 
 
 def _tenant_file_option(to: Group, text: str = "as this TenantControlPlane says. -: standard input") -> Group:
@@ -104,7 +134,10 @@ def _tenant_options(to: Group) -> None:
 
 def _image_options(to: Group, default: str) -> None:
     to.add_argument(
-        "--image", default="", help=f"default: {default}; of a TenantControlPlane: its own, if it names one"
+        "--image",
+        type=_ANY_IMAGE,
+        default="",
+        help=f"default: {default}; of a TenantControlPlane: its own, if it names one",
     )
     to.add_argument("--kamaji-images", action="store_true", help="the image that Kamaji would run")
 
@@ -112,17 +145,18 @@ def _image_options(to: Group, default: str) -> None:
 def _lease_options(to: Group) -> None:
     to.add_argument(
         "--leases",
+        type=_ANY_NAMESPACE,
         nargs="?",
         const=names.LEASE_NAMESPACE,
         default="",
         metavar="NAMESPACE",
         help=f"servers keep leases there and agents count them; without a value: {names.LEASE_NAMESPACE}",
     )
-    to.add_argument("--namespace", default=names.NAMESPACE, help="of the agents; default: %(default)s")
+    to.add_argument("--namespace", type=_NAMESPACE, default=names.NAMESPACE, help="of the agents; default: %(default)s")
 
 
 def _port_option(to: Group, text: str = "") -> None:
-    to.add_argument("--port", type=int, default=names.AGENT_PORT, help=f"{text}default: %(default)s")
+    to.add_argument("--port", type=_port, default=names.AGENT_PORT, help=f"{text}default: %(default)s")
 
 
 def _agent_options(to: Group) -> None:
@@ -165,8 +199,12 @@ def _rbac_options(to: Group) -> None:
 
 
 def _path_options(to: Group) -> None:
-    to.add_argument("--files", default=server.FILES, metavar="DIR", help="of the host; default: %(default)s")
-    to.add_argument("--sockets", default=server.SOCKETS, metavar="DIR", help="of the host; default: %(default)s")
+    to.add_argument(
+        "--files", type=_DIRECTORY, default=server.FILES, metavar="DIR", help="of the host; default: %(default)s"
+    )
+    to.add_argument(
+        "--sockets", type=_DIRECTORY, default=server.SOCKETS, metavar="DIR", help="of the host; default: %(default)s"
+    )
 
 
 def _server_options(to: Group) -> None:
@@ -179,26 +217,38 @@ def _server_options(to: Group) -> None:
     _path_options(to.add_argument_group("static pod"))
     group = to.add_argument_group("beside a kube-apiserver")
     group.add_argument("--into", default="", metavar="FILE", help="print this Pod or Deployment with the server in it")
-    group.add_argument("--tls-secret", default="konnectivity-server", metavar="NAME", help="default: %(default)s")
     group.add_argument(
-        "--kubeconfig-secret", default="konnectivity-server-kubeconfig", metavar="NAME", help="default: %(default)s"
+        "--tls-secret", type=_NAME, default="konnectivity-server", metavar="NAME", help="default: %(default)s"
     )
-    group.add_argument("--egress-configmap", default="konnectivity-egress", metavar="NAME", help="default: %(default)s")
+    group.add_argument(
+        "--kubeconfig-secret",
+        type=_NAME,
+        default="konnectivity-server-kubeconfig",
+        metavar="NAME",
+        help="default: %(default)s",
+    )
+    group.add_argument(
+        "--egress-configmap", type=_NAME, default="konnectivity-egress", metavar="NAME", help="default: %(default)s"
+    )
     _tenant_options(to)
 
 
 def _service_options(to: Group) -> None:
     to.add_argument("--type", choices=service.TYPES, default=service.CLUSTER_IP, help="default: %(default)s")
     _port_option(to)
-    to.add_argument("--node-port", type=int, metavar="PORT", help="of type NodePort")
+    to.add_argument("--node-port", type=_port, metavar="PORT", help="of type NodePort")
     _tenant_options(to)
 
 
 def _route_options(to: Group) -> None:
-    to.add_argument("--hostname", default="", help="by which agents come; the server's certificate names it")
+    to.add_argument(
+        "--hostname", type=_ANY_NAME, default="", help="by which agents come; the server's certificate names it"
+    )
     to.add_argument("--gateway", default="", metavar="[NAMESPACE/]NAME", help="with a TLS listener konnectivity-server")
-    to.add_argument("--namespace", default=names.NAMESPACE, help="of route and Service; default: %(default)s")
-    to.add_argument("--service", default=names.SERVER, help="default: %(default)s")
+    to.add_argument(
+        "--namespace", type=_NAMESPACE, default=names.NAMESPACE, help="of route and Service; default: %(default)s"
+    )
+    to.add_argument("--service", type=_NAME, default=names.SERVER, help="default: %(default)s")
     _port_option(to)
     to.add_argument("--api", choices=gateway.VERSIONS, default=gateway.VERSIONS[0], help="default: %(default)s")
     _tenant_options(to)
@@ -220,9 +270,13 @@ def _removal_options(to: Group) -> None:
 
 
 def _addon_options(to: Group) -> None:
-    to.add_argument("--server-image", default=names.SERVER_IMAGE, metavar="IMAGE", help="default: %(default)s")
-    to.add_argument("--agent-image", default=names.AGENT_IMAGE, metavar="IMAGE", help="default: %(default)s")
-    to.add_argument("--port", type=int, metavar="PORT", help="Agents' port; without it the port stays as it is.")
+    to.add_argument(
+        "--server-image", type=_IMAGE, default=names.SERVER_IMAGE, metavar="IMAGE", help="default: %(default)s"
+    )
+    to.add_argument(
+        "--agent-image", type=_IMAGE, default=names.AGENT_IMAGE, metavar="IMAGE", help="default: %(default)s"
+    )
+    to.add_argument("--port", type=_port, metavar="PORT", help="Agents' port; without it the port stays as it is.")
     to.add_argument("--mode", choices=agent.MODES, help="Kind of the agents; without it the kind stays as it is.")
     to.add_argument(
         "--replicas", type=int, metavar="N", help="Replicas of a Deployment; without it they stay as they are."

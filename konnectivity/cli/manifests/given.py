@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import ssl
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from konnectivity.manifests import tenant
 from konnectivity.manifests.names import ManifestError, Object
 
 MOST_VALUES = 100_000
+_QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[kMGTPEmun]|[KMGTPE]i|e[0-9]+)?", re.ASCII)
 
 
 class Unusable(Exception):
@@ -133,5 +135,7 @@ def quantities(text: str, default: Object) -> Object:
         resource, equals, quantity = item.partition("=")
         if not equals or not resource:
             raise ManifestError(f"{item!r}: write resource=quantity, as in memory=64Mi")
+        if quantity and not _QUANTITY.fullmatch(quantity):
+            raise ManifestError(f"{item!r}: {quantity!r} is no quantity of Kubernetes, such as 64Mi, 0.5 or 100m")
         made[resource] = quantity
     return {resource: quantity for resource, quantity in made.items() if quantity}

@@ -278,6 +278,10 @@ def test_an_agent_of_the_wrong_kind_is_a_warning(judged, tmp_path):
         (("--uds=/a", "--proxied=nodes"), "'nodes' is none of cluster, controlplane, etcd"),
         (("--uds=/a", "--file=there"), "nothing was written: there exists; --force replaces it"),
         (("--uds=/a", "--file=there/x"), "cannot write there/x: "),
+        (
+            ("--uds=/a", "--file=no/such/x"),
+            "cannot write no/such/x: there is no directory no/such; make it, or correct",
+        ),
         (("validate", "no-such.yaml"), "cannot read no-such.yaml: No such file or directory"),
         (
             ("validate", "there", "--server-args", "--no-such-flag"),
@@ -291,6 +295,7 @@ def test_what_cannot_be_done_says_why(egress, tmp_path, arguments, text):
     code, out, errors = egress(*arguments)
     assert (code, out) == (2, "")
     assert text in errors
+    assert not (tmp_path / "no").exists()
 
 
 def test_force_replaces_the_file(egress, tmp_path):

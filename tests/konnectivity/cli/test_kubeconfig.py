@@ -151,6 +151,7 @@ def test_nothing_is_replaced_unasked(written, tmp_path):
         (("--ca-key=ca.key", "--ca-cert=ca.key"), "cannot use ca.key: holds no certificate: it holds PRIVATE KEY"),
         (("--ca-key=ca.key", "--user=" + "a" * 65), "--user has up to 64 characters"),
         (("--ca-key=ca.key", "--file=ca.key/x"), "cannot write ca.key/x"),
+        (("--ca-key=ca.key", "--file=no/such/x"), "cannot write no/such/x: there is no directory no/such"),
         (("--ca-key=ca.key", "x.conf"), "FILE is for --check; the file to write is --file"),
     ],
 )

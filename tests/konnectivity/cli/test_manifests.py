@@ -287,6 +287,66 @@ def test_what_cannot_be(refused, argv, why):
     assert why in error
 
 
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["--server", "http://x"], "has no port between 1 and 65535"),
+        (["--server", "a b"], "is no host"),
+        (["--server", "a:99999"], "has no port between 1 and 65535"),
+        (["--server", "cp1,a..b"], "is no host"),
+        (["--server", "a", "--image", "x y"], "is no image"),
+        (["--server", "a", "--image", "Registry/Name:1"], "is no image"),
+        (["--server", "a", "--image", "x:"], "is no image"),
+        (["--server", "a", "--namespace", "Foo_Bar"], "is no name of a namespace"),
+        (["--server", "a", "--namespace", ""], "is no name of a namespace"),
+        (["--server", "a", "--namespace", "a.b"], "is no name of a namespace"),
+        (["--server", "a", "--leases", "a" * 64], "is no name of a namespace"),
+        (["--server", "a", "--port", "65536"], "is no port"),
+        (["--server", "a", "--port", "²"], "is no port"),
+        (["--server", "a", "--limits", "memory=lots"], "is no quantity"),
+        (["--server", "a", "--extra-arg=--bogus=1"], "proxy-agent would not start: unknown flag: --bogus"),
+        (["--server", "a", "--extra-arg=--sync-interval=soon"], "proxy-agent would not start: invalid argument"),
+    ],
+)
+def test_values_that_would_fail_in_the_cluster_are_refused(call, argv, why):
+    code, out, error = call("all", *argv)
+    assert (code, out) == (2, "")
+    assert why in error
+
+
+@pytest.mark.parametrize(
+    ("what", "option", "value"),
+    [
+        ("server", "--image", "x y"),
+        ("server", "--extra-arg", "--bogus=1"),
+        ("server", "--mode", "ftp"),
+        ("server", "--files", "files"),
+        ("server", "--sockets", "/run/../etc"),
+        ("server", "--tls-secret", "A B"),
+        ("rbac", "--namespace", "Foo_Bar"),
+        ("service", "--port", "0"),
+        ("tlsroute", "--hostname", "a_b"),
+        ("tlsroute", "--service", "A"),
+        ("removal", "--namespace", "Foo_Bar"),
+        ("kamaji-patch", "--server-image", "x y:1"),
+        ("kamaji-patch", "--agent-image", "https://x:1"),
+    ],
+)
+def test_a_value_is_checked_wherever_it_can_be_given(call, what, option, value):
+    code, out, error = call(what, f"{option}={value}")
+    assert (code, out) == (2, "")
+    assert value.lstrip("-").partition("=")[0] in error
+
+
+def test_images_and_arguments_of_a_tenant_control_plane_are_checked(refused, file):
+    for agent in ("image: 'x y', version: '1'", "extraArgs: ['--bogus=1']"):
+        code, error = refused(
+            "all", "--from-tenantcontrolplane", file(f"{TCP}  addons: {{konnectivity: {{agent: {{{agent}}}}}}}")
+        )
+        assert code == 1
+        assert "is no image" in error or "would not start: unknown flag: --bogus" in error
+
+
 def test_settings_that_the_tenant_control_plane_has_are_not_taken_twice(refused, file):
     code, error = refused("all", "--from-tenantcontrolplane", file(TCP + ADDON), "--replicas", "2")
     assert code == 2

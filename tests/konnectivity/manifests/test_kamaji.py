@@ -278,7 +278,11 @@ def test_the_patch_of_a_deployment_removes_the_volume_that_kamaji_leaves():
 
 @pytest.mark.parametrize(
     ("image", "why"),
-    [("r/agent@sha256:00", "a digest cannot be used"), ("r/agent", "has no tag"), ("r:5000/agent", "has no tag")],
+    [
+        ("r/agent@sha256:" + "0" * 64, "a digest cannot be used"),
+        ("r/agent", "has no tag"),
+        ("r:5000/agent", "has no tag"),
+    ],
 )
 def test_kamaji_needs_a_tag(image, why):
     with pytest.raises(ManifestError, match=why):
