@@ -17,6 +17,7 @@ from konnectivity import task_guard
 from konnectivity.errors import StartError
 from konnectivity.kube.error import KubeError
 from konnectivity.listen import ListenError
+from konnectivity.logs import error_stream
 from konnectivity.tls import TlsError
 
 _LARGEST_BUFFER = 2 * 1024 * 1024
@@ -60,6 +61,7 @@ def reuse_memory() -> None:
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run `main` on uvloop and return its exit code. What cannot start says why on stderr and exits 1."""
+    error_stream.install()
     raise_file_limit()
     reuse_memory()
     # The live objects of a proxy are long-lived: without this, full collections scan them all for nothing.

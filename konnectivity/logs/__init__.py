@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TextIO
 
-from konnectivity.logs.files import LogFile, Sink, Stream
+from konnectivity.logs.files import LogFile, Sink, sink_of
 from konnectivity.logs.formats import JsonFormatter, KlogFormatter, severity
 from konnectivity.logs.line_rate import LineRate
 from konnectivity.logs.writer import Writer
@@ -194,7 +194,7 @@ def configure(
 def _sinks(where: Destination) -> list[tuple[int, Sink]]:
     sinks: list[tuple[int, Sink]] = []
     if where.stderr_from is not None and sys.stderr is not None:  # None: the process was started without one
-        sinks.append((where.stderr_from, Stream(sys.stderr)))
+        sinks.append((where.stderr_from, sink_of(sys.stderr)))
     if where.file:
         sinks.append((logging.NOTSET, LogFile(where.file, where.max_file_size)))
     return sinks

@@ -6,7 +6,12 @@ They are slow and they fail; who calls them (`writer`) keeps that from the progr
 from __future__ import annotations
 
 import os
+import select
+import stat
+from contextlib import suppress
 from typing import Protocol, TextIO
+
+_PROC = "/proc/"  # its links lead to open files of processes, whatever name these have
 
 
 class Sink(Protocol):
@@ -18,8 +23,31 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+class Descriptor:
+    """Own copy of an open file, such as stderr. It shares no lock and no buffer with the interpreter's streams.
+
+    A write to a pipe that nobody reads waits for ever, and holds nothing but the thread that writes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = os.dup(fd)
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # others that share the pipe or terminal made it non-blocking
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 class Stream:
-    """A stream that belongs to others."""
+    """A stream that belongs to others, and that may have no file behind it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -32,11 +60,21 @@ class Stream:
         pass
 
 
+def sink_of(stream: TextIO) -> Sink:
+    """Return the sink for a stream: its file if there is one, so that no lock of the stream is ever held."""
+    try:
+        return Descriptor(stream.fileno())
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+        return Stream(stream)
+
+
 class LogFile:
     """Appends to `path`, and opens it anew when it was renamed or removed (log rotation).
 
-    Before it grows over `max_size` bytes (0: no limit) it is moved to `path.1`, or emptied if it cannot be moved. It is
-    made with `mode`; one that is there keeps its own.
+    Before it grows over `max_size` bytes (0: no limit) it is moved to its name with `.1`, or emptied if it cannot be
+    moved. That is done with regular files only, by their own name: a link that leads to one stays where it is. Devices,
+    pipes, and what is reached through /proc (as /dev/stdout is) are written to and left alone. A file is made with
+    `mode`; one that is there keeps its own.
 
     Raises:
         OSError: it cannot be opened.
@@ -76,15 +114,32 @@ class LogFile:
             there = None
         same = there is not None and os.path.samestat(there, mine)
         full = same and bool(self._max_size and mine.st_size) and mine.st_size + more > self._max_size
-        if full:
-            self._make_room()
-        if full or not same:
+        own_name = _own_name(self._path) if full and stat.S_ISREG(mine.st_mode) else None
+        if own_name is not None:
+            self._make_room(own_name)
+        if own_name is not None or not same:
             fd = self._open()
             os.close(self._fd)
             self._fd, self._torn = fd, False
 
-    def _make_room(self) -> None:
+    def _make_room(self, own_name: str) -> None:
+        before = f"{own_name}.1"
         try:
-            os.replace(self._path, f"{self._path}.1")
+            if os.path.lexists(before) and not stat.S_ISREG(os.lstat(before).st_mode):
+                raise FileExistsError(f"{before} is no regular file")
+            os.replace(own_name, before)
         except OSError:  # a file mounted into a container cannot be moved
-            os.truncate(self._path, 0)
+            os.ftruncate(self._fd, 0)
+
+
+def _own_name(path: str) -> str | None:
+    """Return the name of the file that `path` leads to, without links; None if a link of /proc is on the way."""
+    with suppress(OSError):  # links that change meanwhile, or lead in a circle
+        for _ in range(40):
+            path = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+            if path.startswith(_PROC):
+                return None
+            if not os.path.islink(path):
+                return path
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return None

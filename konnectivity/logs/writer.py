@@ -1,7 +1,8 @@
 """Writes log lines from a thread of its own, so that a slow or full disk never holds up the program.
 
 A container's stderr is such a disk too: behind the pipe somebody writes a file. Lines that find too many waiting, or
-cannot be written, are dropped and counted. Lines that come fast are written in batches, which is cheaper.
+cannot be written, are dropped and counted. Lines that come fast are written in batches, which is cheaper. The thread is
+a daemon and holds no lock that the interpreter's exit needs: a program ends although nobody reads its stderr.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from konnectivity.logs.files import Sink
 
 MAX_LINES = 5_000  # waiting to be written
+MAX_CHARACTERS = 8 * 1024 * 1024  # of lines that are waiting or being written
 PAUSE_S = 0.01  # between two batches
 FLUSH_TIMEOUT_S = 1.0
 
@@ -25,9 +27,12 @@ class Writer(logging.Handler):
         super().__init__()
         self._rejected = 0  # lines that found no place; each counter has one thread that changes it
         self._lost = 0  # lines that some sink did not get
+        self._accepted = 0  # characters that found a place
+        self._finished = 0  # characters of those that are written, or lost
         self._sinks = sinks
         self._told = [0] * len(sinks)  # how many of both each sink was told of
         self._waiting: deque[tuple[int, str] | threading.Event] = deque()
+        self._stuck = False  # the lines did not get written in the time of a flush: it is not waited for again
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -40,7 +45,7 @@ class Writer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises, never waits."""
-        if len(self._waiting) >= MAX_LINES:
+        if self._full:
             self._rejected += 1
             return
         try:
@@ -48,21 +53,34 @@ class Writer(logging.Handler):
         except Exception:  # a value in it that cannot be shown
             self._rejected += 1
             return
-        self._waiting.append((record.levelno, line))
+        self.put(record.levelno, line)
+
+    def put(self, level: int, text: str) -> None:
+        """Hand `text` to the sinks whose level it reaches, or drop it if too much waits."""
+        if self._full:
+            self._rejected += 1
+            return
+        self._accepted += len(text)
+        self._waiting.append((level, text))
         self._wake.set()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._waiting) >= MAX_LINES or self._accepted - self._finished >= MAX_CHARACTERS
 
     def flush(self) -> None:
         """Wait until the lines so far are written, but not for long."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._stuck:
             written = threading.Event()
             self._waiting.append(written)
             self._wake.set()
-            written.wait(FLUSH_TIMEOUT_S)
+            self._stuck = not written.wait(FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
         self._closing.set()
         self._wake.set()
-        self._thread.join(FLUSH_TIMEOUT_S)
+        if not self._stuck:
+            self._thread.join(FLUSH_TIMEOUT_S)
         super().close()
 
     def _run(self) -> None:
@@ -84,9 +102,11 @@ class Writer(logging.Handler):
                 flushed.append(each)
             else:
                 batch.append(each)
+        self._stuck = False
         if batch:
             for number in range(len(self._sinks)):
                 self._write_to(number, batch)
+        self._finished += sum(len(line) for _, line in batch)
         for event in flushed:
             event.set()
 

@@ -18,7 +18,7 @@ from typing import Any
 from konnectivity.errors import StartError
 from konnectivity.foreign_text import cut
 from konnectivity.grpc.stream import Peer
-from konnectivity.logs.files import LogFile, Sink, Stream
+from konnectivity.logs.files import LogFile, Sink, sink_of
 from konnectivity.logs.writer import Writer
 from konnectivity_server.audit import VERSION, Record, Trail
 
@@ -106,7 +106,7 @@ def _record(fields: Record) -> logging.LogRecord:
 
 def _sink(path: str) -> Sink:
     if path == STANDARD_OUTPUT:
-        return Stream(sys.stdout)
+        return sink_of(sys.stdout)
     try:
         return LogFile(path, mode=FILE_MODE)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import os
@@ -299,3 +300,145 @@ def test_a_program_that_may_write_nowhere_logs_to_stderr(tmp_path: Path) -> None
         lines = result.stderr.splitlines()
         assert "Cannot open the log file" in lines[0]
         assert '"msg": "told"' in lines[-1]
+
+
+def narrow_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe of 4 KiB."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    return reading, writing
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "print('x' * 100_000, file=sys.stderr)",
+        "raise ValueError('x' * 100_000)",
+        "import warnings; warnings.warn('x' * 100_000)",
+        "import threading; threading.Thread(target=lambda: 1 / 0).start()",
+        "raise StartError('x' * 100_000)",
+        "while True: await asyncio.sleep(1)",
+    ],
+)
+def test_a_program_whose_stderr_nobody_reads_ends(more: str) -> None:
+    """Whatever is said at the end, buffered or not, by whomever: 2 seconds are enough."""
+    code = (
+        "import asyncio\nfrom konnectivity import lifecycle\nfrom konnectivity.errors import StartError\n"
+        "async def main():\n"
+        "    for n in range(5_000): log.info('x' * 100)\n"
+        "    print('ready', flush=True)\n"
+        f"    {more or 'pass'}\n"
+        "    return 0\n"
+        "sys.exit(lifecycle.run(main))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    reading, writing = narrow_pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + code], stdout=subprocess.PIPE, stderr=writing, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        if "while" in more:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_what_is_said_on_stderr_is_written_before_a_program_ends() -> None:
+    code = "from konnectivity.logs import error_stream; error_stream.install()\n"
+    result = run(code + "print('one', 2, file=sys.stderr); raise ValueError('\\udcff')", capture_output=True)
+    assert result.stderr.startswith("one 2\nTraceback")
+    assert result.stderr.endswith("ValueError: \\udcff\n")
+
+
+def test_lines_that_wait_are_limited_in_length(write: Callable[..., Writer]) -> None:
+    disk = Stuck()
+    writer = write((logging.NOTSET, disk))
+    for _ in range(2_000):
+        writer.emit(record("x" * 16_000))
+    assert writer.dropped >= 1_400
+    disk.free.set()
+    writer.flush()
+    writer.emit(record("again"))
+    writer.flush()
+    assert "again" in disk.text
+
+
+# --- rotation: what is not ours is left alone ---
+
+
+def rotated(path: Path, size: int = 100, lines: int = 20) -> None:
+    file = LogFile(str(path), size)
+    for n in range(lines):
+        file.write(f"{n:029}\n")
+    file.close()
+
+
+@pytest.mark.parametrize("leads_to", ["real", "elsewhere/../real", "link2"])
+def test_a_link_stays_and_the_file_behind_it_is_rotated_by_its_own_name(tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link2").symlink_to(tmp_path / "real")
+    link = tmp_path / "link"
+    link.symlink_to(leads_to)
+    rotated(link)
+    assert os.readlink(link) == leads_to
+    assert link.read_text().split() == [f"{n:029}" for n in (18, 19)]
+    assert (tmp_path / "real.1").is_file()
+    assert not (tmp_path / "link.1").exists()
+    assert not (tmp_path / "link2.1").exists()
+
+
+@pytest.mark.parametrize("leads_to", ["/proc/self/fd/{}", "/dev/fd/{}"])
+def test_a_file_that_is_open_elsewhere_is_not_rotated(tmp_path: Path, leads_to: str) -> None:
+    """As /dev/stdout is, when the output of a program goes to a file."""
+    with open(tmp_path / "out", "ab") as out:
+        link = tmp_path / "stdout"
+        link.symlink_to(leads_to.format(out.fileno()))
+        rotated(link)
+        rotated(Path(leads_to.format(out.fileno())))
+        assert link.is_symlink()
+    assert len((tmp_path / "out").read_text().split()) == 40
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "stdout"]
+
+
+def test_devices_and_pipes_are_not_rotated(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    rotated(tmp_path / "pipe")
+    assert len(os.read(reader, 65536).split()) == 20
+    os.close(reader)
+    (tmp_path / "null").symlink_to("/dev/null")
+    rotated(tmp_path / "null")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["null", "pipe"]
+
+
+def test_a_file_with_another_name_keeps_its_text_there(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("before\n")
+    os.link(tmp_path / "log", tmp_path / "other")
+    rotated(tmp_path / "log")
+    assert (tmp_path / "other").read_text().startswith("before\n")
+    assert (tmp_path / "log").read_text().split() == [f"{n:029}" for n in (18, 19)]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("precious"), os.mkfifo, Path.mkdir])
+def test_what_has_the_name_of_the_old_file_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "precious").write_text("precious")
+    make(tmp_path / "log.1")
+    before = os.lstat(tmp_path / "log.1")
+    rotated(tmp_path / "log")
+    assert os.path.samestat(os.lstat(tmp_path / "log.1"), before)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "log").stat().st_size <= 100
+
+
+def test_links_that_lead_in_a_circle_are_an_error_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        LogFile(str(tmp_path / "a"))
