@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from konnectivity.net.error_words import words_of
+
 TIMEOUT_S = 5.0
 MAX_BODY = 64 * 1024 * 1024
 
@@ -36,7 +38,7 @@ def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
         headers = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, headers, answer.read(MAX_BODY))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AdminError(f"cannot ask {address}: {str(error) or type(error).__name__}; {_HINT}") from error
+        raise AdminError(f"cannot ask {address}: {_why(error)}; {_HINT}") from error
     finally:
         connection.close()
 
@@ -60,6 +62,10 @@ def parse(answer: Answer, address: str) -> Any:
         return json.loads(answer.body)
     except ValueError as error:
         raise AdminError(f"{address} answers with status {answer.status} and no JSON; {_HINT}") from error
+
+
+def _why(error: Exception) -> str:
+    return "the answer is not HTTP" if isinstance(error, http.client.HTTPException) else words_of(error)
 
 
 _HINT = "is it the admin port of a proxy server of this project?"

@@ -19,8 +19,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import quote
 
-import aiohappyeyeballs
-
 from konnectivity import destination, hops
 from konnectivity import link as links
 from konnectivity.capabilities import Capabilities
@@ -31,6 +29,8 @@ from konnectivity.grpc.status import RpcError, Status
 from konnectivity.hops import Hops
 from konnectivity.link import Link
 from konnectivity.link_transport import streams_of
+from konnectivity.net.connect import ConnectError, connect_any
+from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 from konnectivity.tls import client_context
 from konnectivity.tunnel import TunnelOptions
@@ -42,7 +42,6 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 DIAL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 1.0
-ATTEMPT_DELAY_S = 0.25  # between two addresses of the server
 MAX_ANSWER = 64 * 1024  # bytes of an HTTP answer's head, and of its text
 _PATH = "/ProxyService/Proxy"
 
@@ -71,7 +70,7 @@ class Tunnel(ABC):
         except OSError as error:
             if isinstance(error, DialError):
                 raise
-            text = f"cannot reach the proxy server: {error.strerror or error}"
+            text = f"cannot reach the proxy server: {error if isinstance(error, ConnectError) else words_of(error)}"
             raise DialError(DialFailure.TUNNEL_LOST, text) from error
 
     @abstractmethod
@@ -143,7 +142,7 @@ class _Frontend:
     async def _connected(self, taken: Hops) -> socket.socket:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
+        sock = await connect_any(found)
         taken.done(hops.CONNECT)
         return sock
 

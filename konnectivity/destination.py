@@ -95,6 +95,11 @@ def check_host(host: str) -> None:
         raise ValueError(f"lookup {shown(host)}: {problem}: no such host")
 
 
+def is_address(host: str) -> bool:
+    """Return whether a host is an address, and nothing has to be looked up."""
+    return (":" in host or is_numeric(host)) and not _address_problem(host)
+
+
 def is_numeric(host: str) -> bool:
     """Return whether all labels are numbers: the C library takes such a host for an address, and never for a name."""
     return all(map(_NUMBER.fullmatch, host.rstrip(".").split(".")))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from konnectivity import logs, task_guard
+from konnectivity.net.error_words import words_of
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
@@ -81,7 +82,7 @@ class Door:
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                log.error("Cannot take connections", reason=str(error))
+                log.error("Cannot take connections", reason=words_of(error))
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE_S, self._again, listening)
                 return

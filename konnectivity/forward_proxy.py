@@ -7,7 +7,6 @@ nothing of TLS, nor of who wants the line. Everything but `open_socket` is pure.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
 from base64 import b64encode
@@ -17,14 +16,13 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
-import aiohappyeyeballs
-
 from konnectivity import __version__
+from konnectivity.net.connect import connect_any
+from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 
 MAX_HEAD = 16 * 1024  # of the answer, up to the line that is the server's
 TIMEOUT_S = 20.0  # TCP to the proxy, and its answer; meanwhile it connects to the server
-ATTEMPT_DELAY_S = 0.25  # between two addresses of the proxy
 HTTP_PORT = 80
 _FORM = "expected http://host:port or http://user:password@host:port, with %XX for special characters in the last two"
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
@@ -152,12 +150,12 @@ async def open_socket(proxy: Proxy, host: str, port: int, timeout_s: float = TIM
     except TimeoutError as error:
         raise ProxyError(f"no answer from the proxy {proxy} within {timeout_s:g} s") from error
     except (OSError, UnicodeError) as error:
-        raise ProxyError(f"cannot connect through the proxy {proxy}: {_why(error)}") from error
+        raise ProxyError(f"cannot connect through the proxy {proxy}: {words_of(error)}") from error
 
 
 async def _connected(proxy: Proxy) -> socket.socket:
     found = await asyncio.get_running_loop().getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
-    return await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
+    return await connect_any(found)
 
 
 async def _accepted(sock: socket.socket, answer: Answer) -> None:
@@ -173,11 +171,6 @@ async def _accepted(sock: socket.socket, answer: Answer) -> None:
                 sock.recv(answer.receive(sock.recv(MAX_HEAD, socket.MSG_PEEK)))
     finally:
         loop.remove_reader(sock)
-
-
-def _why(error: Exception) -> str:
-    number = getattr(error, "errno", None) or 0
-    return os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

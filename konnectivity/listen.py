@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from konnectivity import door
+from konnectivity.net.error_words import words_of
 
 BACKLOG = 4096
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
@@ -140,4 +141,4 @@ def _remove(path: str) -> None:
 
 
 def _text(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+    return words_of(error)

@@ -15,6 +15,7 @@ from typing import cast
 from konnectivity import reading
 from konnectivity.endpoint import Buffer
 from konnectivity.link import PAYLOAD, Link
+from konnectivity.net.error_words import words_of
 
 LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
 FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written
@@ -252,6 +253,4 @@ def keep_alive(sock: socket.socket) -> None:
 
 
 def _reason(exc: Exception | None) -> str:
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror[0].lower() + exc.strerror[1:]
-    return str(exc) if exc is not None and str(exc) else "the connection was lost"
+    return "the connection was lost" if exc is None else words_of(exc)

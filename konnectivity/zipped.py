@@ -104,7 +104,7 @@ class Extension(ExtensionFileLoader):
                 with place(data) as spec.origin:
                     return super().create_module(spec)
             except (OSError, AttributeError, ImportError) as error:  # AttributeError: no memfd_create on this system
-                reasons.append(str(error))
+                reasons.append(getattr(error, "strerror", None) or str(error))
             finally:
                 spec.origin = location
         raise ImportError(f"cannot load {location}: {'; '.join(reasons)}", name=spec.name, path=location)

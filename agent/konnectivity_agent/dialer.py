@@ -1,24 +1,23 @@
-"""Opens targets: name resolution, IPv4 and IPv6 raced (RFC 8305), one deadline over all of it.
+"""Opener of targets: name resolution, connection attempts, one deadline over all of it.
 
 A name is looked up once. The policy judges the addresses that were found, and those that pass are what is dialled.
-Error texts are the ones that clients of the established agent match on.
+Error texts are those of Go, which clients match on: of several addresses the first one's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import time
 from dataclasses import dataclass, field
 
-import aiohappyeyeballs
-
 from konnectivity import destination, logs, task_guard
 from konnectivity.counters import Histogram
-from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY
+from konnectivity.errors import REFUSED_BY_POLICY
+from konnectivity.net.connect import AddressInfo, ConnectError, connect_any
+from konnectivity.net.error_words import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
 from konnectivity.relay import Relay
 from konnectivity.serving import DialIn
 from konnectivity_agent.policy import Policy, Refusal
@@ -27,21 +26,9 @@ from konnectivity_agent.resolver import Resolver
 log = logs.get(__name__)
 
 DIAL_TIMEOUT_S = 5.0  # including name resolution
-ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
 _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
-_NO_DESCRIPTORS = {errno.EMFILE: NO_DESCRIPTORS, errno.ENFILE: f"{NO_DESCRIPTORS} in system"}
-_TEXTS = {
-    errno.ECONNREFUSED: "connect: connection refused",
-    errno.ENETUNREACH: "connect: network is unreachable",
-    errno.EHOSTUNREACH: "connect: no route to host",
-    errno.ECONNRESET: "connect: connection reset by peer",
-    errno.ETIMEDOUT: "connect: connection timed out",
-    errno.EACCES: "connect: permission denied",
-    errno.EPERM: "connect: operation not permitted",
-    errno.EADDRNOTAVAIL: "connect: cannot assign requested address",
-    **_NO_DESCRIPTORS,
-}
-
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_NO_FAMILY = (getattr(socket, "EAI_ADDRFAMILY", None), getattr(socket, "EAI_NODATA", None))
 
 DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 
@@ -115,11 +102,12 @@ class Dialer:
             log.warning("Dial refused", destination=dial.address, reason=str(refused))
             dial.failed(text)
             return
-        except (OSError, TimeoutError, UnicodeError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
             text = _text(error, dial, host)
             if log.v(2):
                 log.info("Dial failed", destination=dial.address, reason=text)
-            self._dials.failed("timeout" if isinstance(error, TimeoutError) else "unknown")
+            late = isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT)
+            self._dials.failed("timeout" if late else "unknown")
             dial.failed(text)
             return
         took = time.monotonic() - started
@@ -133,28 +121,19 @@ class Dialer:
             log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
 
     async def _connect(self, relay: Relay, protocol: str, host: str, port: int) -> asyncio.Transport:
-        loop = asyncio.get_running_loop()
-        if _is_literal(host):
-            if refusal := self._policy.refusal(host, host, port):
-                raise Refused(refusal)
-            transport, _ = await loop.create_connection(lambda: relay, host, port)
-            return transport
-        found = await self._resolver.addresses(host, port, _FAMILIES[protocol])
+        found = await self._addresses(host, port, _FAMILIES[protocol])
         refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
         allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
         if not allowed:
             raise Refused(next(filter(None, refusals)))
-        sock = await aiohappyeyeballs.start_connection(allowed, happy_eyeballs_delay=ATTEMPT_DELAY_S, interleave=1)
-        transport, _ = await loop.create_connection(lambda: relay, sock=sock)
+        sock = await connect_any(allowed)
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, sock=sock)
         return transport
 
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    async def _addresses(self, host: str, port: int, family: int) -> list[AddressInfo]:
+        if destination.is_address(host):  # nothing is looked up, so nothing can block
+            return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        return await self._resolver.addresses(host, port, family)
 
 
 def _descriptor_errno() -> int:
@@ -167,18 +146,17 @@ def _descriptor_errno() -> int:
 
 
 def _text(error: BaseException, dial: DialIn, host: str) -> str:
-    network, address = dial.protocol, dial.address
-    if isinstance(error, TimeoutError) and not isinstance(error, OSError):
-        return f"dial {network} {address}: i/o timeout"
+    """Return Go's text for a dial that failed."""
+    network = dial.protocol
+    if isinstance(error, ConnectError):
+        return f"dial {network} {error.address}: {error.step}: {error.words}"
     if isinstance(error, socket.gaierror):
-        why = _NO_DESCRIPTORS.get(_descriptor_errno())
-        if why is None:
-            why = "server misbehaving" if error.errno == socket.EAI_AGAIN else "no such host"
-        return f"dial {network}: lookup {host}: {why}"
-    if isinstance(error, UnicodeError):
-        return f"dial {network}: lookup {host}: no such host"
-    number = getattr(error, "errno", None)
-    if number is None and isinstance(error, TimeoutError):
-        return f"dial {network} {address}: i/o timeout"
-    known = _TEXTS.get(number) if number is not None else None
-    return f"dial {network} {address}: {known or str(error)}"
+        if (number := _descriptor_errno()) in _NO_DESCRIPTORS:
+            return f"dial {network}: lookup {host}: socket: {errno_words(number)}"
+        if error.errno in _NO_FAMILY and _FAMILIES[network]:
+            return f"dial {network}: address {host}: no suitable address found"
+        return f"dial {network}: lookup {host}: {lookup_words(error)}"
+    if isinstance(error, ValueError):
+        return f"dial {network}: lookup {host}: {NO_SUCH_HOST}"
+    words = TIMEOUT if isinstance(error, TimeoutError) else words_of(error)
+    return f"dial {network} {dial.address}: {words}"

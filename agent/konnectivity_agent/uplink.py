@@ -18,6 +18,7 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Channel
 from konnectivity.heartbeat import Heartbeat, Verdict
+from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
@@ -183,7 +184,7 @@ def why(error: BaseException) -> str:
         return f"the server's certificate is not accepted: {error.verify_message}"
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CONNECT_TIMEOUT_S:g} s"
-    return str(error)
+    return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)
 
 
 def _server_of(metadata: Metadata) -> tuple[str, int]:

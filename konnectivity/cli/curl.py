@@ -16,6 +16,7 @@ from konnectivity.cli import frontend, output
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, connect
 from konnectivity.fetch import Answer, FetchError, Plain, Request, Stream, fetch, parse_header, parse_url
 from konnectivity.hops import Hops
+from konnectivity.net.error_words import words_of
 from konnectivity.options import parse_duration
 from konnectivity.tls import TlsError, client_context
 
@@ -96,7 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code: see `_EXAMPLE`."""
     try:
         task = _task(arguments)
-    except (OSError, ValueError, TlsError) as error:
+    except OSError as error:
+        print(f"konnectivity curl: cannot read {error.filename}: {words_of(error)}", file=sys.stderr)
+        return 2
+    except (ValueError, TlsError) as error:
         print(f"konnectivity curl: {error}", file=sys.stderr)
         return 2
     shown = _Shown(arguments)
@@ -149,7 +153,7 @@ def _target_tls(arguments: argparse.Namespace) -> ssl.SSLContext:
         try:
             context.load_cert_chain(*pair)
         except (OSError, ssl.SSLError) as error:
-            raise ValueError(f"cannot use {' with '.join(pair)}: {error}") from error
+            raise ValueError(f"cannot use {' with '.join(pair)}: {words_of(error)}") from error
     return context
 
 
@@ -173,11 +177,11 @@ async def _fetched(task: _Task, shown: _Shown, taken: Hops) -> str:
     except ssl.SSLEOFError:
         return "the target ended the connection in the middle of TLS: what came may be cut off"
     except ssl.SSLError as error:
-        return f"no TLS with the target: {error.reason or error}"
+        return f"no TLS with the target: {words_of(error)}"
     except (FetchError, DialError) as error:
         return str(error)
     except OSError as error:
-        return f"the connection broke: {error}"
+        return f"the connection broke: {words_of(error)}"
     return ""
 
 

@@ -15,6 +15,7 @@ from konnectivity import destination, hops
 from konnectivity.cli import frontend
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect
 from konnectivity.hops import Hops
+from konnectivity.net.error_words import words_of
 from konnectivity.options import parse_duration
 from konnectivity.tls import TlsError
 
@@ -60,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         return uvloop.run(_dial(arguments.destination, found, timeout_s, arguments.verbose))
     except (DialError, TunnelLost) as error:
         print(f"konnectivity dial: {error}", file=sys.stderr)
-    except (BrokenPipeError, ConnectionError) as error:
-        print(f"konnectivity dial: the connection broke: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"konnectivity dial: the connection broke: {words_of(error)}", file=sys.stderr)
     return 1
 
 

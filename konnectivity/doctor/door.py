@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import StreamReceiver
+from konnectivity.net.error_words import words_of
 
 FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
 
@@ -56,7 +57,7 @@ async def knock(
     except TimeoutError:
         return Answer(text=f"no answer in {timeout_s:g} s")
     except OSError as error:
-        return Answer(text=getattr(error, "reason", None) or error.strerror or str(error))
+        return Answer(text=words_of(error))
     finally:
         if transport is not None:
             transport.abort("the doctor is leaving")

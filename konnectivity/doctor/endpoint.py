@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from konnectivity import forward_proxy, tls
 from konnectivity.doctor import door
 from konnectivity.forward_proxy import Proxy, ProxyError
+from konnectivity.net.error_words import words_of
 
 MAX_ADDRESSES = 16
 _NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
@@ -187,7 +187,4 @@ def _is_address(name: str) -> bool:
 def _why(error: BaseException, late: str = "no answer") -> str:
     if isinstance(error, TimeoutError) and not getattr(error, "errno", None):
         return late
-    number = getattr(error, "errno", None) or 0
-    if number > 0 and not isinstance(error, ProxyError):
-        return os.strerror(number)
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return words_of(error)

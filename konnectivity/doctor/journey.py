@@ -12,6 +12,7 @@ from konnectivity.client import DialError, DialFailure, connect
 from konnectivity.diagnosis import Result, failed, ok
 from konnectivity.fetch import FetchError, Plain, Request, Stream, Url, fetch
 from konnectivity.hops import TARGET_TLS, Hops
+from konnectivity.net.error_words import words_of
 from konnectivity.tls.inner import InnerTls
 
 DIAL = "dial"
@@ -53,7 +54,7 @@ async def travel(frontend: Mapping[str, Any], destination: str, url: Url | None,
     except TimeoutError:
         return Journey(destination, hops, f"no whole answer in {timeout_s:g} s", None, *seen)
     except (FetchError, ssl.SSLError, OSError) as error:
-        return Journey(destination, hops, str(error) or type(error).__name__, None, *seen)
+        return Journey(destination, hops, str(error) if isinstance(error, FetchError) else words_of(error), None, *seen)
     return Journey(destination, hops, "", None, *seen)
 
 

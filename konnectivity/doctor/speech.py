@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from konnectivity.diagnosis import Result, failed, ok, warning
+from konnectivity.net.error_words import words_of
 
 SOCKET, EGRESS = "frontend-socket", "egress"
 GRPC, HTTP_CONNECT = "grpc", "http-connect"
@@ -37,7 +38,7 @@ async def listen(path: str, timeout_s: float) -> Speech:
             return Speech(path, "is no socket")
         answers = [await _asked(path, words, timeout_s) for words in (_PREFACE, _QUESTION)]
     except OSError as error:
-        return Speech(path, error.strerror or str(error) or "no answer")
+        return Speech(path, "no answer" if isinstance(error, TimeoutError) else words_of(error))
     http2, http1 = answers
     modes: tuple[str, ...] = (GRPC,) if len(http2) >= 9 and http2[3] == _SETTINGS and not any(http2[5:9]) else ()
     modes += (HTTP_CONNECT,) if http1.startswith(b"HTTP/1.") else ()

@@ -29,6 +29,7 @@ from konnectivity.grpc.stream import Peer, Service, StreamReceiver
 from konnectivity.grpc.turns import LONG_S, Turns
 from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
+from konnectivity.net.error_words import words_of
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         for timer in (self._timer, self._closing, self._idle):
             if timer is not None:
                 timer.cancel()
-        reason = self.goaway or (str(exc) if exc else "the connection was closed by the peer")
+        reason = self.goaway or (words_of(exc) if exc else "the connection was closed by the peer")
         self.blocked = False
         for stream in list(self.streams.values()):
             stream.ended(Status(Code.UNAVAILABLE, reason))

@@ -30,6 +30,7 @@ from konnectivity.kube.kubeconfig import Access
 from konnectivity.kube.lease import Lease
 from konnectivity.kube.objects import lease_of, version_of
 from konnectivity.kube.transport import Transport
+from konnectivity.net.error_words import words_of
 
 DEFAULT_QPS = 5.0
 DEFAULT_BURST = 10
@@ -231,7 +232,7 @@ class KubeClient:
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise KubeError(f"{self.server}: {why(error)}", reason="Unreachable") from error
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError) as error:
-            text = f"{self.server}: an answer that makes no sense ({type(error).__name__}: {error})"
+            text = f"{self.server}: an answer that makes no sense: {error}"
             raise KubeError(text, reason="Unintelligible") from error
 
 
@@ -242,8 +243,8 @@ def why(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        return f"TLS: {words_of(error)}"
+    return words_of(error)
 
 
 def _cause(error: BaseException) -> BaseException | None:

@@ -21,6 +21,7 @@ from konnectivity import __version__, logs
 from konnectivity.kube import credentials
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.kubeconfig import Access, Material
+from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 
 log = logs.get(__name__)
@@ -174,4 +175,4 @@ def _name(material: Material) -> str:
 
 
 def _text(error: Exception) -> str:
-    return getattr(error, "reason", None) or str(error) or type(error).__name__
+    return getattr(error, "reason", None) or words_of(error)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from konnectivity import certificate, pem
+from konnectivity.net.error_words import words_of
 from konnectivity.pki.roles import CLIENT_AUTH, SERVER_AUTH
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
@@ -124,7 +125,7 @@ def extension(found: x509.Certificate, kind: type[Kind]) -> Kind | None:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return words_of(error).splitlines()[0].rstrip(".")
 
 
 def _load(der: bytes) -> x509.Certificate:

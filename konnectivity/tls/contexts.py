@@ -16,6 +16,7 @@ from pathlib import Path
 from konnectivity import certificate as certificates
 from konnectivity import pem
 from konnectivity.certificate import Certificate
+from konnectivity.net.error_words import words_of
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 
 DEFAULT_MIN_VERSION = "VersionTLS12"
@@ -193,4 +194,4 @@ def _read(path: str, what: str) -> bytes:
 
 
 def _text(error: Exception) -> str:
-    return getattr(error, "reason", None) or str(error) or type(error).__name__
+    return getattr(error, "reason", None) or words_of(error)

@@ -20,6 +20,7 @@ from konnectivity.dialing import DialingTunnel
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.heartbeat import Heartbeat, Verdict
+from konnectivity.net.error_words import words_of
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server.peer_service import PATH, SERVER_ID
 
@@ -168,8 +169,8 @@ class Peers:
             try:
                 known = await self._one(host, port, ip)
                 pause_s, trouble = KNOWN_PAUSE_S if known else FIRST_PAUSE_S, ""
-            except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
-                reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s"
+            except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
+                reason = _why(error)
                 if reason != trouble:
                     log.warning("Cannot connect to the peer, will keep trying", peer=f"{host}:{port}", reason=reason)
                 pause_s, trouble = min(1.5 * pause_s, LAST_PAUSE_S), reason
@@ -216,6 +217,13 @@ class Peers:
         except (OSError, ValueError):  # ValueError: a name that no resolver takes
             return [address for address in self._tries if address[:2] == (host, port)] or [(host, port, host)]
         return [(host, port, str(sockaddr[0])) for *_, sockaddr in found]
+
+
+def _why(error: Exception) -> str:
+    """Return why a peer could not be connected to."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {CONNECT_TIMEOUT_S:g} s"
+    return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)
 
 
 def _transport() -> Http2Transport:

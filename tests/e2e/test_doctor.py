@@ -462,7 +462,7 @@ def test_an_egress_configuration_of_another_socket(site):
     code, results = doctor(egress(site, "grpc", "/run/elsewhere.sock"), *server(site))
     assert code == 1
     assert failures(results) == {"egress-server", "egress"}
-    assert "No such file" in only(results, "egress")["what"]
+    assert "no such file" in only(results, "egress")["what"]
 
 
 def test_a_socket_that_is_a_file_or_left_behind(site, tmp_path):

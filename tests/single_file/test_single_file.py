@@ -132,7 +132,7 @@ def test_it_needs_no_place_to_write(built, tmp_path):
     shown = run(*inside, built / "proxy-server", "--help")
     assert shown.returncode == 0, shown.stderr
     dialled = run(*inside, built / "konnectivity", "dial", "a:1", "--mode=grpc", "--server=unix:/x")
-    assert re.match("konnectivity dial: .*No such file or directory", dialled.stderr)
+    assert re.match("konnectivity dial: .*no such file or directory", dialled.stderr)
 
 
 def test_nothing_else_is_imported(built, tmp_path):

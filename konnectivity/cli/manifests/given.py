@@ -11,6 +11,7 @@ from pathlib import Path
 
 from konnectivity.manifests import tenant
 from konnectivity.manifests.names import ManifestError, Object
+from konnectivity.net.error_words import words_of
 
 MOST_VALUES = 100_000
 _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[kMGTPEmun]|[KMGTPE]i|e[0-9]+)?", re.ASCII)
@@ -50,8 +51,10 @@ def text_of(path: str) -> str:
     """
     try:
         return sys.stdin.read() if path == "-" else Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise Unusable(f"cannot read {path}: {words_of(error)}") from None
+    except UnicodeDecodeError:
+        raise Unusable(f"cannot read {path}: it is not text in UTF-8") from None
 
 
 def manifest(path: str) -> Object:

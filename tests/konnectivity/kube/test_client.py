@@ -332,7 +332,7 @@ async def test_down_and_up_again(api):
         api.down()
         error = await refusal(client.list_leases(NAMESPACE))
         assert error.reason == "Unreachable"
-        assert str(await refusal(client.list_leases(NAMESPACE))) == f"{api.url}: Connection refused"
+        assert str(await refusal(client.list_leases(NAMESPACE))) == f"{api.url}: connection refused"
         api.up()
         await client.list_leases(NAMESPACE)
 
