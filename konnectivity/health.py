@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from konnectivity.http import Handler, Request, Response, text
+from konnectivity.http import Request, Response, text
 
 
 class Check(NamedTuple):
@@ -20,7 +20,7 @@ def verbose(results: Sequence[tuple[str, str | None]]) -> str:
     return "".join(f"[-]{name} failed: {why}\n" if why else f"[+]{name} ok\n" for name, why in results)
 
 
-def ready(checks: Sequence[Check], not_ready_status: int, terse: bool = False) -> Handler:
+def ready(checks: Sequence[Check], not_ready_status: int, terse: bool = False) -> Callable[[Request], Response]:
     """Handler of a readiness path.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from konnectivity.http_connections import MAX_CONNECTIONS
 from konnectivity.ledger import Ledger
 from konnectivity.logs.options import LogOptions
 from konnectivity.options import duration, one_of, option, positive, size
@@ -17,6 +18,12 @@ class ProgramOptions(LogOptions):
         False, group="Health, metrics, profiles", help="Serve /debug/pprof on the admin port."
     )
     enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
+    max_health_connections: int = option(
+        MAX_CONNECTIONS,
+        check=positive,
+        help="Maximum concurrent connections to the health port, and to the admin port. Over it, an idle one is closed "
+        "for the new one.",
+    )
     process_buffer_budget: int = option(
         size("256Mi"),
         group="Memory",

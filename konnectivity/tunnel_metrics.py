@@ -119,6 +119,12 @@ def dropped_log_lines(program: str) -> Iterator[Family]:
     yield counter(f"{program}_log_lines_left_out_total", text).add(logs.left_out())
 
 
+def limits_reached(program: str, reached: Mapping[str, int]) -> Family:
+    """Times that each limit was reached, by its name."""
+    text = "Times a limit on what one peer may take was reached, by limit."
+    return counter(f"{program}_limits_reached_total", text).add_each("limit", dict(sorted(reached.items())))
+
+
 def unexpected_errors(program: str) -> Family:
     """Exceptions that no code expected, by what the task that raised them did."""
     text = "Unexpected errors of this program, by kind of task: each ended one task and has a line in the log."

@@ -179,6 +179,7 @@ KLOG = (
 )
 # Flags of this project alone: whoever adds one adds it here.
 OWN_OF_BOTH = (
+    Flag("max-health-connections", "int", "200", "50", 50, "", ABOVE_0),
     Flag("heartbeat-interval", "duration", "10s", "0", 0.0, "", TIME_FROM_0),
     Flag("connection-buffer-budget", "size", "1Mi", "64Ki", 65536, "", SIZES),
     Flag("stream-hold-timeout", "duration", "2s", "100ms", 0.1, "", TIME_ABOVE_0),

@@ -26,6 +26,8 @@ PURE = [
             "line.py",
             "link.py",
             "numbers.py",
+            "http_heads.py",
+            "http_connections.py",
             "scheduler.py",
             "transitions.py",
             "window.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from random import Random
@@ -49,6 +50,7 @@ class Agent:
         self._plan = Plan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
         self.connected = asyncio.Event()
         self.dials = Dials()
+        self.reached: Counter[str] = Counter()  # how often which limit was, by name
         self.leases: LeaseCounter | None = None
         self.fleet: Fleet | None = None
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from konnectivity import health, profiling
 from konnectivity.destination import is_loopback
 from konnectivity.health import Check
-from konnectivity.http import PLAIN, HttpServer, Request, Response, Routes, text
+from konnectivity.http import PLAIN, Request, Response, Routes, shared, text
+from konnectivity.http_server import HttpServer
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
 from konnectivity.numbers import MAX_PORT, parse_decimal
 from konnectivity.rebinding import guarded
@@ -24,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 async def serve(agent: Agent) -> HttpServer:
     """Open both ports. The caller closes them."""
     options = agent.options
-    server = HttpServer()
+    server = HttpServer(options.max_health_connections, agent.reached)
     source = registry(AgentCollector(agent))
     ready = health.ready([Check("ping", lambda: None), Check("server-connected", agent.not_ready)], 503)
     await server.listen(
@@ -35,7 +36,7 @@ async def serve(agent: Agent) -> HttpServer:
             "/healthz": health.alive,
             "/readyz": ready,
             "/ready": ready,
-            "/metrics": lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source)),
+            "/metrics": shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source))),
         },
     )
     lag = None

@@ -47,6 +47,7 @@ class AgentCollector(Collector):
         yield from tunnel_metrics.memory("agent", agent.ledger)
         yield from tunnel_metrics.dropped_log_lines("agent")
         yield tunnel_metrics.unexpected_errors("agent")
+        yield tunnel_metrics.limits_reached("agent", agent.reached)
         yield from tunnel_metrics.certificates("agent", {"servers": agent.tls})
         yield from self._leases()
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _IDLE_CHECK_S = 0.1
+_LISTS_AT_ONCE = 2  # lists of the admin port under way: each takes about a millisecond of each pass of the event loop
 _QUIET_S = 1.0  # without a connection before a draining server leaves: who looked at its readiness just before may dial
 
 
@@ -83,6 +84,7 @@ class Server:
         self.leases: LeaseController | None = None
         self.leaving = False
         self.started_at = monotonic()
+        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
         self._tasks = tasks
         self._background: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -134,7 +136,12 @@ class Server:
 
     def answer(self, work: Callable[[], Awaitable[Response]]) -> Later:
         """Start the work of an endpoint whose answer takes a while."""
-        return task_guard.start(self._tasks, lambda: api.answered(work), "answer")
+
+        async def answer() -> Response:
+            async with self._lists:
+                return await api.answered(work)
+
+        return task_guard.start(self._tasks, answer, "answer")
 
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from konnectivity import health, profiling
 from konnectivity.health import Check
-from konnectivity.http import HttpServer, Request, Response
+from konnectivity.http import Response, shared
+from konnectivity.http_server import HttpServer
 from konnectivity.metrics import CONTENT_TYPE, exposition, registry
 from konnectivity_server import admin, api
 from konnectivity_server.metrics import ServerCollector
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
 async def serve(server: Server) -> HttpServer:
     """Open both ports; a worker's are its supervisor's, who asks at a unix socket. The caller closes them."""
     options = server.options
-    http = HttpServer()
+    http = HttpServer(options.max_health_connections, server.limits.reached)
     source = registry(ServerCollector(server))
 
-    def metrics(request: Request) -> Response:
-        return Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source))
-
-    ready = health.ready([Check("agents", server.not_ready)], 500, terse=True)
+    metrics = shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source)))
+    checked = health.ready([Check("agents", server.not_ready)], 500, terse=True)
+    ready = shared(checked, key=lambda request: request.asks("verbose"))
     paths = {"/healthz": health.alive, "/readyz": ready, "/ready": ready, "/metrics": metrics}
     if server.place is None:
         await http.listen("health", options.health_bind_address, options.health_port, paths)

@@ -54,9 +54,7 @@ class ServerCollector(Collector):
         yield from tunnel_metrics.dropped_log_lines("server")
         yield tunnel_metrics.unexpected_errors("server")
         yield from tunnel_metrics.certificates("server", self._server.listeners.tls)
-        yield counter(
-            "server_limits_reached_total", "Times a limit on what one peer may take was reached, by limit."
-        ).add_each("limit", dict(sorted(self._server.limits.reached.items())))
+        yield tunnel_metrics.limits_reached("server", self._server.limits.reached)
         yield counter(
             "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
         ).add(self._server.limits.turns.taken)

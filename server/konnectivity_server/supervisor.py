@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -23,14 +24,16 @@ from typing import Any
 
 import h11
 
-from konnectivity import health, lifecycle, logs, task_guard, tunnel_metrics
-from konnectivity.http import Handler, HttpServer, Later, Request, Response, text
+from konnectivity import health, lifecycle, logs, tunnel_metrics
+from konnectivity.http import Handler, Later, Request, Response, text
+from konnectivity.http_server import HttpServer
 from konnectivity.listen import bind_unix, remove_socket
 from konnectivity.metrics import CONTENT_TYPE, counter, text_of
 from konnectivity.numbers import parse_decimal
 from konnectivity_server import admin, merging
 from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
+from konnectivity_server.shared_answers import SharedAnswers
 
 log = logs.get(__name__)
 
@@ -49,6 +52,7 @@ class Workers:
         self.directory = tempfile.mkdtemp(prefix="konnectivity-workers-")  # mode 0700
         self.processes: dict[int, asyncio.subprocess.Process] = {}
         self.restarts = 0
+        self.reached: Counter[str] = Counter()  # limits of the health and admin ports
         self.server_id = server_id
         self._stopping = False
         self._parent = os.pipe()
@@ -136,7 +140,7 @@ class Endpoints(Mapping[str, Handler]):
 
     def __init__(self, workers: Workers, tasks: asyncio.TaskGroup, admin: bool) -> None:
         self._workers = workers
-        self._tasks = tasks
+        self._answers = SharedAnswers(tasks)
         self._admin = admin
 
     def __getitem__(self, path: str) -> Handler:
@@ -152,7 +156,11 @@ class Endpoints(Mapping[str, Handler]):
         return len(HEALTH_PATHS)
 
     def _later(self, path: str, request: Request) -> Later:
-        return task_guard.start(self._tasks, lambda: self._answer(path, request), "answer", f"answer {path}")
+        if self._admin and path != "/metrics":
+            key: tuple[str, ...] = (path, request.query)
+        else:  # what else the query says makes no difference
+            key = (path, request.value("worker"), str(request.asks("verbose")))
+        return self._answers.get(key, request.arrived, lambda: self._answer(path, request))
 
     async def _answer(self, path: str, request: Request) -> Response:
         target = request.path + (f"?{request.query}" if request.query else "")
@@ -170,7 +178,11 @@ class Endpoints(Mapping[str, Handler]):
         if path == "/metrics" and not asked:
             texts = [each.body.decode() for each in answers if each.status == 200]
             restarts = counter("server_worker_restarts_total", "Workers that ended and were started again.")
-            own = [restarts.add(self._workers.restarts), tunnel_metrics.unexpected_errors("server")]
+            own = [
+                restarts.add(self._workers.restarts),
+                tunnel_metrics.unexpected_errors("server"),
+                tunnel_metrics.limits_reached("server", self._workers.reached),
+            ]
             body = merging.metrics([*texts, text_of(own).decode()])
             return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())
         if len(answers) == 1 or any(each.status != 200 for each in answers):
@@ -232,7 +244,7 @@ async def run(options: ServerOptions, server_id: str) -> int:
     """Serve until the first signal and the workers' end; exit code."""
     signals = lifecycle.Signals()
     workers = Workers(options, server_id)
-    http = HttpServer()
+    http = HttpServer(options.max_health_connections, workers.reached)
     try:
         async with asyncio.TaskGroup() as tasks:
             health_routes, own = (Endpoints(workers, tasks, admin=each) for each in (False, True))

@@ -9,7 +9,7 @@ from konnectivity.http import Request, Response
 
 
 def ask(path: str, query: str = "", lag: profiling.LoopLag | None = None) -> Response:
-    answer = profiling.routes(lag)[path](Request("GET", path, query, "x"))
+    answer = profiling.routes(lag)[path](Request("GET", path, query))
     assert isinstance(answer, Response)
     return answer
 
@@ -44,7 +44,7 @@ async def test_a_profile_shows_the_busy_function():
             sum(range(1000))
 
     loop = asyncio.get_running_loop()
-    answer = profiling.routes(None)["/debug/pprof/profile"](Request("GET", "/debug/pprof/profile", "seconds=1", "x"))
+    answer = profiling.routes(None)["/debug/pprof/profile"](Request("GET", "/debug/pprof/profile", "seconds=1"))
     assert isinstance(answer, asyncio.Future)
     loop.call_soon(busy)
     stacks = (await answer).body.decode().splitlines()

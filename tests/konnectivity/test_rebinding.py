@@ -9,7 +9,7 @@ from konnectivity.rebinding import guarded, is_meant
 
 
 def request(host):
-    return Request("GET", "/", "", host)
+    return Request("GET", "/", "", {"host": host} if host else {})
 
 
 @pytest.mark.parametrize(

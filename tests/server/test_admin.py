@@ -13,7 +13,7 @@ from konnectivity_server.options import ServerOptions
 
 
 def request(host, known=""):
-    return Request("GET", "/", "", host, known)
+    return Request("GET", "/", "", {"host": host, "if-none-match": known})
 
 
 @pytest.mark.parametrize(

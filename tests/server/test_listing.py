@@ -16,7 +16,7 @@ ITEMS = [("b", 2, "ready"), ("a", None, "silent"), ("c", 30, "draining"), ("d", 
 
 
 def asked(query):
-    return query_of(Request("GET", "/list", query, ""), KEYS, "-size")
+    return query_of(Request("GET", "/list", query), KEYS, "-size")
 
 
 async def chosen(query):

@@ -1,0 +1,90 @@
+"""Heads of HTTP/1 requests in a stream of bytes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from konnectivity.http_heads import Fault, HeadError, Heads
+
+HEADS = [
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: x\n\n",
+    b"GET / HTTP/1.1\r\nHost: x\n\r\n",
+    b"GET / HTTP/1.1\nHost: x\r\n\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\n\n",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_a_head_ends_with_an_empty_line_however_it_arrives(head, size):
+    heads = Heads(1000)
+    sent = head + b"body"
+    taken = None
+    for at in range(0, len(sent), size):
+        heads.feed(sent[at : at + size])
+        taken = taken or heads.take()
+    assert taken == head
+    assert heads.rest() == b"body"
+
+
+def test_heads_come_one_by_one():
+    heads = Heads(100, b"".join(HEADS))
+    assert [heads.take() for _ in HEADS] == HEADS
+    assert heads.take() is None
+    assert len(heads) == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01",
+        b"\r\n",
+        b"\n",
+        b" ",
+        b"GET\r\n",
+        b"GET / HTTP/x\r\n",
+        b"GET /\n",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
+        b"1",
+    ],
+)
+def test_what_is_no_http_is_seen_at_its_first_line(sent):
+    with pytest.raises(HeadError) as caught:
+        Heads(1000, sent).take()
+    assert caught.value.fault is Fault.NOT_HTTP
+
+
+@pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_is_not_whole_is_waited_for(sent):
+    assert Heads(1000, sent).take() is None
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_a_head_has_a_size(end):
+    with pytest.raises(HeadError) as caught:
+        Heads(1000, b"GET / HTTP/1.1\r\nx: " + b"a" * 1000 + end).take()
+    assert caught.value.fault is Fault.TOO_LARGE
+
+
+def test_a_head_has_a_number_of_lines():
+    with pytest.raises(HeadError) as caught:
+        Heads(1000, b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 20 + b"\r\n", most_lines=20).take()
+    assert caught.value.fault is Fault.TOO_LARGE
+    assert Heads(1000, b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 18 + b"\r\n", most_lines=20).take()
+
+
+@pytest.mark.parametrize("first", [b"GET /", b"GET / HTTP/1.1\r\nx: "])
+def test_a_head_byte_by_byte_takes_linear_time(first):
+    def seconds(count):
+        heads = Heads(1 << 20, first)
+        began = time.process_time()
+        for _ in range(count):
+            heads.feed(b"a")
+            heads.take()
+        return time.process_time() - began
+
+    assert seconds(200_000) < 20 * seconds(20_000) + 0.1
