@@ -16,6 +16,7 @@ PURE = [
     *(
         ROOT / "konnectivity" / name
         for name in (
+            "bounded_dict.py",
             "bridge.py",
             "capabilities.py",
             "destination.py",
@@ -29,6 +30,7 @@ PURE = [
             "http_heads.py",
             "http_connections.py",
             "scheduler.py",
+            "source.py",
             "transitions.py",
             "window.py",
         )
@@ -44,7 +46,9 @@ PURE = [
             "merging.py",
             "recent.py",
             "registry.py",
+            "review_queue.py",
             "strategies.py",
+            "token_claims.py",
         )
     ),
     ROOT / "agent" / "konnectivity_agent" / "policy.py",

@@ -50,6 +50,7 @@ class Review(NamedTuple):
     audiences: tuple[str, ...]  # of those asked for, the ones the token is for; none from an API that knows none
     error: str
     extra: Mapping[str, tuple[str, ...]]  # what else is known of the user
+    uid: str = ""  # of the user; a service account's is drawn at random
 
 
 class PodPlace(NamedTuple):
@@ -105,10 +106,15 @@ class KubeClient:
         await self._plain.aclose()
         await self._api.close()
 
-    async def review_token(self, token: str, audience: str) -> Review:
-        """Ask whose token it is, and whether it is for an audience."""
+    async def review_token(self, token: str, audience: str, on_turn: Callable[[], object] = lambda: None) -> Review:
+        """Ask whose token it is, and whether it is for an audience. `on_turn` is called when the request goes out."""
         review = TokenReview(spec=TokenReviewSpec(token=token, audiences=[audience]))
-        answer = await self._call(lambda: self._api.create(review))
+
+        def create() -> Awaitable[TokenReview]:
+            on_turn()
+            return self._api.create(review)
+
+        answer = await self._call(create)
         status = answer.status or TokenReviewStatus()
         return Review(
             bool(status.authenticated),
@@ -116,6 +122,7 @@ class KubeClient:
             tuple(status.audiences or ()),
             status.error or "",
             {str(key): tuple(map(str, values)) for key, values in ((status.user and status.user.extra) or {}).items()},
+            (status.user and status.user.uid) or "",
         )
 
     async def get_pod(self, namespace: str, name: str) -> PodPlace | None:

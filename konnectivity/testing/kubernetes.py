@@ -107,8 +107,9 @@ class KubernetesApi:
     def running(self) -> bool:
         return self._server is not None
 
-    def add_token(self, token: str, user: str, *audiences: str, error: str = "") -> None:
-        self.objects.tokens[token] = Token(user, audiences, error) if audiences else Token(user, error=error)
+    def add_token(self, token: str, user: str, *audiences: str, error: str = "", uid: str = "") -> None:
+        known = Token(user, error=error, uid=uid)
+        self.objects.tokens[token] = known._replace(audiences=audiences) if audiences else known
 
     def add_pod(self, token: str, namespace: str, name: str, node: str, *addresses: str) -> None:
         """A running pod, to which a known token is bound; the first address is its node's."""

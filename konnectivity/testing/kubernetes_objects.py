@@ -45,6 +45,7 @@ class Token(NamedTuple):
     audiences: tuple[str, ...] = (API_AUDIENCE,)
     error: str = ""  # what the review says instead
     extra: Json = {}  # noqa: RUF012 - never changed
+    uid: str = ""  # of the user
 
 
 class Change(NamedTuple):
@@ -83,7 +84,8 @@ class Objects:
         elif not self.audience_aware:
             status = {"authenticated": True, "user": {"username": token.user}}
         elif common := [each for each in wanted if each in token.audiences]:
-            user = {"username": token.user} | ({"extra": token.extra} if token.extra else {})
+            more = {"extra": token.extra, "uid": token.uid}
+            user = {"username": token.user} | {name: value for name, value in more.items() if value}
             status = {"authenticated": True, "user": user, "audiences": common}
         else:
             status = {"user": {}, "error": f"[invalid bearer token, token audiences {list(token.audiences)}]"}

@@ -40,8 +40,8 @@ _LATENCY_WEIGHT = 0.2
 class Authenticator(Protocol):
     """Decides whether an agent may register."""
 
-    async def check(self, metadata: Metadata) -> Account:
-        """Who it is.
+    async def check(self, metadata: Metadata, peer: Peer) -> Account:
+        """Return the account of the agent at `peer`.
 
         Raises:
             RpcError: it may not.
@@ -137,7 +137,8 @@ class AgentTunnel(DialingTunnel):
         if verdict is Verdict.DEAD:
             self.stream.abort("the agent answers no ping")
             return
-        log.warning("Agent does not answer" if self.suspect else "Agent answers again", agent=self.agent_id)
+        text = "Agent does not answer" if self.suspect else "Agent answers again"
+        peer_log.warning(self.agent_id, text, agent=self.agent_id)
         if self.suspect:
             self._agents.suspected(self)
         self._agents.changed()
@@ -187,7 +188,7 @@ class AgentService:
         Raises:
             RpcError: the agent does not say who it is.
         """
-        agent_id, names = _introduction(stream.metadata)
+        agent_id, names = self._introduced(stream.metadata)
         if self.authenticator is None and self.voucher is None:
             return self._admit(stream, agent_id, names, None)
         admission = _Admission(stream)
@@ -200,11 +201,31 @@ class AgentService:
         )
         return admission
 
+    def _introduced(self, metadata: Metadata) -> tuple[str, Identifiers]:
+        """Return the agent's id and identifiers, or raise `RpcError` if they are malformed or exceed a limit."""
+        agent_id, text = _introduction(metadata)
+        if len(agent_id) > identifiers.MAX_LENGTH:
+            self.options.reached["agent_id_length"] += 1
+            problem = f"the agent id has {len(agent_id)} characters; at most {identifiers.MAX_LENGTH} are allowed"
+            raise RpcError(Code.INVALID_ARGUMENT, problem)
+        if not agent_id.isprintable():
+            raise RpcError(Code.INVALID_ARGUMENT, "the agent id has control characters, or bytes that are no UTF-8")
+        problem = identifiers.over_limit(text)
+        try:
+            names = Identifiers() if problem else identifiers.parse(text)
+        except ValueError as error:
+            raise RpcError(Code.UNKNOWN, f"agent identifiers cannot be decoded: {error}") from error
+        problem = problem or identifiers.refusal(names)
+        if problem:
+            self.options.reached["agent_identifiers"] += 1
+            raise RpcError(Code.INVALID_ARGUMENT, problem)
+        return agent_id, names
+
     async def _authenticate(self, stream: MessageStream, agent_id: str, names: Identifiers) -> None:
         account = None
         try:
             if self.authenticator is not None:
-                account = await self.authenticator.check(stream.metadata)
+                account = await self.authenticator.check(stream.metadata, stream.peer)
             if self.voucher is not None:
                 await self.voucher.check(agent_id, stream.peer, account, names)
         except RpcError as error:
@@ -295,7 +316,8 @@ def _detail(tunnel: AgentTunnel) -> int:
     return 5 if tunnel.known else 0
 
 
-def _introduction(metadata: Metadata) -> tuple[str, Identifiers]:
+def _introduction(metadata: Metadata) -> tuple[str, str]:
+    """Return the agent's id and its identifiers as sent. A refusal tells numbers and repeats nothing that was sent."""
     ids = metadata.get_all(AGENT_ID)
     if len(ids) != 1:
         raise RpcError(Code.UNKNOWN, f"expected one agent ID in the context, got {len(ids)}")
@@ -303,7 +325,4 @@ def _introduction(metadata: Metadata) -> tuple[str, Identifiers]:
     if len(texts) > 1:
         text = f"expected at most one set of agent identifiers in the context, got {len(texts)}"
         raise RpcError(Code.UNKNOWN, text)
-    try:
-        return ids[0], identifiers.parse(texts[0] if texts else "")
-    except ValueError as error:
-        raise RpcError(Code.UNKNOWN, f"agent identifiers cannot be decoded: {error}") from error
+    return ids[0], texts[0] if texts else ""

@@ -190,7 +190,9 @@ class Server:
             from konnectivity_server.authentication import TokenAuthenticator
 
             account = (options.agent_namespace, options.agent_service_account)
-            self.authenticator = TokenAuthenticator(client, *account, options.authentication_audience)
+            self.authenticator = TokenAuthenticator(
+                client, self._tasks, *account, options.authentication_audience, self.limits.reached
+            )
             self.agents.authenticator = self.authenticator
             if options.agent_identity == identity.TOKEN:
                 self.voucher = self.agents.voucher = Voucher(options.agent_identity, client)

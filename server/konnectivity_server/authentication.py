@@ -1,33 +1,39 @@
 """Who an agent is: its service account token, reviewed by the Kubernetes API.
 
-Owns the cache of verdicts and the queue before the API, so that a burst of agents is no burst there. Does not know what
-an agent may do, nor how the API is reached. A failure here refuses one agent and touches nothing else.
+Owns the cache of verdicts and the queue before the API (`review_queue`): a burst of agents is no burst there, and
+tokens that a stranger makes up keep no honest agent out. Does not know what an agent may do, nor how the API is
+reached. A failure here refuses one agent and touches nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
+import functools
 import hashlib
-import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from konnectivity import logs
+from konnectivity import logs, task_guard
+from konnectivity.bounded_dict import BoundedDict
 from konnectivity.counters import Histogram
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError
+from konnectivity.grpc.stream import Peer
 from konnectivity.kube.error import KubeError
+from konnectivity.source import source_of
 from konnectivity_server.identity import Account, Pod, pod_of
+from konnectivity_server.review_queue import Entry, Lane, ReviewQueue
+from konnectivity_server.token_claims import Claims, claims_of
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import KubeClient, Review
 
-log = logs.get(__name__)
+log = logs.get_peer_log(__name__)
 
 AUTHORIZATION = "authorization"
 BEARER = "Bearer "
@@ -35,9 +41,14 @@ ACCEPTED_FOR_S = 60.0
 REFUSED_FOR_S = 10.0
 CHECK_TIMEOUT_S = 10.0  # for one agent: its turn, and the review
 MAX_REVIEWS = 10  # at a time; others of this process want to reach the API too
-MAX_WAITING = 10_000
-MAX_VERDICTS = 10_000
-MAX_TOLD = 10_000
+MAX_BEFORE_TURN = 2  # of these, as long as --kubeconfig-qps holds up their request: first come, first served
+MAX_TOKEN = 8 * 1024  # characters
+MAX_CHECKS = 16  # of one connection at a time
+MAX_WAITING = 10_000  # agents that wait for a verdict, and tokens that wait for their review
+MAX_WAITING_BYTES = 16 * 1024 * 1024  # of the tokens that wait for their review
+MAX_REMEMBERED = 10_000  # verdicts, reasons in the log, tokens and sources that were accepted before, ...
+MAX_REMEMBERED_BYTES = 8 * 1024 * 1024  # of each of these
+KNOWN_FOR_S = 24 * 3600.0  # after a token was accepted: it, its service account and its source come first
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -58,12 +69,76 @@ class Verdict(NamedTuple):
     pod: Pod | None = None
 
 
-@dataclass(slots=True)
-class _Review:
-    """A review under way, and everyone who waits for it. Without a verdict at the end: whoever did it gave up."""
+class _Shown(NamedTuple):
+    """A token that an agent shows now."""
 
+    token: str
+    digest: bytes
+    claims: Claims
+    source: str
+    connection: str
+
+
+@dataclass(slots=True, eq=False)
+class _Review:
+    """The review of one token, and how many agents wait for its verdict."""
+
+    shown: _Shown
+    entry: Entry[_Review]
+    began: float
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    verdict: Verdict | None = None
+    waiters: int = 0
+    verdict: Verdict | None = None  # None at the end: it failed unexpectedly
+
+
+class _Known:
+    """What accepted tokens, and tokens that waited in vain, have in common with one that is shown now.
+
+    Owns what decides a token's lane. Bounded, whatever strangers show.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens = _remembered()  # with the time until which it is remembered
+        self._account_uids = _remembered()
+        self._sources = _remembered()
+        self._in_vain = _remembered()
+
+    def accepted(self, shown: _Shown, account_uid: str) -> None:
+        until = self._clock() + KNOWN_FOR_S
+        self._tokens[shown.digest] = until
+        self._sources[shown.source] = until
+        self._in_vain.pop(shown.digest)
+        if account_uid:
+            self._account_uids[account_uid] = until
+
+    def refused(self, shown: _Shown) -> None:
+        self._tokens.pop(shown.digest)
+        self._in_vain.pop(shown.digest)
+
+    def waited_in_vain(self, digest: bytes) -> None:
+        self._in_vain[digest] = self._clock() + KNOWN_FOR_S
+
+    def lane(self, shown: _Shown, expected: Expected) -> Lane:
+        """Return the lane of a token."""
+        ours = expected.named_by(shown.claims)
+        if self._holds(self._tokens, shown.digest) or (
+            ours and self._holds(self._account_uids, shown.claims.account_uid)
+        ):
+            return Lane.PROVEN
+        if self._holds(self._in_vain, shown.digest):
+            return Lane.CLAIMS_RETURNING if ours else Lane.RETURNING
+        if self._holds(self._sources, shown.source):
+            return Lane.CLAIMS_KNOWN_SOURCE if ours else Lane.KNOWN_SOURCE
+        return Lane.CLAIMS if ours else Lane.UNKNOWN
+
+    def _holds(self, known: BoundedDict[str | bytes, float], key: str | bytes) -> bool:
+        until = known.get(key)
+        return until is not None and self._clock() < until
+
+
+def _remembered() -> BoundedDict[str | bytes, float]:
+    return BoundedDict(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
 
 
 def _wall_clock() -> float:
@@ -75,17 +150,21 @@ class TokenAuthenticator:
 
     Args:
         client: asks the API.
+        tasks: where reviews run.
         namespace, service_account: whose tokens.
         audience: what they have to be for.
+        reached: counts the limits that agents reach, by name.
         clock, wall_clock: seconds; monotonic, and since 1970.
     """
 
     def __init__(
         self,
         client: KubeClient,
+        tasks: asyncio.TaskGroup,
         namespace: str,
         service_account: str,
         audience: str,
+        reached: Counter[str] | None = None,
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = _wall_clock,
     ) -> None:
@@ -95,106 +174,181 @@ class TokenAuthenticator:
         self.refused: dict[str, int] = {}  # by reason
         self.seconds = Histogram(LATENCY_BOUNDS)  # of reviews, with the wait for a turn
         self._client = client
+        self._tasks = tasks
         self._expected = Expected(namespace, service_account, audience)
+        self._reached: Counter[str] = Counter() if reached is None else reached
         self._clock = clock
         self._wall_clock = wall_clock
-        self._verdicts: dict[bytes, tuple[Verdict, float]] = {}  # with the time it is good until
-        self._under_way: dict[bytes, _Review] = {}
-        self._slots = asyncio.Semaphore(MAX_REVIEWS)
+        self._verdicts: BoundedDict[bytes, tuple[Verdict, float]] = BoundedDict(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
+        self._under_way: dict[bytes, _Review] = {}  # by the token's digest; no more than wait
+        self._queue: ReviewQueue[_Review] = ReviewQueue(MAX_WAITING, MAX_WAITING_BYTES)
+        self._free = MAX_REVIEWS
+        self._before_turn = 0  # reviews that have a slot, and not yet their turn for a request
         self._waiting = 0
-        self._told: dict[str, str] = {}  # agents in the log as refused, and why
+        self._checks: Counter[str] = Counter()  # under way, by connection
+        self._known = _Known(clock)
+        self._told: BoundedDict[str, str] = BoundedDict(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)  # refusals in the log
 
-    async def check(self, metadata: Metadata) -> Account:
-        """Who the agent is.
+    async def check(self, metadata: Metadata, peer: Peer) -> Account:
+        """Return the account of the agent at `peer`.
 
         Raises:
             RpcError: UNKNOWN, it is refused, or could not be checked; UNAVAILABLE, too many at once: come back.
         """
         agent_id = metadata.get("agentid")
         token = token_of(metadata)
-        verdict = Verdict("", token) if isinstance(token, Refusal) else await self._verdict(token)
+        if isinstance(token, Refusal) and token.reason == "length":
+            self._reached["token_length"] += 1
+        verdict = Verdict("", token) if isinstance(token, Refusal) else await self._verdict(token, peer)
         if verdict.refusal is None:
-            self._told.pop(agent_id, None)
+            self._told.pop(agent_id)
             return Account(verdict.user, verdict.pod)
         refusal = verdict.refusal
         self.refused[refusal.reason] = self.refused.get(refusal.reason, 0) + 1
-        self._tell(agent_id, refusal)
+        self._tell(agent_id, peer, refusal)
         raise RpcError(refusal.code, refusal.text)
 
-    async def _verdict(self, token: str) -> Verdict:
-        if self._waiting >= MAX_WAITING:
+    async def _verdict(self, token: str, peer: Peer) -> Verdict:
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._kept(digest)
+        if known is not None:
+            return known
+        shown = _Shown(token, digest, claims_of(token), source_of(peer.address), peer.address)
+        if self._full(shown):
             return Verdict("", _BUSY)
-        key = hashlib.sha256(token.encode()).digest()
+        with self._counted(peer.address):
+            try:
+                async with asyncio.timeout(CHECK_TIMEOUT_S):
+                    return await self._found(shown)
+            except TimeoutError:
+                self._known.waited_in_vain(digest)
+                return Verdict("", _BUSY)
+
+    def _full(self, shown: _Shown) -> bool:
+        """Return whether nobody may wait any more: on this connection, or at all."""
+        if self._checks[shown.connection] >= MAX_CHECKS:
+            self._reached["token_checks_per_connection"] += 1
+            return True
+        under_way = self._under_way.get(shown.digest)
+        if self._waiting < MAX_WAITING or under_way is None:  # alone: the queue decides who waits
+            return False
+        if self._waiting < 2 * MAX_WAITING and self._known.lane(shown, self._expected) is Lane.PROVEN:
+            return False
+        self._reached["token_checks"] += 1
+        return True
+
+    @contextmanager
+    def _counted(self, connection: str) -> Iterator[None]:
         self._waiting += 1
+        self._checks[connection] += 1
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                return await self._found(key, token)
-        except TimeoutError:
-            return Verdict("", _BUSY)
+            yield
         finally:
             self._waiting -= 1
+            self._checks[connection] -= 1
+            if not self._checks[connection]:
+                del self._checks[connection]
 
-    async def _found(self, key: bytes, token: str) -> Verdict:
-        """The verdict: known, or of a review that is under way, or of our own."""
-        while True:
-            known = self._verdicts.get(key)
-            if known is not None and self._clock() < known[1]:
-                self.cache_hits += 1
-                return known[0]
-            other = self._under_way.get(key)
-            if other is None:
-                return await self._lead(key, token)
-            await other.done.wait()
-            if other.verdict is not None:
-                self.shared += 1
-                return other.verdict
+    def _kept(self, digest: bytes) -> Verdict | None:
+        """Return the verdict of an earlier review, while it is good."""
+        known = self._verdicts.get(digest)
+        if known is None or self._clock() >= known[1]:
+            return None
+        self.cache_hits += 1
+        return known[0]
 
-    async def _lead(self, key: bytes, token: str) -> Verdict:
-        """Review a token for everyone who asks for it meanwhile."""
-        review = self._under_way[key] = _Review()
+    async def _found(self, shown: _Shown) -> Verdict:
+        """Return the verdict of the review that is under way, or of a new one."""
+        review = self._under_way.get(shown.digest)
+        if review is None:
+            review = self._begin(shown)
+        else:
+            self.shared += 1
+        review.waiters += 1
         try:
-            review.verdict = await self._review(key, token)
+            await review.done.wait()
         finally:
-            del self._under_way[key]
-            review.done.set()
-        return review.verdict
+            review.waiters -= 1
+            if not review.waiters and self._queue.remove(review.entry):  # nobody wants it any more
+                del self._under_way[shown.digest]
+        return review.verdict or Verdict("", _FAILED)
 
-    async def _review(self, key: bytes, token: str) -> Verdict:
-        began = self._clock()
-        async with self._slots:
-            self.reviews += 1
-            try:
-                answer = await self._client.review_token(token, self._expected.audience)
-            except KubeError as error:
-                return Verdict("", _failure(error))  # not kept: the next agent asks again
-            finally:
-                self.seconds.observe(self._clock() - began)
+    def _begin(self, shown: _Shown) -> _Review:
+        """Let a token wait for its review."""
+        lane = self._known.lane(shown, self._expected)
+        entry: Entry[_Review] = Entry(lane, shown.source, shown.connection, len(shown.token))
+        review = entry.item = _Review(shown, entry, self._clock())
+        self._under_way[shown.digest] = review
+        for dropped in self._queue.add(entry):
+            self._reached["token_checks"] += 1
+            self._known.waited_in_vain(dropped.item.shown.digest)
+            self._end(dropped.item, Verdict("", _BUSY))
+        self._grant()
+        return review
+
+    def _grant(self) -> None:
+        """Start the reviews whose turn it is. One that has started ends with a verdict, whoever still waits for it."""
+        while self._free and self._before_turn < MAX_BEFORE_TURN and (entry := self._queue.take()) is not None:
+            self._free -= 1
+            self._before_turn += 1
+            task_guard.start(self._tasks, functools.partial(self._run, entry.item), "token review")
+
+    async def _run(self, review: _Review) -> None:
+        verdict = None
+        waits = True
+
+        def turn() -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self._before_turn -= 1
+                self._grant()
+
+        try:
+            verdict = await self._review(review.shown, turn)
+        finally:
+            turn()
+            self.seconds.observe(self._clock() - review.began)
+            self._end(review, verdict)
+            self._free += 1
+            self._grant()
+
+    def _end(self, review: _Review, verdict: Verdict | None) -> None:
+        """Tell everyone who waits."""
+        del self._under_way[review.shown.digest]
+        review.verdict = verdict
+        review.done.set()
+
+    async def _review(self, shown: _Shown, on_turn: Callable[[], None]) -> Verdict:
+        self.reviews += 1
+        try:
+            answer = await self._client.review_token(shown.token, self._expected.audience, on_turn)
+        except KubeError as error:
+            if error.reason == "Throttled":
+                self._known.waited_in_vain(shown.digest)
+            return Verdict("", _failure(error))  # not kept: the next agent asks again
         refusal = self._expected.refusal(answer)
         verdict = Verdict(answer.user, refusal, pod_of(self._expected.namespace, answer.extra))
         if refusal is not None:
-            self._keep(key, verdict, REFUSED_FOR_S)
+            self._known.refused(shown)
+            self._keep(shown.digest, verdict, REFUSED_FOR_S)
         else:
-            ends = expiry(token)
+            self._known.accepted(shown, answer.uid)
+            ends = shown.claims.expires
             left = ACCEPTED_FOR_S if ends is None else ends - self._wall_clock()
-            self._keep(key, verdict, min(ACCEPTED_FOR_S, left))
+            self._keep(shown.digest, verdict, min(ACCEPTED_FOR_S, left))
         return verdict
 
-    def _keep(self, key: bytes, verdict: Verdict, seconds: float) -> None:
-        self._verdicts.pop(key, None)
-        while len(self._verdicts) >= MAX_VERDICTS:
-            del self._verdicts[next(iter(self._verdicts))]  # the oldest
-        self._verdicts[key] = verdict, self._clock() + seconds
+    def _keep(self, digest: bytes, verdict: Verdict, seconds: float) -> None:
+        self._verdicts[digest] = verdict, self._clock() + seconds
 
-    def _tell(self, agent_id: str, refusal: Refusal) -> None:
-        """One line for an agent, and another one when the reason changes."""
+    def _tell(self, agent_id: str, peer: Peer, refusal: Refusal) -> None:
+        """Log a refusal: one line for an agent, another one when the reason changes, and not too many for a source."""
         reason = refusal.detail or refusal.text
         if self._told.get(agent_id) == reason:
             return
-        self._told.pop(agent_id, None)
-        while len(self._told) >= MAX_TOLD:
-            del self._told[next(iter(self._told))]
         self._told[agent_id] = reason
-        log.warning("Agent refused", agent=agent_id, reason=reason)
+        log.warning(source_of(peer.address), "Agent refused", agent=agent_id, peer=peer.name, reason=reason)
 
 
 class Expected(NamedTuple):
@@ -203,6 +357,11 @@ class Expected(NamedTuple):
     namespace: str
     service_account: str
     audience: str
+
+    def named_by(self, claims: Claims) -> bool:
+        """Return whether a token says that it is one of those."""
+        account = (claims.namespace, claims.account)
+        return self.audience in claims.audiences and account == (self.namespace, self.service_account)
 
     def refusal(self, review: Review) -> Refusal | None:
         """What is wrong with a reviewed token; None: nothing."""
@@ -232,6 +391,9 @@ def token_of(metadata: Metadata) -> str | Refusal:
         return Refusal("missing", "Authentication context was not found in metadata")
     if len(values) > 1:
         return Refusal("several", f"too many ({len(values)}) tokens are received")
+    if len(values[0]) > MAX_TOKEN:
+        text = f"the token has {len(values[0])} characters; at most {MAX_TOKEN} are allowed"
+        return Refusal("length", text)
     token = values[0].removeprefix(BEARER).strip()
     if not values[0].startswith(BEARER) or not token:
         return Refusal("scheme", f"the token has to follow {BEARER!r}")
@@ -240,15 +402,9 @@ def token_of(metadata: Metadata) -> str | Refusal:
     return token
 
 
-def expiry(token: str) -> float | None:
-    """When a token says that it ends, in seconds since 1970; None if it is no JWT that says so. Nothing is verified."""
-    with suppress(ValueError, IndexError, TypeError, KeyError, OverflowError, RecursionError):
-        payload = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
-    return None
-
-
 _BUSY = Refusal("busy", "too many agents at once, come back later", code=Code.UNAVAILABLE)
+
+_FAILED = Refusal("error", "the server could not check the token; its log says more")
 
 
 def _failure(error: KubeError) -> Refusal:

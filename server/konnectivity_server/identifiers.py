@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+MAX_LENGTH = 256  # characters of an agent id, and of one identifier
+MAX_IDENTIFIERS = 256  # of one agent
+MAX_TEXT = 16 * 1024  # characters of all identifiers of one agent, as sent
+_KINDS = frozenset({"ipv4", "ipv6", "host", "cidr", "default-route"})
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -36,7 +40,9 @@ def parse(text: str) -> Identifiers:
             raise ValueError("invalid semicolon separator in query")
         if pair:
             key, _, value = pair.partition("=")
-            found.setdefault(_unescape(key), []).append(_unescape(value))
+            kind, text = _unescape(key), _unescape(value)
+            if kind in _KINDS:
+                found.setdefault(kind, []).append(text)
     routes = found.get("default-route", [])
     return Identifiers(
         ipv4=tuple(found.get("ipv4", ())),
@@ -45,6 +51,26 @@ def parse(text: str) -> Identifiers:
         cidr=tuple(found.get("cidr", ())),
         default_route=bool(routes) and routes[0] in _TRUE,
     )
+
+
+def over_limit(text: str) -> str:
+    """Return which limit the header's value exceeds before it is decoded, or an empty text."""
+    if len(text) > MAX_TEXT:
+        return f"the agent identifiers have {len(text)} characters; at most {MAX_TEXT} are allowed"
+    return ""
+
+
+def refusal(names: Identifiers) -> str:
+    """Return why an agent with these identifiers is refused, or an empty text."""
+    values = (*names.addresses, *names.cidr)
+    if len(values) > MAX_IDENTIFIERS:
+        return f"the agent has {len(values)} identifiers; at most {MAX_IDENTIFIERS} are allowed"
+    longest = max(map(len, values), default=0)
+    if longest > MAX_LENGTH:
+        return f"an agent identifier has {longest} characters; at most {MAX_LENGTH} are allowed"
+    if not all(map(str.isprintable, values)):
+        return "an agent identifier has control characters, or bytes that are no UTF-8"
+    return ""
 
 
 def _unescape(text: str) -> str:

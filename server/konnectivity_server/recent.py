@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from konnectivity.bounded_dict import BoundedDict, size_of
+
 KEPT = 100  # different failures
 LONGEST = 300  # characters of a text that came from outside
+MAX_BYTES = 1024 * 1024  # of all that is kept
 
 
 @dataclass(slots=True)
@@ -31,18 +34,15 @@ class Recent:
     def __init__(self, names: tuple[str, ...], clock: Callable[[], float]) -> None:
         self._names = names
         self._clock = clock
-        self._seen: dict[tuple[str | None, ...], Seen] = {}  # the latest at the end
+        self._seen: BoundedDict[tuple[str | None, ...], Seen] = BoundedDict(KEPT, MAX_BYTES, _size)
 
     def add(self, *what: str | None, **more: Any) -> None:
         """It happened now. `more`: what is not the same each time."""
         key = tuple(text if text is None else _short(text) for text in what)
         now = self._clock()
-        seen = self._seen.pop(key, None)
-        if seen is None:
-            seen = Seen(now, now, 0)
-            if len(self._seen) >= KEPT:
-                del self._seen[next(iter(self._seen))]
-        seen.last, seen.count, seen.more = now, seen.count + 1, more
+        seen = self._seen.pop(key) or Seen(now, now, 0)
+        seen.last, seen.count = now, seen.count + 1
+        seen.more = {name: _short(value) if isinstance(value, str) else value for name, value in more.items()}
         self._seen[key] = seen
 
     def listed(self) -> list[dict[str, Any]]:
@@ -56,8 +56,12 @@ class Recent:
                 "first_ago": round(now - seen.first, 3),
                 **(seen.more or {}),
             }
-            for key, seen in reversed(self._seen.items())
+            for key, seen in self._seen.newest()
         ]
+
+
+def _size(key: tuple[str | None, ...], seen: Seen) -> int:
+    return size_of(key, *(seen.more or {}).values()) + 300  # of the record itself
 
 
 def _short(text: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
-from konnectivity_server.identifiers import Identifiers
+from konnectivity.bounded_dict import BoundedDict
+from konnectivity_server.identifiers import MAX_LENGTH, Identifiers
+
+MAX_SPELLINGS = 65_536
+MAX_SPELLING_BYTES = 16 * 1024 * 1024
+
+_spellings: BoundedDict[str, str] = BoundedDict(MAX_SPELLINGS, MAX_SPELLING_BYTES)  # canonical ones, by what was said
 
 
 class Agent(Protocol):
@@ -37,6 +42,8 @@ A = TypeVar("A", bound=Agent)
 
 class Group(Generic[A]):
     """Agents among which one is chosen: add, remove and look at the n-th, each in constant time."""
+
+    __slots__ = ("_places", "members")
 
     def __init__(self) -> None:
         self.members: list[A] = []
@@ -127,11 +134,15 @@ class Registry(Generic[A]):
         return self._default_routes.members
 
 
-@lru_cache(maxsize=65_536)
 def canonical(host: str) -> str:
-    """One spelling for each address (IPv6 shortened, IPv4-mapped as IPv4) and name (lower case, no final dot)."""
-    address = _address(host)
-    return str(address) if address is not None else host.lower().rstrip(".")
+    """Return the spelling of an address (IPv6 shortened, IPv4-mapped as IPv4) or name (lower case, no final dot)."""
+    found = _spellings.get(host)
+    if found is None:
+        address = _address(host)
+        found = str(address) if address is not None else host.lower().rstrip(".")
+        if len(host) <= MAX_LENGTH:
+            _spellings[host] = found
+    return found
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

@@ -6,15 +6,18 @@ the counts of refusals, and what is remembered of pods.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from konnectivity import logs
+from konnectivity.bounded_dict import BoundedDict, size_of
 from konnectivity.grpc.status import Code, RpcError
 from konnectivity.grpc.stream import Peer
 from konnectivity.kube.error import KubeError
+from konnectivity.source import source_of
 from konnectivity_server import identity
 from konnectivity_server.identifiers import Identifiers
 from konnectivity_server.identity import Account, Pod
@@ -22,11 +25,12 @@ from konnectivity_server.identity import Account, Pod
 if TYPE_CHECKING:
     from konnectivity.kube.client import KubeClient
 
-log = logs.get(__name__)
+log = logs.get_peer_log(__name__)
 
 REMEMBERED_FOR_S = 60.0
-MAX_PODS = 10_000
-MAX_TOLD = 10_000
+LOOKUP_PAUSE_S = 2.0  # between two look-ups of one pod, whatever its agent claims
+MAX_REMEMBERED = 10_000  # pods, and reasons in the log
+MAX_REMEMBERED_BYTES = 16 * 1024 * 1024  # of each
 
 
 @dataclass(slots=True)
@@ -43,8 +47,11 @@ class Voucher:
     client: KubeClient | None = None
     clock: Callable[[], float] = monotonic
     refused: dict[str, int] = field(default_factory=dict)  # by the kind of the first claim, or `api`
-    _pods: dict[str, tuple[Identifiers, float]] = field(default_factory=dict)  # by uid, with the time it is good until
-    _told: dict[str, str] = field(default_factory=dict)  # agents in the log as refused, and why
+    _pods: BoundedDict[str, tuple[Identifiers, float]] = field(
+        default_factory=lambda: _remembered(_pod_size)
+    )  # and when
+    _under_way: dict[str, asyncio.Future[Identifiers]] = field(default_factory=dict)  # look-ups, by uid
+    _told: BoundedDict[str, str] = field(default_factory=lambda: _remembered(size_of))  # refusals in the log, by agent
 
     async def check(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> None:
         """Nothing, if every claim is vouched for.
@@ -54,35 +61,52 @@ class Voucher:
         """
         granted = identity.of_certificate(peer.certificate)
         if self.mode == identity.TOKEN:
-            granted = await self._of_pod(agent_id, account, claimed)
+            granted = await self._of_pod(agent_id, peer, account, claimed)
         found = identity.excess(claimed, granted)
         if not found:
-            self._told.pop(agent_id, None)
+            self._told.pop(agent_id)
             return
         names = identity.shown(list(identity.claims(granted))) or "nothing"
         whose = identity.holder(peer.certificate, account) or "none"
         text = f"agent {agent_id!r} claims {identity.shown(found)}; its credential vouches for {names}"
-        self._refuse(agent_id, found[0].kind, f"{text} [{whose}]")
+        self._refuse(agent_id, peer, found[0].kind, f"{text} [{whose}]")
         raise RpcError(Code.PERMISSION_DENIED, text)
 
-    async def _of_pod(self, agent_id: str, account: Account | None, claimed: Identifiers) -> Identifiers:
+    async def _of_pod(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> Identifiers:
         """The names and addresses of a token's pod and node. The API is asked only if the claims need it."""
         pod = account.pod if account is not None else None
         if pod is None:
             return Identifiers()
         node = Identifiers(host=(pod.node,) if pod.node else ())
-        known, until = self._pods.get(pod.uid, (node, 0.0))
+        known, looked_up_at = self._pods.get(pod.uid) or (node, -REMEMBERED_FOR_S)
         if not identity.excess(claimed, node):
             return node
-        if self.clock() < until and not identity.excess(claimed, known):
+        age = self.clock() - looked_up_at
+        if age < LOOKUP_PAUSE_S or (age < REMEMBERED_FOR_S and not identity.excess(claimed, known)):
             return known
         try:
-            found = identity.merged(node, await self._ask(pod))
+            return await self._look_up(pod, node)
         except KubeError as error:
-            self._refuse(agent_id, "api", f"cannot look up pod {pod.namespace}/{pod.name}: {error}")
+            self._refuse(agent_id, peer, "api", f"cannot look up pod {pod.namespace}/{pod.name}: {error}")
             text = f"the Kubernetes API could not say whose pod {pod.name} is; the proxy server's log says more"
             raise RpcError(Code.UNAVAILABLE, text) from error
-        self._remember(pod.uid, found)
+
+    async def _look_up(self, pod: Pod, node: Identifiers) -> Identifiers:
+        """Ask the API for a pod, once for all agents that wait for the answer, and remember the answer."""
+        other = self._under_way.get(pod.uid)
+        if other is not None:
+            await asyncio.wait([other])
+            if other.cancelled():
+                raise KubeError("the agent that asked first is gone")
+            return other.result()
+        answer = self._under_way[pod.uid] = asyncio.get_running_loop().create_future()
+        try:
+            found = identity.merged(node, await self._ask(pod))
+            answer.set_result(found)
+        finally:
+            answer.cancel()  # without effect on a result
+            del self._under_way[pod.uid]
+        self._pods[pod.uid] = found, self.clock()
         return found
 
     async def _ask(self, pod: Pod) -> Identifiers:
@@ -92,18 +116,19 @@ class Voucher:
             return Identifiers()  # deleted, or another one of that name
         return Identifiers(ipv4=found.addresses, host=(found.node,) if found.node else ())
 
-    def _remember(self, uid: str, names: Identifiers) -> None:
-        self._pods.pop(uid, None)
-        while len(self._pods) >= MAX_PODS:
-            del self._pods[next(iter(self._pods))]  # the oldest
-        self._pods[uid] = names, self.clock() + REMEMBERED_FOR_S
-
-    def _refuse(self, agent_id: str, kind: str, reason: str) -> None:
-        """Count, and one line for an agent, and another one when the reason changes."""
+    def _refuse(self, agent_id: str, peer: Peer, kind: str, reason: str) -> None:
+        """Count and log a refusal: a line for an agent, another one when the reason changes, not many for a source."""
         self.refused[kind] = self.refused.get(kind, 0) + 1
         if self._told.get(agent_id) == reason:
             return
-        while len(self._told) >= MAX_TOLD:
-            del self._told[next(iter(self._told))]
         self._told[agent_id] = reason
-        log.warning("Agent's claim refused", agent=agent_id, reason=reason)
+        log.warning(source_of(peer.address), "Agent's claim refused", agent=agent_id, peer=peer.name, reason=reason)
+
+
+def _remembered(size: Callable[[str, Any], int]) -> BoundedDict[str, Any]:
+    return BoundedDict(MAX_REMEMBERED, MAX_REMEMBERED_BYTES, size)
+
+
+def _pod_size(uid: str, known: tuple[Identifiers, float]) -> int:
+    names = known[0]
+    return size_of(uid, names.ipv4, names.ipv6, names.host) + 300  # of the records

@@ -8,6 +8,7 @@ import ssl
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import grpc
 import pytest
 
 from konnectivity import wire
@@ -455,3 +456,34 @@ async def test_dials_of_one_frontend_that_are_not_answered(fresh):
         await lazy.say(wire.dial_rsp(request.random, 2))
         writer.close()
         (await again)[1].close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "introduction", "text"),
+    [
+        ("agent_id_length", {"agentid": "a" * 257}, "the agent id has 257 characters; at most 256 are allowed"),
+        ("agent_identifiers", {"agentidentifiers": f"host={'a' * 257}"}, "an agent identifier has 257 characters"),
+        ("agent_identifiers", {"agentidentifiers": f"cidr={'1' * 257}"}, "an agent identifier has 257 characters"),
+        ("agent_identifiers", {"agentidentifiers": "&".join(["host=a"] * 257)}, "the agent has 257 identifiers"),
+        ("agent_identifiers", {"agentidentifiers": "x=y&" * 5000}, "the agent identifiers have 20000 characters"),
+        ("agent_identifiers", {"agentidentifiers": "host=a%00b"}, "an agent identifier has control characters"),
+        ("agent_identifiers", {"agentidentifiers": "host=%1B%5B2J"}, "an agent identifier has control characters"),
+        ("agent_identifiers", {"agentidentifiers": "host=a%E2%80%AEb"}, "an agent identifier has control characters"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_what_an_agent_says_of_itself(deployment, limit, introduction, text):
+    before = reached(deployment).get(limit, 0)
+    fields = {"agentid": "a", "agentidentifiers": ""} | introduction
+    channel = grpc.aio.secure_channel(f"localhost:{deployment.agent_port}", grpc_peer.credentials(deployment))
+    async with works(deployment), channel:
+        call = channel.stream_stream(grpc_peer.CONNECT)(metadata=tuple(fields.items()))
+        assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert (await call.details()).startswith(text)
+        assert reached(deployment)[limit] == before + 1
+
+
+async def test_an_agent_that_says_as_much_of_itself_as_it_may(deployment):
+    names = "&".join(f"host={number:03}{'a' * 50}" for number in range(256))
+    async with works(deployment), grpc_peer.agent(deployment, "a" * 256, names):
+        pass

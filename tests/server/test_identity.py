@@ -187,6 +187,9 @@ async def test_a_pod_that_gets_its_address_late_is_looked_up_again(api, voucher)
     later = status.pop("podIPs")
     assert (await check(voucher, "ipv4=10.244.0.9"))[0] is Code.PERMISSION_DENIED
     status["podIPs"] = later
+    assert (await check(voucher, "ipv4=10.244.0.9"))[0] is Code.PERMISSION_DENIED  # that was asked a moment ago
+    assert api.requests["pods.get"] == 1
+    voucher.clock.now += vouching.LOOKUP_PAUSE_S
     assert (await check(voucher, "ipv4=10.244.0.9"))[0] is Code.OK
     voucher.clock.now += vouching.REMEMBERED_FOR_S
     asked = api.requests["pods.get"]
@@ -221,12 +224,39 @@ async def test_an_api_that_does_not_answer_lets_nobody_in(api, voucher, status):
     assert (await check(voucher, "ipv4=10.0.0.7"))[0] is Code.OK
 
 
-async def test_what_is_remembered_has_a_bound(api, voucher, monkeypatch):
-    monkeypatch.setattr(vouching, "MAX_PODS", 3)
-    monkeypatch.setattr(vouching, "MAX_TOLD", 3)
+async def test_many_agents_of_one_pod_are_one_look_up(api, voucher):
+    api.fail("pods.get", delay_s=0.2, times=1)
+    found = await asyncio.gather(*(check(voucher, "ipv4=10.0.0.7") for _ in range(20)))
+    assert {code for code, _ in found} == {Code.OK}
+    assert api.requests["pods.get"] == 1
+
+
+async def test_an_agent_that_gives_up_takes_no_other_with_it_for_good(api, voucher):
+    api.fail("pods.get", delay_s=1.0, times=1)
+    first = asyncio.create_task(check(voucher, "ipv4=10.0.0.7"))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(check(voucher, "ipv4=10.0.0.7"))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    assert (await second)[0] is Code.UNAVAILABLE
+    assert (await check(voucher, "ipv4=10.0.0.7"))[0] is Code.OK
+
+
+async def test_what_is_remembered_has_a_bound(api, voucher):
+    voucher._pods.max_entries = voucher._told.max_entries = 3
     for number in range(10):
         pod = POD._replace(uid=f"uid-{number}")
         with pytest.raises(RpcError):
             await voucher.check(f"agent-{number}", Peer(""), Account("u", pod), parse("ipv4=10.0.0.7"))
     assert (len(voucher._pods), len(voucher._told)) == (3, 3)
-    await asyncio.sleep(0)
+
+
+async def test_what_is_remembered_has_a_bound_in_bytes(api, voucher):
+    """An API, or whoever writes a pod's status, may say as much as it likes."""
+    for number in range(20):
+        pod = POD._replace(name=f"agent-{number}", uid=f"uid-of-agent-{number}")
+        api.add_pod("good", "kube-system", pod.name, "node-7", *(f"{each}." * 10_000 for each in range(100, 140)))
+        with pytest.raises(RpcError):
+            await voucher.check(f"agent-{number}", Peer(""), Account("u", pod), parse("ipv4=10.0.0.7"))
+    assert 0 < voucher._pods.bytes <= vouching.MAX_REMEMBERED_BYTES
+    assert len(voucher._pods) < 20
