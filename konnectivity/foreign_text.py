@@ -39,6 +39,17 @@ def visible(text: str, length: int = MAX_BYTES) -> str:
     return _escaped(text, length, "")
 
 
+def printable(text: str) -> str:
+    r"""Return `text` with its line ends and tabs, and every other character that is not printable written out.
+
+    >>> printable("two\n\tlines\x1b[2J\r")
+    'two\n\tlines\\x1b[2J\\r'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escape_of(char) for char in text)
+
+
 def quoted(text: str, length: int = MAX_BYTES) -> str:
     r"""Return `visible` text in double quotes, its quotes and backslashes escaped as in Go's %q.
 

@@ -13,8 +13,10 @@ import uvloop
 
 from konnectivity import destination
 from konnectivity.cli import frontend, output
+from konnectivity.cli.plain_stream import Payload
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, connect
 from konnectivity.fetch import Answer, FetchError, Plain, Request, Stream, fetch, parse_header, parse_url
+from konnectivity.foreign_text import visible
 from konnectivity.hops import Hops
 from konnectivity.net.error_words import words_of
 from konnectivity.options import parse_duration
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 BODY = "body"
+MAX_LINE = 64 * 1024  # characters of a header field that --verbose shows
 _EXAMPLE = """\
 exit code: 0, there was an answer (with --fail: of a status below 400); 1, there was not; 2, wrong usage
 
@@ -60,7 +63,8 @@ def add_to(commands: Commands) -> None:
         "--output",
         choices=forms,
         default=BODY,
-        help="body: of the answer; table: the hops; yaml, json: all of it; default: %(default)s",
+        help="body: of the answer (to a terminal, control characters are written out); table: the hops; yaml, json: "
+        "all of it; default: %(default)s",
     )
     parser.set_defaults(run=run)
 
@@ -98,17 +102,17 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         task = _task(arguments)
     except OSError as error:
-        print(f"konnectivity curl: cannot read {error.filename}: {words_of(error)}", file=sys.stderr)
+        output.complain("curl", f"cannot read {error.filename}: {words_of(error)}")
         return 2
     except (ValueError, TlsError) as error:
-        print(f"konnectivity curl: {error}", file=sys.stderr)
+        output.complain("curl", error)
         return 2
     shown = _Shown(arguments)
     taken = Hops()
     failure = uvloop.run(_fetched(task, shown, taken))
     shown.finish(taken, failure)
     if failure:
-        print(f"konnectivity curl: {failure}", file=sys.stderr)
+        output.complain("curl", failure)
         return 1
     return 1 if arguments.fail and shown.answer and shown.answer.status >= 400 else 0
 
@@ -207,6 +211,7 @@ class _Shown:
         self._timings: bool = arguments.timings or arguments.verbose
         self._with_head: bool = arguments.include or arguments.head
         self._body = bytearray()
+        self._payload = Payload()
 
     def asked(self, request: Request) -> None:
         if self._verbose:
@@ -218,13 +223,13 @@ class _Shown:
         self.answer = answer
         lines = [f"HTTP/1.1 {answer.status} {answer.reason}".rstrip(), *(": ".join(each) for each in answer.headers)]
         if self._verbose:
-            print("\n".join(f"< {line}" for line in [*lines, ""]), file=sys.stderr)
+            print("\n".join(f"< {visible(line, MAX_LINE)}" for line in [*lines, ""]), file=sys.stderr)
         if self._with_head and self._form == BODY:
-            self._write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1", "replace"))
+            self._payload.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1", "replace"))
 
     def data(self, data: bytes) -> None:
         if self._form == BODY:
-            self._write(data)
+            self._payload.write(data)
         elif self._form != output.TABLE:
             self._body += data
 
@@ -247,10 +252,6 @@ class _Shown:
         except UnicodeDecodeError:
             found["body_base64"] = base64.b64encode(self._body).decode()
         return found
-
-    def _write(self, data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
 
 
 def _hidden(name: str, value: str) -> str:

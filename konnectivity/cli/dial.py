@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from konnectivity import destination, hops
-from konnectivity.cli import frontend
+from konnectivity.cli import frontend, output
+from konnectivity.cli.plain_stream import Payload
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect
 from konnectivity.hops import Hops
 from konnectivity.net.error_words import words_of
@@ -37,7 +38,8 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "dial",
         help="connect standard input and output to HOST:PORT through a proxy server",
-        description="Connect standard input and output to HOST:PORT through a proxy server's frontend.",
+        description="Connect standard input and output to HOST:PORT through a proxy server's frontend. To a terminal, "
+        "control characters of what comes are written out; to a file or a pipe goes every byte as it is.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,19 +57,19 @@ def run(arguments: argparse.Namespace) -> int:
         destination.split(arguments.destination)
         found = frontend.of(arguments)
     except (ValueError, TlsError) as error:
-        print(f"konnectivity dial: {error}", file=sys.stderr)
+        output.complain("dial", error)
         return 2
     try:
         return uvloop.run(_dial(arguments.destination, found, timeout_s, arguments.verbose))
     except (DialError, TunnelLost) as error:
-        print(f"konnectivity dial: {error}", file=sys.stderr)
+        output.complain("dial", error)
     except OSError as error:
-        print(f"konnectivity dial: the connection broke: {words_of(error)}", file=sys.stderr)
+        output.complain("dial", f"the connection broke: {words_of(error)}")
     return 1
 
 
 async def _dial(address: str, way: frontend.Frontend, timeout_s: float, verbose: bool) -> int:
-    taken = Hops()
+    taken, payload = Hops(), Payload()
     async with connect(**way.keywords()) as tunnel:
         try:
             reader, writer = await tunnel.dial(address, timeout_s, taken)
@@ -84,8 +86,7 @@ async def _dial(address: str, way: frontend.Frontend, timeout_s: float, verbose:
             if verbose and hops.FIRST_BYTE not in taken.seconds:
                 taken.done(hops.FIRST_BYTE)
                 print(f"first byte after {taken.seconds[hops.FIRST_BYTE] * 1000:.2f} ms", file=sys.stderr)
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            payload.write(data)
         if verbose:
             taken.done(hops.TRANSFER)
             print(f"ended: {taken}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from konnectivity.cli import frontend, output
 from konnectivity.cli.programs import AGENT, SERVER, split
 from konnectivity.diagnosis import COLUMNS, Result, any_failed, rows, to_do
 from konnectivity.fetch import Url, parse_url
+from konnectivity.foreign_text import visible
 from konnectivity.options import HelpRequested, parse_duration
 from konnectivity.options.checks import existing_file
 from konnectivity.tls import TlsError
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         asked = _asked(arguments)
     except (ValueError, TlsError) as error:
-        print(f"konnectivity doctor: {error}", file=sys.stderr)
+        output.complain("doctor", error)
         return 2
     results = uvloop.run(_examined(asked))
     _show(results, arguments.output)
@@ -201,4 +201,4 @@ def _show(results: list[Result], form: str) -> None:
     output.show(found, form, COLUMNS)
     if advice:
         print("\nTo do\n")
-        print("\n".join(f"* {line}" for line in advice))
+        print("\n".join(f"* {visible(line, 8 * 1024)}" for line in advice))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from konnectivity import admin
+from konnectivity.cli import output
+from konnectivity.foreign_text import visible
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.admin, f"/api/v1/route?destination={quote(arguments.destination)}"
         )
     except admin.AdminError as error:
-        print(error, file=sys.stderr)
+        output.complain("explain-route", error)
         return 2
     print(json.dumps(found, indent=2) if arguments.output == "json" else text_of(found))
     ready = [peer for peer in found["peers"] if peer["state"] == "ready"]
@@ -44,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def text_of(found: dict[str, Any]) -> str:
     """The answer for a person."""
-    lines = [f"{found['destination']} (host {found['host']})"]
+    lines = [f"{visible(found['destination'])} (host {visible(found['host'])})"]
     for step in found["strategies"]:
         lines.append(f"  {step['strategy']}: {step['agents']} agents, {step['ready']} ready")
-        lines += [f"    {each['id']}  {each['state']}  load {each['load']:g}" for each in step["listed"]]
+        lines += [f"    {visible(each['id'])}  {each['state']}  load {each['load']:g}" for each in step["listed"]]
         hidden = step["agents"] - len(step["listed"])
         lines += [f"    ... and {hidden} more"] if hidden else []
-    return "\n".join([*lines, f"=> {found['verdict']}"])
+    return "\n".join([*lines, f"=> {visible(found['verdict'], 8 * 1024)}"])

@@ -19,6 +19,7 @@ from konnectivity.cli import (
     pki,
     top,
 )
+from konnectivity.cli.plain_stream import plain_streams
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,8 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     # As one meets them: try it, set it up, use it, find out what is wrong.
     for command in (demo, pki, kubeconfig, egress_config, manifests, dial, curl, top, doctor, explain, explain_route):
         command.add_to(commands)
-    arguments = parser.parse_args(argv)
-    try:
-        sys.exit(arguments.run(arguments))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with plain_streams():
+        arguments = parser.parse_args(argv)
+        try:
+            sys.exit(arguments.run(arguments))
+        except KeyboardInterrupt:
+            sys.exit(130)

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from konnectivity.foreign_text import visible
+
 TABLE, YAML, JSON = "table", "yaml", "json"
 FORMATS = (TABLE, YAML, JSON)
+_LONGEST_CELL = 8 * 1024  # characters
 
 
 def add_to(parser: argparse.ArgumentParser, default: str = TABLE) -> None:
@@ -55,5 +58,10 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "-"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return visible(",".join(map(str, value)) or "-", _LONGEST_CELL)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else visible(str(value), _LONGEST_CELL)
+
+
+def complain(command: str, problem: object) -> None:
+    """Print on stderr, in one line, why `konnectivity <command>` fails."""
+    print(f"konnectivity {command}: {visible(str(problem), _LONGEST_CELL)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from konnectivity.cli import output
+from konnectivity.cli.plain_stream import unguarded
 from konnectivity.options import parse_duration
 from konnectivity.top.board import SERVER_SORTS, SORTS, Board
 from konnectivity.top.collect import Collector
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         if interval_s < SHORTEST_S or timeout_s <= 0:
             raise ValueError(f"--interval must be {SHORTEST_S:g}s or more, and --timeout more than 0")
     except ValueError as error:
-        print(f"konnectivity top: {error}", file=sys.stderr)
+        output.complain("top", error)
         return 2
     board = Board()
     collector = Collector(dict.fromkeys(arguments.admin or [DEFAULT_ADMIN]), timeout_s)
@@ -84,6 +85,7 @@ def _once(board: Board, collector: Collector, interval_s: float, sort: str, form
     found: dict[str, list[dict[str, Any]]] = {
         "servers": board.servers(monotonic()),
         "agents": board.agents(),
+        "departed_agents": board.departures(),
         "connections": board.connections(sort),
         "failed_dials": board.failures(),
     }
@@ -92,7 +94,7 @@ def _once(board: Board, collector: Collector, interval_s: float, sort: str, form
 
         from konnectivity.top.screen import frame
 
-        console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+        console = Console(file=unguarded(), width=None if sys.stdout.isatty() else _FILE_WIDTH)
         console.print(frame(board, monotonic(), sort, (console.width, _ONCE_HEIGHT)))
     else:
         output.show(found, form)
@@ -109,7 +111,7 @@ def _live(board: Board, collector: Collector, interval_s: float, sort: str) -> i
     from konnectivity.top.screen import frame
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the terminal is put back on the way out
-    console = Console()
+    console = Console(file=unguarded())
     paused = False
     with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:

@@ -10,6 +10,7 @@ import io
 import logging
 import sys
 
+from konnectivity.foreign_text import printable
 from konnectivity.logs.files import Descriptor
 from konnectivity.logs.writer import Writer
 
@@ -34,7 +35,7 @@ class ErrorStream(io.TextIOBase):
             except (OSError, RuntimeError):  # no descriptor left, or the interpreter is about to end
                 return len(text)
             atexit.register(self.flush)
-        self._writer.put(logging.CRITICAL, text[:MAX_TEXT])
+        self._writer.put(logging.CRITICAL, printable(text[:MAX_TEXT]))
         return len(text)
 
     def flush(self) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeVar
 
+from konnectivity.foreign_text import visible
 from konnectivity.options.checks import Check
 from konnectivity.options.command_line import CommandLine, Given, HelpRequested, UsageError
 from konnectivity.options.config_file import ConfigFile
@@ -16,6 +17,7 @@ from konnectivity.options.showing import deprecations, usage
 
 Chosen = TypeVar("Chosen", bound=Options)
 
+MAX_PROBLEM = 8 * 1024  # characters of an error that is shown
 CONFIG = "config"  # the option that names the file
 # Kubernetes tells a pod of a Service called konnectivity-agent: KONNECTIVITY_AGENT_PORT=tcp://10.96.0.7:8091.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -101,10 +103,10 @@ def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] 
         sys.stdout.write(usage(cls, program, description))
         raise SystemExit(0) from None
     except UsageError as error:
-        errors = "".join(f"Error: {problem}\n" for problem in error.problems)
+        errors = "".join(f"Error: {visible(problem, MAX_PROBLEM)}\n" for problem in error.problems)
         # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
         sys.stderr.write(f"{errors}\n{usage(cls, program, description)}\n{errors}")
         raise SystemExit(1) from None
     for line in deprecations(options):
-        print(line, file=sys.stderr)
+        print(visible(line, MAX_PROBLEM), file=sys.stderr)
     return options

@@ -23,6 +23,7 @@ _TOTALS = {
     "to_destination_per_s": "bytes_to_destination",
     "from_destination_per_s": "bytes_from_destination",
 }
+_LEFT = ("ago", "connections", "reason")
 _SIDES = ("bytes_to_destination", "bytes_from_destination")
 
 
@@ -88,6 +89,15 @@ class Board:
             {"server": self._name(address), **{name: each.get(name) for name in names}}
             for address, snapshot in self._answering()
             for each in snapshot.overview.get("dial_failures", {}).get("recent", ())
+        ]
+        return sorted(rows, key=lambda row: row["ago"])
+
+    def departures(self) -> list[Row]:
+        """Return the agents that left and did not come back, the latest first."""
+        rows = [
+            {"server": self._name(address), "agent": each.get("id"), **{name: each.get(name) for name in _LEFT}}
+            for address, snapshot in self._answering()
+            for each in snapshot.overview.get("agents_gone", ())
         ]
         return sorted(rows, key=lambda row: row["ago"])
 

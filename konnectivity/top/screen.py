@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from konnectivity.foreign_text import visible
 from konnectivity.top import figures
 from konnectivity.top.board import Board, Row
 
@@ -27,6 +26,9 @@ _STYLES = {
     "stalled": "bold red",
     "closing": "dim",
 }
+MAX_CELL = 300  # characters of a text in a cell
+MIN_TEXT = 16  # columns that a text gets at least, before columns that can be missed are left out
+_GAP = 2  # columns between two cells
 _HEADS = 12  # lines of titles, heads and blank lines between tables
 _FEWEST = 3  # rows that each table has room for
 
@@ -41,11 +43,11 @@ class _Column(NamedTuple):
 
 
 def _text(name: str) -> Cell:
-    return lambda row: str(row[name])
+    return lambda row: visible(str(row[name]), MAX_CELL)
 
 
 def _name(name: str) -> Cell:
-    return lambda row: figures.name(str(row[name]))
+    return lambda row: visible(figures.name(str(row[name])), MAX_CELL)
 
 
 def _size(name: str) -> Cell:
@@ -57,9 +59,10 @@ def _seconds(name: str) -> Cell:
 
 
 def _state(row: Row) -> Text:
-    state = Text(str(row["state"]), style=_STYLES.get(row["state"], ""))
+    state = Text(visible(str(row["state"]), MAX_CELL), style=_STYLES.get(row["state"], ""))
     if row.get("stalled_side"):
-        state.append(f" {figures.seconds(row['stalled_for'])}, {row['stalled_side']} takes nothing")
+        side = visible(str(row["stalled_side"]), MAX_CELL)
+        state.append(f" {figures.seconds(row['stalled_for'])}, {side} takes nothing")
     return state
 
 
@@ -113,14 +116,23 @@ _FAILURES = (
     _Column("SERVER", _name("server"), False, True),
     _Column("TEXT", _text("text"), False),
 )
+_DEPARTED = (
+    _Column("AGO", _seconds("ago")),
+    _Column("AGENT", _name("agent"), False),
+    _Column("SERVER", _name("server"), False, True),
+    _Column("CONNS", _text("connections")),
+    _Column("REASON", _text("reason"), False),
+)
 
 
 def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str = "") -> RenderableType:
     """Everything, in a terminal of so many columns and lines."""
     width, height = size
     servers, agents = board.servers(now), board.agents()
-    connections, failures = board.connections(sort), board.failures()
+    connections, failures, departed = board.connections(sort), board.failures(), board.departures()
     room = max(height - _HEADS - len(servers), 3 * _FEWEST)
+    for_departed = min(len(departed), max(room // 6, _FEWEST))
+    room = max(room - for_departed - 3, 3 * _FEWEST) if departed else room
     for_agents = min(len(agents), max(room // 3, _FEWEST))
     for_failures = min(len(failures), max(room // 5, _FEWEST))
     for_connections = max(room - for_agents - for_failures, _FEWEST)
@@ -128,6 +140,8 @@ def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str 
     parts.append(_table("Servers", [row for row in servers if row["state"] != "lost"], len(servers), _SERVERS, width))
     parts += [_trouble(row) for row in servers if row["why"]]
     parts.append(_table("Agents", agents, for_agents, _AGENTS, width))
+    if departed:
+        parts.append(_table("Agents that left and did not come back", departed, for_departed, _DEPARTED, width))
     parts.append(_table(f"Connections by {sort}", connections, for_connections, _CONNECTIONS, width))
     if failures:
         parts.append(_table("Failed dials", failures, for_failures, _FAILURES, width))
@@ -160,29 +174,47 @@ def _trouble(row: Row) -> Text:
     since = f" for {figures.seconds(row['lost_for'])}" if row["state"] == "lost" else ""
     state = str(row["state"]).upper()
     return Text.assemble(
-        (f"{name} {state}{since}", "bold red"), (f": {row['why']}", "red"), overflow="ellipsis", no_wrap=True
+        (f"{visible(name, MAX_CELL)} {visible(state)}{since}", "bold red"),
+        (f": {visible(str(row['why']), MAX_CELL)}", "red"),
+        overflow="ellipsis",
+        no_wrap=True,
     )
 
 
-def _table(title: str, rows: Sequence[Row], room: int, columns: Sequence[_Column], width: int) -> Table:
-    """As many of the columns as fit; those that can be missed go first, from the right."""
+def _table(title: str, rows: Sequence[Row], room: int, columns: Sequence[_Column], width: int) -> Group:
+    """Return a table with whole numbers: long texts are cut, then columns that can be missed go, from the right."""
     cut = f" (the first {room} of {len(rows)})" if len(rows) > room else ""
+    cells = {column: [_cell(column, row) for row in rows[:room]] for column in columns}
     missable = [each for each in columns if each.missable]
-    while True:
-        table = _with(f"\n{title}{cut}", rows[:room], columns)
-        if not missable or Measurement.get(_BOUNDLESS, _BOUNDLESS.options, table).maximum <= width:
-            return table
+    while (widths := _widths(columns, cells, width, MIN_TEXT)) is None and missable:
         gone = missable.pop()
         columns = [each for each in columns if each is not gone]
+    widths = widths or _widths(columns, cells, width, 1)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for at, each in enumerate(columns):
+        justify: JustifyMethod = "right" if each.number else "left"
+        fixed = widths[at] if widths is not None else None
+        table.add_column(each.head, justify=justify, no_wrap=True, overflow="ellipsis", width=fixed)
+    for row in zip(*(cells[each] for each in columns), strict=True):
+        table.add_row(*row)
+    return Group(Text(f"\n{title}{cut}", style="bold cyan", overflow="ellipsis", no_wrap=True), table)
 
 
-def _with(title: str, rows: Sequence[Row], columns: Sequence[_Column]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold cyan", box=None, pad_edge=False)
-    for each in columns:
-        table.add_column(each.head, justify="right" if each.number else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(each.cell(row) for each in columns))
-    return table
+def _cell(column: _Column, row: Row) -> Text:
+    cell = column.cell(row)
+    return cell if isinstance(cell, Text) else Text(cell)  # rich takes a plain string for its markup
 
 
-_BOUNDLESS = Console(width=10_000, file=io.StringIO())  # to measure with
+def _widths(
+    columns: Sequence[_Column], cells: Mapping[_Column, Sequence[Text]], width: int, least: int
+) -> list[int] | None:
+    """Return the width of each column, the longest texts cut to one length; None if that is less than `least`."""
+    natural = [max(len(each.head), *(cell.cell_len for cell in cells[each]), 0) for each in columns]
+    texts = [size for each, size in zip(columns, natural, strict=True) if not each.number]
+    most = width - _GAP * len(columns) - (sum(natural) - sum(texts))  # for all texts together
+    longest = max(texts, default=0)
+    while sum(min(size, longest) for size in texts) > most:
+        longest -= 1
+        if longest < least:
+            return None
+    return [size if each.number else min(size, longest) for each, size in zip(columns, natural, strict=True)]

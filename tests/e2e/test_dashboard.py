@@ -36,7 +36,7 @@ class Scene:
         fill(self.sockets[0], 50_000_000)
         self.closed = f"127.0.0.1:{free_port()}"
         assert answer_to(self.deployment.socket, self.closed) == 502
-        assert answer_to(self.deployment.socket, f"{NASTY.replace(' ', '/')}:80") == 502
+        assert answer_to(self.deployment.socket, f"{NASTY.replace(' ', '/')}:80") in (400, 502)
 
     @property
     def page(self):
@@ -344,3 +344,34 @@ def test_workers_are_one_server(fresh, window):
     open_tab(window, "server")
     window.until(lambda: "Worker 1" in window.texts("dt"), "the workers")
     assert window.complaints() == []
+
+
+def test_texts_of_peers_show_what_cannot_be_seen(page):
+    script = "return import('./dashboard/api.js').then((api) => api.visible(arguments[0]))"
+    seen = page.run(script, "a\u202eb\u200bc\x1b[2J\u2028d\u2066e\n\U000e0041\xad")
+    assert seen == "a\\u202eb\\u200bc\\u001b[2J\\u2028d\\u2066e\\u000a\\ue0041\\u00ad"
+    assert page.run(script, "node-1 <b>ä 中 😀") == "node-1 <b>ä 中 😀"
+
+
+@pytest.mark.parametrize("width", [320, 390, 721, 1024, 1280, 1600])
+def test_a_long_server_id_is_cut_before_it_meets_what_stands_beside_it(page, width):
+    page.size(width, 844)
+    script = """
+        const id = document.getElementById("server-id");
+        id.textContent = "3f9c2a51-8f5c-4d3f-9c3e-2d6f4d3b7a10-a-long-name";
+        const live = document.getElementById("live").getBoundingClientRect();
+        const here = id.getBoundingClientRect();
+        return here.right <= live.left && document.documentElement.scrollWidth <= innerWidth"""
+    assert page.run(script)
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1600])
+@pytest.mark.parametrize("tab", ["agents", "connections", "failures"])
+def test_all_columns_are_seen_without_scrolling(page, width, tab):
+    page.size(width, 844)
+    page.find(f"#tab-{tab}").click()
+    page.until(lambda: page.texts("tbody tr"), "rows")
+    script = """
+        const frame = document.querySelector(".frame");
+        return [frame.scrollWidth - frame.clientWidth, document.documentElement.scrollWidth - innerWidth]"""
+    assert max(page.run(script)) <= 0

@@ -1,6 +1,13 @@
-// Asks the server. The paths are relative, so that the page also works behind a proxy with a prefix.
+// Asks the server. Texts in its answers may come from peers: characters that cannot be seen are written out.
+// The paths are relative, so that the page also works behind a proxy with a prefix.
 
 const TIMEOUT_MS = 5000;
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // controls, bidirectional overrides, zero-width, surrogates, separators
+
+// The text with such characters as \u202e.
+export function visible(text) {
+  return text.replace(UNSEEN, (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
+}
 
 export async function ask(path, parameters = {}) {
   const query = new URLSearchParams(parameters).toString();
@@ -9,7 +16,7 @@ export async function ask(path, parameters = {}) {
     credentials: "omit",
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  const found = await answer.json();
+  const found = JSON.parse(await answer.text(), (_, value) => (typeof value === "string" ? visible(value) : value));
   if (!answer.ok) throw new Error(found.error ?? `status ${answer.status}`);
   return found;
 }

@@ -18,7 +18,7 @@ export const REASONS = {
   budget: "buffer memory is spent",
   protocol: "the agent broke the protocol",
   flood: "too many dials under way",
-  address: "the destination is too long",
+  address: "the destination is no address, or too long",
 };
 
 const worker = { key: null, title: "Worker", number: true, cell: (row) => count(row.worker) };
