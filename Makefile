@@ -9,6 +9,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/.stamp ## the main job on loopback: a request through server and agent, over mutual TLS
+	@echo "running a server and an agent on loopback; a few seconds"
 	@$(BIN)/konnectivity demo $(ARGS)
 
 test: .venv/.stamp ## everything; ARGS="-k link" narrows

@@ -18,6 +18,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
+echo "making .venv: downloading and installing what development needs; about a minute, once"
 rm -rf .venv
 "$python" -m venv --upgrade-deps .venv
 .venv/bin/pip install --quiet --disable-pip-version-check -e '.[grpcio]' --group dev

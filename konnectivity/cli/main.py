@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from konnectivity import __version__
@@ -19,19 +18,23 @@ from konnectivity.cli import (
     pki,
     top,
 )
+from konnectivity.cli.parser import Parser, misplaced_program
 from konnectivity.cli.plain_stream import plain_streams
 
 
 def main(argv: list[str] | None = None) -> None:
     """Console script `konnectivity`."""
-    parser = argparse.ArgumentParser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
+    parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     # As one meets them: try it, set it up, use it, find out what is wrong.
     for command in (demo, pki, kubeconfig, egress_config, manifests, dial, curl, top, doctor, explain, explain_route):
         command.add_to(commands)
     with plain_streams():
-        arguments = parser.parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        if problem := misplaced_program(words):
+            parser.error(problem)
+        arguments = parser.parse_args(words)
         try:
             sys.exit(arguments.run(arguments))
         except KeyboardInterrupt:
