@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         _write(arguments, _document(arguments))
     except ValueError as error:
-        print(f"konnectivity egress-config: {error}", file=sys.stderr)
+        output.complain("egress-config", error)
         return 2
     return 0
 
@@ -173,7 +172,7 @@ def run_validate(arguments: argparse.Namespace) -> int:
     try:
         findings = _judge(arguments)
     except ValueError as error:
-        print(f"konnectivity egress-config validate: {error}", file=sys.stderr)
+        output.complain("egress-config validate", error)
         return 2
     rows = [each.row() for each in findings]
     if all(each.result == NOTE for each in findings):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from konnectivity.cli import output
@@ -52,10 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError("give the arguments of one program: konnectivity explain -- proxy-agent --ca-cert=...")
         found = explained(programs[0], arguments.all)
     except HelpRequested:
-        print("konnectivity explain: --help is among the program's arguments", file=sys.stderr)
+        output.complain("explain", "--help is among the program's arguments")
         return 2
     except ValueError as error:
-        print(f"konnectivity explain: {error}", file=sys.stderr)
+        output.complain("explain", error)
         return 2
     _show(found, arguments.output)
     return 1 if any(each["status"] == Status.FAILED.value for each in found["findings"]) else 0

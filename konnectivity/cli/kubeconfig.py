@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_nonsense(arguments)
         return _write(arguments)
     except (PkiError, ValueError) as error:
-        print(f"konnectivity kubeconfig: {error}", file=sys.stderr)
+        output.complain("kubeconfig", error)
         return 2
 
 

@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_nonsense(arguments)
         return _make(arguments)
     except PkiError as error:
-        print(f"konnectivity pki: {error}", file=sys.stderr)
+        output.complain("pki", error)
         return 2
 
 

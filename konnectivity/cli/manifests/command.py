@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             container_arguments.check(made)
     except (Unusable, ManifestError) as error:
         of_the_file = arguments.tenant_file and isinstance(error, ManifestError)
-        print(f"konnectivity manifests: {f'{arguments.tenant_file}: ' if of_the_file else ''}{error}", file=sys.stderr)
+        output.complain("manifests", f"{f'{arguments.tenant_file}: ' if of_the_file else ''}{error}")
         return 1 if of_the_file else 2
     if arguments.output == output.JSON and isinstance(made, list) and "kind" in made[0]:
         made = {"apiVersion": "v1", "kind": "List", "items": made}  # a bare array is nothing to kubectl
