@@ -32,12 +32,15 @@ class Caller(Protocol):
 class Dial:
     """One request under way."""
 
-    __slots__ = ("address", "asked_at", "caller", "origin", "random", "timer", "tunnel")
+    __slots__ = ("address", "asked_at", "caller", "origin", "protocol", "random", "timer", "tunnel")
 
-    def __init__(self, tunnel: DialingTunnel, random: int, address: str, caller: Caller, origin: str) -> None:
+    def __init__(
+        self, tunnel: DialingTunnel, random: int, address: str, protocol: str, caller: Caller, origin: str
+    ) -> None:
         self.tunnel = tunnel
         self.random = random
         self.address = address
+        self.protocol = protocol
         self.caller = caller
         self.origin = origin
         self.asked_at = 0.0
@@ -50,9 +53,11 @@ class Dial:
 
     def withdraw(self) -> bool:
         """The same, and it does not count as a failure. False: it is over already."""
+        asked = self.random in self.tunnel.pending
         if self.tunnel.settle(self.random) is None:
             return False
-        self.tunnel.send_control(wire.close_dial(self.random))
+        if asked:
+            self.tunnel.send_control(wire.close_dial(self.random))
         return True
 
 
@@ -60,10 +65,12 @@ class DialingTunnel(Tunnel):
     """See the module."""
 
     dialing = True
+    most_pending = 1 << 62  # dials that the far side is asked for at one time; the others wait here
 
     def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
         super().__init__(stream, options, ESTABLISHED_DIALING, own_side, far_side)
         self.pending: dict[int, Dial] = {}
+        self.queued: dict[int, Dial] = {}  # not asked for yet
 
     def dial(
         self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
@@ -83,24 +90,33 @@ class DialingTunnel(Tunnel):
         if self.closed:
             raise DialError(DialFailure.TUNNEL_LOST, "the agent's tunnel is closed")
         random = secrets.randbits(63)
-        dial = Dial(self, random, address, caller, origin)
+        dial = Dial(self, random, address, protocol, caller, origin)
         dial.asked_at = time.monotonic()
         if timeout_s:
             dial.timer = self._loop.call_later(timeout_s, self._timed_out, dial)
-        self.pending[random] = dial
-        self.send_control(wire.dial_req(address, random, protocol))
+        if len(self.pending) < self.most_pending:
+            self._ask(dial)
+        else:
+            self.queued[random] = dial
         return dial
 
+    def _ask(self, dial: Dial) -> None:
+        dial.asked_at = time.monotonic()
+        self.pending[dial.random] = dial
+        self.send_control(wire.dial_req(dial.address, dial.random, dial.protocol))
+
     def settle(self, random: int) -> Dial | None:
-        """Take a dial out of the pending ones, once."""
-        dial = self.pending.pop(random, None)
+        """Take a dial out of the pending or the queued ones, once; if others are queued, ask for the next."""
+        dial = self.pending.pop(random, None) or self.queued.pop(random, None)
         if dial is not None and dial.timer is not None:
             dial.timer.cancel()
+        if self.queued and not self.closed and len(self.pending) < self.most_pending:
+            self._ask(self.queued.pop(next(iter(self.queued))))
         return dial
 
     def stream_closed(self, status: Status) -> None:
         super().stream_closed(status)
-        for random in list(self.pending):
+        for random in [*self.pending, *self.queued]:
             dial = self.settle(random)
             if dial is not None:
                 self._failed(dial, DialFailure.TUNNEL_LOST, status.message or status.code.name)
@@ -140,8 +156,7 @@ class DialingTunnel(Tunnel):
         return wire.close_req(connect_id) if data and connect_id else None
 
     def _timed_out(self, dial: Dial) -> None:
-        if self.settle(dial.random) is not None:
-            self.send_control(wire.close_dial(dial.random))
+        if dial.withdraw():
             self._failed(dial, DialFailure.TIMEOUT, DIAL_TIMEOUT)
 
     def _failed(self, dial: Dial, failure: DialFailure, text: str) -> None:

@@ -25,7 +25,6 @@ ABANDONED = "send_rsp"  # the same: a connection came, and whoever asked for it 
 NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
 TOO_MANY_DIALS = "too many dials under way"
-TOO_MANY_CANCELLED = "too many dials were taken back before their answer"
 REFUSED_BY_POLICY = "refused by the agent's policy"  # within the text of an agent that may not dial there
 NO_DESCRIPTORS = "socket: too many open files"  # within the text of an agent that can open no socket
 DIAL_TIMEOUT = "timed out waiting for backend dial"

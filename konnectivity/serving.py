@@ -107,7 +107,7 @@ class ServingTunnel(Tunnel):
             self.send_control(
                 wire.dial_rsp(dial.random, error="this stream already carries a connection: open another")
             )
-        elif self.ledger.exhausted or self.exhausted:
+        elif self.ledger.exhausted or self.buffers_full:
             self.ledger.refused_dials += 1
             self.send_control(wire.dial_rsp(dial.random, error=NO_MEMORY))
         else:

@@ -103,9 +103,14 @@ class Tunnel(StreamReceiver):
         self.stream.measure(self._traffic.round_trips.observe)
 
     @property
-    def exhausted(self) -> bool:
+    def buffers_full(self) -> bool:
         """Whether its connections have used up the buffer memory of one tunnel."""
         return self.buffered >= self.ledger.tunnel_budget
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether another tunnel should be asked for the next connection."""
+        return self.buffers_full
 
     def open_link(self, connect_id: int) -> Link:
         """A connection is established: its link, not yet attached to an endpoint."""

@@ -218,14 +218,14 @@ LIMITS_OF_SERVER = (
     Flag("max-connect-head", "size", "1Mi", "16Ki", 16384, "", SIZES),
     Flag("max-address-length", "int", "1024", "300", 300, "", ABOVE_0),
     Flag("max-pending-dials-per-agent", "int", "10000", "50", 50, "", ABOVE_0),
-    Flag("max-pending-dials-per-frontend", "int", "10000", "50", 50, "", ABOVE_0),
-    Flag("max-cancelled-dial-rate", "int", "1000", "100", 100, "", ABOVE_0),
+    Flag("max-pending-dials-per-frontend", "int", "65536", "50", 50, "", ABOVE_0),
     Flag("max-control-frame-rate", "int", "5000", "100", 100, "", ABOVE_0),
     Flag("max-new-stream-rate", "int", "1000", "100", 100, "", ABOVE_0),
     Flag("max-header-list", "size", "32Ki", "8Ki", 8192, "", SIZES),
     Flag("max-unsent", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
     Flag("max-unsent-total", "size", "256Mi", "1Mi", 1 << 20, "", SIZES),
     Flag("max-incomplete-messages", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
+    Flag("message-buffer-budget", "size", "64Mi", "1Mi", 1 << 20, "", SIZES),
 )
 OWN_OF_AGENT = (
     Flag("allow-destination", "strings", "[]", "10.0.0.0/8,a:1", ("10.0.0.0/8", "a:1"), "", RULES),

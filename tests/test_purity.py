@@ -39,7 +39,6 @@ PURE = [
         ROOT / "server" / "konnectivity_server" / name
         for name in (
             "audit.py",
-            "cancellations.py",
             "connect_head.py",
             "identifiers.py",
             "identity.py",

@@ -34,6 +34,11 @@ class MessageReader:
         """Whether the stream would end inside a message if it ended now."""
         return bool(self._parts)
 
+    @property
+    def size(self) -> int:
+        """Return the size of the message that is not whole yet, as far as its prefix tells; 0 if there is none."""
+        return self._need if self._parts else 0
+
     def feed(self, data: memoryview) -> list[memoryview]:
         """Return the messages that are whole with `data`, up to the first that cannot be read.
 

@@ -20,9 +20,11 @@ from konnectivity import reading
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
+from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native_stream import HIGH_WATER, NativeStream
 from konnectivity.grpc.peer import peer_of
+from konnectivity.grpc.reading_pause import ReadingPause
 from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Peer, Service, StreamReceiver
@@ -52,8 +54,13 @@ class TransportOptions:
     keepalive_timeout_s: float = 20.0
     handshake_timeout_s: float = 10.0  # server: a connection that sends no preface and SETTINGS in time is closed
     idle_timeout_s: float = 0.0  # server: a connection without a call for so long is closed; 0: never
-    unsent_bytes: int = 8 * 1024 * 1024  # may wait for a peer that does not read, before its connection is cut
+    # May wait for a peer that does not read, before its connection is cut; with `message_memory`, on each stream.
+    unsent_bytes: int = 8 * 1024 * 1024
     incomplete_bytes: int = 8 * 1024 * 1024  # of messages that are not whole yet, on all streams of a connection
+    # For connections that many users share: their incomplete messages wait for memory, no stream ends for them.
+    message_memory: MessageMemory[NativeStream] | None = None
+    message_timeout_s: float = 30.0  # for a message to become whole while others wait for its memory
+    unread_timeout_s: float = 20.0  # a peer that is not read because it does not read, either
     unsent: Unsent[Http2Transport] | None = None  # what waits on all connections of a server
     turns: Turns | None = None  # shared by the connections of a server
     limits: Limits = field(default_factory=Limits)
@@ -105,6 +112,7 @@ class Http2Transport(asyncio.BufferedProtocol):
             reached=options.reached,
         )
         self._transport: asyncio.Transport | None = None
+        self._pause: ReadingPause | None = None  # of a connection that is slowed down, and not cut
         # Asked for bytes instead, uvloop makes an object of 256 KiB for each TLS record, and cuts it down: a mapping,
         # its page faults and two more system calls.
         self._buffer = reading.buffer()
@@ -127,6 +135,13 @@ class Http2Transport(asyncio.BufferedProtocol):
         self.peer = peer_of(self._transport)
         ssl_object = transport.get_extra_info("ssl_object")
         self.alpn = ssl_object.selected_alpn_protocol() if ssl_object is not None else None
+        options = self.options
+        if options.limits.slow_down:
+            most_unread = max(options.unsent_bytes, HIGH_WATER)  # above which the transport tells when it was read
+            self._pause = ReadingPause(
+                self._transport, most_unread, options.unread_timeout_s, options.reached, self._unread_for_long
+            )
+            self.http2.limit_queues(options.unsent_bytes)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
@@ -159,6 +174,8 @@ class Http2Transport(asyncio.BufferedProtocol):
                 self._control_event(event)
         if self.http2.has_output and not self.flush_scheduled:
             self.flush_soon()
+        if self._pause is not None:
+            self._pause.read(self.http2.overdue_s)
         turns, transport = self.options.turns, self._transport
         if turns is not None and transport is not None and monotonic() - self.heard_at > LONG_S:
             turns.wait(transport, self.loop)
@@ -172,6 +189,8 @@ class Http2Transport(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        if self._pause is not None:
+            self._pause.drained()
         self._forget_unsent()
         self._unblock()
 
@@ -183,6 +202,8 @@ class Http2Transport(asyncio.BufferedProtocol):
         for timer in (self._timer, self._closing, self._idle):
             if timer is not None:
                 timer.cancel()
+        if self._pause is not None:
+            self._pause.close()
         reason = self.goaway or (words_of(exc) if exc else "the connection was closed by the peer")
         self.blocked = False
         for stream in list(self.streams.values()):
@@ -416,7 +437,9 @@ class Http2Transport(asyncio.BufferedProtocol):
             self._idle = self.loop.call_later(left, self._idle_due)
         else:
             self.options.reached["idle_connection"] += 1
-            self.close("no call for too long")
+            # A call that is on its way is refused by the GOAWAY, and the client makes it anew on its next connection.
+            self.go_away("no call for too long")
+            self._idle = self.loop.call_later(CLOSE_TIMEOUT_S, self.close, "no call for too long")
 
     def _check_unsent(self) -> None:
         """What is not data waits for nobody's permission: a peer that makes us answer and never reads is cut off."""
@@ -424,19 +447,51 @@ class Http2Transport(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         waiting = self.http2.queued + transport.get_write_buffer_size()
-        if waiting > self.options.unsent_bytes:
+        if self._pause is not None:
+            self._pause.written()
+            for stream_id in self.http2.take_overfull():
+                self._end_unread(stream_id, "unsent_bytes")
+        elif waiting > self.options.unsent_bytes:
             self.options.reached["unsent_bytes"] += 1
             self.abort(_UNREAD)
-        elif self.options.unsent is not None:
+            return
+        if self.options.unsent is not None:
             self._noted = True
-            worst = self.options.unsent.note(self, waiting)
+            worst = self.options.unsent.note(self, waiting if self._pause is None else self.http2.queued)
             if worst is not None:
-                self.options.reached["unsent_total"] += 1
                 worst.cut_unread()
 
     def cut_unread(self) -> None:
-        """Among all whose peers do not read, this one keeps the most."""
-        self._forget_unsent()
+        """Give up what waits here, for among all whose peers do not read, this one keeps the most.
+
+        Of a connection that many users share, the streams end on which the most waits, until half of it is gone.
+        """
+        if self._pause is None:
+            self.options.reached["unsent_total"] += 1
+            self._forget_unsent()
+            self.abort(_UNREAD)
+            return
+        enough = self.http2.queued // 2
+        if not enough:
+            return
+        for stream in sorted(self.http2.streams.values(), key=lambda each: each.queued, reverse=True):
+            if self.http2.queued <= enough:
+                break
+            self._end_unread(stream.id, "unsent_total")
+        if self.options.unsent is not None:
+            self.options.unsent.note(self, self.http2.queued)
+
+    def _end_unread(self, stream_id: int, limit: str) -> None:
+        if stream_id not in self.http2.streams:
+            return
+        self.options.reached[limit] += 1
+        self.http2.reset_stream(stream_id, ErrorCode.ENHANCE_YOUR_CALM)
+        self.flush_soon()
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.ended(Status(Code.RESOURCE_EXHAUSTED, _UNREAD))
+
+    def _unread_for_long(self) -> None:
         self.abort(_UNREAD)
 
     def _forget_unsent(self) -> None:

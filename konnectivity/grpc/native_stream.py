@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import PREFIX, MessageReader
+from konnectivity.grpc.message_memory import SMALL_MESSAGE, MessageMemory
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
@@ -36,7 +37,11 @@ class NativeStream(MessageStream):
         self._stream = stream
         self._reader = MessageReader(transport.options.max_message_size)
         self._incomplete = 0  # what the transport counts of a message that is not whole
-        self._held: int | None = None  # consumed but not acknowledged while the stream is held
+        self._memory = transport.options.message_memory
+        self._granted = False  # the message that is not whole has memory
+        self._waiting: asyncio.TimerHandle | None = None  # for memory
+        self._on_hold = False
+        self._held: int | None = None  # consumed but not acknowledged while the stream is held, or waits for memory
         self._accepted = False
         self._finished = False
 
@@ -85,10 +90,20 @@ class NativeStream(MessageStream):
             transport.flush_soon()
 
     def hold(self) -> None:
+        self._on_hold = True
         if self._held is None:
             self._held = 0
+        if self._memory is not None:
+            self._leave_memory(self._memory)  # the rest of a message comes only when the hold is over
 
     def release(self) -> None:
+        self._on_hold = False
+        if self._memory is not None:
+            self._ask_memory(self._memory)
+        if self._waiting is None:
+            self._return_held()
+
+    def _return_held(self) -> None:
         held, self._held = self._held, None
         if held:
             self._transport.acknowledge(self._stream.id, held)
@@ -129,7 +144,10 @@ class NativeStream(MessageStream):
     def data_received(self, data: memoryview, credit: int, ends: bool) -> None:
         reader = self._reader
         receiver = self.receiver
-        for message in reader.feed(data):
+        messages = reader.feed(data)
+        if messages and self._memory is not None and (self._granted or self._waiting is not None):
+            self._leave_memory(self._memory)
+        for message in messages:
             if self.closed or receiver is None:
                 break
             receiver.message_received(message)
@@ -146,12 +164,64 @@ class NativeStream(MessageStream):
             self.remote_ended()
 
     def _count_incomplete(self, reader: MessageReader) -> None:
-        transport = self._transport
-        transport.incomplete += reader.held - self._incomplete
+        added = reader.held - self._incomplete
         self._incomplete = reader.held
+        transport, memory = self._transport, self._memory
+        if memory is not None:
+            memory.held += added
+            if reader.held and memory.held > memory.most_held:
+                self._refuse_incomplete()
+            else:
+                self._ask_memory(memory)
+            return
+        transport.incomplete += added
         if reader.held and transport.incomplete > transport.options.incomplete_bytes:
-            transport.options.reached["incomplete_messages"] += 1
-            self.refuse(Status(Code.RESOURCE_EXHAUSTED, "too many bytes of messages that are not whole"))
+            self._refuse_incomplete()
+
+    def _refuse_incomplete(self) -> None:
+        self._transport.options.reached["incomplete_messages"] += 1
+        self.refuse(Status(Code.RESOURCE_EXHAUSTED, "too many bytes of messages that are not whole"))
+
+    # ---- memory for a large message ---------------------------------------------------------------------------------
+
+    def _ask_memory(self, memory: MessageMemory[NativeStream]) -> None:
+        """Let the peer send the rest of a large message only when there is memory for it."""
+        size = self._reader.size
+        if size <= SMALL_MESSAGE or self._granted or self._on_hold or self._waiting is not None:
+            return
+        if memory.ask(self, size):
+            self._granted = True
+            return
+        self._transport.options.reached["message_memory"] += 1
+        self._waiting = self._wait_for_memory(memory)
+        if self._held is None:
+            self._held = 0
+
+    def _memory_granted(self) -> None:
+        self._granted = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        self._return_held()
+
+    def _leave_memory(self, memory: MessageMemory[NativeStream]) -> None:
+        self._granted = False
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            if not self._on_hold:
+                self._return_held()
+        for other in memory.leave(self):
+            other._memory_granted()
+
+    def _waited(self, memory: MessageMemory[NativeStream]) -> None:
+        """End the streams that have kept the memory for too long without completing their message."""
+        self._waiting = self._wait_for_memory(memory)
+        for other in memory.overdue(self._transport.options.message_timeout_s):
+            other._refuse_incomplete()
+
+    def _wait_for_memory(self, memory: MessageMemory[NativeStream]) -> asyncio.TimerHandle:
+        return self._transport.loop.call_later(self._transport.options.message_timeout_s, self._waited, memory)
 
     def _refuse_message(self, fault: RpcError) -> None:
         if fault.status.code is Code.RESOURCE_EXHAUSTED:
@@ -185,7 +255,11 @@ class NativeStream(MessageStream):
         self.closed = True
         if self.deadline is not None:
             self.deadline.cancel()
-        self._transport.incomplete -= self._incomplete
+        if self._memory is None:
+            self._transport.incomplete -= self._incomplete
+        else:
+            self._memory.held -= self._incomplete
+            self._leave_memory(self._memory)
         self._incomplete = 0
         self._transport.forget(self._stream.id)
         if self.response is not None and not self.response.done():

@@ -86,6 +86,21 @@ class Http2Connection:
     def unsent_replies(self, value: int) -> None:
         self._inbound.costs.unsent_replies = value
 
+    @property
+    def overdue_s(self) -> float:
+        """Return for how many seconds nothing more should be read, because the peer sent a flood of cheap frames."""
+        return self._inbound.costs.overdue_s
+
+    def limit_queues(self, size: int) -> None:
+        """Let `take_overfull` name the streams on which more than `size` bytes wait for the peer's window."""
+        self._outbound.most_queued = size
+
+    def take_overfull(self) -> list[int]:
+        """Return the ids of the streams on which too much waits, and forget them."""
+        overfull = self._outbound.overfull[:]
+        self._outbound.overfull.clear()
+        return overfull
+
     # ---- bytes in, bytes out --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[events.Event]:

@@ -12,7 +12,7 @@ from konnectivity.http2 import events, frames, payloads
 from konnectivity.http2 import headers as header_rules
 from konnectivity.http2.blocks import HeaderBlocks
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from konnectivity.http2.limits import UNANSWERED_COST, Costs, Limits
+from konnectivity.http2.limits import Costs, Limits
 from konnectivity.http2.outbound import Outbound
 from konnectivity.http2.settings import Settings
 from konnectivity.http2.stream import Http2Stream
@@ -246,7 +246,7 @@ class Inbound:
 
     def _rst_stream_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         stream = self._streams.get(stream_id)
-        self.costs.spend(1 if self._client or stream is None or stream.answered else UNANSWERED_COST)
+        self.costs.reset_by_peer(stream is not None, self._client or (stream is not None and stream.answered))
         code = payloads.reset_code(payload)
         if self._table.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")

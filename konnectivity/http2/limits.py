@@ -23,11 +23,14 @@ class Limits:
     cheap_frames_per_s: int = 5_000
     unsent_replies: int = 10_000  # PING and SETTINGS acks, resets: queued because the peer does not read
     new_streams_burst: int = 1_000  # of a client; over it they are refused
-    new_streams_per_s: int = 1_000
+    new_streams_per_s: int = 1_000  # 0: unlimited
+    slow_down: bool = False  # a flood of cheap frames makes `Costs.overdue_s` grow and does not end the connection
 
 
-UNANSWERED_COST = 20  # in cheap frames: a request that is reset before it has an answer
+_UNANSWERED_COST = 20  # in cheap frames: a request that is reset before it has an answer
+_SHARED_UNANSWERED_COST = 2  # the same, of a peer that is slowed down
 _REFUSED_COST = 5  # the same: one that we refuse
+_MOST_OVERDRAWN = 40_000  # of a peer that is slowed down: more than the cheap frames of one read
 
 
 class TokenBucket:
@@ -53,11 +56,31 @@ class TokenBucket:
         self._tokens -= count
         return True
 
+    def overdraw(self, count: int) -> float:
+        """Take tokens that may not be there yet, and return how many are missing."""
+        if not self.take(count):
+            self._tokens -= count
+        return max(0.0, -self._tokens)
+
+    @property
+    def overdue_s(self) -> float:
+        """Return the seconds until no token is overdrawn; 0.0 when none is."""
+        return max(0.0, -self._tokens / self._rate - (self._clock() - self._then)) if self._tokens < 0 else 0.0
+
 
 class Costs:
     """What one peer has cost so far. `reached` counts, by name, how often which limit ended it."""
 
-    __slots__ = ("_cheap", "_most_earned", "_most_unsent_replies", "_streams", "earned", "reached", "unsent_replies")
+    __slots__ = (
+        "_cheap",
+        "_most_earned",
+        "_most_unsent_replies",
+        "_slow_down",
+        "_streams",
+        "earned",
+        "reached",
+        "unsent_replies",
+    )
 
     def __init__(self, limits: Limits, clock: Callable[[], float], reached: Counter[str] | None = None) -> None:
         self.unsent_replies = 0
@@ -66,16 +89,36 @@ class Costs:
         self._most_unsent_replies = limits.unsent_replies
         self._most_earned = limits.cheap_frames_burst
         self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
-        self._streams = TokenBucket(limits.new_streams_burst, limits.new_streams_per_s, clock)
+        self._slow_down = limits.slow_down
+        self._streams = (
+            TokenBucket(limits.new_streams_burst, limits.new_streams_per_s, clock) if limits.new_streams_per_s else None
+        )
 
     def spend(self, count: int = 1) -> None:
-        """On cheap frames.
+        """Charge `count` cheap frames to the peer.
 
         Raises:
-            ConnectionFault: they come too fast.
+            ConnectionFault: the peer's budget is spent; of a peer that is slowed down, far overdrawn.
         """
-        if not self._cheap.take(count):
+        enough = self._cheap.overdraw(count) < _MOST_OVERDRAWN if self._slow_down else self._cheap.take(count)
+        if not enough:
             raise self.fault("control_frames", "flood of control frames")
+
+    def reset_by_peer(self, known: bool, answered: bool) -> None:
+        """Charge a RST_STREAM of a stream that is open (`known`) and whose headers we sent (`answered`).
+
+        Where a peer is slowed down and not cut, its users share the connection: they cancel many calls at once, and
+        end all their connections at once.
+        """
+        if known and not answered:
+            self.spend(_SHARED_UNANSWERED_COST if self._slow_down else _UNANSWERED_COST)
+        elif not (known and self._slow_down):
+            self.spend()
+
+    @property
+    def overdue_s(self) -> float:
+        """Return for how many seconds nothing more should be read from a peer that is slowed down."""
+        return self._cheap.overdue_s if self._slow_down else 0.0
 
     def sent(self, pieces: int) -> None:
         """So many pieces of frames went out: as many WINDOW_UPDATEs are no flood."""
@@ -90,7 +133,7 @@ class Costs:
 
     def new_stream(self) -> bool:
         """Whether the peer may open one more; if not, the refusal is spent on."""
-        if self._streams.take():
+        if self._streams is None or self._streams.take():
             return True
         self.reached["new_streams"] += 1
         self.spend(_REFUSED_COST)
@@ -102,11 +145,11 @@ class Costs:
         return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text)
 
     def reply(self) -> None:
-        """On an answer.
+        """Count one answer to a control frame.
 
         Raises:
-            ConnectionFault: too many wait for a peer that does not read.
+            ConnectionFault: too many wait for a peer that does not read, and is not slowed down instead.
         """
         self.unsent_replies += 1
-        if self.unsent_replies > self._most_unsent_replies:
+        if not self._slow_down and self.unsent_replies > self._most_unsent_replies:
             raise self.fault("unsent_replies", "the peer asks for answers and does not read them")

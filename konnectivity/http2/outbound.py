@@ -36,7 +36,9 @@ class Outbound:
         "_smallest_table_size",
         "_table",
         "_table_size",
+        "most_queued",
         "out",
+        "overfull",
         "queued",
         "remote",
         "window",
@@ -46,6 +48,8 @@ class Outbound:
         self.out: list[Buffer] = []  # one list for good: the connection appends its control frames to it
         self.remote = Settings()
         self.queued = 0  # on all streams: bytes, and `PIECE` for each piece
+        self.most_queued = frames.MAX_WINDOW  # bytes that may wait on one stream before it is in `overfull`
+        self.overfull: list[int] = []
         self.window = frames.DEFAULT_WINDOW  # what we may still send on all streams together
         self._table = table
         self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
@@ -103,7 +107,8 @@ class Outbound:
                     stream.queue.append(piece)
                     self.queued += len(piece) + PIECE
             stream.queued += size
-            self._pump(stream)
+            if not self._pump(stream) and stream.queued > self.most_queued:
+                self.overfull.append(stream.id)
 
     def send_headers(self, stream: Http2Stream, headers: HeaderList) -> None:
         """Open a stream's sending half."""

@@ -77,6 +77,7 @@ class AgentTunnel(DialingTunnel):
         self.known = False  # another stream of this agent stood when this one came
         self.dial_latency_s = 0.0  # recent ones, smoothed
         self.heartbeat = Heartbeat(stream, self.measure, agents.heartbeat_s, self._judged)
+        self.most_pending = agents.max_pending_dials
         self._agents = agents
         self._late: asyncio.TimerHandle | None = None
 
@@ -93,12 +94,12 @@ class AgentTunnel(DialingTunnel):
     @property
     def exhausted(self) -> bool:
         """Whether others should be asked: its connections' buffers are full, or it has too many dials to answer."""
-        return super().exhausted or len(self.pending) >= self._agents.max_pending_dials
+        return self.buffers_full or len(self.pending) >= self.most_pending
 
     @property
     def load(self) -> float:
         """For choosing among agents: how much it does, times how long it takes to answer."""
-        return (1 + len(self.links) + 4 * len(self.pending)) * max(self.dial_latency_s, 0.0005)
+        return (1 + len(self.links) + 4 * (len(self.pending) + len(self.queued))) * max(self.dial_latency_s, 0.0005)
 
     def dial(
         self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
@@ -109,8 +110,9 @@ class AgentTunnel(DialingTunnel):
         return dial
 
     def settle(self, random: int) -> Dial | None:
+        asked = random in self.pending
         dial = super().settle(random)
-        if dial is not None:
+        if dial is not None and asked:
             took = monotonic() - dial.asked_at
             self.dial_latency_s += _LATENCY_WEIGHT * (took - self.dial_latency_s)
         return dial

@@ -18,7 +18,6 @@ from konnectivity.errors import (
     NO_AGENT,
     NO_DESCRIPTORS,
     NO_MEMORY,
-    TOO_MANY_CANCELLED,
     TOO_MANY_DIALS,
     DialError,
     DialFailure,
@@ -31,7 +30,6 @@ from konnectivity.traffic import Traffic
 from konnectivity_server import strategies
 from konnectivity_server.agents import AgentTunnel
 from konnectivity_server.audit import CANCELLED
-from konnectivity_server.cancellations import Cancellations
 from konnectivity_server.limits import DialLimits
 from konnectivity_server.recent import Recent
 from konnectivity_server.registry import Registry
@@ -107,8 +105,6 @@ class Route:
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
-        if self._pending and not self._relayed:
-            self._dispatcher.cancelled.add(source_of(self._origin))
         self._over()
         self._note(CANCELLED)
         if self._trail is not None:
@@ -190,7 +186,6 @@ class Dispatcher:
     ) -> None:
         self.limits = limits or DialLimits()
         self.pending: Counter[str] = Counter()  # dials under way, by who asked
-        self.cancelled = Cancellations(self.limits.cancelled_per_s, monotonic)
         self.dial_timeout_s = dial_timeout_s
         self.moved = 0  # dials that were given to another agent, or peer, after the first
         self.http_connections = 0  # CONNECT clients that are being served
@@ -245,16 +240,12 @@ class Dispatcher:
         if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
             self.limits.reached["pending_dials_per_frontend"] += 1
             raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
-        if not relayed and self.cancelled.too_many(source_of(origin)):
-            self.limits.reached["cancelled_dials"] += 1
-            raise self.refused(DialFailure.FLOOD, TOO_MANY_CANCELLED)
         tunnel = self.choose(address, relayed) or self.last_resort(address)
         if tunnel is None:
             raise self.refused(DialFailure.NO_AGENT, NO_AGENT)
-        if len(tunnel.pending) >= self.limits.per_agent:
-            self.limits.reached["pending_dials_per_agent"] += 1
-            raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
-        if self._ledger.exhausted or tunnel.exhausted:
+        if len(tunnel.pending) >= tunnel.most_pending:
+            self.limits.reached["pending_dials_per_agent"] += 1  # it waits there
+        if self._ledger.exhausted or tunnel.buffers_full:
             self._ledger.refused_dials += 1
             raise self.refused(DialFailure.BUDGET, NO_MEMORY)
         return tunnel
@@ -273,7 +264,7 @@ class Dispatcher:
 
     def suspected(self, agent: DialingTunnel) -> None:
         """It does not answer: what it was asked for goes through others, where there are any."""
-        for dial in list(agent.pending.values()):
+        for dial in [*agent.pending.values(), *agent.queued.values()]:
             if isinstance(dial.caller, Route):
                 dial.caller.move()
 

@@ -7,8 +7,10 @@ dispatcher. docs/limits.md has them all in one table.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 
+from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.turns import Turns
 from konnectivity.grpc.unsent import Unsent
@@ -33,10 +35,8 @@ class ConnectLimits:
 class DialLimits:
     """Of dials under way."""
 
-    per_agent: int = 10_000
-    per_frontend: int = 10_000
+    per_frontend: int = 65_536
     address_bytes: int = 1024
-    cancelled_per_s: int = 1_000  # of one frontend, and at once
     reached: Counter[str] = field(default_factory=Counter)
 
 
@@ -52,15 +52,18 @@ class ServerLimits:
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )
         self.dials = DialLimits(
-            per_agent=options.max_pending_dials_per_agent,
             per_frontend=options.max_pending_dials_per_frontend,
             address_bytes=options.max_address_length,
-            cancelled_per_s=options.max_cancelled_dial_rate,
             reached=self.reached,
         )
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS)
         self.frontends = self._transport(
             options, options.frontend_keepalive_time, usual.stream_window, usual.max_streams
+        )
+        self.frontends = replace(
+            self.frontends,
+            message_memory=MessageMemory(options.message_buffer_budget, options.process_buffer_budget, monotonic),
+            limits=replace(self.frontends.limits, new_streams_per_s=0, slow_down=True),
         )
         self.peers = self._transport(options, usual.keepalive_time_s, usual.stream_window, usual.max_streams)
 

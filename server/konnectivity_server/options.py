@@ -243,42 +243,50 @@ class ServerOptions(ProgramOptions):
     max_connect_head: int = option(size("1Mi"), check=positive, help="Bytes of an HTTP CONNECT request.")
     max_address_length: int = option(1024, check=positive, help="Characters of a destination.")
     max_pending_dials_per_agent: int = option(
-        10_000, check=positive, help="Dials that one agent has not answered; over it others are asked, or none."
+        10_000,
+        check=positive,
+        help="Dials that one agent is asked for at one time; over it other agents are asked, or the dial waits.",
     )
     max_pending_dials_per_frontend: int = option(
-        10_000,
+        65_536,
         check=positive,
         help="Dials of one frontend that are not answered, by the name in its certificate and its address; all clients "
         "of the unix socket are one.",
-    )
-    max_cancelled_dial_rate: int = option(
-        1_000,
-        check=positive,
-        help="Dials a second that one frontend may take back before their answer, and at once; over it, it has to wait "
-        "before it dials again.",
     )
     max_control_frame_rate: int = option(
         5_000,
         check=positive,
         help="HTTP/2 frames a second that move no data (pings, settings, resets ...) on one connection, after a burst "
-        "of twice as many.",
+        "of twice as many. Over it an agent's connection is closed, and a frontend's is read more slowly.",
     )
     max_new_stream_rate: int = option(
-        1_000, check=positive, help="HTTP/2 streams opened a second on one connection, and at once."
+        1_000,
+        check=positive,
+        help="HTTP/2 streams opened a second on one connection of an agent or a peer server, and at once.",
     )
     max_header_list: int = option(size("32Ki"), check=positive, help="Bytes of the headers of one HTTP/2 request.")
     max_unsent: int = option(
         size("8Mi"),
         check=positive,
-        help="Bytes that may wait on one HTTP/2 connection for a peer that does not read, before it is cut.",
+        help="Bytes that may wait for a peer that does not read: on one HTTP/2 connection of an agent, before it is "
+        "cut; on one stream of a frontend, before that stream is reset.",
     )
     max_unsent_total: int = option(
         size("256Mi"),
         check=positive,
-        help="The same on all HTTP/2 connections together; over it, the one with the most is cut.",
+        help="The same on all HTTP/2 connections together; over it the connection with the most is cut, or, if it is a "
+        "frontend's, the streams on it with the most are reset.",
     )
     max_incomplete_messages: int = option(
-        size("8Mi"), check=positive, help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection."
+        size("8Mi"),
+        check=positive,
+        help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection of an agent or a peer server.",
+    )
+    message_buffer_budget: int = option(
+        size("64Mi"),
+        check=positive,
+        help="Bytes of the gRPC messages above 64 KiB that all frontends together may be sending at one time; over it "
+        "a stream gets no window until another's message is whole.",
     )
 
     @property

@@ -110,7 +110,8 @@ async def test_the_honest_are_served(deployment):
     }
     print(found)
     assert min(each.echoes for each in honest) >= 1
-    assert {"flood", "rapid_reset", "header_bombs", "continuations"} <= cut.keys(), found
+    assert {"flood", "header_bombs", "continuations"} <= cut.keys(), found
+    assert found["reached"].get('limits_reached_total{limit="control_frames"}'), "rapid resets are slowed down"
     assert server.memory_bytes("VmHWM") < MEMORY, found
     await back_at_zero(deployment)
 

@@ -156,13 +156,12 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("where", ["unix", "agents"])
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_of_control_frames(deployment, where, flood):
+async def test_a_flood_of_control_frames(deployment, flood):
     """Whoever also reads nothing can come to have too many answers unsent before."""
     before = floods(await asyncio.to_thread(reached, deployment))
-    async with works(deployment), hostile.peer(deployment, where) as peer:
-        await peer.call(hostile.agent("flooding") if where == "agents" else hostile.request(hostile.PROXY))
+    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+        await peer.call(hostile.agent("flooding"))
         reading = asyncio.create_task(peer.hung_up_on(30))
         while not reading.done():
             with suppress(ConnectionError):
@@ -171,13 +170,32 @@ async def test_a_flood_of_control_frames(deployment, where, flood):
     assert floods(await asyncio.to_thread(reached, deployment)) == before + 1
 
 
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_frontend_that_floods_is_read_more_slowly(served, flood):
+    """After a burst of 4,000 frames it is read at 2,000 a second, and serves its users as before."""
+    deployment = served("--max-control-frame-rate=2000")
+    async with works(deployment), hostile.peer(deployment) as peer:
+        await peer.call(hostile.request(hostile.PROXY))
+        await peer.hear(events.HeadersReceived)
+        started = time.monotonic()
+        for _ in range(8):
+            await peer.say(FLOODS[flood] * 1000)
+        await peer.say(frames.frame(frames.PING, 0, 0, b"the last"))
+        while (await peer.hear(events.PingAcknowledged)).payload != b"the last":
+            pass
+        await peer.call(hostile.request(hostile.PROXY))
+        await peer.hear(events.HeadersReceived)
+        assert time.monotonic() - started > 1.5
+    assert (await asyncio.to_thread(reached, deployment)).keys() == {"control_frames"}
+
+
 async def test_resets_as_fast_as_it_can(deployment):
     before = floods(await asyncio.to_thread(reached, deployment))
-    async with works(deployment), hostile.peer(deployment) as peer:
+    async with works(deployment), hostile.peer(deployment, "agents") as peer:
         reading = asyncio.create_task(peer.hung_up_on(20))
         with pytest.raises(ConnectionError):
-            for _ in range(30_000):
-                stream_id = peer.http2.open_stream(hostile.request(hostile.PROXY))
+            for number in range(30_000):
+                stream_id = peer.http2.open_stream(hostile.agent(f"agent-{number}"))
                 peer.http2.reset_stream(stream_id)
                 await peer.say()
                 if reading.done():
@@ -186,11 +204,26 @@ async def test_resets_as_fast_as_it_can(deployment):
     assert floods(await asyncio.to_thread(reached, deployment)) == before + 1
 
 
+async def test_calls_that_a_frontend_cancels_as_fast_as_it_can(served):
+    """They are the calls of many users, and nobody else's fault."""
+    deployment = served()
+    async with works(deployment), hostile.peer(deployment) as peer:
+        for _ in range(100):
+            for _ in range(50):
+                stream_id = peer.http2.open_stream(hostile.request(hostile.PROXY))
+                peer.http2.reset_stream(stream_id)
+            await peer.say()
+        alive = await peer.call(hostile.request(hostile.PROXY))
+        while (await peer.hear(events.HeadersReceived)).stream_id != alive:
+            pass
+    assert await asyncio.to_thread(reached, deployment) == {}
+
+
 async def test_new_streams_over_the_rate_are_refused(served):
     deployment = served("--max-new-stream-rate=3")
-    async with works(deployment), hostile.peer(deployment) as peer:
-        for _ in range(4):
-            await peer.call(hostile.request(hostile.PROXY))
+    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+        for number in range(4):
+            await peer.call(hostile.agent(f"agent-{number}"))
         assert (await peer.hear(events.StreamEnded)).code == 7  # REFUSED_STREAM: it may try again
     assert await asyncio.to_thread(reached, deployment) == {"new_streams": 1}
 
@@ -222,10 +255,15 @@ async def test_a_flood_of_continuations(deployment):
     assert (await asyncio.to_thread(reached, deployment))["header_block"] == 1
 
 
-async def unread(peer, times):
+def opening(where, name):
+    """Headers of a call that packets may follow: of an agent's or of a frontend's."""
+    return hostile.agent(name, *EXTENDED) if where == "agents" else hostile.request(hostile.PROXY, *EXTENDED)
+
+
+async def unread(peer, where, times, name="unread"):
     """Make the server answer, 50 packets at a time, and let it wait."""
     await peer.say(hostile.zero_window())
-    stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
+    stream_id = await peer.call(opening(where, name))
     await peer.hear(events.HeadersReceived)
     forged = hostile.message(grpc_peer.data(7, b"x")) * 50
     for _ in range(times):
@@ -237,61 +275,112 @@ async def test_a_crowd_that_does_not_read(served):
     """Each stays far below its own bound. The greediest goes, the others may stay."""
     deployment = served("--max-unsent-total=160Ki", "--max-unsent=8Mi")
     async with works(deployment), AsyncExitStack() as stack:
-        modest = [await stack.enter_async_context(hostile.peer(deployment)) for _ in range(4)]
-        for peer in modest:
-            await unread(peer, 2)
-        greedy = await stack.enter_async_context(hostile.peer(deployment))
+        modest = [await stack.enter_async_context(hostile.peer(deployment, "agents")) for _ in range(4)]
+        for number, peer in enumerate(modest):
+            await unread(peer, "agents", 2, f"modest-{number}")
+        greedy = await stack.enter_async_context(hostile.peer(deployment, "agents"))
         with pytest.raises(ConnectionError):
-            await unread(greedy, 5000)
+            await unread(greedy, "agents", 5000, "greedy")
         assert (await asyncio.to_thread(reached, deployment)).get("unsent_total") == 1
         for peer in modest:
-            await peer.say(frames.frame(frames.PING, 0, 0, bytes(8)))
+            await peer.say(PING)
             await peer.hear(events.PingAcknowledged)
+
+
+async def forge_until_reset(peer):
+    """Packets for a connection that never was, each of which is answered; the answers wait for a window."""
+    await peer.say(hostile.zero_window())
+    stream_id = await peer.call(opening("unix", ""))
+    await peer.hear(events.HeadersReceived)
+    forged = hostile.message(grpc_peer.data(7, b"x")) * 200
+    hearing = asyncio.create_task(peer.hear(events.StreamEnded))
+    while not hearing.done():
+        assert peer.said < 4 << 20, "it goes on and on"
+        await peer.say(frames.frame(frames.DATA, 0, stream_id, forged))
+        await asyncio.sleep(0.001)
+    ended = await hearing
+    assert (ended.stream_id, ended.code) == (stream_id, 0xB)
+
+
+@pytest.mark.parametrize(
+    ("flag", "limit"), [("--max-unsent=32Ki", "unsent_bytes"), ("--max-unsent-total=32Ki", "unsent_total")]
+)
+async def test_a_stream_of_a_frontend_whose_answers_are_not_taken(served, flag, limit):
+    """It ends alone: its connection has other users."""
+    deployment = served(flag)
+    async with works(deployment), hostile.peer(deployment) as peer:
+        other = await peer.call(hostile.request(hostile.PROXY))
+        await forge_until_reset(peer)
+        await peer.say(PING)
+        await peer.hear(events.PingAcknowledged)
+        assert other in peer.http2.streams
+    assert (await asyncio.to_thread(reached, deployment))[limit] == 1
 
 
 async def test_answers_that_are_not_read_while_windows_are_shut(served):
     """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
     deployment = served("--max-unsent=32Ki")
-    async with works(deployment), hostile.peer(deployment) as peer:
-        await peer.say(hostile.zero_window())
-        stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
-        await peer.hear(events.HeadersReceived)
-        forged = hostile.message(grpc_peer.data(7, b"x"))
+    async with works(deployment), hostile.peer(deployment, "agents") as peer:
         with pytest.raises(ConnectionError):
-            while True:
-                await peer.say(frames.frame(frames.DATA, 0, stream_id, forged * 200))
-                await asyncio.sleep(0.001)
-                assert peer.said < 4 << 20, "it goes on and on"
+            await unread(peer, "agents", 2000)
+            assert peer.said < 4 << 20, "it goes on and on"
     assert (await asyncio.to_thread(reached, deployment))["unsent_bytes"] == 1
 
 
 @pytest.mark.parametrize("where", ["unix", "agents"])
 async def test_packets_for_connections_that_there_are_not(deployment, where):
     before = (await asyncio.to_thread(reached, deployment)).get("unknown_connections", 0)
-    # An agent that dials are not sent to: it says at once that it drains.
-    opening = hostile.agent("drains", *EXTENDED) if where == "agents" else hostile.request(hostile.PROXY, *EXTENDED)
     async with works(deployment), hostile.peer(deployment, where) as peer:
-        stream_id = await peer.call(opening)
+        # An agent that dials are not sent to: it says at once that it drains.
+        stream_id = await peer.call(opening(where, "drains"))
         await peer.send(stream_id, wire.drain())
         for number in range(60):
             await peer.send(stream_id, *[grpc_peer.data(number + 1, b"x")] * 100)
         await until_reached(deployment, "unknown_connections", before + 1000)
 
 
+async def begin_messages(peer, streams, size):
+    """The first 100,000 bytes of a message of `size` on each stream."""
+    start = hostile.message(bytes(size))[:100_000]
+    for stream_id in streams:
+        for at in range(0, len(start), 16_384):
+            await peer.say(frames.frame(frames.DATA, 0, stream_id, start[at : at + 16_384]))
+
+
 async def test_messages_that_never_end(served):
     deployment = served("--max-incomplete-messages=1Mi")
-    start = hostile.message(bytes(4 << 20))[:100_000]
-    async with works(deployment), hostile.peer(deployment) as peer:
-        streams = [await peer.call(hostile.request(hostile.PROXY)) for _ in range(20)]
-        for stream_id in streams:
-            for at in range(0, len(start), 16_384):
-                await peer.say(frames.frame(frames.DATA, 0, stream_id, start[at : at + 16_384]))
+    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+        streams = [await peer.call(hostile.agent(f"agent-{number}")) for number in range(20)]
+        await begin_messages(peer, streams, 4 << 20)
         while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
             pass
         fields = dict(ended.headers)
         assert (fields["grpc-status"], fields["grpc-message"]) == ("8", "too many bytes of messages that are not whole")
         assert ended.stream_id == streams[10], "ten of them fit"
     assert (await asyncio.to_thread(reached, deployment)).keys() == {"incomplete_messages"}
+
+
+async def test_large_messages_of_frontends_wait_for_memory(served):
+    """The second message gets no window before the first is whole; nothing ends."""
+    deployment = served("--message-buffer-budget=1Mi")
+    async with works(deployment), hostile.peer(deployment) as peer:
+        streams = [await peer.call(hostile.request(hostile.PROXY)) for _ in range(2)]
+        size = 600_000
+        whole = hostile.message(bytes(size))
+        await begin_messages(peer, streams, size)
+        await until_reached(deployment, "message_memory")
+        for stream_id in streams:
+            http2 = peer.http2
+            stream = http2.streams[stream_id]
+            stream.send_window -= 100_000  # said by hand
+            http2.send_data(stream, b"", whole[100_000:])
+        await peer.say()
+        for stream_id in streams:  # what is no packet is passed over; the windows say what was taken
+            async with asyncio.timeout(10):
+                while peer.http2.streams[stream_id].queued:
+                    peer.unheard += peer.http2.receive(await peer.reader.read(65_536))
+                    await peer.say()
+    assert await asyncio.to_thread(reached, deployment) == {"message_memory": 1}
 
 
 async def test_a_message_that_is_too_large(deployment):
@@ -347,51 +436,6 @@ async def test_a_client_that_asks_for_pages_for_ever(deployment):
 # ---- dials -----------------------------------------------------------------------------------------------------------
 
 
-async def next_dial(agent):
-    """The number of the next dial, whatever else is said."""
-    while not (request := (await agent.hear()).dialRequest).address:
-        pass
-    return request.random
-
-
-async def take_back(tunnel, agent):
-    """Dial, and give it up when the agent has been asked. Raises what the server says to it, if not."""
-    asking, hearing = asyncio.create_task(tunnel.dial("node:1")), asyncio.create_task(next_dial(agent))
-    await asyncio.wait((asking, hearing), return_when=asyncio.FIRST_COMPLETED)
-    asked = hearing.done()
-    for task in (asking, hearing):
-        task.cancel()
-    outcomes = await asyncio.gather(asking, hearing, return_exceptions=True)
-    if not asked:
-        raise outcomes[0]
-
-
-async def dials(tunnel, agent, connection):
-    asking = asyncio.create_task(tunnel.dial("node:2"))
-    await agent.say(wire.dial_rsp(await next_dial(agent), connection))
-    (await asking)[1].close()
-
-
-@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
-async def test_dials_that_are_taken_back_in_a_loop(fresh, mode):
-    """Never more than one is under way. Other frontends go on, and so does this one, later."""
-    fresh.start_server("--max-cancelled-dial-rate=20", "--heartbeat-interval=0")
-    async with (
-        grpc_peer.agent(fresh, "patient", metadata=EXTENDED) as agent,
-        connect(**fresh.frontend(mode, unix=True)) as fickle,
-        connect(**fresh.frontend("grpc", unix=False)) as other,
-    ):
-        for connection in range(100, 130):
-            await dials(fickle, agent, connection)  # what is answered is no debt
-        with pytest.raises(DialError, match="too many dials were taken back before their answer"):
-            for _ in range(500):
-                await take_back(fickle, agent)
-        assert await asyncio.to_thread(reached, fresh) == {"cancelled_dials": 1}
-        await dials(other, agent, 1)
-        await asyncio.sleep(1.1)
-        await dials(fickle, agent, 2)
-
-
 async def test_an_address_that_is_too_long(deployment):
     long = "a" * 1100 + ":1"
     async with works(deployment):
@@ -405,7 +449,7 @@ async def test_an_address_that_is_too_long(deployment):
 
 @pytest.mark.parametrize("mode", ["http-connect", "grpc"])
 async def test_dials_that_one_agent_does_not_answer(fresh, mode):
-    """Over the limit another agent is asked, if there is one."""
+    """Over the limit another agent is asked, or, if there is none, the dial waits until one is answered."""
     fresh.start_server("--max-pending-dials-per-agent=5", "--heartbeat-interval=0", "--backend-dial-timeout=1m")
     async with (
         listening(targets.echo) as address,
@@ -413,18 +457,23 @@ async def test_dials_that_one_agent_does_not_answer(fresh, mode):
         connect(**fresh.frontend(mode, unix=True)) as tunnel,
     ):
         waiting = [asyncio.create_task(tunnel.dial(address)) for _ in range(5)]
-        for _ in waiting:
-            assert (await lazy.hear()).dialRequest.address == address
-        with pytest.raises(DialError, match="too many dials under way"):
-            await tunnel.dial(address)
-        assert await asyncio.to_thread(reached, fresh) == {"pending_dials_per_agent": 1}
+        asked = [(await lazy.hear()).dialRequest for _ in waiting]
+        assert {each.address for each in asked} == {address}
+        queued = [asyncio.create_task(tunnel.dial(f"node:{number}")) for number in range(3)]
+        await until_reached(fresh, "pending_dials_per_agent", 3)
+        queued[0].cancel()  # which the agent never hears of
+        await asyncio.gather(queued[0], return_exceptions=True)
+        await lazy.say(wire.dial_rsp(asked[0].random, error="not today"))
+        with pytest.raises(DialError, match="not today"):
+            await waiting[0]
+        assert (await lazy.hear()).dialRequest.address == "node:1"
         await asyncio.to_thread(fresh.start_agent)
         for _ in range(20):
             _, writer = await tunnel.dial(address)
             writer.close()
-        for task in waiting:
+        for task in (*waiting, *queued):
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*waiting, *queued, return_exceptions=True)
 
 
 async def test_dials_of_one_frontend_that_are_not_answered(fresh):

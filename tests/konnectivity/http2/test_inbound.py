@@ -731,6 +731,59 @@ def test_new_streams_that_come_too_fast_are_refused(hand_peer):
     assert reached["control_frames"] == 1
 
 
+# ---- a peer that is slowed down, and not cut -------------------------------------------------------------------------
+
+
+def test_a_flood_makes_the_reading_overdue(hand_peer):
+    now = [0.0]
+    limits = Limits(cheap_frames_burst=20, cheap_frames_per_s=10, unsent_replies=10, slow_down=True)
+    peer = hand_peer(client=False, limits=limits, clock=lambda: now[0])
+    peer.says(*[PING] * 15)
+    assert peer.connection.overdue_s == 0.0
+    peer.says(*[PING] * 15)
+    assert 1.0 <= peer.connection.overdue_s <= 1.2  # our SETTINGS were answered, too
+    now[0] += 0.5
+    assert 0.5 <= peer.connection.overdue_s <= 0.7
+    now[0] += 0.7
+    assert peer.connection.overdue_s == 0.0
+    assert not peer.connection.failed
+
+
+def test_cancelled_calls_of_a_peer_that_is_slowed_down(hand_peer):
+    """Those that had an answer are free, the others cost little; of streams that are not open each reset counts."""
+    limits = Limits(cheap_frames_burst=100, cheap_frames_per_s=1, new_streams_per_s=0, slow_down=True)
+    peer = hand_peer(client=False, limits=limits)
+    for stream_id in range(1, 401, 2):
+        peer.opens(stream_id)
+        peer.connection.send_headers(stream_id, RESPONSE)
+        peer.says(frames.rst_stream(stream_id, 8))
+    assert peer.connection.overdue_s == 0.0
+    peer.says(*[peer.headers(each) + frames.rst_stream(each, 8) for each in range(401, 481, 2)])
+    assert peer.connection.overdue_s == 0.0
+    peer.says(*[frames.rst_stream(1, 8)] * 30)
+    assert peer.connection.overdue_s > 0.0
+
+
+def test_settings_that_move_the_windows_again_and_again_end_the_connection_all_the_same(hand_peer):
+    peer = hand_peer(client=False, limits=Limits(slow_down=True))
+    code, message = peer.breaks_connection(*[frames.settings({0x4: size}) for size in range(600)])
+    assert (code, message) == (ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
+
+
+def test_streams_on_which_too_much_waits_are_named(hand_peer):
+    peer = hand_peer(client=False, said={0x4: 10})
+    peer.opens(1, 3)
+    connection = peer.connection
+    connection.limit_queues(100)
+    for stream_id, size in ((1, 111), (3, 110)):
+        connection.send_headers(stream_id, RESPONSE)
+        connection.send_data(connection.streams[stream_id], bytes(size))
+    assert connection.take_overfull() == [1]
+    assert connection.take_overfull() == []
+    connection.send_data(connection.streams[3], b"x")
+    assert connection.take_overfull() == [3]
+
+
 def test_what_waits_for_the_peers_windows_is_counted(hand_peer):
     peer = hand_peer(client=False, said={0x4: 10})
     peer.opens(1, 3)
