@@ -21,6 +21,7 @@ from konnectivity.hops import Hops
 from konnectivity.net.error_words import words_of
 from konnectivity.options import parse_duration
 from konnectivity.tls import TlsError, client_context
+from konnectivity.tls.contexts import notice_truncation
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -150,6 +151,7 @@ def _target_tls(arguments: argparse.Namespace) -> ssl.SSLContext:
     if arguments.cacert and not arguments.insecure:
         return client_context(arguments.cacert, *pair, alpn=("http/1.1",))
     context = ssl.create_default_context()
+    notice_truncation(context)
     context.set_alpn_protocols(["http/1.1"])
     if arguments.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -23,6 +23,7 @@ from konnectivity.kube.error import KubeError
 from konnectivity.kube.kubeconfig import Access, Material
 from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
+from konnectivity.tls.contexts import notice_truncation
 
 log = logs.get(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -133,6 +134,7 @@ def tls_context(access: Access) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
+    notice_truncation(context)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if access.insecure:
         context.check_hostname = False

@@ -102,10 +102,16 @@ def server_name(host: str) -> str:
     return host.removeprefix("[").removesuffix("]").removesuffix(".")
 
 
+def notice_truncation(context: ssl.SSLContext) -> None:
+    """Make an end of the connection without TLS's own end an error: Python before 3.11.4 has OpenSSL ignore it."""
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+
+
 def _new(protocol: int, alpn: Sequence[str], ciphers: Sequence[str] = (), min_version: str = "") -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.options |= ssl.OP_NO_RENEGOTIATION
+    notice_truncation(context)
     context.set_alpn_protocols(list(alpn))
     _set_min_version(context, min_version or DEFAULT_MIN_VERSION)
     _set_ciphers(context, ciphers)

@@ -10,6 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _CHUNK = 64 * 1024
+_TRUNCATED = "UNEXPECTED_EOF_WHILE_READING"
 
 
 class InnerTls:
@@ -63,8 +64,10 @@ class InnerTls:
                     self._in.write(data)
                 else:
                     self._in.write_eof()
-            except ssl.SSLError:
+            except ssl.SSLError as error:
                 await self._flush()  # the alert that says why
+                if error.reason == _TRUNCATED and not isinstance(error, ssl.SSLEOFError):
+                    raise ssl.SSLEOFError(*error.args) from error  # as Python says it from 3.11.4
                 raise
             else:
                 await self._flush()

@@ -314,3 +314,8 @@ def test_files_that_cannot_be_read(pki, path):
     ):
         with pytest.raises(TlsError, match=f"cannot read {what} '{path}': (No such file|Is a directory)"):
             server_context(*files, ("h2",))
+
+
+def test_a_connection_that_is_cut_is_noticed_whatever_the_version_of_python(server, client):
+    for context in (server(), client()):
+        assert not context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
