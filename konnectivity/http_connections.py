@@ -12,7 +12,6 @@ from enum import IntEnum
 from typing import Protocol
 
 MAX_CONNECTIONS = 200
-LIMIT = "health_connections"  # its name in the metric
 
 
 class Stage(IntEnum):
@@ -21,7 +20,8 @@ class Stage(IntEnum):
     IDLE = 0  # has had an answer, asks for nothing
     SILENT = 1  # has not sent a whole request, or does not take its answer
     BUSY = 2  # has had an answer, and waits for another
-    FIRST = 3  # waits for its first answer
+    FRESH = 3  # has been made a moment ago, and has sent nothing yet
+    FIRST = 4  # waits for its first answer
 
 
 class Member(Protocol):
@@ -53,7 +53,7 @@ class Connections:
 
     def __init__(self, most: int, reached: Counter[str]) -> None:
         self._most = most
-        self._reached = reached
+        self.reached = reached
         self._members: dict[Member, None] = {}
         self._sources: Counter[str] = Counter()
 
@@ -66,7 +66,7 @@ class Connections:
     def add(self, new: Member) -> bool:
         """Add a connection, in place of another if there are too many. Return False if the new one has to go."""
         if len(self._members) >= self._most:
-            self._reached[LIMIT] += 1
+            self.reached["health_connections"] += 1
             victim = self._victim(new.source)
             if victim is None:
                 return False

@@ -28,6 +28,7 @@ MAX_FIELDS = 100  # lines of a head
 REQUEST_TIMEOUT_S = 10.0  # from the first byte of a request, or the connection's beginning, to the request's last byte
 ANSWER_TIMEOUT_S = 30.0  # for a client to take its answer
 IDLE_TIMEOUT_S = 180.0  # between two requests
+FRESH_S = 0.2  # after which a new connection that has sent nothing counts as silent
 LINGER_S = 1.0  # for a client to read its last answer while it still sends
 _FAILED = text("internal error\n", 500)
 
@@ -119,6 +120,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
     @property
     def stage(self) -> Stage:
         """How far the connection is, for the choice of the one that is given up."""
+        if self._eof:  # nearly always gone, and not only done with what it sends
+            return Stage.IDLE
+        if not self._answered and not self._heads and monotonic() - self.since < FRESH_S:
+            return Stage.FRESH
         if self._waiting or self._pending is not None:
             return Stage.BUSY if self._answered else Stage.FIRST
         idle = self._answered and not self._blocked and not self._heads
@@ -140,7 +145,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _arm(self, timeout_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(timeout_s, self.abort)
+        self._timer = self._loop.call_later(timeout_s, self._expired)
+
+    def _expired(self) -> None:
+        if self.stage is not Stage.IDLE and not self._dropping:
+            self._connections.reached["health_time"] += 1
+        self.abort()
 
     def _since_now(self) -> None:
         self.since = monotonic()
@@ -158,6 +168,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         try:
             answered = self._step()
         except HeadError as error:
+            if error.fault is Fault.TOO_LARGE:
+                self._connections.reached["health_head"] += 1
             self._refuse(400 if error.fault is Fault.NOT_HTTP else 431)
             return
         except h11.RemoteProtocolError as error:

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-SHARE = 0.2  # of the event loop's time, at the most, over any time that is long
+SHARE = 0.3  # of the event loop's time, at the most, over any time that is long
+TIMER_S = 0.001  # the event loop rounds what is shorter to nothing, and would spin
 BURST_S = 0.02  # of work that may be done ahead of the share
 
 
@@ -53,7 +54,7 @@ class Turns:
             return
         wait_s = self._wait_s()
         if wait_s > 0:
-            self._timer = self._loop.call_later(wait_s, self._next)
+            self._timer = self._loop.call_later(max(wait_s, TIMER_S), self._next)
         else:
             self._timer = self._loop.call_soon(self._next)
 
@@ -62,7 +63,7 @@ class Turns:
 
     def _next(self) -> None:
         self._timer = None
-        if self._wait_s() > 0:  # timers are exact to a millisecond
+        if self._wait_s() > 0:
             self._schedule()
             return
         source, queue = next(iter(self._waiting.items()))

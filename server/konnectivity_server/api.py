@@ -30,7 +30,7 @@ def routes(server: Server) -> Routes:
     return {
         "/api/v1/overview": lambda request: _overview(server, request),
         "/api/v1/agents": lambda request: _agents(server, request),
-        "/api/v1/connections": lambda request: server.answer(lambda: connections.listed(server, request)),
+        "/api/v1/connections": lambda request: server.answer(request, lambda: connections.listed(server, request)),
         "/api/v1/peers": lambda request: _json(peers_of(server)),
         "/api/v1/route": lambda request: _route(server, request),
     }
@@ -85,7 +85,7 @@ def _route(server: Server, request: Request) -> Response:
 
 def _agents(server: Server, request: Request) -> Response | Later:
     if any(request.asks(key) for key in ("limit", "sort", "match")):
-        return server.answer(lambda: standing.agents(server, request))
+        return server.answer(request, lambda: standing.agents(server, request))
     return _json([agent_of(each) for each in server.registry.all()])
 
 

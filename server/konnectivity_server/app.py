@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from konnectivity import kube, lifecycle, logs, task_guard
-from konnectivity.http import Later, Response
+from konnectivity.http import Later, Request, Response
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
 from konnectivity_server.agents import AgentService, AgentTunnel
@@ -23,6 +23,7 @@ from konnectivity_server.proxy import ProxyService
 from konnectivity_server.registry import Registry
 from konnectivity_server.replicas import Replicas
 from konnectivity_server.sampling import Sampler
+from konnectivity_server.shared_answers import SharedAnswers
 from konnectivity_server.vouching import Voucher
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _IDLE_CHECK_S = 0.1
-_LISTS_AT_ONCE = 2  # lists of the admin port under way: each takes about a millisecond of each pass of the event loop
 _QUIET_S = 1.0  # without a connection before a draining server leaves: who looked at its readiness just before may dial
 
 
@@ -84,7 +84,7 @@ class Server:
         self.leases: LeaseController | None = None
         self.leaving = False
         self.started_at = monotonic()
-        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
+        self._answers = SharedAnswers(tasks)
         self._tasks = tasks
         self._background: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -134,14 +134,10 @@ class Server:
     def _open(self) -> int:
         return sum(len(agent.links) for agent in self.registry.all())
 
-    def answer(self, work: Callable[[], Awaitable[Response]]) -> Later:
-        """Start the work of an endpoint whose answer takes a while."""
-
-        async def answer() -> Response:
-            async with self._lists:
-                return await api.answered(work)
-
-        return task_guard.start(self._tasks, answer, "answer")
+    def answer(self, request: Request, work: Callable[[], Awaitable[Response]]) -> Later:
+        """Start the work of an endpoint whose answer takes a while, unless it is to begin for another request."""
+        key = (request.path, request.query)
+        return self._answers.get(key, request.arrived, lambda: api.answered(work))
 
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""

@@ -297,7 +297,7 @@ async def test_more_connections_than_there_may_be_take_the_place_of_idle_ones():
     site = Site(connections=5)
     await site.start()
     idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(5)]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(responder.FRESH_S + 0.05)
     for _ in range(3):
         answer = await site.talk(b"GET /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answer.endswith(b"fine\n")

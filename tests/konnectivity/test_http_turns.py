@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from konnectivity.http_connections import LIMIT, Connections, Stage
+from konnectivity.http_connections import Connections, Stage
 from konnectivity.http_turns import Turns
 
 
@@ -87,7 +87,7 @@ def test_an_idle_connection_goes_first_and_the_one_idle_for_longest():
         assert connections.add(Member(stage=Stage.FIRST, since=9))
         order += [each for each in members if each.aborted and each not in order]
     assert [members.index(each) for each in order] == [3, 2, 1, 4]
-    assert connections._reached == {LIMIT: 4}
+    assert connections.reached == {"health_connections": 4}
 
 
 def test_where_all_wait_for_their_first_answer_the_new_one_goes():
