@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # how long one example takes says more of the machine
+settings.load_profile("any machine")
 
 
 def pytest_asyncio_loop_factories(
