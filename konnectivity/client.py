@@ -24,6 +24,7 @@ from konnectivity import link as links
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import DialingTunnel
 from konnectivity.errors import NO_AGENT, DialError, DialFailure, TunnelLost
+from konnectivity.foreign_text import cut
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import RpcError, Status
 from konnectivity.hops import Hops
@@ -167,7 +168,7 @@ class ConnectTunnel(Tunnel):
         writer.transport.abort()
         with suppress(OSError):
             await writer.wait_closed()
-        raise _refusal(status, text)
+        raise _refusal(status, cut(text))
 
     async def close(self) -> None:
         return

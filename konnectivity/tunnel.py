@@ -29,6 +29,8 @@ from konnectivity.wire import Packet, kinds
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
+# Level 6 shows packets one by one, for a person: of a peer, and of all, not more than somebody can read.
+packet_log = logs.get_peer_log(__name__, logs.LineRate(per_peer=2_000, per_message=10_000))
 
 HOLD_S = 2.0  # established wire: how long one connection over its budget may hold the shared stream
 _HOLD_CHECK_S = 0.1
@@ -379,7 +381,8 @@ class Tunnel(StreamReceiver):
 
     def _log_packet(self, message: str, packet: Packet | None) -> None:
         text = wire.describe(packet) if packet is not None else "unknown"
-        log.info(message, peer=self.stream.peer.address, **self.described, packet=text)
+        peer = self.stream.peer
+        packet_log.info(peer.source, message, peer=peer.address, **self.described, packet=text)
 
     def _pump(self) -> None:
         scheduler, stream = self._scheduler, self.stream

@@ -24,6 +24,7 @@ from konnectivity_agent.policy import Policy, Refusal
 from konnectivity_agent.resolver import Resolver
 
 log = logs.get(__name__)
+peer_log = logs.get_peer_log(__name__)
 
 DIAL_TIMEOUT_S = 5.0  # including name resolution
 _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
@@ -99,13 +100,13 @@ class Dialer:
         except Refused as refused:
             self._dials.refused(refused.refusal.reason)
             text = f"dial {dial.protocol} {dial.address}: {REFUSED_BY_POLICY}: {refused}"
-            log.warning("Dial refused", destination=dial.address, reason=str(refused))
+            peer_log.warning(dial.address, "Dial refused", destination=dial.address, reason=str(refused))
             dial.failed(text)
             return
         except (OSError, TimeoutError, ValueError) as error:
             text = _text(error, dial, host)
             if log.v(2):
-                log.info("Dial failed", destination=dial.address, reason=text)
+                peer_log.info(dial.address, "Dial failed", destination=dial.address, reason=text)
             late = isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT)
             self._dials.failed("timeout" if late else "unknown")
             dial.failed(text)
