@@ -13,16 +13,24 @@ from konnectivity.numbers import parse_decimal
 EXTENSION = "konnectivity-extension"  # value: version; parameters
 VERSION = "1"
 _MAX_WINDOW = 1 << 30
+_MAX_INSTANCE = 64  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One side's offer: the credit, in bytes per connection, that it grants its peer at first."""
+    """One side's offer.
+
+    Attributes:
+        window: the credit, in bytes per connection, that this side grants its peer at first.
+        instance: a random word of the server's process, which tells servers with one server id apart; empty: none.
+    """
 
     window: int
+    instance: str = ""
 
     def header(self) -> dict[str, str]:
-        return {EXTENSION: f"{VERSION}; window={self.window}"}
+        more = f"; instance={self.instance}" if self.instance else ""
+        return {EXTENSION: f"{VERSION}; window={self.window}{more}"}
 
     @classmethod
     def of(cls, metadata: Metadata) -> Capabilities | None:
@@ -33,4 +41,6 @@ class Capabilities:
         version, *parameters = (part.strip() for part in values[0].split(";"))
         fields = dict(part.partition("=")[::2] for part in parameters)
         window = parse_decimal(fields.get("window", ""), _MAX_WINDOW)
-        return cls(window) if version == VERSION and window else None
+        if version != VERSION or not window:
+            return None
+        return cls(window, fields.get("instance", "")[:_MAX_INSTANCE])

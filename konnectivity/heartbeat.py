@@ -32,6 +32,7 @@ class Heartbeat:
         ping: asks the peer for a sign of life.
         interval_s: how long it may be silent before it is pinged; 0: it is not watched.
         on_change: called with each new verdict. After DEAD the heartbeat has stopped.
+        suspect_after_s: how long a ping may be without an answer; None: `SUSPECT_AFTER_S`.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Heartbeat:
         ping: Callable[[], object],
         interval_s: float,
         on_change: Callable[[Verdict], object],
+        suspect_after_s: float | None = None,
     ) -> None:
         self.verdict = Verdict.ALIVE
         self._stream = stream
         self._ping = ping
         self._interval_s = interval_s
         self._on_change = on_change
+        self._suspect_after_s = SUSPECT_AFTER_S if suspect_after_s is None else suspect_after_s
         self._loop = asyncio.get_running_loop()
         self._asked_at: float | None = None  # a ping is out, and nothing was heard since
         self._timer: asyncio.TimerHandle | None = None
@@ -72,7 +75,7 @@ class Heartbeat:
     def _ask(self) -> None:
         self._asked_at = monotonic()
         self._ping()
-        self._arm(SUSPECT_AFTER_S)
+        self._arm(self._suspect_after_s)
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:

@@ -323,7 +323,7 @@ async def through_our_agent(deployment):
 
 
 def expired_lease():
-    times = {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 30, "holderIdentity": "gone"}
+    times = {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 2, "holderIdentity": "gone"}
     metadata = {"name": "konnectivity-proxy-server-gone", "labels": {"k8s-app": "konnectivity-server"}}
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": times}
 

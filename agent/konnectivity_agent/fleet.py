@@ -6,18 +6,17 @@ What to dial, and when, is `plan`'s decision; this module carries it out.
 from __future__ import annotations
 
 import asyncio
-import functools
+import math
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from konnectivity import logs, task_guard, tls
-from konnectivity.grpc.status import RpcError
+from konnectivity import logs, task_guard
 from konnectivity.serving import Opener
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import uplink as uplinks
-from konnectivity_agent.plan import Address, Endpoint, Plan, server_count
+from konnectivity_agent.plan import MAX_SERVER_COUNT, Address, Endpoint, Plan, server_count
 from konnectivity_agent.uplink import Identity, Settings, Uplink
 
 log = logs.get(__name__)
@@ -25,6 +24,8 @@ peer_log = logs.get_peer_log(__name__)
 
 RESOLVE_INTERVAL_S = 30.0  # how often names are looked up again while all is well
 RESOLVE_TIMEOUT_S = 5.0
+COUNT_INTERVAL_S = 1.0  # between two changes of the number of servers that are taken from servers
+_IDLE_CHECK_S = 1.0  # of a tunnel that another one replaced
 
 
 class Fleet:
@@ -53,7 +54,9 @@ class Fleet:
         leases: Callable[[], int | None],
         on_change: Callable[[], object],
     ) -> None:
-        self.servers: dict[str, Uplink] = {}
+        self.servers: dict[str, Uplink] = {}  # by server id
+        self._retired: set[Uplink] = set()  # tunnels to servers of whose id another one answers
+        self.doubled: set[str] = set()  # ids that two servers have
         self.draining = False
         self.failures: dict[str, int] = {}  # by direction, as the metric has it
         self._hosts = hosts
@@ -67,6 +70,10 @@ class Fleet:
         self._leases = leases
         self._on_change = on_change
         self._announced = 1
+        self._next_count = 1  # what a server said last
+        self._count_timer: asyncio.TimerHandle | None = None
+        self._counted_at = -math.inf
+        self._few_reported = False
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._resolve_due = 0.0
@@ -83,24 +90,30 @@ class Fleet:
 
     @property
     def staying(self) -> int:
-        """Servers that are connected and did not say that they are going."""
-        return sum(not one.tunnel.draining for one in self.servers.values())
+        """Servers that are connected, answer, and did not say that they are going."""
+        return sum(one.counts for one in self.servers.values())
 
     @property
     def connections(self) -> int:
-        return sum(len(one.tunnel.links) for one in self.servers.values())
+        return sum(len(one.tunnel.links) for one in self._uplinks)
+
+    @property
+    def _uplinks(self) -> list[Uplink]:
+        return [*self.servers.values(), *self._retired]
 
     async def run(self) -> None:
         """Look for servers until `drain`; the tunnels that stand live on in `tasks`."""
         while not self.draining:
             await self._resolve()
+            if any(one.tunnel.draining for one in self._uplinks):
+                self._plan.expect_return(self._loop.time())
             for endpoint in self._plan.next(self._loop.time(), self.staying, self.count):
                 task_guard.start(
                     self._tasks,
-                    functools.partial(self._try, endpoint),
+                    partial(self._try, endpoint),
                     "server",
                     f"server {endpoint.address}",
-                    failed=functools.partial(self._failed, endpoint),
+                    failed=partial(self._failed, endpoint),
                 )
             wait_s = self._plan.due(self._loop.time(), self.staying, self.count)
             self._wake.clear()
@@ -112,7 +125,7 @@ class Fleet:
         """Tell every server to dial elsewhere, and look for no more of them."""
         self.draining = True
         self._wake.set()
-        for one in self.servers.values():
+        for one in self._uplinks:
             one.tunnel.send_drain()
 
     def news(self) -> None:
@@ -131,9 +144,9 @@ class Fleet:
                 self._options,
                 self._opener,
                 self._tasks,
-                self._on_change,
+                self._judged,
             )
-        except (OSError, RpcError, TimeoutError, tls.TlsError) as error:
+        except uplinks.CONNECT_ERRORS as error:
             # One line per reason, not one per try; none for one of several addresses of a host.
             reason = "" if self._plan.served(endpoint.address.host) else uplinks.why(error)
             if log.v(5) or (reason and reason != endpoint.reported):
@@ -142,12 +155,15 @@ class Fleet:
             endpoint.reported = reason
             self._failed(endpoint)
             return
-        if uplink.server_id in self.servers or self.draining:
-            if log.v(5):
-                log.info("Server is connected already", server=uplink.server_id, address=endpoint.address)
+        known = self.servers.get(uplink.server_id)
+        if self.draining or (known is not None and not known.superseded_by(uplink)):
             uplink.close()
             self._plan.duplicate(endpoint, uplink.server_id, self._loop.time())
+            if known is not None:
+                self._met_again(known, uplink)
         else:
+            if known is not None:
+                self._retire(known)
             await self._serve(endpoint, uplink)
         self._wake.set()
 
@@ -158,12 +174,61 @@ class Fleet:
         self._resolve_due = min(self._resolve_due, self._loop.time() + self._plan.cap_s)
         self._wake.set()
 
+    def _met_again(self, known: Uplink, other: Uplink) -> None:
+        """A try reached a server that is connected already, or one of the same id."""
+        if log.v(5):
+            log.info("Server is connected already", server=known.server_id, address=other.address)
+        if known.instance != other.instance:
+            # Either is new, or the known one is gone and was not missed yet: a moment later the heartbeat knows.
+            known.probe()
+            self._loop.call_later(uplinks.SUSPECT_AFTER_S + 1.0, self._check_ids, known, other)
+        elif self._plan.in_vain(self.count):
+            self._warn_of_few()
+
+    def _check_ids(self, known: Uplink, other: Uplink) -> None:
+        if self.servers.get(known.server_id) is not known or not known.counts:
+            return
+        if not self.doubled:
+            log.warning(
+                "Two servers have the same server ID, only one of them is used: give each its own --server-id",
+                server=known.server_id,
+                address=known.address,
+                other=other.address,
+            )
+        self.doubled.add(known.server_id)
+
+    def _warn_of_few(self) -> None:
+        """Say once that there are fewer servers behind the addresses than the servers, or their leases, say."""
+        if not self._few_reported and not self.doubled:
+            log.warning(
+                "Fewer servers found than there are: has each its own --server-id, and is each behind an address?",
+                servers=self.count,
+                connected=len(self.servers),
+                addresses=", ".join(sorted(map(str, self._plan.endpoints))),
+            )
+        self._few_reported = True
+
+    def _retire(self, known: Uplink) -> None:
+        """Another tunnel to a server of its id takes its place. What is open on it goes on, if it answers again."""
+        log.info("Server is reached anew", server=known.server_id, before=known.address)
+        self._retired.add(known)
+        del self.servers[known.server_id]
+        self._plan.lost(known.server_id, self._loop.time())
+
+    def _end_when_idle(self, uplink: Uplink) -> None:
+        if uplink.tunnel.closed:
+            return
+        if uplink.tunnel.links:
+            self._loop.call_later(_IDLE_CHECK_S, self._end_when_idle, uplink)
+        else:
+            uplink.close()
+
     async def _serve(self, endpoint: Endpoint, uplink: Uplink) -> None:
         server_id = uplink.server_id
         self.servers[server_id] = uplink
-        self._announced = uplink.server_count or 1
+        self._announced = self._next_count = uplink.server_count or 1
         self._plan.connected(endpoint, server_id, self._loop.time())
-        uplink.tunnel.on_drain = partial(self._server_drains, server_id)
+        uplink.tunnel.on_drain = partial(self._server_drains, uplink)
         uplink.tunnel.on_count = partial(self._counted, server_id)
         extension = uplink.tunnel.capabilities is not None
         source = endpoint.address.host
@@ -175,20 +240,47 @@ class Fleet:
                 self.failures["from_server"] = self.failures.get("from_server", 0) + 1
             peer_log.info(source, "Server connection ended", server=server_id, reason=status)
         finally:
-            del self.servers[server_id]
-            self._plan.lost(server_id, self._loop.time())
+            self._retired.discard(uplink)
+            if uplink.tunnel.draining:
+                self._plan.expect_return(self._loop.time())
+            if self.servers.get(server_id) is uplink:
+                del self.servers[server_id]
+                self.doubled.discard(server_id)
+                self._plan.lost(server_id, self._loop.time())
             self._changed()
 
-    def _server_drains(self, server_id: str) -> None:
-        """Look for another server while the one that is going still serves."""
-        peer_log.info(server_id, "Server is shutting down", server=server_id, servers=len(self.servers))
+    def _judged(self, uplink: Uplink) -> None:
+        """Look for the successor of a server that fell silent, until it answers again."""
+        if uplink in self._retired:
+            if uplink.alive:
+                uplink.tunnel.send_drain()  # what is open on it may end in peace; new dials take the other one
+                self._end_when_idle(uplink)
+        elif uplink.counts:
+            self._plan.trust(uplink.server_id)
+        else:
+            self._plan.doubt(uplink.server_id, self._loop.time())
+            self._resolve_due = 0.0
+        self._changed()
+
+    def _server_drains(self, uplink: Uplink) -> None:
+        """A server is going: look for another while it still serves."""
+        peer_log.info(uplink.server_id, "Server is shutting down", server=uplink.server_id, servers=len(self.servers))
+        self._plan.doubt(uplink.server_id, self._loop.time())
         self.news()
 
     def _counted(self, server_id: str, count: int) -> None:
-        """Take over the number of servers that a server announces."""
-        if count > 0 and count != self._announced:
-            self._announced = count
-            peer_log.info(server_id, "Number of servers changed", count=count, connected=len(self.servers))
+        """A server says how many there are now. Of what it says in quick succession the last one is taken."""
+        self._next_count = min(count, MAX_SERVER_COUNT) if count > 0 else self._next_count
+        if self._next_count != self._announced and self._count_timer is None:
+            wait_s = max(0.0, self._counted_at + COUNT_INTERVAL_S - self._loop.time())
+            self._count_timer = self._loop.call_later(wait_s, self._take_count, server_id)
+
+    def _take_count(self, server_id: str) -> None:
+        self._count_timer = None
+        self._counted_at = self._loop.time()
+        if self._next_count != self._announced:
+            self._announced = self._next_count
+            peer_log.info(server_id, "Number of servers changed", count=self._announced, connected=len(self.servers))
             self.news()
 
     def _changed(self) -> None:
@@ -212,6 +304,6 @@ class Fleet:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError, UnicodeError):
+        except (OSError, TimeoutError, ValueError):
             return [""]  # the try that follows says what is wrong
         return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

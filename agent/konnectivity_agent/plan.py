@@ -8,6 +8,7 @@ Times are seconds of a clock that the caller reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -17,6 +18,12 @@ BACKOFF_FACTOR = 1.5
 JITTER = 0.1
 MAX_DRAWS = 4  # at a time
 DRAWS_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
+MAX_SERVERS_DRAWN = 32  # servers that DRAWS_PER_SERVER is multiplied by, at the most: what a server says may be wrong
+MAX_SERVER_COUNT = 1024  # servers that are believed to exist
+SLOW_TRY_S = 5.0  # a try that has no answer for this long keeps no other draw from being made
+RETURN_S = 60.0  # how long a server that left as planned is expected back, from the end of its tunnel on
+RETURN_CAP_S = 1.5  # the longest pause between two tries in that time
+STABLE_S = 5.0  # a tunnel that ends sooner counts as a failed try: a server may accept every agent and drop it
 
 
 class Address(NamedTuple):
@@ -42,6 +49,8 @@ class Endpoint:
     reported: str = ""  # why, as the log has it; empty: nothing was said of this failure
     wait_s: float = 0.0  # the back-off reached
     due: float = 0.0  # not to be tried before
+    tried_at: float = 0.0  # when the last try began
+    connected_at: float = 0.0  # when a try last reached a server that was not connected
 
 
 @dataclass(slots=True)
@@ -61,8 +70,12 @@ class Plan:
     random: Random
     endpoints: dict[Address, Endpoint] = field(default_factory=dict)
     draw_due: float = 0.0
+    doubted: set[str] = field(default_factory=set)  # connected servers that do not answer, or said that they are going
+    _return_until: float = 0.0  # a server that left as planned is expected back until then
     _turn: int = 0
     _dry: int = 0  # draws in a row that found nothing new
+    _short: int = 0  # tunnels in a row that ended at once
+    _short_at: float = 0.0  # when the last of them did
 
     def resolved(self, addresses: Iterable[Address]) -> None:
         """The addresses there are now. What is connected through one that went away stays connected."""
@@ -73,48 +86,86 @@ class Plan:
 
     def next(self, now: float, connected: int, count: int) -> list[Endpoint]:
         """The endpoints to dial now: those that are not served, else draws. Marks them busy."""
-        chosen = [one for one in self.endpoints.values() if not one.servers and not one.busy and one.due <= now]
+        if now - self._short_at > RETURN_S:
+            self._short = 0
+        chosen = [one for one in self.endpoints.values() if self._due_at(one, now) <= now]
         if not chosen and self._may_draw(connected, count) and now >= self.draw_due:
-            chosen = self._draws(connected, count)
-            self.draw_due = now + self._jittered(self._draw_interval_s(count))
+            chosen = self._draws(now, connected, count)
+            self.draw_due = now + self._jittered(self._draw_interval_s(now, count))
         for one in chosen:
             one.busy += 1
+            one.tried_at = now
         return chosen
 
     def due(self, now: float, connected: int, count: int) -> float:
         """Seconds until `next` may have something new; without events in between."""
-        times = [one.due for one in self.endpoints.values() if not one.servers and not one.busy]
+        times = [self._due_at(one, now) for one in self.endpoints.values()]
         if self._may_draw(connected, count):
             times.append(self.draw_due)
-        return max(min(times, default=now + self.cap_s) - now, 0.01)
+        soonest = min(times, default=math.inf)
+        return self.cap_s if soonest == math.inf else max(soonest - now, 0.01)
 
     def connected(self, endpoint: Endpoint, server_id: str, now: float) -> None:
-        """A try reached a server that was not connected."""
+        """Note that a try reached a server that was not connected."""
+        wait_s = endpoint.wait_s
         self._tried(endpoint, now)
+        endpoint.wait_s = wait_s  # until the tunnel has stood for a while
+        endpoint.connected_at = now
         endpoint.servers.add(server_id)
-        self.draw_due = now  # it went well: the next one at once
+        self.draw_due = now if not self._short else self.draw_due  # it went well: the next one at once
         self._dry = 0
 
     def duplicate(self, endpoint: Endpoint, server_id: str, now: float) -> None:
-        """A try reached a server that is connected already."""
+        """Note that a try reached a server that is connected already."""
         self._dry += 1
         self._tried(endpoint, now)
         endpoint.servers.add(server_id)
 
     def failed(self, endpoint: Endpoint, now: float) -> None:
-        """A try reached nobody: back off."""
+        """Note that a try reached nobody: back off."""
         endpoint.busy -= 1
         endpoint.failing = True
-        endpoint.wait_s = min(max(endpoint.wait_s * BACKOFF_FACTOR, self.interval_s), self.cap_s)
-        endpoint.due = now + self._jittered(endpoint.wait_s)
+        self._back_off(endpoint, now)
 
     def lost(self, server_id: str, now: float) -> None:
-        """The tunnel to a server ended. Many agents lose it together: they come back spread over one interval."""
+        """Forget a server whose tunnel ended, and dial its endpoints again, as if nothing had failed there before.
+
+        Many agents lose it together: they come back spread over one interval. A tunnel that ended at once is a failure.
+        """
         self._dry = 0
+        self.doubted.discard(server_id)
         for one in self.endpoints.values():
-            if server_id in one.servers:
-                one.servers.discard(server_id)
+            if server_id not in one.servers:
+                continue
+            one.servers.discard(server_id)
+            if now - one.connected_at < STABLE_S:
+                self._short += 1
+                self._short_at = now
+                self._back_off(one, now)
+            else:
+                self._short = 0
+                one.wait_s = 0.0
                 one.due = now + self.interval_s * self.random.random()
+
+    def doubt(self, server_id: str, now: float) -> None:
+        """Look for a successor of a server that does not answer, or is going, while its tunnel still stands."""
+        if server_id not in self.doubted:
+            self.doubted.add(server_id)
+            self._dry = 0
+            if not self._short:
+                self.draw_due = min(self.draw_due, now + self.interval_s * 0.2 * self.random.random())
+
+    def trust(self, server_id: str) -> None:
+        """Take back `doubt`: the server answers again."""
+        self.doubted.discard(server_id)
+
+    def expect_return(self, now: float) -> None:
+        """Keep pauses short for a while: a server leaves as planned, and its successor may listen at any moment."""
+        self._return_until = now + RETURN_S
+
+    def in_vain(self, count: int) -> bool:
+        """Return whether draws found nothing new for so long that there may be fewer than `count` servers."""
+        return self._dry >= DRAWS_PER_SERVER * min(count, MAX_SERVERS_DRAWN)
 
     def served(self, host: str) -> bool:
         """Whether some address of a host is."""
@@ -125,27 +176,62 @@ class Plan:
         for one in self.endpoints.values():
             one.due = min(one.due, now + self.interval_s * 0.2 * self.random.random())
             one.wait_s = 0.0
-        self.draw_due = min(self.draw_due, now)
+        if not self._short:
+            self.draw_due = min(self.draw_due, now)
         self._dry = 0
 
-    def _draw_interval_s(self, count: int) -> float:
-        """Draws that keep finding nothing become rare: there are fewer servers than was said."""
-        in_vain = 0 if self.forever else max(0, self._dry - DRAWS_PER_SERVER * count)
-        return min(self.interval_s * BACKOFF_FACTOR ** min(in_vain, 20), max(self.cap_s, self.interval_s))
+    def _back_off(self, endpoint: Endpoint, now: float) -> None:
+        endpoint.wait_s = min(max(endpoint.wait_s * BACKOFF_FACTOR, self.interval_s), self._longest_pause_s(now))
+        endpoint.due = now + self._jittered(endpoint.wait_s)
+
+    def _due_at(self, endpoint: Endpoint, now: float) -> float:
+        """Return when to dial an endpoint that is not served; infinity if it is, or while a try may yet succeed."""
+        if endpoint.servers:
+            return math.inf
+        if not endpoint.busy:
+            return endpoint.due
+        if now < self._return_until and endpoint.busy < MAX_DRAWS:  # that try may wait for an address that is gone
+            return endpoint.tried_at + self._longest_pause_s(now)
+        return math.inf
+
+    def _longest_pause_s(self, now: float) -> float:
+        """Return the cap of a back-off in seconds: a short one while a server is expected back."""
+        if now >= self._return_until:
+            return max(self.cap_s, self.interval_s)
+        return max(min(self.cap_s, RETURN_CAP_S), self.interval_s)
+
+    def _draw_interval_s(self, now: float, count: int) -> float:
+        """Return the seconds between two draws: more and more if draws find nothing, as there are fewer servers."""
+        most = DRAWS_PER_SERVER * min(count, MAX_SERVERS_DRAWN)
+        in_vain = max(self._short, 0 if self.forever else self._dry - most, 0)
+        return min(self.interval_s * BACKOFF_FACTOR ** min(in_vain, 20), self._longest_pause_s(now))
 
     def _may_draw(self, connected: int, count: int) -> bool:
         tried = all(one.servers or one.busy or one.failing for one in self.endpoints.values())
         served = any(one.servers for one in self.endpoints.values())
         return tried and served and (self.forever or connected < count)
 
-    def _draws(self, connected: int, count: int) -> list[Endpoint]:
-        missing = count - connected - sum(one.busy for one in self.endpoints.values())
-        wanted = min(max(missing, 1 if self.forever else 0), MAX_DRAWS)
-        every = [one for one in self.endpoints.values() if one.servers]
-        if not every:
+    def _draws(self, now: float, connected: int, count: int) -> list[Endpoint]:
+        """Return the endpoints to dial for servers that are missing, mostly those of servers in doubt.
+
+        The successor of a server is behind the same address, or behind another balancer.
+        """
+        missing = max(count - connected - self._under_way(now), 1 if self.forever else 0)
+        served = [one for one in self.endpoints.values() if one.servers]
+        if not served or missing <= 0:
             return []
+        doubted = [one for one in served if one.servers & self.doubted] if self._turn % 3 != 2 else []
+        every = doubted or served
+        wanted = min(max(missing, len(doubted)), MAX_DRAWS)
         self._turn += wanted
         return [every[(self._turn - i) % len(every)] for i in range(wanted)]
+
+    def _under_way(self, now: float) -> int:
+        """Return the number of tries that may yet find a server. A few slow ones do not count."""
+        busy = [one for one in self.endpoints.values() if one.busy]
+        slow = sum(one.busy for one in busy if now - one.tried_at >= SLOW_TRY_S)
+        every = sum(one.busy for one in busy)
+        return every - slow if slow < MAX_DRAWS else every
 
     def _tried(self, endpoint: Endpoint, now: float) -> None:
         endpoint.busy -= 1
@@ -160,6 +246,7 @@ class Plan:
 
 def server_count(source: str, leases: int | None, announced: int) -> int:
     """How many servers there are: by leases where they are counted, else as the servers say; `max`: the larger."""
+    announced = min(announced, MAX_SERVER_COUNT)
     if leases is None:
         return max(announced, 1)
     return max(leases, announced, 1) if source == "max" else max(leases, 1)

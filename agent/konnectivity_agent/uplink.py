@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from konnectivity import forward_proxy, logs, tls
 from konnectivity import link as links
@@ -18,17 +18,22 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Channel
 from konnectivity.heartbeat import Heartbeat, Verdict
+from konnectivity.net.connect import connect_any
 from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_agent.plan import Address
+from konnectivity_agent.plan import MAX_SERVER_COUNT, Address
 
 log = logs.get(__name__)
 
 PATH = "/AgentService/Connect"
-CONNECT_TIMEOUT_S = 20.0  # TCP, TLS and the server's answer
+CONNECT_TIMEOUT_S = 20.0  # TLS and the server's answer; in all, each
+TCP_TIMEOUT_S = 5.0  # an address that does not answer is one that is gone: another try may reach its successor
+SUSPECT_AFTER_S = 2.0  # a ping without an answer: then the agent looks for another server, and this one does not count
+MAX_SERVER_ID = 256  # characters
 FIRST_WINDOW = 512 * 1024  # established wire: what a server may send beyond what was passed on
+_MAX_INT = 2**63 - 1  # of the reference's counts
 ESTABLISHED_HEARTBEAT_S = 31.0  # a server of the established kind ends connections that ping every 30 s or more often
 
 
@@ -45,10 +50,11 @@ class Identity:
 
         Raises:
             OSError: the token file cannot be read.
+            ValueError: it holds no token.
         """
         headers = {"agentID": self.agent_id, "agentIdentifiers": self.identifiers}
         if self.token_path:
-            headers["authorization"] = f"Bearer {Path(self.token_path).read_text().strip()}"
+            headers["authorization"] = f"Bearer {_token(self.token_path)}"
         return headers
 
 
@@ -70,14 +76,15 @@ class Tunnel(ServingTunnel):
 
     def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: Identity) -> None:
         self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
-        self.on_drain: Callable[[], object] = lambda: None  # the server says that it is going
+        self.on_drain: Callable[[], object] = _nothing  # the server says that it is going
         self.on_count: Callable[[int], object] = lambda count: None  # and how many servers there are
         offer = Capabilities(options.ledger.initial_window).header() if options.extension else {}
         stream = channel.open_stream(PATH, identity.metadata() | offer, self)
         super().__init__(stream, options, links.SIDE_AGENT, links.SIDE_TARGET, opener)
 
     def peer_draining(self) -> None:
-        self.on_drain()
+        on_drain, self.on_drain = self.on_drain, _nothing  # a server may say it as often as it likes
+        on_drain()
 
     def server_count_changed(self, count: int) -> None:
         self.on_count(count)
@@ -89,26 +96,55 @@ class Tunnel(ServingTunnel):
 
 
 class Uplink:
-    """A tunnel that stands."""
+    """An established tunnel to one server.
+
+    Attributes:
+        server_id: what the server calls itself.
+        server_count: how many servers there are, as it said when it accepted.
+        address: where it was reached.
+        instance: which process it is, of those that may call themselves the same; empty: it does not say.
+    """
 
     def __init__(
-        self, channel: Channel, tunnel: Tunnel, answer: Metadata, settings: Settings, on_change: Callable[[], object]
+        self,
+        channel: Channel,
+        tunnel: Tunnel,
+        answer: Metadata,
+        settings: Settings,
+        address: Address,
+        on_verdict: Callable[[Uplink], object],
     ) -> None:
-        self.server_id, self.server_count = _server_of(answer)
+        self.server_id, self.server_count = server_of(answer)
+        self.address = address
+        self.instance = tunnel.capabilities.instance if tunnel.capabilities is not None else ""
         self.tunnel = tunnel
         self._channel = channel
-        self._on_change = on_change
+        self._on_verdict = on_verdict
         tunnel.described = {"server": self.server_id}
         interval_s = settings.heartbeat_s
         if interval_s and tunnel.capabilities is None:
             interval_s = max(interval_s, ESTABLISHED_HEARTBEAT_S)
-        self.heartbeat = Heartbeat(tunnel.stream, tunnel.measure, interval_s, self._judged)
+        self.heartbeat = Heartbeat(tunnel.stream, tunnel.measure, interval_s, self._judged, SUSPECT_AFTER_S)
         self.heartbeat.start()
 
     @property
     def alive(self) -> bool:
         """Whether the server answers."""
         return self.heartbeat.verdict is Verdict.ALIVE and not self.tunnel.closed
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the servers that the agent has: it answers, and did not say that it is going."""
+        return self.alive and not self.tunnel.draining
+
+    def superseded_by(self, other: Uplink) -> bool:
+        """Return whether another tunnel to a server of this id takes the place of this one."""
+        return not self.alive or (self.tunnel.draining and self.instance != other.instance)
+
+    def probe(self) -> None:
+        """Ask the server for a sign of life now. Not a server of the reference: it ends connections that ping often."""
+        if self.tunnel.capabilities is not None:
+            self.heartbeat.probe()
 
     async def serve(self) -> Status:
         """Until it is over, for whatever reason."""
@@ -126,7 +162,7 @@ class Uplink:
             self.tunnel.stream.abort("the server answers no ping")
             return
         log.warning("Server does not answer" if not self.alive else "Server answers again", server=self.server_id)
-        self._on_change()
+        self._on_verdict(self)
 
 
 async def connect(
@@ -136,19 +172,19 @@ async def connect(
     options: TunnelOptions,
     opener: Opener,
     tasks: asyncio.TaskGroup,
-    on_change: Callable[[], object],
+    on_verdict: Callable[[Uplink], object],
 ) -> Uplink:
     """Make a connection and greet the server.
 
     Raises:
-        OSError, TimeoutError, RpcError, TlsError: it could not be made.
+        CONNECT_ERRORS: it could not be made.
     """
     channel = await _channel(address, settings, tasks)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             tunnel = Tunnel(channel, options, opener, identity)
             answer = await tunnel.stream.accepted()
-        return Uplink(channel, tunnel, answer, settings, on_change)
+        return Uplink(channel, tunnel, answer, settings, address, on_verdict)
     except BaseException:
         channel.close("the agent is leaving")
         raise
@@ -161,21 +197,37 @@ async def _channel(address: Address, settings: Settings, tasks: asyncio.TaskGrou
         where = (address.host, address.port)
         return await alternative.connect(where, settings.files, tasks, keepalive_time_s=settings.keepalive_time_s)
     options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
-    way: dict[str, Any] = {"host": address.ip or address.host, "port": address.port}
     if proxy := settings.proxies.get((address.host, address.port)):
-        way = {"sock": await forward_proxy.open_socket(proxy, address.host, address.port)}
-    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        _, transport = await asyncio.get_running_loop().create_connection(
-            lambda: Http2Transport(options),
-            **way,
-            ssl=settings.tls.context(),
-            server_hostname=tls.server_name(address.host),
-        )
+        sock = await forward_proxy.open_socket(proxy, address.host, address.port)
+    else:
+        sock = await _tcp(address)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, transport = await asyncio.get_running_loop().create_connection(
+                lambda: Http2Transport(options),
+                sock=sock,
+                ssl=settings.tls.context(),
+                server_hostname=tls.server_name(address.host),
+            )
+    except BaseException:
+        sock.close()
+        raise
     if transport.alpn != "h2":
         transport.abort()
         raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
     transport.authority = address.host
     return transport
+
+
+async def _tcp(address: Address) -> socket.socket:
+    """Return a connected socket. A name that was not looked up before is looked up now."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(TCP_TIMEOUT_S):
+        found = await loop.getaddrinfo(address.ip or address.host, address.port, type=socket.SOCK_STREAM)
+        return await connect_any(found)
+
+
+CONNECT_ERRORS = (OSError, RpcError, TimeoutError, tls.TlsError, ValueError)  # ValueError: a host, a file, an answer
 
 
 def why(error: BaseException) -> str:
@@ -187,12 +239,43 @@ def why(error: BaseException) -> str:
     return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)
 
 
-def _server_of(metadata: Metadata) -> tuple[str, int]:
+def server_of(metadata: Metadata) -> tuple[str, int]:
+    """Return the id of a server and the number of servers there are, as it says in its answer.
+
+    Raises:
+        RpcError: it says neither, or not in the form it must have.
+    """
     ids = metadata.get_all("serverid")
     counts = metadata.get_all("servercount")
-    if len(ids) != 1:
-        raise RpcError(Code.UNKNOWN, f"expected one server ID in the context, got {ids}")
-    count = parse_decimal(counts[0], most=2**31 - 1) if len(counts) == 1 else None
+    if len(ids) != 1 or len(ids[0]) > MAX_SERVER_ID:
+        what = f"{len(ids)} of them" if len(ids) != 1 else f"one of {len(ids[0])} characters"
+        raise RpcError(Code.UNKNOWN, f"expected one server ID of at most {MAX_SERVER_ID} characters, got {what}")
+    if len(counts) != 1:
+        raise RpcError(Code.UNKNOWN, f"expected one server count, got {len(counts)} of them")
+    digits = counts[0].removeprefix("-")
+    count = parse_decimal(digits, _MAX_INT)
     if count is None:
-        raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts!s:.200}")
-    return ids[0], count
+        raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts[0][:40]!r}")
+    return ids[0], min(count, MAX_SERVER_COUNT) if digits == counts[0] else -count
+
+
+def _token(path: str) -> str:
+    """Return the token in a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is no token in it, or something else.
+    """
+    try:
+        words = Path(path).read_bytes().decode("ascii").split()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"token file {path!r} is no ASCII text") from error
+    if len(words) != 1:
+        raise ValueError(
+            f"token file {path!r} is empty" if not words else f"token file {path!r} has more than one word"
+        )
+    return words[0]
+
+
+def _nothing() -> None:
+    """Do nothing: nobody is to be told."""

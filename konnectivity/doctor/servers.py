@@ -205,8 +205,8 @@ def _same(views: Sequence[View]) -> list[Result]:
     for view in views:
         server_id = str(view.overview.get("id", ""))
         if server_id and server_id in seen:
-            what = f"is the same server as {seen[server_id]}"
-            do = "one --admin for each server: forward a port of each pod, not of a Service"
+            what = f"is the same server as {seen[server_id]}, or another one with the same --server-id"
+            do = "one --admin for each server: forward a port of each pod, not of a Service; a --server-id for each"
             found.append(warning(ADMIN, view.address, what, do))
         seen.setdefault(server_id, view.address)
     return found

@@ -1,11 +1,14 @@
 """Leases: which are valid, and how many. Pure: the time is told. Knows no API and no clock.
 
-A server that is alive renews a Lease object; whoever counts servers counts the leases that have not run out.
+A server that is alive renews a Lease object, and writes the time of its own clock into it. Clocks differ. So whoever
+counts servers, or deletes the leases of dead ones, judges a lease by when a renewal was seen here (`Sightings`), as
+client-go's leader election does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -35,7 +38,8 @@ class Lease(NamedTuple):
 
     name: str
     labels: Mapping[str, str]
-    expires: datetime | None  # None: what would tell is missing, so it never was valid
+    expires: datetime | None  # by its holder's clock; None: what would tell is missing, so it never was valid
+    duration_s: int = DURATION_S
 
     def valid(self, now: datetime) -> bool:
         return self.expires is not None and self.expires > now
@@ -56,12 +60,69 @@ def expiry(spec: Times | None) -> datetime | None:
         return _ALWAYS if spec.leaseDurationSeconds > 0 else start
 
 
+class _Sighting(NamedTuple):
+    expires: datetime | None
+    ends_at: float  # by the observer's clock
+
+
+class Sightings:
+    """What one observer saw of leases: when each was renewed, by the observer's own clock.
+
+    A lease is valid for its duration after its renewal was seen. That time is monotonic seconds.
+
+    Args:
+        patient: a lease that is seen for the first time is taken for one that was renewed just now. Otherwise the time
+            in it decides, and nothing else can: whether its holder is alive shows when it is renewed, or is not.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
+        self._patient = patient
+        self._seen: dict[str, _Sighting] = {}
+
+    def see(self, lease: Lease, now: float, wall: datetime) -> bool:
+        """Note a lease as it is stored now. Return whether it was renewed since it was seen last."""
+        last = self._seen.get(lease.name)
+        if last is not None and last.expires == lease.expires:
+            return False
+        self._seen[lease.name] = _Sighting(lease.expires, now + self._left_s(lease, last is None, wall))
+        return last is not None
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget the leases that are not among `names`."""
+        self._seen = {name: each for name, each in self._seen.items() if name in names}
+
+    def forget(self, name: str) -> None:
+        self._seen.pop(name, None)
+
+    def ends_at(self, name: str) -> float:
+        """Return when a lease runs out, by the observer's clock; minus infinity if it was never seen."""
+        found = self._seen.get(name)
+        return -math.inf if found is None else found.ends_at
+
+    def ends(self) -> Iterable[float]:
+        """Return when each lease runs out."""
+        return (each.ends_at for each in self._seen.values())
+
+    def valid(self, name: str, now: float) -> bool:
+        return self.ends_at(name) > now
+
+    def _left_s(self, lease: Lease, first: bool, wall: datetime) -> float:
+        if first and self._patient:
+            return max(lease.duration_s, 1)
+        if lease.expires is None or lease.duration_s <= 0:
+            return -math.inf
+        if not first:
+            return lease.duration_s
+        return min(max((lease.expires - wall).total_seconds(), 0.0), lease.duration_s)
+
+
+def clock_difference(lease: Lease, wall: datetime) -> float:
+    """Return by how many seconds this machine's clock is ahead of the holder's, if the lease was renewed just now."""
+    if lease.expires is None:
+        return 0.0
+    return (wall - lease.expires).total_seconds() + lease.duration_s
+
+
 def count(leases: Iterable[Lease], selector: Selector, now: datetime) -> int:
-    """How many leases match and are valid."""
+    """Return how many leases match and are valid by the times in them: for one look, where clocks agree."""
     return sum(lease.valid(now) and selector.matches(lease.labels) for lease in leases)
-
-
-def first_end(leases: Iterable[Lease], selector: Selector, now: datetime) -> datetime | None:
-    """When the first of the leases that count runs out; None if none counts."""
-    ends = (lease.expires for lease in leases if lease.valid(now) and selector.matches(lease.labels))
-    return min((end for end in ends if end is not None), default=None)

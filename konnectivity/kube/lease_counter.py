@@ -1,7 +1,9 @@
 """How many servers there are, by the leases that they keep.
 
-Lists the leases of a namespace once, then watches them. A lease that seems to have run out is asked for before it is
-believed: an API that is away tells nothing of servers, and the last good count stands. Knows nothing of tunnels.
+Lists the leases of a namespace once, then watches them. Judges each by when its renewal was seen here: the times in
+leases are those of other clocks, and one that differs much from ours is warned of. A lease that seems to have run out
+is asked for before it is believed: an API that is away tells nothing of servers, and the last good count stands. Knows
+nothing of tunnels.
 """
 
 from __future__ import annotations
@@ -14,11 +16,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from konnectivity import logs
-from konnectivity.kube import lease as leases
 from konnectivity.kube.calls import Calls
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.labels import Selector
-from konnectivity.kube.lease import Lease
+from konnectivity.kube.lease import Lease, Sightings, clock_difference
 
 if TYPE_CHECKING:
     from konnectivity.kube.client import Event, KubeClient
@@ -27,6 +28,7 @@ log = logs.get(__name__)
 
 LATENCY_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 WATCH_S = 300.0  # then the API ends a watch, and a new one goes on from there
+CLOCKS_DIFFER_S = 10.0  # is warned of: validity of tokens and certificates suffers, too
 EXPIRY_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 30.0
@@ -64,8 +66,12 @@ class LeaseCounter:
         self._on_change = on_change
         self._now = now
         self._random = random or Random()
-        self._leases: dict[str, Lease] = {}  # those that match
-        self._first_end: datetime | None = None  # of those that were counted
+        self._names: set[str] = set()  # of the leases that match
+        self._sightings = Sightings()
+        self._differences: dict[str, float] = {}  # of clocks, by lease, at its last renewal
+        self._skew_reported = False
+        self._loop = asyncio.get_running_loop()
+        self._first_end: float | None = None  # of those that were counted, by the loop's clock
         self._version = ""  # up to where the API has told; empty: to be listed
         self._trouble = ""
 
@@ -90,8 +96,11 @@ class LeaseCounter:
 
         with self.lists.one():
             found, version = await self._client.list_leases(self._namespace)
-        known = map(lease_of, found)
-        self._leases = {lease.name: lease for lease in known if self._selector.matches(lease.labels)}
+        matching = [lease for lease in map(lease_of, found) if self._selector.matches(lease.labels)]
+        self._names = {lease.name for lease in matching}
+        self._sightings.keep(self._names)
+        for lease in matching:
+            self._sightings.see(lease, self._loop.time(), self._now())
         self._version = version
         self.synced.set()
         self._recount()
@@ -116,23 +125,40 @@ class LeaseCounter:
         self._version = event.version or self._version
         if event.kind == "BOOKMARK":
             return
-        if event.kind != "DELETED" and self._selector.matches(event.lease.labels):
-            self._leases[event.lease.name] = event.lease
+        lease = event.lease
+        if event.kind != "DELETED" and self._selector.matches(lease.labels):
+            self._names.add(lease.name)
+            if self._sightings.see(lease, self._loop.time(), self._now()):
+                self._compare_clocks(lease)
         else:
-            self._leases.pop(event.lease.name, None)
+            self._names.discard(lease.name)
+            self._sightings.forget(lease.name)
+            self._differences.pop(lease.name, None)
         self._recount()
+
+    def _compare_clocks(self, lease: Lease) -> None:
+        """Warn once if two renewals in a row, seen as they happened, carry times far from ours."""
+        before = self._differences.get(lease.name, 0.0)
+        now = self._differences[lease.name] = clock_difference(lease, self._now())
+        if self._skew_reported or min(abs(before), abs(now)) < CLOCKS_DIFFER_S or (before > 0) != (now > 0):
+            return
+        self._skew_reported = True
+        log.warning(
+            "The clock of this machine is not that of a server: set both by NTP",
+            lease=lease.name,
+            seconds=round(min(abs(before), abs(now)), 1),
+            clock="ahead" if now > 0 else "behind",
+        )
 
     def _expiry(self) -> float | None:
         """When, by the loop's clock, a lease that was counted has run out: time to ask. None: none was counted."""
-        if self._first_end is None:
-            return None
-        left = (self._first_end - self._now()).total_seconds()
-        return asyncio.get_running_loop().time() + max(0.0, left) + EXPIRY_GRACE_S
+        return None if self._first_end is None else max(self._first_end, self._loop.time()) + EXPIRY_GRACE_S
 
     def _recount(self) -> None:
-        now = self._now()
-        count = max(1, leases.count(self._leases.values(), self._selector, now))
-        self._first_end = leases.first_end(self._leases.values(), self._selector, now)
+        now = self._loop.time()
+        ends = [end for end in map(self._sightings.ends_at, self._names) if end > now]
+        self._first_end = min(ends, default=None)
+        count = max(1, len(ends))
         if count != self.count:
             log.info("Number of servers by their leases", count=count, before=self.count)
             self.count = count

@@ -9,14 +9,15 @@ from lightkube.models.coordination_v1 import LeaseSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease as LeaseObject
 
-from konnectivity.kube.lease import Lease, expiry
+from konnectivity.kube.lease import DURATION_S, Lease, expiry
 
 
 def lease_of(found: LeaseObject) -> Lease:
     """What counts of a lease. Whatever is missing in it makes it invalid at most."""
     metadata = found.metadata or ObjectMeta()
     labels = {str(key): str(value) for key, value in (metadata.labels or {}).items()}
-    return Lease(metadata.name or "", labels, expiry(found.spec))
+    duration_s = found.spec.leaseDurationSeconds if found.spec is not None else None
+    return Lease(metadata.name or "", labels, expiry(found.spec), DURATION_S if duration_s is None else duration_s)
 
 
 def version_of(found: LeaseObject) -> str:

@@ -82,7 +82,7 @@ def bounded(value: object, key: str = "") -> object:
     """Return `value` as JSON can say it, texts cut to the length of a value; what is longer as its text, cut."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | dict) and not hasattr(value, "_fields"):  # a named tuple has a text of its own
         try:
             text = jsonlib.dumps(value, default=str)
         except (TypeError, ValueError):  # keys that are no texts, or a value that contains itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -180,6 +181,7 @@ class AgentService:
     on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
     on_change: list[Callable[[], object]] = field(default_factory=list)  # one came, went, fell silent or answers again
     refused: int = 0
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))  # of this process, whatever its server id
     conflicts: int = 0  # agents that came with the id of another one
     streams_of: dict[str, dict[str, int]] = field(default_factory=dict)  # by agent id, and holder of the credential
     left: Recent = field(default_factory=lambda: Recent(("id",), monotonic))  # agents that went, and may be back
@@ -244,7 +246,7 @@ class AgentService:
 
     def _admit(self, stream: MessageStream, agent_id: str, names: Identifiers, account: Account | None) -> AgentTunnel:
         tunnel = AgentTunnel(stream, self.options, agent_id, names, account, self)
-        offer = Capabilities(self.options.ledger.initial_window)
+        offer = Capabilities(self.options.ledger.initial_window, self.instance)
         answer = {SERVER_ID: self.server_id, SERVER_COUNT: str(self.server_count())}
         capabilities = Capabilities.of(stream.metadata) if self.options.extension else None
         stream.accept(answer | offer.header() if capabilities is not None else answer)

@@ -7,15 +7,18 @@ is down delays; it ends nothing.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from konnectivity import logs, task_guard
 from konnectivity.kube.calls import Calls
 from konnectivity.kube.error import KubeError
-from konnectivity.kube.lease import DURATION_S, NAME_PREFIX, RENEW_INTERVAL_S, expiry
+from konnectivity.kube.lease import DURATION_S, NAME_PREFIX, RENEW_INTERVAL_S, Sightings
 
 if TYPE_CHECKING:
     from lightkube.resources.coordination_v1 import Lease as LeaseObject
@@ -26,6 +29,7 @@ log = logs.get(__name__)
 
 RENEW_JITTER = 0.04
 CULL_INTERVAL_S = 15.0
+CULL_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_BACKOFF_S = 0.2
 LAST_BACKOFF_S = 7.0
 MAX_CONFLICTS = 5  # in a row, answered at once
@@ -45,6 +49,7 @@ class LeaseController:
         labels: all of its labels, and those by which others are found.
         now: the time of day, aware of its zone.
         random: for jitter.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class LeaseController:
         labels: Mapping[str, str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = f"{NAME_PREFIX}{server_id}"
         self.culled = 0
@@ -68,7 +74,9 @@ class LeaseController:
         self._now = now
         self._random = random or Random()
         self._seen: LeaseObject | None = None  # as it was stored last
-        self._tried_at = datetime.min.replace(tzinfo=UTC)  # the latest time that a request of ours carried
+        self._clock = clock
+        self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))  # that the last requests of ours carried
+        self._sightings = Sightings(patient=True)  # of the leases of others
         self._troubles: dict[str, str] = {}  # what goes wrong now, by what was to be done
 
     async def run(self) -> None:
@@ -93,7 +101,12 @@ class LeaseController:
     async def _cull_forever(self) -> None:
         while True:
             await self._managed("cull expired leases", self._cull)
-            await asyncio.sleep(CULL_INTERVAL_S)
+            await asyncio.sleep(self._cull_pause())
+
+    def _cull_pause(self) -> float:
+        """Return the seconds until leases are looked at again: less than the interval if one of them ends before."""
+        first = min((end for end in self._sightings.ends() if end > self._clock()), default=math.inf)
+        return min(CULL_INTERVAL_S, first - self._clock() + CULL_GRACE_S)
 
     async def _managed(self, what: str, action: Callable[[], Awaitable[None]]) -> bool:
         """Whether it worked. One line in the log when that changes, or the reason does."""
@@ -124,8 +137,10 @@ class LeaseController:
         from konnectivity.kube.objects import renewed
 
         seen = self._seen or await self._look()
-        self._tried_at = now = self._now()
+        now = self._now()
         lease = renewed(seen, self._namespace, self.name, self._server_id, self._labels, DURATION_S, now)
+        if lease.spec is not None and lease.spec.renewTime is not None:
+            self._times.append(lease.spec.renewTime)
         store = self._client.create_lease if seen is None else self._client.replace_lease
         self._seen = await store(lease)
         if self.renewed_at is None:
@@ -141,15 +156,25 @@ class LeaseController:
             raise
 
     async def _cull(self) -> None:
+        """Delete the leases of others that were seen for as long as they last, and were not renewed.
+
+        By this server's own clock: what time another machine has is not known.
+        """
         from konnectivity.kube.objects import lease_of, version_of
 
-        with self.lists.one():
-            found, _ = await self._client.list_leases(self._namespace, self._labels)
-        now = self._now()
-        for lease in found:
-            name = lease_of(lease).name
-            if name != self.name and not lease_of(lease).valid(now):
-                await self._cull_one(name, version_of(lease))
+        try:
+            with self.lists.one():
+                found, _ = await self._client.list_leases(self._namespace, self._labels)
+        except KubeError:
+            self._sightings.keep(())  # an API that is away stores no renewals: each lease gets its time anew
+            raise
+        now, wall = self._clock(), self._now()
+        known = {lease_of(each).name: each for each in found}
+        self._sightings.keep(known)
+        for name, each in known.items():
+            self._sightings.see(lease_of(each), now, wall)
+            if name != self.name and not self._sightings.valid(name, now):
+                await self._cull_one(name, version_of(each))
 
     async def _cull_one(self, name: str, version: str) -> None:
         try:
@@ -184,16 +209,14 @@ class LeaseController:
         from konnectivity.kube.objects import version_of
 
         lease = await self._look()
-        if lease is None or self._is_newer(lease):
+        if lease is None or not self._is_ours(lease):
             return False
         await self._client.delete_lease(self._namespace, self.name, version_of(lease))
         return True
 
-    def _is_newer(self, lease: LeaseObject) -> bool:
-        """Whether it was renewed after the last time that we did, or tried to."""
-        ends = expiry(lease.spec)
-        ours = self._tried_at + timedelta(seconds=DURATION_S + 1)
-        return ends is not None and ends > ours
+    def _is_ours(self, lease: LeaseObject) -> bool:
+        """Whether the last renewal was one of ours. The lease may be another process's by now, with another clock."""
+        return lease.spec is not None and lease.spec.renewTime in self._times
 
 
 def renewal_pause(random: Random) -> float:

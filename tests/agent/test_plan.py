@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
@@ -202,3 +203,110 @@ def test_whatever_happens_it_neither_spins_nor_sleeps_for_good(data):
 )
 def test_how_many_servers_there_are(source, leases, announced, expected):
     assert server_count(source, leases, announced) == expected
+
+
+def test_a_server_in_doubt_is_looked_for_behind_its_own_address():
+    made = plan(A, B, C)
+    for one, name in zip(made.next(0.0, 0, 1), ("server-1", "server-2", "server-3"), strict=True):
+        made.connected(one, name, 0.0)
+    assert made.next(20.0, 3, 3) == []
+    made.doubt("server-2", 20.0)
+    assert made.due(20.0, 2, 3) <= 0.2
+    drawn = [made.next(at, 2, 3) for at in (20.2, 26.0, 32.0, 38.0)]  # each is slow: it waits for a host that is gone
+    assert all(len(draws) == 1 for draws in drawn)
+    assert sum(draws[0].address == B for draws in drawn) >= 2
+    made.trust("server-2")
+    assert made.next(60.0, 3, 3) == []
+
+
+def test_a_few_slow_tries_keep_no_others_from_being_made_but_many_do():
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "server-1", 0.0)
+    made.doubt("server-1", 20.0)
+    assert sum(len(made.next(20.2 + 6 * step, 0, 1)) for step in range(20)) == MAX_DRAWS
+
+
+@pytest.mark.parametrize("way_s", [0.001, 20.0])
+def test_after_a_planned_departure_no_pause_is_longer_than_2_s(way_s):
+    """While the old server drains, tries are refused, or wait for an address that is gone."""
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "server-1", 0.0)
+    now, pending, tries = 100.0, [], []
+    made.doubt("server-1", now)
+    while now < 170.0:
+        if now < 130.0:
+            made.expect_return(now)
+        elif one.servers:
+            made.expect_return(now)
+            made.lost("server-1", now)
+        for end in [end for end in pending if end <= now]:
+            pending.remove(end)
+            made.failed(one, now)
+        for each in made.next(now, 0, 1):
+            tries.append(now)
+            pending.append(now + way_s)
+            assert each is one
+        now += 0.05
+    pauses = [after - before for before, after in itertools.pairwise(tries)]
+    assert max(pauses) <= (2.0 if way_s < 1 else 10.0)
+    assert min(after for after in tries if after >= 130.0) <= 131.7
+
+
+def test_a_loss_forgets_what_failed_before_it():
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "server-1", 0.0)
+    for now in range(10, 40, 2):
+        one.busy += 1
+        made.failed(one, now)
+    made.lost("server-1", 40.0)
+    assert made.due(40.0, 0, 1) <= 1.0
+    assert made.next(41.0, 0, 1) == [one]
+    made.failed(one, 41.0)
+    assert made.due(41.0, 0, 1) <= 1.1
+
+
+def test_a_server_that_accepts_and_hangs_up_is_tried_ever_more_rarely():
+    made = plan(A)
+    now, tries = 0.0, 0
+    while now < 100.0:
+        for one in made.next(now, 0, 1):
+            tries += 1
+            made.connected(one, f"server-{tries}", now)
+            made.hurry(now)  # it says that it is going, too
+            made.lost(f"server-{tries}", now + 0.01)
+        now += max(0.02, made.due(now, 0, 1))
+    assert tries < 110
+
+
+def test_one_bad_server_behind_a_balancer_causes_no_storm_of_tries():
+    """Another one is well; the bad one has a new id each time, and hangs up."""
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "good", 0.0)
+    now, tries = 10.0, 0
+    while now < 110.0:
+        for each in made.next(now, 1, 2):
+            tries += 1
+            made.connected(each, f"bad-{tries}", now)
+            made.hurry(now)
+            made.lost(f"bad-{tries}", now + 0.01)
+        now += 0.02
+    assert tries < 60
+
+
+def test_a_number_of_servers_that_is_too_large_to_be_true_does_not_keep_it_drawing():
+    made = plan(A)
+    (one,) = made.next(0.0, 0, 1)
+    made.connected(one, "server-1", 0.0)
+    now, tries = 0.0, 0
+    count = server_count("default", None, 2**31 - 1)
+    while now < 600.0:
+        for each in made.next(now, 1, count):
+            tries += 1
+            made.duplicate(each, "server-1", now)
+        now += made.due(now, 1, count)
+    assert tries < 500
+    assert made.in_vain(count)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,16 @@ from konnectivity.logs.options import LogOptions
 from konnectivity.options import UsageError, parse
 
 log = logs.get("test")
+
+
+class Place(NamedTuple):
+    """A value with fields, which has a text of its own."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +135,7 @@ def test_each_method_shows_its_caller(text: Callable[[], str]) -> None:
         (False, "false"),
         (None, "null"),
         (("a", 1), '["a",1]'),
+        (Place("a", 1), '"a:1"'),
         (["a\u202e", {"b": None}], r'["a\u202e",{"b":null}]'),
         ({"a"}, "\"{'a'}\""),
         (float("nan"), "NaN"),

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
+from time import monotonic
 
 import pytest
 
@@ -18,6 +19,7 @@ from konnectivity_server.leases import LeaseController
 
 NAMESPACE = "kube-system"
 LABELS = {"k8s-app": "konnectivity-server"}
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 NAME = "konnectivity-proxy-server-one"
 
 
@@ -71,7 +73,7 @@ def version(api):
 
 
 def put(api, name, age_s, labels=LABELS, **spec):
-    time = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    time = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime(TIME)
     content = {"renewTime": time, "leaseDurationSeconds": 30, **spec}
     content = {key: value for key, value in content.items() if value is not None}
     return api.objects.create(NAMESPACE, {"metadata": {"name": name, "labels": labels}, "spec": content})
@@ -193,18 +195,87 @@ async def test_another_process_with_the_same_id_keeps_the_lease(api, monkeypatch
     async with running(api):
         await until(lambda: lease(api))
         taken = api.objects.get(NAMESPACE, NAME)
-        taken["spec"]["renewTime"] = (datetime.now(UTC) + timedelta(seconds=5)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        taken["spec"]["renewTime"] = (datetime.now(UTC) + timedelta(seconds=5)).strftime(TIME)
         api.objects.update(NAMESPACE, NAME, taken)
     assert lease(api) == taken | {"metadata": lease(api)["metadata"]}
 
 
+def fast():
+    """A clock on which a lease that lasts 30 s is over after 1 s."""
+    return 30 * monotonic()
+
+
+@asynccontextmanager
+async def renewing(api, *names, age_s=0.0):
+    """Other servers for the block, which renew their leases."""
+
+    async def renew():
+        while True:
+            for name in names:
+                held = api.objects.get(NAMESPACE, name)
+                held["spec"]["renewTime"] = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime(TIME)
+                api.objects.update(NAMESPACE, name, held)
+            await asyncio.sleep(0.1)
+
+    for name in names:
+        put(api, name, age_s)
+    task = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("skew_s", [-86400, -120, 0, 120, 86400])
+async def test_leases_that_are_renewed_are_never_culled_whatever_the_clocks(api, skew_s):
+    """The time in them is another machine's, `skew_s` behind ours."""
+    put(api, "dead", skew_s)
+    async with renewing(api, "live", age_s=skew_s), running(api, clock=fast) as controller:
+        await until(lambda: controller.culled == 1)
+        await asyncio.sleep(1.5)
+        assert {name for _, name in api.objects.leases} == {"live", NAME}
+        assert controller.deletes.answers == {(200, ""): 1}
+
+
+async def test_nothing_is_culled_before_it_was_watched_for_as_long_as_it_lasts(api):
+    put(api, "dead", 1000)
+    async with running(api, clock=fast) as controller:
+        await until(lambda: controller.lists.answers.get((200, ""), 0) >= 3)
+        assert controller.culled == 0
+        await until(lambda: controller.culled == 1)
+
+
+async def test_an_api_that_was_away_gives_others_time_to_renew(api):
+    """While it was, nobody could."""
+    put(api, "live", 0)
+    async with running(api, clock=fast) as controller:
+        await until(lambda: controller.lists.answers.get((200, ""), 0) >= 1)
+        api.down()
+        await asyncio.sleep(1.5)  # longer than the lease lasts
+        api.up()
+        before = controller.lists.answers[200, ""]
+        await until(lambda: controller.lists.answers[200, ""] > before)
+        assert controller.culled == 0
+        await until(lambda: controller.culled == 1)
+
+
+async def test_a_successor_with_a_slow_clock_keeps_the_lease(api, monkeypatch):
+    monkeypatch.setattr(leases, "RENEW_INTERVAL_S", 60.0)
+    async with running(api):
+        await until(lambda: lease(api))
+        taken = api.objects.get(NAMESPACE, NAME)
+        taken["spec"]["renewTime"] = (datetime.now(UTC) - timedelta(seconds=120)).strftime(TIME)
+        api.objects.update(NAMESPACE, NAME, taken)
+    assert lease(api)["spec"] == taken["spec"]
+
+
 async def test_expired_leases_of_others_are_culled(api):
-    put(api, "live", 10)
     put(api, "dead", 31)
     put(api, "no-duration", 10, leaseDurationSeconds=None)
     put(api, "no-times", 10, renewTime=None)
     put(api, "other", 1000, {"k8s-app": "other"})
-    async with running(api) as controller:
+    async with renewing(api, "live"), running(api, clock=fast) as controller:
         await until(lambda: controller.culled == 3)
         await until(lambda: lease(api))
         assert {name for _, name in api.objects.leases} == {"live", "other", NAME}
@@ -216,7 +287,7 @@ async def test_expired_leases_of_others_are_culled(api):
 async def test_a_lease_that_is_renewed_or_gone_meanwhile_is_left(api):
     put(api, "dead", 31)
     api.fail(kubernetes.DELETE, 409, body=b'{"reason": "Conflict"}', times=1)
-    async with running(api) as controller:
+    async with running(api, clock=fast) as controller:
         await until(lambda: controller.culled == 1)
         assert controller.deletes.answers == {(409, "Conflict"): 1, (200, ""): 1}
 
@@ -225,7 +296,7 @@ async def test_failed_lists_and_deletes_are_counted(api):
     put(api, "dead", 31)
     api.fail(kubernetes.LIST, 500, times=1)
     api.fail(kubernetes.DELETE, 403, times=1)
-    async with running(api) as controller:
+    async with running(api, clock=fast) as controller:
         await until(lambda: controller.culled == 1)
         assert controller.lists.answers[500, "InternalError"] == 1
         assert controller.lists.seconds[500].count == 1

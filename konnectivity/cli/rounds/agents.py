@@ -77,6 +77,10 @@ def _running_agent(given: AgentOptions, case: Case) -> list[Result]:
     has, knows = (finite(figures.get(_PREFIX + name)) for name in ("open_server_connections", "known_server_count"))
     if has is None:
         return [skipped("agent-servers", address, "something else answers there")]
+    if finite(figures.get(_PREFIX + "doubled_server_ids")):
+        what = "two servers have the same server ID, and only one of them is connected"
+        do = "give each server its own --server-id; the agent's log names both addresses"
+        return [failed("agent-servers", address, what, do)]
     what = f"connected to {has:g} of {knows or 0:g} servers that it knows of"
     if has < max(knows or 0, 1):
         do = "its log: `Cannot connect to the server`; the other addresses in this table"

@@ -277,9 +277,52 @@ async def test_trouble_is_waited_out(api, kind, fault):
         await until(lambda: counter.count == 3)
 
 
-async def test_a_clock_is_told(api):
+@pytest.mark.parametrize("skew_s", [-3600, -120, 120, 3600])
+async def test_a_clock_that_differs_changes_no_count_and_is_told_once(api, caplog, skew_s):
+    """Whatever this machine's clock says, a lease that is renewed counts, and one that is not ceases to."""
+    for name in ("one", "two", "dead"):
+        put(api, name, leaseDurationSeconds=1)
+    async with counting(api, now=lambda: datetime.now(UTC) + timedelta(seconds=skew_s)) as counter:
+        await counter.synced.wait()
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            put(api, "one", leaseDurationSeconds=1)
+            put(api, "two", leaseDurationSeconds=1)
+        assert counter.count == 2
+        await until(lambda: counter.count == 1)
+    lines = [record for record in caplog.records if "clock" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].fields["clock"] == ("ahead" if skew_s > 0 else "behind")
+    assert abs(lines[0].fields["seconds"] - abs(skew_s)) < 2
+
+
+async def test_a_clock_that_differs_a_little_is_not_told(api, caplog):
+    put(api, "one", 5)
+    async with counting(api, now=lambda: datetime.now(UTC) + timedelta(seconds=3)):
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            put(api, "one", 5)
+    assert "clock" not in caplog.text
+
+
+async def test_news_that_come_late_are_no_clock_that_differs(api, caplog):
+    """Renewals of a time without a watch arrive together: the old ones look as if our clock were ahead."""
     put(api, "one")
-    put(api, "two")
-    async with counting(api, now=lambda: datetime.now(UTC) + timedelta(minutes=5)) as counter:
+    async with counting(api) as counter:
+        await counter.synced.wait()
+        for age_s in (90, 0.1, 60, 0.1):
+            await asyncio.sleep(0.05)
+            put(api, "one", age_s)
+        await asyncio.sleep(0.2)
+    assert "clock" not in caplog.text
+
+
+async def test_a_lease_of_the_past_counts_from_its_next_renewal_on(api):
+    put(api, "one", 100)
+    put(api, "two", 100)
+    async with counting(api) as counter:
         await counter.synced.wait()
         assert counter.count == 1
+        put(api, "one", 85)
+        put(api, "two", 85)
+        await until(lambda: counter.count == 2)
