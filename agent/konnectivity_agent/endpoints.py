@@ -56,7 +56,7 @@ async def serve(agent: Agent) -> HttpServer:
         location = f"//{host}:{options.health_server_port}/metrics{query}"
         return Response(301, {"Location": location, "Content-Type": PLAIN}, b"")
 
-    if is_loopback(options.admin_bind_address):
-        pages = {path: guarded(handler) for path, handler in pages.items()}
-    await server.listen("admin", options.admin_bind_address, options.admin_server_port, {"/metrics": metrics, **pages})
+    local = is_loopback(options.admin_bind_address)
+    own = {path: guarded(handler, local) for path, handler in pages.items()}
+    await server.listen("admin", options.admin_bind_address, options.admin_server_port, {"/metrics": metrics, **own})
     return server

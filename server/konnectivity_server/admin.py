@@ -19,8 +19,8 @@ class AdminRoutes(Mapping[str, Handler]):
         self._local = options.admin_is_local
 
     def __getitem__(self, path: str) -> Handler:
-        handler = self._pages.get(path) or self._own[path]
-        return guarded(handler) if self._local else handler
+        page = self._pages.get(path)
+        return guarded(page or self._own[path], self._local, page=page is not None)
 
     def __iter__(self) -> Iterator[str]:
         return iter((*self._pages, *self._own))
