@@ -40,6 +40,7 @@ PURE = [
         for name in (
             "audit.py",
             "connect_head.py",
+            "declines.py",
             "identifiers.py",
             "identity.py",
             "merging.py",

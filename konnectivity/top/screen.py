@@ -20,6 +20,7 @@ _STYLES = {
     "draining": "yellow",
     "full": "yellow",
     "duplicate": "dim",
+    "declining": "yellow",
     "not ready": "bold red",
     "lost": "bold red",
     "silent": "bold red",

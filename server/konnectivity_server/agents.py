@@ -19,6 +19,7 @@ from konnectivity.grpc.stream import MessageStream, Peer, StreamReceiver
 from konnectivity.heartbeat import Heartbeat, Verdict
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import identifiers, identity
+from konnectivity_server.declines import Declines
 from konnectivity_server.identifiers import Identifiers
 from konnectivity_server.identity import Account
 from konnectivity_server.recent import Recent
@@ -35,6 +36,7 @@ SERVER_ID = "serverid"
 SERVER_COUNT = "servercount"
 LATE_DIAL_S = 1.0  # a dial without an answer for so long: is the agent still there?
 SETTLED_S = 1.0  # an agent that meets a server it knows hangs up again, as soon as it sees that
+ERROR_HALF_LIFE_S = 10.0  # a dial that failed counts like a connection at first, then half as much, ...
 _LATENCY_WEIGHT = 0.2
 
 
@@ -77,6 +79,8 @@ class AgentTunnel(DialingTunnel):
         self.connected_at = monotonic()
         self.known = False  # another stream of this agent stood when this one came
         self.dial_latency_s = 0.0  # recent ones, smoothed
+        self._errors = 0.0  # dials that it answered with an error, and when that was the count
+        self._error_at = 0.0
         self.heartbeat = Heartbeat(stream, self.measure, agents.heartbeat_s, self._judged)
         self.most_pending = agents.max_pending_dials
         self._agents = agents
@@ -93,6 +97,11 @@ class AgentTunnel(DialingTunnel):
         return self.known and monotonic() - self.connected_at < SETTLED_S
 
     @property
+    def declining(self) -> bool:
+        """Return whether an agent of this connection declined a dial a moment ago."""
+        return self._agents.declines.holds(self.stream.peer.address)
+
+    @property
     def exhausted(self) -> bool:
         """Whether others should be asked: its connections' buffers are full, or it has too many dials to answer."""
         return self.buffers_full or len(self.pending) >= self.most_pending
@@ -100,7 +109,9 @@ class AgentTunnel(DialingTunnel):
     @property
     def load(self) -> float:
         """For choosing among agents: how much it does, times how long it takes to answer."""
-        return (1 + len(self.links) + 4 * (len(self.pending) + len(self.queued))) * max(self.dial_latency_s, 0.0005)
+        asked = len(self.pending) + len(self.queued)
+        busy = 1 + len(self.links) + 4 * asked + self._recent_errors()
+        return busy * max(self.dial_latency_s, 0.0005)
 
     def dial(
         self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
@@ -110,6 +121,10 @@ class AgentTunnel(DialingTunnel):
             self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
         return dial
 
+    def declined(self) -> None:
+        """Ask the agents of this connection after the others for a while: one of them declined a dial."""
+        self._agents.declines.add(self.stream.peer.address)
+
     def settle(self, random: int) -> Dial | None:
         asked = random in self.pending
         dial = super().settle(random)
@@ -117,6 +132,16 @@ class AgentTunnel(DialingTunnel):
             took = monotonic() - dial.asked_at
             self.dial_latency_s += _LATENCY_WEIGHT * (took - self.dial_latency_s)
         return dial
+
+    def _answered(self, random: int, connect_id: int, error: str) -> None:
+        before = self.dial_latency_s
+        super()._answered(random, connect_id, error)
+        if error:  # who fails at once is neither fast nor idle: it would draw all dials to itself
+            self.dial_latency_s = max(before, self.dial_latency_s)
+            self._errors, self._error_at = self._recent_errors() + 1, monotonic()
+
+    def _recent_errors(self) -> float:
+        return self._errors * 0.5 ** ((monotonic() - self._error_at) / ERROR_HALF_LIFE_S) if self._errors else 0.0
 
     def stream_closed(self, status: Status) -> None:
         self.heartbeat.stop()
@@ -184,6 +209,7 @@ class AgentService:
     instance: str = field(default_factory=lambda: secrets.token_hex(8))  # of this process, whatever its server id
     conflicts: int = 0  # agents that came with the id of another one
     streams_of: dict[str, dict[str, int]] = field(default_factory=dict)  # by agent id, and holder of the credential
+    declines: Declines = field(default_factory=lambda: Declines(monotonic))
     left: Recent = field(default_factory=lambda: Recent(("id",), monotonic))  # agents that went, and may be back
 
     def connect(self, stream: MessageStream) -> StreamReceiver:

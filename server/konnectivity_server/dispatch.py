@@ -44,12 +44,10 @@ log = logs.get(__name__)
 # Where many agents go at once, as with a rack or a zone, the second one may be among them. But what a dial does to an
 # agent, it shall not do to all.
 MAX_MOVES = 3
+MAX_RELAYED_MOVES = 1  # of a dial that came from another server, which moves it itself
 _UNANSWERED = (DialFailure.TUNNEL_LOST, DialFailure.CLOSED_BY_AGENT)
-_FAILURES = {  # a peer's answers that say nothing of the destination
-    NO_AGENT: DialFailure.NO_AGENT,
-    NO_MEMORY: DialFailure.BUDGET,
-    TOO_MANY_DIALS: DialFailure.FLOOD,
-}
+_DECLINED = {NO_MEMORY: DialFailure.BUDGET, TOO_MANY_DIALS: DialFailure.FLOOD}  # answers of an agent, or a peer
+_DECLINED_BY_PEER = _DECLINED | {NO_AGENT: DialFailure.NO_AGENT}  # an agent has no word on other agents
 
 
 class Route:
@@ -113,14 +111,20 @@ class Route:
             self._dial.cancel()
             self._dial = None
 
-    def move(self) -> bool:
-        """Go through another agent, if there is one that answers; the first is told to forget it."""
-        if self._moves >= MAX_MOVES:
-            return False
-        other = self._dispatcher.choose(self._address, self._relayed, self._tried)
+    def move(self, last_resort: bool = False, counts: bool = True) -> bool:
+        """Go through another agent, if there is one that answers; the first is told to forget the dial.
+
+        Args:
+            last_resort: an agent that is not ready is good enough, if no other is left.
+            counts: the dial may have cost an agent something: that happens to a few agents only.
+        """
+        other = self._other(last_resort)
         if other is None:
             return False
-        self._moves += 1
+        if counts and self._moves >= (MAX_RELAYED_MOVES if self._relayed else MAX_MOVES):
+            self._dispatcher.limits.reached["dial_attempts"] += 1
+            return False
+        self._moves += counts
         self._dispatcher.moved += 1
         if self._dial is not None:
             self._dial.withdraw()
@@ -134,10 +138,11 @@ class Route:
             self._pending = False
             self._dispatcher.answered(source_of(self._origin))
 
-    def _elsewhere(self) -> DialingTunnel | None:
-        """After a peer that had no agent: another peer or, when there is none, whatever is here."""
+    def _other(self, last_resort: bool) -> DialingTunnel | None:
         other = self._dispatcher.choose(self._address, self._relayed, self._tried)
-        return other or self._dispatcher.last_resort(self._address, self._tried)
+        if other is None and last_resort:
+            return self._dispatcher.last_resort(self._address, self._tried)
+        return other
 
     # ---- Caller ---------------------------------------------------------------------------------------------------
 
@@ -149,17 +154,20 @@ class Route:
         self._caller.dial_succeeded(link)
 
     def dial_failed(self, error: DialError) -> None:
-        if error.failure in _UNANSWERED and self.move():
-            return
-        known = _FAILURES.get(str(error))
-        if error.failure is DialFailure.ENDPOINT and (known is not None or NO_DESCRIPTORS in str(error)):
-            other = self._elsewhere()
-            if other is not None:
-                self._dispatcher.moved += 1
-                self.start(other)
+        tunnel, text = self._tried[-1], str(error)
+        agent = tunnel if isinstance(tunnel, AgentTunnel) else None
+        answered = error.failure is DialFailure.ENDPOINT
+        declined = (_DECLINED if agent is not None else _DECLINED_BY_PEER).get(text) if answered else None
+        unable = answered and text.endswith((NO_DESCRIPTORS, NO_AGENT))
+        if declined is not None or unable or error.failure in _UNANSWERED:
+            if agent is not None:
+                agent.declined()
+            if self.move(last_resort=answered, counts=declined is not DialFailure.NO_AGENT):
                 return
-            if known is not None:
-                error = self._dispatcher.refused(known, str(error))
+        if declined is not None:
+            error = self._dispatcher.refused(declined, text)
+        elif answered and agent is not None and text.endswith(NO_AGENT):  # not the word of a server
+            error = DialError(DialFailure.ENDPOINT, f"the agent answered {text!r}")
         self._over()
         self._note(error)
         if self._trail is not None:

@@ -51,7 +51,7 @@ def of(server: Server, request: Request) -> dict[str, Any]:
 
 def _agents(server: Server) -> dict[str, int]:
     states = Counter(state_of(each) for each in server.registry.all())
-    counts = {state: states[state] for state in ("ready", "silent", "draining", "duplicate", "full")}
+    counts = {state: states[state] for state in ("ready", "silent", "draining", "duplicate", "declining", "full")}
     agents = server.agents
     return {"streams": len(server.registry), **counts, "refused": agents.refused, "id_conflicts": agents.conflicts}
 

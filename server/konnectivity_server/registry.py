@@ -34,6 +34,9 @@ class Agent(Protocol):
     def duplicate(self) -> bool: ...
 
     @property
+    def declining(self) -> bool: ...
+
+    @property
     def load(self) -> float: ...
 
 

@@ -77,6 +77,8 @@ def state_of(agent: AgentTunnel | PeerTunnel) -> str:
         return "draining"
     if isinstance(agent, AgentTunnel) and agent.duplicate:
         return "duplicate"
+    if isinstance(agent, AgentTunnel) and agent.declining:
+        return "declining"
     return "full" if agent.exhausted else "ready"
 
 

@@ -36,7 +36,7 @@ def pick(
 
 
 def last_resort(strategies: Sequence[str], registry: Registry[A], address: str, random: Random) -> A | None:
-    """When none is ready: one that drains, is about to go or whose buffers are full, else one that does not answer."""
+    """When none is ready: one that drains, declines, is about to go or is full, else one that does not answer."""
     for name in strategies:
         allowed = candidates(name, registry, address)
         if allowed:
@@ -59,7 +59,8 @@ def _lighter(allowed: Sequence[A], random: Random, tried: Collection[object]) ->
 
 
 def _usable(agent: A, tried: Collection[object]) -> bool:
-    return not (agent.draining or agent.exhausted or agent.suspect or agent.duplicate) and agent not in tried
+    unfit = agent.draining or agent.exhausted or agent.suspect or agent.duplicate or agent.declining
+    return not unfit and agent not in tried
 
 
 def size(name: str, registry: Registry[A]) -> int:

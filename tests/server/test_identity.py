@@ -110,7 +110,7 @@ some = st.lists(words, max_size=3).map(tuple)
 
 
 class Agent:
-    draining = exhausted = suspect = duplicate = False
+    draining = exhausted = suspect = duplicate = declining = False
     agent_id, load = "a", 1.0
 
     def __init__(self, identifiers):

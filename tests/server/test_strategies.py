@@ -22,6 +22,7 @@ class Agent:
     exhausted: bool = False
     suspect: bool = False
     duplicate: bool = False
+    declining: bool = False
     load: float = 1.0
 
 
