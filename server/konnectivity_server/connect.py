@@ -9,9 +9,10 @@ from konnectivity import logs
 from konnectivity.errors import DialError
 from konnectivity.grpc.peer import peer_of
 from konnectivity.grpc.stream import Peer
+from konnectivity.http_heads import HeadError, Heads
 from konnectivity.link import Link
 from konnectivity.relay import Relay, hung_up
-from konnectivity_server.connect_head import ESTABLISHED, BadRequest, Heads, answer_to, destination
+from konnectivity_server.connect_head import ESTABLISHED, BadRequest, answer_to, destination, refusal
 from konnectivity_server.dispatch import Dispatcher, Route
 from konnectivity_server.limits import ConnectLimits
 
@@ -103,10 +104,16 @@ class ConnectProtocol(asyncio.Protocol):
                         raise
                     if self._transport is not None:
                         self._transport.write(bad.answer)
+        except HeadError as error:
+            self._refuse(refusal(error))
         except BadRequest as bad:
-            if bad.limit:
-                self._limits.reached[bad.limit] += 1
-            self._end(bad.answer)
+            self._refuse(bad)
+
+    def _refuse(self, bad: BadRequest) -> None:
+        """Answer a request that is none, and close."""
+        if bad.limit:
+            self._limits.reached[bad.limit] += 1
+        self._end(bad.answer)
 
     def _too_many_refusals(self) -> bool:
         """Whoever asks on and on for what there is not, and does not read the answers, would fill our memory."""

@@ -12,7 +12,9 @@ from email.utils import formatdate
 import h11
 
 from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
+from konnectivity.http_heads import Fault, HeadError
 
+MAX_REASON = 512  # characters of an error text in a status line
 ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 _NOT_CONNECT = b"this proxy only supports CONNECT passthrough\n"
@@ -37,49 +39,11 @@ class BadRequest(Exception):
         self.limit = limit
 
 
-class Heads:
-    """Cuts heads off what a client sends.
-
-    Args:
-        most: bytes of one head.
-        first: what has come so far.
-    """
-
-    __slots__ = ("_most", "_received", "_scanned")
-
-    def __init__(self, most: int, first: bytes = b"") -> None:
-        self._most = most
-        self._received = bytearray(first)
-        self._scanned = 0  # so much of it holds no end of a head
-
-    def feed(self, data: bytes) -> None:
-        self._received += data
-
-    def take(self) -> bytes | None:
-        """The next head; None while it is not whole.
-
-        Raises:
-            BadRequest: it is not HTTP, or too large.
-        """
-        received = self._received
-        if received and not (received[:1].isalpha() or received[:1] in b"\r\n"):
-            raise BadRequest(_bad_request())  # not HTTP at all: TLS, for one
-        end = received.find(b"\n\r\n", max(0, self._scanned - 3))
-        if max(end, len(received) if end < 0 else 0) > self._most:
-            raise BadRequest(_error(b"431 Request Header Fields Too Large"), limit="connect_head")
-        if end < 0:
-            self._scanned = len(received)
-            return None
-        head = bytes(received[: end + 3])
-        del received[: end + 3]
-        self._scanned = 0
-        return head
-
-    def rest(self) -> bytes:
-        """What came behind the last head; forgets it."""
-        rest = bytes(self._received)
-        self._received.clear()
-        return rest
+def refusal(error: HeadError) -> BadRequest:
+    """Return the refusal of bytes that are no head of a request, or of a head that is too large."""
+    if error.fault is Fault.TOO_LARGE:
+        return BadRequest(_error(b"431 Request Header Fields Too Large"), limit="connect_head")
+    return BadRequest(_bad_request())
 
 
 def destination(head: bytes) -> str:
@@ -118,37 +82,47 @@ def destination(head: bytes) -> str:
 
 
 def answer_to(error: DialError) -> bytes:
-    """The bytes that tell a CONNECT client why its dial failed."""
+    """Return the bytes that tell a CONNECT client why its dial failed.
+
+    The reason is in the body, and in the status line, which is all that kube-apiserver shows of an answer.
+    """
     text = str(error).encode()
+    reason = _reason(str(error))
     match error.failure:
         case DialFailure.NO_AGENT:
-            head = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n"
+            head = b"HTTP/1.1 500 " + reason + b"\r\nContent-Type: text/plain\r\n\r\n"
             return head + b"currently no tunnels available: " + text
         case DialFailure.TIMEOUT:
-            return b"HTTP/1.1 504 Gateway Timeout\r\n" + _TEXT + b"\r\nBackend dial timeout: " + text + b"\r\n"
+            return b"HTTP/1.1 504 " + reason + b"\r\n" + _TEXT + b"\r\nBackend dial timeout: " + text + b"\r\n"
         case DialFailure.TUNNEL_LOST:
-            return b"HTTP/1.1 502 Bad Gateway\r\n" + _TEXT + b"\r\nBackend context error: context canceled\r\n"
+            return b"HTTP/1.1 502 " + reason + b"\r\n" + _TEXT + b"\r\nBackend context error: context canceled\r\n"
         case DialFailure.CLOSED_BY_AGENT:
             return b""
         case DialFailure.ADDRESS:
-            status = b"400 Bad Request"
+            status = b"400"
         case DialFailure.BUDGET | DialFailure.FLOOD:
-            status = b"503 Service Unavailable"
+            status = b"503"
         case _:
             status = _status_of(str(error))
-    return b"HTTP/1.1 " + status + b"\r\nConnection: close\r\n" + _TEXT + b"\r\n" + text
+    return b"HTTP/1.1 " + status + b" " + reason + b"\r\nConnection: close\r\n" + _TEXT + b"\r\n" + text
+
+
+def _reason(text: str) -> bytes:
+    """Return a text as the reason phrase of a status line: one line of printable ASCII, of a bounded length."""
+    shown = "".join(each if " " <= each <= "~" else "?" for each in text[:MAX_REASON])
+    return shown.strip().encode() or b"Dial failed"
 
 
 def _status_of(text: str) -> bytes:
     """HTTP status of an agent's error text."""
     if REFUSED_BY_POLICY in text:
-        return b"403 Forbidden"
+        return b"403"
     lowered = text.lower()
     if "timeout" in lowered or "deadline exceeded" in lowered:
-        return b"504 Gateway Timeout"
+        return b"504"
     if NO_DESCRIPTORS in lowered:
-        return b"503 Service Unavailable"
-    return b"502 Bad Gateway"
+        return b"503"
+    return b"502"
 
 
 def _wants_close(request: h11.Request) -> bool:

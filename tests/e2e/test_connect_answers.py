@@ -64,6 +64,14 @@ OK = b"HTTP/1.1 200 Connection Established\r\n\r\n"
         "CONNECT {} HTTP/1.0\r\n\r\n",
         "CONNECT /foo HTTP/1.1\r\nHost: {}\r\n\r\n",
         "CONNECT {} HTTP/1.1\r\nHost: elsewhere:1\r\nUser-Agent: x\r\n\r\n",
+        "CONNECT {} HTTP/1.1\nHost: {}\n\n",
+        "CONNECT {} HTTP/1.1\n\n",
+        "CONNECT {} HTTP/1.0\n\n",
+        "CONNECT {} HTTP/1.1\r\nHost: {}\n\n",
+        "CONNECT {} HTTP/1.1\nHost: {}\r\n\r\n",
+        "CONNECT {} HTTP/1.1\nHost: {}\nUser-Agent: x\n\r\n",
+        "CONNECT {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: x\r\n\n",
+        "CONNECT {} HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\n\r\n",
     ],
 )
 def test_success_has_no_headers_and_forwards_what_was_sent_behind_it(deployment, head):
@@ -93,7 +101,8 @@ def test_the_200_always_comes_first(deployment):
 
 def test_a_refused_dial(deployment):
     assert ask(deployment, b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: x\r\n\r\n") == (
-        b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+        b"HTTP/1.1 502 dial tcp 127.0.0.1:9: connect: connection refused\r\n"
+        b"Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
         b"dial tcp 127.0.0.1:9: connect: connection refused"
     )
 
@@ -101,7 +110,7 @@ def test_a_refused_dial(deployment):
 def test_no_agent(fresh):
     fresh.start_server()
     assert ask(fresh, b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: x\r\n\r\n") == (
-        b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n"
+        b"HTTP/1.1 500 No agent available\r\nContent-Type: text/plain\r\n\r\n"
         b"currently no tunnels available: No agent available"
     )
 
@@ -130,11 +139,29 @@ BAD_400 = (
         (b"\x00\xff\xfe garbage", BAD_400),
         (b"this is no http\r\n\r\n", BAD_400),
         (b"CONNECT\r\n\r\n", BAD_400),
+        (b"CONNECT a:1\r\n", BAD_400),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", BAD_400),
+        (b"\r\n", BAD_400),
+        (b"\n\n", BAD_400),
+        (b" CONNECT a:1 HTTP/1.1\n\n", BAD_400),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nHost: b:1\r\n\r\n", BAD_400),
         (b"CONNECT a:1 HTTP/1.1\r\nbad header\r\n\r\n", BAD_400),
         (b"GET / HTTP/1.1\r\n\r\n", BAD_400 + b": missing required Host header"),
     ],
-    ids=["tls", "garbage", "text", "no target", "two hosts", "bad header", "no host"],
+    ids=[
+        "tls",
+        "garbage",
+        "text",
+        "no target",
+        "one line",
+        "proxy",
+        "CRLF",
+        "LF",
+        "space",
+        "two hosts",
+        "bad header",
+        "no host",
+    ],
 )
 def test_nonsense_is_a_400(deployment, request_bytes, answer):
     assert ask(deployment, request_bytes) == answer
@@ -224,7 +251,7 @@ def test_the_tcp_frontend_serves_a_client_without_alpn(deployment):
     with socket.create_connection(("127.0.0.1", deployment.server_port), 5) as sock:
         with tls.wrap_socket(sock, server_hostname="localhost") as wrapped:
             wrapped.sendall(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert wrapped.recv(4096).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+            assert wrapped.recv(4096).startswith(b"HTTP/1.1 502 dial tcp ")
 
 
 def test_everyone_else_is_still_served(deployment):

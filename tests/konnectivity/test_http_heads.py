@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from konnectivity.http_heads import Fault, HeadError, Heads
 
@@ -29,6 +31,24 @@ def test_a_head_ends_with_an_empty_line_however_it_arrives(head, size):
         taken = taken or heads.take()
     assert taken == head
     assert heads.rest() == b"body"
+
+
+@given(
+    sent=st.lists(st.sampled_from(HEADS), max_size=4),
+    rest=st.sampled_from([b"", b"hello", b"CONN"]),
+    cuts=st.lists(st.integers(0, 400)),
+)
+def test_heads_come_out_whole_whatever_the_cuts(sent, rest, cuts):
+    data = b"".join(sent) + rest
+    heads, found, before = Heads(1000), [], 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
+        heads.feed(data[before:cut])
+        while (head := heads.take()) is not None:
+            found.append(head)
+        before = cut
+    assert found == sent
+    assert heads.rest() == rest
+    assert heads.rest() == b""
 
 
 def test_heads_come_one_by_one():

@@ -1,54 +1,27 @@
-"""CONNECT on the wire, without a wire: heads in any cut, and every answer."""
+"""CONNECT on the wire, without a wire: what heads ask for, and every answer."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from konnectivity.errors import DialError, DialFailure
-from konnectivity_server.connect_head import BadRequest, Heads, answer_to, destination
+from konnectivity.http_heads import Fault, HeadError
+from konnectivity_server.connect_head import MAX_REASON, BadRequest, answer_to, destination, refusal
 
 HEAD = b"CONNECT node-1:10250 HTTP/1.1\r\nHost: node-1:10250\r\nUser-Agent: kube-apiserver\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
-def heads_of(heads):
-    found = []
-    while (head := heads.take()) is not None:
-        found.append(head)
-    return found
-
-
-@given(
-    sent=st.lists(st.sampled_from([HEAD, GET, HEAD.replace(b"\r\n", b"\n").replace(b"\n\n", b"\n\r\n")]), max_size=4),
-    rest=st.sampled_from([b"", b"hello", b"CONN"]),
-    cuts=st.lists(st.integers(0, 400)),
-)
-def test_heads_come_out_whole_whatever_the_cuts(sent, rest, cuts):
-    data = b"".join(sent) + rest
-    heads, found, before = Heads(1000), [], 0
-    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
-        heads.feed(data[before:cut])
-        found += heads_of(heads)
-        before = cut
-    assert found == sent
-    assert heads.rest() == rest
-    assert heads.rest() == b""
-
-
-def test_a_head_that_is_too_large_names_its_limit_whole_or_not():
-    for data in (b"CONNECT " + b"x" * 200, b"CONNECT " + b"x" * 200 + b"\r\n\r\n"):
-        with pytest.raises(BadRequest) as caught:
-            Heads(100, data).take()
-        assert (caught.value.limit, caught.value.keep) == ("connect_head", False)
-        assert caught.value.answer.startswith(b"HTTP/1.1 431 ")
+def test_a_head_that_is_too_large_names_its_limit():
+    bad = refusal(HeadError(Fault.TOO_LARGE))
+    assert (bad.limit, bad.keep) == ("connect_head", False)
+    assert bad.answer.startswith(b"HTTP/1.1 431 ")
 
 
 def test_tls_is_no_http():
-    with pytest.raises(BadRequest) as caught:
-        Heads(100, b"\x16\x03\x01").take()
-    assert caught.value.answer.startswith(b"HTTP/1.1 400 ")
+    bad = refusal(HeadError(Fault.NOT_HTTP))
+    assert (bad.limit, bad.keep) == ("", False)
+    assert bad.answer.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +77,33 @@ def test_each_failure_has_its_answer(failure, text, answer):
     told = answer_to(DialError(failure, text))
     assert told.startswith(answer)
     assert failure is DialFailure.TUNNEL_LOST or text.encode() in told
+
+
+@pytest.mark.parametrize(
+    ("failure", "text", "line"),
+    [
+        (DialFailure.NO_AGENT, "No agent available", b"HTTP/1.1 500 No agent available"),
+        (DialFailure.TIMEOUT, "timed out", b"HTTP/1.1 504 timed out"),
+        (DialFailure.TUNNEL_LOST, "tunnel lost", b"HTTP/1.1 502 tunnel lost"),
+        (DialFailure.BUDGET, "out of buffer memory", b"HTTP/1.1 503 out of buffer memory"),
+        (
+            DialFailure.ENDPOINT,
+            "dial tcp a:1: connect: connection refused",
+            b"HTTP/1.1 502 dial tcp a:1: connect: connection refused",
+        ),
+        (
+            DialFailure.ENDPOINT,
+            "a\r\nX: y\r\n\r\nbody\0\x1b[2J\x7f\u2028\u00e9",
+            b"HTTP/1.1 502 a??X: y????body??[2J???",
+        ),
+        (DialFailure.ENDPOINT, "", b"HTTP/1.1 502 Dial failed"),
+        (DialFailure.ENDPOINT, " \t ", b"HTTP/1.1 502 ?"),
+        (DialFailure.ENDPOINT, "x" * 5000, b"HTTP/1.1 502 " + b"x" * MAX_REASON),
+    ],
+)
+def test_the_reason_is_in_the_status_line(failure, text, line):
+    told = answer_to(DialError(failure, text))
+    assert told.partition(b"\r\n")[0] == line
 
 
 def test_an_agent_that_closes_a_dial_leaves_no_answer():
