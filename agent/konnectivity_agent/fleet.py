@@ -58,6 +58,7 @@ class Fleet:
         self._retired: set[Uplink] = set()  # tunnels to servers of whose id another one answers
         self.doubled: set[str] = set()  # ids that two servers have
         self.draining = False
+        self.fell_silent = 0  # times that a connected server stopped answering
         self.failures: dict[str, int] = {}  # by direction, as the metric has it
         self._hosts = hosts
         self._plan = plan
@@ -251,6 +252,7 @@ class Fleet:
 
     def _judged(self, uplink: Uplink) -> None:
         """Look for the successor of a server that fell silent, until it answers again."""
+        self.fell_silent += not uplink.alive
         if uplink in self._retired:
             if uplink.alive:
                 uplink.tunnel.send_drain()  # what is open on it may end in peace; new dials take the other one

@@ -96,6 +96,9 @@ class AgentCollector(Collector):
         yield gauge("agent_suspect_servers", "Servers that are connected and do not answer.").add(
             connected - fleet.alive if fleet else 0
         )
+        yield counter("agent_suspected_servers_total", "Times a connected server stopped answering.").add(
+            fleet.fell_silent if fleet else 0
+        )
         yield gauge(
             "agent_doubled_server_ids", "Server IDs that two servers have: only one of the two is connected."
         ).add(len(fleet.doubled) if fleet else 0)

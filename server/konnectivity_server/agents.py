@@ -207,6 +207,7 @@ class AgentService:
     on_change: list[Callable[[], object]] = field(default_factory=list)  # one came, went, fell silent or answers again
     refused: int = 0
     instance: str = field(default_factory=lambda: secrets.token_hex(8))  # of this process, whatever its server id
+    fell_silent: int = 0  # times that a connected agent stopped answering
     conflicts: int = 0  # agents that came with the id of another one
     streams_of: dict[str, dict[str, int]] = field(default_factory=dict)  # by agent id, and holder of the credential
     declines: Declines = field(default_factory=lambda: Declines(monotonic))
@@ -311,6 +312,7 @@ class AgentService:
         return [each for each in self.left.listed() if each["id"] not in self.streams_of]
 
     def suspected(self, tunnel: AgentTunnel) -> None:
+        self.fell_silent += 1
         for tell in self.on_suspect:
             tell(tunnel)
 

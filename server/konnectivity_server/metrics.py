@@ -97,7 +97,7 @@ class ServerCollector(Collector):
 
     def _agents(self, agents: Traffic, frontends: Traffic) -> Iterator[Family]:
         server = self._server
-        ready = {name: strategies.size(name, server.registry) for name in server.strategies}
+        ready = {name: strategies.ready(name, server.registry) for name in server.strategies}
         text = "Number of konnectivity agent connected to the proxy server"
         yield gauge("server_ready_backends", text).add_each("proxy_strategy", ready)
         yield gauge("server_ready_backend_connections", f"{text}. DEPRECATED, please use ready_backends").add(
@@ -105,6 +105,9 @@ class ServerCollector(Collector):
         )
         yield gauge("server_suspect_backends", "Agents that are connected and do not answer.").add(
             sum(agent.suspect for agent in server.registry.all())
+        )
+        yield counter("server_suspected_backends_total", "Times a connected agent stopped answering.").add(
+            server.agents.fell_silent
         )
         yield counter(
             "server_dials_moved_total", "Dials given to another agent because the first had no answer, or no room."

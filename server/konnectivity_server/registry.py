@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from konnectivity.bounded_dict import BoundedDict
@@ -110,6 +111,12 @@ class Registry(Generic[A]):
     def addresses(self) -> int:
         """How many different addresses and networks the agents stand for."""
         return len(self._by_address) + sum(map(len, self._by_network.values()))
+
+    @property
+    def answering_addresses(self) -> int:
+        """Return the number of addresses and networks that an agent stands for which answers pings."""
+        groups = chain(self._by_address.values(), *(each.values() for each in self._by_network.values()))
+        return sum(any(not agent.suspect for agent in group.members) for group in groups)
 
     def all(self) -> Sequence[A]:
         """Not to be changed, nor kept."""

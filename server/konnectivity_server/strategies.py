@@ -70,6 +70,13 @@ def size(name: str, registry: Registry[A]) -> int:
     return len({agent.agent_id for agent in candidates(name, registry, "")})
 
 
+def ready(name: str, registry: Registry[A]) -> int:
+    """Return how many of these keys have an agent that answers pings."""
+    if name == "destHost":
+        return registry.answering_addresses
+    return len({agent.agent_id for agent in candidates(name, registry, "") if not agent.suspect})
+
+
 def answers(name: str, registry: Registry[A]) -> bool:
     """Whether a strategy has an agent that is not silent."""
     agents = registry.all() if name == "destHost" and registry.addresses else candidates(name, registry, "")

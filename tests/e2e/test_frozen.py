@@ -46,6 +46,10 @@ async def test_a_server_whose_only_agent_is_frozen_is_not_ready(fresh):
     await until(lambda: status(fresh.health_port) == (200, "ok"), 5)
     agent.send(signal.SIGSTOP)
     await until(lambda: status(fresh.health_port) == (500, "no proxy agent answers"), 8)
+    shown = status(fresh.health_port, "/metrics")[1]
+    assert 'server_ready_backends{proxy_strategy="default"} 0\n' in shown
+    assert "server_ready_backend_connections 0\n" in shown
+    assert "server_suspected_backends_total 1\n" in shown
     agent.send(signal.SIGCONT)
     await until(lambda: status(fresh.health_port)[0] == 200, 5)
 

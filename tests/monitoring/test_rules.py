@@ -17,6 +17,11 @@ ALERTS = [
     rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule
 ]
 SERVER, AGENT = 'job="server", instance="s"', 'job="agent", instance="a"'
+OTHER_SERVER = 'konnectivity_network_proxy_server_http_connections{job="server", instance="s2"}'
+READY = tuple(
+    f'konnectivity_network_proxy_server_ready_backends{{{SERVER}, proxy_strategy="{x}"}}'
+    for x in ("default", "destHost")
+)
 DAY_S = 86400
 
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is missing: apt-get install prometheus")
@@ -63,8 +68,11 @@ HEALTHY = {
     agent("open_endpoint_connections"): "100x120",
     server("established_connections"): "100x120",
     server("http_connections"): "100x120",
-    server("suspect_backends"): "0x120",
-    agent("suspect_servers"): "0x120",
+    OTHER_SERVER: "5x120",
+    f"up{{{SERVER}}}": "1x120",
+    f"up{{{AGENT}}}": "1x120",
+    server("suspected_backends_total"): "1x120",
+    agent("suspected_servers_total"): "1x120",
     **{
         series: value
         for program in (server, agent)
@@ -85,17 +93,26 @@ HEALTHY = {
     **{f"process_max_fds{{{each}}}": "1024x120" for each in (SERVER, AGENT)},
 }
 LATE = "0x60 0+60x60"
+ONCE = "0x95 1x25"  # one event, five minutes before the end
+GONE = "3x60 _x60"
 # What fires -> what has to change for it, one thing at a time; and what fires with it.
 TROUBLE = [
-    (
+    ("KonnectivityServerGone", dict.fromkeys(READY, GONE)),
+    (  # as when the machine with all of them is off
         "KonnectivityServerGone",
-        {server("ready_backends", f'proxy_strategy="{x}"'): None for x in ("default", "destHost")},
+        dict.fromkeys(READY, GONE) | {f"up{{{SERVER}}}": "1x60 0x60", server("http_connections"): GONE},
+        "KonnectivityServerDown",
+        "KonnectivityServersMissing",
     ),
-    (
-        "KonnectivityNoAgent",
-        {server("ready_backends", f'proxy_strategy="{x}"'): "0x120" for x in ("default", "destHost")},
-        "KonnectivityAgentsMissing",
+    ("KonnectivityServerDown", {f"up{{{SERVER}}}": "1x60 0x60"}),
+    ("KonnectivityServersMissing", {OTHER_SERVER: GONE}),
+    ("KonnectivityServerNotScraped", dict.fromkeys(READY)),
+    (  # a static pod, whose health port nobody reaches: one warning, and what agents tell
+        "KonnectivityServerNotScraped",
+        {f"up{{{SERVER}}}": "0x120", OTHER_SERVER: None}
+        | {each: None for each in HEALTHY if "_server_" in each.partition("{")[0] and SERVER in each},
     ),
+    ("KonnectivityNoAgent", dict.fromkeys(READY, "0x120"), "KonnectivityAgentsMissing"),
     ("KonnectivityAgentsMissing", {server("ready_backends", 'proxy_strategy="default"'): "2x120"}),
     ("KonnectivityPeersMissing", {server("peers", 'state="other"'): "1x120"}),
     ("KonnectivityDialsFail", {server("dial_failure_count", 'reason="backend_dial_timeout"'): "0+6x120"}),
@@ -119,8 +136,8 @@ TROUBLE = [
     ("KonnectivityAgentMissesServers", {agent("open_server_connections"): "1x120"}),
     ("KonnectivityAgentLeaseTrouble", {agent("lease_lists_total", 'http_response_code="403", reason=""'): "0+1x120"}),
     ("KonnectivityAgentLeaseTrouble", {agent("lease_watches_total", 'http_response_code="0", reason=""'): "0+1x120"}),
-    ("KonnectivitySilent", {server("suspect_backends"): "1x120"}),
-    ("KonnectivitySilent", {agent("suspect_servers"): "1x120"}),
+    ("KonnectivitySilent", {server("suspected_backends_total"): ONCE}),
+    ("KonnectivitySilent", {agent("suspected_servers_total"): ONCE}),
     ("KonnectivityPolicyDenies", {agent("dials_denied_total", 'reason="denied"'): "0+1x120"}),
     *[
         entry

@@ -210,3 +210,12 @@ def test_any_identifiers_parse_or_are_refused(text):
 def test_bad_strategies(text, message):
     with pytest.raises(ValueError, match=message):
         strategies.parse(text)
+
+
+def test_a_silent_agent_is_connected_and_not_ready():
+    silent, other = agent("a", "host=x&ipv4=10.0.0.1&cidr=10.1.0.0/16"), agent("b", "host=x&default-route=true")
+    registry = registry_of(silent, other)
+    assert [strategies.ready(name, registry) for name in strategies.NAMES] == [2, 3, 1]
+    silent.suspect = True
+    assert [strategies.ready(name, registry) for name in strategies.NAMES] == [1, 1, 1]
+    assert [strategies.size(name, registry) for name in strategies.NAMES] == [2, 3, 1]
