@@ -16,6 +16,7 @@ PURE = [
     *(
         ROOT / "konnectivity" / name
         for name in (
+            "agent_id.py",
             "bounded_dict.py",
             "bridge.py",
             "capabilities.py",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from konnectivity import forward_proxy
+from konnectivity.agent_id import problem_of
 from konnectivity.destination import parse_hosts
 from konnectivity.options import (
     at_least,
@@ -195,6 +196,8 @@ class AgentOptions(ProgramOptions):
             found.append(f"--proxy-server-host: {error}")
         if not self.proxy_server_host:
             found.append("--proxy-server-host is needed: where the proxy server listens for agents")
+        if problem := problem_of(self.agent_id):
+            found.append(f"--agent-id: {problem}")
         if self.sync_interval > self.sync_interval_cap:
             found.append("--sync-interval is longer than --sync-interval-cap")
         return found

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from konnectivity import link as links
 from konnectivity import logs, task_guard, wire
+from konnectivity.agent_id import MAX_LENGTH, problem_of
 from konnectivity.capabilities import Capabilities
 from konnectivity.dialing import Caller, Dial, DialingTunnel
 from konnectivity.grpc.metadata import Metadata
@@ -235,12 +236,10 @@ class AgentService:
     def _introduced(self, metadata: Metadata) -> tuple[str, Identifiers]:
         """Return the agent's id and identifiers, or raise `RpcError` if they are malformed or exceed a limit."""
         agent_id, text = _introduction(metadata)
-        if len(agent_id) > identifiers.MAX_LENGTH:
-            self.options.reached["agent_id_length"] += 1
-            problem = f"the agent id has {len(agent_id)} characters; at most {identifiers.MAX_LENGTH} are allowed"
+        if problem := problem_of(agent_id):
+            if len(agent_id) > MAX_LENGTH:
+                self.options.reached["agent_id_length"] += 1
             raise RpcError(Code.INVALID_ARGUMENT, problem)
-        if not agent_id.isprintable():
-            raise RpcError(Code.INVALID_ARGUMENT, "the agent id has control characters, or bytes that are no UTF-8")
         problem = identifiers.over_limit(text)
         try:
             names = Identifiers() if problem else identifiers.parse(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-MAX_LENGTH = 256  # characters of an agent id, and of one identifier
+MAX_LENGTH = 256  # characters of one identifier
 MAX_IDENTIFIERS = 256  # of one agent
 MAX_TEXT = 16 * 1024  # characters of all identifiers of one agent, as sent
 _KINDS = frozenset({"ipv4", "ipv6", "host", "cidr", "default-route"})

@@ -38,6 +38,9 @@ def test_the_id_comes_from_flag_then_environment(ca):
     ("argument", "message"),
     [
         ("--agent-identifiers=uid=1", "unknown address type: uid"),
+        ("--agent-id= node-1", "--agent-id: the agent id begins or ends with a space"),
+        ("--agent-id=node-1\n", "--agent-id: the agent id has control characters"),
+        (f"--agent-id={'n' * 257}", "--agent-id: the agent id has 257 characters; at most 256 are allowed"),
         ("--agent-identifiers=ipv4=1;2", "agent address is invalid"),
         ("--agent-cert=/etc/hostname", "go together"),
         ("--ca-cert=", "--ca-cert is needed"),

@@ -1,0 +1,16 @@
+"""Rule for the id of an agent, for the agent that has it and the server that is told. Pure."""
+
+from __future__ import annotations
+
+MAX_LENGTH = 256  # characters
+
+
+def problem_of(agent_id: str) -> str:
+    """Return why a text cannot be an agent's id, or an empty text."""
+    if len(agent_id) > MAX_LENGTH:
+        return f"the agent id has {len(agent_id)} characters; at most {MAX_LENGTH} are allowed"
+    if not agent_id.isprintable():
+        return "the agent id has control characters, or bytes that are no UTF-8"
+    if agent_id != agent_id.strip():
+        return "the agent id begins or ends with a space"
+    return ""
