@@ -184,6 +184,7 @@ async def test_workers_share_one_log(fresh, log):
         "konnectivity_server", fresh.server_arguments(log.flag, "--workers=2", "--server-id=s")
     )
     await asyncio.to_thread(server.wait_for, "Proxy server started", 2)
+    await asyncio.to_thread(server.wait_for, "Connected to peer", 2)  # each worker has found the other
     await asyncio.to_thread(fresh.start_agent)
     async with listening(targets.echo) as address:
         for count in range(1, 9):

@@ -64,7 +64,7 @@ async def test_only_the_server_is_reached_through_the_proxy_which_asks_for_a_pas
             writer.close()
         assert proxy.targets == [f"{NAME}:{deployment.agent_port}"]
         assert len(proxy.requests) == 1
-        announced = f'Connecting through a forward proxy (HTTPS_PROXY) proxy="127.0.0.1:{proxy.port}" servers='
+        announced = f'Connecting through a forward proxy (HTTPS_PROXY)" proxy="127.0.0.1:{proxy.port}" servers='
         await asyncio.to_thread(agent.wait_for, announced)
         assert agent.log.count(announced) == 1
         for secret in ("p@ss/word", "p%40ss", b64encode(b"agent:p@ss/word").decode()):
@@ -88,7 +88,7 @@ def test_the_proxy_is_given_the_name_and_nobody_else_looks_it_up(deployment, pro
     agent = start_agent(deployment, host="127.1")  # a name by the rules, and 127.0.0.1 to whoever looks it up
     agent.wait_for("refuses: 502 Bad Gateway")
     assert proxy.requests[0].startswith(f"CONNECT 127.1:{deployment.agent_port} ")
-    agent.wait_for(f'{FAILED} server="127.1:{deployment.agent_port}" ')
+    agent.wait_for(f'{FAILED}" server="127.1:{deployment.agent_port}" ')
 
 
 @pytest.mark.parametrize(
