@@ -232,14 +232,13 @@ class Fleet:
         uplink.tunnel.on_drain = partial(self._server_drains, uplink)
         uplink.tunnel.on_count = partial(self._counted, server_id)
         extension = uplink.tunnel.capabilities is not None
-        source = endpoint.address.host
-        peer_log.info(source, "Connected to server", server=server_id, address=endpoint.address, extension=extension)
+        log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
         self._changed()
         try:
             status = await uplink.serve()
             if not status.ok:
                 self.failures["from_server"] = self.failures.get("from_server", 0) + 1
-            peer_log.info(source, "Server connection ended", server=server_id, reason=status)
+            log.info("Server connection ended", server=server_id, reason=status)
         finally:
             self._retired.discard(uplink)
             if uplink.tunnel.draining:
