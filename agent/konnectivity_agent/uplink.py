@@ -91,6 +91,7 @@ class Tunnel(ServingTunnel):
 
     def stream_closed(self, status: Status) -> None:
         super().stream_closed(status)
+        self.on_drain = _nothing  # it refers to the uplink, which refers to us
         if not self.over.done():
             self.over.set_result(status)
 

@@ -204,6 +204,7 @@ class Http2Transport(asyncio.BufferedProtocol):
                 timer.cancel()
         if self._pause is not None:
             self._pause.close()
+            self._pause = None  # it refers to us
         reason = self.goaway or (words_of(exc) if exc else "the connection was closed by the peer")
         self.blocked = False
         for stream in list(self.streams.values()):

@@ -56,9 +56,12 @@ async def connect_any(addresses: Sequence[AddressInfo], delay_s: float = ATTEMPT
     """
     if len(addresses) == 1:
         outcome = await _attempt(addresses[0])
-        if isinstance(outcome, ConnectError):
+        if not isinstance(outcome, ConnectError):
+            return outcome
+        try:
             raise outcome
-        return outcome
+        finally:
+            del outcome  # its traceback refers to this frame: no cycle is left to the garbage collector
     attempts: list[Attempt] = []
     chosen: socket.socket | None = None
     try:
