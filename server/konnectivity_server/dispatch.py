@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from konnectivity_server.peers import Peers
 
 log = logs.get(__name__)
+# A destination that fails is dialled again and again: a few lines say so.
+peer_log = logs.get_peer_log(__name__, logs.LineRate(per_peer=3, per_message=100))
 
 # Where many agents go at once, as with a rack or a zone, the second one may be among them. But what a dial does to an
 # agent, it shall not do to all.
@@ -290,11 +292,14 @@ class Dispatcher:
     def note(
         self, error: DialError, address: str, origin: str, tunnel: DialingTunnel | None = None, took_s: float = 0.0
     ) -> None:
-        """Keep a failure in mind, for who asks later."""
+        """Remember a failed dial for the admin port, and write a line about it unless the client took it back."""
         who = {} if tunnel is None else tunnel.described
+        address = cut(address)
+        if error.failure is not DialFailure.CANCELLED:
+            peer_log.info(address, "Dial failed", destination=address, **who, reason=str(error), **{"from": origin})
         self.failures.add(
             error.failure.value,
-            cut(address),
+            address,
             who.get("agent"),
             who.get("server"),
             str(error),

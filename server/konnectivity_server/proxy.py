@@ -6,7 +6,6 @@ import functools
 from dataclasses import dataclass
 
 from konnectivity import link as links
-from konnectivity import logs
 from konnectivity.bridge import Bridge
 from konnectivity.capabilities import Capabilities
 from konnectivity.errors import DialError
@@ -15,8 +14,6 @@ from konnectivity.link import Link
 from konnectivity.serving import DialIn, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server.dispatch import Dispatcher
-
-log = logs.get(__name__)
 
 PATH = "/ProxyService/Proxy"
 
@@ -72,8 +69,6 @@ def open_through(dispatcher: Dispatcher, dial_in: DialIn, relayed: bool = False)
         origin = dial_in.tunnel.stream.peer
         dial = dispatcher.dial(dial_in.address, join, origin, dial_in.protocol, relayed)
     except DialError as error:
-        if log.v(2):
-            log.info("Dial failed", destination=dial_in.address, reason=str(error))
         dial_in.failed(str(error))
         return
     dial_in.on_cancel = dial.cancel
