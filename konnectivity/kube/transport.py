@@ -169,7 +169,10 @@ def _memory_file(content: bytes) -> Iterator[str]:
     with os.fdopen(os.memfd_create("pem"), "wb") as file:
         file.write(content)
         file.flush()
-        yield f"/proc/self/fd/{file.fileno()}"
+        path = f"/proc/self/fd/{file.fileno()}"
+        if not os.path.exists(path):
+            raise KubeError("a client certificate for the Kubernetes API needs /proc, which is not mounted here")
+        yield path
 
 
 def _name(material: Material) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from resource import getpagesize
+from resource import RUSAGE_SELF, getpagesize, getrusage
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def _connections(server: Server) -> dict[str, int]:
 def _memory(server: Server) -> dict[str, int]:
     ledger = server.ledger
     return {
-        "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize(),
+        "resident_bytes": resident_bytes(),
         "buffered_bytes": ledger.used,
         "buffer_budget_bytes": ledger.process_budget,
         "tunnel_buffer_budget_bytes": ledger.tunnel_budget,
@@ -79,6 +79,14 @@ def _memory(server: Server) -> dict[str, int]:
         "window_growth_budget_bytes": ledger.growth_budget,
         "refused_dials": ledger.refused_dials,
     }
+
+
+def resident_bytes(statm: str = "/proc/self/statm") -> int:
+    """Return the resident memory of this process; where there is no /proc, the most that it has been."""
+    try:
+        return int(Path(statm).read_text().split()[1]) * getpagesize()
+    except (OSError, ValueError, IndexError):
+        return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _totals(server: Server) -> dict[str, int]:
