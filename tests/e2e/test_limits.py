@@ -440,7 +440,7 @@ async def test_an_address_that_is_too_long(deployment):
     long = "a" * 1100 + ":1"
     async with works(deployment):
         answer = await asked(deployment, f"CONNECT {long} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 the address is longer than 1024 characters\r\n")
         async with connect(**deployment.frontend("grpc", unix=True)) as tunnel:
             with pytest.raises(DialError, match="the address is longer than 1024 characters"):
                 await tunnel.dial(long)
