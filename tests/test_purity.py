@@ -12,7 +12,10 @@ PURE = [
     *sorted((ROOT / "konnectivity" / "http2").glob("*.py")),
     *sorted((ROOT / "konnectivity" / "wire").glob("*.py")),
     *sorted((ROOT / "konnectivity" / "manifests").glob("*.py")),
-    *(ROOT / "konnectivity" / "grpc" / name for name in ("framing.py", "metadata.py", "round_trip.py", "status.py")),
+    *(
+        ROOT / "konnectivity" / "grpc" / name
+        for name in ("framing.py", "header_budget.py", "metadata.py", "round_trip.py", "status.py")
+    ),
     *(
         ROOT / "konnectivity" / name
         for name in (

@@ -1,8 +1,8 @@
 """gRPC message framing: a 5-byte prefix (compressed flag, length), then the message. Pure.
 
 Fragments are kept as they came and joined once, when the message is whole; a message that lies in one fragment is a
-view into it, without a copy. Only a fragment that is small beside the buffer it lies in is copied: kept as a view, a
-message that comes byte by byte would hold many times its size.
+view into it, without a copy. Only a fragment that is small, or small beside the buffer it lies in, is copied: kept as a
+view, a message that comes byte by byte would hold many times its size.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from konnectivity.grpc.status import Code, RpcError
 PREFIX = struct.Struct(">BL")
 PREFIX_SIZE = 5
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # grpc's default on every end
+MAX_EMPTY_MESSAGES = 1000  # on one stream: an empty message is no packet of anybody
+_SMALLEST_VIEW = 512  # bytes; a view and its buffer take about 200 more
 _SMALL = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
 
 
 class MessageReader:
-    """Bytes in any cut -> whole messages. `fault` is why nothing more is read, if it is so; see `feed`."""
+    """Bytes in any cut -> whole messages. `fault` is why nothing more is read, and `limit` the one reached, if any."""
 
-    __slots__ = ("_max_size", "_need", "_parts", "fault", "held")
+    __slots__ = ("_empty", "_max_size", "_need", "_parts", "fault", "held", "limit")
 
     def __init__(self, max_size: int = MAX_MESSAGE_SIZE) -> None:
         self.fault: RpcError | None = None
+        self.limit = ""
         self.held = 0  # bytes of a message that is not whole yet
+        self._empty = 0  # messages so far
         self._max_size = max_size
         self._parts: list[memoryview | bytearray] = []
         self._need = PREFIX_SIZE
@@ -58,6 +62,8 @@ class MessageReader:
                 if stop > end:
                     self._need = stop - position
                     break
+                if not length:
+                    self._count_empty()
                 messages.append(data[start:stop])
                 position = stop
             else:
@@ -90,22 +96,31 @@ class MessageReader:
                 self._keep(whole)
                 self._need = PREFIX_SIZE + length
             else:
+                if not length:
+                    self._count_empty()
                 messages.append(whole[PREFIX_SIZE:])
         return position
 
     def _keep(self, part: memoryview) -> None:
         size = len(part)
         self.held += size
-        if size * _SMALL >= len(part.obj):  # type: ignore[arg-type]  # bytes, which the stubs do not know
+        if size >= _SMALLEST_VIEW and size * _SMALL >= len(part.obj):  # type: ignore[arg-type]  # bytes, which the stubs do not know
             self._parts.append(part)
         elif self._parts and type(last := self._parts[-1]) is bytearray:
             last += part
         else:
             self._parts.append(bytearray(part))
 
+    def _count_empty(self) -> None:
+        self._empty += 1
+        if self._empty > MAX_EMPTY_MESSAGES:
+            self.limit = "empty_messages"
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"more than {MAX_EMPTY_MESSAGES} empty messages")
+
     def _refused(self, compressed: int, length: int) -> RpcError:
         if compressed:
             return RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
+        self.limit = "message_size"
         return RpcError(
             Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({length} vs. {self._max_size})"
         )

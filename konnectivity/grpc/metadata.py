@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 
 from konnectivity import __version__
@@ -15,12 +16,23 @@ RESPONSE: Headers = [(":status", "200"), ("content-type", "application/grpc")]
 
 
 class Metadata:
-    """Header fields of a call, in order, names in lower case, repeated names kept."""
+    """Header fields of a call, in order, names in lower case, repeated names kept.
+
+    Args:
+        fields: names and values.
+        names: of the fields to keep, in lower case; None keeps all.
+    """
 
     __slots__ = ("fields",)
 
-    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
-        self.fields = [(name.lower(), value) for name, value in fields]
+    def __init__(self, fields: Iterable[tuple[str, str]], names: frozenset[str] | None = None) -> None:
+        lowered = ((name.lower(), value) for name, value in fields)
+        self.fields = [(sys.intern(name), value) for name, value in lowered if names is None or name in names]
+
+    @property
+    def size(self) -> int:
+        """Return the memory that the values take, in bytes: a text of some characters takes four bytes for each."""
+        return sum(sys.getsizeof(value) for _, value in self.fields)
 
     def get_all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key == name]

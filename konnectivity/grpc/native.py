@@ -11,8 +11,9 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from time import monotonic
 from typing import cast
 
@@ -20,6 +21,7 @@ from konnectivity import reading
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
+from konnectivity.grpc.header_budget import HeaderBudget
 from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native_stream import HIGH_WATER, NativeStream
@@ -36,6 +38,7 @@ from konnectivity.net.error_words import words_of
 log = logging.getLogger(__name__)
 
 LOW_WATER = 32 * 1024
+READ_AT_FIRST = 16 * 1024  # bytes at once, from a connection that did not fill a read yet, or whose reads take long
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
 _UNREAD = "the peer does not read what it is sent"
@@ -62,7 +65,10 @@ class TransportOptions:
     message_timeout_s: float = 30.0  # for a message to become whole while others wait for its memory
     unread_timeout_s: float = 20.0  # a peer that is not read because it does not read, either
     unsent: Unsent[Http2Transport] | None = None  # what waits on all connections of a server
-    turns: Turns | None = None  # shared by the connections of a server
+    metadata_names: frozenset[str] | None = None  # header fields that services read, in lower case; None: all are kept
+    header_bytes: int = 256 * 1024  # of the fields kept for the calls of a connection
+    header_budget: HeaderBudget | None = None  # the same for all connections of a server
+    turns: Turns = field(default_factory=Turns)  # shared by the connections of a server
     limits: Limits = field(default_factory=Limits)
     reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
 
@@ -91,6 +97,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         self.blocked = False
         self.unflushed = 0
         self.incomplete = 0  # bytes of messages that are not whole
+        self.header_bytes = 0  # of the calls that are open, as `Metadata.size` counts them
         self.flush_scheduled = False
         self.peer = Peer("")
         self.round_trip = RoundTrip()
@@ -98,6 +105,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         self.authority = ""  # client: whom the calls are for, if they do not say
         self.goaway: str | None = None
         self.closed = False
+        self.unfinished: NativeStream | None = None  # has messages of the last read that it could not deliver yet
         self.http2 = Http2Connection(
             services is None,
             Settings(
@@ -117,6 +125,11 @@ class Http2Transport(asyncio.BufferedProtocol):
         # its page faults and two more system calls.
         self._buffer = reading.buffer()
         self.heard_at = monotonic()
+        self._unhandled: Iterator[events.Event] = iter(())  # of a read that took long
+        self._waits_its_turn = False
+        self._rest: asyncio.TimerHandle | None = None  # before the next turn, of a peer that is slowed down
+        self._read_size = READ_AT_FIRST
+        self.turn_began = self.heard_at  # when this connection began to handle what was read
         self._write_paused = False
         self._noted = False  # that something waits
         self._armed_at = 0.0  # when the keepalive was
@@ -154,7 +167,7 @@ class Http2Transport(asyncio.BufferedProtocol):
                 self._idle = self.loop.call_later(self.options.idle_timeout_s, self._idle_due)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer[: self._read_size]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(self._buffer[:nbytes]))
@@ -162,8 +175,20 @@ class Http2Transport(asyncio.BufferedProtocol):
     def data_received(self, data: bytes) -> None:
         self.heard_at = monotonic()
         self._moved += len(data)
+        received = self.http2.receive(data)
+        if self._waits_its_turn:
+            self._unhandled = chain(self._unhandled, received)
+            return
+        if len(data) >= self._read_size:
+            self._read_size = len(self._buffer)
+        self.turn_began = self.heard_at
+        self._handle(iter(received))
+
+    def _handle(self, received: Iterator[events.Event]) -> None:
+        """Handle events; if they take long, keep the rest, in order, for the connection's next turn."""
+        began = self.turn_began
         streams = self.streams
-        for event in self.http2.receive(data):
+        for event in received:
             if type(event) is events.DataReceived:
                 stream = streams.get(event.stream_id)
                 if stream is not None:
@@ -172,13 +197,59 @@ class Http2Transport(asyncio.BufferedProtocol):
                     self.acknowledge(event.stream_id, event.credit)
             else:
                 self._control_event(event)
+            if monotonic() - began > LONG_S:
+                break
         if self.http2.has_output and not self.flush_scheduled:
             self.flush_soon()
         if self._pause is not None:
             self._pause.read(self.http2.overdue_s)
-        turns, transport = self.options.turns, self._transport
-        if turns is not None and transport is not None and monotonic() - self.heard_at > LONG_S:
-            turns.wait(transport, self.loop)
+        if self.http2.unread or monotonic() - began > LONG_S:
+            self._wait_turn(received)
+
+    def _wait_turn(self, received: Iterator[events.Event]) -> None:
+        """Stop reading until it is this connection's turn again, so that others are served in between."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._unhandled = received
+        self._read_size = READ_AT_FIRST
+        self._waits_its_turn = True
+        if transport.is_reading():
+            transport.pause_reading()
+        turns, overdue_s = self.options.turns, 0.0
+        if self._pause is not None:
+            self._pause.waits_its_turn = True
+            overdue_s = self.http2.overdue_s
+        if overdue_s:
+            self._rest = self.loop.call_later(overdue_s, turns.wait, self._read_on, self.loop)
+        else:
+            turns.wait(self._read_on, self.loop)
+
+    def _read_on(self) -> None:
+        """Go on where the last turn ended, and read again when all of that is handled."""
+        self._waits_its_turn = False
+        if self._pause is not None:
+            self._pause.waits_its_turn = False
+        received, self._unhandled = self._unhandled, iter(())
+        stream, self.unfinished = self.unfinished, None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.turn_began = monotonic()
+        if stream is not None:
+            stream.deliver_rest()
+        if self.unfinished is not None:
+            self._wait_turn(received)
+        else:
+            self._handle(chain(received, self._more()))
+        paused = self._waits_its_turn or (self._pause is not None and self._pause.paused)
+        if not paused and not transport.is_closing():
+            transport.resume_reading()
+
+    def _more(self) -> Iterator[events.Event]:
+        """Yield what the rest of the last read means, behind the events that it has become already."""
+        if self.http2.unread:
+            yield from self.http2.receive(b"")
 
     def eof_received(self) -> bool:
         return False  # an HTTP/2 peer that ends its side is gone
@@ -198,8 +269,9 @@ class Http2Transport(asyncio.BufferedProtocol):
         if self.closed:
             return
         self.closed = True
+        self._unhandled, self.unfinished = iter(()), None
         self._forget_unsent()
-        for timer in (self._timer, self._closing, self._idle):
+        for timer in (self._timer, self._closing, self._idle, self._rest):
             if timer is not None:
                 timer.cancel()
         if self._pause is not None:
@@ -378,14 +450,15 @@ class Http2Transport(asyncio.BufferedProtocol):
         opened = self.http2.streams.get(event.stream_id)
         if opened is None:  # and closed again in the same read
             return
-        stream = NativeStream(self, opened, path, Metadata(event.headers))
+        stream = NativeStream(self, opened, path, Metadata(event.headers, self.options.metadata_names))
         service = (self.services or {}).get(path)
         timeout_s = call_metadata.parse_timeout(fields["grpc-timeout"]) if "grpc-timeout" in fields else None
         try:
             if service is None:
-                raise RpcError(Code.UNIMPLEMENTED, f"unknown method {path}")
+                raise RpcError(Code.UNIMPLEMENTED, f"unknown method {statuses.shortened(path, 256)}")
             if "grpc-timeout" in fields and timeout_s is None:
-                raise RpcError(Code.INTERNAL, f"malformed grpc-timeout {fields['grpc-timeout']!r}")
+                raise RpcError(Code.INTERNAL, f"malformed grpc-timeout {fields['grpc-timeout'][:32]!r}")
+            stream.header_bytes = self._reserve_headers(stream.metadata.size)
             self.streams[event.stream_id] = stream
             stream.receiver = service(stream)
         except RpcError as error:
@@ -395,6 +468,30 @@ class Http2Transport(asyncio.BufferedProtocol):
             stream.deadline = self.loop.call_later(timeout_s, self._deadline_exceeded, stream)
         if event.end_stream:
             stream.remote_ended()
+
+    def _reserve_headers(self, size: int) -> int:
+        """Book the header fields that a call keeps; return their size.
+
+        Raises:
+            RpcError: the connection, or all connections together, hold too much.
+        """
+        options = self.options
+        limit = ""
+        if self.header_bytes + size > options.header_bytes:
+            limit = "header_bytes"
+        elif options.header_budget is not None and not options.header_budget.reserve(self.header_bytes, size):
+            limit = "header_bytes_total"
+        if limit:
+            options.reached[limit] += 1
+            raise RpcError(Code.RESOURCE_EXHAUSTED, "too many bytes of header fields are held for open calls")
+        self.header_bytes += size
+        return size
+
+    def release_headers(self, size: int) -> None:
+        """Give back what `_reserve_headers` booked for a call."""
+        if size and self.options.header_budget is not None:
+            self.options.header_budget.release(self.header_bytes, size)
+        self.header_bytes -= size
 
     def _plain_answer(self, stream_id: int, status: str, text: str) -> None:
         """Answer a request that is not gRPC in plain HTTP."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from konnectivity.grpc import metadata as call_metadata
@@ -13,12 +14,15 @@ from konnectivity.grpc.message_memory import SMALL_MESSAGE, MessageMemory
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Buffer, MessageStream, StreamReceiver
+from konnectivity.grpc.turns import LONG_S
 from konnectivity.http2 import ErrorCode
 from konnectivity.http2.stream import Http2Stream
 
 if TYPE_CHECKING:
     from konnectivity.grpc.native import Http2Transport
 
+MANY_MESSAGES = 64  # in one piece of DATA: from there on their delivery may be spread over several turns
+_NOTHING = memoryview(b"")
 HIGH_WATER = 128 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
 
 
@@ -36,6 +40,8 @@ class NativeStream(MessageStream):
         self._transport = transport
         self._stream = stream
         self._reader = MessageReader(transport.options.max_message_size)
+        self.header_bytes = 0  # what the transport booked for `metadata`
+        self._rest: tuple[Iterator[memoryview], int, bool] | None = None  # messages not delivered yet, credit, end
         self._incomplete = 0  # what the transport counts of a message that is not whole
         self._memory = transport.options.message_memory
         self._granted = False  # the message that is not whole has memory
@@ -147,6 +153,10 @@ class NativeStream(MessageStream):
         messages = reader.feed(data)
         if messages and self._memory is not None and (self._granted or self._waiting is not None):
             self._leave_memory(self._memory)
+        if len(messages) > MANY_MESSAGES:
+            self._rest = iter(messages), credit, ends
+            self.deliver_rest()
+            return
         for message in messages:
             if self.closed or receiver is None:
                 break
@@ -162,6 +172,22 @@ class NativeStream(MessageStream):
             self._held += credit
         if ends:
             self.remote_ended()
+
+    def deliver_rest(self) -> None:
+        """Deliver messages until all are, or the connection's turn took long: then the transport comes back to it."""
+        if self._rest is None:
+            return
+        messages, credit, ends = self._rest
+        receiver = self.receiver
+        for message in messages:
+            if self.closed or receiver is None:
+                break
+            receiver.message_received(message)
+            if monotonic() - self._transport.turn_began > LONG_S:
+                self._transport.unfinished = self
+                return
+        self._rest = None
+        self.data_received(_NOTHING, credit, ends)
 
     def _count_incomplete(self, reader: MessageReader) -> None:
         added = reader.held - self._incomplete
@@ -224,8 +250,8 @@ class NativeStream(MessageStream):
         return self._transport.loop.call_later(self._transport.options.message_timeout_s, self._waited, memory)
 
     def _refuse_message(self, fault: RpcError) -> None:
-        if fault.status.code is Code.RESOURCE_EXHAUSTED:
-            self._transport.options.reached["message_size"] += 1
+        if self._reader.limit:
+            self._transport.options.reached[self._reader.limit] += 1
         self.refuse(fault.status)
 
     def remote_ended(self) -> None:
@@ -261,6 +287,8 @@ class NativeStream(MessageStream):
             self._memory.held -= self._incomplete
             self._leave_memory(self._memory)
         self._incomplete = 0
+        self._rest = None
+        self._transport.release_headers(self.header_bytes)
         self._transport.forget(self._stream.id)
         if self.response is not None and not self.response.done():
             self.response.set_exception(RpcError(status.code, status.message))

@@ -1,7 +1,7 @@
 """Pauses in the reading of one connection that many users share: the peer is slowed down, and nobody is cut.
 
-The reasons for a pause: a flood of frames that move no data, for a time; and answers that wait because the peer does
-not read its socket, until it does. Knows nothing of HTTP/2.
+The reasons for a pause: a flood of frames that move no data, for a time; answers that wait because the peer does not
+read its socket, until it does; and a read that took long, until it is the connection's turn. Knows nothing of HTTP/2.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class ReadingPause:
         reached: Counter[str],
         give_up: Callable[[], object],
     ) -> None:
+        self.waits_its_turn = False
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._most_unread = most_unread
@@ -47,7 +48,7 @@ class ReadingPause:
         if overdue_s and self._rest is None:
             self._reached["control_frames"] += 1
             self._rest = self._loop.call_later(overdue_s, self._rested)
-        if self._paused:  # also when the turns of slow readers have resumed the reading
+        if self.paused:
             self._transport.pause_reading()
 
     def written(self) -> None:
@@ -78,11 +79,12 @@ class ReadingPause:
         self._resume()
 
     @property
-    def _paused(self) -> bool:
-        return self._rest is not None or self._deadline is not None
+    def paused(self) -> bool:
+        """Return whether there is a reason to read nothing."""
+        return self._rest is not None or self._deadline is not None or self.waits_its_turn
 
     def _resume(self) -> None:
-        if not self._paused and not self._transport.is_closing():
+        if not self.paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _wait(self) -> None:

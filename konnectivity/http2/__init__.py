@@ -1,7 +1,7 @@
 """Sans-I/O HTTP/2 (RFC 9113) for long-lived bidirectional streams, in both roles.
 
 Bytes in -> events (`Http2Connection.receive`); verbs -> bytes out (`Http2Connection.take`).
-It knows nothing of sockets, clocks, event loops or gRPC. Header compression is the `hpack` library's.
+It knows nothing of sockets, clocks, event loops or gRPC. Header blocks are encoded by the `hpack` library.
 
     frames       constants, frame builders
     payloads     what each frame's payload must look like
@@ -13,6 +13,7 @@ It knows nothing of sockets, clocks, event loops or gRPC. Header compression is 
     table        which streams are open, and what became of the others
     reader       bytes -> frames
     blocks       fragments -> header lists
+    header_decoder  HPACK, with limits
     inbound      what the peer's frames do
     outbound     what leaves, and the windows it keeps to
     connection   the three together, and the verbs

@@ -1,12 +1,12 @@
-"""Collects the fragments of a header block and decodes it (RFC 9113 section 4.3). Owns the decompressor."""
+"""Collects the fragments of a header block and decodes it (RFC 9113 section 4.3). Owns the decoder."""
 
 from __future__ import annotations
 
-from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode
+from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
 from konnectivity.http2.limits import Costs, Limits
 
 
@@ -18,7 +18,7 @@ class HeaderBlocks:
     def __init__(self, limits: Limits, costs: Costs) -> None:
         self._limits = limits
         self._costs = costs
-        self._decoder = Decoder(max_header_list_size=limits.header_list_bytes)
+        self._decoder = HeaderDecoder(limits.header_list_bytes, limits.header_fields)
         self._stream_id: int | None = None  # whose block is open
         self._end_stream = False
         self._fragments: list[bytes] = []
@@ -38,6 +38,11 @@ class HeaderBlocks:
             )
         self._add(fragment)
 
+    @property
+    def work(self) -> int:
+        """Return what decoding has cost so far, in fields."""
+        return self._decoder.work
+
     def finish(self) -> tuple[HeaderList, bool]:
         """Close the block: its headers, and whether it ends the stream.
 
@@ -51,7 +56,9 @@ class HeaderBlocks:
         self._fragments.clear()
         self._size = 0
         try:
-            fields = self._decoder.decode(block, raw=True)
+            fields = self._decoder.decode(block)
+        except TooManyFieldsError as error:
+            raise self._costs.fault("header_fields", "too many header fields") from error
         except OversizedHeaderListError as error:
             raise self._costs.fault("header_list", "header list too large") from error
         except HPACKError as error:
@@ -66,5 +73,5 @@ class HeaderBlocks:
             raise self._costs.fault("header_block", "header block too large")
 
 
-def _text(field: bytes | str) -> str:
-    return field if isinstance(field, str) else field.decode("utf-8", "surrogateescape")
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")

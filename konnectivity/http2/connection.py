@@ -51,6 +51,7 @@ class Http2Connection:
         self.client = client
         self.local = settings
         self.failed = False
+        self.unread = False  # the last `receive` ended early since its frames cost much; `receive(b"")` goes on
         self._table = StreamTable(client)
         self._outbound = Outbound(self._table)
         self._inbound = Inbound(
@@ -104,7 +105,7 @@ class Http2Connection:
     # ---- bytes in, bytes out --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[events.Event]:
-        """Take bytes from the line, in any cut, and return what they mean."""
+        """Take bytes from the line, in any cut, and return what they mean; see `unread`."""
         if self.failed:
             return []
         received: list[events.Event] = []
@@ -112,7 +113,7 @@ class Http2Connection:
         try:
             if self._preface:
                 data = self._check_preface(data)
-            self._reader.feed(data)
+            self.unread = self._reader.feed(data)
         except Http2Error as fault:
             self._send_goaway(fault.code, str(fault))
             self._fail(fault.code, str(fault))
@@ -224,4 +225,5 @@ class Http2Connection:
 
     def _fail(self, code: int, message: str) -> None:
         self.failed = True
+        self.unread = False
         self._inbound.events.append(events.ConnectionFailed(code, message))

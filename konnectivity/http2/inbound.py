@@ -18,7 +18,9 @@ from konnectivity.http2.settings import Settings
 from konnectivity.http2.stream import Http2Stream
 from konnectivity.http2.table import StreamTable
 
-_MOVED_WINDOWS_COST = 100  # in cheap frames: SETTINGS that moves the windows touches every stream
+_MOVED_WINDOWS_COST = 100  # in cheap frames: SETTINGS that moves the windows
+_STREAMS_PER_FRAME = 10  # streams that cost as much as a cheap frame to touch
+_SETTINGS_PER_FRAME = 10  # the same, of parameters in one SETTINGS frame
 
 
 class Inbound:
@@ -37,6 +39,7 @@ class Inbound:
     ) -> None:
         limits = limits or Limits()
         self.events: list[events.Event] = []
+        self.work = 0  # since the reader set it to 0: frames that are not DATA, and header fields
         self.refusing = False  # takes no new streams: our GOAWAY is out
         self.goaway_received = False
         self.costs = Costs(limits, clock, reached)
@@ -80,6 +83,7 @@ class Inbound:
     def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._only is not None and kind != self._only:
             self._out_of_order()
+        self.work += 1
         handle = _HANDLERS.get(kind)
         if handle is None:  # unknown types are ignored (section 4.1), but cost something
             self.costs.spend()
@@ -169,7 +173,10 @@ class Inbound:
 
     def _header_block(self, stream_id: int) -> None:
         self._only = None
+        before = self._blocks.work
         headers, end_stream = self._blocks.finish()
+        self.work += self._blocks.work - before
+        self.costs.header_fields(len(headers))
         stream = self._streams.get(stream_id)
         try:
             if stream is None:
@@ -193,6 +200,10 @@ class Inbound:
         if not self._client and not reset_by_us:
             code = ErrorCode.PROTOCOL_ERROR if reset_by_us is None else ErrorCode.STREAM_CLOSED
             raise ConnectionFault(code, f"HEADERS on stream {stream_id}, which is closed")
+        if self._client:
+            self.costs.spend()  # trailers of calls that we cancelled
+        else:
+            self.costs.ignored_headers()
 
     def _request(self, stream_id: int, headers: events.HeaderList, end_stream: bool) -> None:
         self._table.last_remote = stream_id
@@ -253,7 +264,7 @@ class Inbound:
         self._ended_by_peer(stream_id, code, f"stream reset by the peer: {frames.error_name(code)}")
 
     def _settings_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self.costs.spend()
+        self.costs.spend(1 + len(payload) // (frames.SETTING.size * _SETTINGS_PER_FRAME))
         payloads.check_settings(flags, stream_id, payload)
         if flags & frames.ACK:
             self._settings_acknowledged()
@@ -267,7 +278,7 @@ class Inbound:
         self._reply(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self.events.append(events.SettingsChanged())
         if remote.initial_window_size != before:
-            self.costs.spend(_MOVED_WINDOWS_COST)
+            self.costs.spend(_MOVED_WINDOWS_COST + len(self._streams) // _STREAMS_PER_FRAME)
             self._drained(self._outbound.resume())
 
     def _settings_acknowledged(self) -> None:
@@ -293,7 +304,7 @@ class Inbound:
             self._reply(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _goaway_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self.costs.spend()
+        self.costs.spend(1 + (len(self._streams) // _STREAMS_PER_FRAME if self._client else 0))
         goaway = payloads.goaway(stream_id, payload)
         self.goaway_received = True
         self.events.append(goaway)

@@ -18,6 +18,7 @@ class Limits:
 
     header_block_bytes: int = 64 * 1024  # compressed, HEADERS + CONTINUATION
     header_list_bytes: int = 32 * 1024  # decoded, as SETTINGS_MAX_HEADER_LIST_SIZE counts
+    header_fields: int = 100  # in one header block
     continuation_frames: int = 16  # in one header block
     cheap_frames_burst: int = 10_000  # frames that cost the peer little and move no data
     cheap_frames_per_s: int = 5_000
@@ -29,8 +30,10 @@ class Limits:
 
 _UNANSWERED_COST = 20  # in cheap frames: a request that is reset before it has an answer
 _SHARED_UNANSWERED_COST = 2  # the same, of a peer that is slowed down
-_REFUSED_COST = 5  # the same: one that we refuse
+_REFUSED_COST = 5  # the same: one that we refuse, and HEADERS on a stream that was reset
 _MOST_OVERDRAWN = 40_000  # of a peer that is slowed down: more than the cheap frames of one read
+_FREE_FIELDS = 20  # of a header block cost nothing beside their frame: no gRPC call has more
+_FIELDS_PER_FRAME = 2  # further fields that cost as much as a cheap frame
 
 
 class TokenBucket:
@@ -138,6 +141,15 @@ class Costs:
         self.reached["new_streams"] += 1
         self.spend(_REFUSED_COST)
         return False
+
+    def header_fields(self, count: int) -> None:
+        """Charge a header block of `count` fields. Raises as `spend` does."""
+        if count > _FREE_FIELDS:
+            self.spend((count - _FREE_FIELDS) // _FIELDS_PER_FRAME)
+
+    def ignored_headers(self) -> None:
+        """Charge a header block on a stream that is reset. Raises as `spend` does."""
+        self.spend(_REFUSED_COST)
 
     def fault(self, limit: str, text: str) -> ConnectionFault:
         """What to raise when `limit` is reached, counted."""

@@ -1,6 +1,7 @@
 """Cuts a byte stream into frames (RFC 9113 section 4.1). Knows lengths, not meanings.
 
 DATA payloads are handed on in pieces as they arrive, as views without a copy; every other frame is handed on whole.
+A pass ends early when its frames cost much: the rest waits for the next call.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from typing import Protocol
 
 from konnectivity.http2.frames import DATA, HEADER, HEADER_SIZE, PADDED, ConnectionFault, ErrorCode
 
+MOST_FRAMES = 1024  # cut in one pass
+MOST_WORK = 1024  # done by the sink in one pass, about 2 ms: one for each frame that is not DATA and each header field
+
 
 class FrameSink(Protocol):
-    """Receives what `FrameReader` cuts."""
+    """Receives what `FrameReader` cuts. `work` grows with what a frame has cost."""
+
+    work: int
 
     def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None: ...
 
@@ -22,7 +28,7 @@ class FrameSink(Protocol):
 
 
 class FrameReader:
-    """Bytes in any cut -> calls of a `FrameSink`. Holds back at most one incomplete frame that is not DATA."""
+    """Bytes in any cut -> calls of a `FrameSink`. Holds back an incomplete frame that is not DATA, or a pass's rest."""
 
     __slots__ = ("_data_left", "_max_frame_size", "_need", "_rest", "_sink")
 
@@ -33,8 +39,8 @@ class FrameReader:
         self._need = 0  # how much of `_rest` is worth another look
         self._data_left = 0  # of the DATA payload under way
 
-    def feed(self, data: bytes) -> None:
-        """Cut `data`, together with what was held back.
+    def feed(self, data: bytes) -> bool:
+        """Cut `data`, together with what was held back, and return whether the pass ended early.
 
         Raises:
             ConnectionFault: a frame is larger than announced (FRAME_SIZE_ERROR), or what the sink raises.
@@ -42,13 +48,17 @@ class FrameReader:
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:
-                return
+                return False
             data = bytes(self._rest)
             self._rest.clear()
         sink = self._sink
+        sink.work = 0
+        early = False
         view = memoryview(data)
         position, end = 0, len(data)
-        while position < end:
+        for _ in range(MOST_FRAMES):
+            if position >= end:
+                break
             if self._data_left:
                 stop = min(position + self._data_left, end)
                 self._data_left -= stop - position
@@ -79,5 +89,13 @@ class FrameReader:
                 break
             sink.frame_received(kind, flags, stream_id, bytes(view[position + HEADER_SIZE : stop]))
             position = stop
+            if sink.work >= MOST_WORK:
+                early = position < end
+                break
+        else:
+            early = position < end
         if position < end:
             self._rest += view[position:]
+            if early:
+                self._need = 0
+        return early

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
+from konnectivity.capabilities import EXTENSION
+from konnectivity.grpc.header_budget import HeaderBudget
 from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.turns import Turns
@@ -19,6 +21,11 @@ from konnectivity_server.options import ServerOptions
 
 AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
 AGENT_STREAMS = 100  # at a time on one connection of an agent
+HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # of header fields kept for the calls of all connections
+# Header fields that the services read, and that are kept: all others are dropped when a call begins.
+AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
+FRONTEND_FIELDS = frozenset({EXTENSION})
+PEER_FIELDS = frozenset({"serverid", EXTENSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ class ServerLimits:
         self.reached: Counter[str] = Counter()
         self.turns = Turns()
         self.unsent: Unsent[Http2Transport] = Unsent(options.max_unsent_total)
+        self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )
@@ -56,19 +64,26 @@ class ServerLimits:
             address_bytes=options.max_address_length,
             reached=self.reached,
         )
-        self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS)
+        self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
         self.frontends = self._transport(
-            options, options.frontend_keepalive_time, usual.stream_window, usual.max_streams
+            options, options.frontend_keepalive_time, usual.stream_window, usual.max_streams, FRONTEND_FIELDS
+        )
+        self.peers = self._transport(
+            options, usual.keepalive_time_s, usual.stream_window, usual.max_streams, PEER_FIELDS
         )
         self.frontends = replace(
             self.frontends,
             message_memory=MessageMemory(options.message_buffer_budget, options.process_buffer_budget, monotonic),
             limits=replace(self.frontends.limits, new_streams_per_s=0, slow_down=True),
         )
-        self.peers = self._transport(options, usual.keepalive_time_s, usual.stream_window, usual.max_streams)
 
     def _transport(
-        self, options: ServerOptions, keepalive_time_s: float, stream_window: int, max_streams: int
+        self,
+        options: ServerOptions,
+        keepalive_time_s: float,
+        stream_window: int,
+        max_streams: int,
+        metadata_names: frozenset[str],
     ) -> TransportOptions:
         return TransportOptions(
             stream_window=stream_window,
@@ -78,6 +93,8 @@ class ServerLimits:
             idle_timeout_s=options.idle_connection_timeout,
             unsent_bytes=options.max_unsent,
             incomplete_bytes=options.max_incomplete_messages,
+            metadata_names=metadata_names,
+            header_budget=self.header_budget,
             unsent=self.unsent,
             turns=self.turns,
             limits=Limits(

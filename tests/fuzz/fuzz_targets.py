@@ -81,6 +81,8 @@ def _frames_in(client: bool, data: bytes, size: int) -> list[object]:
     connection.take()
     for piece in pieces(data, size):
         happened += connection.receive(piece)
+        while connection.unread:
+            happened += connection.receive(b"")
         answers += sum(map(len, connection.take()))
         assert len(connection.streams) <= 5
     assert len(happened) <= len(data) + 10

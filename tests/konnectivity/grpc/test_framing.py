@@ -108,3 +108,32 @@ def test_a_message_byte_by_byte_holds_little_more_than_its_size() -> None:
     tracemalloc.stop()
     assert reader.held == PREFIX_SIZE + 50_000
     assert used < 4 * 50_000
+
+
+def test_more_empty_messages_than_anybody_needs() -> None:
+    reader = MessageReader()
+    assert fed(reader, framed(*[b""] * 600)) == [b""] * 600
+    assert reader.fault is None
+    assert fed(reader, framed(b"a", *[b""] * 1000)) == [b"a", *[b""] * 400]
+    assert reader.fault is not None
+    assert (reader.fault.status.code, reader.limit) == (Code.RESOURCE_EXHAUSTED, "empty_messages")
+
+
+def test_more_empty_messages_byte_by_byte() -> None:
+    reader = MessageReader()
+    assert sum(len(fed(reader, bytes((byte,)))) for byte in framed(*[b""] * 1001)) == 1000
+    assert reader.limit == "empty_messages"
+
+
+@pytest.mark.parametrize("size", [1, 4, 16, 64])
+def test_a_message_in_small_reads_holds_about_its_size(size: int) -> None:
+    reader = MessageReader()
+    reader.feed(memoryview(PREFIX.pack(0, 1_000_000)))
+    tracemalloc.start()
+    try:
+        for _ in range(500_000 // size):
+            reader.feed(memoryview(bytes(size)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000

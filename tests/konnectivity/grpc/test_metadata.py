@@ -85,3 +85,16 @@ def test_a_timeout_is_understood_as_it_was_meant(seconds: float) -> None:
     understood = parse_timeout(format_timeout(seconds))
     assert understood is not None
     assert abs(understood - seconds) <= (0.001 if seconds < 99_000 else 1.0)
+
+
+def test_fields_that_nobody_reads_are_dropped() -> None:
+    fields = [("AgentID", "a"), ("x", "b" * 1000), ("agentid", "c")]
+    kept = metadata.Metadata(fields, frozenset({"agentid"}))
+    assert kept.fields == [("agentid", "a"), ("agentid", "c")]
+    assert metadata.Metadata(fields).get("x") == "b" * 1000
+
+
+def test_the_size_of_the_fields_is_what_they_take_in_memory() -> None:
+    assert 1000 < metadata.Metadata([("a", "x" * 1000)]).size < 1100
+    assert 4000 < metadata.Metadata([("a", "x" * 999 + "\U0001f600")]).size < 4200
+    assert metadata.Metadata([]).size == 0

@@ -27,7 +27,12 @@ class Reader(asyncio.Protocol):
     def data_received(self, data):
         self.received += len(data)
         self.log.append(self.name)
-        self.turns.wait(self.transport, asyncio.get_running_loop())
+        self.transport.pause_reading()
+        self.turns.wait(self.read_on, asyncio.get_running_loop())
+
+    def read_on(self):
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def connection_lost(self, exc):
         self.ended.set()

@@ -51,7 +51,10 @@ class HandPeer:
             self.connection.take()
 
     def says(self, *pieces: bytes) -> list[events.Event]:
-        return self.connection.receive(b"".join(pieces))
+        happened = self.connection.receive(b"".join(pieces))
+        while self.connection.unread:
+            happened += self.connection.receive(b"")
+        return happened
 
     def bytes_heard(self) -> bytes:
         return b"".join(self.connection.take())

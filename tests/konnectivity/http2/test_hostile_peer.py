@@ -55,6 +55,8 @@ def converse(connection: Http2Connection, said: bytes, sizes: Iterator[int]) -> 
     while said:
         size = next(sizes, len(said))
         happened = connection.receive(said[:size])
+        while connection.unread:
+            happened += connection.receive(b"")
         assert connection.failed == any(isinstance(event, events.ConnectionFailed) for event in happened)
         assert not any(isinstance(event, events.ConnectionFailed) for event in happened[:-1])
         answer(connection, happened)

@@ -816,3 +816,88 @@ def test_header_blocks_that_are_too_large(hand_peer, cut_at):
     more = frames.frame(frames.CONTINUATION, 0, 1, block[cut_at:])
     code, message = peer.breaks_connection(start, more)
     assert (code, message) == (ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
+
+
+# ---- header fields, and passes that end early ---------------------------------------------------------------------
+
+
+def test_a_header_block_of_too_many_fields(hand_peer):
+    peer = hand_peer(client=False, limits=Limits(header_fields=6))
+    peer.opens(1)
+    block = peer.encoder.encode([*REQUEST, *(("a", "b") for _ in range(3))])
+    code, message = peer.breaks_connection(frames.frame(frames.HEADERS, frames.END_HEADERS, 3, block))
+    assert (code, message) == (ErrorCode.ENHANCE_YOUR_CALM, "too many header fields")
+
+
+def test_usual_header_blocks_are_free_and_large_ones_cost(hand_peer):
+    limits = Limits(cheap_frames_burst=200, cheap_frames_per_s=1)
+    usual, large = [*REQUEST, *(("a", "b") for _ in range(10))], [*REQUEST, *(("a", "b") for _ in range(90))]
+    peer = hand_peer(client=False, limits=limits)
+    for number in range(500):
+        peer.says(peer.headers(1 + 2 * number, usual))
+    assert not peer.connection.failed
+    for number in range(500, 510):
+        peer.says(peer.headers(1 + 2 * number, large))
+    assert peer.connection.failed
+
+
+def test_headers_on_a_stream_that_was_reset_cost(hand_peer):
+    peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=200, cheap_frames_per_s=1))
+    peer.opens(1)
+    peer.connection.reset_stream(1)
+    for _ in range(100):
+        peer.says(peer.headers(1))
+    assert peer.connection.failed
+
+
+def test_a_pass_over_expensive_frames_ends_early_and_nothing_is_lost(to_server):
+    said = b"".join(to_server.headers(1 + 2 * number) for number in range(1500))
+    connection, happened, passes = to_server.connection, [], 1
+    happened += connection.receive(said)
+    assert connection.unread
+    while connection.unread:
+        before = len(happened)
+        happened += connection.receive(b"")
+        assert len(happened) - before < 400
+        passes += 1
+    assert passes > 4
+    opened = [event.stream_id for event in happened if isinstance(event, events.HeadersReceived)]
+    assert opened == [1 + 2 * number for number in range(Limits().new_streams_burst)]
+    assert connection.receive(b"") == []
+
+
+def test_many_small_data_frames_are_read_in_passes(to_server):
+    to_server.opens(1)
+    connection = to_server.connection
+    happened = connection.receive(data(1, b"x") * 3000)
+    assert connection.unread
+    happened += connection.receive(data(1, b"y"))  # more may come meanwhile
+    while connection.unread:
+        happened += connection.receive(b"")
+    assert b"".join(bytes(event.data) for event in happened) == b"x" * 3000 + b"y"
+    assert to_server.connection.receive(data(1, b"z") + PING[:5]) != []
+    assert not connection.unread
+
+
+def test_a_connection_that_failed_has_nothing_unread(to_server):
+    flood = PING * 20_000
+    to_server.connection.receive(flood)
+    while to_server.connection.unread:
+        to_server.connection.receive(b"")
+    assert to_server.connection.failed
+    assert not to_server.connection.unread
+
+
+def test_settings_of_many_parameters_cost(hand_peer):
+    peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=1000, cheap_frames_per_s=1))
+    for _ in range(5):
+        peer.says(frames.frame(frames.SETTINGS, 0, 0, frames.SETTING.pack(0x99, 1) * 2700))
+    assert peer.connection.failed
+
+
+def test_the_debug_text_of_a_goaway_is_cut(to_client):
+    (goaway,) = to_client.says(frames.goaway(0, 0, "€".encode() * 5000))
+    assert isinstance(goaway, events.GoAwayReceived)
+    assert len(goaway.debug.encode()) <= 256
+    assert goaway.debug.startswith("€€€")
+    assert goaway.debug.endswith("€...")

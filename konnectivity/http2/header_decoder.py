@@ -1,0 +1,122 @@
+"""HPACK decoder (RFC 7541) whose time is linear in the block, and whose limits hold before a field is decoded.
+
+Owns the peer's dynamic table. The library's decoder copies the rest of a block for each literal and counts no fields;
+its table and its Huffman codes are used here. The decoder does not know what a field means.
+"""
+
+from __future__ import annotations
+
+from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+Field = tuple[bytes, bytes]
+
+TABLE_SIZE = 4096  # the dynamic table's size at first, and at most: our SETTINGS announce no other
+FIELD_OVERHEAD = 32  # bytes that a field counts beside its name and value (RFC 9113 section 6.5.2)
+_MOST_UPDATES = 2  # of the table's size, in one block: an encoder needs no more (RFC 7541 section 4.2)
+_MOST_INTEGER_BYTES = 5
+_HUFFMAN_BYTES = 8  # of Huffman code cost about as much time as a field
+_FIELD_BYTES = 128  # decoded, count as much as a field: what a pass has decoded may have to wait
+
+
+class TooManyFieldsError(HPACKDecodingError):
+    """A block of more fields than allowed."""
+
+
+class HeaderDecoder:
+    """Decoder of one peer's header blocks. After an exception its state is lost, and the connection with it.
+
+    Args:
+        list_bytes: size of a decoded block, at most, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
+        fields: number of fields in a block, at most.
+    """
+
+    __slots__ = ("_fields", "_list_bytes", "_table", "work")
+
+    def __init__(self, list_bytes: int, fields: int) -> None:
+        self.work = 0  # of all blocks so far, in fields
+        self._list_bytes = list_bytes
+        self._fields = fields
+        self._table = HeaderTable()
+
+    def decode(self, block: bytes) -> list[Field]:
+        """Return the fields of a block, in order.
+
+        Raises:
+            TooManyFieldsError: the block has more fields than allowed.
+            OversizedHeaderListError: the fields are too large together.
+            HPACKError: the block is malformed.
+        """
+        fields: list[Field] = []
+        size = at = updates = 0
+        end = len(block)
+        try:
+            while at < end:
+                first = block[at]
+                if first & 0x80:
+                    index, at = _integer(block, at, 0x7F)
+                    field = self._table.get_by_index(index)
+                elif first & 0xE0 == 0x20:
+                    updates += 1
+                    at = self._resize(block, at, bool(fields) or updates > _MOST_UPDATES)
+                    continue
+                else:
+                    field, at = self._literal(block, at, first)
+                size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+                if size > self._list_bytes:
+                    raise OversizedHeaderListError("header list too large")
+                if len(fields) == self._fields:
+                    raise TooManyFieldsError("too many header fields")
+                fields.append(field)
+        except IndexError as error:
+            raise HPACKDecodingError("truncated header block") from error
+        self.work += len(fields) + size // _FIELD_BYTES
+        return fields
+
+    def _resize(self, block: bytes, at: int, misplaced: bool) -> int:
+        """Take a dynamic table size update; return the position behind it."""
+        size, at = _integer(block, at, 0x1F)
+        if misplaced or size > TABLE_SIZE:
+            raise HPACKDecodingError("dynamic table size update out of place, or too large")
+        self._table.maxsize = size
+        return at
+
+    def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
+        """Decode a literal field; return it and the position behind it."""
+        indexed = first & 0x40
+        index, at = _integer(block, at, 0x3F if indexed else 0x0F)
+        if index:
+            name = self._table.get_by_index(index)[0]
+        else:
+            name, at = self._string(block, at)
+        value, at = self._string(block, at)
+        if indexed:
+            self._table.add(name, value)
+        return (name, value), at
+
+    def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        huffman = block[at] & 0x80
+        length, at = _integer(block, at, 0x7F)
+        stop = at + length
+        if stop > len(block):
+            raise HPACKDecodingError("truncated header block")
+        if not huffman:
+            return block[at:stop], stop
+        self.work += length // _HUFFMAN_BYTES
+        return decode_huffman(block[at:stop]), stop
+
+
+def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
+    """Decode an integer with a prefix of `mask` (RFC 7541 section 5.1); return it and the position behind it."""
+    value = block[at] & mask
+    at += 1
+    if value < mask:
+        return value, at
+    for shift in range(0, 7 * _MOST_INTEGER_BYTES, 7):
+        byte = block[at]
+        at += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise HPACKDecodingError("integer of too many bytes")

@@ -1,0 +1,45 @@
+"""The budget of header fields: a total, and an equal share for each connection beyond it."""
+
+from __future__ import annotations
+
+from konnectivity.grpc.header_budget import HeaderBudget
+
+
+def test_one_connection_may_hold_all() -> None:
+    budget = HeaderBudget(100)
+    assert budget.reserve(0, 100)
+    assert not budget.reserve(100, 1)
+    budget.release(100, 100)
+    assert budget.used == 0
+    assert budget.reserve(0, 100)
+
+
+def test_a_full_budget_leaves_an_equal_share_to_others() -> None:
+    budget = HeaderBudget(100)
+    assert budget.reserve(0, 100)
+    assert not budget.reserve(0, 51)
+    assert budget.reserve(0, 50)
+    assert not budget.reserve(50, 1)
+    assert not budget.reserve(100, 1)
+    assert budget.reserve(0, 33)
+    assert budget.used == 183
+
+
+def test_who_gives_all_back_is_no_holder() -> None:
+    budget = HeaderBudget(100)
+    assert budget.reserve(0, 60)
+    assert budget.reserve(0, 40)
+    budget.release(40, 10)
+    budget.release(30, 30)
+    assert budget.reserve(60, 40)
+    assert not budget.reserve(0, 51)
+    assert budget.reserve(0, 50)
+
+
+def test_a_crowd_holds_little_more_than_the_total() -> None:
+    budget = HeaderBudget(10_000)
+    for _ in range(1000):
+        held = 0
+        while budget.reserve(held, 10):
+            held += 10
+    assert budget.used < 8 * 10_000
