@@ -13,6 +13,7 @@ from konnectivity import kube, lifecycle, logs, task_guard, tls
 from konnectivity.forward_proxy import Proxy
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
+from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import Dialer, Dials
 from konnectivity_agent.fleet import Fleet
 from konnectivity_agent.options import AgentOptions
@@ -37,8 +38,12 @@ class Agent:
     def __init__(self, options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXIES) -> None:
         self.options = options
         self.ledger = options.ledger()
+        self.reached: Counter[str] = Counter()  # how often which limit was, by name
         self.tunnels = TunnelOptions(
-            ledger=self.ledger, hold_s=options.stream_hold_timeout, extension=options.konnectivity_extension
+            ledger=self.ledger,
+            hold_s=options.stream_hold_timeout,
+            extension=options.konnectivity_extension,
+            reached=self.reached,
         )
         files = (options.ca_cert, options.agent_cert, options.agent_key)
         alpn = (*options.alpn_proto, "h2")
@@ -50,7 +55,6 @@ class Agent:
         self._plan = Plan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
         self.connected = asyncio.Event()
         self.dials = Dials()
-        self.reached: Counter[str] = Counter()  # how often which limit was, by name
         self.leases: LeaseCounter | None = None
         self.fleet: Fleet | None = None
 
@@ -67,7 +71,7 @@ class Agent:
                     self._settings,
                     self._identity,
                     self.tunnels,
-                    Dialer(tasks, self.dials, self.options.policy()).open,
+                    DialQueue(Dialer(tasks, self.dials, self.options.policy()).open, self.reached).open,
                     tasks,
                     self.options.server_count_source,
                     lambda: leases.count if leases is not None else None,

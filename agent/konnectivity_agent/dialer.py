@@ -69,14 +69,14 @@ class Dialer:
         self._timeout_s = timeout_s
         self._resolver = Resolver()
 
-    def open(self, dial: DialIn) -> None:
-        """Start to open what the server asks for."""
+    def open(self, dial: DialIn) -> asyncio.Task[None] | None:
+        """Start to open what the server asks for. Return the task that does; None if the dial is refused at once."""
         try:
             host, port = destination.parse(dial.protocol, dial.address)  # an agent does not rely on a server's check
         except ValueError as error:
             self._dials.failed("unknown")
             dial.failed(str(error))
-            return
+            return None
         task = task_guard.start(
             self._tasks,
             lambda: self._dial(dial, host, port),
@@ -85,6 +85,7 @@ class Dialer:
             failed=lambda: self._failed(dial),
         )
         dial.on_cancel = task.cancel
+        return task
 
     def _failed(self, dial: DialIn) -> None:
         """Answer a dial that raised an unexpected exception."""

@@ -1,0 +1,128 @@
+"""Dials wait for their turn: few are started at a time, one server holds up no other, and the number is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from konnectivity_agent import dial_queue
+from konnectivity_agent.dial_queue import MAX_RUNNING, MAX_WAITING, STARTS_PER_PASS, DialQueue
+
+
+class Dial:
+    """As much of a `DialIn` as the queue needs."""
+
+    protocol, address = "tcp", "10.0.0.1:80"
+
+    def __init__(self, tunnel):
+        self.tunnel = tunnel
+        self.cancelled = False
+        self.error = None
+
+    def failed(self, text):
+        self.error = text
+
+
+class Opener:
+    """Starts dials that end when they are told to."""
+
+    def __init__(self):
+        self.started = []
+        self.ends = []
+
+    def start(self, dial):
+        self.started.append(dial)
+        end = asyncio.get_running_loop().create_future()
+        self.ends.append(end)
+        return end
+
+
+@pytest.fixture
+async def opener():
+    opener = Opener()
+    yield opener
+    for end in opener.ends:
+        if not end.done():
+            end.set_result(None)
+    await asyncio.sleep(0)
+
+
+async def passes(number):
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_one_dial_is_started_at_once(opener):
+    queue = DialQueue(opener.start, Counter())
+    queue.open(Dial("server"))
+    assert len(opener.started) == 1
+
+
+async def test_many_are_started_a_few_in_each_pass_up_to_the_most_and_the_rest_as_others_end(opener):
+    queue = DialQueue(opener.start, reached := Counter())
+    dials = [Dial("server") for _ in range(3 * MAX_RUNNING)]
+    for dial in dials:
+        queue.open(dial)
+    assert len(opener.started) == STARTS_PER_PASS
+    before = STARTS_PER_PASS
+    for _ in range(200):
+        await passes(1)
+        assert len(opener.started) - before <= STARTS_PER_PASS
+        before = len(opener.started)
+    assert len(opener.started) == MAX_RUNNING
+    for end in opener.ends[:100]:
+        end.set_result(None)
+    await passes(50)
+    assert len(opener.started) == MAX_RUNNING + 100
+    assert opener.started == dials[: MAX_RUNNING + 100]  # in their order
+    assert not reached
+
+
+async def test_a_server_with_too_many_holds_up_no_other(opener):
+    queue = DialQueue(opener.start, Counter())
+    for _ in range(MAX_RUNNING + MAX_WAITING):
+        queue.open(Dial("hostile"))
+    honest = Dial("honest")
+    queue.open(honest)
+    await passes(3)
+    assert honest in opener.started
+
+
+async def test_dials_beyond_the_most_that_wait_are_refused_and_counted(opener):
+    queue = DialQueue(opener.start, reached := Counter())
+    dials = [Dial("server") for _ in range(STARTS_PER_PASS + MAX_WAITING + 10)]
+    for dial in dials:
+        queue.open(dial)
+    assert [dial for dial in dials if dial.error] == dials[-10:]
+    assert dials[-1].error == "dial tcp 10.0.0.1:80: too many dials under way"
+    assert reached == {"dials_per_server": 10}
+    assert len(queue) == MAX_WAITING
+
+
+async def test_what_was_cancelled_or_waited_too_long_is_not_started(opener, monkeypatch):
+    monkeypatch.setattr(dial_queue, "MAX_RUNNING", 1)
+    monkeypatch.setattr(dial_queue, "MAX_WAIT_S", 0.05)
+    queue = DialQueue(opener.start, reached := Counter())
+    first, cancelled, late = Dial("server"), Dial("server"), Dial("server")
+    for dial in (first, cancelled, late):
+        queue.open(dial)
+    cancelled.cancelled = True
+    await asyncio.sleep(0.1)
+    opener.ends[0].set_result(None)
+    await passes(10)
+    assert opener.started == [first]
+    assert (cancelled.error, bool(late.error)) == (None, True)
+    assert reached == {"dials_per_server": 1}
+    queue.open(last := Dial("server"))
+    assert opener.started == [first, last]
+
+
+async def test_nothing_is_kept_of_a_server_without_dials():
+    queue = DialQueue(lambda dial: None, Counter())
+    for number in range(100):
+        queue.open(Dial(f"server-{number}"))
+    await passes(20)
+    assert not queue._lanes
+    assert len(queue) == 0
