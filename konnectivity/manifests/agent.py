@@ -14,6 +14,8 @@ MODES = (DAEMON_SET, DEPLOYMENT)
 CA_CONFIG_MAP = "konnectivity-ca"
 CA_DIRECTORY = "/etc/konnectivity/ca"
 CA_FILE = "ca.crt"
+CLUSTER_CA = "cluster-ca"
+ROOT_CA_CONFIG_MAP = "kube-root-ca.crt"  # of every namespace, kept by the cluster
 CRITICAL_ONLY: Object = {"key": "CriticalAddonsOnly", "operator": "Exists"}
 EVERYWHERE: Object = {"operator": "Exists"}
 _TOKEN_LIFE_S = 3600
@@ -109,7 +111,10 @@ def workload(agent: Agent) -> Object:
         if agent.host_network:  # a second one on a node would want the same ports
             spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     else:
-        spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+        # A new agent before the old one goes, unless both want the same ports.
+        surge: Object = {"maxSurge": "10%", "maxUnavailable": 0}
+        update = {"maxUnavailable": "10%"} if agent.host_network else surge
+        spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
     spec["template"] = {"metadata": {"labels": names.labels(names.AGENT)}, "spec": pod(agent)}
     head = names.metadata(names.AGENT, agent.namespace, names.labels(names.AGENT))
     return {"apiVersion": "apps/v1", "kind": agent.mode, "metadata": head, "spec": spec}
@@ -126,6 +131,8 @@ def pod(agent: Agent) -> Object:
         "containers": [container(agent)],
         "volumes": _volumes(agent),
     }
+    if not _counts_leases(agent):
+        made["automountServiceAccountToken"] = False
     if agent.tolerations:
         made["tolerations"] = [dict(each) for each in agent.tolerations]
     if agent.host_network:
@@ -145,11 +152,13 @@ def container(agent: Agent) -> Object:
         "args": arguments.rendered(flags),
         "ports": [{"name": "healthport", "containerPort": health, "protocol": "TCP"}],
         "livenessProbe": hardening.probe("/healthz", health, delay_s=15, timeout_s=15),
-        "readinessProbe": hardening.probe("/readyz", health),
-        "resources": agent.resources,
+        "readinessProbe": hardening.readiness("/readyz", health),
+        "resources": _resources(agent),
         "securityContext": hardening.container_security(),
         "volumeMounts": [{"name": names.TOKEN, "mountPath": names.TOKENS, "readOnly": True}],
     }
+    if _mounts_cluster_ca(agent):
+        made["volumeMounts"].append({"name": CLUSTER_CA, "mountPath": names.ACCOUNT_FILES, "readOnly": True})
     if agent.ca:
         made["volumeMounts"].append({"name": CA_CONFIG_MAP, "mountPath": CA_DIRECTORY, "readOnly": True})
     return made
@@ -158,9 +167,31 @@ def container(agent: Agent) -> Object:
 def _volumes(agent: Agent) -> list[Object]:
     token = {"path": names.TOKEN, "audience": names.AUDIENCE, "expirationSeconds": _TOKEN_LIFE_S}
     made: list[Object] = [{"name": names.TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    if _mounts_cluster_ca(agent):
+        root = {"name": ROOT_CA_CONFIG_MAP, "items": [{"key": CA_FILE, "path": CA_FILE}]}
+        made.append({"name": CLUSTER_CA, "projected": {"sources": [{"configMap": root}]}})
     if agent.ca:
         made.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
     return made
+
+
+def _counts_leases(agent: Agent) -> bool:
+    """Return whether the agent speaks to the Kubernetes API, for which it needs a token."""
+    return agent.all_flags().get("--count-server-leases", "false") not in ("false", "False", "FALSE", "f", "F", "0")
+
+
+def _mounts_cluster_ca(agent: Agent) -> bool:
+    """Return whether the pod mounts the cluster's CA where the kubelet would put it beside a token for the API."""
+    return not _counts_leases(agent) and not agent.ca
+
+
+def _resources(agent: Agent) -> Object:
+    """Return what was chosen, or the default: a client of the Kubernetes API takes some MiB more."""
+    default = hardening.AGENT_RESOURCES_WITH_LEASES if _counts_leases(agent) else hardening.AGENT_RESOURCES
+    return {
+        name: default[name] if quantities == hardening.AGENT_RESOURCES.get(name) else quantities
+        for name, quantities in agent.resources.items()
+    }
 
 
 def _apart() -> Object:

@@ -8,6 +8,7 @@ USER = 65532  # of the images
 
 # What was measured, with room: docs/operations.md, "Size".
 AGENT_RESOURCES: Object = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+AGENT_RESOURCES_WITH_LEASES: Object = {**AGENT_RESOURCES, "requests": {"cpu": "20m", "memory": "48Mi"}}
 SERVER_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 
 # Longer than the programs go on after SIGTERM (--drain-timeout, --graceful-shutdown-timeout: 25 s).
@@ -34,15 +35,22 @@ def container_security() -> Object:
     }
 
 
-def probe(path: str, port: int, *, delay_s: int = 0, timeout_s: int = 5, host: str | None = None) -> Object:
-    """Every ten seconds, three failures in a row count."""
+def readiness(path: str, port: int, host: str | None = None) -> Object:
+    """Return a probe that finds a program ready soon after it is, and does not ask before it can answer."""
+    return probe(path, port, delay_s=3, period_s=3, host=host)
+
+
+def probe(
+    path: str, port: int, *, delay_s: int = 0, timeout_s: int = 5, period_s: int = 10, host: str | None = None
+) -> Object:
+    """Return a probe of which three failures in a row count."""
     asked: Object = {"path": path, "port": port, "scheme": "HTTP"}
     if host:
         asked["host"] = host
     made: Object = {
         "httpGet": asked,
         "timeoutSeconds": timeout_s,
-        "periodSeconds": 10,
+        "periodSeconds": period_s,
         "successThreshold": 1,
         "failureThreshold": 3,
     }

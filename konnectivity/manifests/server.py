@@ -112,7 +112,7 @@ def _container(server: Server) -> Object:
         "ports": container_ports(flags),
         "livenessProbe": hardening.probe("/healthz", health, delay_s=10, host="127.0.0.1"),
         # Not /readyz, which wants an agent: agents may have to come through a Service that waits for this.
-        "readinessProbe": hardening.probe("/healthz", health, host="127.0.0.1"),
+        "readinessProbe": hardening.readiness("/healthz", health, host="127.0.0.1"),
         "resources": hardening.SERVER_RESOURCES,
         "securityContext": hardening.container_security(),
         "volumeMounts": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from konnectivity.manifests import agent
+from konnectivity.manifests import agent, names
 from konnectivity.manifests.names import ManifestError
 
 
@@ -79,6 +79,44 @@ def test_the_token_is_for_the_server_alone_and_short_lived():
     (token,) = pod()["volumes"][0]["projected"]["sources"]
     assert token["serviceAccountToken"]["audience"] == "system:konnectivity-server"
     assert token["serviceAccountToken"]["expirationSeconds"] == 3600
+
+
+def test_only_agents_that_count_leases_get_a_token_for_the_api():
+    """The others get the cluster's CA in the same place, and a token for the server."""
+    spec = pod()
+    assert spec["automountServiceAccountToken"] is False
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["mountPath"] == names.ACCOUNT_FILES]
+    assert f"--ca-cert={names.ACCOUNT_FILES}/ca.crt" in spec["containers"][0]["args"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == mount["name"]]
+    (source,) = volume["projected"]["sources"]
+    assert source["configMap"] == {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    for counting in (pod(lease_namespace="leases"), pod(flags={"--count-server-leases": ""})):
+        assert "automountServiceAccountToken" not in counting
+        assert names.ACCOUNT_FILES not in [each["mountPath"] for each in counting["containers"][0]["volumeMounts"]]
+    assert pod(flags={"--count-server-leases": "false"})["automountServiceAccountToken"] is False
+    assert [each["name"] for each in pod(ca="PEM")["volumes"]] == [names.TOKEN, agent.CA_CONFIG_MAP]
+
+
+def test_a_client_of_the_api_requests_what_it_takes():
+    (container,) = pod(lease_namespace="leases")["containers"]
+    assert container["resources"]["requests"]["memory"] == "48Mi"
+    assert pod()["containers"][0]["resources"]["requests"]["memory"] == "32Mi"
+    chosen = {"requests": {"memory": "1Gi"}}
+    assert pod(lease_namespace="leases", resources=chosen)["containers"][0]["resources"] == chosen
+
+
+def test_no_node_is_without_an_agent_while_they_are_replaced_unless_the_ports_are_the_hosts():
+    update = made()["DaemonSet"]["spec"]["updateStrategy"]["rollingUpdate"]
+    assert update == {"maxSurge": "10%", "maxUnavailable": 0}
+    update = made(host_network=True)["DaemonSet"]["spec"]["updateStrategy"]["rollingUpdate"]
+    assert update == {"maxUnavailable": "10%"}
+
+
+def test_an_agent_is_found_ready_soon_after_it_is_and_not_asked_before_it_can_be():
+    (container,) = pod()["containers"]
+    probe = container["readinessProbe"]
+    assert probe["initialDelaySeconds"] == 3
+    assert probe["periodSeconds"] == 3
 
 
 def test_nothing_depends_on_the_nodes_address():
