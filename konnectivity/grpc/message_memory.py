@@ -23,13 +23,17 @@ class MessageMemory(Generic[T]):
         budget: bytes of all messages that have a grant; a message that is larger than all of it is granted alone.
         most_held: bytes of all messages that are incomplete, with a grant or without.
         clock: seconds.
+        has_room: tells whether the process has memory for what becomes of a message that is whole.
     """
 
-    def __init__(self, budget: int, most_held: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, budget: int, most_held: int, clock: Callable[[], float], has_room: Callable[[], bool] = lambda: True
+    ) -> None:
         self.held = 0  # bytes of incomplete messages, counted by the streams
         self.most_held = most_held
         self._budget = budget
         self._clock = clock
+        self._has_room = has_room
         self._used = 0
         self._granted: OrderedDict[T, tuple[int, float]] = OrderedDict()  # size, and since when
         self._waiting: OrderedDict[T, int] = OrderedDict()
@@ -50,6 +54,10 @@ class MessageMemory(Generic[T]):
         self._waiting.pop(owner, None)
         size, _ = self._granted.pop(owner, (0, 0.0))
         self._used -= size
+        return self.grant()
+
+    def grant(self) -> list[T]:
+        """Grant what fits, and return the owners that have a grant from now on."""
         granted = []
         while self._waiting and self._fits(next(iter(self._waiting.values()))):
             granted.append(self._grant())
@@ -63,7 +71,7 @@ class MessageMemory(Generic[T]):
         return [owner for owner, (_, since) in self._granted.items() if since <= before]
 
     def _fits(self, size: int) -> bool:
-        return not self._granted or self._used + size <= self._budget
+        return (not self._granted or self._used + size <= self._budget) and self._has_room()
 
     def _grant(self) -> T:
         owner, size = self._waiting.popitem(last=False)

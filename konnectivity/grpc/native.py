@@ -50,6 +50,7 @@ class TransportOptions:
     """What one end of a gRPC connection is set up with. Sizes in bytes, times in seconds."""
 
     stream_window: int = 256 * 1024
+    grown_window: int = 0  # of a stream whose first window was consumed; 0: as at first
     max_frame_size: int = 128 * 1024
     max_streams: int = 65_536
     max_message_size: int = MAX_MESSAGE_SIZE
@@ -118,6 +119,7 @@ class Http2Transport(asyncio.BufferedProtocol):
             limits=options.limits,
             clock=self.loop.time,
             reached=options.reached,
+            grown_window=options.grown_window,
         )
         self._transport: asyncio.Transport | None = None
         self._pause: ReadingPause | None = None  # of a connection that is slowed down, and not cut

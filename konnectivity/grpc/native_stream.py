@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MANY_MESSAGES = 64  # in one piece of DATA: from there on their delivery may be spread over several turns
 _NOTHING = memoryview(b"")
 HIGH_WATER = 128 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
+_LOOK_AGAIN_S = 1.0  # for memory, which others than streams give back, too
 
 
 class NativeStream(MessageStream):
@@ -105,6 +106,8 @@ class NativeStream(MessageStream):
     def release(self) -> None:
         self._on_hold = False
         if self._memory is not None:
+            for other in self._memory.grant():  # it was on hold because its data waited here
+                other._memory_granted()
             self._ask_memory(self._memory)
         if self._waiting is None:
             self._return_held()
@@ -241,13 +244,16 @@ class NativeStream(MessageStream):
             other._memory_granted()
 
     def _waited(self, memory: MessageMemory[NativeStream]) -> None:
-        """End the streams that have kept the memory for too long without completing their message."""
+        """Look for memory again, and end the streams that have kept it for too long without completing a message."""
         self._waiting = self._wait_for_memory(memory)
+        for other in memory.grant():
+            other._memory_granted()
         for other in memory.overdue(self._transport.options.message_timeout_s):
             other._refuse_incomplete()
 
     def _wait_for_memory(self, memory: MessageMemory[NativeStream]) -> asyncio.TimerHandle:
-        return self._transport.loop.call_later(self._transport.options.message_timeout_s, self._waited, memory)
+        seconds = min(_LOOK_AGAIN_S, self._transport.options.message_timeout_s)
+        return self._transport.loop.call_later(seconds, self._waited, memory)
 
     def _refuse_message(self, fault: RpcError) -> None:
         if self._reader.limit:

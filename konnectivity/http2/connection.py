@@ -37,6 +37,7 @@ class Http2Connection:
         limits: what the peer may cost us.
         clock: seconds, monotonic; asked only when a flood is suspected.
         reached: counts, by name, how often which limit was reached.
+        grown_window: bytes to which the window of a stream grows when what came first was consumed; 0: it stays.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Http2Connection:
         limits: Limits | None = None,
         clock: Callable[[], float] = lambda: 0.0,
         reached: Counter[str] | None = None,
+        grown_window: int = 0,
     ) -> None:
         self.client = client
         self.local = settings
@@ -55,7 +57,7 @@ class Http2Connection:
         self._table = StreamTable(client)
         self._outbound = Outbound(self._table)
         self._inbound = Inbound(
-            client, settings, self._table, self._outbound, connection_window, limits, clock, reached
+            client, settings, self._table, self._outbound, connection_window, limits, clock, reached, grown_window
         )
         self._reader = FrameReader(self._inbound, settings.max_frame_size)
         self._last_processed: int | None = None  # as our GOAWAY said

@@ -36,6 +36,7 @@ class Inbound:
         limits: Limits | None,
         clock: Callable[[], float],
         reached: Counter[str] | None = None,
+        grown_window: int = 0,
     ) -> None:
         limits = limits or Limits()
         self.events: list[events.Event] = []
@@ -45,6 +46,7 @@ class Inbound:
         self.costs = Costs(limits, clock, reached)
         self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
         self._client = client
+        self._grown_window = grown_window
         self._local = local
         self._table = table
         self._streams = table.open
@@ -74,6 +76,9 @@ class Inbound:
         """Let the peer send again what was consumed, once that is at least as much as it may still send."""
         size = stream.unreturned
         if size and size >= stream.receive_window and not stream.remote_closed:
+            if stream.window < self._grown_window:
+                size += self._grown_window - stream.window
+                stream.window = self._grown_window
             self._out.append(frames.window_update(stream.id, size))
             stream.receive_window += size
             stream.unreturned = 0

@@ -48,11 +48,11 @@ class Server:
     ) -> None:
         self.options = options
         self.place = place  # among the workers of one server
-        self.limits = ServerLimits(options)
+        self.ledger = options.ledger()
+        self.limits = ServerLimits(options, self.ledger)
         self.listeners = Listeners(options, self.limits, tasks, place)
         self.registry: Registry[AgentTunnel] = Registry()
         self.strategies = strategies.parse(options.proxy_strategies)
-        self.ledger = options.ledger()
         self.agent_tunnels = self._tunnels(hold_s=options.stream_hold_timeout, log_connections=True)
         self.frontend_tunnels = self._tunnels(hold_s=None, log_connections=False)
         self.replicas = Replicas(options, server_id, self.ledger, lambda: self.agents.announce(), place)

@@ -17,9 +17,11 @@ from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.turns import Turns
 from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import Limits
+from konnectivity.ledger import Ledger
 from konnectivity_server.options import ServerOptions
 
 AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
+FRONTEND_FIRST_WINDOW = 64 * 1024  # of each of the many streams of one connection
 AGENT_STREAMS = 100  # at a time on one connection of an agent
 HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # of header fields kept for the calls of all connections
 # Header fields that the services read, and that are kept: all others are dropped when a call begins.
@@ -50,7 +52,7 @@ class DialLimits:
 class ServerLimits:
     """See the module."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, ledger: Ledger) -> None:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
         self.turns = Turns()
@@ -65,16 +67,22 @@ class ServerLimits:
             reached=self.reached,
         )
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
-        self.frontends = self._transport(
-            options, options.frontend_keepalive_time, usual.stream_window, usual.max_streams, FRONTEND_FIELDS
-        )
         self.peers = self._transport(
             options, usual.keepalive_time_s, usual.stream_window, usual.max_streams, PEER_FIELDS
         )
+        frontends = self._transport(
+            options, options.frontend_keepalive_time, FRONTEND_FIRST_WINDOW, usual.max_streams, FRONTEND_FIELDS
+        )
         self.frontends = replace(
-            self.frontends,
-            message_memory=MessageMemory(options.message_buffer_budget, options.process_buffer_budget, monotonic),
-            limits=replace(self.frontends.limits, new_streams_per_s=0, slow_down=True),
+            frontends,
+            grown_window=usual.stream_window,
+            message_memory=MessageMemory(
+                options.message_buffer_budget,
+                options.process_buffer_budget,
+                monotonic,
+                lambda: ledger.used < ledger.process_budget // 2,
+            ),
+            limits=replace(frontends.limits, new_streams_per_s=0, slow_down=True),
         )
 
     def _transport(

@@ -61,3 +61,15 @@ def test_who_is_overdue_while_others_wait(memory, clock):
     assert memory.overdue(10) == ["a"]
     assert memory.leave("a") == ["c"]
     assert memory.overdue(0) == []
+
+
+def test_nothing_is_granted_while_the_process_has_no_room():
+    room = [True]
+    memory = MessageMemory(100, 1000, Clock(), lambda: room[0])
+    assert memory.ask("a", 10)
+    room[0] = False
+    assert not memory.ask("b", 10)
+    assert memory.leave("a") == []
+    assert memory.grant() == []
+    room[0] = True
+    assert memory.grant() == ["b"]

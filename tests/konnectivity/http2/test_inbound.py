@@ -731,6 +731,23 @@ def test_new_streams_that_come_too_fast_are_refused(hand_peer):
     assert reached["control_frames"] == 1
 
 
+def test_the_window_of_a_stream_that_is_consumed_grows_once(hand_peer):
+    peer = hand_peer(client=False, grown_window=100_000)
+    peer.opens(1)
+    peer.connection.take()
+    peer.says(data(1, bytes(16_384)))
+    peer.connection.acknowledge(1, 16_384)
+    assert not peer.connection.has_output
+    peer.says(data(1, bytes(16_384)))
+    peer.connection.acknowledge(1, 16_384)
+    grown = 100_000 - frames.DEFAULT_WINDOW
+    assert b"".join(peer.connection.take()) == frames.window_update(1, 32_768 + grown)
+    for _ in range(4):
+        peer.says(data(1, bytes(16_384)))
+    peer.connection.acknowledge(1, 4 * 16_384)
+    assert b"".join(peer.connection.take()).endswith(frames.window_update(1, 4 * 16_384))
+
+
 # ---- a peer that is slowed down, and not cut -------------------------------------------------------------------------
 
 
