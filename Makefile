@@ -23,6 +23,7 @@ check: .venv/.stamp ## format, lint, types, security, generated files
 	sh scripts/proto.sh --check
 	$(BIN)/python scripts/options_page.py --check
 	$(BIN)/python scripts/dashboard.py --check
+	$(BIN)/python scripts/audit_schema.py --check
 
 fmt: .venv/.stamp ## format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -31,9 +32,10 @@ fmt: .venv/.stamp ## format, and fix what can be fixed
 proto: .venv/.stamp ## generate konnectivity/proto from proto/
 	sh scripts/proto.sh
 
-docs: .venv/.stamp ## generate docs/options.md from the declarations, and the dashboard from its table
+docs: .venv/.stamp ## generate docs/options.md from the declarations, the dashboard from its table, causes of the audit schema
 	$(BIN)/python scripts/options_page.py
 	$(BIN)/python scripts/dashboard.py
+	$(BIN)/python scripts/audit_schema.py
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/compatibility.md
 	@sh tests/cluster/build.sh

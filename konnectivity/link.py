@@ -48,6 +48,7 @@ _CAUSES = {
     Input.VIOLATION: "violation",
     Input.EXPIRED: "timeout",
 }
+CAUSES = ("end", *dict.fromkeys(_CAUSES.values()), "budget")  # the values of `Link.cause`
 
 
 class Link:

@@ -83,10 +83,18 @@ SERVER = (
     Row("pending_backend_dials", "gauge", "Current number of pending backend dial requests", True),
     Row("established_connections", "gauge", "Current number of established end-to-end connections (post-dial).", True),
     Row(
+        "connection_close_total",
+        "counter",
+        "Established end-to-end connections (post-dial) that were closed, by what closed them first.",
+        False,
+        {"reason": "frontend_close backend_close stream_shutdown"},
+        unseen="stream_shutdown",
+    ),
+    Row(
         "full_receive_channels",
         "gauge",
         "Number of current connections blocked by a full receive channel, partitioned by service method.",
-        False,
+        True,
         {"service_method": METHODS},
     ),
     Row(

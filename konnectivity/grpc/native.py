@@ -105,6 +105,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         self.alpn: str | None = None  # the protocol that the TLS handshake agreed on
         self.authority = ""  # client: whom the calls are for, if they do not say
         self.goaway: str | None = None
+        self._leaving = False  # the connection ends because this side closes it
         self.closed = False
         self.unfinished: NativeStream | None = None  # has messages of the last read that it could not deliver yet
         self.http2 = Http2Connection(
@@ -281,8 +282,10 @@ class Http2Transport(asyncio.BufferedProtocol):
             self._pause = None  # it refers to us
         reason = self.goaway or (words_of(exc) if exc else "the connection was closed by the peer")
         self.blocked = False
+        # As gRPC for Go tells it: to a client the server is unavailable, to a server the call is cancelled.
+        code = Code.UNAVAILABLE if self.services is None or self._leaving else Code.CANCELLED
         for stream in list(self.streams.values()):
-            stream.ended(Status(Code.UNAVAILABLE, reason))
+            stream.ended(Status(code, reason))
         if self.on_closed is not None:
             self.on_closed(self)
         self._transport = None  # its TLS is large, and we may have to wait for the garbage collector
@@ -372,6 +375,7 @@ class Http2Transport(asyncio.BufferedProtocol):
     def close(self, reason: str = "") -> None:
         """GOAWAY, what is queued, then close the socket. Calls under way end with UNAVAILABLE."""
         if self._transport is not None and not self.closed:
+            self._leaving = True
             self.goaway = self.goaway or reason
             self.http2.shutdown(ErrorCode.NO_ERROR, reason)
             self._hang_up(self._transport)

@@ -11,11 +11,15 @@ from typing import Any
 from konnectivity.dialing import DialingTunnel
 from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.stream import Peer
-from konnectivity.link import SIDE_NAMES, Link
+from konnectivity.link import CAUSES, SIDE_NAMES, Link
 from konnectivity_server.agents import AgentTunnel
 
 VERSION = 1
+EVENTS = ("dialled", "refused", "closed", "dropped")
 POLICY = "policy"
+REFUSED_CAUSES = (POLICY, *(each.value for each in DialFailure))
+CLOSED_CAUSES = CAUSES
+SIDES = tuple(SIDE_NAMES.values())
 CANCELLED = DialError(DialFailure.CANCELLED, "the client left before there was an answer")
 
 Record = dict[str, Any]

@@ -6,6 +6,7 @@ compare whole families.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,10 @@ class ServerCollector(Collector):
             "Duration in seconds a proxied end-to-end connection was established (post-dial) before being closed.",
             agents.durations,
         )
+        yield counter(
+            "server_connection_close_total",
+            "Established end-to-end connections (post-dial) that were closed, by what closed them first.",
+        ).add_each("reason", _close_reasons(agents))
         yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(
             server.dispatcher.http_connections
         )
@@ -119,7 +124,7 @@ class ServerCollector(Collector):
         yield gauge(
             "server_full_receive_channels",
             "Number of current connections blocked by a full receive channel, partitioned by service method.",
-        ).add_each("service_method", {name: each.holding for name, each in kinds.items() if each.held})
+        ).add_each("service_method", {name: each.holding for name, each in kinds.items()})
 
     def _peers(self) -> Iterator[Family]:
         peers, traffic = self._server.replicas.peers, self._server.replicas.tunnels.traffic
@@ -202,6 +207,17 @@ class ServerCollector(Collector):
                 "Latency of lease list calls by the garbage collection controller in seconds.",
             ),
         )
+
+
+def _close_reasons(agents: Traffic) -> dict[str, int]:
+    """Return the closed connections by the words that the reference has for their reasons."""
+    found: Counter[str] = Counter()
+    for (cause, side), count in agents.closed.items():
+        if cause == "tunnel_lost" or side == "server":
+            found["stream_shutdown"] += count
+        else:
+            found["frontend_close" if side == "client" else "backend_close"] += count
+    return dict(found)
 
 
 def _writes(agents: Traffic) -> Histogram:

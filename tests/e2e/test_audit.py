@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 import urllib.request
 from pathlib import Path
 
@@ -14,12 +15,17 @@ import jsonschema
 import pytest
 
 from konnectivity import wire
-from konnectivity.client import DialError, connect
+from konnectivity.client import connect
+from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
+from konnectivity.grpc.stream import Peer
 from konnectivity.testing import grpc_peer, targets
 from konnectivity.testing.kubernetes import KubernetesApi
 from konnectivity.testing.targets import listening
+from konnectivity_server import audit
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "audit.schema.json").read_text())
+PAGES = "".join((DOCS / name).read_text() for name in ("audit.md", "metrics.md"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 FOUR = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect", False)]
 
@@ -58,6 +64,40 @@ def test_the_schema_is_one_and_refuses_what_is_none():
     assert VALIDATOR.is_valid({**stamp, "event": "dropped", "lines": 1})
     for wrong in ({"event": "dropped"}, {"event": "dialled"}, {"event": "dropped", "lines": 1, "more": 1}):
         assert not VALIDATOR.is_valid({**stamp, **wrong})
+
+
+def records_of(end):
+    """What a trail writes about one dial."""
+    found = []
+    peer = Peer("127.0.0.1:1")
+    trail = audit.Trail(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
+    end(trail)
+    stamp = {"version": audit.VERSION, "time": "2026-11-24T12:00:00.000000Z", "server": "s"}
+    return [{**stamp, **record} for record in found]
+
+
+@pytest.mark.parametrize("failure", DialFailure)
+def test_every_reason_to_refuse_fits_the_schema(failure):
+    (record,) = records_of(lambda trail: trail.refused(DialError(failure, "text")))
+    VALIDATOR.validate(record)
+    assert f"`{record['cause']}`" in PAGES
+
+
+def test_a_refusal_of_the_policy_fits_the_schema():
+    (record,) = records_of(
+        lambda trail: trail.refused(DialError(DialFailure.ENDPOINT, f"dial: {REFUSED_BY_POLICY}: x"))
+    )
+    assert record["cause"] == "policy"
+    VALIDATOR.validate(record)
+
+
+async def test_an_address_that_is_none_is_refused_in_writing(fresh, log):
+    fresh.start_server(log.flag)
+    _, writer = await asyncio.open_unix_connection(fresh.socket)
+    writer.write(b"CONNECT nonsense HTTP/1.1\r\nHost: x\r\n\r\n")
+    line = await log.of("refused", "nonsense")
+    assert line["cause"] == "address"
+    writer.close()
 
 
 @pytest.mark.parametrize(("mode", "unix"), FOUR)

@@ -1,0 +1,33 @@
+"""Write the code's own events, causes and sides into docs/audit.schema.json; with --check, fail if they differ."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from konnectivity_server import audit
+
+SCHEMA = Path(__file__).parent.parent / "docs" / "audit.schema.json"
+
+
+def main() -> int:
+    written = SCHEMA.read_text()
+    schema = json.loads(written)
+    definitions = schema["$defs"]
+    schema["properties"]["version"]["const"] = audit.VERSION
+    schema["properties"]["event"]["enum"] = list(audit.EVENTS)
+    definitions["refused"]["properties"]["cause"]["enum"] = list(audit.REFUSED_CAUSES)
+    definitions["closed"]["properties"]["cause"]["enum"] = list(audit.CLOSED_CAUSES)
+    definitions["closed"]["properties"]["side"]["enum"] = list(audit.SIDES)
+    text = json.dumps(schema, indent=2) + "\n"
+    if "--check" not in sys.argv:
+        SCHEMA.write_text(text)
+    elif written != text:
+        print("docs/audit.schema.json is stale: run make docs", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
