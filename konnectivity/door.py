@@ -1,74 +1,93 @@
-"""Listening TCP sockets that take no more than so many connections of one source address.
+"""TCP listener that limits concurrent connections per source address and runs the TLS handshakes.
 
-Owns the sockets, who is inside by source, and the TLS handshakes under way. Knows nothing of what is spoken inside.
-A connection counts from its first packet, before TLS, to its last: what never finishes a handshake counts too.
+Owns the listening sockets, the number of connections per source, and the handshakes in progress. Does not know the
+protocol that is spoken inside. A connection counts from its first packet, before TLS, to its last: a connection that
+never finishes its handshake counts as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from konnectivity import logs, task_guard
 from konnectivity.net.error_words import words_of
+from konnectivity.tls import failures, handshake
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
 
-_AT_ONCE = 100  # connections taken in one pass of the event loop
+TLS_HANDSHAKE_TIMEOUT_S = 10.0
+REFUSED_TIMEOUT_S = 1.0  # for a peer whose handshake failed to read the alert and close
+_AT_ONCE = 8  # connections taken in one pass of the event loop: each may bring milliseconds of TLS
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_S = 0.5  # before another try, when the process has no descriptors left
+_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
+_IPV6_SITE_BITS = 64  # one subscriber, one source: whoever has one IPv6 address mostly has all of its /64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Limits and counters of connections that come in by TCP."""
+
+    tasks: asyncio.TaskGroup
+    per_source: int = 0  # concurrent connections of one source; 0: any number
+    handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S
+    shared: bool = False  # with other processes of this user
+    reached: Counter[str] = field(default_factory=Counter)  # times each limit was reached, by name
+    handshake_failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # by listener and reason
 
 
 class Door:
     """See the module.
 
     Args:
-        sockets: that listen; the door closes them.
-        limit: connections of one source address at a time.
-        context: TLS, if wanted.
-        handshake_timeout_s: of TLS.
+        what: name of the listener, for log and metrics.
+        sockets: listening sockets; the door closes them.
+        context: TLS, or None.
         factory: makes the protocol of a connection.
-        tasks: where the handshakes run.
-        reached: counts the refused as `connections_per_source`, and `handshake`.
+        entry: limits, counters, and the task group of the handshakes.
     """
 
     def __init__(
         self,
+        what: str,
         sockets: list[socket.socket],
-        limit: int,
         context: ssl.SSLContext | None,
-        handshake_timeout_s: float,
         factory: Callable[[], asyncio.BaseProtocol],
-        tasks: asyncio.TaskGroup,
-        reached: Counter[str],
+        entry: Entry,
     ) -> None:
         self.inside: Counter[str] = Counter()
+        self._what = what
         self._sockets = sockets
-        self._limit = limit
         self._context = context
-        self._handshake_timeout_s = handshake_timeout_s if context is not None else None
+        self._handshake_timeout_s = entry.handshake_timeout_s if context is not None else None
         self._factory = factory
-        self._tasks = tasks
-        self._reached = reached
+        self._entry = entry
+        self._arriving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         for each in sockets:
             each.setblocking(False)
             self._loop.add_reader(each, self._knocked, each)
 
     def close(self) -> None:
-        """Take no more. Those inside stay."""
+        """Accept no more connections and end the handshakes in progress. Established connections stay."""
         for each in self._sockets:
             self._loop.remove_reader(each)
             each.close()
         self._sockets = []
+        for task in self._arriving:
+            task.cancel()
 
     def left(self, source: str) -> None:
+        """Count one connection of `source` less."""
         self.inside[source] -= 1
         if not self.inside[source]:
             del self.inside[source]
@@ -92,36 +111,82 @@ class Door:
         if listening in self._sockets:
             self._loop.add_reader(listening, self._knocked, listening)
 
-    def _arrived(self, accepted: socket.socket, source: str) -> None:
-        if self.inside[source] >= self._limit:
+    def _arrived(self, accepted: socket.socket, address: str) -> None:
+        source, limit = source_of(address), self._entry.per_source
+        if limit and self.inside[source] >= limit:
             if log.v(2):
-                peer_log.info(source, "Connection refused: too many of its source", source=source, limit=self._limit)
-            self._reached["connections_per_source"] += 1
+                peer_log.info(
+                    source, "Connection refused: too many of its source", what=self._what, source=source, limit=limit
+                )
+            self._entry.reached["connections_per_source"] += 1
             accepted.close()
             return
         self.inside[source] += 1
         accepted.setblocking(False)
         guest = _Guest(self, source, accepted.detach())
-        task_guard.start(
-            self._tasks, lambda: self._let_in(guest), "handshake", f"handshake with {source}", failed=guest.close
+        task = task_guard.start(
+            self._entry.tasks,
+            lambda: self._let_in(guest, address),
+            "handshake",
+            f"handshake with {address}",
+            failed=guest.close,
         )
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
-    async def _let_in(self, guest: _Guest) -> None:
+    async def _let_in(self, guest: _Guest, address: str) -> None:
+        attempt = _Attempt()
+        handshake.on_failure.set(attempt.fail)
         try:
-            await self._loop.connect_accepted_socket(
-                self._factory, guest, ssl=self._context, ssl_handshake_timeout=self._handshake_timeout_s
-            )
+            async with asyncio.timeout(None) as attempt.deadline:
+                await self._loop.connect_accepted_socket(
+                    self._factory, guest, ssl=self._context, ssl_handshake_timeout=self._handshake_timeout_s
+                )
         except (TimeoutError, ConnectionAbortedError):  # the second is how the event loops say it
-            self._reached["handshake"] += 1
+            attempt.ended(failures.TIMEOUT)
         except OSError:
-            pass  # it hung up, or speaks no TLS that we do
+            attempt.ended(failures.CLOSED)
         except asyncio.CancelledError:
             guest.close()
             raise
+        finally:
+            attempt.deadline = None  # else a cycle of objects waits for the garbage collector
+        if attempt.failure is not None:
+            self._failed(address, attempt.failure)
+
+    def _failed(self, address: str, failure: failures.Failure) -> None:
+        self._entry.handshake_failures[self._what, failure.reason] += 1
+        if failure.reason == failures.TIMEOUT:
+            self._entry.reached["handshake"] += 1
+        if failure.text:
+            peer_log.warning(
+                source_of(address), "TLS handshake failed", listener=self._what, peer=address, reason=failure.text
+            )
+
+
+class _Attempt:
+    """Handshake in progress; `failure` says why it failed."""
+
+    __slots__ = ("deadline", "failure")
+
+    def __init__(self) -> None:
+        self.failure: failures.Failure | None = None
+        self.deadline: asyncio.Timeout | None = None
+
+    def fail(self, error: ssl.SSLError) -> None:
+        """Keep the reason, and let the peer read the alert and close, but not for long."""
+        self.failure = failures.of_client(error)
+        if self.deadline is not None:
+            self.deadline.reschedule(asyncio.get_running_loop().time() + REFUSED_TIMEOUT_S)
+
+    def ended(self, reason: str) -> None:
+        """Keep the reason of a handshake that ended without an error of TLS."""
+        if self.failure is None:
+            self.failure = failures.Failure(reason, "")
 
 
 class _Guest(socket.socket):
-    """A connection that tells the door when the event loop lets go of it: by `close`, or (uvloop) by `detach`."""
+    """Accepted connection; tells the door when the event loop lets go of it, by `close` or (uvloop) by `detach`."""
 
     def __init__(self, door: Door, source: str, fileno: int) -> None:
         super().__init__(fileno=fileno)
@@ -142,31 +207,70 @@ class _Guest(socket.socket):
             door.left(self._source)
 
 
+def source_of(address: str) -> str:
+    """Return what counts as one source: the IPv4 address, also of an IPv4-mapped one, or the /64 of an IPv6 address."""
+    if ":" not in address:
+        return address
+    found = ipaddress.IPv6Address(address)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), _IPV6_SITE_BITS), strict=False))
+
+
 def bound(host: str, port: int, backlog: int, shared: bool) -> list[socket.socket]:
-    """Listening sockets on `host` (empty: all interfaces, IPv4 and IPv6); `shared`: with other processes of this user.
+    """Return listening sockets on `host`; empty, `0.0.0.0` and `::` are all interfaces, IPv4 and IPv6.
+
+    Args:
+        host, port: where; the name or address of an interface, or of all.
+        backlog: connections that may wait to be accepted.
+        shared: whether other processes of this user may listen there, too.
 
     Raises:
-        OSError: it cannot be had.
+        OSError: the address cannot be had.
     """
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host = "" if is_unspecified(host) else host
+    found = dict.fromkeys(socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     sockets: list[socket.socket] = []
+    missing: OSError | None = None
     try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
+        for family, *_, address in found:
+            if port == 0 and sockets:  # the same free port for both families
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
-                sock = socket.socket(family, kind, protocol)
-            except OSError:  # no IPv6 in this kernel
-                continue
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                with suppress(OSError):
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
-            sock.listen(backlog)
+                sockets.append(_listening(family, address, backlog, shared))
+            except OSError as error:
+                if host or error.errno not in _NO_FAMILY:
+                    raise
+                missing = error  # this machine has only the other family
+        if missing is not None and not sockets:
+            raise missing
     except OSError:
         for sock in sockets:
             sock.close()
         raise
     return sockets
+
+
+def is_unspecified(host: str) -> bool:
+    """Return whether `host` stands for all interfaces: empty, `0.0.0.0`, `::`, or another way to write these."""
+    try:
+        return not host or ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_unspecified
+    except ValueError:
+        return False
+
+
+def _listening(family: int, address: tuple[object, ...], backlog: int, shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -16,7 +16,7 @@ from konnectivity.http import Routes
 from konnectivity.http_connections import MAX_CONNECTIONS, Connections
 from konnectivity.http_protocol import HttpProtocol
 from konnectivity.http_turns import Turns
-from konnectivity.listen import ListenError, listen_tcp, listen_unix
+from konnectivity.listen import Listener, ListenError, listen_tcp, listen_unix
 
 log = logs.get(__name__)
 
@@ -32,7 +32,7 @@ class HttpServer:
     def __init__(self, connections: int = MAX_CONNECTIONS, reached: Counter[str] | None = None) -> None:
         self.reached: Counter[str] = Counter() if reached is None else reached
         self._most = connections
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._connections: list[Connections] = []
         self._on_close: list[Callable[[], object]] = []
 

@@ -1,24 +1,33 @@
-"""Listening sockets: TCP on one address or all, unix with the mode its users need, and clear errors when they fail."""
+"""Opening of TCP listeners, on one address or all, with clear errors when that fails. Unix sockets: `unix_socket`."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
-import stat
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from konnectivity import door
+from konnectivity.door import TLS_HANDSHAKE_TIMEOUT_S, Entry
 from konnectivity.net.error_words import words_of
+from konnectivity.unix_socket import UnixSocket, bind_unix
+
+__all__ = [
+    "TLS_HANDSHAKE_TIMEOUT_S",
+    "Entry",
+    "ListenError",
+    "Listener",
+    "TcpListener",
+    "UnixListener",
+    "admit_tcp",
+    "listen_tcp",
+    "listen_unix",
+    "open_unix",
+    "serve_unix",
+]
 
 BACKLOG = 4096
-TLS_HANDSHAKE_TIMEOUT_S = 10.0
-SOCKET_MODE = 0o770
 
 
 class ListenError(Exception):
@@ -26,20 +35,33 @@ class ListenError(Exception):
 
 
 class Listener(Protocol):
-    """What listens, until it is closed; connections that it took stay."""
+    """Open listener. `close` ends it; connections that it took stay."""
 
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Who may come in by TCP."""
+class TcpListener:
+    """Listener on one or more TCP sockets, accepted by the event loop."""
 
-    tasks: asyncio.TaskGroup
-    per_source: int = 0  # connections of one source address at a time; 0: any number
-    handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S
-    shared: bool = False  # with other processes of this user
-    reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
+    def __init__(self, sockets: list[socket.socket], servers: list[asyncio.Server]) -> None:
+        self.sockets = sockets
+        self._servers = servers
+
+    def close(self) -> None:
+        for each in self._servers:
+            each.close()
+
+
+class UnixListener:
+    """Listener on a unix socket whose path is removed with it."""
+
+    def __init__(self, bound: UnixSocket, server: asyncio.Server) -> None:
+        self.path = bound
+        self._server = server
+
+    def close(self) -> None:
+        self.path.remove()
+        self._server.close()
 
 
 async def listen_tcp(
@@ -50,22 +72,28 @@ async def listen_tcp(
     factory: Callable[[], asyncio.BaseProtocol],
     shared: bool = False,
     handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S,
-) -> asyncio.Server:
-    """Listen on `host` (empty: all interfaces, IPv4 and IPv6); `shared`: with other processes of this user."""
+) -> TcpListener:
+    """Listen on `host` (empty, `0.0.0.0` or `::`: all interfaces, IPv4 and IPv6).
+
+    Args:
+        what: name of the listener, for errors.
+        host, port: where.
+        context: TLS, or None.
+        factory: makes the protocol of a connection.
+        shared: whether other processes of this user may listen there, too.
+        handshake_timeout_s: time for TLS.
+
+    Raises:
+        ListenError: the address cannot be had.
+    """
     loop = asyncio.get_running_loop()
+    sockets = _bound(what, host, port, shared)
     timeout = handshake_timeout_s if context is not None else None
-    try:
-        return await loop.create_server(
-            factory,
-            host or None,
-            port,
-            ssl=context,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=timeout,
-            reuse_port=shared or None,
-        )
-    except OSError as error:
-        raise _cannot_listen(what, host, port, error) from error
+    servers = [
+        await loop.create_server(factory, sock=each, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=timeout)
+        for each in sockets
+    ]
+    return TcpListener(sockets, servers)
 
 
 async def admit_tcp(
@@ -76,25 +104,32 @@ async def admit_tcp(
     factory: Callable[[], asyncio.BaseProtocol],
     entry: Entry,
 ) -> Listener:
-    """The same, for those that `entry` lets in."""
-    if not entry.per_source:
-        return await listen_tcp(what, host, port, context, factory, entry.shared, entry.handshake_timeout_s)
+    """Listen as `listen_tcp` does, within the limits of `entry`. Failed TLS handshakes are counted and logged."""
+    return door.Door(what, _bound(what, host, port, entry.shared), context, factory, entry)
+
+
+async def listen_unix(what: str, path: str, replace: bool, factory: Callable[[], asyncio.BaseProtocol]) -> UnixListener:
+    """Listen on a unix socket of mode 0770.
+
+    Args:
+        what: name of the listener, for errors.
+        path: where.
+        replace: whether a socket that nobody answers on, or that its server is about to leave, is replaced.
+        factory: makes the protocol of a connection.
+
+    Raises:
+        ListenError: the path cannot be had.
+    """
+    bound = await open_unix(what, path, replace)
+    return UnixListener(bound, await serve_unix(bound.socket, factory))
+
+
+async def open_unix(what: str, path: str, replace: bool) -> UnixSocket:
+    """Return the socket of `listen_unix`, listening already, without anybody who takes its connections."""
     try:
-        sockets = door.bound(host, port, BACKLOG, entry.shared)
+        return await bind_unix(path, replace, BACKLOG)
     except OSError as error:
-        raise _cannot_listen(what, host, port, error) from error
-    return door.Door(sockets, entry.per_source, context, entry.handshake_timeout_s, factory, entry.tasks, entry.reached)
-
-
-def _cannot_listen(what: str, host: str, port: int, error: OSError) -> ListenError:
-    return ListenError(f"cannot listen on {host or '*'}:{port} for {what}: {_text(error)}")
-
-
-async def listen_unix(
-    what: str, path: str, replace: bool, factory: Callable[[], asyncio.BaseProtocol]
-) -> asyncio.Server:
-    """Listen on a unix socket of mode 0770; what stands at `path` is removed first if `replace`."""
-    return await serve_unix(bind_unix(what, path, replace), factory)
+        raise ListenError(f"cannot listen on unix socket {path!r} for {what}: {words_of(error)}") from error
 
 
 async def serve_unix(sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
@@ -102,43 +137,8 @@ async def serve_unix(sock: socket.socket, factory: Callable[[], asyncio.BaseProt
     return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
 
 
-def bind_unix(what: str, path: str, replace: bool) -> socket.socket:
-    """A unix socket of mode 0770, bound with that mode from the start: nobody else can connect in between.
-
-    Raises:
-        ListenError: it cannot be had.
-    """
+def _bound(what: str, host: str, port: int, shared: bool) -> list[socket.socket]:
     try:
-        if replace:
-            _remove(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o777 & ~SOCKET_MODE)
-        try:
-            sock.bind(path)
-        except OSError:
-            sock.close()
-            raise
-        finally:
-            os.umask(mask)
-        sock.setblocking(False)
-        return sock
+        return door.bound(host, port, BACKLOG, shared)
     except OSError as error:
-        raise ListenError(f"cannot listen on unix socket {path!r} for {what}: {_text(error)}") from error
-
-
-def remove_socket(path: str) -> None:
-    """Remove a socket we listened on, at exit."""
-    with suppress(OSError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            raise IsADirectoryError(21, "it is a directory")
-        os.unlink(path)
-
-
-def _text(error: OSError) -> str:
-    return words_of(error)
+        raise ListenError(f"cannot listen on {host or '*'}:{port} for {what}: {words_of(error)}") from error

@@ -145,7 +145,10 @@ class AgentOptions(ProgramOptions):
         "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
     )
     health_server_host: str = option(
-        "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
+        "",
+        group="Health, metrics, profiles",
+        metavar="address",
+        help="Address of the health port. Empty: all.",
     )
     health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
     admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")

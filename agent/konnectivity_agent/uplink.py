@@ -213,7 +213,7 @@ async def _channel(address: Address, settings: Settings, tasks: asyncio.TaskGrou
     except BaseException:
         sock.close()
         raise
-    if transport.alpn != "h2":
+    if transport.alpn not in settings.tls.alpn:
         transport.abort()
         raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
     transport.authority = address.host
@@ -235,6 +235,8 @@ def why(error: BaseException) -> str:
     """For the log: why a connection could not be made."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not accepted: {error.verify_message}"
+    if (said := tls.failures.of_peer(error)) is not None:
+        return said
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CONNECT_TIMEOUT_S:g} s"
     return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)

@@ -33,6 +33,17 @@ _ADVICE = {
 }
 
 
+_REFUSALS = {
+    "no_certificate": "the client showed no certificate",
+    "unknown_authority": "the client's certificate is of another authority than the listener's CA bundle has",
+    "expired": "the client's certificate, or its authority's, has expired",
+    "not_yet_valid": "the client's certificate is not valid yet: compare the clocks",
+    "wrong_purpose": "the client's certificate is for servers only: it lacks the extended key usage clientAuth",
+    "bad_certificate": "the client's certificate is not accepted",
+    "refused_by_peer": "the client does not accept the server's certificate: its --ca-cert is of another authority",
+}
+
+
 @dataclass(slots=True)
 class View:
     """What one server says."""
@@ -115,7 +126,7 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
             results += _established(view, view.established)
             continue
         results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
-        results += [*_certificates(view, warn_within_s), *_failures(view)]
+        results += [*_certificates(view, warn_within_s), *_handshakes(view), *_failures(view)]
     return [*results, *_same(views), *_everywhere([each for each in views if each.says_who], set(expected))]
 
 
@@ -182,6 +193,17 @@ def _certificates(view: View, warn_within_s: float) -> list[Result]:
             what = f"the TLS files for {each['end']} changed and could not be used"
             found.append(warning("tls-reload", view.address, what, "the server's log says why"))
     return found
+
+
+def _handshakes(view: View) -> list[Result]:
+    """Return one warning per listener and reason of failed TLS handshakes that only a certificate can mend."""
+    return [
+        warning("tls-handshakes", view.address, f"{count} handshakes for {listener} failed: {_REFUSALS[reason]}", do)
+        for listener, reasons in view.overview.get("handshake_failures", {}).items()
+        for reason, count in reasons.items()
+        if reason in _REFUSALS
+        for do in (f'the server\'s log names the peers: `TLS handshake failed listener="{listener}"`; docs/tls.md',)
+    ]
 
 
 def _failures(view: View) -> list[Result]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,13 @@ import grpc
 import grpc.aio
 
 from konnectivity import task_guard, tls
+from konnectivity.door import is_unspecified
 from konnectivity.grpc.alternative_stream import CODES, Call, ClientStream, Context, ServerStream, as_fields
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Peer, Service, StreamReceiver
-from konnectivity.listen import SOCKET_MODE, ListenError, listen_tcp, listen_unix
+from konnectivity.listen import ListenError, listen_tcp, open_unix
+from konnectivity.unix_socket import SOCKET_MODE, BoundPath
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class GrpcioServer(grpc.GenericRpcHandler):
 
     def __init__(self, services: Mapping[str, Service], keepalive_time_s: float) -> None:
         self.port = 0  # the one in use
+        self.path: BoundPath | None = None  # of a unix socket
         self._services = services
         self._streams: dict[ServerStream, asyncio.Task[object] | None] = {}
         options = [
@@ -63,6 +67,8 @@ class GrpcioServer(grpc.GenericRpcHandler):
 
     async def close(self) -> None:
         """Close the listener; calls under way end with UNAVAILABLE on both sides."""
+        if self.path is not None:
+            self.path.remove()
         for stream in self._streams:
             stream.lost(Status(Code.UNAVAILABLE, "the server is shutting down"))
         try:
@@ -111,26 +117,43 @@ async def serve(
         address: where.
         files: certificate, key and client CA (empty: clients show no certificate); None: cleartext.
         keepalive_time_s: silence after which the peer is asked whether it is there.
-        replace: remove what stands at a unix socket's path first.
+        replace: whether a socket that no server needs is replaced at a unix socket's path.
 
     Raises:
         ListenError, TlsError: what cannot be opened, and why.
     """
     credentials = None if files is None else _server_credentials(*files)
-    # grpcio does not say why it cannot listen, so we try first.
-    if isinstance(address, str):
-        probe = await listen_unix(what, address, replace, asyncio.Protocol)
-    else:
-        probe = await listen_tcp(what, *address, None, asyncio.Protocol)
-    probe.close()
-    await probe.wait_closed()
     server = GrpcioServer(services, keepalive_time_s)
+    if isinstance(address, str):
+        await _bind_unix(server, what, address, replace)
+    else:
+        await _bind_tcp(server, what, address, credentials)
+    await server.start()
+    return server
+
+
+async def _bind_tcp(
+    server: GrpcioServer, what: str, address: tuple[str, int], credentials: grpc.ServerCredentials | None
+) -> None:
+    probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not say why it cannot listen
+    probe.close()
     try:
         server.bind(_target(address), credentials)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {_printable(address)} for {what}: {error}") from error
-    await server.start()
-    return server
+
+
+async def _bind_unix(server: GrpcioServer, what: str, path: str, replace: bool) -> None:
+    """Bind at a name of its own beside `path`, then rename: grpcio removes what it finds at the name it was given."""
+    reserved = await open_unix(what, path, replace)
+    private = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
+    try:
+        server.bind(_target(private), None)
+        server.path = reserved.hand_over(private)
+    except (RuntimeError, OSError) as error:
+        reserved.remove()
+        reserved.socket.close()
+        raise ListenError(f"cannot listen on {_printable(path)} for {what}: {error}") from error
 
 
 class GrpcioChannel:
@@ -266,7 +289,7 @@ def _client_credentials(ca: str, certificate: str, key: str) -> grpc.ChannelCred
 def _target(address: Address) -> str:
     if isinstance(address, str):
         return f"unix:{address}"
-    return _printable((address[0] or "::", address[1]))
+    return _printable(("::" if is_unspecified(address[0]) else address[0], address[1]))  # grpcio: both families
 
 
 def _printable(address: Address) -> str:

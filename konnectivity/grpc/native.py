@@ -34,6 +34,7 @@ from konnectivity.grpc.turns import LONG_S, Turns
 from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
 from konnectivity.net.error_words import words_of
+from konnectivity.tls import failures as tls_failures
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ LOW_WATER = 32 * 1024
 READ_AT_FIRST = 16 * 1024  # bytes at once, from a connection that did not fill a read yet, or whose reads take long
 CLOSE_TIMEOUT_S = 1.0  # for what is queued and for the TLS goodbye; some peers (gRPC's C core) never answer that one
 USER_TIMEOUT_MS = 20_000  # sent and not acknowledged for so long: the kernel gives the connection up
+_CLOSED = "the connection was closed by the peer"
 _UNREAD = "the peer does not read what it is sent"
 _PING_PAYLOAD = struct.Struct(">Q")
 
@@ -81,6 +83,8 @@ class Http2Transport(asyncio.BufferedProtocol):
         options: sizes and times.
         services: server role: path -> what to do with a call. None: client role.
         on_closed: called once, when the connection is gone.
+        on_made: called once, when the connection is there, TLS included. A transport whose TLS handshake fails is never
+            told so by the event loop: whoever keeps transports learns of them here.
     """
 
     def __init__(
@@ -88,11 +92,13 @@ class Http2Transport(asyncio.BufferedProtocol):
         options: TransportOptions,
         services: Mapping[str, Service] | None = None,
         on_closed: Callable[[Http2Transport], None] | None = None,
+        on_made: Callable[[Http2Transport], None] | None = None,
     ) -> None:
         self.options = options
         self.loop = asyncio.get_running_loop()
         self.services = services
         self.on_closed = on_closed
+        self.on_made = on_made
         self.streams: dict[int, NativeStream] = {}
         self.waiting: dict[int, NativeStream] = {}  # saw congestion, to be told when it ends
         self.blocked = False
@@ -147,6 +153,8 @@ class Http2Transport(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self.on_made is not None:
+            self.on_made(self)
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = peer_of(self._transport)
         ssl_object = transport.get_extra_info("ssl_object")
@@ -280,7 +288,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         if self._pause is not None:
             self._pause.close()
             self._pause = None  # it refers to us
-        reason = self.goaway or (words_of(exc) if exc else "the connection was closed by the peer")
+        reason = self.goaway or tls_failures.of_peer(exc) or (words_of(exc) if exc else _CLOSED)
         self.blocked = False
         # As gRPC for Go tells it: to a client the server is unavailable, to a server the call is cancelled.
         code = Code.UNAVAILABLE if self.services is None or self._leaving else Code.CANCELLED

@@ -17,6 +17,7 @@ from konnectivity import certificate as certificates
 from konnectivity import pem
 from konnectivity.certificate import Certificate
 from konnectivity.net.error_words import words_of
+from konnectivity.tls.handshake import ServerSession
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 
 DEFAULT_MIN_VERSION = "VersionTLS12"
@@ -77,6 +78,7 @@ def load_server(
 ) -> Loaded:
     """`server_context`, and what its files say."""
     context = _new(ssl.PROTOCOL_TLS_SERVER, alpn, ciphers, min_version)
+    context.sslobject_class = ServerSession
     # Whoever resumes is not verified again. A session id of TLS 1.2 is good for its own context alone, and so until
     # a file changes.
     context.options |= ssl.OP_NO_TICKET

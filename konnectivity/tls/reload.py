@@ -15,6 +15,7 @@ from time import monotonic
 
 from konnectivity import logs
 from konnectivity.tls.contexts import Loaded, TlsError, load_client, load_server
+from konnectivity.tls.handshake import ServerSession
 from konnectivity.tls_names import TLS_VERSIONS
 
 log = logs.get(__name__)
@@ -139,7 +140,11 @@ class ServerTls(_Files):
 
 
 class ClientTls(_Files):
-    """A client's. Arguments and errors are `client_context`'s."""
+    """A client's. Arguments and errors are `client_context`'s.
+
+    Attributes:
+        alpn: protocols that are offered.
+    """
 
     def __init__(
         self,
@@ -151,6 +156,7 @@ class ClientTls(_Files):
         wall: Clock = wall_clock,
         clock: Clock = monotonic,
     ) -> None:
+        self.alpn = tuple(alpn)
         super().__init__((ca, certificate, key), lambda: load_client(ca, certificate, key, alpn), wall, clock)
 
     def context(self) -> ssl.SSLContext:
@@ -176,7 +182,10 @@ class _ListenerContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        return self._newest().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        made = self._newest().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(made, ServerSession):
+            made.watch(incoming)
+        return made
 
 
 def _stamp(path: str) -> Stamp:

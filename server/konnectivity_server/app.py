@@ -142,7 +142,7 @@ class Server:
     def drain(self) -> None:
         """Not ready from now on, no new agents; agents that understand are told to look elsewhere. Dials go on."""
         self.leaving = True
-        self.listeners.close_to_agents()
+        self.listeners.drain()
         for agent in self.registry.all():
             agent.send_drain()
         self.replicas.drain()

@@ -55,6 +55,7 @@ class ServerLimits:
     def __init__(self, options: ServerOptions, ledger: Ledger) -> None:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
+        self.handshake_failures: Counter[tuple[str, str]] = Counter()  # of TLS, by listener and reason
         self.turns = Turns()
         self.unsent: Unsent[Http2Transport] = Unsent(options.max_unsent_total)
         self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)

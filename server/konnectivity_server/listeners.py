@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack
 from konnectivity import logs, tls
 from konnectivity.grpc.native import Http2Transport, TransportOptions
 from konnectivity.grpc.stream import Service
-from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, remove_socket, serve_unix
+from konnectivity.listen import Entry, Listener, admit_tcp, listen_unix, serve_unix
+from konnectivity.unix_socket import BoundPath
 from konnectivity_server.connect import ConnectProtocol
 from konnectivity_server.dispatch import Dispatcher
 from konnectivity_server.frontend import Doorman
@@ -49,8 +50,10 @@ class Listeners:
             options.handshake_timeout,
             shared=place is not None,
             reached=limits.reached,
+            handshake_failures=limits.handshake_failures,
         )
         self._agents: Listener | None = None
+        self._path: BoundPath | None = None  # of the frontends' unix socket, if this process bound it
         self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
         self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
@@ -91,7 +94,6 @@ class Listeners:
             keepalive_s = options.frontend_keepalive_time
             if options.uds_name:
                 await self._serve_grpcio("frontends", services, options.uds_name, None, keepalive_s)
-                self._stack.callback(remove_socket, options.uds_name)
             if options.tcp_frontend:
                 await self._serve_grpcio("frontends", services, address, options.frontend_files, keepalive_s)
             return
@@ -108,8 +110,9 @@ class Listeners:
         if self._place is not None:  # the supervisor made the socket, and removes it
             self._keep(await serve_unix(socket.socket(fileno=self._place.frontend_fd), factory))
             return
-        self._keep(await listen_unix("frontends", options.uds_name, options.delete_existing_uds_file, factory))
-        self._stack.callback(remove_socket, options.uds_name)
+        listener = await listen_unix("frontends", options.uds_name, options.delete_existing_uds_file, factory)
+        self._path = listener.path
+        self._keep(listener)
 
     def _frontend(self, services: Services, dispatcher: Dispatcher) -> Callable[[], asyncio.BaseProtocol]:
         grpc = self._http2(services, self._limits.frontends)
@@ -124,12 +127,8 @@ class Listeners:
         return lambda: Doorman(grpc, connect, self._limits.connect.head_timeout_s)
 
     def _http2(self, services: Services, options: TransportOptions) -> Callable[[], Http2Transport]:
-        def make() -> Http2Transport:
-            transport = Http2Transport(options, services, self._transports.discard)
-            self._transports.add(transport)
-            return transport
-
-        return make
+        transports = self._transports
+        return lambda: Http2Transport(options, services, transports.discard, transports.add)
 
     async def _admit(
         self, what: str, address: tuple[str, int], factory: Callable[[], asyncio.BaseProtocol]
@@ -145,19 +144,22 @@ class Listeners:
 
         replace = self._options.delete_existing_uds_file
         server = await alternative.serve(what, services, address, files, keepalive_s, replace=replace)
+        self._path = self._path or server.path
         self._stack.push_async_callback(server.close)
 
     def _keep(self, listener: Listener) -> None:
         self._stack.callback(listener.close)
 
-    def close_to_agents(self) -> None:
-        """No new agents; those that are here stay."""
+    def drain(self) -> None:
+        """Accept no new agents, and leave the frontends' unix socket to a successor that asks for it."""
         if self._agents is not None:
             self._agents.close()
+        if self._path is not None:
+            self._path.mark_leaving()
 
     async def close(self, reason: str) -> None:
         """Close every connection, then the listeners."""
-        self.close_to_agents()
+        self.drain()
         for transport in list(self._transports):
             transport.close(reason)
         await asyncio.sleep(0)

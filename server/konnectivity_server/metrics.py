@@ -56,6 +56,12 @@ class ServerCollector(Collector):
         yield tunnel_metrics.unexpected_errors("server")
         yield from tunnel_metrics.certificates("server", self._server.listeners.tls)
         yield tunnel_metrics.limits_reached("server", self._server.limits.reached)
+        handshakes = counter(
+            "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
+        )
+        for (listener, reason), count in sorted(self._server.limits.handshake_failures.items()):
+            handshakes.add(count, listener=listener, reason=reason)
+        yield handshakes
         yield counter(
             "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
         ).add(self._server.limits.turns.taken)

@@ -67,7 +67,7 @@ class ServerOptions(ProgramOptions):
         help="What the frontend speaks: grpc, http-connect, or both on the same socket (grpc,http-connect).",
     )
     uds_name: str = option("", metavar="path", help="Unix socket of the frontend. Empty: none.")
-    delete_existing_uds_file: bool = option(True, help="Remove what stands at --uds-name before listening.")
+    delete_existing_uds_file: bool = option(True, help="Replace a unix socket at --uds-name that no live server uses.")
     server_port: int = option(
         8090,
         check=_port_or_none,
@@ -199,7 +199,10 @@ class ServerOptions(ProgramOptions):
         "tunnel is given up. 0: off.",
     )
     health_bind_address: str = option(
-        "", group="Health, metrics, profiles", metavar="address", help="Address of the health port. Empty: all."
+        "",
+        group="Health, metrics, profiles",
+        metavar="address",
+        help="Address of the health port. Empty: all.",
     )
     health_port: int = option(8092, check=port(1024, 49151), help="Port of /healthz, /readyz and /metrics.")
     admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")

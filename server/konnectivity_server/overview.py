@@ -40,6 +40,7 @@ def of(server: Server, request: Request) -> dict[str, Any]:
         "memory": _memory(server),
         "totals": _totals(server),
         "certificates": _certificates(server),
+        "handshake_failures": _handshake_failures(server),
         "history": {"interval": INTERVAL_S, "series": server.sampler.series(samples)},
         "dial_failures": {
             "by_reason": dict(sorted(server.agent_tunnels.traffic.dial_failures.items())),
@@ -98,6 +99,14 @@ def _totals(server: Server) -> dict[str, int]:
         "bytes_from_destination": traffic.received_bytes,
         "connections_closed": sum(traffic.closed.values()),
     }
+
+
+def _handshake_failures(server: Server) -> dict[str, dict[str, int]]:
+    """Return the number of failed TLS handshakes since the start by listener, then by reason."""
+    found: dict[str, dict[str, int]] = {}
+    for (listener, reason), count in sorted(server.limits.handshake_failures.items()):
+        found.setdefault(listener, {})[reason] = count
+    return found
 
 
 def _certificates(server: Server) -> list[dict[str, Any]]:

@@ -223,7 +223,9 @@ def _why(error: Exception) -> str:
     """Return why a peer could not be connected to."""
     if isinstance(error, TimeoutError) and not error.errno:
         return f"no answer within {CONNECT_TIMEOUT_S:g} s"
-    return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)
+    if isinstance(error, RpcError | tls.TlsError):
+        return str(error)
+    return tls.failures.of_peer(error) or words_of(error)
 
 
 def _transport() -> Http2Transport:

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections import Counter
@@ -27,9 +26,10 @@ import h11
 from konnectivity import health, lifecycle, logs, tunnel_metrics
 from konnectivity.http import Handler, Later, Request, Response, text
 from konnectivity.http_server import HttpServer
-from konnectivity.listen import bind_unix, remove_socket
+from konnectivity.listen import open_unix
 from konnectivity.metrics import CONTENT_TYPE, counter, text_of
 from konnectivity.numbers import parse_decimal
+from konnectivity.unix_socket import UnixSocket
 from konnectivity_server import admin, merging
 from konnectivity_server.options import ServerOptions
 from konnectivity_server.place import VARIABLE, Place, endpoints_of
@@ -45,9 +45,15 @@ STOP_EXTRA_S = 10.0  # over the workers' own deadline
 
 
 class Workers:
-    """The processes. `run` until they have ended after `stop`."""
+    """The processes. `run` until they have ended after `stop`.
 
-    def __init__(self, options: ServerOptions, server_id: str) -> None:
+    Args:
+        options: of the server; each worker reads them itself.
+        server_id: of the server as a whole.
+        frontend: unix socket of the frontends, which the workers inherit; None: there is none.
+    """
+
+    def __init__(self, options: ServerOptions, server_id: str, frontend: UnixSocket | None) -> None:
         self.count = options.workers
         self.directory = tempfile.mkdtemp(prefix="konnectivity-workers-")  # mode 0700
         self.processes: dict[int, asyncio.subprocess.Process] = {}
@@ -56,11 +62,7 @@ class Workers:
         self.server_id = server_id
         self._stopping = False
         self._parent = os.pipe()
-        self._frontend: socket.socket | None = None
-        self._uds_name = options.uds_name
-        if options.uds_name:
-            self._frontend = bind_unix("frontends", options.uds_name, options.delete_existing_uds_file)
-            self._frontend.listen(4096)
+        self._frontend = frontend
 
     async def run(self) -> int:
         """Keep them running. Exit code: the first that is not 0, of a start that failed or of the end."""
@@ -71,6 +73,8 @@ class Workers:
     def stop(self) -> None:
         """Let them drain; the second time, at once."""
         self._stopping = True
+        if self._frontend is not None:
+            self._frontend.mark_leaving()
         for process in self.processes.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -85,8 +89,8 @@ class Workers:
         for fd in self._parent:
             os.close(fd)
         if self._frontend is not None:
-            self._frontend.close()
-            remove_socket(self._uds_name)
+            self._frontend.remove()
+            self._frontend.socket.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _keep(self, index: int) -> int:
@@ -118,7 +122,7 @@ class Workers:
             self.processes.pop(index, None)
 
     async def _start(self, index: int) -> asyncio.subprocess.Process:
-        frontend = -1 if self._frontend is None else self._frontend.fileno()
+        frontend = -1 if self._frontend is None else self._frontend.socket.fileno()
         place = Place(index, self.count, self.directory, frontend, self._parent[0])
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -243,7 +247,10 @@ async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targe
 async def run(options: ServerOptions, server_id: str) -> int:
     """Serve until the first signal and the workers' end; exit code."""
     signals = lifecycle.Signals()
-    workers = Workers(options, server_id)
+    frontend = None
+    if options.uds_name:
+        frontend = await open_unix("frontends", options.uds_name, options.delete_existing_uds_file)
+    workers = Workers(options, server_id, frontend)
     http = HttpServer(options.max_health_connections, workers.reached)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from konnectivity.listen import Entry, ListenError, admit_tcp
+from konnectivity.door import source_of
+from konnectivity.listen import Entry, ListenError, admit_tcp, listen_tcp
 from konnectivity.testing.deployment import free_port
 
 
@@ -98,3 +99,65 @@ async def test_all_addresses():
         assert await reader.readexactly(5) == b"hello"
         writer.close()
         door.close()
+
+
+def taken(port):
+    """Which of the two families a port of this machine takes."""
+    found = []
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as client:
+            if not client.connect_ex((host, port)):
+                found.append(host)
+    return found
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "0::0", "[::]"])
+@pytest.mark.parametrize("listen", ["admit", "plain"])
+async def test_an_unspecified_address_is_both_families(host, listen):
+    async with asyncio.TaskGroup() as tasks:
+        port = free_port()
+        if listen == "admit":
+            listener = await admit_tcp("tests", host, port, None, Echo, Entry(tasks))
+        else:
+            listener = await listen_tcp("tests", host, port, None, Echo)
+        assert await asyncio.to_thread(taken, port) == ["127.0.0.1", "::1"]
+        listener.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_any_other_address_is_itself(host):
+    port = free_port()
+    listener = await listen_tcp("tests", host, port, None, Echo)
+    assert await asyncio.to_thread(taken, port) == [host]
+    listener.close()
+
+
+async def test_a_port_that_one_family_has_lost():
+    with socket.socket(socket.AF_INET6) as other:
+        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        port = free_port()
+        other.bind(("::", port))
+        other.listen()
+        with pytest.raises(ListenError, match=rf"cannot listen on 0\.0\.0\.0:{port} for tests: address already in use"):
+            await listen_tcp("tests", "0.0.0.0", port, None, Echo)
+
+
+async def test_a_name_that_is_none():
+    with pytest.raises(ListenError, match=r"cannot listen on no\.such\.invalid:1 for tests: \D+$"):
+        await listen_tcp("tests", "no.such.invalid", 1, None, Echo)
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%lo", "fe80::/64"),
+        ("::1", "::/64"),
+    ],
+)
+def test_what_counts_as_one_source(address, source):
+    assert source_of(address) == source

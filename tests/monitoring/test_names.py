@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -91,12 +92,19 @@ async def dial(deployment):
                         await tunnel.dial(wrong)
 
 
+def fail_a_handshake(port):
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        connection.recv(100)
+
+
 def scrapes(deployment, api):
     api.objects.create("kube-system", expired_lease())
     server, agent = start(deployment, api)
     until(agent.health_port, "agent_lease_watches_total")
     asyncio.run(dial(deployment))
     get(deployment.health_port, f"/{'long' * 5000}")
+    fail_a_handshake(deployment.agent_port)
     yield until(deployment.health_port, "server_lease_delete_total")
     agent.send(signal.SIGSTOP)
     server.send(signal.SIGKILL)

@@ -1,6 +1,7 @@
 // What an operator should know first, the worst first: { kind: "bad" | "warn", text, view, match }.
 
 import { bytes, plural, span, text } from "./format.js";
+import { REFUSALS, refusals } from "./views.js";
 
 const RECENT_S = 300;
 const GONE_S = 3600;
@@ -11,7 +12,7 @@ const STATES = { silent: "answers no ping", full: "has no buffer memory left, or
 const OURS = ["no_agent", "backend_dial_timeout", "backend_close", "dial_closed", "budget", "flood", "protocol"];
 
 export function concerns(overview, sick) {
-  return [...agents(overview, sick), ...stalls(overview), ...dials(overview), ...memory(overview), ...certificates(overview)];
+  return [...agents(overview, sick), ...stalls(overview), ...dials(overview), ...memory(overview), ...certificates(overview), ...handshakes(overview)];
 }
 
 function agents(overview, sick) {
@@ -75,6 +76,11 @@ function certificates(overview) {
     if (failures && kind === "certificate") add("warn", `New TLS files could not be used (${failures} ×)`, end);
   }
   return [...ends].map(([words, { kind, ends: of }]) => ({ kind, text: `${words}: for ${of.join(", ")}`, view: "server", match: "" }));
+}
+
+function handshakes(overview) {
+  return refusals(overview).map(({ listener, reason, count: number }) => (
+    { kind: "warn", text: `${plural(number, "TLS handshake")} for ${listener} failed since the start: the peer has ${REFUSALS[reason]}`, view: "server", match: "" }));
 }
 
 function named(ids) {

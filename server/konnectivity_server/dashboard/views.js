@@ -105,6 +105,23 @@ export const failures = {
   ],
 };
 
+// Failed TLS handshakes that tell of a certificate, or of a peer that does not accept ours: { listener, reason, count }.
+export function refusals(overview) {
+  return Object.entries(overview.handshake_failures ?? {}).flatMap(([listener, reasons]) => Object.entries(reasons)
+    .filter(([reason]) => reason in REFUSALS)
+    .map(([reason, count]) => ({ listener, reason, count })));
+}
+
+export const REFUSALS = {
+  no_certificate: "no certificate",
+  unknown_authority: "a certificate of another authority",
+  expired: "an expired certificate",
+  not_yet_valid: "a certificate that is not valid yet",
+  wrong_purpose: "a certificate for another purpose",
+  bad_certificate: "a certificate that is not accepted",
+  refused_by_peer: "trust in another authority than this server's",
+};
+
 export function facts(overview) {
   const { memory, totals, agents: streams } = overview;
   const share = (used, budget) => `${text(bytes(used))} of ${text(bytes(budget))}`;
@@ -129,6 +146,7 @@ export function facts(overview) {
       ["To destinations", text(bytes(totals.bytes_to_destination))],
       ["From destinations", text(bytes(totals.bytes_from_destination))],
       ["Agents refused", text(count(streams.refused))],
+      ["Certificates refused", text(count(refusals(overview).reduce((sum, each) => sum + each.count, 0)))],
     ]],
     ["Certificates expire in", overview.certificates.map((each) => [
       each.kind === "ca" ? `CA of ${each.end}` : `For ${each.end}`,

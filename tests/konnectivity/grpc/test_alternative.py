@@ -640,7 +640,8 @@ async def test_a_missing_certificate_is_an_error_that_says_so(identities: Place)
 
 async def test_the_unix_socket_is_for_its_group_and_replaces_a_stale_one_if_asked_to(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    path.write_text("stale")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
     with pytest.raises(ListenError, match=r"cannot listen on unix socket .* for friends: .*[Aa]ddress already in use"):
         await alternative.serve("friends", {}, str(path), None, KEEPALIVE_S, replace=False)
 
@@ -652,11 +653,12 @@ async def test_the_unix_socket_is_for_its_group_and_replaces_a_stale_one_if_aske
     await server.close()
 
 
-async def test_all_interfaces_are_listened_on_when_none_is_named(identities: Place) -> None:
-    place, close = await grpcio_server({}, replace(identities, address=("", 0)))
-    async with asyncio.TaskGroup() as tasks:
-        channel = await alternative.connect(("127.0.0.1", place.address[1]), place.client_files, tasks)
-        channel.close()
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])
+async def test_an_unspecified_address_is_all_interfaces_of_both_families(identities: Place, host: str) -> None:
+    place, close = await grpcio_server({}, replace(identities, address=(host, 0)))
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as client:
+            client.connect((address, place.address[1]))
     await close()
 
 

@@ -1,0 +1,54 @@
+"""Server side of TLS sessions: a failed handshake sends its alert and is reported.
+
+asyncio and uvloop drop what OpenSSL has written when a handshake fails, and with it the alert that tells the peer why.
+To an event loop `ServerSession` presents the failure as "more bytes are needed": the loop then sends the alert and goes
+on reading. The connection ends when the peer closes it, or when whoever was told of the failure closes it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from contextvars import ContextVar
+
+OnFailure = Callable[[ssl.SSLError], object]
+
+# Told of the failure of handshakes that begin in this context. asyncio makes no connection known to `wrap_bio`.
+on_failure: ContextVar[OnFailure | None] = ContextVar("on_failure", default=None)
+
+_MORE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError)
+
+
+class ServerSession(ssl.SSLObject):
+    """One TLS connection of a listener. After the handshake it adds nothing to `SSLObject`."""
+
+    _incoming: ssl.MemoryBIO | None = None
+    _on_failure: OnFailure | None = None
+    _failed = False
+
+    def watch(self, incoming: ssl.MemoryBIO) -> None:
+        """Deliver the alert of a failed handshake, and report it to `on_failure` of the current context."""
+        self._incoming = incoming
+        self._on_failure = on_failure.get()
+
+    def do_handshake(self) -> None:
+        if not self._failed:
+            try:
+                super().do_handshake()
+            except _MORE:
+                raise
+            except ssl.SSLError as error:
+                if self._incoming is None:
+                    raise
+                self._failed = True
+                self._report(error)
+            else:
+                self._incoming = self._on_failure = None
+        if self._failed and self._incoming is not None:
+            self._incoming.read()  # what the peer still sends is of no use
+            raise ssl.SSLWantReadError  # the event loop sends the alert
+
+    def _report(self, error: ssl.SSLError) -> None:
+        on_failure, self._on_failure = self._on_failure, None
+        if on_failure is not None:
+            on_failure(error)
