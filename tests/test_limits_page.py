@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "limits.md").read_text()
 SOURCES = "\n".join(
     path.read_text()
-    for directory in ("konnectivity", "server")
+    for directory in ("konnectivity", "server", "agent")
     for path in (ROOT / directory).rglob("*.py")
     if "testing" not in path.parts
 )

@@ -55,7 +55,7 @@ PURE = [
             "token_claims.py",
         )
     ),
-    ROOT / "agent" / "konnectivity_agent" / "policy.py",
+    *(ROOT / "agent" / "konnectivity_agent" / name for name in ("name_servers.py", "policy.py")),
 ]
 IMPURE = {"asyncio", "socket", "ssl", "time", "logging", "threading", "select", "uvloop", "grpc"}
 

@@ -71,7 +71,9 @@ class Agent:
                     self._settings,
                     self._identity,
                     self.tunnels,
-                    DialQueue(Dialer(tasks, self.dials, self.options.policy()).open, self.reached).open,
+                    DialQueue(
+                        Dialer(tasks, self.dials, self.options.policy(), reached=self.reached).open, self.reached
+                    ).open,
                     tasks,
                     self.options.server_count_source,
                     lambda: leases.count if leases is not None else None,

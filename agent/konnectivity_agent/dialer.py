@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from konnectivity import destination, logs, task_guard
@@ -61,13 +62,18 @@ class Dialer:
     """The opener of an agent's serving tunnels. Its dials live in the given task group."""
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, dials: Dials, policy: Policy, timeout_s: float = DIAL_TIMEOUT_S
+        self,
+        tasks: asyncio.TaskGroup,
+        dials: Dials,
+        policy: Policy,
+        timeout_s: float = DIAL_TIMEOUT_S,
+        reached: Counter[str] | None = None,
     ) -> None:
         self._tasks = tasks
         self._dials = dials
         self._policy = policy
         self._timeout_s = timeout_s
-        self._resolver = Resolver()
+        self._resolver = Resolver(reached=reached)
 
     def open(self, dial: DialIn) -> asyncio.Task[None] | None:
         """Start to open what the server asks for. Return the task that does; None if the dial is refused at once."""

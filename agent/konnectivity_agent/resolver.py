@@ -1,8 +1,11 @@
-"""Looks names up, each in a thread of its own: a name that is slow, or whose name server is gone, holds up no other.
+"""Look-ups of names with the system's resolver, each in a thread: no name waits for the name server of another.
 
-(The event loop's own `getaddrinfo` has four threads for all: a few lookups that wait for a dead name server stop the
-others.) Owns the threads and what is under way. The system's resolver cannot be called off: a lookup that nobody waits
-for any more goes on until it gives up by itself. Dials for one name share a lookup while it is fresh.
+Owns the threads and the look-ups under way. The system's resolver cannot be called off: a look-up that nobody waits for
+any more occupies its thread until it gives up by itself, which with a silent name server is 10 s and more. The threads
+are bounded, and in three lanes. The first lane takes any name. When its threads are all occupied, a name is probed
+first (`name_probe`): one whose name servers answer promptly takes a thread of the second lane, one whose name servers
+are slow a thread of the third, and one whose name servers are silent takes none. Dials for one name share a look-up
+while it is fresh.
 """
 
 from __future__ import annotations
@@ -11,49 +14,80 @@ import asyncio
 import errno
 import socket
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
-MAX_LOOKUPS = 64  # at a time; more wait for their turn
+from konnectivity.net.connect import AddressInfo
+from konnectivity_agent.name_probe import Probe, Silence
+
+FIRST_THREADS = 32  # for any name
+PROMPT_THREADS = 24  # for names whose servers answered a probe promptly
+SLOW_THREADS = 8  # for names whose servers took their time
 MAX_PER_NAME = 4
-FRESH_S = 2.0  # a lookup that takes longer is not joined: the next one may find the name server back
+FRESH_S = 2.0  # a look-up that takes longer is not joined: the next one may find the name server back
 
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 Found = list[AddressInfo] | Exception
 
 
 class _Lookup:
     """One name under way."""
 
-    __slots__ = ("answer", "began", "name", "waiters")
+    __slots__ = ("answer", "began", "lane", "name", "waiters")
 
-    def __init__(self, name: tuple[str, int], answer: asyncio.Future[list[AddressInfo]]) -> None:
+    def __init__(self, name: tuple[str, int], lane: _Lane, answer: asyncio.Future[list[AddressInfo]]) -> None:
         self.name = name  # and address family
+        self.lane = lane
         self.answer = answer
         self.began = monotonic()
         self.waiters = 0
 
 
-class Resolver:
-    """See the module."""
+class _Lane:
+    """Look-ups that share a bounded number of threads; the others wait for their turn."""
 
-    def __init__(self) -> None:
+    __slots__ = ("queue", "running", "threads")
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.queue: deque[_Lookup] = deque()
+        self.running = 0
+
+    @property
+    def full(self) -> bool:
+        return self.running >= self.threads
+
+
+class Resolver:
+    """See the module.
+
+    Args:
+        probe: asks whether name servers answer.
+        reached: counts names that were probed ("name_lookups"), and those that were refused ("name_probes").
+    """
+
+    def __init__(self, probe: Probe | None = None, reached: Counter[str] | None = None) -> None:
+        self._probe = probe or Probe()
+        self._reached: Counter[str] = Counter() if reached is None else reached
         self._under_way: dict[tuple[str, int], list[_Lookup]] = {}
-        self._queue: deque[_Lookup] = deque()
-        self._running = 0
+        self._first = _Lane(FIRST_THREADS)
+        self._prompt = _Lane(PROMPT_THREADS)
+        self._slow = _Lane(SLOW_THREADS)
 
     async def addresses(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
-        """As `socket.getaddrinfo` for streams.
+        """Return what `socket.getaddrinfo` returns for streams.
 
         Raises:
             OSError, ValueError: as that.
         """
-        lookup = self._joinable((host, family)) or self._new((host, family))
+        name = (host, family)
+        lookup = self._joinable(name)
+        if lookup is None:
+            lane = await self._lane_of(host) if self._first.full else self._first
+            lookup = self._joinable(name) or self._new(name, lane)  # another one may have begun meanwhile
         lookup.waiters += 1
-        self._start()
+        self._start(lookup.lane)
         try:
             found = await asyncio.shield(lookup.answer)
         finally:
@@ -63,6 +97,16 @@ class Resolver:
             for family, kind, protocol, name, address in found
         ]
 
+    async def _lane_of(self, host: str) -> _Lane:
+        """Return the lane for a name, when the first one is full."""
+        if self._probe.knows(host):
+            return self._prompt
+        self._reached["name_probes" if self._probe.full else "name_lookups"] += 1
+        try:
+            return self._prompt if await self._probe.ask(host) else self._slow
+        except Silence as error:
+            raise socket.gaierror(socket.EAI_AGAIN, str(error)) from error
+
     def _joinable(self, name: tuple[str, int]) -> _Lookup | None:
         under_way = self._under_way.get(name)
         if not under_way:
@@ -70,21 +114,21 @@ class Resolver:
         newest = under_way[-1]
         return newest if len(under_way) >= MAX_PER_NAME or monotonic() - newest.began < FRESH_S else None
 
-    def _new(self, name: tuple[str, int]) -> _Lookup:
-        lookup = _Lookup(name, asyncio.get_running_loop().create_future())
+    def _new(self, name: tuple[str, int], lane: _Lane) -> _Lookup:
+        lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future())
         lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear
         self._under_way.setdefault(name, []).append(lookup)
-        self._queue.append(lookup)
+        lane.queue.append(lookup)
         return lookup
 
-    def _start(self) -> None:
-        while self._queue and self._running < MAX_LOOKUPS:
-            lookup = self._queue.popleft()
+    def _start(self, lane: _Lane) -> None:
+        while lane.queue and not lane.full:
+            lookup = lane.queue.popleft()
             if not lookup.waiters:
                 self._forget(lookup)
                 lookup.answer.cancel()
                 continue
-            self._running += 1
+            lane.running += 1
             work = (lookup, asyncio.get_running_loop(), self._answered)
             try:
                 # A daemon: the end of the program does not wait for a name server.
@@ -93,13 +137,13 @@ class Resolver:
                 self._answered(lookup, OSError(errno.EAGAIN, str(error)))
 
     def _answered(self, lookup: _Lookup, found: Found) -> None:
-        self._running -= 1
+        lookup.lane.running -= 1
         self._forget(lookup)
         if isinstance(found, Exception):
             lookup.answer.set_exception(found)
         else:
             lookup.answer.set_result(found)
-        self._start()
+        self._start(lookup.lane)
 
     def _forget(self, lookup: _Lookup) -> None:
         under_way = self._under_way[lookup.name]

@@ -30,6 +30,7 @@ class Zone:
     slow: dict[str, float] = field(default_factory=dict)  # seconds an answer takes, by name; "" stands for all others
     failing: bool = False  # it says that it cannot answer
     silent: bool = False  # it says nothing at all
+    silent_below: str = ""  # it says nothing about names that end so; empty: about none of them
 
 
 class NameServer:
@@ -79,7 +80,7 @@ class NameServer:
         name, kind = _question(query)
         self.asked[name] += 1
         zone = self.zone
-        if zone.silent:
+        if zone.silent or (zone.silent_below and name.endswith(zone.silent_below)):
             return
         answer = self._say(query, name, kind)
         delay_s = zone.slow.get(name, zone.slow.get("", 0.0))

@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from konnectivity_agent import resolver
+from konnectivity_agent.name_probe import Silence
 from konnectivity_agent.resolver import Resolver
 
 
@@ -23,12 +24,31 @@ class Names:
 
     def __call__(self, host, port, family=0, type=0):
         self.asked[host] += 1
-        if host.startswith("slow"):
+        if "slow" in host:
             self.free.wait(10)
         if host.endswith("unknown"):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
         return [*found, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 3))]
+
+
+class Servers:
+    """Stands where a probe of name servers is: some are silent, some slow."""
+
+    full = False
+
+    def __init__(self):
+        self.asked = Counter()
+
+    def knows(self, name):
+        return name.startswith("file")
+
+    async def ask(self, name):
+        self.asked[name] += 1
+        if name.startswith("silent"):
+            await asyncio.sleep(0.2)
+            raise Silence(f"no name server answers for {name}")
+        return not name.startswith("late")
 
 
 @pytest.fixture
@@ -52,11 +72,11 @@ async def test_the_port_is_the_one_asked_for(names):
 
 async def test_slow_names_hold_up_no_other(names):
     mine = Resolver()
-    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(40))
+    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(30))
     async with asyncio.timeout(2):
         await mine.addresses("fast", 1)
     names.free.set()
-    assert len(await asyncio.gather(*slow)) == 40
+    assert len(await asyncio.gather(*slow)) == 30
 
 
 async def test_who_asks_for_a_name_under_way_shares_its_look_up(names):
@@ -77,8 +97,9 @@ async def test_one_that_takes_long_is_not_joined_and_a_name_has_only_some(names,
 
 
 async def test_more_than_there_may_be_wait_and_those_nobody_waits_for_are_left_out(names, monkeypatch):
-    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 2)
-    mine = Resolver()
+    monkeypatch.setattr(resolver, "FIRST_THREADS", 1)
+    monkeypatch.setattr(resolver, "PROMPT_THREADS", 1)
+    mine = Resolver(Servers())
     slow = await asking(mine.addresses(name, 1) for name in ("slow-1", "slow-2", "given-up", "fast"))
     assert set(names.asked) == {"slow-1", "slow-2"}
     slow[2].cancel()
@@ -86,6 +107,35 @@ async def test_more_than_there_may_be_wait_and_those_nobody_waits_for_are_left_o
     names.free.set()
     await asyncio.gather(*slow, return_exceptions=True)
     assert set(names.asked) == {"slow-1", "slow-2", "fast"}
+
+
+async def test_when_the_first_threads_are_occupied_names_are_probed(names):
+    servers, reached = Servers(), Counter()
+    mine = Resolver(servers, reached)
+    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(resolver.FIRST_THREADS))
+    assert not servers.asked
+    silent = await asking(mine.addresses(f"silent-{n}", 1) for n in range(200))
+    late = await asking(mine.addresses(f"late-slow-{n}", 1) for n in range(50))
+    async with asyncio.timeout(2):
+        await mine.addresses("fast", 1)
+        await mine.addresses("file", 1)
+        with pytest.raises(socket.gaierror, match="no name server answers"):
+            await silent[0]
+    assert servers.asked["file"] == 0
+    assert not [name for name in names.asked if name.startswith("silent")]
+    assert len([name for name in names.asked if name.startswith("late")]) <= resolver.SLOW_THREADS
+    assert reached == {"name_lookups": 251}
+    names.free.set()
+    await asyncio.gather(*slow, *silent, *late, return_exceptions=True)
+
+
+async def test_dials_for_one_name_that_is_probed_share_a_look_up(names):
+    mine = Resolver(Servers())
+    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(resolver.FIRST_THREADS))
+    await asyncio.gather(*(mine.addresses("fast", port) for port in range(1, 50)))
+    assert names.asked["fast"] == 1
+    names.free.set()
+    await asyncio.gather(*slow)
 
 
 async def test_errors_are_those_of_the_system(names, monkeypatch):
