@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from konnectivity import destination
 from konnectivity.net.error_words import words_of
 
 TIMEOUT_S = 5.0
@@ -23,6 +25,22 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def address_of(text: str) -> str:
+    """Return the "host:port" of an admin port that a person wrote: "host:port", or a URL of its page.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither.
+    """
+    address = text.removeprefix("http://").removesuffix("/") if text.startswith("http://") else text
+    try:
+        host, port = destination.split(address)
+        if not host or not port:
+            raise ValueError("host and port are needed")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write HOST:PORT, as in 127.0.0.1:8095") from None
+    return address
 
 
 def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
@@ -47,9 +65,12 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
     """The JSON at `path`.
 
     Raises:
-        AdminError: there is no answer, or it is no JSON.
+        AdminError: there is no answer, or it is no JSON, or the server refuses the question.
     """
-    return parse(get(address, path, timeout_s), address)
+    found = parse(get(address, path, timeout_s), address)
+    if why := _refused(found):
+        raise AdminError(f"{address} refuses: {why}")
+    return found
 
 
 def parse(answer: Answer, address: str) -> Any:
@@ -62,6 +83,11 @@ def parse(answer: Answer, address: str) -> Any:
         return json.loads(answer.body)
     except ValueError as error:
         raise AdminError(f"{address} answers with status {answer.status} and no JSON; {_HINT}") from error
+
+
+def _refused(found: Any) -> str:
+    """Return why a server refuses a question, as its JSON says it; empty if the server does not refuse it."""
+    return str(found["error"]) if isinstance(found, dict) and set(found) == {"error"} else ""
 
 
 def _why(error: Exception) -> str:

@@ -3,7 +3,7 @@
     async with connect("unix:/run/konnectivity.sock", mode="http-connect") as tunnel:
         reader, writer = await tunnel.dial("10.0.0.7:10250")
 
-`mode` is "grpc" or "http-connect"; the address is "unix:/path" (cleartext) or "host:port" (TLS, with `tls`).
+`mode` is "grpc" or "http-connect"; the address is "unix:/path" or "/path" (cleartext) or "host:port" (TLS, with `tls`).
 What goes wrong before the connection stands is a `konnectivity.errors.DialError`, whose `failure` says of which kind;
 a connection that breaks later raises `TunnelLost` from the reader.
 """
@@ -39,16 +39,22 @@ from konnectivity.tunnel import TunnelOptions
 __all__ = ["DialError", "DialFailure", "Mode", "Tunnel", "TunnelLost", "connect", "tls_context"]
 
 Mode = Literal["grpc", "http-connect"]
+MODES: tuple[Mode, ...] = ("grpc", "http-connect")
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 DIAL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 1.0
 MAX_ANSWER = 64 * 1024  # bytes of an HTTP answer's head, and of its text
 _PATH = "/ProxyService/Proxy"
+_MISUNDERSTOOD = (DialFailure.TUNNEL_LOST, DialFailure.PROTOCOL)
+_SPEAK_TLS = "the connection was not encrypted, and a server's TCP frontend speaks TLS: pass tls=tls_context(...)"
 
 
 class Tunnel(ABC):
     """A way to the nodes; made by `connect`."""
+
+    def __init__(self, frontend: _Frontend) -> None:
+        self._frontend = frontend
 
     async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S, hops: Hops | None = None) -> Streams:
         """Connect to `address` ("host:port", "[v6]:port"), resolved by the agent.
@@ -65,7 +71,7 @@ class Tunnel(ABC):
             raise DialError(DialFailure.ADDRESS, str(error)) from None
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._dial(address, hops or Hops())
+                return await self._dial_explained(address, hops or Hops())
         except TimeoutError as error:
             raise DialError(DialFailure.TIMEOUT, f"no answer to the dial within {timeout_s:g} s") from error
         except OSError as error:
@@ -73,6 +79,15 @@ class Tunnel(ABC):
                 raise
             text = f"cannot reach the proxy server: {error if isinstance(error, ConnectError) else words_of(error)}"
             raise DialError(DialFailure.TUNNEL_LOST, text) from error
+
+    async def _dial_explained(self, address: str, taken: Hops) -> Streams:
+        """Dial; a frontend that does not understand cleartext may want TLS."""
+        try:
+            return await self._dial(address, taken)
+        except DialError as error:
+            if self._frontend.unencrypted and error.failure in _MISUNDERSTOOD:
+                raise DialError(error.failure, f"{error}; {_SPEAK_TLS}") from error
+            raise
 
     @abstractmethod
     async def _dial(self, address: str, taken: Hops) -> Streams: ...
@@ -89,11 +104,16 @@ async def connect(
     """Use the proxy server's frontend at `address`. It is reached at the first dial.
 
     Args:
-        address: "unix:/path" or "host:port".
-        mode: what the frontend speaks.
+        address: "unix:/path", "/path" or "host:port".
+        mode: what the frontend speaks, "grpc" or "http-connect".
         tls: client context for TCP (`tls_context` makes one); not for unix sockets.
         server_name: name the server's certificate must carry, if it is not the host.
+
+    Raises:
+        ValueError: the address or the mode is none.
     """
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r}: must be {' or '.join(MODES)}")
     tunnel: Tunnel = (ConnectTunnel if mode == "http-connect" else GrpcTunnel)(_Frontend(address, tls, server_name))
     try:
         yield tunnel
@@ -110,9 +130,9 @@ class _Frontend:
     """Where a server listens for frontends."""
 
     def __init__(self, address: str, tls: ssl.SSLContext | None, server_name: str | None) -> None:
-        self._path = address.removeprefix("unix:") if address.startswith("unix:") else ""
+        self._path, self._host, self._port = destination.split_frontend(address)
         self._tls = tls
-        self._host, self._port = ("", 0) if self._path else destination.split(address)
+        self.unencrypted = tls is None and not self._path
         self._server_name = server_name or self._host
         self.authority = quote(self._path, safe="") if self._path else self._server_name
 
@@ -150,9 +170,6 @@ class _Frontend:
 
 class ConnectTunnel(Tunnel):
     """HTTP CONNECT: one connection to the server for each dial."""
-
-    def __init__(self, frontend: _Frontend) -> None:
-        self._frontend = frontend
 
     async def _dial(self, address: str, taken: Hops) -> Streams:
         reader, writer = await self._frontend.streams(taken)
@@ -203,7 +220,7 @@ class GrpcTunnel(Tunnel):
     """gRPC: one HTTP/2 connection to the server, one stream for each dial."""
 
     def __init__(self, frontend: _Frontend) -> None:
-        self._frontend = frontend
+        super().__init__(frontend)
         self._transport: Http2Transport | None = None
         self._connecting = asyncio.Lock()
         self._gone = asyncio.Event()

@@ -84,6 +84,28 @@ def split(address: str) -> tuple[str, int]:
     return host, number
 
 
+def has_port(address: str) -> bool:
+    """Return whether an address has a port beside its host."""
+    return "]:" in address if address.startswith("[") else address.count(":") == 1
+
+
+def split_frontend(address: str) -> tuple[str, str, int]:
+    """Return path, host and port of a server's frontend: "unix:/path" or "/path", or else "host:port".
+
+    Raises:
+        ValueError: the address is neither.
+    """
+    if address.startswith(("unix:", "/")):
+        path = address.removeprefix("unix:")
+        if not path or "\0" in path:
+            raise ValueError(f"{shown(address)!r} names no unix socket; write unix:/path")
+        return path, "", 0
+    host, port = split(address)
+    if not host or not port:
+        raise ValueError(f"{shown(address)!r} names no frontend; write unix:/path or host:port")
+    return "", host, port
+
+
 def check_host(host: str) -> None:
     """Refuse a text that is neither an address nor a name.
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from asyncio.base_events import BaseEventLoop
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -21,11 +23,21 @@ def streams_of(link: Link) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport = LinkTransport(link, protocol)
     protocol.connection_made(transport)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, cast("asyncio.AbstractEventLoop", _Loop(loop)))
+
+
+class _Loop:
+    """Event loop as a `StreamWriter` uses it. TLS over a connection is asyncio's: uvloop has it for sockets only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.create_future = loop.create_future
+        self.start_tls = functools.partial(BaseEventLoop.start_tls, cast("BaseEventLoop", loop))
 
 
 class LinkTransport(asyncio.Transport):
     """The application's side."""
+
+    _start_tls_compatible = True  # asked for by `BaseEventLoop.start_tls`
 
     def __init__(self, link: Link, protocol: asyncio.Protocol) -> None:
         super().__init__({"peername": link.destination})
@@ -62,6 +74,10 @@ class LinkTransport(asyncio.Transport):
             self._inlet.discard()
             self._link.local_lost("aborted by the client")
             self._inlet.lose(None)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        """Abort; asyncio's TLS calls this after an error of its own."""
+        self.abort()
 
     def is_closing(self) -> bool:
         return self._closing or self._inlet.lost
@@ -104,7 +120,7 @@ class _Inlet:
         if not self.reading or self._unread:
             self._unread.append(bytes(data))
             return False
-        self.protocol.data_received(bytes(data))
+        self._deliver(bytes(data))
         return True
 
     def write_eof(self) -> None:
@@ -143,12 +159,25 @@ class _Inlet:
 
     def _deliver_unread(self) -> None:
         while self._unread and self.reading:
-            self.protocol.data_received(self._unread.pop(0))
+            self._deliver(self._unread.pop(0))
         if not self._unread:
             self._link.local_drained()
             self._tell_eof()
             if self._link.closed:
                 self.lose(None)
+
+    def _deliver(self, data: bytes) -> None:
+        protocol: asyncio.BaseProtocol = self.protocol
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            self.protocol.data_received(data)
+            return
+        left = memoryview(data)
+        while left:  # of a TLS layer
+            buffer = memoryview(protocol.get_buffer(len(left)))
+            count = min(len(buffer), len(left))
+            buffer[:count] = left[:count]
+            protocol.buffer_updated(count)
+            left = left[count:]
 
     def discard(self) -> None:
         """The application wants nothing more."""

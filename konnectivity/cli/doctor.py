@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
-from konnectivity import destination
+from konnectivity import admin, destination
 from konnectivity.cli import frontend, output
 from konnectivity.cli.programs import AGENT, SERVER, split
 from konnectivity.diagnosis import COLUMNS, Result, any_failed, rows, to_do
@@ -64,7 +64,14 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--admin", metavar="HOST:PORT", action="append", default=[], help="of a server; repeatable")
+    parser.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        type=admin.address_of,
+        action="append",
+        default=[],
+        help="admin port of a server, or the URL of its page; may be repeated",
+    )
     parser.add_argument(
         "--expect-agent",
         metavar="IDS",

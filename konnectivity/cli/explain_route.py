@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from konnectivity import admin
+from konnectivity import admin, destination
 from konnectivity.cli import output
 from konnectivity.foreign_text import visible
 
@@ -23,8 +23,10 @@ def add_to(commands: Commands) -> None:
         description="Ask a running server, on its admin port, how it would choose an agent for a destination. "
         "Example: konnectivity explain-route 10.0.0.7:10250 --admin 127.0.0.1:8095",
     )
-    parser.add_argument("destination", metavar="HOST:PORT")
-    parser.add_argument("--admin", metavar="HOST:PORT", default="127.0.0.1:8095", help="the server's admin port")
+    parser.add_argument("destination", metavar="HOST:PORT", type=_destination)
+    parser.add_argument(
+        "--admin", metavar="HOST:PORT", type=admin.address_of, default="127.0.0.1:8095", help="the server's admin port"
+    )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     parser.set_defaults(run=run)
 
@@ -41,6 +43,18 @@ def run(arguments: argparse.Namespace) -> int:
     print(json.dumps(found, indent=2) if arguments.output == "json" else text_of(found))
     ready = [peer for peer in found["peers"] if peer["state"] == "ready"]
     return 0 if ready or any(step["agents"] for step in found["strategies"]) else 1
+
+
+def _destination(text: str) -> str:
+    """Check what an agent is looked for: HOST:PORT or HOST."""
+    try:
+        if destination.has_port(text):
+            destination.split(text)
+        else:
+            destination.check_host(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write HOST:PORT, as in 10.0.0.7:10250") from None
+    return text
 
 
 def text_of(found: dict[str, Any]) -> str:

@@ -49,11 +49,9 @@ def of(arguments: argparse.Namespace) -> Frontend:
         TlsError: a file cannot be used.
     """
     address: str = arguments.frontend
-    if address.startswith("/"):
-        address = UNIX + address
-    if address.startswith(UNIX):
-        return Frontend(address, arguments.mode, None, None)
-    destination.split(address)
+    path, _, _ = destination.split_frontend(address)
+    if path:
+        return Frontend(UNIX + path, arguments.mode, None, None)
     if not arguments.ca_cert:
         raise ValueError("--ca-cert is needed for a TCP frontend, which speaks TLS")
     if bool(arguments.cert) != bool(arguments.key):

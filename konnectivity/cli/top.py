@@ -9,6 +9,7 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from konnectivity import admin
 from konnectivity.cli import output
 from konnectivity.cli.plain_stream import unguarded
 from konnectivity.options import parse_duration
@@ -48,6 +49,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--admin",
         metavar="HOST:PORT",
+        type=admin.address_of,
         action="append",
         help=f"admin port of a server; repeatable; default: {DEFAULT_ADMIN}",
     )

@@ -573,7 +573,7 @@ def test_wrong_usage(arguments, text):
 
 
 def test_an_admin_port_that_is_none(site):
-    for address in (f"127.0.0.1:{free_port()}", f"127.0.0.1:{site.health_port}", "nonsense"):
+    for address in (f"127.0.0.1:{free_port()}", f"127.0.0.1:{site.health_port}"):
         code, results = doctor(f"--admin={address}")
         assert code == 1
         assert failures(results) == {"admin"}

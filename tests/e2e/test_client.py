@@ -1,0 +1,129 @@
+"""The client library: TLS with a target, spellings of a frontend, and what a mistake in the call is told."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import pytest
+import uvloop
+
+from konnectivity.client import DialError, DialFailure, connect
+from konnectivity.testing import targets
+from konnectivity.testing.targets import listening
+
+LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+WAYS = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect", False)]
+SIZE = 3_000_000
+
+
+def contexts(deployment):
+    """Of a target, and of its client."""
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
+    return serving, ssl.create_default_context(cafile=deployment.path("ca.crt"))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("mode", "unix"), WAYS)
+def test_tls_with_a_target(deployment, mode, unix, loop):
+    serving, trusting = contexts(deployment)
+
+    async def talk():
+        served = set()
+
+        async def echo(reader, writer):
+            served.add(writer)
+            await targets.echo(reader, writer)
+            served.remove(writer)
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=serving)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        data = b"".join(targets.pattern(SIZE))
+        async with server, asyncio.timeout(60), connect(**deployment.frontend(mode, unix)) as tunnel:
+            reader, writer = await tunnel.dial(address)
+            await writer.start_tls(trusting, server_hostname="localhost")
+            assert writer.get_extra_info("peercert")["subjectAltName"]
+
+            async def send():
+                writer.write(data)
+                await writer.drain()
+
+            sending = asyncio.create_task(send())
+            assert await reader.readexactly(len(data)) == data
+            await sending
+            writer.close()
+            await writer.wait_closed()
+            while server.sockets and served:
+                await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(talk())
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_a_certificate_that_does_not_name_the_target(deployment, mode):
+    serving, trusting = contexts(deployment)
+    server = await asyncio.start_server(targets.echo, "127.0.0.1", 0, ssl=serving)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, connect(**deployment.frontend(mode, True)) as tunnel:
+        _, writer = await tunnel.dial(address)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await writer.start_tls(trusting, server_hostname="another.example")
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_tls_with_a_target_that_does_not_speak_it(deployment, mode):
+    async def refuse(reader, writer):
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with listening(refuse) as address, connect(**deployment.frontend(mode, True)) as tunnel:
+        _, writer = await tunnel.dial(address)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await writer.start_tls(ssl.create_default_context(), server_hostname="localhost")
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("prefix", ["", "unix:", "unix://"])
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_a_unix_socket_with_a_prefix_or_not(deployment, mode, prefix):
+    async with listening(targets.echo) as address, connect(prefix + deployment.socket, mode) as tunnel:
+        reader, writer = await tunnel.dial(address)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+
+
+@pytest.mark.parametrize("mode", ["GRPC", "http_connect", "", None, "connect"])
+async def test_a_mode_that_is_none(mode):
+    with pytest.raises(ValueError, match="must be grpc or http-connect"):
+        async with connect("/run/konnectivity.sock", mode):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address", ["", "unix:", "run/x.sock", "host", ":8090", "host:0", "host:x", "a b:1", "unix:/a\0b"]
+)
+async def test_an_address_that_is_none(address):
+    with pytest.raises(ValueError, match=r"names no|missing port|invalid port|no such host"):
+        async with connect(address):
+            pass
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_tcp_without_tls_says_what_is_wrong(deployment, mode):
+    async with connect(f"127.0.0.1:{deployment.server_port}", mode) as tunnel:
+        with pytest.raises(DialError, match=r"pass tls=tls_context\(\.\.\.\)$") as caught:
+            await tunnel.dial("127.0.0.1:1", timeout_s=20)
+    assert caught.value.failure in (DialFailure.TUNNEL_LOST, DialFailure.PROTOCOL)
+
+
+async def test_a_server_that_is_not_there_says_nothing_of_tls():
+    async with connect("127.0.0.1:1") as tunnel:
+        with pytest.raises(DialError) as caught:
+            await tunnel.dial("127.0.0.1:1")
+    assert str(caught.value) == "cannot reach the proxy server: 127.0.0.1:1: connect: connection refused"
