@@ -13,10 +13,11 @@ from contextlib import suppress
 from functools import partial
 
 from konnectivity import logs, task_guard
+from konnectivity.server_bounds import MAX_SERVER_COUNT
 from konnectivity.serving import Opener
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import uplink as uplinks
-from konnectivity_agent.plan import MAX_SERVER_COUNT, Address, Endpoint, Plan, server_count
+from konnectivity_agent.plan import Address, Endpoint, Plan, server_count
 from konnectivity_agent.uplink import Identity, Settings, Uplink
 
 log = logs.get(__name__)
@@ -149,7 +150,7 @@ class Fleet:
             )
         except uplinks.CONNECT_ERRORS as error:
             # One line per reason, not one per try; none for one of several addresses of a host.
-            reason = "" if self._plan.served(endpoint.address.host) else uplinks.why(error)
+            reason = "" if self._plan.served(endpoint.address) else uplinks.why(error)
             if log.v(5) or (reason and reason != endpoint.reported):
                 why = reason or uplinks.why(error)
                 log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_plus
 
 from konnectivity import forward_proxy
@@ -14,6 +15,7 @@ from konnectivity.options import (
     at_least,
     duration,
     existing_file,
+    header_text,
     one_of,
     option,
     port,
@@ -30,6 +32,8 @@ _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
 def _identifiers(text: str) -> str | None:
+    if problem := header_text(text):
+        return f"agent address is invalid: {problem}"
     for pair in filter(None, text.split("&")):
         if ";" in pair:
             return "agent address is invalid: invalid semicolon separator in query"
@@ -39,6 +43,23 @@ def _identifiers(text: str) -> str | None:
         if kind not in _KINDS:
             return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
     return None
+
+
+def identifiers_that_fit_nothing(text: str) -> list[tuple[str, str]]:
+    """Return the kinds and values of identifiers that no destination can match. What a shell should replace is not."""
+    pairs = [tuple(map(unquote_plus, pair.partition("=")[::2])) for pair in text.split("&") if pair]
+    return [(kind, value) for kind, value in pairs if "$" not in value and not _fits(kind, value)]
+
+
+def _fits(kind: str, value: str) -> bool:
+    try:
+        if kind in ("ipv4", "ipv6"):
+            return ip_address(value).version == int(kind[-1])
+        if kind == "cidr":
+            ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return bool(value)
 
 
 def _rules(texts: tuple[str, ...]) -> str | None:
@@ -86,7 +107,12 @@ class AgentOptions(ProgramOptions):
     )
     sync_interval_cap: float = option(duration("10s"), help="And the longest.")
     agent_id: str = option(
-        "", group="Identity", env="PROXY_AGENT_ID", metavar="id", help="Unique name of this agent. Empty: a random one."
+        "",
+        group="Identity",
+        env="PROXY_AGENT_ID",
+        check=header_text,
+        metavar="id",
+        help="Unique name of this agent. Empty: a random one.",
     )
     agent_identifiers: str = option(
         "",
@@ -186,6 +212,11 @@ class AgentOptions(ProgramOptions):
     @property
     def growth_budget(self) -> int:
         return self.process_buffer_budget
+
+    def doubts(self) -> list[str]:
+        pairs = identifiers_that_fit_nothing(self.agent_identifiers)
+        found = [f"--agent-identifiers: {kind}={value}: no destination will ever match it" for kind, value in pairs]
+        return super().doubts() + found
 
     def problems(self) -> list[str]:
         found = super().problems()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
-from urllib.parse import unquote_plus
+from ipaddress import ip_address
 
 from konnectivity.diagnosis import Result, failed, warning
 from konnectivity.options import format_duration
 from konnectivity.pitfalls import Listener, grace, profiles, shared, silence
-from konnectivity_agent.options import AgentOptions
+from konnectivity_agent.options import AgentOptions, identifiers_that_fit_nothing
 
 POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 PUBLISHED_LIMIT = 8 * 1024 * 1024  # of buffers, with which the agent lives in the 30 MiB of published manifests
@@ -130,24 +129,15 @@ def _credential_pitfalls(options: AgentOptions) -> list[Result]:
 
 
 def _identifier_pitfalls(options: AgentOptions) -> list[Result]:
-    found = []
-    for pair in filter(None, options.agent_identifiers.split("&")):
-        kind, _, value = (unquote_plus(part) for part in pair.partition("="))
-        if "$" not in value and not _fits(kind, value):
-            what = f"{kind}={value}: no destination will ever match it"
-            found.append(warning("identifier", "--agent-identifiers", what, f"a value that is an {kind}, or host="))
-    return found
-
-
-def _fits(kind: str, value: str) -> bool:
-    try:
-        if kind in ("ipv4", "ipv6"):
-            return ip_address(value).version == int(kind[-1])
-        if kind == "cidr":
-            ip_network(value, strict=False)
-    except ValueError:
-        return False
-    return bool(value)
+    return [
+        warning(
+            "identifier",
+            "--agent-identifiers",
+            f"{kind}={value}: no destination will ever match it",
+            f"a value that is an {kind}, or host=",
+        )
+        for kind, value in identifiers_that_fit_nothing(options.agent_identifiers)
+    ]
 
 
 def _end_pitfalls(options: AgentOptions) -> list[Result]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
+from konnectivity.server_bounds import MAX_SERVER_COUNT
+
 BACKOFF_FACTOR = 1.5
 JITTER = 0.1
 MAX_DRAWS = 4  # at a time
 DRAWS_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
 MAX_SERVERS_DRAWN = 32  # servers that DRAWS_PER_SERVER is multiplied by, at the most: what a server says may be wrong
-MAX_SERVER_COUNT = 1024  # servers that are believed to exist
 SLOW_TRY_S = 5.0  # a try that has no answer for this long keeps no other draw from being made
 RETURN_S = 60.0  # how long a server that left as planned is expected back, from the end of its tunnel on
 RETURN_CAP_S = 1.5  # the longest pause between two tries in that time
@@ -167,9 +168,9 @@ class Plan:
         """Return whether draws found nothing new for so long that there may be fewer than `count` servers."""
         return self._dry >= DRAWS_PER_SERVER * min(count, MAX_SERVERS_DRAWN)
 
-    def served(self, host: str) -> bool:
-        """Whether some address of a host is."""
-        return any(one.servers for one in self.endpoints.values() if one.address.host == host)
+    def served(self, address: Address) -> bool:
+        """Return whether some address of a host is served, on the same port: a failure of another one is no news."""
+        return any(one.servers for one in self.endpoints.values() if one.address[:2] == address[:2])
 
     def hurry(self, now: float) -> None:
         """There is news of other servers: what is backing off is due now."""

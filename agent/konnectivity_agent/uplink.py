@@ -21,9 +21,10 @@ from konnectivity.heartbeat import Heartbeat, Verdict
 from konnectivity.net.connect import connect_any
 from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
+from konnectivity.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
 from konnectivity.serving import Opener, ServingTunnel
 from konnectivity.tunnel import TunnelOptions
-from konnectivity_agent.plan import MAX_SERVER_COUNT, Address
+from konnectivity_agent.plan import Address
 
 log = logs.get(__name__)
 
@@ -31,7 +32,6 @@ PATH = "/AgentService/Connect"
 CONNECT_TIMEOUT_S = 20.0  # TLS and the server's answer; in all, each
 TCP_TIMEOUT_S = 5.0  # an address that does not answer is one that is gone: another try may reach its successor
 SUSPECT_AFTER_S = 2.0  # a ping without an answer: then the agent looks for another server, and this one does not count
-MAX_SERVER_ID = 256  # characters
 FIRST_WINDOW = 512 * 1024  # established wire: what a server may send beyond what was passed on
 _MAX_INT = 2**63 - 1  # of the reference's counts
 ESTABLISHED_HEARTBEAT_S = 31.0  # a server of the established kind ends connections that ping every 30 s or more often

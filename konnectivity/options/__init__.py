@@ -7,7 +7,7 @@ Go's pflag, because manifests and launchers written for the Go programs are pass
 This package knows no option of any program, and nothing about what the values are used for.
 """
 
-from konnectivity.options.checks import Check, at_least, existing_file, one_of, port, positive
+from konnectivity.options.checks import Check, at_least, existing_file, header_text, one_of, port, positive
 from konnectivity.options.command_line import HelpRequested, UsageError
 from konnectivity.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option, redefault
 from konnectivity.options.kinds import (
@@ -28,7 +28,7 @@ from konnectivity.options.kinds import (
     size,
 )
 from konnectivity.options.reading import load, parse, read
-from konnectivity.options.showing import WIDTH, deprecations, effective, markdown, notices, usage
+from konnectivity.options.showing import WIDTH, deprecations, doubts, effective, markdown, notices, usage
 
 __all__ = [
     "BOOL",
@@ -52,10 +52,12 @@ __all__ = [
     "at_least",
     "declared",
     "deprecations",
+    "doubts",
     "duration",
     "effective",
     "existing_file",
     "format_duration",
+    "header_text",
     "load",
     "markdown",
     "notices",

@@ -33,6 +33,13 @@ def positive(value: float) -> str | None:
     return None if value > 0 else "must be greater than 0"
 
 
+def header_text(value: str) -> str | None:
+    """A text that can be the value of a header: HTTP/2 and gRPC carry no other."""
+    if not (value.isascii() and value.isprintable()):
+        return "must be of printable ASCII characters"
+    return "must not begin or end with a space" if value != value.strip() else None
+
+
 def existing_file(path: str) -> str | None:
     """A file that is there. Empty means "not set" and is fine."""
     if not path:

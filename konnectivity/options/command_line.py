@@ -39,6 +39,7 @@ class CommandLine:
     def __init__(self, options: Iterable[Option], argv: Sequence[str]) -> None:
         self.found: dict[str, list[Given]] = {}
         self.problems: list[str] = []
+        self.words: list[str] = []  # arguments that are neither flags nor their values
         self._rest = iter(argv)
         declared = list(options)
         self._longs = {name: each for each in declared for name in each.long_names}
@@ -47,12 +48,14 @@ class CommandLine:
     def read(self) -> None:
         for argument in self._rest:
             if argument == "--":
+                self.words += self._rest
                 return
             if argument.startswith("--"):
                 self._long(argument)
             elif argument.startswith("-") and argument != "-":
                 self._short(argument)
-            # Anything else is a positional argument: the Go programs ignore them, so manifests may have some.
+            else:  # the Go programs ignore such arguments, so manifests may have some
+                self.words.append(argument)
 
     def _long(self, argument: str) -> None:
         name, equals, text = argument[2:].partition("=")

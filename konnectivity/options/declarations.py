@@ -117,11 +117,16 @@ class Options:
     """
 
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
+    words: tuple[str, ...] = field(default=(), kw_only=True, repr=False, compare=False)  # arguments that are no flags
 
     def given(self, name: str) -> bool:
         """Whether the option of this field was set by whatever means, even to its default."""
         getattr(self, name)  # a misspelt name is an error, not "no"
         return name in self.sources
+
+    def doubts(self) -> list[str]:
+        """Return what is probably not meant, but keeps no program from starting. For derived classes to override."""
+        return []
 
     def problems(self) -> list[str]:
         """What is wrong with the options taken together. For derived classes to override."""

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _MAX_NANOS = 2**63 - 1
+_MAX_INT_TEXT = 24  # characters: more is no number of 64 bits, and `int` would take long to say so
 _NANOS = {
     "ns": 1,
     "us": 10**3,
@@ -101,7 +102,10 @@ def size(text: str) -> Size:
 def _read_int(text: str) -> int:
     if not _INT.fullmatch(text):
         raise ValueError("not a whole number; write digits only, without leading zeros")
-    return int(text, 0)
+    number = int(text, 0) if len(text) <= _MAX_INT_TEXT else 2**64
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("value out of range: a whole number has at most 64 bits")
+    return number
 
 
 def _read_float(text: str) -> float:

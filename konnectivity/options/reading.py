@@ -13,7 +13,7 @@ from konnectivity.options.checks import Check
 from konnectivity.options.command_line import CommandLine, Given, HelpRequested, UsageError
 from konnectivity.options.config_file import ConfigFile
 from konnectivity.options.declarations import Option, Options, declared
-from konnectivity.options.showing import deprecations, usage
+from konnectivity.options.showing import deprecations, doubts, usage
 
 Chosen = TypeVar("Chosen", bound=Options)
 
@@ -63,7 +63,8 @@ def read(
     for each in options:
         if each.field in given:
             _interpret(each, given[each.field], values, problems)
-    result = cls(**values, sources={field: texts[-1].source for field, texts in given.items()})
+    sources = {field: texts[-1].source for field, texts in given.items()}
+    result = cls(**values, sources=sources, words=tuple(line.words))
     for each in options:
         unreadable = each.field in given and each.field not in values
         if not each.check or unreadable or each.check in without:
@@ -107,6 +108,6 @@ def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] 
         # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
         sys.stderr.write(f"{errors}\n{usage(cls, program, description)}\n{errors}")
         raise SystemExit(1) from None
-    for line in deprecations(options):
+    for line in (*deprecations(options), *doubts(options)):
         print(visible(line, MAX_PROBLEM), file=sys.stderr)
     return options

@@ -121,3 +121,12 @@ def deprecations(options: Options) -> list[str]:
         if (name := options.sources.get(each.field, "").removeprefix("flag --")) in each.deprecated_aliases:
             lines.append(f"Flag --{name} has been deprecated, use --{each.flag}")
     return lines
+
+
+def doubts(options: Options) -> list[str]:
+    """Return a line for each value or argument that is probably not meant, and keeps no program from starting."""
+    words = [
+        f"argument {word!r} is not used: it is no flag, and no flag takes it (a switch is written --flag=false)"
+        for word in options.words
+    ]
+    return [f"Warning: {line}" for line in (*words, *options.doubts())]

@@ -10,6 +10,7 @@ from konnectivity.options import (
     at_least,
     duration,
     existing_file,
+    header_text,
     one_of,
     option,
     port,
@@ -17,6 +18,7 @@ from konnectivity.options import (
     size,
 )
 from konnectivity.program_options import ProgramOptions
+from konnectivity.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import consistency, identity, strategies
 
@@ -110,7 +112,11 @@ class ServerOptions(ProgramOptions):
     )
     keepalive_time: float = option(duration("1h"), check=positive, help="Ping an agent that was silent for this long.")
     server_id: str = option(
-        "", env="PROXY_SERVER_ID", metavar="id", help="Unique name of this server, told to agents. Empty: a random one."
+        "",
+        env="PROXY_SERVER_ID",
+        check=header_text,
+        metavar="id",
+        help="Unique name of this server, told to agents. Empty: a random one.",
     )
     server_count: int = option(1, help="How many servers there are, told to agents.")
     peers: tuple[str, ...] = option(
@@ -341,3 +347,12 @@ class ServerOptions(ProgramOptions):
 
     def problems(self) -> list[str]:
         return super().problems() + consistency.problems(self)
+
+    def doubts(self) -> list[str]:
+        found = super().doubts()
+        if not 1 <= self.server_count <= MAX_SERVER_COUNT:
+            taken = 1 if self.server_count < 1 else MAX_SERVER_COUNT
+            found.append(f"--server-count={self.server_count}: agents take it for {taken}")
+        if len(self.server_id) > MAX_SERVER_ID:
+            found.append(f"--server-id has {len(self.server_id)} characters: agents refuse more than {MAX_SERVER_ID}")
+        return found

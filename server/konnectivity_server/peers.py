@@ -10,6 +10,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from random import Random
 from time import monotonic
 
@@ -31,6 +32,7 @@ RESOLVE_INTERVAL_S = 5.0
 RESOLVE_TIMEOUT_S = 5.0
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
+IDLE_CHECK_S = 1.0  # of a tunnel that another one replaced
 KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a connected one, is looked at again
 
 
@@ -94,7 +96,18 @@ class PeerTunnel(DialingTunnel):
         log.warning("Peer does not answer" if self.suspect else "Peer answers again", peer=self.server_id)
         if self.suspect:
             self._peers.on_suspect(self)
+            self._peers.look_again()
+        elif self._peers.tunnels.get(self.server_id) is not self:
+            self._end_when_idle()  # another tunnel took its place meanwhile
         self._peers.on_change()
+
+    def _end_when_idle(self) -> None:
+        if self.closed:
+            return
+        if self.links or self.pending:
+            self._loop.call_later(IDLE_CHECK_S, self._end_when_idle)
+        else:
+            self.close()
 
 
 class Peers:
@@ -131,6 +144,7 @@ class Peers:
         self._server_id = server_id
         self._tries: dict[tuple[str, int, str], asyncio.Task[None]] = {}  # by host, port, address
         self._random = Random()
+        self._doubt = asyncio.Event()  # set for a moment when a peer falls silent, or goes
 
     def pick(self, tried: Collection[DialingTunnel] = ()) -> PeerTunnel | None:
         """One that may have an agent for a dial: of two drawn at random the one with fewer connections."""
@@ -160,15 +174,24 @@ class Peers:
         """It is over."""
         if self.tunnels.get(tunnel.server_id) is tunnel:
             del self.tunnels[tunnel.server_id]
+            self.look_again()
             self.on_change()
+
+    def look_again(self) -> None:
+        """Look at all addresses now: behind one that led to a known peer there may be another one's successor."""
+        self._doubt.set()
+        self._doubt.clear()
 
     async def _keep(self, host: str, port: int, ip: str) -> None:
         """A tunnel to what answers at one address, again and again."""
         pause_s, trouble = FIRST_PAUSE_S, ""
         while True:
             try:
-                known = await self._one(host, port, ip)
-                pause_s, trouble = KNOWN_PAUSE_S if known else FIRST_PAUSE_S, ""
+                if await self._one(host, port, ip):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(KNOWN_PAUSE_S):
+                            await self._doubt.wait()
+                pause_s, trouble = FIRST_PAUSE_S, ""
             except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
                 reason = _why(error)
                 if reason != trouble:
@@ -183,7 +206,11 @@ class Peers:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 tunnel = PeerTunnel(transport, self.options, self._server_id, self)
                 await tunnel.greeted()
-            if tunnel.server_id == self._server_id or tunnel.server_id in self.tunnels:
+            known = self.tunnels.get(tunnel.server_id)
+            if tunnel.server_id == self._server_id:
+                return True
+            if known is not None and not known.suspect:
+                known.heartbeat.probe()  # it may be gone, and not be missed yet
                 return True
             self.tunnels[tunnel.server_id] = tunnel
             log.info("Connected to peer", peer=tunnel.server_id, address=f"{host}:{port}")

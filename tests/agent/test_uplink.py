@@ -8,8 +8,8 @@ import pytest
 
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import RpcError
-from konnectivity_agent.plan import MAX_SERVER_COUNT
-from konnectivity_agent.uplink import MAX_SERVER_ID, Identity, server_of, why
+from konnectivity.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
+from konnectivity_agent.uplink import Identity, server_of, why
 
 
 def answer(server_id="one", count="1"):

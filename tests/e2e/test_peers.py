@@ -225,6 +225,23 @@ async def test_peers_come_and_go(fresh, replicas):
         assert await asyncio.to_thread(two.process.wait) == 0
 
 
+async def test_the_successor_of_a_frozen_peer_takes_its_place(fresh, replicas):
+    """At another address, with the same id: as when a host is gone and its pod comes up elsewhere."""
+    peers = listed(replicas)
+    one, frozen, successor = replicas
+    one.start(peers, "--heartbeat-interval=1s")
+    frozen.start(peers)
+    await asyncio.to_thread(one.process.wait_for, 'Connected to peer" peer="two"')
+    frozen.process.send(signal.SIGSTOP)
+    successor.name = "two"
+    successor.start(peers)
+    await asyncio.to_thread(fresh.start_agent, "--agent-id=only", port=successor.agent_port)
+    await until(lambda: one.ready()[0] == 200, 12)
+    async with listening(targets.echo) as address, connect(**one.frontend()) as tunnel:
+        await echo(tunnel, address)
+    frozen.process.send(signal.SIGCONT)
+
+
 async def test_who_has_no_certificate_of_the_peers_is_no_peer(fresh, replicas):
     one, two, _ = replicas
     one.start("")
