@@ -12,6 +12,7 @@ from konnectivity.cli.manifests.given import Unusable, none
 from konnectivity.destination import shown
 from konnectivity.manifests import agent, gateway, hardening, names, server, service
 from konnectivity.manifests.names import ManifestError
+from konnectivity.numbers import MAX_PORT, parse_decimal
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -111,7 +112,7 @@ _ANY_IMAGE, _ANY_NAME, _ANY_NAMESPACE = (
 
 def _port(text: str) -> int:
     """Return a port number."""
-    if not text.isascii() or not text.isdecimal() or len(text) > 5 or not 0 < int(text) < 65536:
+    if not parse_decimal(text, MAX_PORT):
         raise argparse.ArgumentTypeError(f"{shown(text)!r} is no port between 1 and 65535")
     return int(text)
 
