@@ -100,8 +100,14 @@ class HostilePeer:
                 data = await self.reader.read(64 * 1024)
                 if not data:
                     raise ConnectionResetError("the other end hung up")
-                self.heard += len(data)
-                self.unheard += self.http2.receive(data)
+                self.understand(data)
+
+    def understand(self, data: bytes) -> None:
+        """Keep the events that `data` means for `hear`."""
+        self.heard += len(data)
+        self.unheard += self.http2.receive(data)
+        while self.http2.unread:
+            self.unheard += self.http2.receive(b"")
 
     async def hung_up_on(self, timeout_s: float = 10.0) -> None:
         """Read until the other end has closed."""

@@ -339,9 +339,9 @@ async def test_packets_for_connections_that_there_are_not(deployment, where):
         await until_reached(deployment, "unknown_connections", before + 1000)
 
 
-async def begin_messages(peer, streams, size):
-    """The first 100,000 bytes of a message of `size` on each stream."""
-    start = hostile.message(bytes(size))[:100_000]
+async def begin_messages(peer, streams, size, first=100_000):
+    """The first bytes of a message of `size` on each stream."""
+    start = hostile.message(bytes(size))[:first]
     for stream_id in streams:
         for at in range(0, len(start), 16_384):
             await peer.say(frames.frame(frames.DATA, 0, stream_id, start[at : at + 16_384]))
@@ -367,18 +367,18 @@ async def test_large_messages_of_frontends_wait_for_memory(served):
         streams = [await peer.call(hostile.request(hostile.PROXY)) for _ in range(2)]
         size = 600_000
         whole = hostile.message(bytes(size))
-        await begin_messages(peer, streams, size)
+        await begin_messages(peer, streams, size, first=60_000)
         await until_reached(deployment, "message_memory")
         for stream_id in streams:
             http2 = peer.http2
             stream = http2.streams[stream_id]
-            stream.send_window -= 100_000  # said by hand
-            http2.send_data(stream, b"", whole[100_000:])
+            stream.send_window -= 60_000  # said by hand
+            http2.send_data(stream, b"", whole[60_000:])
         await peer.say()
         for stream_id in streams:  # what is no packet is passed over; the windows say what was taken
             async with asyncio.timeout(10):
                 while peer.http2.streams[stream_id].queued:
-                    peer.unheard += peer.http2.receive(await peer.reader.read(65_536))
+                    peer.understand(await peer.reader.read(65_536))
                     await peer.say()
     assert await asyncio.to_thread(reached, deployment) == {"message_memory": 1}
 

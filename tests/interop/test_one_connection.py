@@ -51,7 +51,7 @@ def unhurt(result, failed=0):
 @pytest.fixture(scope="module")
 def pair(programs, tmp_path_factory):
     deployment = Deployment(tmp_path_factory.mktemp("one-connection"))
-    deployment.start_server()
+    deployment.start_server("--backend-dial-timeout=30s")  # a busy machine may need more than 10 s for 10,000 dials
     deployment.start_agent()
     yield deployment
     deployment.stop()

@@ -37,6 +37,9 @@ var (
 	limit  = flag.Duration("limit", 50*time.Second, "time for each connection of the load")
 )
 
+// A listener's queue takes 4,096 connections; over it the kernel drops them and tries again after seconds.
+const listeners = 16
+
 // What a client sends first to the target: an operation and a number of bytes.
 const (
 	opEcho     = 'e'
@@ -61,10 +64,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "unknown scenario", flag.Arg(0))
 		os.Exit(2)
 	}
-	target, err := serveTarget()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	var targets []string
+	for range listeners {
+		target, err := serveTarget()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		targets = append(targets, target)
 	}
 	tunnel, err := client.CreateGRPCTunnel(context.Background(), "unix://"+*socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -72,7 +79,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	work := &load{tunnel: tunnel, target: target, over: make(chan struct{})}
+	work := &load{tunnel: tunnel, targets: targets, over: make(chan struct{})}
 	work.startOlder()
 	fmt.Fprintln(os.Stderr, "ready")
 	started := time.Now()
@@ -89,7 +96,7 @@ func main() {
 // load counts what became of the connections of a scenario and of the older sessions.
 type load struct {
 	tunnel                       client.ReusableTunnel
-	target                       string
+	targets                      []string
 	done, failed, broken, closed atomic.Int64
 	worst, dialWorst             atomic.Int64 // nanoseconds
 	first                        atomic.Pointer[string]
@@ -121,7 +128,7 @@ func raise(most *atomic.Int64, took time.Duration) {
 
 func (l *load) dial(ctx context.Context) (net.Conn, error) {
 	started := time.Now()
-	conn, err := l.tunnel.DialContext(ctx, "tcp", l.target)
+	conn, err := l.tunnel.DialContext(ctx, "tcp", l.targets[rand.Intn(len(l.targets))])
 	if err == nil {
 		raise(&l.dialWorst, time.Since(started))
 		return conn, nil
@@ -274,10 +281,14 @@ func (l *load) download(ctx context.Context, pause time.Duration) error {
 	})
 }
 
-func downloads(l *load) { l.each(*count, func(ctx context.Context) error { return l.download(ctx, 0) }) }
+func downloads(l *load) {
+	l.each(*count, func(ctx context.Context) error { return l.download(ctx, 0) })
+}
 
 // paused reads the first byte of each download, and the rest after a while.
-func paused(l *load) { l.each(*count, func(ctx context.Context) error { return l.download(ctx, *wait) }) }
+func paused(l *load) {
+	l.each(*count, func(ctx context.Context) error { return l.download(ctx, *wait) })
+}
 
 // uploads sends in one write, which is one message, and wants to hear that all of it arrived.
 func uploads(l *load) {
@@ -382,7 +393,8 @@ func answer(conn net.Conn) {
 	bytes := int64(binary.BigEndian.Uint64(head[1:]))
 	switch head[0] {
 	case opEcho:
-		io.Copy(conn, conn)
+		// Both ends hidden: between two sockets io.Copy would open a pipe for each connection.
+		io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
 	case opDownload:
 		io.CopyN(conn, zeros{}, bytes)
 		io.Copy(io.Discard, conn)
