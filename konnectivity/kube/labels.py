@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 Labels = Mapping[str, str]
 
-_TOKEN = re.compile(r"\s*(==|!=|[=!<>(),]|[^=!<>(),\s]+)\s*")
+_TOKEN = re.compile(r"(==|!=|[=!<>(),]|[^=!<>(),\s]+)\s*")
 _PUNCTUATION = frozenset(("==", "=", "!=", "!", "<", ">", "(", ")", ","))
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -93,7 +93,7 @@ class _Tokens:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = _TOKEN.findall(text)
+        self._tokens = _TOKEN.findall(text.lstrip())
         self._at = 0
 
     @property

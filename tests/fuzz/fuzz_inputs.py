@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fuzz_targets import TARGETS, seeds
+import time
+
+from fuzz_targets import CPU_S_PER_BYTE, CPU_S_PER_INPUT, TARGETS, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+MOST_GROWN = 12_000  # bytes of an input that repeats a smaller one
 _CHANGES = st.tuples(
     st.sampled_from(["replace", "drop", "repeat", "insert", "flip"]),
     st.integers(0, 10_000),
@@ -37,7 +40,20 @@ def inputs(target: str) -> st.SearchStrategy[bytes]:
     known = seeds(target)
     joined = st.lists(st.sampled_from(known), min_size=1, max_size=3).map(b"".join)
     changed = st.builds(_changed, joined, st.lists(_CHANGES, max_size=6))
-    return changed | changed | st.binary(max_size=300)
+    grown = st.builds(lambda data, times: (data * times)[:MOST_GROWN], changed, st.integers(2, 200))
+    return changed | changed | st.binary(max_size=300) | grown
+
+
+def run(name: str, data: bytes) -> None:
+    """Give a target one input. Raises what it raises, and AssertionError if it takes more CPU time than allowed."""
+    allowed = CPU_S_PER_INPUT + CPU_S_PER_BYTE[name] * len(data)
+    for again in (True, False):  # the first time may fill caches, or be the one of a garbage collection
+        began = time.thread_time()
+        TARGETS[name](data)
+        taken = time.thread_time() - began
+        if taken <= allowed:
+            return
+        assert again, f"{taken:.3f} s of CPU time for {len(data)} bytes; allowed are {allowed:.3f} s"
 
 
 def fuzz(name: str, examples: int) -> None:
@@ -47,7 +63,7 @@ def fuzz(name: str, examples: int) -> None:
     @given(inputs(name))
     def given_to_target(data: bytes) -> None:
         try:
-            TARGETS[name](data)
+            run(name, data)
         except BaseException as error:
             error.add_note(f"target {name}, input {data!r}")
             raise
