@@ -51,7 +51,7 @@ _PING_PAYLOAD = struct.Struct(">Q")
 class TransportOptions:
     """What one end of a gRPC connection is set up with. Sizes in bytes, times in seconds."""
 
-    stream_window: int = 64 * 1024
+    stream_window: int = 256 * 1024
     grown_window: int = 0  # of a stream whose first window was consumed; 0: as at first
     max_frame_size: int = 128 * 1024
     max_streams: int = 65_536
