@@ -131,7 +131,8 @@ async def beside_a_good_server(site, *bad: HostileServer):
         for each in bad:
             await stack.enter_async_context(each.listening(site))
         hosts = ",".join(f"127.0.0.1:{port}" for port in (site.agent_port, *(each.port for each in bad)))
-        agent = await asyncio.to_thread(site.agent, f"--proxy-server-host={hosts}")
+        pace = "--sync-interval=1s"  # the default; tests have a shorter one
+        agent = await asyncio.to_thread(site.agent, f"--proxy-server-host={hosts}", pace)
         await asyncio.to_thread(agent.wait_for, 'server="good"')
         async with honest(site) as times, measured(agent) as cost:
             for each in bad:
@@ -153,8 +154,9 @@ async def test_answers_that_make_no_sense_cost_those_servers_and_no_other(site):
     assert all(1 <= each.count < 30 for each in bad), [each.count for each in bad]
     refused = [line for line in agent.log.splitlines() if "Cannot connect to the server" in line]
     accepted = agent.log.count('"Connected to server"') - 1
-    assert len(refused) + accepted <= len(bad) + 1
-    assert {len(line) < 1500 for line in refused} == {True}
+    assert len(refused) + accepted <= 2 * len(bad), refused
+    assert refused
+    assert max(map(len, refused)) < 1500
     assert cost.memory_growth < 10 * MIB
 
 
