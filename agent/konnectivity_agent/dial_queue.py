@@ -16,7 +16,7 @@ from konnectivity.serving import DialIn, ServingTunnel
 
 MAX_RUNNING = 512  # dials of one server that are being opened: each may hold a file descriptor
 MAX_WAITING = 16_384  # dials of one server that wait for that; a server of ours has 10,000 pending at the most
-STARTS_PER_PASS = 32  # dials that are started in one pass of the event loop
+STARTS_PER_PASS = 8  # dials that are started in one pass of the event loop
 MAX_WAIT_S = 5.0  # a dial that waited for longer is refused: its client has given up, or will
 
 Start = Callable[[DialIn], asyncio.Task[None] | None]
