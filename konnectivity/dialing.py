@@ -72,6 +72,11 @@ class DialingTunnel(Tunnel):
         self.pending: dict[int, Dial] = {}
         self.queued: dict[int, Dial] = {}  # not asked for yet
 
+    @property
+    def unanswered(self) -> int:
+        """Return the number of dials that have no answer yet, asked for or queued."""
+        return len(self.pending) + len(self.queued)
+
     def dial(
         self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
     ) -> Dial:

@@ -92,7 +92,7 @@ class ServerCollector(Collector):
             server.dispatcher.http_connections
         )
         yield gauge("server_pending_backend_dials", "Current number of pending backend dial requests").add(
-            sum(len(agent.pending) for agent in server.registry.all())
+            sum(agent.unanswered for agent in server.registry.all())
         )
         yield gauge(
             "server_established_connections", "Current number of established end-to-end connections (post-dial)."

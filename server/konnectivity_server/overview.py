@@ -64,7 +64,7 @@ def _connections(server: Server) -> dict[str, int]:
     return {
         "open": sum(len(each.links) for each in tunnels),
         "through_servers": 0 if peers is None else sum(len(each.links) for each in peers.tunnels.values()),
-        "pending_dials": sum(len(each.pending) for each in tunnels),
+        "pending_dials": sum(each.unanswered for each in tunnels),
         **{f"stalled_by_{side}": count for side, count in stalled.items()},
     }
 

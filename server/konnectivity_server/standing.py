@@ -44,7 +44,7 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
         "round_trip": agent.stream.round_trip_s,
         "dial_latency": round(agent.dial_latency_s, 6),
         "connections": len(agent.links),
-        "pending_dials": len(agent.pending),
+        "pending_dials": agent.unanswered,
         "buffered_bytes": agent.buffered,
         "load": round(agent.load, 6),
         "extension": agent.capabilities is not None,
@@ -62,7 +62,7 @@ def peers_of(server: Server) -> list[dict[str, Any]]:
             "connected_for": round(monotonic() - each.connected_at, 3),
             "round_trip": each.stream.round_trip_s,
             "connections": len(each.links),
-            "pending_dials": len(each.pending),
+            "pending_dials": each.unanswered,
             "state": state_of(each) if each.ready else "without agents",
         }
         for each in (peers.tunnels.values() if peers is not None else ())
@@ -97,7 +97,7 @@ _KEYS: Keys[AgentTunnel] = {
     "round_trip": lambda agent: agent.stream.round_trip_s,
     "dial_latency": lambda agent: agent.dial_latency_s,
     "connections": lambda agent: len(agent.links),
-    "pending_dials": lambda agent: len(agent.pending),
+    "pending_dials": lambda agent: agent.unanswered,
     "buffered_bytes": lambda agent: agent.buffered,
     "load": lambda agent: agent.load,
 }
