@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -73,7 +74,7 @@ def record(kind: str, error: BaseException | None, name: str = "") -> None:
     """Count an unexpected exception; log it with its traceback unless its kind was logged a moment ago."""
     counts[kind] += 1
     now = monotonic()
-    if now - _logged_at.get(kind, now - LOG_INTERVAL_S) < LOG_INTERVAL_S:
+    if now < _logged_at.get(kind, -math.inf) + LOG_INTERVAL_S:
         _left_out[kind] += 1
         return
     _logged_at[kind] = now
