@@ -159,6 +159,8 @@ async def test_a_fault_ends_no_program(fresh, fault):
             programs[package] = fresh.start_program(Path(sys.executable), arguments)
         else:
             programs[package] = fresh.start_package(package, [*plain[package], *fault.other_arguments])
+        if package == SERVER:
+            await asyncio.to_thread(programs[SERVER].wait_for, "Proxy server started")
     await asyncio.to_thread(programs[AGENT].wait_for, "Connected to server")
     async with listening(targets.echo) as address:
         kind, _, what = fault.touch.partition(":")
