@@ -26,7 +26,7 @@ peer_log = logs.get_peer_log(__name__)
 
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
 REFUSED_TIMEOUT_S = 1.0  # for a peer whose handshake failed to read the alert and close
-_AT_ONCE = 8  # connections taken in one pass of the event loop: each may bring milliseconds of TLS
+_AT_ONCE = 4  # connections taken in one pass of the event loop: each may bring milliseconds of TLS
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_S = 0.5  # before another try, when the process has no descriptors left
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)

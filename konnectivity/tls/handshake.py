@@ -23,12 +23,13 @@ class ServerSession(ssl.SSLObject):
     """One TLS connection of a listener. After the handshake it adds nothing to `SSLObject`."""
 
     _incoming: ssl.MemoryBIO | None = None
+    _outgoing: ssl.MemoryBIO | None = None
     _on_failure: OnFailure | None = None
     _failed = False
 
-    def watch(self, incoming: ssl.MemoryBIO) -> None:
+    def watch(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         """Deliver the alert of a failed handshake, and report it to `on_failure` of the current context."""
-        self._incoming = incoming
+        self._incoming, self._outgoing = incoming, outgoing
         self._on_failure = on_failure.get()
 
     def do_handshake(self) -> None:
@@ -38,12 +39,12 @@ class ServerSession(ssl.SSLObject):
             except _MORE:
                 raise
             except ssl.SSLError as error:
-                if self._incoming is None:
-                    raise
-                self._failed = True
                 self._report(error)
+                if self._outgoing is None or not self._outgoing.pending:
+                    raise  # there is no alert to deliver
+                self._failed = True
             else:
-                self._incoming = self._on_failure = None
+                self._incoming = self._outgoing = self._on_failure = None
         if self._failed and self._incoming is not None:
             self._incoming.read()  # what the peer still sends is of no use
             raise ssl.SSLWantReadError  # the event loop sends the alert

@@ -184,7 +184,7 @@ class _ListenerContext(ssl.SSLContext):
     ) -> ssl.SSLObject:
         made = self._newest().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         if isinstance(made, ServerSession):
-            made.watch(incoming)
+            made.watch(incoming, outgoing)
         return made
 
 
