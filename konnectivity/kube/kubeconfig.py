@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -210,6 +211,14 @@ class _Reader(NamedTuple):
         return Material(what, self.file(path)) if path else None
 
 
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number or too large
+        return False
+
+
 def _cluster(reader: _Reader, cluster: _Cluster) -> dict[str, Any]:
     ca = reader.material("CA bundle", "certificate-authority", cluster.certificate_auth, cluster.certificate_auth_data)
     if not cluster.server:
@@ -219,6 +228,8 @@ def _cluster(reader: _Reader, cluster: _Cluster) -> dict[str, Any]:
     server = cluster.server if "://" in cluster.server else f"https://{cluster.server}"
     if not server.startswith(("https://", "http://")):
         raise reader.error(f"server {server!r} is neither https:// nor http://")
+    if not _names_a_host(server):
+        raise reader.error(f"server {server!r} is no URL of a host, with a port from 1 to 65535 if it has one")
     return {
         "server": server.rstrip("/"),
         "ca": ca,

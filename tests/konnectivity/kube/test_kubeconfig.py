@@ -157,6 +157,10 @@ def test_a_file_that_is_none(config, text, problem):
     [
         ({}, {}, "cluster 'c': there is no server"),
         ({"server": "ftp://api"}, {}, "neither https:// nor http://"),
+        *(
+            ({"server": server}, {}, "is no URL of a host")
+            for server in ("https://[::1:6443", "https://api:99999", "https://api:six", "https://", "https://:6443")
+        ),
         (
             {"server": "https://api", "insecure-skip-tls-verify": True, "certificate-authority": "ca"},
             {},
