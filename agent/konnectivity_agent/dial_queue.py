@@ -1,7 +1,8 @@
 """Queues of dials, one for each server: a server that asks for thousands at once delays its own dials, no one else's.
 
-Owns the dials that wait. Starts few at a time, so that what else the agent does has its turn between them. Does not
-know how a dial is opened.
+Owns the dials that wait, and the places of those that run. Starts few at a time, so that what else the agent does has
+its turn between them. A dial of a name takes no place among the connection attempts before its name is known: names
+whose name servers are silent delay other names, and no address. Does not know how a dial is opened.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from konnectivity import destination
 from konnectivity.errors import TOO_MANY_DIALS
 from konnectivity.serving import DialIn, ServingTunnel
 
-MAX_RUNNING = 512  # dials of one server that are being opened: each may hold a file descriptor
+MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
+MAX_LOOKUPS = 2048  # dials of one server whose names are being looked up: each holds a task and no descriptor
 MAX_WAITING = 16_384  # dials of one server that wait for that; a server of ours has 10,000 pending at the most
 STARTS_PER_PASS = 8  # dials that are started in one pass of the event loop
 MAX_WAIT_S = 5.0  # a dial that waited for longer is refused: its client has given up, or will
-
-Start = Callable[[DialIn], asyncio.Task[None] | None]
 
 
 class _Waiting(NamedTuple):
@@ -30,11 +31,86 @@ class _Waiting(NamedTuple):
 class _Lane:
     """Dials of one server."""
 
-    __slots__ = ("running", "waiting")
+    __slots__ = ("addresses", "connecting", "looking_up", "names", "resolved")
 
     def __init__(self) -> None:
-        self.running = 0
-        self.waiting: deque[_Waiting] = deque()
+        self.connecting = 0
+        self.looking_up = 0  # those that wait for their turn to connect included
+        self.resolved: deque[Turn] = deque()  # looked up, and not connecting yet
+        self.addresses: deque[_Waiting] = deque()
+        self.names: deque[_Waiting] = deque()
+
+    def __len__(self) -> int:
+        """Return the number of dials that have not begun."""
+        return len(self.addresses) + len(self.names)
+
+    @property
+    def idle(self) -> bool:
+        return not (self.connecting or self.looking_up or self)
+
+    @property
+    def may_connect(self) -> bool:
+        return self.connecting < MAX_RUNNING
+
+    def startable(self) -> deque[_Waiting] | None:
+        """Return the queue whose first dial may begin; None if neither has one."""
+        queues = []
+        if self.addresses and self.may_connect:
+            queues.append(self.addresses)
+        if self.names and self.looking_up < MAX_LOOKUPS:
+            queues.append(self.names)
+        return min(queues, key=lambda queue: queue[0].since, default=None)
+
+
+class Turn:
+    """Place of a running dial among those of its server."""
+
+    __slots__ = ("_granted", "_lane", "_looks_up", "_queue")
+
+    def __init__(self, queue: DialQueue, lane: _Lane, looks_up: bool) -> None:
+        self._queue = queue
+        self._lane = lane
+        self._looks_up = looks_up
+        self._granted: asyncio.Future[None] | None = None
+        if looks_up:
+            lane.looking_up += 1
+        else:
+            lane.connecting += 1
+
+    async def to_connect(self) -> None:
+        """Wait until there is room for the connection attempt of a dial whose name is known."""
+        if not self._looks_up:
+            return
+        if self._lane.may_connect and not self._lane.resolved:
+            self._connects()
+            return
+        self._granted = asyncio.get_running_loop().create_future()
+        self._lane.resolved.append(self)
+        await self._granted
+
+    def grant(self) -> bool:
+        """Let the dial connect. Return False if it was called off meanwhile."""
+        if self._granted is None or self._granted.done():
+            return False
+        self._connects()
+        self._granted.set_result(None)
+        return True
+
+    def ended(self) -> None:
+        """Give the place back."""
+        if self._looks_up:
+            self._lane.looking_up -= 1
+        else:
+            self._lane.connecting -= 1
+        self._queue.schedule()
+
+    def _connects(self) -> None:
+        self._looks_up = False
+        self._lane.looking_up -= 1
+        self._lane.connecting += 1
+
+
+Start = Callable[[DialIn, Turn], asyncio.Task[None] | None]
 
 
 class DialQueue:
@@ -55,34 +131,22 @@ class DialQueue:
 
     def __len__(self) -> int:
         """Return the number of dials that wait."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(map(len, self._lanes.values()))
 
     def open(self, dial: DialIn) -> None:
         """Start a dial now if there is room, or in its turn; refuse it if too many wait."""
         lane = self._lanes.setdefault(dial.tunnel, _Lane())
-        if not lane.waiting and self._has_room(lane):
-            self._begin(dial, lane)
-        elif len(lane.waiting) < MAX_WAITING:
-            lane.waiting.append(_Waiting(dial, self._loop.time()))
-        else:
+        if len(lane) >= MAX_WAITING:
             self._refuse(dial)
-        self._schedule()
+            return
+        queue = lane.names if _is_of_name(dial.address) else lane.addresses
+        queue.append(_Waiting(dial, self._loop.time()))
+        if self._started < STARTS_PER_PASS and len(lane) == 1:
+            self._next(lane)
+        self.schedule()
 
-    def _has_room(self, lane: _Lane) -> bool:
-        return lane.running < MAX_RUNNING and self._started < STARTS_PER_PASS
-
-    def _begin(self, dial: DialIn, lane: _Lane) -> None:
-        self._started += 1
-        task = self._start(dial)
-        if task is not None:
-            lane.running += 1
-            task.add_done_callback(lambda _: self._ended(lane))
-
-    def _ended(self, lane: _Lane) -> None:
-        lane.running -= 1
-        self._schedule()
-
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
+        """Start, in the next pass of the event loop, what there is room for."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._pass)
@@ -91,28 +155,48 @@ class DialQueue:
         """Start what there is room for, one dial of each server in turn."""
         self._scheduled = False
         self._started = 0
-        lanes = [lane for lane in self._lanes.values() if lane.waiting]
+        lanes = list(self._lanes.values())
         while lanes and self._started < STARTS_PER_PASS:
-            for lane in lanes:
-                self._next(lane)
-            lanes = [lane for lane in lanes if lane.waiting and self._has_room(lane)]
+            lanes = [lane for lane in lanes if self._next(lane)]
         for tunnel, lane in list(self._lanes.items()):
-            if not lane.running and not lane.waiting:
+            if lane.idle:
                 del self._lanes[tunnel]
-        if any(lane.waiting and lane.running < MAX_RUNNING for lane in self._lanes.values()):
-            self._schedule()
+        if lanes:
+            self.schedule()
 
-    def _next(self, lane: _Lane) -> None:
-        if lane.running >= MAX_RUNNING:
-            return
-        dial, since = lane.waiting.popleft()
+    def _next(self, lane: _Lane) -> bool:
+        """Let one dial of a server begin or go on. Return False if there is none that may."""
+        while lane.resolved and lane.may_connect:
+            if lane.resolved.popleft().grant():
+                self._started += 1
+                return True
+        queue = lane.startable()
+        if queue is None:
+            return False
+        dial, since = queue.popleft()
         if dial.cancelled:
-            return
+            return True
         if self._loop.time() - since > MAX_WAIT_S:
             self._refuse(dial)
         else:
-            self._begin(dial, lane)
+            self._begin(dial, lane, queue is lane.names)
+        return True
+
+    def _begin(self, dial: DialIn, lane: _Lane, looks_up: bool) -> None:
+        self._started += 1
+        turn = Turn(self, lane, looks_up)
+        task = self._start(dial, turn)
+        if task is None:
+            turn.ended()
+        else:
+            task.add_done_callback(lambda _: turn.ended())
 
     def _refuse(self, dial: DialIn) -> None:
         self._reached["dials_per_server"] += 1
         dial.failed(f"dial {dial.protocol} {dial.address}: {TOO_MANY_DIALS}")
+
+
+def _is_of_name(address: str) -> bool:
+    """Return whether a name must be looked up before an address can be dialled."""
+    host = destination.host_of(address)
+    return bool(host) and not destination.is_address(host)

@@ -21,6 +21,7 @@ from konnectivity.net.connect import AddressInfo, ConnectError, connect_any
 from konnectivity.net.error_words import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
 from konnectivity.relay import Relay
 from konnectivity.serving import DialIn
+from konnectivity_agent.dial_queue import MAX_WAIT_S, Turn
 from konnectivity_agent.policy import Policy, Refusal
 from konnectivity_agent.resolver import Resolver
 
@@ -75,8 +76,11 @@ class Dialer:
         self._timeout_s = timeout_s
         self._resolver = Resolver(reached=reached)
 
-    def open(self, dial: DialIn) -> asyncio.Task[None] | None:
-        """Start to open what the server asks for. Return the task that does; None if the dial is refused at once."""
+    def open(self, dial: DialIn, turn: Turn | None = None) -> asyncio.Task[None] | None:
+        """Start to open what the server asks for. Return the task that does; None if the dial is refused at once.
+
+        A dial of a name asks `turn` for its place among the connection attempts; None: there is always room.
+        """
         try:
             host, port = destination.parse(dial.protocol, dial.address)  # an agent does not rely on a server's check
         except ValueError as error:
@@ -85,7 +89,7 @@ class Dialer:
             return None
         task = task_guard.start(
             self._tasks,
-            lambda: self._dial(dial, host, port),
+            lambda: self._dial(dial, host, port, turn),
             "dial",
             f"dial {dial.address}",
             failed=lambda: self._failed(dial),
@@ -98,12 +102,19 @@ class Dialer:
         self._dials.failed("unknown")
         dial.failed(f"dial {dial.protocol} {dial.address}: internal error of the agent")
 
-    async def _dial(self, dial: DialIn, host: str, port: int) -> None:
+    async def _dial(self, dial: DialIn, host: str, port: int, turn: Turn | None) -> None:
         started = time.monotonic()
         relay = Relay()
         try:
+            host = host or "127.0.0.1"  # as Go: this host
             async with asyncio.timeout(self._timeout_s):
-                transport = await self._connect(relay, dial.protocol, host or "127.0.0.1", port)  # as Go: this host
+                found = await self._addresses(host, port, _FAMILIES[dial.protocol])
+            left_s = self._timeout_s - (time.monotonic() - started)
+            if turn is not None:
+                async with asyncio.timeout(MAX_WAIT_S):
+                    await turn.to_connect()
+            async with asyncio.timeout(left_s):
+                transport = await self._connect(relay, host, port, found)
         except Refused as refused:
             self._dials.refused(refused.refusal.reason)
             text = f"dial {dial.protocol} {dial.address}: {REFUSED_BY_POLICY}: {refused}"
@@ -128,8 +139,7 @@ class Dialer:
         if log.v(4):
             log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
 
-    async def _connect(self, relay: Relay, protocol: str, host: str, port: int) -> asyncio.Transport:
-        found = await self._addresses(host, port, _FAMILIES[protocol])
+    async def _connect(self, relay: Relay, host: str, port: int, found: list[AddressInfo]) -> asyncio.Transport:
         refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
         allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
         if not allowed:

@@ -8,16 +8,17 @@ from collections import Counter
 import pytest
 
 from konnectivity_agent import dial_queue
-from konnectivity_agent.dial_queue import MAX_RUNNING, MAX_WAITING, STARTS_PER_PASS, DialQueue
+from konnectivity_agent.dial_queue import MAX_LOOKUPS, MAX_RUNNING, MAX_WAITING, STARTS_PER_PASS, DialQueue
 
 
 class Dial:
     """As much of a `DialIn` as the queue needs."""
 
-    protocol, address = "tcp", "10.0.0.1:80"
+    protocol = "tcp"
 
-    def __init__(self, tunnel):
+    def __init__(self, tunnel, address="10.0.0.1:80"):
         self.tunnel = tunnel
+        self.address = address
         self.cancelled = False
         self.error = None
 
@@ -30,10 +31,12 @@ class Opener:
 
     def __init__(self):
         self.started = []
+        self.turns = {}
         self.ends = []
 
-    def start(self, dial):
+    def start(self, dial, turn):
         self.started.append(dial)
+        self.turns[dial] = turn
         end = asyncio.get_running_loop().create_future()
         self.ends.append(end)
         return end
@@ -120,9 +123,61 @@ async def test_what_was_cancelled_or_waited_too_long_is_not_started(opener, monk
 
 
 async def test_nothing_is_kept_of_a_server_without_dials():
-    queue = DialQueue(lambda dial: None, Counter())
+    queue = DialQueue(lambda dial, turn: None, Counter())
     for number in range(100):
         queue.open(Dial(f"server-{number}"))
     await passes(20)
     assert not queue._lanes
     assert len(queue) == 0
+
+
+async def test_names_that_no_one_answers_for_hold_up_no_address(opener):
+    queue = DialQueue(opener.start, Counter())
+    names = [Dial("server", f"n{number}.silent.test:80") for number in range(MAX_LOOKUPS + 100)]
+    for dial in names:
+        queue.open(dial)
+    await passes(MAX_LOOKUPS // STARTS_PER_PASS + 10)
+    assert opener.started == names[:MAX_LOOKUPS]
+    queue.open(address := Dial("server"))
+    await passes(3)
+    assert opener.started[-1] is address
+    opener.ends[0].set_result(None)
+    await passes(3)
+    assert opener.started[-1] is names[MAX_LOOKUPS]
+
+
+async def test_dials_whose_names_are_known_connect_as_there_is_room(opener, monkeypatch):
+    monkeypatch.setattr(dial_queue, "MAX_RUNNING", 2)
+    queue = DialQueue(opener.start, Counter())
+    names = [Dial("server", f"n{number}.test:80") for number in range(5)]
+    for dial in names:
+        queue.open(dial)
+    await passes(3)
+    assert opener.started == names
+    connecting = []
+
+    async def connect(dial):
+        await opener.turns[dial].to_connect()
+        connecting.append(dial)
+
+    tasks = [asyncio.create_task(connect(dial)) for dial in names]
+    await passes(5)
+    assert connecting == names[:2]
+    tasks[2].cancel()
+    opener.ends[2].set_result(None)  # its task is done
+    opener.ends[0].set_result(None)
+    await passes(5)
+    assert connecting == [names[0], names[1], names[3]]
+    queue.open(address := Dial("server"))
+    await passes(3)
+    assert address not in opener.started
+    for end in opener.ends[1:4:2]:
+        end.set_result(None)
+    await passes(5)
+    assert connecting == [names[0], names[1], names[3], names[4]]
+    assert opener.started[-1] is address
+    for end in opener.ends:
+        if not end.done():
+            end.set_result(None)
+    await passes(5)
+    assert not queue._lanes

@@ -16,6 +16,7 @@ from konnectivity.testing import targets
 from konnectivity.testing.dns import NameServer
 from konnectivity.testing.targets import listening
 from konnectivity_agent import resolver
+from konnectivity_agent.dial_queue import MAX_RUNNING
 
 CLIENTS = 100  # that dial silent names, each a new one after the other
 ATTACK_S = 8.0
@@ -31,6 +32,31 @@ def names(tmp_path):
         names.zone.addresses |= {"fast.test": "127.0.0.1"} | {f"new-{n}.test": "127.0.0.1" for n in range(1000)}
         names.zone.silent_below = ".silent.test"
         yield names
+
+
+async def test_more_silent_names_than_may_connect_delay_no_dial_of_their_server(site, names):
+    """They wait for name servers only, and take no place among the attempts to connect."""
+    site.server()
+    agent = site.start_agent(within=names.within)
+    async with listening(targets.echo) as address, connect(**site.frontend("http-connect", True)) as tunnel:
+        port = address.rpartition(":")[2]
+        _, writer = await tunnel.dial(f"fast.test:{port}")
+        writer.close()
+        silent = [asyncio.create_task(tunnel.dial(f"n{n}.silent.test:{port}")) for n in range(2 * MAX_RUNNING)]
+        await asyncio.sleep(1)
+        took = []
+        for number in range(8):
+            for host in ("127.0.0.1", f"new-{number}.test"):
+                began = time.monotonic()
+                _, writer = await tunnel.dial(f"{host}:{port}")
+                took.append(time.monotonic() - began)
+                writer.close()
+            await asyncio.sleep(0.2)
+        for each in silent:
+            each.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+    assert max(took) < SLOWEST_S, took
+    assert agent.returncode is None
 
 
 @pytest.mark.parametrize("suffix", ["silent.test", "{}.silent.test"], ids=["one zone", "a zone for each client"])
