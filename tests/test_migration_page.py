@@ -17,7 +17,7 @@ MIGRATION = (DOCS / "migration.md").read_text()
 FLAGS = {f"--{each.flag}" for options in (ServerOptions, AgentOptions) for each in declared(options)}
 # Of kubectl, of our tool and of the benchmarks.
 OTHERS = {"--type", "--tail", "--agents", "--seconds", "--admin", "--server", "--mode", "--timeout", "--cert", "--key"}
-OTHERS |= {"--server-name", "--verbose", "--include"}
+OTHERS |= {"--server-name", "--verbose", "--include", "--extra-arg"}
 
 
 @pytest.mark.parametrize("page", ["migration.md", "operations.md", "troubleshooting.md"])

@@ -14,7 +14,10 @@ PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
 GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, as the answer to a dial, as the status of a call.
-SPOKEN = re.compile(r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)Error$|^(Refusal|Status|abort|fault|exit|_refuse)$")
+SPOKEN = re.compile(
+    r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)(?<!FileExists)(?<!HPACKDecoding)Error$"
+    r"^(Refusal|Status|abort|fault|exit|_refuse)$"
+)
 
 
 def source(module: str) -> Path | None:

@@ -58,7 +58,7 @@ async def test_a_token_is_reviewed(api):
     api.add_token("good", "system:serviceaccount:kube-system:agent", "konnectivity")
     async with client_of(api) as client:
         review = await client.review_token("good", "konnectivity")
-        assert review == (True, "system:serviceaccount:kube-system:agent", ("konnectivity",), "", {})
+        assert review == (True, "system:serviceaccount:kube-system:agent", ("konnectivity",), "", {}, "")
         review = await client.review_token("bad", "konnectivity")
         assert (review.authenticated, review.error) == (False, "[invalid bearer token, unknown token]")
 
