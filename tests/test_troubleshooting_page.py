@@ -16,7 +16,7 @@ GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, as the answer to a dial, as the status of a call.
 SPOKEN = re.compile(
     r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)(?<!FileExists)(?<!HPACKDecoding)Error$"
-    r"^(Refusal|Status|abort|fault|exit|_refuse)$"
+    r"|^(Refusal|Status|abort|fault|exit|_refuse)$"
 )
 
 
