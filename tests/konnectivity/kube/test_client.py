@@ -371,10 +371,10 @@ async def test_the_api_asks_for_a_pause(api):
 
 
 async def test_a_request_that_is_given_up_leaves_nothing_behind(api):
-    api.fail(kubernetes.LIST, delay_s=0.5, times=1)
+    api.fail(kubernetes.LIST, delay_s=0.5, times=3)
     async with client_of(api, qps=1000, burst=1) as client:
         waiting = [asyncio.create_task(client.list_leases(NAMESPACE)) for _ in range(3)]
-        while not api.requests[kubernetes.LIST]:  # one is under way, the others wait for their turn
+        while api.requests[kubernetes.LIST] < len(waiting):  # all are answered late
             await asyncio.sleep(0.01)
         for task in waiting:
             task.cancel()
