@@ -119,6 +119,7 @@ class Http2Connection:
         except Http2Error as fault:
             self._send_goaway(fault.code, str(fault))
             self._fail(fault.code, str(fault))
+        self._inbound.events = []  # what a connection has said once must not be held until it says more
         return received
 
     def take(self) -> list[Buffer]:

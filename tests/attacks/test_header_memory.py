@@ -35,7 +35,7 @@ async def test_calls_that_wait_for_admission(token_site):
         async with measured(server) as second:
             await strangers(token_site)
     client.check()
-    assert both.memory_growth < 70 * MIB, f"{both.memory_growth / MIB:.0f} MiB"
+    assert both.memory_growth < 50 * MIB, f"{both.memory_growth / MIB:.0f} MiB"
     assert second.memory_growth < 20 * MIB, f"{second.memory_growth / MIB:.0f} MiB more the second time"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
@@ -918,3 +919,9 @@ def test_the_debug_text_of_a_goaway_is_cut(to_client):
     assert len(goaway.debug.encode()) <= 256
     assert goaway.debug.startswith("€€€")
     assert goaway.debug.endswith("€...")
+
+
+def test_events_are_not_held_after_they_were_returned(to_server):
+    happened = to_server.connection.receive(to_server.headers(1, [*REQUEST, ("a", "b" * 100)]))
+    holders = sys.getrefcount(happened)
+    assert holders == 2, "beside this variable and the argument somebody holds the list"
