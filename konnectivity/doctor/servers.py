@@ -33,8 +33,8 @@ _ADVICE = {
 }
 
 
+# Not "no_certificate": checks of load balancers, and of this tool, show none.
 _REFUSALS = {
-    "no_certificate": "the client showed no certificate",
     "unknown_authority": "the client's certificate is of another authority than the listener's CA bundle has",
     "expired": "the client's certificate, or its authority's, has expired",
     "not_yet_valid": "the client's certificate is not valid yet: compare the clocks",
@@ -198,7 +198,12 @@ def _certificates(view: View, warn_within_s: float) -> list[Result]:
 def _handshakes(view: View) -> list[Result]:
     """Return one warning per listener and reason of failed TLS handshakes that only a certificate can mend."""
     return [
-        warning("tls-handshakes", view.address, f"{count} handshakes for {listener} failed: {_REFUSALS[reason]}", do)
+        warning(
+            "tls-handshakes",
+            view.address,
+            f"{count} handshakes for {listener} failed since its start: {_REFUSALS[reason]}",
+            do,
+        )
         for listener, reasons in view.overview.get("handshake_failures", {}).items()
         for reason, count in reasons.items()
         if reason in _REFUSALS

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import cast
 
 from konnectivity import reading
+from konnectivity.foreign_text import cut
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
@@ -469,7 +470,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         timeout_s = call_metadata.parse_timeout(fields["grpc-timeout"]) if "grpc-timeout" in fields else None
         try:
             if service is None:
-                raise RpcError(Code.UNIMPLEMENTED, f"unknown method {statuses.shortened(path, 256)}")
+                raise RpcError(Code.UNIMPLEMENTED, f"unknown method {cut(path, 256)}")
             if "grpc-timeout" in fields and timeout_s is None:
                 raise RpcError(Code.INTERNAL, f"malformed grpc-timeout {fields['grpc-timeout'][:32]!r}")
             stream.header_bytes = self._reserve_headers(stream.metadata.size)

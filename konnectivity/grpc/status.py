@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from konnectivity.foreign_text import cut
 from konnectivity.http2.frames import ErrorCode
 
 
@@ -102,15 +103,7 @@ def _percent_encoded(text: str) -> str:
 
 def decode_message(value: str) -> str:
     """Undo `encode_message`, and cut the result to `MAX_MESSAGE` bytes; what is not valid stays as it is."""
-    return shortened(unquote(value[: 3 * MAX_MESSAGE + 1], errors="replace"))
-
-
-def shortened(text: str, most: int = MAX_MESSAGE) -> str:
-    """Cut a peer's text to `most` bytes of UTF-8, on a character's boundary; `...` ends a text that was cut."""
-    start = text[: most + 1].encode("utf-8", "surrogatepass")
-    if len(start) <= most:
-        return text
-    return start[: most - len(_CUT)].decode("utf-8", "ignore") + _CUT
+    return cut(unquote(value[: 3 * MAX_MESSAGE + 1], errors="replace"), MAX_MESSAGE)
 
 
 def from_trailers(headers: list[tuple[str, str]]) -> Status:

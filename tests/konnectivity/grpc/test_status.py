@@ -52,7 +52,7 @@ def test_a_long_message_is_cut_between_two_characters(repeated: str, start: str,
 def test_a_long_message_of_a_peer_is_cut(value: str) -> None:
     decoded = decode_message(value)
     assert len(decoded.encode()) <= statuses.MAX_MESSAGE
-    assert decoded.endswith("...")
+    assert decoded.endswith("…")
 
 
 @given(st.text() | st.text(" a", min_size=1))
