@@ -22,6 +22,13 @@ program)
     pip install $checked -r "$here/requirements-build.txt"
     pip wheel --no-build-isolation --no-deps --wheel-dir "$scratch" "$3"
     pip --python "$prefix/bin/python3" install --no-index --no-deps "$scratch"/konnectivity-*.whl
+    # From OpenSSL 3.5 on, TLS 1.3 agrees on the hybrid X25519MLKEM768 by default, as Go's does.
+    "$prefix/bin/python3" -c '
+import ssl, sys
+print("key exchange of", ssl.OPENSSL_VERSION, file=sys.stderr)
+if ssl.OPENSSL_VERSION_INFO < (3, 5) and sys.argv[1:] != ["older"]:
+    sys.exit("no hybrid key exchange (X25519MLKEM768) before OpenSSL 3.5; OLDER_OPENSSL=older builds without it")
+' ${OLDER_OPENSSL:-}
     for name in proxy-server proxy-agent konnectivity; do
         # -I: neither the environment nor the working directory brings in other code. -B: the file system is read-only.
         printf '#!%s/bin/python3 -IB\nfrom konnectivity.multicall import main\n\nmain()\n' "$prefix" >"$prefix/bin/$name"

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import NamedTuple
 
-_BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
+BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
 
 
 class Block(NamedTuple):
@@ -39,9 +39,9 @@ def blocks(content: bytes) -> list[Block]:
     label, begin, body = b"", 0, [b""]
     for number, raw in enumerate(content.splitlines(), 1):
         line = raw.rstrip()
-        if line.startswith(_BEGIN) and line.endswith(_DASHES):
+        if line.startswith(BEGIN) and line.endswith(_DASHES):
             _check_closed(label, begin)
-            label, begin, body = line[len(_BEGIN) : -len(_DASHES)], number, []
+            label, begin, body = line[len(BEGIN) : -len(_DASHES)], number, []
         elif label and line == _END + label + _DASHES:
             found.append(Block(label.decode("latin-1"), begin, any(b":" in each for each in body), b"".join(body)))
             label = b""

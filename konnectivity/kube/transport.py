@@ -10,8 +10,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import httpx2
 import msgspec
@@ -24,6 +23,7 @@ from konnectivity.kube.kubeconfig import Access, Material
 from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 from konnectivity.tls.contexts import notice_truncation
+from konnectivity.tls.memory_file import memory_file
 
 log = logs.get(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -156,23 +156,17 @@ def _load_ca(context: ssl.SSLContext, ca: Material) -> None:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: Material, key: Material) -> None:
-    with _memory_file(certificate.read()) as certificate_path, _memory_file(key.read()) as key_path:
+    with ExitStack() as stack:
+        contents = (certificate.read(), key.read())
+        try:
+            certificate_path, key_path = (stack.enter_context(memory_file(content)) for content in contents)
+        except OSError as error:
+            text = "a client certificate for the Kubernetes API needs /proc, which is not mounted here"
+            raise KubeError(text) from error
         try:
             context.load_cert_chain(certificate_path, key_path, password=lambda: b"")
         except (ssl.SSLError, ValueError) as error:
             raise KubeError(f"cannot use {_name(certificate)} with {_name(key)}: {_text(error)}") from error
-
-
-@contextmanager
-def _memory_file(content: bytes) -> Iterator[str]:
-    """The path of a file that exists in memory, and only for the block."""
-    with os.fdopen(os.memfd_create("pem"), "wb") as file:
-        file.write(content)
-        file.flush()
-        path = f"/proc/self/fd/{file.fileno()}"
-        if not os.path.exists(path):
-            raise KubeError("a client certificate for the Kubernetes API needs /proc, which is not mounted here")
-        yield path
 
 
 def _name(material: Material) -> str:

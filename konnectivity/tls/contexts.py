@@ -1,4 +1,4 @@
-"""TLS contexts from files, for each role on each edge. Owns what is offered and demanded, and how files are judged.
+"""TLS contexts from files, for each role on each edge. Owns what is offered and demanded; `pem_files` judges the files.
 
 The rules are those of Go's TLS where OpenSSL has others: any certificate of a CA bundle is trusted as it stands, also
 one that is not a root; the common name is no host name; X509_STRICT, which Python may turn on, is off.
@@ -10,31 +10,14 @@ import ssl
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-from konnectivity import certificate as certificates
-from konnectivity import pem
-from konnectivity.certificate import Certificate
-from konnectivity.net.error_words import words_of
+from konnectivity.tls import pem_files
 from konnectivity.tls.handshake import ServerSession
+from konnectivity.tls.pem_files import Bundle, Pair, TlsError
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 
 DEFAULT_MIN_VERSION = "VersionTLS12"
-_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: kinds differ
-
-
-class TlsError(Exception):
-    """A certificate, key or CA file cannot be used; `str()` says which and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A context, and what its files say."""
-
-    context: ssl.SSLContext
-    certificate: Certificate | None  # that it shows
-    ca_not_after: float | None  # when the first of the CA bundle expires, seconds since 1970
+_HYBRID_SINCE = (3, 5)  # OpenSSL's default groups begin with X25519MLKEM768
 
 
 def server_context(
@@ -59,44 +42,52 @@ def server_context(
     Raises:
         TlsError: a file is missing or is not what it should be; a name is unknown.
     """
-    return load_server(certificate, key, client_ca, alpn, optional_client, ciphers, min_version).context
+    bundle = pem_files.read_bundle(client_ca) if client_ca else None
+    return make_server(pem_files.read_pair(certificate, key), bundle, alpn, optional_client, ciphers, min_version)
 
 
 def client_context(ca: str, certificate: str, key: str, alpn: Sequence[str]) -> ssl.SSLContext:
     """Context of a client that trusts only `ca`, and shows a certificate if it has one. Same errors."""
-    return load_client(ca, certificate, key, alpn).context
+    return make_client(pem_files.read_bundle(ca), pem_files.read_pair(certificate, key) if certificate else None, alpn)
 
 
-def load_server(
-    certificate: str,
-    key: str,
-    client_ca: str,
+def make_server(
+    pair: Pair,
+    client_ca: Bundle | None,
     alpn: Sequence[str],
     optional_client: bool = False,
     ciphers: Sequence[str] = (),
     min_version: str = "",
-) -> Loaded:
-    """`server_context`, and what its files say."""
+) -> ssl.SSLContext:
+    """Return the context of `server_context` from files that were read already."""
     context = _new(ssl.PROTOCOL_TLS_SERVER, alpn, ciphers, min_version)
     context.sslobject_class = ServerSession
-    # Whoever resumes is not verified again. A session id of TLS 1.2 is good for its own context alone, and so until
-    # a file changes.
+    # A client that resumes a session is not verified again. Session ids of TLS 1.2 cannot be turned off in Python: they
+    # are good for their own context alone, which `ServerTls` replaces as soon as it has some.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    shown = _load_pair(context, certificate, key)
-    expires = None
-    if client_ca:
-        expires = _load_ca(context, client_ca)
+    pair.use(context)
+    if client_ca is not None:
+        client_ca.use(context)
         context.verify_mode = ssl.CERT_OPTIONAL if optional_client else ssl.CERT_REQUIRED
-    return Loaded(context, shown, expires)
+    return context
 
 
-def load_client(ca: str, certificate: str, key: str, alpn: Sequence[str]) -> Loaded:
-    """`client_context`, and what its files say."""
+def make_client(ca: Bundle, pair: Pair | None, alpn: Sequence[str]) -> ssl.SSLContext:
+    """Return the context of `client_context` from files that were read already."""
     context = _new(ssl.PROTOCOL_TLS_CLIENT, alpn)
     context.hostname_checks_common_name = False
-    expires = _load_ca(context, ca)
-    return Loaded(context, _load_pair(context, certificate, key) if certificate else None, expires)
+    ca.use(context)
+    if pair is not None:
+        pair.use(context)
+    return context
+
+
+def key_exchange(openssl: tuple[int, ...] = ssl.OPENSSL_VERSION_INFO) -> str:
+    """Return which key exchange two ends of this OpenSSL agree on in TLS 1.3."""
+    if openssl >= _HYBRID_SINCE:
+        return "X25519MLKEM768, hybrid and post-quantum"
+    return "X25519, not post-quantum: X25519MLKEM768 needs OpenSSL 3.5"
 
 
 def server_name(host: str) -> str:
@@ -144,62 +135,3 @@ def _set_ciphers(context: ssl.SSLContext, names: Sequence[str]) -> None:
         )  # CBC is the last resort
     except ssl.SSLError as error:
         raise TlsError(f"this OpenSSL has none of the cipher suites {', '.join(names)}") from error
-
-
-def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> Certificate:
-    content = _read(certificate, "certificate")
-    _check_key(_read(key, "private key"), key)
-    try:
-        shown = certificates.first(content)
-    except ValueError as error:
-        raise TlsError(f"cannot use certificate {certificate!r}: {error}") from error
-    try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        if error.reason in _MISMATCHES:
-            raise TlsError(f"private key {key!r} does not belong to certificate {certificate!r}") from error
-        raise TlsError(f"cannot use certificate {certificate!r} with key {key!r}: {_text(error)}") from error
-    except OSError as error:  # replaced or removed since it was read
-        raise TlsError(f"cannot read certificate {certificate!r} or key {key!r}: {error.strerror}") from error
-    return shown
-
-
-def _check_key(content: bytes, path: str) -> None:
-    """Refuse what OpenSSL would ask a password for, and what is no key."""
-    try:
-        keys = [block for block in pem.blocks(content) if block.label.endswith("PRIVATE KEY")]
-    except ValueError as error:
-        raise TlsError(f"cannot use private key {path!r}: {error}") from error
-    if not keys:
-        raise TlsError(f"cannot use private key {path!r}: holds no private key")
-    if keys[0].headers or keys[0].label.startswith("ENCRYPTED"):
-        raise TlsError(f"cannot use private key {path!r}: it is encrypted; write it without a password")
-
-
-def _load_ca(context: ssl.SSLContext, path: str) -> float:
-    """Trust a bundle; when the first of it expires."""
-    expires: list[float] = []
-    content = _read(path, "CA bundle")
-    try:
-        for number, der in enumerate(certificates.chain(content), 1):
-            try:
-                expires.append(certificates.parse(der).not_after)
-                context.load_verify_locations(cadata=der)
-            except (ValueError, ssl.SSLError) as error:
-                raise ValueError(f"certificate {number} of it: {_text(error)}") from error
-        if not expires:
-            raise ValueError("holds no certificate")
-    except ValueError as error:
-        raise TlsError(f"cannot use CA bundle {path!r}: {error}") from error
-    return min(expires)
-
-
-def _read(path: str, what: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise TlsError(f"cannot read {what} {path!r}: {error.strerror}") from error
-
-
-def _text(error: Exception) -> str:
-    return getattr(error, "reason", None) or words_of(error)

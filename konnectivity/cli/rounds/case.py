@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from konnectivity import tls
 from konnectivity.diagnosis import Result, failed, ok
 from konnectivity.options import Options, declared
 from konnectivity.options.checks import existing_file
@@ -41,7 +43,13 @@ def options(program: str, given: Options, problems: Sequence[str]) -> list[Resul
         if each.check is existing_file and path and (why := existing_file(path)):
             do = "check the path, the mounts, and who may read it"
             results.append(failed("file", f"--{each.flag}", f"{path}: {why.partition(';')[0]}", do))
-    return results or [ok("options", program, "the program takes them")]
+    return [*(results or [ok("options", program, "the program takes them")]), _key_exchange()]
+
+
+def _key_exchange() -> Result:
+    """Return whether TLS of this Python agrees on the hybrid key exchange, as Go's TLS does from 1.24 on."""
+    what = tls.key_exchange()
+    return ok("key-exchange", "TLS of this Python", f"{what} ({ssl.OPENSSL_VERSION})")
 
 
 def here(host: str) -> str:

@@ -104,3 +104,16 @@ def test_the_date_of_an_answer():
     assert skew("Thu, 01 Jan 2026 13:00:00 GMT", now) == 3599.1
     assert skew("", now) is None
     assert skew("yesterday", now) is None
+
+
+def test_refused_handshakes_are_told_by_reason_and_those_of_a_balancer_are_not():
+    failures = {"agents": {"expired": 3, "closed": 900, "not_tls": 2}, "frontends": {"wrong_purpose": 1}}
+    found = judged(view("a:1", "x", handshake_failures=failures))
+    told = [what for check, _, what in found if check == "tls-handshakes"]
+    assert [what.partition(" since its start: ")[::2] for what in told] == [
+        ("3 handshakes for agents failed", "the client's certificate, or its authority's, has expired"),
+        (
+            "1 handshakes for frontends failed",
+            "the client's certificate is for servers only: it lacks the extended key usage clientAuth",
+        ),
+    ]

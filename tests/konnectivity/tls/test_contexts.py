@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from konnectivity.testing.ca import Authority, Identity
-from konnectivity.tls import TlsError, client_context, server_context, server_name
+from konnectivity.tls import TlsError, client_context, key_exchange, server_context, server_name
 from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 
 CBC = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
@@ -319,3 +319,8 @@ def test_files_that_cannot_be_read(pki, path):
 def test_a_connection_that_is_cut_is_noticed_whatever_the_version_of_python(server, client):
     for context in (server(), client()):
         assert not context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+
+
+def test_the_key_exchange_is_hybrid_from_openssl_3_5_on():
+    assert key_exchange((3, 5, 0)) == key_exchange((4, 0, 1)) == "X25519MLKEM768, hybrid and post-quantum"
+    assert key_exchange((3, 4, 9)) == "X25519, not post-quantum: X25519MLKEM768 needs OpenSSL 3.5"

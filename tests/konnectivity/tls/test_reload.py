@@ -222,7 +222,7 @@ def test_a_client_reads_its_files_anew(pki, clock, said):
     assert tls.context() is not first
     (told,) = said()
     assert told[:2] == ("INFO", "TLS files have changed; new connections use them")
-    assert told[2]["files"] == [pki.ca, *pki.client_files]
+    assert told[2]["files"] == [*pki.client_files, pki.ca]
 
 
 def test_a_pair_that_is_replaced_file_by_file_is_no_news(pki, tls, clock, said):
@@ -335,3 +335,155 @@ def test_files_must_be_good_at_the_start(pki):
         ServerTls(*pki.server_files, pki.ca, ("h2",))
     with pytest.raises(TlsError, match=f"cannot read CA bundle '{pki.ca}'"):
         ClientTls(pki.ca, *pki.client_files, ("h2",))
+
+
+# ---- what is loaded apart --------------------------------------------------------------------------------------------
+
+
+def test_an_authority_goes_although_the_own_pair_is_broken(pki, run, clock):
+    """The listener goes on with the pair that it had, and does not trust the authority any longer."""
+    tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
+    successor = Authority.create("second authority")
+    renewed = tuple(map(str, successor.issue("agent", client=True).write(pki.directory, "renewed")))
+    old, new = (ClientTls(pki.ca, *files, ("h2",)).context() for files in (pki.client_files, renewed))
+
+    async def main():
+        async with listening(tls) as port:
+            assert (await answers(port, old), await answers(port, new)) == (True, False)
+            for path in pki.server_files:
+                Path(path).write_bytes(b"broken")
+            Path(pki.ca).write_bytes(successor.certificate_pem)
+            clock.now += 1
+            assert (await answers(port, old), await answers(port, new)) == (False, True)
+
+    run(main)
+    assert tls.reloads == 1
+
+
+def test_a_renewed_pair_is_used_although_the_bundle_is_broken(pki, run, clock):
+    tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
+    client = ClientTls(pki.ca, *pki.client_files, ("h2",)).context()
+
+    async def main():
+        async with listening(tls) as port:
+            old = await Line.open(port, client)
+            Path(pki.ca).write_bytes(b"broken")
+            renew(pki).write(pki.directory, "server")
+            clock.now += 1
+            new = await Line.open(port, client)
+            assert old.serial != new.serial
+            for line in (old, new):
+                line.close()
+
+    run(main)
+
+
+# ---- no session of TLS 1.2 lives on ----------------------------------------------------------------------------------
+
+
+def resumed(port, context, session=None):
+    """A connection of TLS 1.2: whether it resumed the session, and its own session."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as sock,
+        context.wrap_socket(sock, server_hostname="proxy.test", session=session) as line,
+    ):
+        line.sendall(b"hello")
+        assert line.recv(5) == b"hello"
+        return line.session_reused, line.session
+
+
+def old_tls(context):
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def test_a_session_is_not_resumed_a_second_later(pki, run, clock):
+    """So it cannot outlive the client's certificate: whoever comes is verified anew."""
+    tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
+    context = old_tls(ClientTls(pki.ca, *pki.client_files, ("h2",)).context())
+
+    async def main():
+        async with listening(tls) as port:
+            _, session = await asyncio.to_thread(resumed, port, context)
+            clock.now += 1
+            again, session = await asyncio.to_thread(resumed, port, context, session)
+            assert not again
+            clock.now += 1
+            for path in (*pki.server_files, pki.ca):
+                os.unlink(path)
+            again, _ = await asyncio.to_thread(resumed, port, context, session)
+            assert not again, "not even while the files cannot be read"
+
+    run(main)
+    assert tls.reloads == 0
+
+
+def test_a_session_ends_with_its_certificate(pki, run, clock):
+    tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
+    short = pki.authority.issue("agent", client=True, valid_for=timedelta(seconds=3))
+    files = tuple(map(str, short.write(pki.directory, "short")))
+    context = old_tls(ClientTls(pki.ca, *files, ("h2",)).context())
+
+    async def main():
+        async with listening(tls) as port:
+            _, session = await asyncio.to_thread(resumed, port, context)
+            await asyncio.sleep(3.5)
+            clock.now += 3.5
+            with pytest.raises(ssl.SSLError, match=r"(?i)expired"):
+                await asyncio.to_thread(resumed, port, context, session)
+
+    run(main)
+
+
+def test_connections_of_tls_1_3_have_no_sessions(pki, run, clock):
+    tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
+    context = ClientTls(pki.ca, *pki.client_files, ("h2",)).context()
+
+    async def main():
+        async with listening(tls) as port:
+            first = tls.newest()
+            for _ in range(3):
+                line = await Line.open(port, context)
+                line.close()
+                clock.now += 1
+            assert tls.newest() is first
+
+    run(main)
+
+
+# ---- a bundle whose last block has no end ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN CERTIFICATE-----\nMIIB\n"])
+def test_an_unclosed_end_of_a_bundle_is_left_out(pki, said, end):
+    """As the reference does. A warning says so."""
+    path = pki.file("bundle.crt", pki.authority.certificate_pem + end)
+    assert ServerTls(*pki.server_files, path, ("h2",)).ca_not_after is not None
+    ((level, text, fields),) = said()
+    assert (level, text) == ("WARNING", "The end of the CA bundle is left out")
+    assert "the CERTIFICATE has no end" in fields["reason"]
+
+
+@pytest.mark.parametrize("cut", [27, 200])
+def test_a_bundle_that_is_nothing_but_unclosed_is_refused(pki, cut):
+    path = pki.file("bundle.crt", pki.authority.certificate_pem[:cut])
+    with pytest.raises(TlsError, match="line 1: the CERTIFICATE has no end"):
+        ServerTls(*pki.server_files, path, ("h2",))
+
+
+def test_a_bundle_that_is_being_written_is_waited_for(pki, clock, said):
+    """The authority behind the cut is not given up on for a moment; if the file stays as it is, it is used."""
+    second = Authority.create("second authority").certificate_pem
+    bundle = pki.file("bundle.crt", pki.authority.certificate_pem + second)
+    tls = ServerTls(*pki.server_files, bundle, ("h2",), clock=clock)
+    first = tls.newest()
+    Path(bundle).write_bytes(pki.authority.certificate_pem + second[:100])
+    for _ in range(5):
+        clock.now += 1
+        assert tls.newest() is first
+    clock.now += 1
+    tls.newest()
+    assert [text for _, text, _ in said()] == [
+        "The end of the CA bundle is left out",
+        "TLS files have changed; new connections use them",
+    ]
