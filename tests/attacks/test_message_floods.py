@@ -47,7 +47,7 @@ async def test_messages_of_a_stranger(token_site, name):
     async with honest(token_site) as client, measured(server) as cost:
         with token_site.agent_socket(certificate=False) as attacker:
             await asyncio.to_thread(send, attacker, MESSAGES[name], CONNECT)
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)
     client.check(echo_ms=ECHO_MS)
     assert cost.cpu_s < 2.5
     assert cost.log_bytes < 100_000
@@ -61,8 +61,8 @@ async def test_messages_of_an_agent(site, name):
     async with honest(site) as client, measured(server) as cost:
         with site.agent_socket() as attacker:
             await asyncio.to_thread(send, attacker, MESSAGES[name], CONNECT)
-            await asyncio.sleep(1)
-    client.check(echo_ms=ECHO_MS)
+            await asyncio.sleep(3)
+    client.check(echo_ms=ECHO_MS, slowest_ms=5000)  # a dial to this agent has no answer, and is moved after a second
     assert cost.log_bytes < 100_000
     assert cost.memory_growth < 20 * MIB
 
@@ -75,7 +75,7 @@ async def test_messages_of_a_frontend(site, name):
         with socket.socket(socket.AF_UNIX) as attacker:
             attacker.connect(site.socket)
             await asyncio.to_thread(send, attacker, MESSAGES[name], PROXY)
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)
     client.check(echo_ms=ECHO_MS)
     assert cost.log_bytes < 100_000
     assert cost.memory_growth < 20 * MIB
