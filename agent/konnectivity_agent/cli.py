@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 
-from konnectivity import lifecycle
+from konnectivity import lifecycle, standard_streams
 from konnectivity.options import effective, load
 from konnectivity_agent.options import AgentOptions
 
@@ -16,14 +16,15 @@ DESCRIPTION = "The Konnectivity proxy agent: dials out to a proxy server and ope
 
 def main(argv: list[str] | None = None) -> None:
     """Console script `proxy-agent`."""
-    options = load(AgentOptions, "proxy-agent", DESCRIPTION, argv)
-    try:
-        proxies = options.proxies(os.environ)
-    except ValueError as error:
-        sys.exit(f"Error: environment variable {error}")
-    if options.check_config:
-        print(effective(options))
-        sys.exit(0)
+    with standard_streams.checked("proxy-agent"):
+        options = load(AgentOptions, "proxy-agent", DESCRIPTION, argv)
+        try:
+            proxies = options.proxies(os.environ)
+        except ValueError as error:
+            sys.exit(f"Error: environment variable {error}")
+        if options.check_config:
+            standard_streams.say(f"{effective(options)}\n")
+            sys.exit(0)
     options.configure_log("proxy-agent")
     from konnectivity_agent import app  # after the options: `--help` needs none of it
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from konnectivity.file_content import read_file
 from konnectivity_agent import name_servers
 from konnectivity_agent.name_servers import Configuration, Reply
 
@@ -211,8 +212,7 @@ class _File(Generic[T]):
 
     def _text(self) -> str:
         try:
-            with open(self._path, "rb") as file:
-                return file.read(MAX_FILE).decode("utf-8", "replace")
+            return read_file(self._path, MAX_FILE).decode("utf-8", "replace")
         except OSError:
             return ""
 

@@ -7,11 +7,11 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from konnectivity import forward_proxy, logs, tls
 from konnectivity import link as links
 from konnectivity.capabilities import Capabilities
+from konnectivity.file_content import read_file
 from konnectivity.forward_proxy import Proxy
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.native import Http2Transport, TransportOptions
@@ -270,7 +270,7 @@ def _token(path: str) -> str:
         ValueError: there is no token in it, or something else.
     """
     try:
-        words = Path(path).read_bytes().decode("ascii").split()
+        words = read_file(path).decode("ascii").split()
     except UnicodeDecodeError as error:
         raise ValueError(f"token file {path!r} is no ASCII text") from error
     if len(words) != 1:

@@ -16,6 +16,7 @@ from konnectivity.cli import frontend, output
 from konnectivity.cli.plain_stream import Payload
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, connect
 from konnectivity.fetch import Answer, FetchError, Plain, Request, Stream, fetch, parse_header, parse_url
+from konnectivity.file_content import read_any
 from konnectivity.foreign_text import visible
 from konnectivity.hops import Hops
 from konnectivity.net.error_words import words_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 BODY = "body"
 MAX_LINE = 64 * 1024  # characters of a header field that --verbose shows
+MAX_BODY = 256 * 1024 * 1024  # bytes of a file that is sent
 _EXAMPLE = """\
 exit code: 0, there was an answer (with --fail: of a status below 400); 1, there was not; 2, wrong usage
 
@@ -139,8 +141,7 @@ def _body(data: str) -> bytes:
     if data == "@-":
         return sys.stdin.buffer.read()
     if data.startswith("@"):
-        with open(data[1:], "rb") as file:
-            return file.read()
+        return read_any(data[1:], MAX_BODY)
     return data.encode()
 
 

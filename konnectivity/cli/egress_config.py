@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from konnectivity import atomic_file
 from konnectivity.cli import new_file, output
 from konnectivity.egress.configuration import NAMES
+from konnectivity.file_content import read_any
 
 if TYPE_CHECKING:
     from konnectivity.egress.server import Frontend
@@ -187,18 +189,18 @@ def _judge(arguments: argparse.Namespace) -> list[Finding]:
 
     path = arguments.path
     try:
-        content = Path(path).read_bytes()
+        content = read_any(path)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     frontend = _frontend(arguments.server_args)
     skip = arguments.skip_files
 
     def exists(name: str) -> bool:
-        return skip or _on_disk(arguments.root, name).exists()
+        return skip or os.path.exists(_on_disk(arguments.root, name))
 
     def read(name: str) -> bytes | None:
         try:
-            return None if skip or not name else _on_disk(arguments.root, name).read_bytes()
+            return None if skip or not name else read_any(_on_disk(arguments.root, name))
         except OSError:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ def _cluster(path: str, access: Access, clock: check.Clock) -> Iterator[Finding]
 def _user(path: str, access: Access, clock: check.Clock) -> Iterator[Finding]:
     if not any((access.certificate, access.token, access.token_file, access.plugin, access.basic)):
         yield Finding(path, ERROR, "the user has no credential", "write it anew: `konnectivity kubeconfig`")
-    if access.token_file and not Path(access.token_file).exists():
+    if access.token_file and not os.path.exists(access.token_file):
         yield Finding(path, WARNING, f"there is no token at {access.token_file} on this machine", "put it there")
     certificate, key = _read(path, access.certificate), _read(path, access.key)
     for each in (certificate, key):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from konnectivity import __version__
+from konnectivity import __version__, standard_streams
 from konnectivity.cli import (
     curl,
     demo,
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     # As one meets them: try it, set it up, use it, find out what is wrong.
     for command in (demo, pki, kubeconfig, egress_config, manifests, dial, curl, top, doctor, explain, explain_route):
         command.add_to(commands)
-    with plain_streams():
+    with standard_streams.checked("konnectivity"), plain_streams():
         words = sys.argv[1:] if argv is None else argv
         if problem := misplaced_program(words):
             parser.error(problem)

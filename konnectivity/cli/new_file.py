@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from konnectivity import atomic_file
@@ -13,9 +14,9 @@ def write(path: Path, text: str, mode: int, replace: bool) -> None:
     Raises:
         ValueError: the file exists, its directory does not, or it cannot be written.
     """
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise ValueError(f"cannot write {path}: there is no directory {path.parent}; make it, or correct the path")
-    if path.exists() and not replace:
+    if os.path.exists(path) and not replace:
         raise ValueError(f"nothing was written: {path} exists; --force replaces it")
     try:
         atomic_file.write(path, text.encode(), mode)

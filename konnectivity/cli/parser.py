@@ -7,7 +7,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from konnectivity.cli.programs import PROGRAMS
 from konnectivity.foreign_text import visible
@@ -30,6 +30,14 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(invalid[1], re.findall(r"[\w-]+", invalid[2]), 1) if invalid else []
         hint = f"; did you mean {near[0]}?" if near else ""
         super().error(visible(message, MAX_MESSAGE) + hint)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Return the value of an argument; `--` of `--option=--` is one, which argparse makes an empty list of."""
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
 
 
 def misplaced_program(words: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -212,7 +213,7 @@ def _refuse_to_replace(leaves: Sequence[Leaf], directory: Path) -> None:
     from konnectivity.pki.making import PkiError
 
     paths = [directory / f"{leaf.stem}.{ending}" for leaf in leaves for ending in ("crt", "key")]
-    if there := [str(path) for path in paths if path.exists()]:
+    if there := [str(path) for path in paths if os.path.exists(path)]:
         raise PkiError(f"nothing was written: {', '.join(there)} exist; --renew NAME or --force replaces them")
 
 
@@ -224,16 +225,16 @@ def _authority(stem: str, arguments: argparse.Namespace, directory: Path | None)
     if given := getattr(arguments, f"{flag}_cert"):
         found = making.authority(Path(given), Path(getattr(arguments, f"{flag}_key")))
         there = directory / f"{stem}.crt" if directory is not None else None
-        if there is not None and there.exists() and making.read_certificates(there)[0] != found.certificate:
+        if there is not None and os.path.exists(there) and making.read_certificates(there)[0] != found.certificate:
             raise making.PkiError(f"{there} is another CA than --{stem}-cert {given}; take another --directory")
         return found, False
     if directory is not None:
         certificate, key = directory / f"{stem}.crt", directory / f"{stem}.key"
-        if certificate.exists() and not key.exists():
+        if os.path.exists(certificate) and not os.path.exists(key):
             raise making.PkiError(
                 f"{key} is missing, and nothing can be issued without it; give --{stem}-cert, --{stem}-key"
             )
-        if certificate.exists() or key.exists():
+        if os.path.exists(certificate) or os.path.exists(key):
             return making.authority(certificate, key), False
     return making.new_authority(stem, arguments.days, arguments.key_type), True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _key_beside(path: Path, content: bytes) -> check.File | None:
     if b"PRIVATE KEY-----" in content:
         return check.File(str(path), content)
     for name in (f"{path.stem}.key", f"{path.stem}-key.pem", f"{path.stem}.key.pem"):
-        if (beside := path.with_name(name)).exists():
+        if os.path.exists(beside := path.with_name(name)):
             return _read(beside)
     return None
 
@@ -90,7 +91,7 @@ def _bundles(path: Path, role: str, arguments: argparse.Namespace) -> list[check
     if given or arguments.ca_cert:
         return [_read(Path(given or arguments.ca_cert))]
     own = path.with_name(f"{edge}.crt")
-    if role and own.exists():
+    if role and os.path.exists(own):
         return [_read(own)]
     return [_read(each) for each in sorted(path.parent.glob("*ca.crt")) if each != path]
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, TextIO, cast
 
 from konnectivity.foreign_text import printable
+from konnectivity.standard_streams import OutputLostError
 
 
 class PlainStream(io.TextIOBase):
@@ -25,11 +26,17 @@ class PlainStream(io.TextIOBase):
         self.behind = behind
 
     def write(self, text: str) -> int:
-        self.behind.write(printable(text))
+        try:
+            self.behind.write(printable(text))
+        except OSError as error:
+            raise OutputLostError(error) from error
         return len(text)
 
     def flush(self) -> None:
-        self.behind.flush()
+        try:
+            self.behind.flush()
+        except OSError as error:
+            raise OutputLostError(error) from error
 
     def isatty(self) -> bool:
         return self.behind.isatty()
@@ -61,8 +68,11 @@ class Payload:
             sys.stdout.write(printable(self._decoder.decode(data).replace("\r\n", "\n")))
             sys.stdout.flush()
         else:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            except OSError as error:
+                raise OutputLostError(error) from error
 
 
 @contextmanager

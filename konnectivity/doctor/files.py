@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from konnectivity.diagnosis import Result, Status, failed, ok, warning
+from konnectivity.file_content import read_any
 from konnectivity.finding import ERROR, NOTE, Finding
 from konnectivity.pki import check
 
@@ -47,7 +47,7 @@ def _trusted_as_it_stands(findings: Sequence[Finding]) -> bool:
 
 
 def _read(path: str) -> check.File:
-    return check.File(path, Path(path).read_bytes())
+    return check.File(path, read_any(path))
 
 
 def _unreadable(name: str, error: OSError) -> Result:

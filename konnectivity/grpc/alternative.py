@@ -12,13 +12,13 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import grpc
 import grpc.aio
 
 from konnectivity import task_guard, tls
 from konnectivity.door import is_unspecified
+from konnectivity.file_content import read_file
 from konnectivity.grpc.alternative_stream import CODES, Call, ClientStream, Context, ServerStream, as_fields
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.grpc.status import Code, RpcError, Status
@@ -275,15 +275,15 @@ def _options(keepalive_time_s: float) -> list[tuple[str, int]]:
 
 def _server_credentials(certificate: str, key: str, client_ca: str) -> grpc.ServerCredentials:
     tls.server_context(certificate, key, client_ca, alpn=("h2",))  # says what is wrong with the files
-    pair = (Path(key).read_bytes(), Path(certificate).read_bytes())
-    roots = Path(client_ca).read_bytes() if client_ca else None
+    pair = (read_file(key), read_file(certificate))
+    roots = read_file(client_ca) if client_ca else None
     return grpc.ssl_server_credentials([pair], roots, require_client_auth=bool(client_ca))
 
 
 def _client_credentials(ca: str, certificate: str, key: str) -> grpc.ChannelCredentials:
     tls.client_context(ca, certificate, key, alpn=("h2",))
-    pair = (Path(key).read_bytes(), Path(certificate).read_bytes()) if certificate else (None, None)
-    return grpc.ssl_channel_credentials(Path(ca).read_bytes(), *pair)
+    pair = (read_file(key), read_file(certificate)) if certificate else (None, None)
+    return grpc.ssl_channel_credentials(read_file(ca), *pair)
 
 
 def _target(address: Address) -> str:

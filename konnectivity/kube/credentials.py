@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
+from konnectivity.file_content import read_file
 from konnectivity.kube.error import KubeError
 from konnectivity.kube.kubeconfig import Access, Plugin
 
@@ -75,7 +75,7 @@ class TokenFile:
         status = os.stat(self._path)
         seen = (status.st_ino, status.st_mtime_ns, status.st_size)
         if seen != self._seen:
-            token = Path(self._path).read_text().strip()
+            token = read_file(self._path).decode().strip()
             self._seen, self._header = seen, f"Bearer {token}" if token else self._header
 
 

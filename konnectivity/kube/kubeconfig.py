@@ -17,6 +17,7 @@ import msgspec
 import yaml
 from lightkube.config import models
 
+from konnectivity.file_content import read_file
 from konnectivity.kube.error import KubeError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -39,7 +40,7 @@ class Material(NamedTuple):
         if not self.path:
             return self.data
         try:
-            return Path(self.path).read_bytes()
+            return read_file(self.path)
         except OSError as error:
             raise KubeError(f"cannot read {self.what} {self.path!r}: {error.strerror}") from error
 
@@ -82,7 +83,7 @@ def load(path: str = "", environ: Mapping[str, str] = os.environ, service_accoun
     if path:
         return from_files([path])
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
-    if host and port and (service_account / "token").exists():
+    if host and port and os.path.exists(service_account / "token"):
         return in_cluster(host, port, service_account)
     named = [each for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each]
     found = [each for each in named or [os.path.expanduser(DEFAULT_FILE)] if os.path.exists(each)]
@@ -164,7 +165,7 @@ class _File(msgspec.Struct):
 
 def _parse(path: str) -> _File:
     try:
-        text = Path(path).read_bytes()
+        text = read_file(path)
     except OSError as error:
         raise KubeError(f"cannot read kubeconfig {path!r}: {error.strerror}") from error
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from konnectivity.file_content import read_any
 from konnectivity.options.command_line import Given, nearest
 from konnectivity.options.declarations import Option
 
@@ -70,11 +71,7 @@ class ConfigFile:
 
 def _content(path: str) -> bytes:
     """Raises OSError, ValueError."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"is larger than {MAX_BYTES} bytes; is it the right one?")
-    return content
+    return read_any(path, MAX_BYTES)
 
 
 def _root(content: bytes) -> list[tuple[Any, Any]]:

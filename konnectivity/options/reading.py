@@ -14,6 +14,7 @@ from konnectivity.options.command_line import CommandLine, Given, HelpRequested,
 from konnectivity.options.config_file import ConfigFile
 from konnectivity.options.declarations import Option, Options, declared
 from konnectivity.options.showing import deprecations, doubts, usage
+from konnectivity.standard_streams import complain, say
 
 Chosen = TypeVar("Chosen", bound=Options)
 
@@ -101,13 +102,13 @@ def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] 
     try:
         options = parse(cls, sys.argv[1:] if argv is None else argv, os.environ, program)
     except HelpRequested:
-        sys.stdout.write(usage(cls, program, description))
+        say(usage(cls, program, description))
         raise SystemExit(0) from None
     except UsageError as error:
         errors = "".join(f"Error: {visible(problem, MAX_PROBLEM)}\n" for problem in error.problems)
         # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
-        sys.stderr.write(f"{errors}\n{usage(cls, program, description)}\n{errors}")
+        complain(f"{errors}\n{usage(cls, program, description)}\n{errors}")
         raise SystemExit(1) from None
     for line in (*deprecations(options), *doubts(options)):
-        print(visible(line, MAX_PROBLEM), file=sys.stderr)
+        complain(f"{visible(line, MAX_PROBLEM)}\n")
     return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 from konnectivity import atomic_file
+from konnectivity.file_content import read_any
 from konnectivity.pki import keys, reading
 from konnectivity.pki.authority import TEN_YEARS, Authority, Identity
 from konnectivity.pki.roles import Role
@@ -110,7 +112,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
 
 def read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_any(path)
     except OSError as error:
         raise PkiError(f"cannot read {path}: {error.strerror}") from error
 
@@ -161,7 +163,7 @@ def write(made: Sequence[Made], directory: Path) -> Mapping[str, Path]:
             paths[each.stem] = directory / f"{each.stem}.crt"
             if each.key_pem is not None:
                 atomic_file.write(directory / f"{each.stem}.key", each.key_pem, atomic_file.PRIVATE)
-            elif paths[each.stem].exists():  # a CA that is kept, perhaps in a bundle with others
+            elif os.path.exists(paths[each.stem]):  # a CA that is kept, perhaps in a bundle with others
                 continue
             atomic_file.write(paths[each.stem], each.cert_pem, atomic_file.PUBLIC)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import TypeVar
@@ -27,6 +28,8 @@ _USAGES = {
     ExtendedKeyUsageOID.OCSP_SIGNING: "ocspSigning",
     ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
 }
+
+_PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+).*")  # what the library says of ASN.1
 
 
 def certificates(content: bytes) -> list[x509.Certificate]:
@@ -125,7 +128,8 @@ def extension(found: x509.Certificate, kind: type[Kind]) -> Kind | None:
 
 
 def first_line(error: Exception) -> str:
-    return words_of(error).splitlines()[0].rstrip(".")
+    line = words_of(error).splitlines()[0].rstrip(".")
+    return _PARSE_ERROR.sub(lambda found: re.sub("(?<!^)(?=[A-Z])", " ", found[1]).lower(), line)
 
 
 def _load(der: bytes) -> x509.Certificate:

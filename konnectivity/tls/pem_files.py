@@ -8,11 +8,11 @@ from __future__ import annotations
 import ssl
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from konnectivity import certificate as certificates
 from konnectivity import pem
 from konnectivity.certificate import Certificate
+from konnectivity.file_content import read_file
 from konnectivity.net.error_words import words_of
 from konnectivity.tls.memory_file import memory_file
 
@@ -158,7 +158,7 @@ def _check_key(content: bytes, path: str) -> None:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_file(path)
     except OSError as error:
         raise TlsError(f"cannot read {what} {path!r}: {error.strerror}") from error
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from konnectivity import lifecycle
+from konnectivity import lifecycle, standard_streams
 from konnectivity.options import effective, load
 from konnectivity_server.options import ServerOptions
 
@@ -19,10 +19,11 @@ DESCRIPTION = (
 
 def main(argv: list[str] | None = None) -> None:
     """Console script `proxy-server`."""
-    options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
-    if options.check_config:
-        print(effective(options))
-        sys.exit(0)
+    with standard_streams.checked("proxy-server"):
+        options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
+        if options.check_config:
+            standard_streams.say(f"{effective(options)}\n")
+            sys.exit(0)
     options.configure_log("proxy-server")
     sys.exit(lifecycle.run(_program(options)))
 

@@ -7,8 +7,8 @@ import re
 import ssl
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+from konnectivity.file_content import read_any
 from konnectivity.manifests import tenant
 from konnectivity.manifests.names import ManifestError, Object
 from konnectivity.net.error_words import words_of
@@ -50,7 +50,7 @@ def text_of(path: str) -> str:
         Unusable: it cannot be read.
     """
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text()
+        return sys.stdin.read() if path == "-" else read_any(path).decode()
     except OSError as error:
         raise Unusable(f"cannot read {path}: {words_of(error)}") from None
     except UnicodeDecodeError:

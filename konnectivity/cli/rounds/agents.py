@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from konnectivity import admin
 from konnectivity.cli.rounds.case import Case, here, there
 from konnectivity.diagnosis import Result, failed, ok, skipped
 from konnectivity.doctor import api, endpoint, files, listener, token
+from konnectivity.file_content import read_any
 from konnectivity.numbers import finite
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _agent_files(given: AgentOptions, case: Case) -> list[Result]:
 
 def _token(path: str, case: Case) -> list[Result]:
     try:
-        content = Path(path).read_bytes()
+        content = read_any(path)
     except OSError as error:
         do = "the projected volume of the pod, and its mount"
         return [failed(token.TOKEN, path, f"cannot be read: {error.strerror}", do)]

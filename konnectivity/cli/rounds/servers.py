@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from konnectivity.cli.rounds.case import Case, here, there
 from konnectivity.diagnosis import Result
 from konnectivity.doctor import api, endpoint, files, listener, speech
+from konnectivity.file_content import read_any
 from konnectivity.options.checks import existing_file
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def _reviewed(given: ServerOptions, kubeconfig: str, case: Case) -> list[R
 def readable(path: str) -> bytes | None:
     """What is in a file; None: it cannot be read, or none is named."""
     try:
-        return Path(path).read_bytes() if path else None
+        return read_any(path) if path else None
     except OSError:
         return None
 

@@ -1,0 +1,69 @@
+"""Content of files that people name: whole, bounded, and read without waiting for anyone.
+
+A path may lead to what is no file: a directory, a pipe that nobody writes to, a device without an end. A program that
+serves others reads regular files only; where nobody else waits, as in a tool, pipes and devices are read, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+MAX_SIZE = 8 * 1024 * 1024  # bytes
+
+
+class NoSuchContent(OSError):
+    """A path that leads to what is not read. Has words for a person in place of an error number."""
+
+    def __init__(self, words: str, path: str | Path) -> None:
+        super().__init__(words)
+        self.strerror = words
+        self.filename = str(path)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def read_file(path: str | Path, limit: int = MAX_SIZE) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: the file cannot be read, is no regular file, or is too large. `strerror` has the words for a person.
+        ValueError: there can be no such path.
+    """
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise NoSuchContent("is no regular file", path)
+        return _read(descriptor, path, limit)
+    finally:
+        os.close(descriptor)
+
+
+def read_any(path: str | Path, limit: int = MAX_SIZE) -> bytes:
+    """Return the content of a file, a pipe or a device, and wait for it.
+
+    Raises:
+        OSError, ValueError: as `read_file`, except for what is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return _read(descriptor, path, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, path: str | Path, limit: int) -> bytes:
+    content = bytearray()
+    while len(content) <= limit:
+        piece = os.read(descriptor, min(limit + 1 - len(content), 1024 * 1024))
+        if not piece:
+            return bytes(content)
+        content += piece
+    raise NoSuchContent(f"is larger than {limit} bytes", path)
