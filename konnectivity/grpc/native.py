@@ -31,7 +31,7 @@ from konnectivity.grpc.reading_pause import ReadingPause
 from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.stream import Peer, Service, StreamReceiver
-from konnectivity.grpc.turns import LONG_S, Turns
+from konnectivity.grpc.turns import HEAVY_S, LONG_S, Turns
 from konnectivity.grpc.unsent import Unsent
 from konnectivity.http2 import ErrorCode, Http2Connection, Limits, Settings, events
 from konnectivity.net.error_words import words_of
@@ -215,7 +215,11 @@ class Http2Transport(asyncio.BufferedProtocol):
             self.flush_soon()
         if self._pause is not None:
             self._pause.read(self.http2.overdue_s)
-        if self.http2.unread or monotonic() - began > LONG_S:
+        took = monotonic() - began
+        if self.http2.unread or took > LONG_S:
+            self._read_size = READ_AT_FIRST
+            self._wait_turn(received)
+        elif took > HEAVY_S and self.options.turns.crowded(took, self.loop):
             self._wait_turn(received)
 
     def _wait_turn(self, received: Iterator[events.Event]) -> None:
@@ -224,7 +228,6 @@ class Http2Transport(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         self._unhandled = received
-        self._read_size = READ_AT_FIRST
         self._waits_its_turn = True
         if transport.is_reading():
             transport.pause_reading()
@@ -251,6 +254,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         if stream is not None:
             stream.deliver_rest()
         if self.unfinished is not None:
+            self._read_size = READ_AT_FIRST
             self._wait_turn(received)
         else:
             self._handle(chain(received, self._more()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
@@ -42,6 +42,7 @@ class Agent(Protocol):
 
 
 A = TypeVar("A", bound=Agent)
+K = TypeVar("K")
 
 
 class Group(Generic[A]):
@@ -68,40 +69,88 @@ class Group(Generic[A]):
             self._places[last] = place
 
 
+class Index(Generic[K, A]):
+    """Agents by a key. An agent that is alone under its key takes no more than an entry of a dict."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[K, A | Group[A]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._found)
+
+    def add(self, key: K, agent: A) -> None:
+        """Add an agent under `key`, once."""
+        there = self._found.setdefault(key, agent)
+        if isinstance(there, Group):
+            there.add(agent)
+        elif there is not agent:
+            group = self._found[key] = Group[A]()
+            group.add(there)
+            group.add(agent)
+
+    def remove(self, key: K, agent: A) -> None:
+        """Remove an agent under `key`, if it is there."""
+        there = self._found.get(key)
+        if isinstance(there, Group):
+            there.remove(agent)
+            if not there.members:
+                del self._found[key]
+        elif there is agent:
+            del self._found[key]
+
+    def at(self, key: K) -> Sequence[A]:
+        """Return the agents under `key`."""
+        there = self._found.get(key)
+        if there is None:
+            return ()
+        return there.members if isinstance(there, Group) else (there,)
+
+    def __iter__(self) -> Iterator[Sequence[A]]:
+        """Yield the agents of each key."""
+        return (each.members if isinstance(each, Group) else (each,) for each in self._found.values())
+
+
+Kind = tuple[int, int]  # IP version, prefix length
+
+
 class Registry(Generic[A]):
     """All connected agents. One agent id may have several streams."""
 
     def __init__(self) -> None:
         self._all: Group[A] = Group()
         self._default_routes: Group[A] = Group()
-        self._by_address: dict[str, Group[A]] = {}
-        self._by_network: dict[tuple[int, int], dict[int, Group[A]]] = {}  # (IP version, prefix length) -> network
+        self._by_address: Index[str, A] = Index()
+        self._by_network: dict[Kind, Index[int, A]] = {}
+        # As they were when the agent came: reading them again would take ten times as long as removing them.
+        self._keys_of: dict[A, tuple[list[str], list[tuple[Kind, int]]]] = {}
 
     def add(self, agent: A) -> None:
+        if agent in self._keys_of:
+            return
+        addresses, networks = list(map(canonical, agent.identifiers.addresses)), _networks(agent.identifiers)
+        self._keys_of[agent] = addresses, networks
         self._all.add(agent)
         if agent.identifiers.default_route:
             self._default_routes.add(agent)
-        for address in agent.identifiers.addresses:
-            self._by_address.setdefault(canonical(address), Group()).add(agent)
-        for kind, network in _networks(agent.identifiers):
-            self._by_network.setdefault(kind, {}).setdefault(network, Group()).add(agent)
+        for address in addresses:
+            self._by_address.add(address, agent)
+        for kind, network in networks:
+            self._by_network.setdefault(kind, Index()).add(network, agent)
 
     def remove(self, agent: A) -> None:
+        addresses, networks = self._keys_of.pop(agent, ((), ()))
         self._all.remove(agent)
         self._default_routes.remove(agent)
-        for address in map(canonical, agent.identifiers.addresses):
-            group = self._by_address.get(address)
-            if group is not None:
-                group.remove(agent)
-                if not group.members:
-                    del self._by_address[address]
-        for kind, network in _networks(agent.identifiers):
-            groups = self._by_network.get(kind, {})
-            if network in groups:
-                groups[network].remove(agent)
-                if not groups[network].members:
-                    del groups[network]
-                if not groups:
+        for address in addresses:
+            self._by_address.remove(address, agent)
+        for kind, network in networks:
+            index = self._by_network.get(kind)
+            if index is not None:
+                index.remove(network, agent)
+                if not index:
                     del self._by_network[kind]
 
     def __len__(self) -> int:
@@ -115,8 +164,8 @@ class Registry(Generic[A]):
     @property
     def answering_addresses(self) -> int:
         """Return the number of addresses and networks that an agent stands for which answers pings."""
-        groups = chain(self._by_address.values(), *(each.values() for each in self._by_network.values()))
-        return sum(any(not agent.suspect for agent in group.members) for group in groups)
+        groups = chain(self._by_address, *self._by_network.values())
+        return sum(any(not agent.suspect for agent in group) for group in groups)
 
     def all(self) -> Sequence[A]:
         """Not to be changed, nor kept."""
@@ -124,9 +173,9 @@ class Registry(Generic[A]):
 
     def at(self, host: str) -> Sequence[A]:
         """Agents that stand for this host: by its address or name, else by the longest prefix that holds it."""
-        group = self._by_address.get(canonical(host))
-        if group is not None:
-            return group.members
+        found = self._by_address.at(canonical(host))
+        if found:
+            return found
         if not self._by_network:
             return ()
         address = _address(host)
@@ -135,9 +184,9 @@ class Registry(Generic[A]):
         bits, number = address.max_prefixlen, int(address)
         for version, length in sorted(self._by_network, key=lambda kind: -kind[1]):
             if version == address.version:
-                group = self._by_network[version, length].get(number >> (bits - length))
-                if group is not None:
-                    return group.members
+                found = self._by_network[version, length].at(number >> (bits - length))
+                if found:
+                    return found
         return ()
 
     def default_routes(self) -> Sequence[A]:
@@ -146,6 +195,8 @@ class Registry(Generic[A]):
 
 def canonical(host: str) -> str:
     """Return the spelling of an address (IPv6 shortened, IPv4-mapped as IPv4) or name (lower case, no final dot)."""
+    if not _may_be_address(host):
+        return host.lower().rstrip(".")
     found = _spellings.get(host)
     if found is None:
         address = _address(host)
@@ -153,6 +204,11 @@ def canonical(host: str) -> str:
         if len(host) <= MAX_LENGTH:
             _spellings[host] = found
     return found
+
+
+def _may_be_address(host: str) -> bool:
+    """Return whether it is worth a closer look, which takes some ten times as long, whether `host` is an IP address."""
+    return ":" in host or host.rstrip("]")[-1:].isdigit()
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

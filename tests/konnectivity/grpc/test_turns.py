@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from itertools import pairwise
+from time import monotonic
 
 import pytest
+from hpack import Encoder
 
-from konnectivity.grpc.turns import Turns
+from konnectivity.grpc.framing import PREFIX
+from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.stream import StreamReceiver
+from konnectivity.grpc.turns import HEAVY_S, MOST_HEAVY_S, Turns
+from konnectivity.http2 import frames
 
 SIZE = 4 << 20
 
@@ -84,3 +91,69 @@ async def test_who_hangs_up_in_the_queue_holds_nobody_up(crowd):
             await reader.ended.wait()
     assert made[2][0].received == SIZE
     assert len(turns) == 0
+
+
+async def test_heavy_reads_of_one_pass_are_counted_together():
+    loop, turns = asyncio.get_running_loop(), Turns()
+    assert [turns.crowded(MOST_HEAVY_S / 2, loop) for _ in range(4)] == [False, False, True, True]
+    await asyncio.sleep(0.01)
+    assert not turns.crowded(MOST_HEAVY_S / 2, loop), "the next pass begins anew"
+
+
+class Burner(StreamReceiver):
+    """A receiver to whom each message is work for longer than a light read, and shorter than a long one."""
+
+    def __init__(self, log, on_message):
+        self.log, self.on_message = log, on_message
+
+    def message_received(self, message):
+        end = monotonic() + 1.5 * HEAVY_S
+        while monotonic() < end:
+            pass
+        self.log[-1] += 1
+        self.on_message()
+
+    def stream_drained(self):
+        return
+
+    def stream_closed(self, status):
+        return
+
+
+async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
+    """30 connections, each with one message at a time, none of which takes long alone."""
+    loop, passes, sockets, transports = asyncio.get_running_loop(), [0], [], set()
+    options = TransportOptions()
+    message = PREFIX.pack(0, 4) + b"work"
+    done = asyncio.Event()
+
+    def count_pass():
+        passes.append(0)
+        if sum(passes) >= 600:
+            done.set()
+        elif not done.is_set():
+            loop.call_soon(count_pass)
+
+    for _ in range(30):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        send = functools.partial(theirs.send, frames.frame(frames.DATA, 0, 1, message))
+        services = {"/x": lambda stream, send=send: stream.accept({}) or Burner(passes, send)}
+        factory = functools.partial(Http2Transport, options, services, transports.discard, transports.add)
+        await loop.connect_accepted_socket(factory, ours)
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "x")]
+        fields += [("te", "trailers"), ("content-type", "application/grpc")]
+        head = b"".join(frames.header_block(1, Encoder().encode(fields), False, frames.DEFAULT_FRAME_SIZE))
+        theirs.send(frames.PREFACE + frames.settings({}) + head + frames.frame(frames.DATA, 0, 1, message))
+        sockets.append(theirs)
+    passes[:] = [0]
+    count_pass()
+    async with asyncio.timeout(30):
+        await done.wait()
+    for each in [*sockets, *transports]:
+        each.close()
+    while transports:
+        await asyncio.sleep(0.01)
+    busy = sorted(count for count in passes[len(passes) // 3 :] if count)
+    assert busy[len(busy) * 9 // 10] <= 8, passes
+    assert options.turns.taken > 50
