@@ -99,7 +99,18 @@ def test_a_healthy_agent(site):
     code, results = doctor(*agent(site))
     assert code == 0
     assert {status for _, status in statuses(results)} == {"ok"}
-    looked_at = {"options", "ca", "client-certificate", "resolve", "reach", "tls", "alpn", "sni", "agent-port"}
+    looked_at = {
+        "options",
+        "key-exchange",
+        "ca",
+        "client-certificate",
+        "resolve",
+        "reach",
+        "tls",
+        "alpn",
+        "sni",
+        "agent-port",
+    }
     looked_at |= {"certificate-name", "certificate-expiry", "certificate-trust", "agent-servers"}
     assert looked_at == results.keys()
     assert only(results, "agent-servers")["what"] == "connected to 1 of 1 servers that it knows of"
