@@ -11,6 +11,7 @@ a connection that breaks later raises `TunnelLost` from the reader.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -55,16 +56,23 @@ class Tunnel(ABC):
 
     def __init__(self, frontend: _Frontend) -> None:
         self._frontend = frontend
+        self._left = False  # `close` was called
 
     async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S, hops: Hops | None = None) -> Streams:
         """Connect to `address` ("host:port", "[v6]:port"), resolved by the agent.
 
         Args:
+            timeout_s: longest time that the dial takes, in seconds.
             hops: is told when each hop is done.
 
         Raises:
             DialError: with the failure's kind and text.
+            ValueError: the address is no text, or the timeout no number of seconds.
         """
+        _check_text("address", address)
+        _check_timeout(timeout_s)
+        if self._left:
+            raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
         try:
             destination.parse("tcp", address)
         except ValueError as error:
@@ -92,9 +100,13 @@ class Tunnel(ABC):
     @abstractmethod
     async def _dial(self, address: str, taken: Hops) -> Streams: ...
 
-    @abstractmethod
     async def close(self) -> None:
-        """Close what the dials share. Connections of a gRPC tunnel end with it."""
+        """Close what the dials share. Connections of a gRPC tunnel end with it, and no dial succeeds any more."""
+        self._left = True
+        await self._close()
+
+    @abstractmethod
+    async def _close(self) -> None: ...
 
 
 @asynccontextmanager
@@ -110,8 +122,11 @@ async def connect(
         server_name: name the server's certificate must carry, if it is not the host.
 
     Raises:
-        ValueError: the address or the mode is none.
+        ValueError: the address, the mode or the context is none.
     """
+    _check_text("address", address)
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise ValueError(f"tls must be a context of tls_context(...), not {tls!r}")
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}: must be {' or '.join(MODES)}")
     tunnel: Tunnel = (ConnectTunnel if mode == "http-connect" else GrpcTunnel)(_Frontend(address, tls, server_name))
@@ -119,6 +134,16 @@ async def connect(
         yield tunnel
     finally:
         await tunnel.close()
+
+
+def _check_text(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f'{what} must be a text such as "10.0.0.7:10250", not {value!r}')
+
+
+def _check_timeout(seconds: object) -> None:
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"timeout_s must be a number of seconds, 0 or more, not {seconds!r}")
 
 
 def tls_context(ca: str, certificate: str, key: str, mode: Mode) -> ssl.SSLContext:
@@ -187,7 +212,7 @@ class ConnectTunnel(Tunnel):
             await writer.wait_closed()
         raise _refusal(status, cut(text))
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         return
 
 
@@ -246,15 +271,20 @@ class GrpcTunnel(Tunnel):
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
                 self._gone = asyncio.Event()
-                self._transport = Http2Transport(TransportOptions(), on_closed=self._closed)
-                await self._frontend.open(self._transport, taken)
+                self._transport = None  # what cannot connect is no transport: the next dial tries anew
+                transport = Http2Transport(TransportOptions(), on_closed=self._closed)
+                await self._frontend.open(transport, taken)
+                if self._left:
+                    transport.abort("the tunnel was closed")
+                    raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
+                self._transport = transport
             return self._transport
 
     def _closed(self, transport: Http2Transport) -> None:
         if transport is self._transport:
             self._gone.set()
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         transport = self._transport
         if transport is None or transport.closed:
             return

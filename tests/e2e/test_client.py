@@ -145,3 +145,67 @@ async def test_a_server_that_is_not_there_says_nothing_of_tls():
         with pytest.raises(DialError) as caught:
             await tunnel.dial("127.0.0.1:1")
     assert str(caught.value) == "cannot reach the proxy server: 127.0.0.1:1: connect: connection refused"
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_values_of_the_wrong_kind_are_told(mode):
+    for address in (None, 1, b"unix:/x", ("127.0.0.1", 1)):
+        with pytest.raises(ValueError, match="address must be a text"):
+            async with connect(address, mode):
+                pass
+    with pytest.raises(ValueError, match="tls must be a context"):
+        async with connect("127.0.0.1:1", mode, tls=True):
+            pass
+    async with connect("unix:/none", mode) as tunnel:
+        for target in (None, 1, b"a.test:1", ("a.test", 1)):
+            with pytest.raises(ValueError, match="address must be a text"):
+                await tunnel.dial(target)
+        for seconds in (None, "1", -1, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="timeout_s must be a number of seconds"):
+                await tunnel.dial("a.test:1", timeout_s=seconds)
+        for target in (
+            "a.test",
+            "a test:1",
+            "a.test:1\r\nX: y",
+            "[::1",
+            "[::g]:1",
+            "::1:1:1",
+            "a.test:65536",
+            "\udcff:1",
+        ):
+            with pytest.raises(DialError) as caught:
+                await tunnel.dial(target)
+            assert caught.value.failure is DialFailure.ADDRESS
+        with pytest.raises(DialError, match="within 0 s") as caught:
+            await tunnel.dial("a.test:1", timeout_s=0)
+        assert caught.value.failure is DialFailure.TIMEOUT
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_a_tunnel_that_was_closed_makes_no_connection(deployment, mode):
+    async with listening(targets.echo) as address, connect(**deployment.frontend(mode, True)) as tunnel:
+        pass
+    with pytest.raises(DialError, match="the tunnel was closed"):
+        await tunnel.dial(address)
+
+
+@pytest.mark.parametrize("mode", ["grpc", "http-connect"])
+async def test_a_tunnel_outlives_a_server_that_is_not_there_yet(deployment, mode, tmp_path):
+    """A first dial that fails, or is cancelled while it connects, spoils none that follow."""
+    frontend = deployment.frontend(mode, True)
+    path, late = frontend["address"].removeprefix("unix:"), tmp_path / "late.socket"
+    async with listening(targets.echo) as address, connect(**(frontend | {"address": f"unix:{late}"})) as tunnel:
+        with pytest.raises(DialError, match="cannot reach the proxy server: no such file or directory"):
+            await tunnel.dial(address)
+        late.symlink_to(path)
+        for passes in range(6):
+            dial = asyncio.create_task(tunnel.dial(address))
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            dial.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dial
+        reader, writer = await tunnel.dial(address)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
