@@ -232,7 +232,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if error := future.exception():
             task_guard.record("answer", error, request.target.decode("ascii"))
         response = None if error else future.result()
-        self._complete(request, response or _FAILED)
+        try:
+            self._complete(request, response or _FAILED)
+        except Exception as failure:
+            task_guard.record("answer", failure, request.target.decode("ascii"))
+            self.abort()
+            return
         self._continue()
 
     def _complete(self, request: h11.Request, response: Response) -> None:
@@ -249,6 +254,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self.close()
 
     def _response_to(self, request: h11.Request) -> Response | Later:
+        if request.method == b"CONNECT":  # its answer, if it were a good one, would be no HTTP from its head on
+            return text("this port is no proxy\n", 405)
         path, _, query = _origin_form(request.target.decode("ascii")).partition("?")
         handler = self._routes.get(unquote(path))
         if handler is None:

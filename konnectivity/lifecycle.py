@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from konnectivity import task_guard
+from konnectivity import memory_trim, task_guard
 from konnectivity.errors import StartError
 from konnectivity.kube.error import KubeError
 from konnectivity.listen import ListenError
@@ -71,6 +71,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             task_guard.guard_callbacks(runner.get_loop())
+            memory_trim.start(runner.get_loop())
             code = runner.run(main())
     except* (ListenError, StartError, TlsError, KubeError) as group:
         for error in _leaves(group):

@@ -1,9 +1,10 @@
-"""Query values that are no numbers, sent to a server with `--workers`: answered, and nobody is hurt."""
+"""Query values that are no numbers, and CONNECT, sent to the ports of a server: answered, and nobody is hurt."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
 
 import pytest
 from attack_site import honest
@@ -18,6 +19,7 @@ PROBES = [
     "/metrics?worker=1_0",
     "/metrics?worker=%00",
 ]
+CONNECT_PATHS = ["/metrics", "/readyz", "/api/v1/overview", "127.0.0.1:1"]
 ADMIN_PROBES = [
     "/api/v1/agents?worker=%C2%B2",
     "/api/v1/agents?limit=%C2%B2",
@@ -35,6 +37,13 @@ def status(port: int, path: str) -> int:
         connection.close()
 
 
+def connect_status(port: int, path: str) -> str:
+    """Return the status of the answer to CONNECT, which `http.client` keeps for tunnels."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"CONNECT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        return connection.recv(4096).decode().split()[1]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_odd_numbers_end_nothing(site, workers):
     arguments = [f"--workers={workers}"] if workers > 1 else []
@@ -48,6 +57,9 @@ async def test_odd_numbers_end_nothing(site, workers):
             assert found == [400 if workers > 1 else 200] * len(PROBES)
             found = [await asyncio.to_thread(status, site.admin_port, path) for path in ADMIN_PROBES]
             assert found == [400 if workers > 1 else 200] + [400] * (len(ADMIN_PROBES) - 1)
+            ports = (site.health_port, site.admin_port)
+            found = [await asyncio.to_thread(connect_status, port, path) for port in ports for path in CONNECT_PATHS]
+            assert set(found) == {"405"}
     client.check()
     assert server.returncode is None
     assert site.metric("server_unexpected_errors_total") == 0

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from konnectivity import http_protocol as responder
+from konnectivity import task_guard
 from konnectivity.http import Request, Response, text
 from konnectivity.http_protocol import HttpProtocol
 from konnectivity.http_server import HttpServer
@@ -88,6 +89,16 @@ async def test_any_method_is_served(site, method):
     answer = await site.talk(method + b" /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\nfine\n")
+
+
+@pytest.mark.parametrize("target", [b"/ok", b"/later", b"x:1", b"/nothing"])
+async def test_connect_is_refused(site, target):
+    """An answer of 200 would turn the connection into a tunnel, to which no answer can be written."""
+    before = dict(task_guard.counts)
+    site.later.set_result(text("at last\n"))
+    answer = await site.talk(b"CONNECT " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert dict(task_guard.counts) == before
 
 
 async def test_head_has_no_body(site):
