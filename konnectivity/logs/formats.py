@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 
 from konnectivity.foreign_text import CUT, quoted, visible
+from konnectivity.net.error_words import words_of
 
 MAX_VALUE = 2 * 1024  # characters of a message or value
 MAX_TRACE = 8 * 1024  # characters of a stack trace, of which the end is kept
@@ -134,5 +135,7 @@ def _escaped_shortly(key: str, text: str) -> str:
 
 
 def _text(value: object) -> str:
-    # An exception without words, such as TimeoutError(), is told by its name.
-    return str(value) or (type(value).__name__ if isinstance(value, BaseException) else "")
+    """Return the words of a value; those of an error stand there without its number or the name of its class."""
+    if isinstance(value, BaseException) and (not str(value) or "Errno" in str(value)):
+        return words_of(value)
+    return str(value)

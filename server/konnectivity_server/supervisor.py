@@ -28,6 +28,7 @@ from konnectivity.http import Handler, Later, Request, Response, text
 from konnectivity.http_server import HttpServer
 from konnectivity.listen import open_unix
 from konnectivity.metrics import CONTENT_TYPE, counter, text_of
+from konnectivity.net.error_words import words_of
 from konnectivity.numbers import parse_decimal
 from konnectivity.unix_socket import UnixSocket
 from konnectivity_server import admin, merging
@@ -114,7 +115,7 @@ class Workers:
         try:
             process = await self._start(index)
         except OSError as error:  # no descriptor, process or memory left
-            log.error("Cannot start a worker", worker=index, reason=str(error))
+            log.error("Cannot start a worker", worker=index, reason=words_of(error))
             return 1
         try:
             return await process.wait()

@@ -140,7 +140,7 @@ def test_each_method_shows_its_caller(text: Callable[[], str]) -> None:
         ({"a"}, "\"{'a'}\""),
         (float("nan"), "NaN"),
         (ValueError("bad port"), '"bad port"'),
-        (TimeoutError(), '"TimeoutError"'),
+        (TimeoutError(), '"i/o timeout"'),
     ],
 )
 def test_values_of_fields(text: Callable[[], str], value: object, shown: str) -> None:
@@ -218,7 +218,7 @@ def test_json_line(parsed: Callable[[], dict[str, object]]) -> None:
         "msg": "two\nlines",
         "agent": "a-1",
         "streams": 2,
-        "err": "TimeoutError",
+        "err": "i/o timeout",
         "odd": "{1}",
     }
 
