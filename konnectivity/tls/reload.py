@@ -24,6 +24,7 @@ log = logs.get(__name__)
 
 LOOK_INTERVAL_S = 1.0  # connections that come thick and fast do not look at the files each
 IDLE_LOOK_INTERVAL_S = 10.0  # without any connection
+MAX_SESSIONS = 1000  # of TLS 1.2, kept by a listener that asks for no certificates
 PATIENCE_S = 5.0  # certificate and key are replaced one after the other, and a file is not written in one go
 
 Clock = Callable[[], float]
@@ -211,8 +212,8 @@ class ServerTls(_Files):
         self.context: ssl.SSLContext = _ListenerContext(self.newest)
 
     def _spent(self) -> bool:
-        """Return whether the context has sessions of TLS 1.2: whoever resumes one is not verified again."""
-        return self._bundle is not None and self._context.session_stats()["number"] > 0
+        """Return whether the context has too many sessions of TLS 1.2: whoever resumes one is not verified again."""
+        return self._context.session_stats()["number"] > (MAX_SESSIONS if self._bundle is None else 0)
 
 
 class ClientTls(_Files):

@@ -487,3 +487,15 @@ def test_a_bundle_that_is_being_written_is_waited_for(pki, clock, said):
         "The end of the CA bundle is left out",
         "TLS files have changed; new connections use them",
     ]
+
+
+def test_sessions_that_a_listener_keeps_are_bounded_without_client_certificates_too(pki, shake, clock, monkeypatch):
+    monkeypatch.setattr(reloading, "MAX_SESSIONS", 5)
+    tls = ServerTls(*pki.server_files, "", ("h2",), clock=clock)
+    client = old_tls(ClientTls(pki.ca, "", "", ("h2",)).context())
+    kept = []
+    for number in range(7):
+        first = tls.newest()
+        kept.append(shake(first, client))  # a session is dropped with a connection that ends without goodbye
+        clock.now += 1
+        assert (tls.newest() is first) == (number != 5)
