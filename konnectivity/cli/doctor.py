@@ -144,7 +144,7 @@ def _destination(text: str) -> tuple[str, Url | None]:
 def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers: Sequence[ServerOptions]) -> Case:
     from datetime import UTC, datetime, timedelta
 
-    from konnectivity.cli.rounds.case import DEFAULT_AUDIENCE, Case
+    from konnectivity.cli.rounds.case import DEFAULT_AUDIENCE, Case, here
     from konnectivity.pki.check import Clock
 
     case = Case(
@@ -157,7 +157,8 @@ def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers
         expected=tuple(each for text in arguments.expect_agent for each in text.split(",") if each),
     )
     for server in servers:
-        admin = f"{server.admin_bind_address or '127.0.0.1'}:{server.admin_port}".replace("0.0.0.0:", "127.0.0.1:")
+        host = here(server.admin_bind_address)
+        admin = f"[{host}]:{server.admin_port}" if ":" in host else f"{host}:{server.admin_port}"
         case = replace(case, admins=tuple(dict.fromkeys((*case.admins, admin))))
         if server.reviews_tokens:
             account = f"{server.agent_namespace}/{server.agent_service_account}"
