@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import resource
 import socket
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +30,8 @@ TLS_HANDSHAKE_TIMEOUT_S = 10.0
 REFUSED_TIMEOUT_S = 1.0  # for a peer whose handshake failed to read the alert and close
 _AT_ONCE = 4  # connections taken in one pass of the event loop: each may bring milliseconds of TLS
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_RESERVED = 1024  # descriptors, at most, that connections of a listener which spares some leave to others
+_RESERVED_SHARE = 8  # of the process's descriptors, the part (an eighth) that is reserved
 _PAUSE_S = 0.5  # before another try, when the process has no descriptors left
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
 _IPV6_SITE_BITS = 64  # one subscriber, one source: whoever has one IPv6 address mostly has all of its /64
@@ -41,6 +45,7 @@ class Entry:
     per_source: int = 0  # concurrent connections of one source; 0: any number
     handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S
     shared: bool = False  # with other processes of this user
+    sparing: frozenset[str] = frozenset()  # listeners that leave the last descriptors to others
     reached: Counter[str] = field(default_factory=Counter)  # times each limit was reached, by name
     handshake_failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # by listener and reason
 
@@ -71,6 +76,7 @@ class Door:
         self._handshake_timeout_s = entry.handshake_timeout_s if context is not None else None
         self._factory = factory
         self._entry = entry
+        self._spares_descriptors = what in entry.sparing
         self._arriving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         for each in sockets:
@@ -119,6 +125,12 @@ class Door:
                     source, "Connection refused: too many of its source", what=self._what, source=source, limit=limit
                 )
             self._entry.reached["connections_per_source"] += 1
+            accepted.close()
+            return
+        if self._spares_descriptors and accepted.fileno() >= unreserved_descriptors():
+            if log.v(2):
+                peer_log.info(source, "Connection refused: descriptors are scarce", what=self._what, source=source)
+            self._entry.reached["descriptors"] += 1
             accepted.close()
             return
         self.inside[source] += 1
@@ -205,6 +217,12 @@ class _Guest(socket.socket):
         door, self._door = self._door, None
         if door is not None:
             door.left(self._source)
+
+
+def unreserved_descriptors() -> int:
+    """Return the lowest descriptor of the reserve. The kernel gives out the lowest one that is free."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most - min(_RESERVED, most // _RESERVED_SHARE) if most != resource.RLIM_INFINITY else sys.maxsize
 
 
 def source_of(address: str) -> str:

@@ -49,6 +49,7 @@ class Listeners:
             options.max_connections_per_source,
             options.handshake_timeout,
             shared=place is not None,
+            sparing=frozenset({"agents", "peers"}),
             reached=limits.reached,
             handshake_failures=limits.handshake_failures,
         )
