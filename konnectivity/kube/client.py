@@ -19,6 +19,7 @@ import msgspec
 from lightkube import AsyncClient
 from lightkube.config.kubeconfig import SingleConfig
 from lightkube.config.models import Cluster, Context, User
+from lightkube.core.exceptions import NotReadyError
 from lightkube.models.authentication_v1 import TokenReviewSpec, TokenReviewStatus
 from lightkube.models.meta_v1 import Status
 from lightkube.resources.authentication_v1 import TokenReview
@@ -150,7 +151,10 @@ class KubeClient:
         async def collect() -> tuple[list[LeaseObject], str]:
             found = self._api.list(LeaseObject, namespace=namespace, labels=dict(labels) if labels else None)
             leases = [lease async for lease in found]
-            return leases, found.resourceVersion
+            try:
+                return leases, found.resourceVersion
+            except NotReadyError as error:  # lightkube's word for a list that has none
+                raise ValueError("a list without a resourceVersion") from error
 
         return await self._call(collect)
 

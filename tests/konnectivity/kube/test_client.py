@@ -289,6 +289,8 @@ async def test_a_refusal(api, status, reason):
         (b'{"items": 5}', 200, (0, "Unintelligible")),
         (b"[]", 200, (0, "Unintelligible")),
         (b'{"items": [{"spec": {"renewTime": "noon"}}]}', 200, (0, "Unintelligible")),
+        (b'{"items": []}', 200, (0, "Unintelligible")),
+        (b'{"metadata": {}, "items": [{"metadata": {"name": "x"}}]}', 200, (0, "Unintelligible")),
     ],
 )
 async def test_an_answer_from_something_else(api, body, status, expected):
