@@ -27,6 +27,8 @@ SAMPLES_PER_SECOND = 100
 LAG_INTERVAL_S = 0.1
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
+_profiling = threading.Lock()  # held while a profile is taken: each takes a thread, and names are looked up in threads
+
 _INDEX = """\
 Profiles of this process:
   /debug/pprof/goroutine           what every asyncio task and thread is waiting for
@@ -86,20 +88,25 @@ def _tasks() -> str:
     return out.getvalue()
 
 
-def _profile(request: Request) -> Later:
+def _profile(request: Request) -> Response | Later:
     asked = parse_decimal(request.value("seconds"), most=10**9)
     seconds = DEFAULT_SECONDS if asked is None else min(max(asked, 1), MAX_SECONDS)
+    if not _profiling.acquire(blocking=False):
+        return text("a profile is being taken: ask again when it is done\n", 503)
     watched = threading.get_ident()
     return asyncio.get_running_loop().run_in_executor(None, _sample, watched, seconds)
 
 
 def _sample(thread: int, seconds: int) -> Response | None:
     counts: collections.Counter[str] = collections.Counter()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        frame = sys._current_frames().get(thread)
-        counts[";".join(_stack(frame))] += 1
-        time.sleep(1 / SAMPLES_PER_SECOND)
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            frame = sys._current_frames().get(thread)
+            counts[";".join(_stack(frame))] += 1
+            time.sleep(1 / SAMPLES_PER_SECOND)
+    finally:
+        _profiling.release()
     return text("".join(f"{stack} {count}\n" for stack, count in counts.most_common()))
 
 

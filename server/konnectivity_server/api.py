@@ -17,7 +17,7 @@ from konnectivity.destination import host_of
 from konnectivity.http import Later, Request, Response, Routes
 from konnectivity_server import connections, overview, standing, strategies
 from konnectivity_server.listing import BadQuery, answer
-from konnectivity_server.standing import agent_of, peers_of, state_of
+from konnectivity_server.standing import peers_of, state_of
 
 if TYPE_CHECKING:
     from konnectivity_server.app import Server
@@ -83,10 +83,10 @@ def _route(server: Server, request: Request) -> Response:
     return _json(explain(server, destination))
 
 
-def _agents(server: Server, request: Request) -> Response | Later:
+def _agents(server: Server, request: Request) -> Later:
     if any(request.asks(key) for key in ("limit", "sort", "match")):
         return server.answer(request, lambda: standing.agents(server, request))
-    return _json([agent_of(each) for each in server.registry.all()])
+    return server.answer(request, lambda: standing.all_agents(server))
 
 
 def _overview(server: Server, request: Request) -> Response:

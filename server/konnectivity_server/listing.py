@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ SLICE = 500  # of what is looked through: about a millisecond
 ROWS = 100  # of what is written
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1000
+LINE = ",\n"  # between two rows
 AT_EASE = ("open", "ready")
 
 
@@ -109,12 +110,17 @@ def _first(pair: tuple[Any, object]) -> Any:
 
 async def written(head: Mapping[str, Any], name: str, items: Sequence[Item], row: Callable[[Item], Row]) -> Response:
     """A JSON object of `head`, and under `name` a row for each item."""
-    parts = []
-    for start in range(0, len(items), ROWS):
-        parts.append(json.dumps([row(each) for each in items[start : start + ROWS]])[1:-1])
-        await asyncio.sleep(0)
+    rows = [text async for text in rows_of(items, row)]
     text = json.dumps({**head, name: []})
-    return answer(f"{text[:-2]}{', '.join(parts)}]}}\n".encode())
+    return answer(f"{text[:-2]}{LINE.join(rows)}]}}\n".encode())
+
+
+async def rows_of(items: Sequence[Item], row: Callable[[Item], Row]) -> AsyncIterator[str]:
+    """Yield the JSON of each item's row, and let others have their turn after every `ROWS` of them."""
+    for start in range(0, len(items), ROWS):
+        for each in items[start : start + ROWS]:
+            yield json.dumps(row(each))
+        await asyncio.sleep(0)
 
 
 def answer(body: bytes, status: int = 200) -> Response:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from konnectivity.http import Request, Response
 from konnectivity_server.agents import AgentTunnel
-from konnectivity_server.listing import Keys, choose, query_of, written
+from konnectivity_server.listing import LINE, Keys, answer, choose, query_of, rows_of, written
 from konnectivity_server.peers import PeerTunnel
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ async def agents(server: Server, request: Request) -> Response:
     query = query_of(request, _KEYS, "state")
     found = await choose(list(server.registry.all()), _KEYS, query, _text)
     return await written(query.head(found), "agents", found.items, agent_of)
+
+
+async def all_agents(server: Server) -> Response:
+    """Return the list of all agents, one a line."""
+    rows = [text async for text in rows_of(list(server.registry.all()), agent_of)]
+    return answer(f"[{LINE.join(rows)}]\n".encode())
 
 
 def agent_of(agent: AgentTunnel) -> dict[str, Any]:

@@ -79,3 +79,14 @@ async def test_delay_of_the_event_loop_is_seen():
     lag.stop()
     assert lag.worst > 0.15
     assert "the worst: 0." in ask("/debug/pprof/block", lag=lag).body.decode()
+
+
+async def test_profiles_are_taken_one_at_a_time():
+    """Each takes a thread of those that look names up: a few requests for a minute of samples would stop these."""
+    page = profiling.routes(None)["/debug/pprof/profile"]
+    request = Request("GET", "/debug/pprof/profile", "seconds=1")
+    first, second = page(request), page(request)
+    assert second.status == 503
+    assert (await first).status == 200
+    third = page(request)
+    assert (await third).status == 200
