@@ -17,7 +17,7 @@ from konnectivity.errors import TOO_MANY_DIALS
 from konnectivity.serving import DialIn, ServingTunnel
 
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
-MAX_LOOKUPS = 2048  # dials of one server whose names are being looked up: each holds a task and no descriptor
+MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
 MAX_WAITING = 16_384  # dials of one server that wait for that; a server of ours has 10,000 pending at the most
 STARTS_PER_PASS = 8  # dials that are started in one pass of the event loop
 MAX_WAIT_S = 5.0  # a dial that waited for longer is refused: its client has given up, or will

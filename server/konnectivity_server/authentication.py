@@ -84,7 +84,6 @@ class _Review:
     """The review of one token, and how many agents wait for its verdict."""
 
     shown: _Shown
-    entry: Entry[_Review]
     began: float
     done: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
@@ -180,7 +179,7 @@ class TokenAuthenticator:
         self._clock = clock
         self._wall_clock = wall_clock
         self._verdicts: BoundedDict[bytes, tuple[Verdict, float]] = BoundedDict(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
-        self._under_way: dict[bytes, _Review] = {}  # by the token's digest; no more than wait
+        self._under_way: dict[bytes, Entry[_Review]] = {}  # by the token's digest; no more than wait
         self._queue: ReviewQueue[_Review] = ReviewQueue(MAX_WAITING, MAX_WAITING_BYTES)
         self._free = MAX_REVIEWS
         self._before_turn = 0  # reviews that have a slot, and not yet their turn for a request
@@ -259,32 +258,33 @@ class TokenAuthenticator:
 
     async def _found(self, shown: _Shown) -> Verdict:
         """Return the verdict of the review that is under way, or of a new one."""
-        review = self._under_way.get(shown.digest)
-        if review is None:
-            review = self._begin(shown)
+        entry = self._under_way.get(shown.digest)
+        if entry is None:
+            entry = self._begin(shown)
         else:
             self.shared += 1
+        review = entry.item
         review.waiters += 1
         try:
             await review.done.wait()
         finally:
             review.waiters -= 1
-            if not review.waiters and self._queue.remove(review.entry):  # nobody wants it any more
+            if not review.waiters and self._queue.remove(entry):  # nobody wants it any more
                 del self._under_way[shown.digest]
         return review.verdict or Verdict("", _FAILED)
 
-    def _begin(self, shown: _Shown) -> _Review:
+    def _begin(self, shown: _Shown) -> Entry[_Review]:
         """Let a token wait for its review."""
         lane = self._known.lane(shown, self._expected)
         entry: Entry[_Review] = Entry(lane, shown.source, shown.connection, len(shown.token))
-        review = entry.item = _Review(shown, entry, self._clock())
-        self._under_way[shown.digest] = review
+        entry.item = _Review(shown, self._clock())
+        self._under_way[shown.digest] = entry
         for dropped in self._queue.add(entry):
             self._reached["token_checks"] += 1
             self._known.waited_in_vain(dropped.item.shown.digest)
             self._end(dropped.item, Verdict("", _BUSY))
         self._grant()
-        return review
+        return entry
 
     def _grant(self) -> None:
         """Start the reviews whose turn it is. One that has started ends with a verdict, whoever still waits for it."""
