@@ -9,7 +9,7 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
-from konnectivity import kube, lifecycle, logs, memory_return, task_guard, tls
+from konnectivity import kube, lifecycle, logs, task_guard, tls
 from konnectivity.forward_proxy import Proxy
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_agent import endpoints
@@ -64,7 +64,6 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as tasks:
                 task_guard.start_loop(tasks, self.tls.run, "TLS files")
-                task_guard.start_loop(tasks, memory_return.run, "memory")
                 leases = self._count_leases(tasks)
                 self.fleet = Fleet(
                     self.options.servers,

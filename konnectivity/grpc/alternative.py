@@ -137,8 +137,9 @@ async def _bind_tcp(
 ) -> None:
     probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not say why it cannot listen
     probe.close()
+    host, port = address
     try:
-        server.bind(_target(address), credentials)
+        server.bind(_target(("::" if is_unspecified(host) else host, port)), credentials)  # grpcio: both families
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {_printable(address)} for {what}: {error}") from error
 
@@ -289,7 +290,7 @@ def _client_credentials(ca: str, certificate: str, key: str) -> grpc.ChannelCred
 def _target(address: Address) -> str:
     if isinstance(address, str):
         return f"unix:{address}"
-    return _printable(("::" if is_unspecified(address[0]) else address[0], address[1]))  # grpcio: both families
+    return _printable(address)
 
 
 def _printable(address: Address) -> str:

@@ -6,6 +6,7 @@ What is replaced: directories, ports and host names. Nothing is added but ports 
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,7 +109,8 @@ class Site:
         elif name == "--service-account-token-path":
             path.write_text("good\n")
         elif name == "--uds-name":
-            path.write_text("a file that was left behind")
+            with socket.socket(socket.AF_UNIX) as left_behind:  # by a server that was killed
+                left_behind.bind(str(path))
         return path
 
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from konnectivity import kube, lifecycle, logs, memory_return, task_guard
+from konnectivity import kube, lifecycle, logs, task_guard
 from konnectivity.http import Later, Request, Response
 from konnectivity.tunnel import TunnelOptions
 from konnectivity_server import agents, api, connections, endpoints, identity, peer_service, proxy, strategies
@@ -106,7 +106,6 @@ class Server:
         """
         try:
             self._keep_audit()
-            self._run(memory_return.run, "memory")
             for each in self.listeners.tls.values():
                 self._run(each.run, "TLS files")
             self._use_kubernetes()

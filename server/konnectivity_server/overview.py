@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
+from resource import RUSAGE_SELF, getpagesize, getrusage
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from konnectivity import __version__
 from konnectivity.http import Request
-from konnectivity.memory_return import resident_bytes
 from konnectivity_server.listing import number
 from konnectivity_server.sampling import INTERVAL_S, SAMPLES
 from konnectivity_server.standing import state_of
@@ -79,6 +80,14 @@ def _memory(server: Server) -> dict[str, int]:
         "window_growth_budget_bytes": ledger.growth_budget,
         "refused_dials": ledger.refused_dials,
     }
+
+
+def resident_bytes(statm: str = "/proc/self/statm") -> int:
+    """Return the resident memory of this process; where there is no /proc, the most that it has been."""
+    try:
+        return int(Path(statm).read_text().split()[1]) * getpagesize()
+    except (OSError, ValueError, IndexError):
+        return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _totals(server: Server) -> dict[str, int]:
