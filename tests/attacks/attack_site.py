@@ -145,9 +145,13 @@ class Honest:
         """Return number, p95 and maximum in ms of echoes, dials and /healthz."""
         rows = (("echo", self.echoes_ms), ("dial", self.dials_ms), ("healthz", self.health_ms))
         return "; ".join(
-            f"{name} n={len(v)} p50={percentile(v, 0.5):.0f} p95={percentile(v, 0.95):.0f} max={max(v, default=0):.0f} ms"
+            f"{name} n={len(v)} " + ", ".join(f"{part}={value:.0f} ms" for part, value in _shares(v).items())
             for name, v in rows
         )
+
+
+def _shares(values: list[float]) -> dict[str, float]:
+    return {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95), "max": max(values, default=0.0)}
 
 
 def percentile(values: list[float], share: float) -> float:
