@@ -226,6 +226,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
         return lambda future: self._finish(request, future)
 
     def _finish(self, request: h11.Request, future: Later) -> None:
+        began = monotonic()
+        try:
+            self._write_later(request, future)
+        finally:
+            self._turns.spent(monotonic() - began)
+
+    def _write_later(self, request: h11.Request, future: Later) -> None:
+        """Write the answer that was waited for."""
         self._pending = None
         if self._transport is None or future.cancelled():
             return

@@ -43,6 +43,10 @@ class Turns:
         self._waiting.setdefault(source, deque()).append(work)
         self._schedule()
 
+    def spent(self, seconds: float) -> None:
+        """Charge work that was done for the listener outside of a turn."""
+        self._paid_until = max(self._paid_until, self._clock() - seconds) + seconds / self._share
+
     def close(self) -> None:
         """Forget all who wait."""
         self._waiting.clear()
@@ -75,5 +79,5 @@ class Turns:
         try:
             work()
         finally:
-            self._paid_until = max(self._paid_until, began) + (self._clock() - began) / self._share
+            self.spent(self._clock() - began)
             self._schedule()

@@ -142,7 +142,7 @@ async def beside_a_good_server(site, *bad: HostileServer):
         assert "Traceback" not in agent.log
         assert "Unexpected error" not in agent.log
         print(f"CPU {cost.cpu_s:.2f} s, +{cost.memory_growth / MIB:.0f} MiB, log {cost.log_bytes}; {times.summary()}")
-        await memory_returns(agent, cost.memory_before, 30)
+        await memory_returns(agent, cost.memory_before, 30, slack=12 * MIB)  # of 5,000 dials, Python keeps that much
         return agent, cost, times
 
 

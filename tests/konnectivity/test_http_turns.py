@@ -35,6 +35,19 @@ async def test_work_that_raises_takes_no_turn_from_the_next():
     assert done == [ZeroDivisionError, "next"]
 
 
+async def test_work_outside_of_a_turn_is_charged():
+    now, done = [100.0], []
+    turns = Turns(share=0.5, burst_s=0.25, clock=lambda: now[0])
+    turns.spent(0.5)
+    turns.ask("a", lambda: done.append(now[0]))
+    await asyncio.sleep(0.02)
+    assert not done
+    now[0] += 1.0
+    async with asyncio.timeout(30):
+        while not done:
+            await asyncio.sleep(0.01)
+
+
 async def test_work_beyond_the_share_waits():
     now, done = [100.0], []
     turns = Turns(share=0.5, burst_s=0.25, clock=lambda: now[0])
