@@ -164,7 +164,8 @@ class Route:
         if declined is not None or unable or error.failure in _UNANSWERED:
             if agent is not None:
                 agent.declined()
-            if self.move(last_resort=answered, counts=declined is not DialFailure.NO_AGENT):
+            lost = error.failure is DialFailure.TUNNEL_LOST  # an agent that left: its successor may be new
+            if self.move(last_resort=answered or lost, counts=declined is not DialFailure.NO_AGENT):
                 return
         if declined is not None:
             error = self._dispatcher.refused(declined, text)
@@ -269,8 +270,7 @@ class Dispatcher:
 
     def last_resort(self, address: str, tried: Sequence[DialingTunnel] = ()) -> AgentTunnel | None:
         """An agent that is not ready, when there is nothing else."""
-        agent = strategies.last_resort(self._names, self._registry, address, self._random)
-        return None if agent in tried else agent
+        return strategies.last_resort(self._names, self._registry, address, self._random, tried)
 
     def suspected(self, agent: DialingTunnel) -> None:
         """It does not answer: what it was asked for goes through others, where there are any."""

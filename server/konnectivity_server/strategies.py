@@ -35,13 +35,19 @@ def pick(
     return None
 
 
-def last_resort(strategies: Sequence[str], registry: Registry[A], address: str, random: Random) -> A | None:
-    """When none is ready: one that drains, declines, is about to go or is full, else one that does not answer."""
+def last_resort(
+    strategies: Sequence[str], registry: Registry[A], address: str, random: Random, tried: Collection[object] = ()
+) -> A | None:
+    """Return an agent when none is ready; None if every one was tried.
+
+    An agent that is new or declines is better than one that drains or is full, and that is better than a silent one.
+    """
     for name in strategies:
-        allowed = candidates(name, registry, address)
+        allowed = [agent for agent in candidates(name, registry, address) if agent not in tried]
         if allowed:
             alive = [agent for agent in allowed if not agent.suspect]
-            return random.choice(alive or allowed)
+            staying = [agent for agent in alive if not (agent.draining or agent.exhausted)]
+            return random.choice(staying or alive or allowed)
     return None
 
 

@@ -38,7 +38,7 @@ async def test_work_that_raises_takes_no_turn_from_the_next():
 async def test_work_outside_of_a_turn_is_charged():
     now, done = [100.0], []
     turns = Turns(share=0.5, burst_s=0.25, clock=lambda: now[0])
-    turns.spent(0.5)
+    turns.spent(1.0)
     turns.ask("a", lambda: done.append(now[0]))
     await asyncio.sleep(0.02)
     assert not done

@@ -133,6 +133,18 @@ def test_an_agent_that_does_not_answer_is_the_last_resort():
     assert not strategies.answers("default", registry_of(silent))
 
 
+def test_a_new_stream_is_a_better_last_resort_than_an_agent_that_leaves():
+    """An agent that was restarted: its old stream drains, and its new one is not known to stay."""
+    old, new, silent = agent("a"), agent("a"), agent("b")
+    old.draining = new.duplicate = silent.suspect = True
+    registry = registry_of(old, new, silent)
+    found = [strategies.last_resort(["default"], registry, "x:1", Random(i)) for i in range(50)]
+    assert set(found) == {new}
+    assert strategies.last_resort(["default"], registry, "x:1", Random(1), [new]) is old
+    assert strategies.last_resort(["default"], registry, "x:1", Random(1), [new, old]) is silent
+    assert strategies.last_resort(["default"], registry, "x:1", Random(1), [new, old, silent]) is None
+
+
 def test_a_stream_that_an_agent_opened_in_vain_is_left_alone():
     known, vain = agent("known"), agent("known")
     vain.duplicate = True
