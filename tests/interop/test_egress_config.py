@@ -195,7 +195,7 @@ NAMES = [(), ("--proxied=cluster,etcd",), ("--direct=controlplane,etcd",), ("--p
 def test_kube_apiserver_takes_what_we_write(transport, names, output, judge, pki, tmp_path, capsys):
     tls = ("--client-cert", f"{pki}/client.crt", "--client-key", f"{pki}/client.key") if "--url" in transport else ()
     transport = [each.replace("PKI", str(pki)) for each in transport]
-    path = tmp_path / "new" / "egress.yaml"
+    path = tmp_path / "egress.yaml"
     assert run("egress-config", *transport, *tls, *names, "-o", output, "--file", path) == 0
     assert judge(path) == ""
     assert run("egress-config", "validate", path) == 0
