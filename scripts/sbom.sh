@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 file=${1:-dist/konnectivity.cdx.json}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export PIP_QUIET=1 PYTHON="${PYTHON:-.venv/bin/python}"
+export PIP_QUIET=1 PYTHON="${PYTHON:-.venv/bin/python}" OLDER_OPENSSL=older # nothing of this place is shipped
 sh docker/install.sh packages "$scratch/prefix"
 sh docker/install.sh program "$scratch/prefix" .
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' konnectivity/__init__.py)

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[^`\s]+)`", PAGE)))
-THREATS = [line for line in PAGE.splitlines() if line.startswith("| ") and "`tests/" in line]
+SECTION = PAGE.partition("## Threats")[2].partition("## Not answered here")[0]
+THREATS = [line for line in SECTION.splitlines() if line.startswith("| ") and "`tests/" in line]
 
 
 def functions(path: Path) -> set[str]:
@@ -27,8 +28,7 @@ def test_a_named_test_is_there(node: str) -> None:
 
 
 def test_each_threat_names_one() -> None:
-    threats = PAGE.partition("## Threats")[2].partition("## Not answered here")[0]
-    rows = [line for line in threats.splitlines() if line.startswith("| ") and not line.startswith("| threat")]
+    rows = [line for line in SECTION.splitlines() if line.startswith("| ") and not line.startswith("| threat")]
     assert rows == THREATS
     assert len(rows) > 20
 
@@ -36,3 +36,8 @@ def test_each_threat_names_one() -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGE))))
 def test_a_link_leads_somewhere(link: str) -> None:
     assert (ROOT / "docs" / link).is_file()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\(`(test_\w+\.py)`\)", PAGE))))
+def test_an_attack_of_the_table_is_tested(name: str) -> None:
+    assert (ROOT / "tests" / "attacks" / name).is_file()

@@ -208,7 +208,7 @@ def canonical(host: str) -> str:
 
 def _may_be_address(host: str) -> bool:
     """Return whether it is worth a closer look, which takes some ten times as long, whether `host` is an IP address."""
-    return ":" in host or host.rstrip("]")[-1:].isdigit()
+    return ":" in host or "0" <= host.rstrip("]")[-1:] <= "9"
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
