@@ -15,7 +15,7 @@ MAX_CONNECTIONS = 200
 
 
 class Stage(IntEnum):
-    """How far a connection is, in the order in which connections are given up."""
+    """Progress of a connection, in the order in which connections are given up."""
 
     IDLE = 0  # has had an answer, asks for nothing
     SILENT = 1  # has not sent a whole request, or does not take its answer
@@ -44,7 +44,7 @@ class Member(Protocol):
 
 
 class Connections:
-    """See the module.
+    """Connections of one listener, and the choice of the one that is closed for a new one.
 
     Args:
         most: connections at a time.

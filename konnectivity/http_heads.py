@@ -14,7 +14,7 @@ _REQUEST_LINE = re.compile(rb"[!-~]+ +[^ \r\n]+ +HTTP/\d+\.\d+\r?\n")
 
 
 class Fault(Enum):
-    """What is wrong with a head."""
+    """Reason why a request head is refused."""
 
     NOT_HTTP = auto()
     TOO_LARGE = auto()

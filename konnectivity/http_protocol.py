@@ -34,7 +34,7 @@ _FAILED = text("internal error\n", 500)
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
-    """See the module.
+    """One connection to a health or admin port.
 
     Args:
         routes: path -> handler.
@@ -119,7 +119,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     @property
     def stage(self) -> Stage:
-        """How far the connection is, for the choice of the one that is given up."""
+        """Return the progress of the connection, for the choice of the one that is given up."""
         if self._eof:  # nearly always gone, and not only done with what it sends
             return Stage.IDLE
         if not self._answered and not self._heads and monotonic() - self.since < FRESH_S:

@@ -17,7 +17,7 @@ BURST_S = 0.02  # of work that may be done ahead of the share
 
 
 class Turns:
-    """See the module.
+    """Queue of the requests at one listener, served by source in turn and within a share of the event loop's time.
 
     Args:
         share: part of the time that turns may take.

@@ -48,7 +48,7 @@ class Heap:
 
 
 class MemoryTrim:
-    """See the module.
+    """Timer that looks at resident memory and trims the heap after a burst.
 
     Args:
         loop: of the program.
@@ -94,10 +94,10 @@ def start(loop: asyncio.AbstractEventLoop) -> None:
     MemoryTrim(loop, heap, resident_bytes)
 
 
-def resident_bytes() -> int:
+def resident_bytes(statm: str = "/proc/self/statm") -> int:
     """Return the resident memory of this process.
 
     Raises:
         OSError: there is no /proc.
     """
-    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
+    return int(Path(statm).read_text().split()[1]) * getpagesize()

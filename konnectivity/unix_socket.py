@@ -38,7 +38,7 @@ class BoundPath:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the path still leads to this socket. No other can have its inode while it is open."""
+        """Return whether the path still leads to this socket. No other can have its inode while it is open."""
         try:
             found = os.lstat(self.path)
         except OSError:

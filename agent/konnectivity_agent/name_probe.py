@@ -185,7 +185,7 @@ class _Server:
 
 
 class _File(Generic[T]):
-    """What a file says, read anew when it has changed; of a file that cannot be read, what an empty one says."""
+    """Parsed content of one file, read anew when the file has changed. A file that cannot be read counts as empty."""
 
     def __init__(self, path: Path, read: Callable[[str], T]) -> None:
         self._path = path

@@ -24,7 +24,7 @@ _MAX_NAME, _MAX_LABEL = 253, 63
 
 
 class Reply(enum.IntEnum):
-    """What a name server says to one question; of several the greatest one counts."""
+    """Answer of a name server to one question. Of several answers the greatest one counts."""
 
     NOTHING = 0  # there is no such name, or nothing of that type
     FAILURE = 1  # another server has to be asked
@@ -34,7 +34,7 @@ class Reply(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What decides which questions are asked for a name."""
+    """Settings that decide which questions are asked for a name: servers, search list, ndots, timeout."""
 
     servers: tuple[str, ...] = ("127.0.0.1",)
     search: tuple[str, ...] = ()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
-from resource import RUSAGE_SELF, getpagesize, getrusage
+from resource import RUSAGE_SELF, getrusage
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from konnectivity import __version__
+from konnectivity import __version__, memory_trim
 from konnectivity.http import Request
 from konnectivity_server.listing import number
 from konnectivity_server.sampling import INTERVAL_S, SAMPLES
@@ -85,7 +84,7 @@ def _memory(server: Server) -> dict[str, int]:
 def resident_bytes(statm: str = "/proc/self/statm") -> int:
     """Return the resident memory of this process; where there is no /proc, the most that it has been."""
     try:
-        return int(Path(statm).read_text().split()[1]) * getpagesize()
+        return memory_trim.resident_bytes(statm)
     except (OSError, ValueError, IndexError):
         return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 

@@ -43,7 +43,7 @@ class Entry(Generic[T]):
 
 
 class ReviewQueue(Generic[T]):
-    """See the module.
+    """Entries that wait for their review, by lane, source and connection.
 
     Args:
         max_entries: number of entries that wait.

@@ -27,7 +27,7 @@ class _Work:
 
 
 class SharedAnswers:
-    """See the module.
+    """Answers under way, each shared by all requests that arrived before its making began.
 
     Args:
         tasks: where the work runs.

@@ -13,7 +13,7 @@ import msgspec
 
 
 class Claims(NamedTuple):
-    """What a token says; empty or None where it says nothing."""
+    """Unverified claims of a token; empty or None where the token has none."""
 
     audiences: tuple[str, ...] = ()
     namespace: str = ""
