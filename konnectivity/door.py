@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from konnectivity import logs, task_guard
 from konnectivity.net.error_words import words_of
+from konnectivity.source import source_of_host
 from konnectivity.tls import failures, handshake
 
 log = logs.get(__name__)
@@ -34,7 +35,6 @@ _RESERVED = 1024  # descriptors, at most, that connections of a listener which s
 _RESERVED_SHARE = 8  # of the process's descriptors, the part (an eighth) that is reserved
 _PAUSE_S = 0.5  # before another try, when the process has no descriptors left
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
-_IPV6_SITE_BITS = 64  # one subscriber, one source: whoever has one IPv6 address mostly has all of its /64
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Door:
             self._loop.add_reader(listening, self._knocked, listening)
 
     def _arrived(self, accepted: socket.socket, address: str) -> None:
-        source, limit = source_of(address), self._entry.per_source
+        source, limit = source_of_host(address), self._entry.per_source
         if limit and self.inside[source] >= limit:
             if log.v(2):
                 peer_log.info(
@@ -172,7 +172,7 @@ class Door:
             self._entry.reached["handshake"] += 1
         if failure.text:
             peer_log.warning(
-                source_of(address), "TLS handshake failed", listener=self._what, peer=address, reason=failure.text
+                source_of_host(address), "TLS handshake failed", listener=self._what, peer=address, reason=failure.text
             )
 
 
@@ -223,16 +223,6 @@ def unreserved_descriptors() -> int:
     """Return the lowest descriptor of the reserve. The kernel gives out the lowest one that is free."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most - min(_RESERVED, most // _RESERVED_SHARE) if most != resource.RLIM_INFINITY else sys.maxsize
-
-
-def source_of(address: str) -> str:
-    """Return what counts as one source: the IPv4 address, also of an IPv4-mapped one, or the /64 of an IPv6 address."""
-    if ":" not in address:
-        return address
-    found = ipaddress.IPv6Address(address)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found), _IPV6_SITE_BITS), strict=False))
 
 
 def bound(host: str, port: int, backlog: int, shared: bool) -> list[socket.socket]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 IPV6_PREFIX = 64  # bits; whoever has one IPv6 address usually has the whole /64
 
 
 def source_of(address: str) -> str:
-    """Return the source of "host:port" or "[host]:port": the IPv4 address, or the IPv6 /64; else the text itself.
+    """Return the source of "host:port" or "[host]:port", as `source_of_host` does. The port may be missing."""
+    return source_of_host(address.rpartition(":")[0].strip("[]") or address)
 
-    An IPv4-mapped IPv6 address is the IPv4 address.
-    """
-    host = address.rpartition(":")[0].strip("[]") or address
+
+def source_of_host(host: str) -> str:
+    """Return the IPv4 address, also of an IPv4-mapped one, or the /64 of an IPv6 address; else the text itself."""
+    if ":" not in host:
+        return host
     try:
-        found: IPv4Address | IPv6Address = ip_address(host)
+        found = IPv6Address(host)
     except ValueError:
         return host
-    if isinstance(found, IPv4Address):
-        return str(found)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     network = int(found) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX)

@@ -101,7 +101,7 @@ class Route:
         self._dial = tunnel.dial(self._address, self, timeout_s, self._protocol, self._origin)
         if not self._pending:
             self._pending = True
-            self._dispatcher.pending[source_of(self._origin)] += 1
+            self._dispatcher.pending[frontend_of(self._origin)] += 1
 
     def cancel(self) -> None:
         """Nobody wants the connection any more. No callback follows."""
@@ -138,7 +138,7 @@ class Route:
     def _over(self) -> None:
         if self._pending:
             self._pending = False
-            self._dispatcher.answered(source_of(self._origin))
+            self._dispatcher.answered(frontend_of(self._origin))
 
     def _other(self, last_resort: bool) -> DialingTunnel | None:
         other = self._dispatcher.choose(self._address, self._relayed, self._tried)
@@ -248,7 +248,7 @@ class Dispatcher:
                 raise self.refused(DialFailure.ADDRESS, str(error)) from None
 
     def _ready(self, address: str, origin: str, relayed: bool) -> DialingTunnel:
-        if not relayed and self.pending[source_of(origin)] >= self.limits.per_frontend:
+        if not relayed and self.pending[frontend_of(origin)] >= self.limits.per_frontend:
             self.limits.reached["pending_dials_per_frontend"] += 1
             raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
         tunnel = self.choose(address, relayed) or self.last_resort(address)
@@ -312,6 +312,6 @@ class Dispatcher:
         return DialError(failure, text)
 
 
-def source_of(origin: str) -> str:
-    """Of "name@host:port" or "unix": who it is, whatever the port."""
+def frontend_of(origin: str) -> str:
+    """Return the frontend of an origin, "name@host:port" or "unix", without the port."""
     return origin.rpartition(":")[0] or origin

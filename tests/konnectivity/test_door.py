@@ -8,7 +8,6 @@ from collections import Counter
 
 import pytest
 
-from konnectivity.door import source_of
 from konnectivity.listen import Entry, ListenError, admit_tcp, listen_tcp
 from konnectivity.testing.deployment import free_port
 
@@ -145,19 +144,3 @@ async def test_a_port_that_one_family_has_lost():
 async def test_a_name_that_is_none():
     with pytest.raises(ListenError, match=r"cannot listen on no\.such\.invalid:1 for tests: \D+$"):
         await listen_tcp("tests", "no.such.invalid", 1, None, Echo)
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("fe80::1%lo", "fe80::/64"),
-        ("::1", "::/64"),
-    ],
-)
-def test_what_counts_as_one_source(address, source):
-    assert source_of(address) == source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from konnectivity.source import source_of
+from konnectivity.source import source_of, source_of_host
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,16 @@ from konnectivity.source import source_of
 )
 def test_sources(address, source):
     assert source_of(address) == source
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+    ],
+)
+def test_sources_without_a_port(host, source):
+    assert source_of_host(host) == source
