@@ -21,9 +21,9 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.storm import Crowd
-from konnectivity import logs
-from konnectivity.testing.balancer import Balancer
+from konnectivity.runtime import logs
 from konnectivity.testing.deployment import Deployment, free_port
+from support.balancer import Balancer
 
 TIMEOUT_S = 120.0
 _SIMULATIONS = 2000
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, nargs="+", default=[3, 5, 10])
     parser.add_argument("--agents", type=int, default=20)
     arguments = parser.parse_args()
-    logs.configure(0, destination=logs.Destination(stderr_from=None))
+    logs.configure(0, destination=logs.LogDestination(stderr_from=None))
     uvloop.run(run(arguments.servers, arguments.agents))
 
 

@@ -22,14 +22,14 @@ import uvloop
 
 from benchmarks import reference
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.deployment import Deployment, Process
-from konnectivity.testing.targets import listening
+from konnectivity.testing.deployment import Deployment, ProgramProcess
+from support import targets
+from support.targets import listening
 
 PACE_S = 0.05
 DIAL_TIMEOUT_S = 15.0
 OLD = ("--heartbeat-interval=0", "--konnectivity-extension=false")
-Started = tuple[Process, Process]  # the agents: one to freeze, one to stay
+Started = tuple[ProgramProcess, ProgramProcess]  # the agents: one to freeze, one to stay
 
 
 @dataclass

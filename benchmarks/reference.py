@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from konnectivity.testing.deployment import Deployment, Process, free_port
+from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
 
 VARIABLES = ("KONNECTIVITY_REFERENCE_SERVER", "KONNECTIVITY_REFERENCE_AGENT")
 MISSING = f"not run: reference (set {' and '.join(VARIABLES)})"
@@ -17,7 +17,7 @@ def programs() -> tuple[str, str] | None:
     return (server, agent) if server and agent else None
 
 
-def start_server(deployment: Deployment) -> Process:
+def start_server(deployment: Deployment) -> ProgramProcess:
     """With the frontend that the benchmarks use: HTTP CONNECT on the deployment's socket."""
     found = programs()
     assert found is not None, MISSING
@@ -36,7 +36,7 @@ def start_server(deployment: Deployment) -> Process:
     return deployment.start_program(Path(found[0]), flags)
 
 
-def start_agent(deployment: Deployment, *more: str) -> Process:
+def start_agent(deployment: Deployment, *more: str) -> ProgramProcess:
     found = programs()
     assert found is not None, MISSING
     health_port = free_port()

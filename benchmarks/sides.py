@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import reference
-from konnectivity.testing.balancer import HAPROXY, MISSING
-from konnectivity.testing.delay import DelayedLine
 from konnectivity.testing.deployment import Deployment, free_port
+from support.balancer import HAPROXY, MISSING
+from support.delayed_line import DelayedLine
 
 DELAYS_MS = (0, 20, 50, 100)  # of a line between agent and server; 0 shows what the line itself costs
 PROGRAMS = {

@@ -20,15 +20,16 @@ from random import Random
 
 import uvloop
 
-from konnectivity import lifecycle, logs, tls
-from konnectivity.ledger import Ledger
+from konnectivity import tls
+from konnectivity.runtime import lifecycle, logs
 from konnectivity.testing.deployment import Deployment
-from konnectivity.tunnel import TunnelOptions
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity_agent.destination_policy import Policy
 from konnectivity_agent.dialer import Dialer, Dials
-from konnectivity_agent.fleet import Fleet
-from konnectivity_agent.plan import Plan
-from konnectivity_agent.policy import Policy
-from konnectivity_agent.uplink import Identity, Settings
+from konnectivity_agent.pool_plan import PoolPlan
+from konnectivity_agent.server_connection import AgentIdentity, ServerConnectionSettings
+from konnectivity_agent.server_pool import ServerPool
 
 TIMEOUT_S = 120.0
 BATCH = 100
@@ -45,17 +46,17 @@ class Crowd:
         hosts: Sequence[tuple[str, int]] = (),
     ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
-        settings = Settings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
+        settings = ServerConnectionSettings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
         dialer = Dialer(tasks, Dials(), Policy())
         self.connected = 0
         self.changed = asyncio.Event()
         self.fleets = [
-            Fleet(
+            ServerPool(
                 hosts or [("127.0.0.1", deployment.agent_port)],
-                Plan(1.0, 10.0, False, Random(number)),
+                PoolPlan(1.0, 10.0, False, Random(number)),
                 settings,
-                Identity(f"agent-{number}"),
-                TunnelOptions(Ledger()),
+                AgentIdentity(f"agent-{number}"),
+                TunnelOptions(MemoryBudget()),
                 dialer.open,
                 tasks,
                 "default",
@@ -67,7 +68,7 @@ class Crowd:
         self._tasks = tasks
         self.tasks: list[asyncio.Task[None]] = []
 
-    def start(self, fleets: Sequence[Fleet]) -> None:
+    def start(self, fleets: Sequence[ServerPool]) -> None:
         self.tasks += [self._tasks.create_task(fleet.run()) for fleet in fleets]
 
     async def start_all(self) -> None:
@@ -91,7 +92,7 @@ class Crowd:
         await self._connected(self.fleets)
         return time.monotonic() - started
 
-    async def _connected(self, fleets: Sequence[Fleet]) -> None:
+    async def _connected(self, fleets: Sequence[ServerPool]) -> None:
         async with asyncio.timeout(TIMEOUT_S):
             while not all(fleet.servers for fleet in fleets):
                 self.changed.clear()
@@ -131,7 +132,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=2000)
     count = parser.parse_args().agents
     lifecycle.raise_file_limit()
-    logs.configure(0, destination=logs.Destination(stderr_from=None))
+    logs.configure(0, destination=logs.LogDestination(stderr_from=None))
     with tempfile.TemporaryDirectory() as directory:
         deployment = Deployment(Path(directory))
         try:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing.ca import Authority
+from konnectivity.tool.pki.authority import Authority
 
 PATIENCE_S = 60
 PAUSE_S = 0.2

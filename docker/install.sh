@@ -31,7 +31,7 @@ if ssl.OPENSSL_VERSION_INFO < (3, 5) and sys.argv[1:] != ["older"]:
 ' ${OLDER_OPENSSL:-}
     for name in proxy-server proxy-agent konnectivity; do
         # -I: neither the environment nor the working directory brings in other code. -B: the file system is read-only.
-        printf '#!%s/bin/python3 -IB\nfrom konnectivity.multicall import main\n\nmain()\n' "$prefix" >"$prefix/bin/$name"
+        printf '#!%s/bin/python3 -IB\nfrom konnectivity.runtime.launcher import main\n\nmain()\n' "$prefix" >"$prefix/bin/$name"
         chmod 755 "$prefix/bin/$name"
     done
     ;;

@@ -1,23 +1,22 @@
 """Konnectivity for Python: the library shared by proxy-server, proxy-agent and the `konnectivity` tool.
 
-The map, from the wire up:
+The packages, from the wire up; each may use those above it:
 
-    http2       sans-I/O HTTP/2 endpoint: bytes in -> events, verbs -> bytes out
-    grpc        bidi message streams on it (and on grpcio): the one seam everything above knows
-    wire        the Packet codec
-    window      how large the windows of a tunnel are
-    link        pure state machine of one proxied connection: credit, half-close, close (`transitions`: its tables;
-                `endpoint`, `line`: what it asks of its two sides)
-    tunnel      many links on one stream: dispatch, fair scheduling, credit
-    relay       socket <-> link: the only byte pump
-    client      asyncio client: dial("host:port") through a server
-    pki, egress, manifests, doctor            what the tool makes and checks: certificates, kube-apiserver's egress
-                                              configuration, Kubernetes objects, running tunnels
-    options, logs, tls, listen, lifecycle     what a program needs around them
-    zipped        loads all of it out of one file
-    cli, testing                              the `konnectivity` tool; throwaway CA and peers for tests
+    untrusted   input from peers, files and people, bounded
+    http2       sans-I/O HTTP/2 (RFC 9113)
+    grpc        bidirectional gRPC message streams on HTTP/2, or on grpcio behind the same interface
+    wire        packets of the Konnectivity protocol
+    tunnel      many proxied connections on one message stream
+    http1       HTTP/1.1 for health and admin ports, the tool's client and forward proxies
+    net, tls    sockets, listeners and addresses; TLS from files that change
+    kube        Kubernetes API client for token reviews and leases
+    metrics     counters, and their Prometheus text
+    runtime     process, options, logs, tasks
+    client      asyncio client: dial host:port through a server
+    tool        the `konnectivity` tool: cli, doctor, pki, egress, manifests, top
+    testing     a throwaway deployment on loopback, for the demo
 
-Server and agent depend on this package, never on each other.
+On top of it stand `konnectivity_server` (server/) and `konnectivity_agent` (agent/), which never import each other.
 """
 
 __version__ = "0.1.0"

@@ -20,24 +20,25 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import quote
 
-from konnectivity import destination, hops
-from konnectivity import link as links
-from konnectivity.capabilities import Capabilities
-from konnectivity.dialing import DialingTunnel
 from konnectivity.errors import NO_AGENT, DialError, DialFailure, TunnelLost
-from konnectivity.foreign_text import cut
-from konnectivity.grpc.native import Http2Transport, TransportOptions
+from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.status import RpcError, Status
-from konnectivity.hops import Hops
-from konnectivity.link import Link
-from konnectivity.link_transport import streams_of
-from konnectivity.net.connect import ConnectError, connect_any
-from konnectivity.net.error_words import words_of
-from konnectivity.numbers import parse_decimal
+from konnectivity.net import addresses
+from konnectivity.net.error_texts import words_of
+from konnectivity.net.happy_eyeballs import ConnectError, connect_any
 from konnectivity.tls import client_context
-from konnectivity.tunnel import TunnelOptions
+from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import hop_timings
+from konnectivity.tunnel.connection import Connection
+from konnectivity.tunnel.connection_transport import streams_of
+from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.extension import Extension
+from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.untrusted.numbers import parse_decimal
+from konnectivity.untrusted.untrusted_text import cut
 
-__all__ = ["DialError", "DialFailure", "Mode", "Tunnel", "TunnelLost", "connect", "tls_context"]
+__all__ = ["ClientTunnel", "DialError", "DialFailure", "Mode", "TunnelLost", "connect", "tls_context"]
 
 Mode = Literal["grpc", "http-connect"]
 MODES: tuple[Mode, ...] = ("grpc", "http-connect")
@@ -51,14 +52,14 @@ _MISUNDERSTOOD = (DialFailure.TUNNEL_LOST, DialFailure.PROTOCOL)
 _SPEAK_TLS = "the connection was not encrypted, and a server's TCP frontend speaks TLS: pass tls=tls_context(...)"
 
 
-class Tunnel(ABC):
+class ClientTunnel(ABC):
     """A way to the nodes; made by `connect`."""
 
     def __init__(self, frontend: _Frontend) -> None:
         self._frontend = frontend
         self._left = False  # `close` was called
 
-    async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S, hops: Hops | None = None) -> Streams:
+    async def dial(self, address: str, timeout_s: float = DIAL_TIMEOUT_S, hops: HopTimings | None = None) -> Streams:
         """Connect to `address` ("host:port", "[v6]:port"), resolved by the agent.
 
         Args:
@@ -74,12 +75,12 @@ class Tunnel(ABC):
         if self._left:
             raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
         try:
-            destination.parse("tcp", address)
+            addresses.parse("tcp", address)
         except ValueError as error:
             raise DialError(DialFailure.ADDRESS, str(error)) from None
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._dial_explained(address, hops or Hops())
+                return await self._dial_explained(address, hops or HopTimings())
         except TimeoutError as error:
             raise DialError(DialFailure.TIMEOUT, f"no answer to the dial within {timeout_s:g} s") from error
         except OSError as error:
@@ -88,7 +89,7 @@ class Tunnel(ABC):
             text = f"cannot reach the proxy server: {error if isinstance(error, ConnectError) else words_of(error)}"
             raise DialError(DialFailure.TUNNEL_LOST, text) from error
 
-    async def _dial_explained(self, address: str, taken: Hops) -> Streams:
+    async def _dial_explained(self, address: str, taken: HopTimings) -> Streams:
         """Dial; a frontend that does not understand cleartext may want TLS."""
         try:
             return await self._dial(address, taken)
@@ -98,7 +99,7 @@ class Tunnel(ABC):
             raise
 
     @abstractmethod
-    async def _dial(self, address: str, taken: Hops) -> Streams: ...
+    async def _dial(self, address: str, taken: HopTimings) -> Streams: ...
 
     async def close(self) -> None:
         """Close what the dials share. Connections of a gRPC tunnel end with it, and no dial succeeds any more."""
@@ -112,7 +113,7 @@ class Tunnel(ABC):
 @asynccontextmanager
 async def connect(
     address: str, mode: Mode = "http-connect", tls: ssl.SSLContext | None = None, server_name: str | None = None
-) -> AsyncIterator[Tunnel]:
+) -> AsyncIterator[ClientTunnel]:
     """Use the proxy server's frontend at `address`. It is reached at the first dial.
 
     Args:
@@ -129,7 +130,9 @@ async def connect(
         raise ValueError(f"tls must be a context of tls_context(...), not {tls!r}")
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}: must be {' or '.join(MODES)}")
-    tunnel: Tunnel = (ConnectTunnel if mode == "http-connect" else GrpcTunnel)(_Frontend(address, tls, server_name))
+    tunnel: ClientTunnel = (ConnectTunnel if mode == "http-connect" else GrpcTunnel)(
+        _Frontend(address, tls, server_name)
+    )
     try:
         yield tunnel
     finally:
@@ -155,48 +158,48 @@ class _Frontend:
     """Where a server listens for frontends."""
 
     def __init__(self, address: str, tls: ssl.SSLContext | None, server_name: str | None) -> None:
-        self._path, self._host, self._port = destination.split_frontend(address)
+        self._path, self._host, self._port = addresses.split_frontend(address)
         self._tls = tls
         self.unencrypted = tls is None and not self._path
         self._server_name = server_name or self._host
         self.authority = quote(self._path, safe="") if self._path else self._server_name
 
-    async def open(self, protocol: asyncio.BaseProtocol, taken: Hops) -> None:
+    async def open(self, protocol: asyncio.BaseProtocol, taken: HopTimings) -> None:
         loop = asyncio.get_running_loop()
         if self._path:
             await loop.create_unix_connection(lambda: protocol, self._path)
-            taken.done(hops.CONNECT)
+            taken.done(hop_timings.CONNECT)
             return
         sock = await self._connected(taken)
         await loop.create_connection(lambda: protocol, sock=sock, ssl=self._tls, server_hostname=self._name)
-        taken.done(hops.TLS)
+        taken.done(hop_timings.TLS)
 
-    async def streams(self, taken: Hops) -> Streams:
+    async def streams(self, taken: HopTimings) -> Streams:
         if self._path:
             streams = await asyncio.open_unix_connection(self._path)
-            taken.done(hops.CONNECT)
+            taken.done(hop_timings.CONNECT)
             return streams
         sock = await self._connected(taken)
         streams = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self._name)
-        taken.done(hops.TLS)
+        taken.done(hop_timings.TLS)
         return streams
 
     @property
     def _name(self) -> str | None:
         return self._server_name if self._tls is not None else None
 
-    async def _connected(self, taken: Hops) -> socket.socket:
+    async def _connected(self, taken: HopTimings) -> socket.socket:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         sock = await connect_any(found)
-        taken.done(hops.CONNECT)
+        taken.done(hop_timings.CONNECT)
         return sock
 
 
-class ConnectTunnel(Tunnel):
+class ConnectTunnel(ClientTunnel):
     """HTTP CONNECT: one connection to the server for each dial."""
 
-    async def _dial(self, address: str, taken: Hops) -> Streams:
+    async def _dial(self, address: str, taken: HopTimings) -> Streams:
         reader, writer = await self._frontend.streams(taken)
         try:
             writer.write(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
@@ -204,7 +207,7 @@ class ConnectTunnel(Tunnel):
         except BaseException:
             writer.transport.abort()
             raise
-        taken.done(hops.DIAL)
+        taken.done(hop_timings.DIAL)
         if status == 200:
             return reader, writer
         writer.transport.abort()
@@ -241,7 +244,7 @@ def _refusal(status: int, text: str) -> DialError:
     return DialError(DialFailure.ENDPOINT, text or f"HTTP status {status}")
 
 
-class GrpcTunnel(Tunnel):
+class GrpcTunnel(ClientTunnel):
     """gRPC: one HTTP/2 connection to the server, one stream for each dial."""
 
     def __init__(self, frontend: _Frontend) -> None:
@@ -251,7 +254,7 @@ class GrpcTunnel(Tunnel):
         self._gone = asyncio.Event()
         self._options = TunnelOptions(hold_s=None, log_connections=False)
 
-    async def _dial(self, address: str, taken: Hops) -> Streams:
+    async def _dial(self, address: str, taken: HopTimings) -> Streams:
         transport = await self._connected(taken)
         try:
             stream = _DialStream(transport, self._options, self._frontend.authority)
@@ -261,13 +264,13 @@ class GrpcTunnel(Tunnel):
         try:
             stream.dial(address, stream, None)
             streams = await stream.connected
-            taken.done(hops.DIAL)
+            taken.done(hop_timings.DIAL)
             return streams
         except BaseException:
             stream.stream.abort()
             raise
 
-    async def _connected(self, taken: Hops) -> Http2Transport:
+    async def _connected(self, taken: HopTimings) -> Http2Transport:
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
                 self._gone = asyncio.Event()
@@ -302,13 +305,13 @@ class _DialStream(DialingTunnel):
     def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str) -> None:
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        offer = Capabilities(options.ledger.initial_window)
+        offer = Extension(options.ledger.initial_window)
         stream = transport.open_stream(_PATH, offer.header(), self, authority)
         assert stream.response is not None, "a client's stream has one"
         self.response = stream.response
         super().__init__(stream, options, links.SIDE_CLIENT, links.SIDE_CLIENT)
 
-    def dial_succeeded(self, link: Link) -> None:
+    def dial_succeeded(self, link: Connection) -> None:
         if self.connected.done():
             link.local_lost("nobody waits for the connection")
         else:
@@ -321,7 +324,7 @@ class _DialStream(DialingTunnel):
             self.connected.set_exception(error)
         self.stream.finish()
 
-    def closed_link(self, link: Link) -> None:
+    def closed_link(self, link: Connection) -> None:
         super().closed_link(link)
         self.stream.finish()
 

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from konnectivity_server import audit
+from konnectivity_server.audit import audit_records
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "audit.schema.json"
 
@@ -15,11 +15,11 @@ def main() -> int:
     written = SCHEMA.read_text()
     schema = json.loads(written)
     definitions = schema["$defs"]
-    schema["properties"]["version"]["const"] = audit.VERSION
-    schema["properties"]["event"]["enum"] = list(audit.EVENTS)
-    definitions["refused"]["properties"]["cause"]["enum"] = list(audit.REFUSED_CAUSES)
-    definitions["closed"]["properties"]["cause"]["enum"] = list(audit.CLOSED_CAUSES)
-    definitions["closed"]["properties"]["side"]["enum"] = list(audit.SIDES)
+    schema["properties"]["version"]["const"] = audit_records.VERSION
+    schema["properties"]["event"]["enum"] = list(audit_records.EVENTS)
+    definitions["refused"]["properties"]["cause"]["enum"] = list(audit_records.REFUSED_CAUSES)
+    definitions["closed"]["properties"]["cause"]["enum"] = list(audit_records.CLOSED_CAUSES)
+    definitions["closed"]["properties"]["side"]["enum"] = list(audit_records.SIDES)
     text = json.dumps(schema, indent=2) + "\n"
     if "--check" not in sys.argv:
         SCHEMA.write_text(text)

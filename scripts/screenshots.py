@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from konnectivity.client import DialError, Tunnel, connect
-from konnectivity.testing.browser import Browser
+from konnectivity.client import ClientTunnel, DialError, connect
 from konnectivity.testing.deployment import Deployment
+from support.browser import Browser
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 NODES = 6
@@ -39,7 +39,7 @@ class Kubelet:
         writer.close()
 
 
-async def chat(tunnel: Tunnel, node: int, dice: random.Random) -> None:
+async def chat(tunnel: ClientTunnel, node: int, dice: random.Random) -> None:
     """A connection now and then, as of `kubectl logs -f`, `exec`, metrics."""
     while True:
         with contextlib.suppress(DialError, ConnectionError, asyncio.IncompleteReadError):
@@ -53,14 +53,14 @@ async def chat(tunnel: Tunnel, node: int, dice: random.Random) -> None:
         await asyncio.sleep(1)
 
 
-async def fail(tunnel: Tunnel, address: str, dice: random.Random) -> None:
+async def fail(tunnel: ClientTunnel, address: str, dice: random.Random) -> None:
     while True:
         await asyncio.sleep(dice.expovariate(1 / 40))
         with contextlib.suppress(DialError):
             await tunnel.dial(address)
 
 
-async def stall(tunnel: Tunnel) -> list[asyncio.StreamWriter]:
+async def stall(tunnel: ClientTunnel) -> list[asyncio.StreamWriter]:
     """A client that does not read, and a destination that does not."""
     _, idle = await tunnel.dial(f"127.0.2.1:{KUBELET}")
     idle.write(b"50000000\n")

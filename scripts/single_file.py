@@ -29,7 +29,7 @@ import sys
 archive = os.path.abspath(sys.path[0])
 if os.path.isdir("/proc/self/fd"):  # so that modules come from this file still when an upgrade has replaced it
     sys.path[0] = f"/proc/self/fd/{{os.open(archive, os.O_RDONLY)}}"
-from konnectivity.zipped import main
+from konnectivity.runtime.zip_archive import main
 
 main(archive, sys.path[0], {compiled!r}, {python!r}, {machine!r})
 """

@@ -14,13 +14,13 @@ from time import monotonic, sleep
 import uvloop
 from rich.console import Console
 
-from konnectivity.client import DialError, Tunnel, connect
-from konnectivity.testing import targets
+from konnectivity.client import ClientTunnel, DialError, connect
 from konnectivity.testing.deployment import Deployment, free_port
-from konnectivity.testing.targets import listening
-from konnectivity.top.board import Board
-from konnectivity.top.collect import Collector
-from konnectivity.top.screen import frame
+from konnectivity.tool.top.board import Board
+from konnectivity.tool.top.screen import frame
+from konnectivity.tool.top.snapshots import Collector
+from support import targets
+from support.targets import listening
 
 PICTURE = Path(__file__).parent.parent / "docs" / "top.svg"
 SECONDS = 12
@@ -89,7 +89,7 @@ async def _traffic(site: Deployment, over: threading.Event) -> None:
             task.cancel()
 
 
-async def _talk(tunnel: Tunnel, address: str, size: int) -> None:
+async def _talk(tunnel: ClientTunnel, address: str, size: int) -> None:
     reader, writer = await tunnel.dial(address)
     while True:
         writer.write(b"x" * size)

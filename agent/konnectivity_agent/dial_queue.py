@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from konnectivity import destination
 from konnectivity.errors import TOO_MANY_DIALS
-from konnectivity.serving import DialIn, ServingTunnel
+from konnectivity.net import addresses
+from konnectivity.tunnel.serving import DialIn, ServingTunnel
 
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
@@ -28,7 +28,7 @@ class _Waiting(NamedTuple):
     since: float
 
 
-class _Lane:
+class _DialLane:
     """Dials of one server."""
 
     __slots__ = ("addresses", "connecting", "looking_up", "names", "resolved")
@@ -67,7 +67,7 @@ class Turn:
 
     __slots__ = ("_granted", "_lane", "_looks_up", "_queue")
 
-    def __init__(self, queue: DialQueue, lane: _Lane, looks_up: bool) -> None:
+    def __init__(self, queue: DialQueue, lane: _DialLane, looks_up: bool) -> None:
         self._queue = queue
         self._lane = lane
         self._looks_up = looks_up
@@ -124,7 +124,7 @@ class DialQueue:
     def __init__(self, start: Start, reached: Counter[str]) -> None:
         self._start = start
         self._reached = reached
-        self._lanes: dict[ServingTunnel, _Lane] = {}
+        self._lanes: dict[ServingTunnel, _DialLane] = {}
         self._loop = asyncio.get_running_loop()
         self._started = 0  # in this pass of the event loop
         self._scheduled = False
@@ -135,7 +135,7 @@ class DialQueue:
 
     def open(self, dial: DialIn) -> None:
         """Start a dial now if there is room, or in its turn; refuse it if too many wait."""
-        lane = self._lanes.setdefault(dial.tunnel, _Lane())
+        lane = self._lanes.setdefault(dial.tunnel, _DialLane())
         if len(lane) >= MAX_WAITING:
             self._refuse(dial)
             return
@@ -164,7 +164,7 @@ class DialQueue:
         if lanes:
             self.schedule()
 
-    def _next(self, lane: _Lane) -> bool:
+    def _next(self, lane: _DialLane) -> bool:
         """Let one dial of a server begin or go on. Return False if there is none that may."""
         while lane.resolved and lane.may_connect:
             if lane.resolved.popleft().grant():
@@ -182,7 +182,7 @@ class DialQueue:
             self._begin(dial, lane, queue is lane.names)
         return True
 
-    def _begin(self, dial: DialIn, lane: _Lane, looks_up: bool) -> None:
+    def _begin(self, dial: DialIn, lane: _DialLane, looks_up: bool) -> None:
         self._started += 1
         turn = Turn(self, lane, looks_up)
         task = self._start(dial, turn)
@@ -198,5 +198,5 @@ class DialQueue:
 
 def _is_of_name(address: str) -> bool:
     """Return whether a name must be looked up before an address can be dialled."""
-    host = destination.host_of(address)
-    return bool(host) and not destination.is_address(host)
+    host = addresses.host_of(address)
+    return bool(host) and not addresses.is_address(host)

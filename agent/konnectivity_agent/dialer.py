@@ -14,15 +14,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from konnectivity import destination, logs, task_guard
-from konnectivity.counters import Histogram
 from konnectivity.errors import REFUSED_BY_POLICY
-from konnectivity.net.connect import AddressInfo, ConnectError, connect_any
-from konnectivity.net.error_words import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
-from konnectivity.relay import Relay
-from konnectivity.serving import DialIn
+from konnectivity.metrics.histograms import Histogram
+from konnectivity.net import addresses
+from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
+from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any
+from konnectivity.runtime import logs, task_guard
+from konnectivity.tunnel.relay import Relay
+from konnectivity.tunnel.serving import DialIn
+from konnectivity_agent.destination_policy import Policy, PolicyRefusal
 from konnectivity_agent.dial_queue import MAX_WAIT_S, Turn
-from konnectivity_agent.policy import Policy, Refusal
 from konnectivity_agent.resolver import Resolver
 
 log = logs.get(__name__)
@@ -54,7 +55,7 @@ class Dials:
 class Refused(Exception):
     """The policy leaves no address to dial."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: PolicyRefusal) -> None:
         super().__init__(refusal.text)
         self.refusal = refusal
 
@@ -82,7 +83,7 @@ class Dialer:
         A dial of a name asks `turn` for its place among the connection attempts; None: there is always room.
         """
         try:
-            host, port = destination.parse(dial.protocol, dial.address)  # an agent does not rely on a server's check
+            host, port = addresses.parse(dial.protocol, dial.address)  # an agent does not rely on a server's check
         except ValueError as error:
             self._dials.failed("unknown")
             dial.failed(str(error))
@@ -149,7 +150,7 @@ class Dialer:
         return transport
 
     async def _addresses(self, host: str, port: int, family: int) -> list[AddressInfo]:
-        if destination.is_address(host):  # nothing is looked up, so nothing can block
+        if addresses.is_address(host):  # nothing is looked up, so nothing can block
             return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
         return await self._resolver.addresses(host, port, family)
 

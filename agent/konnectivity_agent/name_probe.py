@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from konnectivity.file_content import read_file
+from konnectivity.untrusted.file_content import read_file
 from konnectivity_agent import name_servers
 from konnectivity_agent.name_servers import Configuration, Reply
 
@@ -43,9 +43,9 @@ class Probe:
     """Asks name servers about names, as often as `ask` is called; many names at a time."""
 
     def __init__(self, resolv_conf: Path = RESOLV_CONF, hosts: Path = HOSTS, port: int = PORT) -> None:
-        self._configuration = _File(resolv_conf, lambda text: name_servers.read_configuration(text, os.environ))
-        self._hosts = _File(hosts, lambda text: name_servers.read_hosts(text.splitlines()))
-        self._servers: dict[str, _Server] = {}
+        self._configuration = _WatchedFile(resolv_conf, lambda text: name_servers.read_configuration(text, os.environ))
+        self._hosts = _WatchedFile(hosts, lambda text: name_servers.read_hosts(text.splitlines()))
+        self._servers: dict[str, _NameServer] = {}
         self._port = port
         self._running = 0
 
@@ -99,9 +99,9 @@ class Probe:
             raise Silence(f"no name server answers for {name}")
         return Reply.FAILURE
 
-    def _server(self, address: str) -> _Server:
+    def _server(self, address: str) -> _NameServer:
         if address not in self._servers:
-            self._servers[address] = _Server(address, self._port)
+            self._servers[address] = _NameServer(address, self._port)
         return self._servers[address]
 
     def _close(self) -> None:
@@ -110,7 +110,7 @@ class Probe:
         self._servers.clear()
 
 
-class _Server:
+class _NameServer:
     """A datagram socket to one name server, and the questions that wait for its answers."""
 
     def __init__(self, address: str, port: int) -> None:
@@ -184,7 +184,7 @@ class _Server:
                     _settle(future, reply)
 
 
-class _File(Generic[T]):
+class _WatchedFile(Generic[T]):
     """Parsed content of one file, read anew when the file has changed. A file that cannot be read counts as empty."""
 
     def __init__(self, path: Path, read: Callable[[str], T]) -> None:

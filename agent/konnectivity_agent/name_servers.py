@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from konnectivity.numbers import parse_decimal
+from konnectivity.untrusted.numbers import parse_decimal
 
 MAX_SERVERS = 3  # as in the C library
 MAX_SEARCH = 256  # characters of a search list

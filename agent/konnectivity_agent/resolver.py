@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from konnectivity.net.connect import AddressInfo
+from konnectivity.net.happy_eyeballs import AddressInfo
 from konnectivity_agent.name_probe import Probe, Silence
 
 FIRST_THREADS = 32  # for any name
@@ -36,7 +36,7 @@ class _Lookup:
 
     __slots__ = ("answer", "began", "lane", "name", "waiters")
 
-    def __init__(self, name: tuple[str, int], lane: _Lane, answer: asyncio.Future[list[AddressInfo]]) -> None:
+    def __init__(self, name: tuple[str, int], lane: _LookupLane, answer: asyncio.Future[list[AddressInfo]]) -> None:
         self.name = name  # and address family
         self.lane = lane
         self.answer = answer
@@ -44,7 +44,7 @@ class _Lookup:
         self.waiters = 0
 
 
-class _Lane:
+class _LookupLane:
     """Look-ups that share a bounded number of threads; the others wait for their turn."""
 
     __slots__ = ("queue", "running", "threads")
@@ -71,9 +71,9 @@ class Resolver:
         self._probe = probe or Probe()
         self._reached: Counter[str] = Counter() if reached is None else reached
         self._under_way: dict[tuple[str, int], list[_Lookup]] = {}
-        self._first = _Lane(FIRST_THREADS)
-        self._prompt = _Lane(PROMPT_THREADS)
-        self._slow = _Lane(SLOW_THREADS)
+        self._first = _LookupLane(FIRST_THREADS)
+        self._prompt = _LookupLane(PROMPT_THREADS)
+        self._slow = _LookupLane(SLOW_THREADS)
 
     async def addresses(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
         """Return what `socket.getaddrinfo` returns for streams.
@@ -97,7 +97,7 @@ class Resolver:
             for family, kind, protocol, name, address in found
         ]
 
-    async def _lane_of(self, host: str) -> _Lane:
+    async def _lane_of(self, host: str) -> _LookupLane:
         """Return the lane for a name, when the first one is full."""
         if self._probe.knows(host):
             return self._prompt
@@ -114,14 +114,14 @@ class Resolver:
         newest = under_way[-1]
         return newest if len(under_way) >= MAX_PER_NAME or monotonic() - newest.began < FRESH_S else None
 
-    def _new(self, name: tuple[str, int], lane: _Lane) -> _Lookup:
+    def _new(self, name: tuple[str, int], lane: _LookupLane) -> _Lookup:
         lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future())
         lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear
         self._under_way.setdefault(name, []).append(lookup)
         lane.queue.append(lookup)
         return lookup
 
-    def _start(self, lane: _Lane) -> None:
+    def _start(self, lane: _LookupLane) -> None:
         while lane.queue and not lane.full:
             lookup = lane.queue.popleft()
             if not lookup.waiters:

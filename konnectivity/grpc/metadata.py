@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from konnectivity import __version__
-from konnectivity.numbers import parse_decimal
+from konnectivity.untrusted.numbers import parse_decimal
 
 Headers = list[tuple[str, str]]
 USER_AGENT = f"konnectivity-python/{__version__}"

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 
-from konnectivity.grpc.stream import Peer, Process
+from konnectivity.grpc.message_stream import Peer, PeerProcess
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -23,12 +23,14 @@ def peer_of(transport: asyncio.Transport) -> Peer:
     return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None, _process(transport))
 
 
-def _process(transport: asyncio.Transport) -> Process | None:
+def _process(transport: asyncio.Transport) -> PeerProcess | None:
     """Who is behind a unix socket. Only Linux says so in this way."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return None
     try:
-        return Process(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
+        return PeerProcess(
+            *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        )
     except OSError:  # gone already
         return None

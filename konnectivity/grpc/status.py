@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from konnectivity.foreign_text import cut
 from konnectivity.http2.frames import ErrorCode
+from konnectivity.untrusted.untrusted_text import cut
 
 
 class Code(enum.IntEnum):

@@ -19,9 +19,9 @@ It knows nothing of sockets, clocks, event loops or gRPC. Header blocks are enco
     connection   the three together, and the verbs
 """
 
-from konnectivity.http2.connection import Http2Connection
+from konnectivity.http2.abuse_limits import Limits
 from konnectivity.http2.frames import ErrorCode
-from konnectivity.http2.limits import Limits
+from konnectivity.http2.http2_connection import Http2Connection
 from konnectivity.http2.settings import Settings
 
 __all__ = ["ErrorCode", "Http2Connection", "Limits", "Settings"]

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from konnectivity.http2 import events, frames, payloads
-from konnectivity.http2 import headers as header_rules
-from konnectivity.http2.blocks import HeaderBlocks
+from konnectivity.http2 import events, frame_payloads, frames, header_rules
+from konnectivity.http2.abuse_limits import Costs, Limits
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from konnectivity.http2.limits import Costs, Limits
+from konnectivity.http2.header_blocks import HeaderBlocks
 from konnectivity.http2.outbound import Outbound
 from konnectivity.http2.settings import Settings
-from konnectivity.http2.stream import Http2Stream
-from konnectivity.http2.table import StreamTable
+from konnectivity.http2.stream_state import Http2Stream
+from konnectivity.http2.streams import StreamTable
 
 _MOVED_WINDOWS_COST = 100  # in cheap frames: SETTINGS that moves the windows
 _STREAMS_PER_FRAME = 10  # streams that cost as much as a cheap frame to touch
@@ -158,14 +157,14 @@ class Inbound:
 
     def _padded_data_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.data_announced(stream_id, flags, len(payload))
-        content = payloads.unpadded(flags, payload)
+        content = frame_payloads.unpadded(flags, payload)
         if self._data_stream is not None:
             self._deliver(self._data_stream, memoryview(content), len(payload), self._data_ends)
 
     def _headers_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id % 2 == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
-        fragment = payloads.header_fragment(flags, stream_id, payload)
+        fragment = frame_payloads.header_fragment(flags, stream_id, payload)
         self._blocks.begin(stream_id, bool(flags & frames.END_STREAM), fragment)
         self._only = frames.CONTINUATION
         if flags & frames.END_HEADERS:
@@ -258,19 +257,19 @@ class Inbound:
 
     def _priority_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.costs.spend()
-        payloads.check_priority(stream_id, payload)
+        frame_payloads.check_priority(stream_id, payload)
 
     def _rst_stream_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         stream = self._streams.get(stream_id)
         self.costs.reset_by_peer(stream is not None, self._client or (stream is not None and stream.answered))
-        code = payloads.reset_code(payload)
+        code = frame_payloads.reset_code(payload)
         if self._table.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")
         self._ended_by_peer(stream_id, code, f"stream reset by the peer: {frames.error_name(code)}")
 
     def _settings_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.costs.spend(1 + len(payload) // (frames.SETTING.size * _SETTINGS_PER_FRAME))
-        payloads.check_settings(flags, stream_id, payload)
+        frame_payloads.check_settings(flags, stream_id, payload)
         if flags & frames.ACK:
             self._settings_acknowledged()
             return
@@ -302,7 +301,7 @@ class Inbound:
 
     def _ping_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.costs.spend()
-        payloads.check_ping(stream_id, payload)
+        frame_payloads.check_ping(stream_id, payload)
         if flags & frames.ACK:
             self.events.append(events.PingAcknowledged(payload))
         else:
@@ -310,7 +309,7 @@ class Inbound:
 
     def _goaway_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.costs.spend(1 + (len(self._streams) // _STREAMS_PER_FRAME if self._client else 0))
-        goaway = payloads.goaway(stream_id, payload)
+        goaway = frame_payloads.goaway(stream_id, payload)
         self.goaway_received = True
         self.events.append(goaway)
         if self._client:
@@ -319,7 +318,7 @@ class Inbound:
 
     def _window_update_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self.costs.window_update()
-        increment = payloads.window_increment(payload)
+        increment = frame_payloads.window_increment(payload)
         if not stream_id:
             if not increment:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0 on the connection")

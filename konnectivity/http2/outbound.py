@@ -13,8 +13,8 @@ from konnectivity.http2 import frames
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
 from konnectivity.http2.settings import HEADER_TABLE_SIZE, Settings
-from konnectivity.http2.stream import Buffer, Http2Stream
-from konnectivity.http2.table import StreamTable
+from konnectivity.http2.stream_state import Buffer, Http2Stream
+from konnectivity.http2.streams import StreamTable
 
 _TABLE_SIZE = 4096  # of our compressor, at most, and at first
 PIECE = 100  # bytes that a piece in a queue takes beside its content, about

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from konnectivity.kube.error import KubeError
+from konnectivity.kube.api_error import KubeError
 
 if TYPE_CHECKING:
-    from konnectivity.kube.client import KubeClient
+    from konnectivity.kube.api_client import KubeClient
 
 __all__ = ["KubeError", "connect"]
 
@@ -30,7 +30,7 @@ def connect(kubeconfig: str = "", qps: float = 0.0, burst: int = 0) -> KubeClien
     """
     try:
         from konnectivity.kube import kubeconfig as configs
-        from konnectivity.kube.client import KubeClient
+        from konnectivity.kube.api_client import KubeClient
     except ModuleNotFoundError as error:
         raise KubeError(f"{error.name} is missing: install konnectivity[kubernetes]") from error
     return KubeClient(configs.load(kubeconfig), qps, burst)

@@ -17,8 +17,8 @@ import msgspec
 import yaml
 from lightkube.config import models
 
-from konnectivity.file_content import read_file
-from konnectivity.kube.error import KubeError
+from konnectivity.kube.api_error import KubeError
+from konnectivity.untrusted.file_content import read_file
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DEFAULT_FILE = "~/.kube/config"
@@ -112,11 +112,11 @@ def from_files(paths: Sequence[str]) -> Access:
         raise KubeError(f"kubeconfig {source}: there is no current-context")
     _, context = _named(source, "context", name, [(path, file.contexts) for path, file in files])
     path, cluster = _named(source, "cluster", context.cluster or "", [(path, file.clusters) for path, file in files])
-    access = _cluster(_Reader(path, f"cluster {context.cluster!r}"), cluster)
+    access = _cluster(_KubeconfigReader(path, f"cluster {context.cluster!r}"), cluster)
     if not context.user:
         return Access(source, **access)
     path, user = _named(source, "user", context.user, [(path, file.users) for path, file in files])
-    return Access(source, **access, **_user(_Reader(path, f"user {context.user!r}"), user, cluster))
+    return Access(source, **access, **_user(_KubeconfigReader(path, f"user {context.user!r}"), user, cluster))
 
 
 # The library insists on fields that one file may lack and the next one of the list has: hence the ignores.
@@ -156,20 +156,20 @@ class _NamedContext(msgspec.Struct):
     context: _Context | None = None
 
 
-class _File(msgspec.Struct):
+class _KubeconfigFile(msgspec.Struct):
     clusters: list[_NamedCluster] | None = None
     users: list[_NamedUser] | None = None
     contexts: list[_NamedContext] | None = None
     current_context: str | None = msgspec.field(name="current-context", default=None)
 
 
-def _parse(path: str) -> _File:
+def _parse(path: str) -> _KubeconfigFile:
     try:
         text = read_file(path)
     except OSError as error:
         raise KubeError(f"cannot read kubeconfig {path!r}: {error.strerror}") from error
     try:
-        return msgspec.convert(yaml.safe_load(text) or {}, _File)
+        return msgspec.convert(yaml.safe_load(text) or {}, _KubeconfigFile)
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise KubeError(f"kubeconfig {path} is no YAML: {where}{error.problem}") from error
@@ -190,7 +190,7 @@ def _named(source: str, kind: str, name: str, lists: Sequence[tuple[str, Sequenc
     raise KubeError(f"kubeconfig {source}: there is no {kind} {name!r}")
 
 
-class _Reader(NamedTuple):
+class _KubeconfigReader(NamedTuple):
     """Where a part of a kubeconfig stands."""
 
     path: str
@@ -220,7 +220,7 @@ def _names_a_host(url: str) -> bool:
         return False
 
 
-def _cluster(reader: _Reader, cluster: _Cluster) -> dict[str, Any]:
+def _cluster(reader: _KubeconfigReader, cluster: _Cluster) -> dict[str, Any]:
     ca = reader.material("CA bundle", "certificate-authority", cluster.certificate_auth, cluster.certificate_auth_data)
     if not cluster.server:
         raise reader.error("there is no server")
@@ -240,7 +240,7 @@ def _cluster(reader: _Reader, cluster: _Cluster) -> dict[str, Any]:
     }
 
 
-def _user(reader: _Reader, user: _User, cluster: _Cluster) -> dict[str, Any]:
+def _user(reader: _KubeconfigReader, user: _User, cluster: _Cluster) -> dict[str, Any]:
     for name, value in (("auth-provider", user.auth_provider), ("as", user.impersonate)):
         if value:
             raise reader.error(f"{name!r} is not supported")
@@ -260,7 +260,7 @@ def _user(reader: _Reader, user: _User, cluster: _Cluster) -> dict[str, Any]:
     return found
 
 
-def _plugin(reader: _Reader, plugin: _Exec, cluster: _Cluster) -> Plugin:
+def _plugin(reader: _KubeconfigReader, plugin: _Exec, cluster: _Cluster) -> Plugin:
     if plugin.apiVersion not in EXEC_VERSIONS:
         raise reader.error(f"exec apiVersion {plugin.apiVersion!r} is none of {', '.join(EXEC_VERSIONS)}")
     if plugin.interactive == "Always":
@@ -277,7 +277,7 @@ def _plugin(reader: _Reader, plugin: _Exec, cluster: _Cluster) -> Plugin:
     )
 
 
-def _told(reader: _Reader, cluster: _Cluster) -> dict[str, object]:
+def _told(reader: _KubeconfigReader, cluster: _Cluster) -> dict[str, object]:
     """The cluster, as a plugin is told of it: without files."""
     described = _cluster(reader, cluster)
     told: dict[str, object] = {"server": described["server"], "insecure-skip-tls-verify": described["insecure"]}

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
-from konnectivity import logs
-from konnectivity.kube.calls import Calls
-from konnectivity.kube.error import KubeError
+from konnectivity.kube.api_error import KubeError
+from konnectivity.kube.call_counts import CallCounts
 from konnectivity.kube.labels import Selector
-from konnectivity.kube.lease import Lease, Sightings, clock_difference
+from konnectivity.kube.lease_validity import Lease, Sightings, clock_difference
+from konnectivity.runtime import logs
 
 if TYPE_CHECKING:
-    from konnectivity.kube.client import Event, KubeClient
+    from konnectivity.kube.api_client import Event, KubeClient
 
 log = logs.get(__name__)
 
@@ -58,8 +58,8 @@ class LeaseCounter:
     ) -> None:
         self.count = 1  # at least; the last good one while the API is away
         self.synced = asyncio.Event()  # the API has answered once
-        self.lists = Calls(LATENCY_BOUNDS)
-        self.watches = Calls(LATENCY_BOUNDS)
+        self.lists = CallCounts(LATENCY_BOUNDS)
+        self.watches = CallCounts(LATENCY_BOUNDS)
         self._client = client
         self._namespace = namespace
         self._selector = selector
@@ -92,7 +92,7 @@ class LeaseCounter:
             await asyncio.sleep(pause_s * (0.5 + self._random.random()))
 
     async def _list(self) -> None:
-        from konnectivity.kube.objects import lease_of
+        from konnectivity.kube.lease_objects import lease_of
 
         with self.lists.one():
             found, version = await self._client.list_leases(self._namespace)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from konnectivity import multicall
 from konnectivity.client import Mode, tls_context
-from konnectivity.testing.ca import Authority
+from konnectivity.runtime import launcher
+from konnectivity.tool.pki.authority import Authority
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -40,7 +40,7 @@ def free_port() -> int:
 _handed_out: set[int] = set()
 
 
-class Process:
+class ProgramProcess:
     """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file.
 
     Args:
@@ -62,7 +62,7 @@ class Process:
         self.log_path = log
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         # a path is a program, anything else one of our packages: konnectivity_server is proxy-server
-        command = [module] if "/" in module else multicall.command(module.replace("konnectivity_", "proxy-"))
+        command = [module] if "/" in module else launcher.command(module.replace("konnectivity_", "proxy-"))
         if cgroup is not None:  # in it from the first instruction
             command = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$@"', "sh", *command]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
@@ -140,7 +140,7 @@ class Deployment:
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     kubeconfig: Path | None = None
-    processes: list[Process] = field(default_factory=list)
+    processes: list[ProgramProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ class Deployment:
             *more,
         ]
 
-    def start_server(self, *more: str, within: Sequence[str] = ()) -> Process:
+    def start_server(self, *more: str, within: Sequence[str] = ()) -> ProgramProcess:
         name = f"server-{len(self.processes)}.log"
         server = self._start("konnectivity_server", self.server_arguments(*more), name, within=within)
         server.wait_for("Proxy server started")
@@ -212,7 +212,7 @@ class Deployment:
         cgroup: Path | None = None,
         within: Sequence[str] = (),
         connects: bool = True,
-    ) -> Process:
+    ) -> ProgramProcess:
         """Until it is connected, unless it cannot be."""
         health_port, admin_port = free_port(), free_port()
         arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
@@ -221,11 +221,11 @@ class Deployment:
         agent.wait_for("Connected to server" if connects else "Proxy agent started")
         return agent
 
-    def start_package(self, package: str, arguments: Sequence[str], within: Sequence[str] = ()) -> Process:
+    def start_package(self, package: str, arguments: Sequence[str], within: Sequence[str] = ()) -> ProgramProcess:
         """One of our programs with these arguments and no others. Nothing is waited for."""
         return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log", within=within)
 
-    def start_program(self, path: Path, arguments: Sequence[str]) -> Process:
+    def start_program(self, path: Path, arguments: Sequence[str]) -> ProgramProcess:
         """Some other program, with its log and its end like ours."""
         return self._start(str(path), list(arguments), f"{path.name}-{len(self.processes)}.log")
 
@@ -242,7 +242,7 @@ class Deployment:
 
     def _start(
         self, module: str, arguments: list[str], log: str, cgroup: Path | None = None, within: Sequence[str] = ()
-    ) -> Process:
-        process = Process(module, arguments, self.directory / log, cgroup, within)
+    ) -> ProgramProcess:
+        process = ProgramProcess(module, arguments, self.directory / log, cgroup, within)
         self.processes.append(process)
         return process

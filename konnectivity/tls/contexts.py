@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from konnectivity.tls import pem_files
+from konnectivity.tls.go_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity.tls.handshake import ServerSession
 from konnectivity.tls.pem_files import Bundle, Pair, TlsError
-from konnectivity.tls_names import CIPHER_SUITES, TLS_VERSIONS
 
 DEFAULT_MIN_VERSION = "VersionTLS12"
 _HYBRID_SINCE = (3, 5)  # OpenSSL's default groups begin with X25519MLKEM768

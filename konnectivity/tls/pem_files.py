@@ -9,12 +9,12 @@ import ssl
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from konnectivity import certificate as certificates
-from konnectivity import pem
-from konnectivity.certificate import Certificate
-from konnectivity.file_content import read_file
-from konnectivity.net.error_words import words_of
+from konnectivity.net.error_texts import words_of
+from konnectivity.tls import pem
+from konnectivity.tls import x509_fields as certificates
 from konnectivity.tls.memory_file import memory_file
+from konnectivity.tls.x509_fields import Certificate
+from konnectivity.untrusted.file_content import read_file
 
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: kinds differ
 

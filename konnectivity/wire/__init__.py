@@ -5,9 +5,9 @@ sight (unknown fields, unusual order) and every other packet go through the gene
 """
 
 from konnectivity.proto.client_pb2 import Packet, PacketType
-from konnectivity.wire import kinds
+from konnectivity.wire import packet_types
 from konnectivity.wire.codec import PacketError, data_head, decode, decode_data
-from konnectivity.wire.kinds import kind_of
+from konnectivity.wire.packet_types import kind_of
 from konnectivity.wire.packets import (
     close_dial,
     close_req,
@@ -41,7 +41,7 @@ __all__ = [
     "dial_rsp",
     "drain",
     "kind_of",
-    "kinds",
+    "packet_types",
     "ready",
     "reset",
     "server_count",

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
-from konnectivity.foreign_text import cut
 from konnectivity.proto.client_pb2 import Packet, PacketType
+from konnectivity.untrusted.untrusted_text import cut
 
 Buffer = bytes | memoryview
 

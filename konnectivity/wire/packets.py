@@ -5,7 +5,6 @@ Texts are cut to `foreign_text.MAX_BYTES`: whatever a text was made of, no packe
 
 from __future__ import annotations
 
-from konnectivity.foreign_text import cut
 from konnectivity.proto.client_pb2 import (
     CloseDial,
     CloseRequest,
@@ -23,7 +22,8 @@ from konnectivity.proto.client_pb2 import (
     ServerCount,
     Stop,
 )
-from konnectivity.wire import kinds
+from konnectivity.untrusted.untrusted_text import cut
+from konnectivity.wire import packet_types
 
 # An attribute of the generated enum costs a microsecond each time.
 _DIAL_REQ = PacketType.DIAL_REQ
@@ -98,4 +98,4 @@ def describe(packet: Packet) -> str:
     if payload == "data":
         return f"DATA {{connectID: {packet.data.connectID} size: {len(packet.data.data)}}}"
     body = str(getattr(packet, payload)).replace("\n", " ").strip() if payload else ""
-    return f"{kinds.NAMES.get(packet.type, str(packet.type))} {{{body}}}"
+    return f"{packet_types.NAMES.get(packet.type, str(packet.type))} {{{body}}}"

@@ -7,16 +7,16 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from konnectivity.bounded_dict import BoundedDict
-from konnectivity_server.identifiers import MAX_LENGTH, Identifiers
+from konnectivity.untrusted.bounded_map import BoundedMap
+from konnectivity_server.agents.agent_identifiers import MAX_LENGTH, Identifiers
 
 MAX_SPELLINGS = 65_536
 MAX_SPELLING_BYTES = 16 * 1024 * 1024
 
-_spellings: BoundedDict[str, str] = BoundedDict(MAX_SPELLINGS, MAX_SPELLING_BYTES)  # canonical ones, by what was said
+_spellings: BoundedMap[str, str] = BoundedMap(MAX_SPELLINGS, MAX_SPELLING_BYTES)  # canonical ones, by what was said
 
 
-class Agent(Protocol):
+class Backend(Protocol):
     """One agent's stream, as far as choosing one is concerned."""
 
     agent_id: str
@@ -41,7 +41,7 @@ class Agent(Protocol):
     def load(self) -> float: ...
 
 
-A = TypeVar("A", bound=Agent)
+A = TypeVar("A", bound=Backend)
 K = TypeVar("K")
 
 

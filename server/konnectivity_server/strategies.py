@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from random import Random
 
-from konnectivity.destination import host_of
+from konnectivity.net.addresses import host_of
 from konnectivity_server.registry import A, Registry
 
 NAMES = ("default", "destHost", "defaultRoute")

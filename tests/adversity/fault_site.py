@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import reference
-from konnectivity.client import DialError, Tunnel, TunnelLost
-from konnectivity.testing.deployment import Deployment, Process
+from konnectivity.client import ClientTunnel, DialError, TunnelLost
+from konnectivity.testing.deployment import Deployment, ProgramProcess
 
 ERRORS = (DialError, TunnelLost, OSError, TimeoutError, asyncio.IncompleteReadError)
 PREFIX = "konnectivity_network_proxy_"
@@ -32,10 +32,10 @@ class Site(Deployment):
         super().__init__(directory)
         self.ours = ours
 
-    def server(self, *more: str) -> Process:
+    def server(self, *more: str) -> ProgramProcess:
         return self.start_server(*more) if self.ours else reference.start_server(self)
 
-    def agent(self, *more: str, port: int | None = None) -> Process:
+    def agent(self, *more: str, port: int | None = None) -> ProgramProcess:
         """Connected when it is returned."""
         if self.ours:
             return self.start_agent(*more, port=port)
@@ -88,12 +88,12 @@ async def until(condition: Callable[[], object], seconds: float) -> float:
     return time.monotonic() - began
 
 
-def descriptors(process: Process) -> int:
+def descriptors(process: ProgramProcess) -> int:
     """Files that a program has open."""
     return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
-async def echo(tunnel: Tunnel, address: str) -> None:
+async def echo(tunnel: ClientTunnel, address: str) -> None:
     """Dial, say something, and hear it."""
     reader, writer = await tunnel.dial(address, DIAL_S)
     try:
@@ -104,7 +104,7 @@ async def echo(tunnel: Tunnel, address: str) -> None:
         writer.close()
 
 
-async def until_echo(tunnel: Tunnel, address: str, seconds: float) -> float:
+async def until_echo(tunnel: ClientTunnel, address: str, seconds: float) -> float:
     """Dial until it goes well; how long it took."""
     began = time.monotonic()
     while True:
@@ -131,7 +131,7 @@ class Attempt:
 class Dialler:
     """Dials all the time, for as long as the block."""
 
-    tunnel: Tunnel
+    tunnel: ClientTunnel
     address: str
     pace_s: float = 0.05
     attempts: list[Attempt] = field(default_factory=list)
@@ -173,7 +173,7 @@ class Dialler:
 class Talkers:
     """Connections that say a number every few milliseconds, and compare what comes back, for as long as the block."""
 
-    def __init__(self, tunnel: Tunnel, address: str, count: int = 5) -> None:
+    def __init__(self, tunnel: ClientTunnel, address: str, count: int = 5) -> None:
         self.count = count
         self.wrong = 0  # answers that were not what was said
         self.said = 0

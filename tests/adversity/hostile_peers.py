@@ -22,9 +22,9 @@ import uvloop
 
 from konnectivity import wire
 from konnectivity.http2 import events, frames
-from konnectivity.testing import hostile
-from konnectivity.testing.grpc_peer import EXTENDED, data
-from konnectivity.testing.hostile import HostilePeer
+from support import http2_peer
+from support.grpc_peer import EXTENDED, data
+from support.http2_peer import HostilePeer
 
 AGAIN_S = 0.5
 FRAMES = (frames.frame(frames.PING, 0, 0, bytes(8)), frames.settings({}), frames.window_update(1, 1))
@@ -33,7 +33,7 @@ Attack = Callable[[HostilePeer], Awaitable[None]]
 
 async def flood(peer: HostilePeer) -> None:
     """Control frames."""
-    await peer.call(hostile.request(hostile.PROXY))
+    await peer.call(http2_peer.request(http2_peer.PROXY))
     for frame in itertools.cycle(FRAMES):
         await peer.say(frame * 1000)
 
@@ -41,13 +41,13 @@ async def flood(peer: HostilePeer) -> None:
 async def rapid_reset(peer: HostilePeer) -> None:
     while True:
         for _ in range(100):
-            peer.http2.reset_stream(peer.http2.open_stream(hostile.request(hostile.PROXY)))
+            peer.http2.reset_stream(peer.http2.open_stream(http2_peer.request(http2_peer.PROXY)))
         await peer.say()
 
 
 async def header_bombs(peer: HostilePeer) -> None:
     while True:
-        await peer.call([*hostile.request(hostile.PROXY), *[("bomb", "x" * 3000)] * 30])
+        await peer.call([*http2_peer.request(http2_peer.PROXY), *[("bomb", "x" * 3000)] * 30])
 
 
 async def continuations(peer: HostilePeer) -> None:
@@ -58,28 +58,28 @@ async def continuations(peer: HostilePeer) -> None:
 
 async def shut_windows(peer: HostilePeer) -> None:
     """Packets that are answered, and answers that find no window."""
-    await peer.say(hostile.zero_window())
-    stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
-    forged = hostile.message(data(7, b"x"))
+    await peer.say(http2_peer.zero_window())
+    stream_id = await peer.call(http2_peer.request(http2_peer.PROXY, *EXTENDED))
+    forged = http2_peer.message(data(7, b"x"))
     while True:
         await peer.say(frames.frame(frames.DATA, 0, stream_id, forged * 100))
         await asyncio.sleep(0.002)
 
 
 async def endless_messages(peer: HostilePeer) -> None:
-    start = hostile.message(bytes(4 << 20))[:16_000]
+    start = http2_peer.message(bytes(4 << 20))[:16_000]
     for _ in range(100):
-        stream_id = await peer.call(hostile.request(hostile.PROXY))
+        stream_id = await peer.call(http2_peer.request(http2_peer.PROXY))
         for _ in range(20):
             await peer.say(frames.frame(frames.DATA, 0, stream_id, start))
             start = bytes(16_000)
-        start = hostile.message(bytes(4 << 20))[:16_000]
+        start = http2_peer.message(bytes(4 << 20))[:16_000]
     await asyncio.Event().wait()
 
 
 async def dials(peer: HostilePeer) -> None:
     """To an agent that answers none, and to ports where nobody listens."""
-    stream_id = await peer.call(hostile.request(hostile.PROXY, *EXTENDED))
+    stream_id = await peer.call(http2_peer.request(http2_peer.PROXY, *EXTENDED))
     for number in itertools.count(1):
         address = "nowhere:1" if number % 10 else "127.0.0.1:1"
         await peer.send(stream_id, wire.dial_req(address, number))
@@ -94,7 +94,7 @@ async def silence(peer: HostilePeer) -> None:
 
 async def lying_agent(peer: HostilePeer) -> None:
     """Registers for nowhere, answers no dial, and speaks for connections and dials of others."""
-    stream_id = await peer.call(hostile.agent("agent-1", ("agentidentifiers", "host=nowhere"), *EXTENDED))
+    stream_id = await peer.call(http2_peer.agent("agent-1", ("agentidentifiers", "host=nowhere"), *EXTENDED))
     for number in itertools.count(1):
         lies = (data(number % 200, b"forged"), wire.dial_rsp(number, number), wire.reset(number % 200, 1, "x", 0, 0))
         await peer.send(stream_id, *lies)
@@ -119,7 +119,7 @@ async def attack(place: Any, what: Attack, where: str, cut: Counter[str]) -> Non
     """One peer, for ever."""
     while True:
         with suppress(ConnectionError, ssl.SSLError, TimeoutError):
-            peer = await hostile.connected(place, where)
+            peer = await http2_peer.connected(place, where)
             try:
                 if what is not silence:
                     await peer.say()

@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fault_site import ERRORS, Site, descriptors, get, metrics, until
 from soak_plan import SURVIVORS, VICTIM, Deed, Step, deeds, steps
 
-from konnectivity.client import DialError, Tunnel, connect
-from konnectivity.testing import targets
-from konnectivity.testing.deployment import Process
-from konnectivity.testing.faulty import FaultyLine
+from konnectivity.client import ClientTunnel, DialError, connect
+from konnectivity.testing.deployment import ProgramProcess
+from support import targets
+from support.faulty_line import FaultyLine
 
 WORKERS = 8
 WARM_DEEDS = 10  # of each worker, before anything fails: caches and buffers are then what they will be
@@ -101,7 +101,7 @@ class Clients:
             if self.strict:
                 self._report.found.append(f"client {number}, {deed}: failed after all was healed: {error!r}")
 
-    async def _echo(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _echo(self, tunnel: ClientTunnel, deed: Deed) -> None:
         reader, writer = await tunnel.dial(self._where["echo"])
         try:
             said = b"".join(targets.pattern(deed.size))
@@ -110,7 +110,7 @@ class Clients:
         finally:
             writer.close()
 
-    async def _download(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _download(self, tunnel: ClientTunnel, deed: Deed) -> None:
         reader, writer = await tunnel.dial(self._where["source"])
         received = await reader.read(-1)
         writer.close()
@@ -121,7 +121,7 @@ class Clients:
             self._cut(deed, len(received))
             raise ConnectionResetError("cut")
 
-    async def _upload(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _upload(self, tunnel: ClientTunnel, deed: Deed) -> None:
         reader, writer = await tunnel.dial(self._where["digest"])
         for piece in targets.pattern(deed.size):
             writer.write(piece)
@@ -135,12 +135,12 @@ class Clients:
                 raise Wrong(f"the target received something else: {answer}")
             raise ConnectionResetError("cut")
 
-    async def _abort(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _abort(self, tunnel: ClientTunnel, deed: Deed) -> None:
         _, writer = await tunnel.dial(self._where["echo"])
         writer.write(bytes(deed.size))
         writer.transport.abort()
 
-    async def _refused(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _refused(self, tunnel: ClientTunnel, deed: Deed) -> None:
         try:
             await tunnel.dial("127.0.0.1:1")
         except DialError as error:
@@ -149,7 +149,7 @@ class Clients:
             return
         raise Wrong("nobody listens there, and the dial succeeded")
 
-    async def _idle(self, tunnel: Tunnel, deed: Deed) -> None:
+    async def _idle(self, tunnel: ClientTunnel, deed: Deed) -> None:
         reader, writer = await tunnel.dial(self._where["echo"])
         try:
             await asyncio.sleep(min(deed.size / 1000, 3.0))
@@ -178,7 +178,9 @@ LENGTH = 300_000  # of a download
 class Chaos:
     """What happens to lines and programs."""
 
-    def __init__(self, site: Site, report: Report, lines: dict[str, FaultyLine], processes: dict[str, Process]) -> None:
+    def __init__(
+        self, site: Site, report: Report, lines: dict[str, FaultyLine], processes: dict[str, ProgramProcess]
+    ) -> None:
         self._site = site
         self._report = report
         self._lines = lines
@@ -293,7 +295,7 @@ class State:
         return f"{self.descriptors} descriptors, {self.work}, {self.memory / (1 << 20):.1f} MiB"
 
 
-def _state(process: Process, admin_port: int) -> State:
+def _state(process: ProgramProcess, admin_port: int) -> State:
     work = get(admin_port, "/debug/pprof/goroutine", 10)[1].partition("\n")[0]
     return State(descriptors(process), work, process.memory_bytes())
 
@@ -312,7 +314,7 @@ async def _rested(site: Site) -> None:
     await until(lambda: not any(metrics(port).get("agent_open_endpoint_connections", 1) for port in ports), REST_S)
 
 
-def _look_at(processes: dict[str, Process], report: Report) -> None:
+def _look_at(processes: dict[str, ProgramProcess], report: Report) -> None:
     for name, process in processes.items():
         if process.returncode is not None:
             report.found.append(f"{name} has ended with {process.returncode}")

@@ -9,10 +9,10 @@ import pytest
 from fault_site import Dialler, Talkers, get, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.faulty import FaultyLine
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from support import targets
+from support.faulty_line import FaultyLine
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 AUDIENCE = "system:konnectivity-server"
 USER = "system:serviceaccount:kube-system:konnectivity-agent"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from fault_site import Talkers, get, metrics, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.ca import Authority
-from konnectivity.testing.faulty import FaultyLine
-from konnectivity.testing.targets import listening
+from konnectivity.tool.pki.authority import Authority
+from support import targets
+from support.faulty_line import FaultyLine
+from support.targets import listening
 
 LIFE_S = 8  # of a certificate: time to start in, on a busy machine
 

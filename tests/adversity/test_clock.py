@@ -15,9 +15,9 @@ import pytest
 from fault_site import Dialler, Talkers, get, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from support import targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 SEEN_S = 1.1  # libfaketime looks at its file once a second
 

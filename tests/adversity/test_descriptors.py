@@ -11,8 +11,8 @@ import pytest
 from fault_site import ERRORS, descriptors, get, until, until_echo
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 ROOM = 20  # descriptors more than a program has at rest
 ENOUGH = 60  # dials that do not fit into that

@@ -13,8 +13,8 @@ import pytest
 from fault_site import Dialler, metrics, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 
 @pytest.fixture

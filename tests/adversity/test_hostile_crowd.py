@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 HOSTILE = HONEST = 100
 ATTACK_S = 8.0

@@ -10,9 +10,9 @@ import pytest
 from fault_site import Dialler, Talkers, get, metrics, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.faulty import FaultyLine
-from konnectivity.testing.targets import listening
+from support import targets
+from support.faulty_line import FaultyLine
+from support.targets import listening
 
 MIB = 1 << 20
 HOLD_S = 5.0

@@ -13,9 +13,9 @@ import pytest
 from fault_site import Dialler, get, until, until_echo
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
-from konnectivity.testing.dns import NameServer
-from konnectivity.testing.targets import listening
+from support import targets
+from support.name_server import NameServer
+from support.targets import listening
 
 SLOW_DIALS = 40  # at a time, of as many names
 DIAL_S = 5.0  # an agent's, with the look-up

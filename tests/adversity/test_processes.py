@@ -13,8 +13,8 @@ import pytest
 from fault_site import Dialler, Talkers, get, metrics, until, until_echo
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 FREEZE_S = 10.0
 NAP_S = 1.5

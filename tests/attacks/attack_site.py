@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from konnectivity.testing import targets
-from konnectivity.testing.deployment import Deployment, Process
-from konnectivity.testing.kubernetes import KubernetesApi
+from konnectivity.testing.deployment import Deployment, ProgramProcess
+from support import targets
+from support.kubernetes_api import KubernetesApi
 
 AUDIENCE = "system:konnectivity-server"
 NAMESPACE, ACCOUNT = "kube-system", "konnectivity-agent"
@@ -35,7 +35,7 @@ class AttackSite(Deployment):
         self.kubeconfig = api.kubeconfig(self.directory / "server.conf")
         self.directory.joinpath("token").write_text("good\n")
 
-    def server(self, *more: str) -> Process:
+    def server(self, *more: str) -> ProgramProcess:
         if self.api is None:
             return self.start_server(*more)
         return self.start_server(
@@ -47,7 +47,7 @@ class AttackSite(Deployment):
             *more,
         )
 
-    def agent(self, *more: str) -> Process:
+    def agent(self, *more: str) -> ProgramProcess:
         if self.api is None:
             return self.start_agent(*more)
         token = f"--service-account-token-path={self.path('token')}"
@@ -89,7 +89,7 @@ class Cost:
 
 
 @asynccontextmanager
-async def measured(process: Process) -> AsyncIterator[Cost]:
+async def measured(process: ProgramProcess) -> AsyncIterator[Cost]:
     """Measure what the block costs the process. The peak of memory is sampled every 50 ms."""
     cost = Cost(
         -process.cpu_seconds(), process.memory_bytes(), process.memory_bytes(), -process.log_path.stat().st_size
@@ -111,7 +111,7 @@ async def measured(process: Process) -> AsyncIterator[Cost]:
         cost.log_bytes += process.log_path.stat().st_size
 
 
-async def memory_returns(process: Process, before: int, seconds: float = 60.0, slack: int = 4 * MIB) -> None:
+async def memory_returns(process: ProgramProcess, before: int, seconds: float = 60.0, slack: int = 4 * MIB) -> None:
     """Wait until resident memory is within 20 % (and `slack` bytes) of `before`; fail after `seconds`."""
     end = time.monotonic() + seconds
     while process.memory_bytes() > before * 1.2 + slack:

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from attack_site import AttackSite
 
-from konnectivity.testing.kubernetes import KubernetesApi
+from support.kubernetes_api import KubernetesApi
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from contextlib import suppress
 import pytest
 from attack_site import MIB, honest, measured, memory_returns
 
-from konnectivity.door import Entry
-from konnectivity.grpc.native import Http2Transport
-from konnectivity.listen import admit_tcp
+from konnectivity.grpc.http2_transport import Http2Transport
+from konnectivity.net.socket_listeners import admit_tcp
+from konnectivity.net.source_limit import SourceLimits
 from konnectivity.testing.deployment import free_port
 from konnectivity.tls import ClientTls, ServerTls
-from konnectivity_agent import uplink
+from konnectivity_agent import server_connection
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 KINDS = {  # how the client ends, and how many of them: those of `answered` and `refused` cost the client a handshake
@@ -78,7 +78,7 @@ async def test_unfinished_handshakes_leave_nothing(site, kind, limit):
 async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
     """An agent without a certificate tries for as long as it lives."""
     files = (site.path("ca.crt"), "", "")
-    settings = uplink.Settings(ClientTls(*files, ["h2"]), files, "native", 3600.0, 0.0)
+    settings = server_connection.ServerConnectionSettings(ClientTls(*files, ["h2"]), files, "native", 3600.0, 0.0)
     listener = ServerTls(site.path("server.crt"), site.path("server.key"), site.path("ca.crt"), ["h2"])
     port = free_port()
 
@@ -87,15 +87,15 @@ async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
         return sum(isinstance(each, Http2Transport) for each in gc.get_objects())
 
     async with asyncio.TaskGroup() as tasks:
-        door = await admit_tcp("tests", "127.0.0.1", port, listener.context, asyncio.Protocol, Entry(tasks))
+        door = await admit_tcp("tests", "127.0.0.1", port, listener.context, asyncio.Protocol, SourceLimits(tasks))
         before = alive()
         for _ in range(50):
-            with pytest.raises(uplink.CONNECT_ERRORS, match="certificate required"):
-                await uplink.connect(
-                    uplink.Address("127.0.0.1", port),
+            with pytest.raises(server_connection.CONNECT_ERRORS, match="certificate required"):
+                await server_connection.connect(
+                    server_connection.Address("127.0.0.1", port),
                     settings,
-                    uplink.Identity("agent"),
-                    uplink.TunnelOptions(),
+                    server_connection.AgentIdentity("agent"),
+                    server_connection.TunnelOptions(),
                     lambda dial: None,
                     tasks,
                     lambda: None,

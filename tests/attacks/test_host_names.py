@@ -9,11 +9,11 @@ import grpc
 import pytest
 
 from konnectivity import wire
-from konnectivity.testing import grpc_peer, targets
-from konnectivity.testing.ca import Authority
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
-from konnectivity_server import peer_service
+from konnectivity.tool.pki.authority import Authority
+from konnectivity_server.peers import peer_service
+from support import grpc_peer, targets
+from support.targets import listening
 
 ALLOWED = "*.allowed.example"
 NO_HOSTS = (

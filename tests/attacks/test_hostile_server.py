@@ -13,7 +13,7 @@ from raw_http2 import literal
 
 from konnectivity import wire
 from konnectivity.http2 import frames
-from konnectivity.testing.hostile import message
+from support.http2_peer import message
 
 SENT_S = 3.0  # the honest client is watched for this long
 OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]

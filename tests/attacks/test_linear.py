@@ -14,22 +14,25 @@ from contextlib import suppress
 
 import pytest
 
-from konnectivity import destination, foreign_text, numbers, wire
-from konnectivity.capabilities import Capabilities
-from konnectivity.forward_proxy import Answer, Proxy
+from konnectivity import wire
 from konnectivity.grpc import metadata, status
 from konnectivity.grpc.framing import PREFIX, MessageReader
 from konnectivity.grpc.metadata import Metadata
-from konnectivity.http2 import Http2Connection, Limits, Settings, frames
-from konnectivity.http2 import headers as header_rules
+from konnectivity.http1.forward_proxy import Proxy, ProxyAnswer
+from konnectivity.http1.message_heads import HeadError, Heads
+from konnectivity.http2 import Http2Connection, Limits, Settings, frames, header_rules
 from konnectivity.http2.frames import ConnectionFault
 from konnectivity.http2.header_decoder import HeaderDecoder
-from konnectivity.http_heads import HeadError, Heads
 from konnectivity.kube import labels
-from konnectivity.logs import formats
-from konnectivity_server import connect_head, identifiers, registry
-from konnectivity_server.authentication import token_of
-from konnectivity_server.token_claims import claims_of
+from konnectivity.net import addresses
+from konnectivity.runtime.logs import log_formats
+from konnectivity.tunnel.extension import Extension
+from konnectivity.untrusted import numbers, untrusted_text
+from konnectivity_server import registry
+from konnectivity_server.agents import agent_identifiers
+from konnectivity_server.agents.token_authentication import token_of
+from konnectivity_server.agents.token_claims import claims_of
+from konnectivity_server.frontends import connect_messages
 
 SMALL, LARGE = 16 * 1024, 1024 * 1024
 MOST_GROWTH = 4.0  # of the time per byte, from SMALL to LARGE
@@ -105,8 +108,8 @@ def heads(size: int) -> Reader:
         def feed(piece: bytes) -> None:
             received.feed(piece)
             while (head := received.take()) is not None:
-                with suppress(connect_head.BadRequest):
-                    connect_head.destination(head)
+                with suppress(connect_messages.BadRequest):
+                    connect_messages.destination(head)
 
         with suppress(HeadError):
             in_pieces(size, feed, data)
@@ -115,7 +118,7 @@ def heads(size: int) -> Reader:
 
 
 def proxy_answer(data: bytes) -> None:
-    answer = Answer(Proxy("proxy", 3128))
+    answer = ProxyAnswer(Proxy("proxy", 3128))
     in_pieces(4096, answer.receive, data)
 
 
@@ -136,7 +139,7 @@ def encoder(data: bytes) -> None:
 
 def field(name: str) -> Reader:
     """Return a reader of one metadata field's value."""
-    readers: dict[str, Callable[[Metadata], object]] = {"authorization": token_of, "extension": Capabilities.of}
+    readers: dict[str, Callable[[Metadata], object]] = {"authorization": token_of, "extension": Extension.of}
     full = {"extension": "konnectivity-extension"}.get(name, name)
     return text_reader(lambda text: readers[name](Metadata([(full, text)])))
 
@@ -208,17 +211,20 @@ CASES: dict[str, tuple[Reader, list[bytes]]] = {
     "the extension": (field("extension"), [*TEXTS, b"; window=1", b"1;"]),
     "tokens": (field("authorization"), [*TEXTS, b"Bearer ", b"Bearer a.b.c"]),
     "claims of tokens": (claims, [b"[", b'{"a":', b"9", b'"', b"\\", b'{"exp":9}', b"[1,", b" ", EMOJI]),
-    "identifiers": (refused(identifiers.parse), [*TEXTS, b"ipv4=1&", b"host=a%41+&", b"a=b&", b"default-route=true&"]),
+    "identifiers": (
+        refused(agent_identifiers.parse),
+        [*TEXTS, b"ipv4=1&", b"host=a%41+&", b"a=b&", b"default-route=true&"],
+    ),
     "canonical hosts": (text_reader(registry.canonical), [*TEXTS, b"1.", b"::1%", b"0:"]),
-    "hosts of addresses": (text_reader(destination.host_of), [*TEXTS, b"a:1", b"[::1]:"]),
-    "destinations": (refused(lambda text: destination.parse("tcp", text)), [*TEXTS, b"a.", b"[::1]:", b"xn--a."]),
-    "lists of hosts": (refused(lambda text: destination.parse_hosts(text.split(","), 1)), [*TEXTS, b"a:1,", b"a,"]),
+    "hosts of addresses": (text_reader(addresses.host_of), [*TEXTS, b"a:1", b"[::1]:"]),
+    "destinations": (refused(lambda text: addresses.parse("tcp", text)), [*TEXTS, b"a.", b"[::1]:", b"xn--a."]),
+    "lists of hosts": (refused(lambda text: addresses.parse_hosts(text.split(","), 1)), [*TEXTS, b"a:1,", b"a,"]),
     "numbers": (text_reader(lambda text: numbers.parse_decimal(text, 1 << 30)), [b"9", b"0", b"-", b" "]),
     "labels": (refused(labels.parse_labels), [*TEXTS, b"a=b,", b"a.b/c=d,"]),
     "label selectors": (refused(labels.parse_selector), [*TEXTS, b"a=b,", b"a in (b),", b"a in (b,", b"!a,"]),
-    "texts for people, quoted": (text_reader(foreign_text.quoted), TEXTS),
-    "texts for people": (text_reader(foreign_text.visible), TEXTS),
-    "values in logs": (text_reader(lambda text: formats._value("reason", text)), TEXTS),
+    "texts for people, quoted": (text_reader(untrusted_text.quoted), TEXTS),
+    "texts for people": (text_reader(untrusted_text.visible), TEXTS),
+    "values in logs": (text_reader(lambda text: log_formats._value("reason", text)), TEXTS),
     "a proxy's answer": (proxy_answer, [b"HTTP/1.1 200 OK\r\n", b"a", b"a: b\r\n", b"\n", b"\r"]),
 }
 

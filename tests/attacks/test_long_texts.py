@@ -10,10 +10,10 @@ import pytest
 from attack_site import MIB, honest, measured
 
 from konnectivity import wire
-from konnectivity.foreign_text import MAX_BYTES
 from konnectivity.proto.client_pb2 import DialResponse, Packet, PacketType, Reset, Stop
-from konnectivity.testing import grpc_peer, targets
-from konnectivity.testing.targets import listening
+from konnectivity.untrusted.untrusted_text import MAX_BYTES
+from support import grpc_peer, targets
+from support.targets import listening
 
 LONG = "\x01" * (4 * MIB - 200)
 PACKETS = 8

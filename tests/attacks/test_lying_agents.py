@@ -11,7 +11,7 @@ from attack_site import measured
 from konnectivity import wire
 from konnectivity.client import DialError, connect
 from konnectivity.errors import NO_AGENT, NO_DESCRIPTORS, NO_MEMORY, TOO_MANY_DIALS, DialFailure
-from konnectivity.testing import grpc_peer, targets
+from support import grpc_peer, targets
 
 LIARS = 16
 DIALS = 24

@@ -12,11 +12,11 @@ import pytest
 from attack_site import MIB, measured
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
-from konnectivity.testing.dns import NameServer
-from konnectivity.testing.targets import listening
 from konnectivity_agent import resolver
 from konnectivity_agent.dial_queue import MAX_RUNNING
+from support import targets
+from support.name_server import NameServer
+from support.targets import listening
 
 CLIENTS = 100  # that dial silent names, each a new one after the other
 ATTACK_S = 8.0

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from konnectivity.pki import keys
-from konnectivity.testing.ca import Authority
-from konnectivity.testing.deployment import Process
+from konnectivity.testing.deployment import ProgramProcess
+from konnectivity.tool.pki import private_keys
+from konnectivity.tool.pki.authority import Authority
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = ROOT / ".cache" / "bin"
@@ -76,10 +76,10 @@ class Cluster:
     def __init__(self, directory: Path, namespaces: Namespaces) -> None:
         self.directory = directory
         self.namespaces = namespaces
-        self.processes: list[Process] = []
+        self.processes: list[ProgramProcess] = []
         self.authority = Authority.create("cluster")
         self.authority.write(directory)
-        self.path("ca.key").write_bytes(keys.to_pem(self.authority.key))
+        self.path("ca.key").write_bytes(private_keys.to_pem(self.authority.key))
         for name, ips in (("apiserver", ("127.0.0.1", "10.96.0.1")), ("node", (NODE_IP,))):
             names = ("node.default.svc",) if name == "node" else ()
             self.authority.issue(name, dns=names, ips=ips, server=True).write(directory, name)
@@ -97,7 +97,7 @@ class Cluster:
 
     def konnectivity(self, *arguments: str) -> None:
         """Our tool, as a person sets up a control plane with it."""
-        command = [sys.executable, "-m", "konnectivity.cli", *arguments]
+        command = [sys.executable, "-m", "konnectivity.tool.cli", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
 
@@ -120,7 +120,7 @@ class Cluster:
         }
         self.path(f"{user}.kubeconfig").write_text(json.dumps(config))
 
-    def start(self, namespace: str, program: str, *arguments: str, ready: str) -> Process:
+    def start(self, namespace: str, program: str, *arguments: str, ready: str) -> ProgramProcess:
         """Start one of the programs in a namespace, and wait for a text in its log."""
         command = [str(BIN / program)]
         if program in OUR_PROGRAMS:
@@ -130,7 +130,7 @@ class Cluster:
         within = ["netns", "exec", namespace, *command, *arguments]
         ip = shutil.which("ip")
         assert ip is not None
-        process = Process(ip, within, self.path(f"{program}-{len(self.processes)}.log"))
+        process = ProgramProcess(ip, within, self.path(f"{program}-{len(self.processes)}.log"))
         self.processes.append(process)
         process.wait_for(ready, timeout_s=60)
         return process
@@ -145,7 +145,7 @@ class Cluster:
             ready="ready to serve client requests",
         )
 
-    def start_apiserver(self, egress: Path | None = None) -> Process:
+    def start_apiserver(self, egress: Path | None = None) -> ProgramProcess:
         arguments = self.apiserver_arguments()
         if egress is not None:
             arguments.append(f"--egress-selector-config-file={egress}")
@@ -184,7 +184,7 @@ class Cluster:
         files = (f"--cert={self.path('node.crt')}", f"--key={self.path('node.key')}")
         self.start(self.namespaces.node, "node", f"--listen={NODE_IP}:10250", *files, ready="serving")
 
-    def start_server(self, transport: str) -> Process:
+    def start_server(self, transport: str) -> ProgramProcess:
         frontend = [f"--uds-name={self.path('frontend.sock')}", "--server-port=0"]
         if transport == "connect-tls":
             names = {"cert": "frontend.crt", "key": "frontend.key", "ca-cert": "frontend-ca.crt"}
@@ -207,7 +207,7 @@ class Cluster:
             ready="Proxy server started",
         )
 
-    def start_agent(self, token: str, ready: str = "Connected to server") -> Process:
+    def start_agent(self, token: str, ready: str = "Connected to server") -> ProgramProcess:
         file = self.path(f"token-{len(self.processes)}")
         file.write_text(token)
         return self.start(

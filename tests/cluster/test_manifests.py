@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from konnectivity.testing.host import Host
-from konnectivity.testing.shell import blocks
+from support.host import Host
+from support.shell import blocks
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -78,7 +78,7 @@ def establish(cluster, file, name):
 
 def printed(*argv, stdin=b""):
     """As in a pipe."""
-    command = [sys.executable, "-m", "konnectivity.cli", "manifests", *argv]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "manifests", *argv]
     return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=30).stdout
 
 
@@ -352,6 +352,6 @@ def test_our_rule_for_replicas_is_the_crds(cluster, kamaji, tmp_path, mode, repl
     konnectivity = {"agent": {"mode": mode, "replicas": replicas}}
     text = yaml.safe_dump({**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": konnectivity}}}).encode()
     theirs = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text).returncode
-    command = [sys.executable, "-m", "konnectivity.cli", "manifests", "all", "--from-tenantcontrolplane", "-"]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "manifests", "all", "--from-tenantcontrolplane", "-"]
     ours = subprocess.run(command, input=text, capture_output=True, timeout=30).returncode
     assert theirs == ours

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from konnectivity.pki import keys
-from konnectivity.testing.host import Host
-from konnectivity.testing.shell import blocks
+from konnectivity.tool.pki import private_keys
+from support.host import Host
+from support.shell import blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -75,7 +75,7 @@ class Kubeadm:
     def start(self):
         cluster = self.cluster
         self.control.write("/etc/kubernetes/pki/ca.crt", cluster.authority.certificate_pem)
-        self.control.write("/etc/kubernetes/pki/ca.key", keys.to_pem(cluster.authority.key))
+        self.control.write("/etc/kubernetes/pki/ca.key", private_keys.to_pem(cluster.authority.key))
         self.control.write("/etc/kubernetes/admin.conf", cluster.path("admin.kubeconfig").read_bytes())
         manifest = yaml.safe_dump(kubeadms_apiserver(cluster)).encode()
         self.control.write(f"{MANIFESTS}/kube-apiserver.yaml", manifest)
@@ -194,7 +194,7 @@ def test_k0s(kubeadm):
     need("systemd-analyze")
     host, cluster = kubeadm.control, kubeadm.cluster
     host.write("/var/lib/k0s/pki/ca.crt", cluster.authority.certificate_pem)
-    host.write("/var/lib/k0s/pki/ca.key", keys.to_pem(cluster.authority.key))
+    host.write("/var/lib/k0s/pki/ca.key", private_keys.to_pem(cluster.authority.key))
     host.run("sh", "-c", "echo konnectivity-server:x:65000:65000::/:/bin/false >> /etc/passwd")
     host.run("mkdir", "-p", "/opt/konnectivity/bin", "/etc/k0s")
     host.run("ln", "-s", str(Path(sys.executable).parent / "proxy-server"), "/opt/konnectivity/bin/proxy-server")

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 import uvloop
 
-from konnectivity.grpc.native import Http2Transport, TransportOptions
-from konnectivity.testing.ca import Authority
+from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.tool.pki.authority import Authority
 
 # Sizes for which the tool's cases are made: it sends 20 kB where it wants to exceed the largest frame, and opens as
 # many streams as we take, all at once.

@@ -139,7 +139,9 @@ def test_a_signal_that_comes_while_the_program_starts_is_not_lost(roots, host):
     """The kernel keeps from process 1 what it has no handler for."""
     image, _ = roots
     early = "import os, signal, sys; sys.argv = ['/proxy-server'];"
-    early += "import konnectivity.multicall as m; m.importlib.import_module = lambda _: os.kill(1, signal.SIGTERM);"
+    early += (
+        "import konnectivity.runtime.launcher as m; m.importlib.import_module = lambda _: os.kill(1, signal.SIGTERM);"
+    )
     started = host.start(image, "early", ["/opt/konnectivity/bin/python3", "-IBc", f"{early} m.main()"], {})
     assert started.wait() == 0, started.log
 
@@ -169,7 +171,7 @@ def test_only_the_variant_has_a_shell(roots, host):
 
 def test_kubernetes_clients_and_name_service_work_in_it(roots, host):
     code = (
-        "import lightkube, ssl, socket, konnectivity.kube.client; "
+        "import lightkube, ssl, socket, konnectivity.kube.api_client; "
         "print(len(ssl.create_default_context().get_ca_certs()), socket.getaddrinfo('web', 80)[0][4])"
     )
     asked = host.start(roots[0], "code", ["/opt/konnectivity/bin/python3", "-IBc", code], {})

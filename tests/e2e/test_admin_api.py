@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from konnectivity.testing.connect_socket import answer_to, dial, fill
 from konnectivity.testing.deployment import free_port
+from support.connect_socket import answer_to, dial, fill
 
 
 def get(port, path, host=None, **query):

@@ -17,11 +17,11 @@ import pytest
 from konnectivity import wire
 from konnectivity.client import connect
 from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
-from konnectivity.grpc.stream import Peer
-from konnectivity.testing import grpc_peer, targets
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
-from konnectivity_server import audit
+from konnectivity.grpc.message_stream import Peer
+from konnectivity_server.audit import audit_records
+from support import grpc_peer, targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "audit.schema.json").read_text())
@@ -70,9 +70,9 @@ def records_of(end):
     """What a trail writes about one dial."""
     found = []
     peer = Peer("127.0.0.1:1")
-    trail = audit.Trail(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
+    trail = audit_records.Trail(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
     end(trail)
-    stamp = {"version": audit.VERSION, "time": "2026-11-24T12:00:00.000000Z", "server": "s"}
+    stamp = {"version": audit_records.VERSION, "time": "2026-11-24T12:00:00.000000Z", "server": "s"}
     return [{**stamp, **record} for record in found]
 
 

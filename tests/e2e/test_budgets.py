@@ -10,8 +10,8 @@ import time
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 MIB = 1024 * 1024
 

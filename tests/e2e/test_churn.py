@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
-from konnectivity.testing.balancer import HAPROXY, MISSING, Balancer
-from konnectivity.testing.deployment import Deployment, Process, free_port
-from konnectivity.testing.targets import listening
+from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+from support import targets
+from support.balancer import HAPROXY, MISSING, Balancer
+from support.targets import listening
 
 AGENTS = 6
 SERVERS = ("one", "two", "three")
@@ -38,8 +38,8 @@ class Cluster:
 
     deployment: Deployment
     balanced: bool
-    servers: dict[str, Process] = field(default_factory=dict)
-    agents: dict[int, Process] = field(default_factory=dict)
+    servers: dict[str, ProgramProcess] = field(default_factory=dict)
+    agents: dict[int, ProgramProcess] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     dials: int = 0
 

@@ -12,8 +12,8 @@ import pytest
 import uvloop
 
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 WAYS = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect", False)]

@@ -13,12 +13,13 @@ import pytest
 
 from konnectivity.client import DialError, connect
 from konnectivity.kube.labels import parse_selector
-from konnectivity.testing import targets
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.site import Site, dials, get
-from konnectivity.testing.targets import listening
+from support import targets
+from support.checkout import DEPLOYERS as DEPLOYERS_FILE
+from support.deployer_site import Site, dials, get
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
-DEPLOYERS = tomllib.loads((Path(__file__).parents[1] / "deployers.toml").read_text())
+DEPLOYERS = tomllib.loads(DEPLOYERS_FILE.read_text())
 AUDIENCE = "system:konnectivity-server"
 WITH_TOKENS = [name for name, each in DEPLOYERS.items() if "--service-account-token-path=/" in each["agent"]]
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from konnectivity.testing.ca import Authority
+from konnectivity.tool.pki.authority import Authority
 
 WAYS = [(mode, unix) for mode in ("http-connect", "grpc") for unix in (True, False)]
 ways = pytest.mark.parametrize(("mode", "unix"), WAYS, ids=[f"{m}-{'unix' if u else 'mtls'}" for m, u in WAYS])
@@ -58,7 +58,7 @@ def serving(tls=None):
 
 
 def konnectivity(*arguments, stdin=b""):
-    command = [sys.executable, "-m", "konnectivity.cli", *arguments]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", *arguments]
     done = subprocess.run(command, capture_output=True, input=stdin, timeout=30, check=False)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from konnectivity.testing import browser as browsers
-from konnectivity.testing.browser import Browser
-from konnectivity.testing.connect_socket import answer_to, dial, fill
 from konnectivity.testing.deployment import Deployment, free_port
+from support import browser as browsers
+from support.browser import Browser
+from support.connect_socket import answer_to, dial, fill
 
 MISSING = browsers.missing()
 pytestmark = [

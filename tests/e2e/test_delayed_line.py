@@ -7,9 +7,9 @@ import time
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.delay import DelayedLine
-from konnectivity.testing.targets import listening
+from support import targets
+from support.delayed_line import DelayedLine
+from support.targets import listening
 
 MIB = 1024 * 1024
 SIZE = 200 * MIB

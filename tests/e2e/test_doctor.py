@@ -19,10 +19,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from konnectivity.testing.ca import Authority
 from konnectivity.testing.deployment import Deployment, free_port
-from konnectivity.testing.forward_proxy import ForwardProxy
-from konnectivity.testing.kubernetes import REVIEWS, KubernetesApi
+from konnectivity.tool.pki.authority import Authority
+from support.forward_proxy_server import ForwardProxy
+from support.kubernetes_api import REVIEWS, KubernetesApi
 
 AUDIENCE = "system:konnectivity-server"
 ACCOUNT = "system:serviceaccount:kube-system:konnectivity-agent"
@@ -30,7 +30,7 @@ ACCOUNT = "system:serviceaccount:kube-system:konnectivity-agent"
 
 def doctor(*arguments, **environment):
     """Exit code, and the results by their check."""
-    command = [sys.executable, "-m", "konnectivity.cli", "doctor", "-o", "json", "--warn-days=0", *arguments]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "doctor", "-o", "json", "--warn-days=0", *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
     )
@@ -82,7 +82,7 @@ def server(site, *more):
 
 def egress(site, mode, path=None):
     file = site.directory / f"egress-{mode}-{free_port()}.yaml"
-    command = [sys.executable, "-m", "konnectivity.cli", "egress-config", "--mode", mode, "--file", str(file)]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "egress-config", "--mode", mode, "--file", str(file)]
     subprocess.run([*command, "--uds", path or site.socket], check=True, timeout=20)
     return f"--egress-config={file}"
 
@@ -130,7 +130,7 @@ def test_a_healthy_server_and_its_kube_apiserver(site, mode):
 
 
 def test_both_programs_at_once_and_the_table(site):
-    command = [sys.executable, "-m", "konnectivity.cli", "doctor", "--warn-days=3"]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "doctor", "--warn-days=3"]
     done = subprocess.run(
         [*command, *server(site), *agent(site)[1:]], capture_output=True, text=True, timeout=60, check=False
     )
@@ -576,7 +576,7 @@ def test_options_that_would_not_start(site):
     ],
 )
 def test_wrong_usage(arguments, text):
-    command = [sys.executable, "-m", "konnectivity.cli", "doctor", *arguments]
+    command = [sys.executable, "-m", "konnectivity.tool.cli", "doctor", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert text in done.stderr

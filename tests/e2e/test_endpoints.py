@@ -14,9 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 PREFIX = "konnectivity_network_proxy_"
 
@@ -259,7 +259,7 @@ def explained(port, destination, *more):
     command = [
         sys.executable,
         "-m",
-        "konnectivity.cli",
+        "konnectivity.tool.cli",
         "explain-route",
         destination,
         f"--admin=127.0.0.1:{port}",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from konnectivity.testing.balancer import HAPROXY, MISSING, Balancer
-from konnectivity.testing.deployment import Deployment, Process, free_port
+from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+from support.balancer import HAPROXY, MISSING, Balancer
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Replica:
     deployment: Deployment
     name: str
     count: int
-    process: Process | None = None
+    process: ProgramProcess | None = None
 
     def __post_init__(self) -> None:
         self.agent_port, self.health_port = free_port(), free_port()

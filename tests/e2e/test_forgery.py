@@ -8,10 +8,10 @@ import pytest
 
 from konnectivity import wire
 from konnectivity.client import DialError, connect
-from konnectivity.testing import grpc_peer, targets
-from konnectivity.testing.grpc_peer import EXTENDED, data
-from konnectivity.testing.targets import listening
 from konnectivity.wire import PacketType
+from support import grpc_peer, targets
+from support.grpc_peer import EXTENDED, data
+from support.targets import listening
 
 IDS = range(1, 200)
 MAX = 2**63 - 1

@@ -10,10 +10,10 @@ from base64 import b64encode
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.ca import Authority
-from konnectivity.testing.forward_proxy import ForwardProxy
-from konnectivity.testing.targets import listening
+from konnectivity.tool.pki.authority import Authority
+from support import targets
+from support.forward_proxy_server import ForwardProxy
+from support.targets import listening
 
 NAME = "konnectivity.test"
 THIS_HOST = "0.0.0.0"

@@ -14,8 +14,8 @@ import threading
 import pytest
 
 from konnectivity.client import DialError, DialFailure, TunnelLost, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 WAYS = [(mode, unix) for mode in ("http-connect", "grpc") for unix in (True, False)]
 ways = pytest.mark.parametrize(("mode", "unix"), WAYS, ids=[f"{m}-{'unix' if u else 'mtls'}" for m, u in WAYS])
@@ -199,7 +199,7 @@ def test_konnectivity_dial_is_netcat(deployment):
     server = web_server()
     try:
         request = b"GET /page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        tool = [sys.executable, "-m", "konnectivity.cli", "dial"]
+        tool = [sys.executable, "-m", "konnectivity.tool.cli", "dial"]
         server_flags = ["--server", f"unix:{deployment.socket}"]
         done = subprocess.run(
             [*tool, f"127.0.0.1:{server.server_port}", *server_flags], input=request, capture_output=True, timeout=30

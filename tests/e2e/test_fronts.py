@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 
 @asynccontextmanager

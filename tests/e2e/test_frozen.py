@@ -8,8 +8,8 @@ import signal
 import time
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 
 def status(port, path="/readyz"):

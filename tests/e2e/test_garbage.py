@@ -12,9 +12,9 @@ import pytest
 
 from konnectivity.client import connect
 from konnectivity.errors import DialError
-from konnectivity.testing import targets
-from konnectivity.testing.faulty import FaultyLine
-from konnectivity.testing.targets import listening
+from support import targets
+from support.faulty_line import FaultyLine
+from support.targets import listening
 
 TIMES = 20
 FRONTENDS = [(mode, unix) for mode in ("http-connect", "grpc") for unix in (True, False)]

@@ -15,11 +15,11 @@ import pytest
 
 from konnectivity import wire
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.testing import targets
-from konnectivity.testing.grpc_peer import CONNECT, Call, credentials, data, frontend
-from konnectivity.testing.grpc_peer import agent as grpcio_agent
-from konnectivity.testing.targets import listening
 from konnectivity.wire import PacketType
+from support import targets
+from support.grpc_peer import CONNECT, Call, credentials, data, frontend
+from support.grpc_peer import agent as grpcio_agent
+from support.targets import listening
 
 
 def read(deployment, name):

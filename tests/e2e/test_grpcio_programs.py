@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 GRPCIO = "--grpc-implementation=grpcio"
 

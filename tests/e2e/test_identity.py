@@ -10,11 +10,11 @@ import urllib.request
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
-from konnectivity.testing.ca import Authority
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from konnectivity.tool.pki.authority import Authority
+from support import targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 AUDIENCE = "system:konnectivity-server"
 USER = "system:serviceaccount:kube-system:konnectivity-agent"

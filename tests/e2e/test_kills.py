@@ -15,8 +15,8 @@ import time
 import pytest
 
 from konnectivity.client import TunnelLost, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 ERRORS = (ConnectionError, TunnelLost, OSError, asyncio.IncompleteReadError)
 

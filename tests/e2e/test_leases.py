@@ -10,7 +10,7 @@ import pytest
 
 from konnectivity.kube.labels import parse_selector
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.kubernetes import KubernetesApi
+from support.kubernetes_api import KubernetesApi
 
 COUNTING = ("--count-server-leases", "--sync-interval=1s", "--sync-interval-cap=60s")
 

@@ -14,9 +14,9 @@ import pytest
 from konnectivity import wire
 from konnectivity.client import DialError, connect
 from konnectivity.http2 import events, frames
-from konnectivity.testing import grpc_peer, hostile, targets
-from konnectivity.testing.grpc_peer import EXTENDED
-from konnectivity.testing.targets import listening
+from support import grpc_peer, http2_peer, targets
+from support.grpc_peer import EXTENDED
+from support.targets import listening
 
 PREFIX = "konnectivity_network_proxy_server_"
 
@@ -77,17 +77,17 @@ async def test_connections_of_one_source(served):
     """The agent has one; two more may come, with TLS or without a word, and a fourth when one of them has left."""
     deployment = served("--max-connections-per-source=3", "--handshake-timeout=20s")
     async with works(deployment), AsyncExitStack() as stack:
-        guest = await hostile.connected(deployment, "agents")
+        guest = await http2_peer.connected(deployment, "agents")
         _, silent = await asyncio.open_connection("127.0.0.1", deployment.agent_port)
         stack.callback(silent.transport.abort)
         await asyncio.sleep(0.1)
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            await hostile.connected(deployment, "agents")
+            await http2_peer.connected(deployment, "agents")
         assert await asyncio.to_thread(reached, deployment) == {"connections_per_source": 1}
         guest.close()
         for _ in range(100):
             try:
-                another = await hostile.connected(deployment, "agents")
+                another = await http2_peer.connected(deployment, "agents")
                 break
             except (ConnectionError, ssl.SSLError):
                 await asyncio.sleep(0.02)
@@ -112,7 +112,7 @@ async def test_a_tls_handshake_has_a_deadline(served):
 @pytest.mark.parametrize("where", ["unix", "frontends", "agents"])
 async def test_the_beginning_of_http2_has_a_deadline(served, where):
     deployment = served("--handshake-timeout=300ms", "--connect-head-timeout=300ms")
-    async with works(deployment), hostile.peer(deployment, where, greeted=False) as peer:
+    async with works(deployment), http2_peer.peer(deployment, where, greeted=False) as peer:
         peer.http2.take()
         await peer.say(frames.PREFACE[:10] if where == "agents" else frames.PREFACE)
         await peer.hung_up_on()
@@ -122,7 +122,7 @@ async def test_the_beginning_of_http2_has_a_deadline(served, where):
 @pytest.mark.parametrize("where", ["unix", "agents"])
 async def test_a_connection_without_a_call_is_closed(served, where):
     deployment = served("--idle-connection-timeout=300ms")
-    async with works(deployment), hostile.peer(deployment, where) as peer:
+    async with works(deployment), http2_peer.peer(deployment, where) as peer:
         assert (await peer.hear(events.GoAwayReceived)).debug == "no call for too long"
         await peer.hung_up_on()
         await asyncio.sleep(0.5)  # the agent, which has a call, is not
@@ -160,8 +160,8 @@ FLOODS = {
 async def test_a_flood_of_control_frames(deployment, flood):
     """Whoever also reads nothing can come to have too many answers unsent before."""
     before = floods(await asyncio.to_thread(reached, deployment))
-    async with works(deployment), hostile.peer(deployment, "agents") as peer:
-        await peer.call(hostile.agent("flooding"))
+    async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
+        await peer.call(http2_peer.agent("flooding"))
         reading = asyncio.create_task(peer.hung_up_on(30))
         while not reading.done():
             with suppress(ConnectionError):
@@ -174,8 +174,8 @@ async def test_a_flood_of_control_frames(deployment, flood):
 async def test_a_frontend_that_floods_is_read_more_slowly(served, flood):
     """After a burst of 4,000 frames it is read at 2,000 a second, and serves its users as before."""
     deployment = served("--max-control-frame-rate=2000")
-    async with works(deployment), hostile.peer(deployment) as peer:
-        await peer.call(hostile.request(hostile.PROXY))
+    async with works(deployment), http2_peer.peer(deployment) as peer:
+        await peer.call(http2_peer.request(http2_peer.PROXY))
         await peer.hear(events.HeadersReceived)
         started = time.monotonic()
         for _ in range(8):
@@ -183,7 +183,7 @@ async def test_a_frontend_that_floods_is_read_more_slowly(served, flood):
         await peer.say(frames.frame(frames.PING, 0, 0, b"the last"))
         while (await peer.hear(events.PingAcknowledged)).payload != b"the last":
             pass
-        await peer.call(hostile.request(hostile.PROXY))
+        await peer.call(http2_peer.request(http2_peer.PROXY))
         await peer.hear(events.HeadersReceived)
         assert time.monotonic() - started > 1.5
     assert (await asyncio.to_thread(reached, deployment)).keys() == {"control_frames"}
@@ -191,11 +191,11 @@ async def test_a_frontend_that_floods_is_read_more_slowly(served, flood):
 
 async def test_resets_as_fast_as_it_can(deployment):
     before = floods(await asyncio.to_thread(reached, deployment))
-    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+    async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         reading = asyncio.create_task(peer.hung_up_on(20))
         with pytest.raises(ConnectionError):
             for number in range(30_000):
-                stream_id = peer.http2.open_stream(hostile.agent(f"agent-{number}"))
+                stream_id = peer.http2.open_stream(http2_peer.agent(f"agent-{number}"))
                 peer.http2.reset_stream(stream_id)
                 await peer.say()
                 if reading.done():
@@ -207,13 +207,13 @@ async def test_resets_as_fast_as_it_can(deployment):
 async def test_calls_that_a_frontend_cancels_as_fast_as_it_can(served):
     """They are the calls of many users, and nobody else's fault."""
     deployment = served()
-    async with works(deployment), hostile.peer(deployment) as peer:
+    async with works(deployment), http2_peer.peer(deployment) as peer:
         for _ in range(100):
             for _ in range(50):
-                stream_id = peer.http2.open_stream(hostile.request(hostile.PROXY))
+                stream_id = peer.http2.open_stream(http2_peer.request(http2_peer.PROXY))
                 peer.http2.reset_stream(stream_id)
             await peer.say()
-        alive = await peer.call(hostile.request(hostile.PROXY))
+        alive = await peer.call(http2_peer.request(http2_peer.PROXY))
         while (await peer.hear(events.HeadersReceived)).stream_id != alive:
             pass
     assert await asyncio.to_thread(reached, deployment) == {}
@@ -221,18 +221,18 @@ async def test_calls_that_a_frontend_cancels_as_fast_as_it_can(served):
 
 async def test_new_streams_over_the_rate_are_refused(served):
     deployment = served("--max-new-stream-rate=3")
-    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+    async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         for number in range(4):
-            await peer.call(hostile.agent(f"agent-{number}"))
+            await peer.call(http2_peer.agent(f"agent-{number}"))
         assert (await peer.hear(events.StreamEnded)).code == 7  # REFUSED_STREAM: it may try again
     assert await asyncio.to_thread(reached, deployment) == {"new_streams": 1}
 
 
 async def test_streams_of_one_agent_connection(deployment):
-    async with hostile.peer(deployment, "agents") as peer:
+    async with http2_peer.peer(deployment, "agents") as peer:
         peer.http2.remote.max_concurrent_streams = 1000
         for number in range(101):
-            await peer.call(hostile.agent(f"crowd-{number}"))
+            await peer.call(http2_peer.agent(f"crowd-{number}"))
         refused = await peer.hear(events.StreamEnded)
         assert (refused.stream_id, refused.code) == (201, 7)
     assert (await asyncio.to_thread(reached, deployment))["concurrent_streams"] == 1
@@ -241,14 +241,14 @@ async def test_streams_of_one_agent_connection(deployment):
 async def test_a_header_bomb(served):
     """One entry of the compressor's table, named over and over."""
     deployment = served("--max-header-list=8Ki")
-    async with works(deployment), hostile.peer(deployment) as peer:
-        await peer.call([*hostile.request(hostile.PROXY), *[("bomb", "x" * 1000)] * 20])
+    async with works(deployment), http2_peer.peer(deployment) as peer:
+        await peer.call([*http2_peer.request(http2_peer.PROXY), *[("bomb", "x" * 1000)] * 20])
         assert await goes_away(peer) == "header list too large"
     assert await asyncio.to_thread(reached, deployment) == {"header_list": 1}
 
 
 async def test_a_flood_of_continuations(deployment):
-    async with works(deployment), hostile.peer(deployment) as peer:
+    async with works(deployment), http2_peer.peer(deployment) as peer:
         more = frames.frame(frames.CONTINUATION, 0, 1, b"x")
         await peer.say(frames.frame(frames.HEADERS, 0, 1, b"x") + more * 100)
         assert await goes_away(peer) == "header block too large"
@@ -257,15 +257,15 @@ async def test_a_flood_of_continuations(deployment):
 
 def opening(where, name):
     """Headers of a call that packets may follow: of an agent's or of a frontend's."""
-    return hostile.agent(name, *EXTENDED) if where == "agents" else hostile.request(hostile.PROXY, *EXTENDED)
+    return http2_peer.agent(name, *EXTENDED) if where == "agents" else http2_peer.request(http2_peer.PROXY, *EXTENDED)
 
 
 async def unread(peer, where, times, name="unread"):
     """Make the server answer, 50 packets at a time, and let it wait."""
-    await peer.say(hostile.zero_window())
+    await peer.say(http2_peer.zero_window())
     stream_id = await peer.call(opening(where, name))
     await peer.hear(events.HeadersReceived)
-    forged = hostile.message(grpc_peer.data(7, b"x")) * 50
+    forged = http2_peer.message(grpc_peer.data(7, b"x")) * 50
     for _ in range(times):
         await peer.say(frames.frame(frames.DATA, 0, stream_id, forged))
         await asyncio.sleep(0.001)
@@ -275,10 +275,10 @@ async def test_a_crowd_that_does_not_read(served):
     """Each stays far below its own bound. The greediest goes, the others may stay."""
     deployment = served("--max-unsent-total=160Ki", "--max-unsent=8Mi")
     async with works(deployment), AsyncExitStack() as stack:
-        modest = [await stack.enter_async_context(hostile.peer(deployment, "agents")) for _ in range(4)]
+        modest = [await stack.enter_async_context(http2_peer.peer(deployment, "agents")) for _ in range(4)]
         for number, peer in enumerate(modest):
             await unread(peer, "agents", 2, f"modest-{number}")
-        greedy = await stack.enter_async_context(hostile.peer(deployment, "agents"))
+        greedy = await stack.enter_async_context(http2_peer.peer(deployment, "agents"))
         with pytest.raises(ConnectionError):
             await unread(greedy, "agents", 5000, "greedy")
         assert (await asyncio.to_thread(reached, deployment)).get("unsent_total") == 1
@@ -289,10 +289,10 @@ async def test_a_crowd_that_does_not_read(served):
 
 async def forge_until_reset(peer):
     """Packets for a connection that never was, each of which is answered; the answers wait for a window."""
-    await peer.say(hostile.zero_window())
+    await peer.say(http2_peer.zero_window())
     stream_id = await peer.call(opening("unix", ""))
     await peer.hear(events.HeadersReceived)
-    forged = hostile.message(grpc_peer.data(7, b"x")) * 200
+    forged = http2_peer.message(grpc_peer.data(7, b"x")) * 200
     hearing = asyncio.create_task(peer.hear(events.StreamEnded))
     while not hearing.done():
         assert peer.said < 4 << 20, "it goes on and on"
@@ -308,8 +308,8 @@ async def forge_until_reset(peer):
 async def test_a_stream_of_a_frontend_whose_answers_are_not_taken(served, flag, limit):
     """It ends alone: its connection has other users."""
     deployment = served(flag)
-    async with works(deployment), hostile.peer(deployment) as peer:
-        other = await peer.call(hostile.request(hostile.PROXY))
+    async with works(deployment), http2_peer.peer(deployment) as peer:
+        other = await peer.call(http2_peer.request(http2_peer.PROXY))
         await forge_until_reset(peer)
         await peer.say(PING)
         await peer.hear(events.PingAcknowledged)
@@ -320,7 +320,7 @@ async def test_a_stream_of_a_frontend_whose_answers_are_not_taken(served, flag, 
 async def test_answers_that_are_not_read_while_windows_are_shut(served):
     """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
     deployment = served("--max-unsent=32Ki")
-    async with works(deployment), hostile.peer(deployment, "agents") as peer:
+    async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         with pytest.raises(ConnectionError):
             await unread(peer, "agents", 2000)
             assert peer.said < 4 << 20, "it goes on and on"
@@ -330,7 +330,7 @@ async def test_answers_that_are_not_read_while_windows_are_shut(served):
 @pytest.mark.parametrize("where", ["unix", "agents"])
 async def test_packets_for_connections_that_there_are_not(deployment, where):
     before = (await asyncio.to_thread(reached, deployment)).get("unknown_connections", 0)
-    async with works(deployment), hostile.peer(deployment, where) as peer:
+    async with works(deployment), http2_peer.peer(deployment, where) as peer:
         # An agent that dials are not sent to: it says at once that it drains.
         stream_id = await peer.call(opening(where, "drains"))
         await peer.send(stream_id, wire.drain())
@@ -341,7 +341,7 @@ async def test_packets_for_connections_that_there_are_not(deployment, where):
 
 async def begin_messages(peer, streams, size, first=100_000):
     """The first bytes of a message of `size` on each stream."""
-    start = hostile.message(bytes(size))[:first]
+    start = http2_peer.message(bytes(size))[:first]
     for stream_id in streams:
         for at in range(0, len(start), 16_384):
             await peer.say(frames.frame(frames.DATA, 0, stream_id, start[at : at + 16_384]))
@@ -349,8 +349,8 @@ async def begin_messages(peer, streams, size, first=100_000):
 
 async def test_messages_that_never_end(served):
     deployment = served("--max-incomplete-messages=1Mi")
-    async with works(deployment), hostile.peer(deployment, "agents") as peer:
-        streams = [await peer.call(hostile.agent(f"agent-{number}")) for number in range(20)]
+    async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
+        streams = [await peer.call(http2_peer.agent(f"agent-{number}")) for number in range(20)]
         await begin_messages(peer, streams, 4 << 20)
         while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
             pass
@@ -363,10 +363,10 @@ async def test_messages_that_never_end(served):
 async def test_large_messages_of_frontends_wait_for_memory(served):
     """The second message gets no window before the first is whole; nothing ends."""
     deployment = served("--message-buffer-budget=1Mi")
-    async with works(deployment), hostile.peer(deployment) as peer:
-        streams = [await peer.call(hostile.request(hostile.PROXY)) for _ in range(2)]
+    async with works(deployment), http2_peer.peer(deployment) as peer:
+        streams = [await peer.call(http2_peer.request(http2_peer.PROXY)) for _ in range(2)]
         size = 600_000
-        whole = hostile.message(bytes(size))
+        whole = http2_peer.message(bytes(size))
         await begin_messages(peer, streams, size, first=60_000)
         await until_reached(deployment, "message_memory")
         for stream_id in streams:
@@ -384,9 +384,9 @@ async def test_large_messages_of_frontends_wait_for_memory(served):
 
 
 async def test_a_message_that_is_too_large(deployment):
-    async with works(deployment), hostile.peer(deployment) as peer:
-        stream_id = await peer.call(hostile.request(hostile.PROXY))
-        await peer.say(frames.frame(frames.DATA, 0, stream_id, hostile.message(bytes((4 << 20) + 1))[:10]))
+    async with works(deployment), http2_peer.peer(deployment) as peer:
+        stream_id = await peer.call(http2_peer.request(http2_peer.PROXY))
+        await peer.say(frames.frame(frames.DATA, 0, stream_id, http2_peer.message(bytes((4 << 20) + 1))[:10]))
         while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
             pass
         assert dict(ended.headers)["grpc-status"] == "8"

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import DialError, TunnelLost, connect, tls_context
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 TOOL_TIMEOUT_S = 30
-TOOL = [sys.executable, "-m", "konnectivity.cli"]
+TOOL = [sys.executable, "-m", "konnectivity.tool.cli"]
 
 
 async def run(*arguments, stdin: bytes = b""):

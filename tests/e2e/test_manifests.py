@@ -10,38 +10,50 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.manifests import agent, arguments, kamaji, server, sidecar, tenant
-from konnectivity.testing import targets
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.site import Site, get
-from konnectivity.testing.targets import listening
+from konnectivity.tool.manifests import (
+    agent_objects,
+    extra_arguments,
+    kamaji,
+    server_pod,
+    sidecar,
+    tenant_control_plane,
+)
+from support import targets
+from support.deployer_site import Site, get
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 LEASES = "konnectivity"
-TENANT = tenant.Tenant("t1", "tenants", "v1.33.1", 1, "203.0.113.7", "", None, tenant.Addon())
+TENANT = tenant_control_plane.Tenant(
+    "t1", "tenants", "v1.33.1", 1, "203.0.113.7", "", None, tenant_control_plane.Addon()
+)
 
 
 def agent_arguments(**settings):
-    return agent.container(agent.Agent(servers=("203.0.113.7",), **settings))["args"]
+    return agent_objects.container(agent_objects.AgentManifest(servers=("203.0.113.7",), **settings))["args"]
 
 
 def server_arguments(**settings):
-    (container,) = server.static_pod(server.Server(**settings))["spec"]["containers"]
+    (container,) = server_pod.static_pod(server_pod.ServerManifest(**settings))["spec"]["containers"]
     return container["args"]
 
 
 def hosted_arguments():
     names = {"tls_secret": "a", "kubeconfig_secret": "b", "egress_config_map": "c"}
-    return sidecar.hosted(server.Server(), **names).container["args"]
+    return sidecar.hosted(server_pod.ServerManifest(), **names).container["args"]
 
 
-KAMAJI_AGENT = agent.container(kamaji.agent_settings(TENANT, kamaji.Images()))["args"]
+KAMAJI_AGENT = agent_objects.container(kamaji.agent_settings(TENANT, kamaji.Images()))["args"]
 KAMAJI_SERVER = kamaji.server_sidecar(TENANT, kamaji.Images()).container["args"]
 PAIRS = {
     "static pod": (server_arguments(), agent_arguments()),
     "leases": (server_arguments(lease_namespace=LEASES), agent_arguments(lease_namespace=LEASES)),
     "beside a kube-apiserver": (hosted_arguments(), agent_arguments(ca="PEM")),
     "Kamaji": (KAMAJI_SERVER, KAMAJI_AGENT),
-    "additional": (server_arguments(flags=arguments.parsed(["--v=2"])), agent_arguments(flags={"--sync-forever": ""})),
+    "additional": (
+        server_arguments(flags=extra_arguments.parsed(["--v=2"])),
+        agent_arguments(flags={"--sync-forever": ""}),
+    ),
 }
 
 

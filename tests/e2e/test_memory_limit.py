@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.manifests.hardening import AGENT_RESOURCES
-from konnectivity.options import size
-from konnectivity.testing import targets
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from konnectivity.runtime.options import size
+from konnectivity.tool.manifests.hardening import AGENT_RESOURCES
+from support import targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 LIMIT = 30 * 1024 * 1024
 MIB = 1 << 20

@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.testing import targets
-from konnectivity.testing.ca import Authority
-from konnectivity.testing.deployment import Deployment, Process, free_port
-from konnectivity.testing.targets import listening
+from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+from konnectivity.tool.pki.authority import Authority
+from support import targets
+from support.targets import listening
 
 
 @dataclass
@@ -28,13 +28,13 @@ class Replica:
 
     deployment: Deployment
     name: str
-    process: Process | None = None
+    process: ProgramProcess | None = None
 
     def __post_init__(self) -> None:
         self.agent_port, self.peer_port, self.health_port, self.admin_port = (free_port() for _ in range(4))
         self.socket = self.deployment.path(self.name) + ".sock"
 
-    def start(self, peers: str, *more: str) -> Process:
+    def start(self, peers: str, *more: str) -> ProgramProcess:
         path = self.deployment.path
         self.process = self.deployment.start_server(
             f"--server-id={self.name}",

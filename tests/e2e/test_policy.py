@@ -10,10 +10,10 @@ import urllib.request
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import grpc_peer, targets
-from konnectivity.testing.targets import listening
+from konnectivity_agent.destination_policy import parse
 from konnectivity_agent.dialer import Dialer, Dials
-from konnectivity_agent.policy import parse
+from support import grpc_peer, targets
+from support.targets import listening
 
 LOOPBACK = ("127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "", "[::ffff:7f00:1]")
 NO_HOST = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from konnectivity.testing.shell import Shell, blocks
+from support.shell import Shell, blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
 LOOPBACK_UP = "ip link set lo up"

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from konnectivity.client import DialError, TunnelLost, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 ERRORS = (ConnectionError, TunnelLost, OSError, asyncio.IncompleteReadError)
 

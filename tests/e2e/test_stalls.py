@@ -11,9 +11,9 @@ import time
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 MIB = 1024 * 1024
 SIZE = 24 * MIB  # more than every buffer on the way can hold: sockets, windows, budgets

@@ -13,15 +13,16 @@ from contextlib import suppress
 
 import pytest
 
-from konnectivity import multicall, wire
-from konnectivity.testing import grpc_peer
-from konnectivity.testing.targets import listening
-from konnectivity.wire import kinds
+from konnectivity import wire
+from konnectivity.runtime import launcher
+from konnectivity.wire import packet_types
+from support import grpc_peer
+from support.targets import listening
 
 EVIL = "\x1b]0;title\x07\x1b]52;c;cm0=\x07\x1b[2J\x1b[1;31mevil\u202e\u2066\u200b\u2028\x9b2J\x7f\r\nforged: line"
 RAW = (b"\x1b]0;", b"\x1b]52", b"\x1b[2J", b"\x07", b"\x7f", b"\r\nforged", b"\r\r\n")
 RAW_TEXT = ("\u202e", "\u2066", "\u200b", "\u2028", "\x9b")
-TOOL = [sys.executable, "-m", "konnectivity.cli"]
+TOOL = [sys.executable, "-m", "konnectivity.tool.cli"]
 DEADLINE_S = 20.0
 
 
@@ -57,7 +58,7 @@ async def answer_badly(agent) -> None:
     while True:
         with suppress(AssertionError):
             packet = await agent.hear(60)
-            if packet.type == kinds.DIAL_REQ:
+            if packet.type == packet_types.DIAL_REQ:
                 await agent.say(wire.dial_rsp(packet.dialRequest.random, 0, f"dial tcp: {EVIL}"))
 
 
@@ -106,7 +107,7 @@ def test_arguments_that_are_no_good():
 
 @pytest.mark.parametrize("program", ["proxy-server", "proxy-agent"])
 def test_flags_of_the_programs(program):
-    result = subprocess.run([*multicall.command(program), f"--{EVIL}"], capture_output=True, check=False)
+    result = subprocess.run([*launcher.command(program), f"--{EVIL}"], capture_output=True, check=False)
     assert result.returncode == 1
     check(result.stderr, b"unknown flag: --\\x1b]0;")
 

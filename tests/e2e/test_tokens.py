@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from konnectivity.client import connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from support import targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 AUDIENCE = "system:konnectivity-server"
 USER = "system:serviceaccount:kube-system:konnectivity-agent"

@@ -20,11 +20,11 @@ from contextlib import suppress
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
-TOP = [sys.executable, "-m", "konnectivity.cli", "top", "--interval=300ms"]
+TOP = [sys.executable, "-m", "konnectivity.tool.cli", "top", "--interval=300ms"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 DEADLINE_S = 20.0
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import DialError, TunnelLost, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 PROGRAM = """
 import functools, importlib, sys
@@ -74,37 +74,53 @@ class Fault:
 
 
 FAULTS = [
-    Fault(SERVER, "konnectivity.health:alive", "answer", "health:/healthz"),
-    Fault(SERVER, "konnectivity_server.metrics:ServerCollector.collect", "answer", "health:/metrics", skip=1),
-    Fault(SERVER, "konnectivity_server.overview:of", "answer", "admin:/api/v1/overview"),
-    Fault(SERVER, "konnectivity_server.connections:listed", "answer", "admin:/api/v1/connections"),
-    Fault(SERVER, "konnectivity_server.standing:agents", "answer", "admin:/api/v1/agents?limit=1"),
-    Fault(SERVER, "konnectivity_server.supervisor:Endpoints._answer", "answer", "health:/metrics", ("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.merging:metrics", "answer", "health:/metrics", ("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.supervisor:ask", "answer", "admin:/api/v1/peers", ("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.connect:ConnectProtocol._start_dial", "callback", "dial:http-connect"),
-    Fault(SERVER, "konnectivity_server.dispatch:Dispatcher.dial", "callback", "dial:http-connect"),
-    Fault(SERVER, "konnectivity_server.proxy:ProxyService.proxy", "callback", "dial:grpc"),
-    Fault(SERVER, "konnectivity_server.agents:AgentService._admit", "callback"),
+    Fault(SERVER, "konnectivity.http1.health:alive", "answer", "health:/healthz"),
+    Fault(SERVER, "konnectivity_server.server_metrics:ServerCollector.collect", "answer", "health:/metrics", skip=1),
+    Fault(SERVER, "konnectivity_server.api.overview:of", "answer", "admin:/api/v1/overview"),
+    Fault(SERVER, "konnectivity_server.api.connection_list:listed", "answer", "admin:/api/v1/connections"),
+    Fault(SERVER, "konnectivity_server.api.agent_list:agents", "answer", "admin:/api/v1/agents?limit=1"),
     Fault(
         SERVER,
-        "konnectivity_server.vouching:Voucher.check",
+        "konnectivity_server.workers.supervisor:Endpoints._answer",
+        "answer",
+        "health:/metrics",
+        ("--workers=2",),
+    ),
+    Fault(SERVER, "konnectivity_server.workers.merged_answers:metrics", "answer", "health:/metrics", ("--workers=2",)),
+    Fault(SERVER, "konnectivity_server.workers.supervisor:ask", "answer", "admin:/api/v1/peers", ("--workers=2",)),
+    Fault(
+        SERVER,
+        "konnectivity_server.frontends.connect_frontend:ConnectProtocol._start_dial",
+        "callback",
+        "dial:http-connect",
+    ),
+    Fault(SERVER, "konnectivity_server.dispatcher:Dispatcher.dial", "callback", "dial:http-connect"),
+    Fault(SERVER, "konnectivity_server.frontends.grpc_frontend:ProxyService.proxy", "callback", "dial:grpc"),
+    Fault(SERVER, "konnectivity_server.agents.agent_service:AgentService._admit", "callback"),
+    Fault(
+        SERVER,
+        "konnectivity_server.agents.claim_verification:Voucher.check",
         "admission",
         arguments=("--agent-identity=certificate-san",),
         other_arguments=("--agent-id=client",),
     ),
-    Fault(SERVER, "konnectivity.door:Door._let_in", "handshake", arguments=("--max-connections-per-source=100",)),
-    Fault(SERVER, "konnectivity.tls.reload:_Files.run", "TLS files"),
-    Fault(SERVER, "konnectivity_server.peers:Peers.run", "peers", arguments=("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.peers:Peers._one", "peer", arguments=("--workers=2",)),
-    Fault(AGENT, "konnectivity_agent.metrics:AgentCollector.collect", "answer", "agent:/metrics"),
+    Fault(
+        SERVER,
+        "konnectivity.net.source_limit:Door._let_in",
+        "handshake",
+        arguments=("--max-connections-per-source=100",),
+    ),
+    Fault(SERVER, "konnectivity.tls.certificate_reload:_Files.run", "TLS files"),
+    Fault(SERVER, "konnectivity_server.peers.peer_servers:Peers.run", "peers", arguments=("--workers=2",)),
+    Fault(SERVER, "konnectivity_server.peers.peer_servers:Peers._one", "peer", arguments=("--workers=2",)),
+    Fault(AGENT, "konnectivity_agent.agent_metrics:AgentCollector.collect", "answer", "agent:/metrics"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer._dial", "dial", "dial:http-connect"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer.open", "callback", "dial:http-connect"),
-    Fault(AGENT, "konnectivity_agent.fleet:Fleet._try", "server"),
-    Fault(AGENT, "konnectivity.tls.reload:_Files.run", "TLS files"),
+    Fault(AGENT, "konnectivity_agent.server_pool:Fleet._try", "server"),
+    Fault(AGENT, "konnectivity.tls.certificate_reload:_Files.run", "TLS files"),
     Fault(
         AGENT,
-        "konnectivity.grpc.alternative_stream:ClientStream._read",
+        "konnectivity.grpc.grpcio_stream:ClientStream._read",
         "gRPC call",
         arguments=("--grpc-implementation=grpcio",),
     ),

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import free_port
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 UNBUFFERED = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
 

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from konnectivity_server.overview import resident_bytes
+from konnectivity_server.api.overview import resident_bytes
 
 HIDE_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from konnectivity.client import DialError, TunnelLost, connect
-from konnectivity.testing import targets
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 
 def get(port, path):

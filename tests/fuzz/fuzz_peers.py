@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from konnectivity import link as links
-from konnectivity.capabilities import Capabilities
-from konnectivity.dialing import DialingTunnel
 from konnectivity.errors import DialError
+from konnectivity.grpc.message_stream import Buffer, MessageStream, Peer
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
-from konnectivity.grpc.stream import Buffer, MessageStream, Peer
-from konnectivity.ledger import Ledger
-from konnectivity.link import Link
-from konnectivity.serving import DialIn, ServingTunnel
-from konnectivity.traffic import Traffic
-from konnectivity.tunnel import Tunnel, TunnelOptions
-from konnectivity_server.connect import ConnectProtocol
-from konnectivity_server.dispatch import Dispatcher
+from konnectivity.metrics.tunnel_stats import TunnelStats
+from konnectivity.tunnel import connection as links
+from konnectivity.tunnel.connection import Connection
+from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.extension import Extension
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.serving import DialIn, ServingTunnel
+from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
+from konnectivity_server.dispatcher import Dispatcher
+from konnectivity_server.frontends.connect_frontend import ConnectProtocol
 from konnectivity_server.registry import Registry
 
 Result = TypeVar("Result")
@@ -115,7 +115,7 @@ class Sink:
 class Asking:
     """Takes whatever connection comes."""
 
-    def dial_succeeded(self, link: Link) -> None:
+    def dial_succeeded(self, link: Connection) -> None:
         link.endpoint = Sink()
         link.local_data(b"hello")
 
@@ -133,10 +133,10 @@ def _open(dial: DialIn) -> None:
 async def tunnels(messages: list[memoryview]) -> None:
     said = sum(map(len, messages))
     for extension in (False, True):
-        ledger = Ledger(process_budget=10_000, tunnel_budget=8000, connection_budget=2000, initial_window=1000)
+        ledger = MemoryBudget(process_budget=10_000, tunnel_budget=8000, connection_budget=2000, initial_window=1000)
         for make in (_dialing, _serving):
             tunnel = make(TunnelOptions(ledger=ledger, extension=extension))
-            tunnel.negotiated(Capabilities(1000) if extension else None)
+            tunnel.negotiated(Extension(1000) if extension else None)
             for message in messages:
                 tunnel.message_received(message)
             stream: Any = tunnel.stream
@@ -200,7 +200,7 @@ class MemoryTransport(asyncio.Transport):
 
 async def connect(data: bytes, size: int) -> tuple[bytes, bool]:
     """What a CONNECT client is answered where there are no agents, and whether it is hung up on."""
-    dispatcher = Dispatcher(Registry(), ["default"], 10.0, Ledger(), Traffic())
+    dispatcher = Dispatcher(Registry(), ["default"], 10.0, MemoryBudget(), TunnelStats())
     transport = MemoryTransport()
     protocol = ConnectProtocol(dispatcher)
     transport.set_protocol(protocol)

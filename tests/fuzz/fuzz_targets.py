@@ -15,23 +15,24 @@ from urllib.parse import parse_qsl
 import fuzz_peers
 from google.protobuf.message import DecodeError
 
-from konnectivity import destination, wire
-from konnectivity.capabilities import Capabilities
+from konnectivity import wire
 from konnectivity.grpc import metadata, status
 from konnectivity.grpc.framing import MessageReader
 from konnectivity.grpc.status import Code
 from konnectivity.http2 import Http2Connection, Limits, Settings, events, frames
-from konnectivity.http2.blocks import HeaderBlocks
+from konnectivity.http2.abuse_limits import Costs
 from konnectivity.http2.frames import ConnectionFault
-from konnectivity.http2.limits import Costs
+from konnectivity.http2.header_blocks import HeaderBlocks
 from konnectivity.kube import kubeconfig
-from konnectivity.kube.error import KubeError
-from konnectivity.options import UsageError, parse
-from konnectivity.options.command_line import HelpRequested
+from konnectivity.kube.api_error import KubeError
+from konnectivity.net import addresses
 from konnectivity.proto.client_pb2 import Packet
-from konnectivity_agent.options import AgentOptions
-from konnectivity_server import identifiers
-from konnectivity_server.options import ServerOptions
+from konnectivity.runtime.options import UsageError, parse
+from konnectivity.runtime.options.command_line import HelpRequested
+from konnectivity.tunnel.extension import Extension
+from konnectivity_agent.agent_options import AgentOptions
+from konnectivity_server.agents import agent_identifiers as identifiers
+from konnectivity_server.server_options import ServerOptions
 
 CORPUS = Path(__file__).parent / "corpus"
 CUTS = (1, 2, 7, 100)
@@ -189,13 +190,13 @@ def headers(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     parsed = metadata.parse_timeout(text)
     assert parsed is None or parsed >= 0
-    Capabilities.of(metadata.Metadata([("konnectivity-extension", text)]))
+    Extension.of(metadata.Metadata([("konnectivity-extension", text)]))
     status.from_trailers([("grpc-status", text[:2]), ("grpc-message", text)])
     message = status.decode_message(status.encode_message(text))
     assert len(message.encode()) <= status.MAX_MESSAGE
     assert message == text or (len(text) > 85 and message.endswith("..."))
-    assert len(destination.host_of(text)) <= len(text)
-    for read in (destination.split, lambda one: destination.parse_hosts(one.split(","), 1)):
+    assert len(addresses.host_of(text)) <= len(text)
+    for read in (addresses.split, lambda one: addresses.parse_hosts(one.split(","), 1)):
         try:
             read(text)
         except ValueError as error:

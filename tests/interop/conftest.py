@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from konnectivity.testing.ca import Authority
 from konnectivity.testing.deployment import Deployment
+from konnectivity.tool.pki.authority import Authority
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = ROOT / ".cache" / "bin"

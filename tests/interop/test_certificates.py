@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from konnectivity.finding import ERROR
-from konnectivity.pki import check, keys, reading
-from konnectivity.pki.authority import Authority
+from konnectivity.tool.findings import ERROR
+from konnectivity.tool.pki import certificate_check, certificate_parsing, private_keys
+from konnectivity.tool.pki.authority import Authority
 
 NOW = datetime.now(UTC)
-CLOCK = check.Clock(NOW, timedelta(days=1))
+CLOCK = certificate_check.Clock(NOW, timedelta(days=1))
 AUTHORITY = Authority.create("konnectivity-ca")
 HOST = "server.konnectivity.example"
 NAMES = (x509.DNSName(HOST),)
@@ -68,7 +68,7 @@ def leaf(
     for each, critical in extra:
         builder = builder.add_extension(each, critical)
     signer = issuer.key if issuer else key
-    return builder.sign(signer, keys.signing_hash(signer)), key
+    return builder.sign(signer, private_keys.signing_hash(signer)), key
 
 
 def name_of(issuer):
@@ -164,7 +164,9 @@ CASES = {
 def negative_serial():
     """Nobody issues one with today's libraries."""
     good = leaf(serial=0x7FFFFFFF)[0].public_bytes(Encoding.DER)
-    return reading.certificates(armoured(good.replace(b"\x02\x04\x7f\xff\xff\xff", b"\x02\x04\x80\x00\x00\x00", 1)))
+    return certificate_parsing.certificates(
+        armoured(good.replace(b"\x02\x04\x7f\xff\xff\xff", b"\x02\x04\x80\x00\x00\x00", 1))
+    )
 
 
 def armoured(der):
@@ -190,10 +192,12 @@ def files(tmp_path):
 
 
 def errors(case):
-    bundle = check.File("ca.pem", pem(*case.trusted))
+    bundle = certificate_check.File("ca.pem", pem(*case.trusted))
     wanted = (case.name,) if case.name else ()
-    subject = check.Subject(check.File("chain.pem", pem(*case.chain)), case.role, None, (bundle,), wanted)
-    return [each.finding for each in check.check(subject, CLOCK) if each.result == ERROR]
+    subject = certificate_check.Subject(
+        certificate_check.File("chain.pem", pem(*case.chain)), case.role, None, (bundle,), wanted
+    )
+    return [each.finding for each in certificate_check.check(subject, CLOCK) if each.result == ERROR]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

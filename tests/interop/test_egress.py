@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import listening
+from support import targets
+from support.targets import listening
 
 MIB = 1 << 20
 TRANSPORTS = ("grpc-uds", "connect-uds", "connect-tls", "client-library")

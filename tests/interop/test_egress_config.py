@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from konnectivity.cli.main import main
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import listening
+from konnectivity.tool.cli.main import main
+from support import targets
+from support.targets import listening
 
 HEAD = "apiVersion: apiserver.k8s.io/v1beta1\nkind: EgressSelectorConfiguration\n"
 CLUSTER = HEAD + "egressSelections:\n- name: cluster\n  connection:\n    proxyProtocol: "

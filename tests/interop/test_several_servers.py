@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from konnectivity.testing import targets
-from konnectivity.testing.balancer import HAPROXY, MISSING, Balancer
 from konnectivity.testing.deployment import Deployment, free_port
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from support import targets
+from support.balancer import HAPROXY, MISSING, Balancer
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 SERVERS = {
     "native": (),

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from konnectivity.client import DialError, connect
-from konnectivity.testing import targets
 from konnectivity.testing.deployment import Deployment, free_port
-from konnectivity.testing.kubernetes import KubernetesApi
-from konnectivity.testing.targets import listening
+from support import targets
+from support.kubernetes_api import KubernetesApi
+from support.targets import listening
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = yaml.safe_load((ROOT / "docs/monitoring/rules.yaml").read_text())

@@ -16,7 +16,7 @@ import pytest
 
 from konnectivity.client import connect
 from konnectivity.testing.deployment import Deployment
-from konnectivity.testing.targets import echo, listening
+from support.targets import echo, listening
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path("/usr/bin/python3")

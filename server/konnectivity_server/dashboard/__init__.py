@@ -10,7 +10,7 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
-from konnectivity.http import Handler, Request, Response, Routes
+from konnectivity.http1.handlers import Handler, Request, Response, Routes
 
 INDEX = "index.html"
 TYPES = {

@@ -1,0 +1,110 @@
+"""Metrics of the proxy agent: established names, types, labels and HELP texts, and this project's own beside them.
+
+A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
+compare whole families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from konnectivity.metrics import tunnel_families
+from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
+
+if TYPE_CHECKING:
+    from konnectivity_agent.agent_app import ProxyAgent
+
+
+class AgentCollector(Collector):
+    """Reads one `Agent`."""
+
+    def __init__(self, agent: ProxyAgent) -> None:
+        self._agent = agent
+
+    def collect(self) -> Iterable[Metric]:
+        return metrics_of(self._families())
+
+    def _families(self) -> Iterator[Family]:
+        agent, traffic = self._agent, self._agent.tunnels.traffic
+        yield from self._dials()
+        yield from self._servers()
+        yield gauge("agent_open_endpoint_connections", "Current number of open endpoint connections.").add(
+            agent.connections
+        )
+        yield tunnel_families.packets(
+            "agent",
+            {
+                "from_agent": (traffic.sent_control, traffic.sent_data),
+                "to_agent": (traffic.received_control, traffic.received_data),
+            },
+        )
+        yield tunnel_families.stream_errors("agent", {"to_agent": traffic})
+        yield from tunnel_families.connections("agent", traffic, "to_server", "from_server")
+        yield from tunnel_families.memory("agent", agent.ledger)
+        yield from tunnel_families.dropped_log_lines("agent")
+        yield tunnel_families.unexpected_errors("agent")
+        yield tunnel_families.limits_reached("agent", agent.reached)
+        yield from tunnel_families.certificates("agent", {"servers": agent.tls})
+        yield from self._leases()
+
+    def _dials(self) -> Iterator[Family]:
+        dials = self._agent.dials
+        yield histogram(
+            "agent_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", dials.seconds
+        )
+        yield counter(
+            "agent_endpoint_dial_failure_total",
+            "Number of failures dialing the remote endpoint, by reason (example: timeout).",
+        ).add_each("reason", dials.failures)
+        yield counter("agent_dials_denied_total", "Dials refused by the policy on destinations, by reason.").add_each(
+            "reason", dials.denied
+        )
+
+    def _leases(self) -> Iterator[Family]:
+        leases = self._agent.leases
+        if leases is None:
+            return
+        yield from requests(
+            "http_response_code",
+            leases.lists,
+            (
+                "agent_lease_lists_total",
+                "Count of server lease list calls made by the agent to the k8s apiserver, "
+                "labeled by HTTP response code and reason",
+            ),
+            ("agent_lease_list_latency_seconds", "Latency of server lease listing in seconds"),
+        )
+        yield from requests(
+            "http_response_code",
+            leases.watches,
+            (
+                "agent_lease_watches_total",
+                "Count of server lease watch calls made by the agent to the k8s apiserver, "
+                "labeled by HTTP response code and reason",
+            ),
+            ("agent_lease_watch_latency_seconds", "Latency of server lease watches in seconds, until they begin"),
+        )
+
+    def _servers(self) -> Iterator[Family]:
+        fleet = self._agent.fleet
+        connected, known, failures = (len(fleet.servers), fleet.count, fleet.failures) if fleet else (0, 0, {})
+        yield gauge("agent_open_server_connections", "Current number of open server connections.").add(connected)
+        yield gauge("agent_suspect_servers", "Servers that are connected and do not answer.").add(
+            connected - fleet.alive if fleet else 0
+        )
+        yield counter("agent_suspected_servers_total", "Times a connected server stopped answering.").add(
+            fleet.fell_silent if fleet else 0
+        )
+        yield gauge(
+            "agent_doubled_server_ids", "Server IDs that two servers have: only one of the two is connected."
+        ).add(len(fleet.doubled) if fleet else 0)
+        yield gauge("agent_known_server_count", "Current number of servers agent is trying to connect to.").add(known)
+        yield counter(
+            "agent_server_connection_failure_count",
+            "Count of failures to send to or receive from the proxy server, labeled by the direction "
+            "(from_server or to_server). DEPRECATED, please use stream_events_error_total",
+        ).add_each("direction", failures)

@@ -1,0 +1,237 @@
+"""Options of `proxy-agent`: the declarations, what follows from them, and how they go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from urllib.parse import unquote_plus
+
+from konnectivity.http1 import forward_proxy
+from konnectivity.net.addresses import parse_hosts
+from konnectivity.runtime.options import (
+    at_least,
+    duration,
+    existing_file,
+    header_text,
+    one_of,
+    option,
+    port,
+    positive,
+    redefault,
+    size,
+)
+from konnectivity.runtime.shared_options import ProgramOptions
+from konnectivity.untrusted.agent_id import problem_of
+from konnectivity_agent import destination_policy
+
+DEFAULT_PORT = 8091
+_KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}")
+
+
+def _identifiers(text: str) -> str | None:
+    if problem := header_text(text):
+        return f"agent address is invalid: {problem}"
+    for pair in filter(None, text.split("&")):
+        if ";" in pair:
+            return "agent address is invalid: invalid semicolon separator in query"
+        if bad := _BAD_ESCAPE.search(pair):
+            return f'agent address is invalid: invalid URL escape "{bad[0]}"; write %25 for a percent sign'
+        kind = unquote_plus(pair.partition("=")[0])
+        if kind not in _KINDS:
+            return f"agent address is invalid: unknown address type: {kind} (known: {', '.join(_KINDS)})"
+    return None
+
+
+def identifiers_that_fit_nothing(text: str) -> list[tuple[str, str]]:
+    """Return the kinds and values of identifiers that no destination can match. What a shell should replace is not."""
+    pairs = [tuple(map(unquote_plus, pair.partition("=")[::2])) for pair in text.split("&") if pair]
+    return [(kind, value) for kind, value in pairs if "$" not in value and not _fits(kind, value)]
+
+
+def _fits(kind: str, value: str) -> bool:
+    try:
+        if kind in ("ipv4", "ipv6"):
+            return ip_address(value).version == int(kind[-1])
+        if kind == "cidr":
+            ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return bool(value)
+
+
+def _rules(texts: tuple[str, ...]) -> str | None:
+    try:
+        destination_policy.parse(texts, ())
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _selector(text: str) -> str | None:
+    from konnectivity.kube.labels import parse_selector
+
+    try:
+        parse_selector(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class AgentOptions(ProgramOptions):
+    """Everything `proxy-agent` can be told."""
+
+    proxy_server_host: tuple[str, ...] = option(
+        ("127.0.0.1",),
+        group="Server",
+        metavar="hosts",
+        help="Hosts of the proxy servers, each with its own port if given (host:port); commas, or the flag repeated. "
+        "Every address that a name has is used. A server's certificate must name its host.",
+    )
+    proxy_server_port: int = option(DEFAULT_PORT, check=port(), help="Port of the proxy server's agent listener.")
+    ca_cert: str = option(
+        "", check=existing_file, metavar="file", help="CA that the server's certificate must come from."
+    )
+    agent_cert: str = option("", check=existing_file, metavar="file", help="Client certificate shown to the server.")
+    agent_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
+    alpn_proto: tuple[str, ...] = option((), metavar="names", help="ALPN protocols offered before h2.")
+    service_account_token_path: str = option(
+        "", check=existing_file, metavar="file", help="Token shown to the server, read anew for every connection."
+    )
+    keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
+    sync_interval: float = option(
+        duration("1s"), check=at_least(duration("10ms")), help="First pause between two tries to connect."
+    )
+    sync_interval_cap: float = option(duration("10s"), help="And the longest.")
+    agent_id: str = option(
+        "",
+        group="Identity",
+        env="PROXY_AGENT_ID",
+        check=header_text,
+        metavar="id",
+        help="Unique name of this agent. Empty: a random one.",
+    )
+    agent_identifiers: str = option(
+        "",
+        check=_identifiers,
+        metavar="query",
+        help="Addresses this agent stands for, as in ipv4=10.0.0.1&host=node-1&default-route=true.",
+    )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
+    )
+    sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
+    probe_interval: float = option(
+        duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+    )
+    allow_destination: tuple[str, ...] = option(
+        (),
+        group="Destinations",
+        check=_rules,
+        metavar="rules",
+        help="What may be dialled: an address, a network (10.0.0.0/8), a name, *.name or *; with a port or a range of "
+        "ports if wanted (10.0.0.0/8:10250, [fd00::/8]:30000-32767); commas, or the flag repeated. None: everything "
+        "but the addresses of cloud metadata services. Those only a rule for the very address allows.",
+    )
+    deny_destination: tuple[str, ...] = option(
+        (),
+        check=_rules,
+        metavar="rules",
+        help="What may not be dialled, in the same form. It wins over what is allowed.",
+    )
+    count_server_leases: bool = option(
+        False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
+    )
+    server_count_source: str = option(
+        "default",
+        check=one_of("default", "max", ""),
+        metavar="source",
+        help="With leases: default counts those only, max takes the larger of that and what the servers say.",
+    )
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_label_selector: str = option(
+        "k8s-app=konnectivity-server",
+        deprecated_aliases=("lease-label",),
+        check=_selector,
+        metavar="selector",
+        help="Which leases are servers'. Empty: all of the namespace.",
+    )
+    kubeconfig: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="For reading leases. Empty: the pod's service account, else the usual places.",
+    )
+    kube_api_content_type: str = option(
+        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
+    )
+    health_server_host: str = option(
+        "",
+        group="Health, metrics, profiles",
+        metavar="address",
+        help="Address of the health port. Empty: all.",
+    )
+    health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
+    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
+    admin_server_port: int = option(8094, check=port(), help="Port of /debug/pprof, if enabled.")
+    process_buffer_budget: int = redefault(ProgramOptions, "process_buffer_budget", size("8Mi"))
+    tunnel_buffer_budget: int = redefault(ProgramOptions, "tunnel_buffer_budget", size("8Mi"))
+    connection_window_max: int = redefault(ProgramOptions, "connection_window_max", size("8Mi"))
+    drain_timeout: float = option(
+        duration("25s"),
+        group="Program",
+        check=at_least(0),
+        help="After the first SIGTERM: how long connections may go on before it leaves. 0: as long as they live.",
+    )
+    xfr_channel_size: int = option(
+        150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
+    )
+    warn_on_channel_limit: bool = option(False, instead="stalls are counted in the metrics")
+
+    @property
+    def servers(self) -> list[tuple[str, int]]:
+        return parse_hosts(self.proxy_server_host, self.proxy_server_port)
+
+    def proxies(self, environment: Mapping[str, str]) -> dict[tuple[str, int], forward_proxy.Proxy]:
+        """The forward proxy of each server that has one.
+
+        Raises:
+            ValueError: a variable's value cannot be used.
+        """
+        chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}
+        return {server: proxy for server, proxy in chosen.items() if proxy is not None}
+
+    def policy(self) -> destination_policy.Policy:
+        return destination_policy.parse(self.allow_destination, self.deny_destination)
+
+    @property
+    def growth_budget(self) -> int:
+        return self.process_buffer_budget
+
+    def doubts(self) -> list[str]:
+        pairs = identifiers_that_fit_nothing(self.agent_identifiers)
+        found = [f"--agent-identifiers: {kind}={value}: no destination will ever match it" for kind, value in pairs]
+        return super().doubts() + found
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if bool(self.agent_cert) != bool(self.agent_key):
+            found.append("--agent-cert and --agent-key go together")
+        if not self.ca_cert:
+            found.append("--ca-cert is needed: the CA that issued the server's certificate")
+        try:
+            parse_hosts(self.proxy_server_host, DEFAULT_PORT)
+        except ValueError as error:
+            found.append(f"--proxy-server-host: {error}")
+        if not self.proxy_server_host:
+            found.append("--proxy-server-host is needed: where the proxy server listens for agents")
+        if problem := problem_of(self.agent_id):
+            found.append(f"--agent-id: {problem}")
+        if self.sync_interval > self.sync_interval_cap:
+            found.append("--sync-interval is longer than --sync-interval-cap")
+        return found

@@ -1,0 +1,174 @@
+"""One HTTP/1.1 request on a connection that stands, as `konnectivity curl` makes it. Knows no tunnel and no TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import h11
+
+from konnectivity import __version__
+from konnectivity.tunnel import hop_timings
+from konnectivity.tunnel.hop_timings import HopTimings
+
+MAX_HEAD = 256 * 1024
+USER_AGENT = f"konnectivity-python/{__version__}"
+_PORTS = {"http": 80, "https": 443}
+
+Header = tuple[str, str]
+
+
+class FetchError(Exception):
+    """There is no answer, or half of one; `str()` says why."""
+
+
+class Url(NamedTuple):
+    """Where a URL leads."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str  # path and query
+
+    @property
+    def address(self) -> str:
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """For the Host header: without the scheme's own port."""
+        return self._bracketed if self.port == _PORTS[self.scheme] else self.address
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+class ByteStream(Protocol):
+    async def read(self, size: int = ...) -> bytes: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+
+class Plain:
+    """asyncio's streams as a `Stream`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self, size: int = 65536) -> bytes:
+        return await self._reader.read(size)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What is asked for."""
+
+    url: Url
+    method: str = "GET"
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+
+    def all_headers(self) -> list[Header]:
+        """Those given, and those that were left out and are needed."""
+        given = {name.lower() for name, _ in self.headers}
+        defaults = {"Host": self.url.authority, "User-Agent": USER_AGENT, "Accept": "*/*", "Connection": "close"}
+        if self.body or self.method in ("POST", "PUT", "PATCH"):
+            defaults["Content-Length"] = str(len(self.body))
+        return [pair for pair in defaults.items() if pair[0].lower() not in given] + list(self.headers)
+
+
+class FetchedResponse(NamedTuple):
+    """The head of an answer."""
+
+    status: int
+    reason: str
+    headers: list[Header]
+
+
+def parse_url(text: str) -> Url:
+    """
+    Raises:
+        ValueError: it is no URL that can be fetched.
+    """
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"{text!r}: only http:// and https:// can be fetched")
+    if not parts.hostname or any(each <= " " for each in text):
+        raise ValueError(f"{text!r} is no URL; write http://HOST:PORT/PATH")
+    if parts.username is not None:
+        raise ValueError("credentials in the URL are not supported; pass -H 'Authorization: ...'")
+    try:
+        port = parts.port or _PORTS[parts.scheme]
+    except ValueError:
+        raise ValueError(f"{text!r}: the port must be a number between 1 and 65535") from None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Url(parts.scheme, parts.hostname, port, target)
+
+
+def parse_header(text: str) -> Header:
+    """
+    Raises:
+        ValueError: it is no `Name: value`.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError(f"{text!r} is no header; write 'Name: value'")
+    return name.strip(), value.strip()
+
+
+async def fetch(
+    stream: ByteStream,
+    request: FetchRequest,
+    taken: HopTimings,
+    on_head: Callable[[FetchedResponse], object],
+    on_data: Callable[[bytes], object],
+) -> None:
+    """Send the request and read the answer to its end; its head and its body are handed on as they come.
+
+    Raises:
+        FetchError: the other side does not speak HTTP, or ends too early.
+        OSError: the connection broke.
+    """
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    try:
+        await stream.write(_bytes_of(http, request))
+        while True:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                data = await stream.read()
+                if data and hop_timings.FIRST_BYTE not in taken.seconds:
+                    taken.done(hop_timings.FIRST_BYTE)
+                http.receive_data(data)
+            elif isinstance(event, h11.Response):
+                on_head(_answer(event))
+            elif isinstance(event, h11.Data):
+                on_data(bytes(event.data))
+            elif event is h11.PAUSED:
+                raise FetchError("the target switches to another protocol, which this is not made for")
+            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+                taken.done(hop_timings.TRANSFER)
+                return
+    except h11.RemoteProtocolError as error:
+        raise FetchError(f"the target's answer is no whole HTTP answer: {error}") from error
+    except h11.LocalProtocolError as error:
+        raise FetchError(f"such a request cannot be sent: {error}") from error
+
+
+def _bytes_of(http: h11.Connection, request: FetchRequest) -> bytes:
+    head = h11.Request(method=request.method, target=request.url.target, headers=request.all_headers())
+    events: list[h11.Event] = [head, *([h11.Data(data=request.body)] if request.body else []), h11.EndOfMessage()]
+    return b"".join(http.send(event) or b"" for event in events)
+
+
+def _answer(event: h11.Response) -> FetchedResponse:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+    return FetchedResponse(event.status_code, bytes(event.reason).decode("latin-1"), headers)

@@ -1,0 +1,72 @@
+"""A small HTTP/1.1 responder for health and admin ports: exact paths, small answers, keep-alive.
+
+Owns its listeners; each has its own limit of connections and its own turns, so that no port can delay another, and the
+tunnels only by its share of the event loop. Knows no path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+from collections.abc import Callable
+
+from konnectivity.http1.connection_limit import MAX_CONNECTIONS, ConnectionLimit
+from konnectivity.http1.handlers import Routes
+from konnectivity.http1.http1_protocol import HttpProtocol
+from konnectivity.http1.request_scheduler import RequestScheduler
+from konnectivity.net.socket_listeners import Listener, ListenError, listen_tcp, listen_unix
+from konnectivity.runtime import logs
+
+log = logs.get(__name__)
+
+
+class HttpServer:
+    """Listeners with their routes, and every connection they took.
+
+    Args:
+        connections: connections of each listener at a time.
+        reached: counts those that were given up for others.
+    """
+
+    def __init__(self, connections: int = MAX_CONNECTIONS, reached: Counter[str] | None = None) -> None:
+        self.reached: Counter[str] = Counter() if reached is None else reached
+        self._most = connections
+        self._listeners: list[Listener] = []
+        self._connections: list[ConnectionLimit] = []
+        self._on_close: list[Callable[[], object]] = []
+
+    async def listen(self, what: str, host: str, port: int, routes: Routes) -> None:
+        """Serve `routes`. Port 0: not at all. A port that cannot be had is logged: the tunnel goes on without it."""
+        if not port:
+            return
+        try:
+            listener = await listen_tcp(what, host, port, None, self._protocol(routes))
+        except ListenError as error:
+            log.error("Listener failed, going on without it", reason=str(error))
+            return
+        self._listeners.append(listener)
+        log.info("Listening", purpose=what, address=f"{host or '*'}:{port}")
+
+    async def listen_unix(self, what: str, path: str, routes: Routes) -> None:
+        """Serve `routes` on a unix socket."""
+        self._listeners.append(await listen_unix(what, path, True, self._protocol(routes)))
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the server closes."""
+        self._on_close.append(callback)
+
+    def close(self) -> None:
+        """Close the listeners, and the connections behind what was written."""
+        for callback in self._on_close:
+            callback()
+        for listener in self._listeners:
+            listener.close()
+        for connections in self._connections:
+            for connection in connections:
+                connection.close()
+
+    def _protocol(self, routes: Routes) -> Callable[[], asyncio.BaseProtocol]:
+        connections, turns = ConnectionLimit(self._most, self.reached), RequestScheduler()
+        self._connections.append(connections)
+        return functools.partial(HttpProtocol, routes, connections, turns)

@@ -1,0 +1,77 @@
+"""Collects the fragments of a header block and decodes it (RFC 9113 section 4.3). Owns the decoder."""
+
+from __future__ import annotations
+
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from konnectivity.http2.abuse_limits import Costs, Limits
+from konnectivity.http2.events import HeaderList
+from konnectivity.http2.frames import ConnectionFault, ErrorCode
+from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
+
+
+class HeaderBlocks:
+    """One block at a time, as the RFC has it: HEADERS, then CONTINUATION frames of the same stream."""
+
+    __slots__ = ("_costs", "_decoder", "_end_stream", "_fragments", "_limits", "_size", "_stream_id")
+
+    def __init__(self, limits: Limits, costs: Costs) -> None:
+        self._limits = limits
+        self._costs = costs
+        self._decoder = HeaderDecoder(limits.header_list_bytes, limits.header_fields)
+        self._stream_id: int | None = None  # whose block is open
+        self._end_stream = False
+        self._fragments: list[bytes] = []
+        self._size = 0
+
+    def begin(self, stream_id: int, end_stream: bool, fragment: bytes) -> None:
+        """HEADERS."""
+        self._stream_id = stream_id
+        self._end_stream = end_stream
+        self._add(fragment)
+
+    def extend(self, stream_id: int, fragment: bytes) -> None:
+        """CONTINUATION."""
+        if stream_id != self._stream_id:
+            raise ConnectionFault(
+                ErrorCode.PROTOCOL_ERROR, f"CONTINUATION without a header block of stream {stream_id}"
+            )
+        self._add(fragment)
+
+    @property
+    def work(self) -> int:
+        """Return what decoding has cost so far, in fields."""
+        return self._decoder.work
+
+    def finish(self) -> tuple[HeaderList, bool]:
+        """Close the block: its headers, and whether it ends the stream.
+
+        Bytes that are not UTF-8 come as surrogates: the rules for headers refuse them, which concerns the stream only.
+
+        Raises:
+            ConnectionFault: it cannot be decompressed, or is too large. The decompressor's state is lost with it.
+        """
+        block = b"".join(self._fragments)
+        self._stream_id = None
+        self._fragments.clear()
+        self._size = 0
+        try:
+            fields = self._decoder.decode(block)
+        except TooManyFieldsError as error:
+            raise self._costs.fault("header_fields", "too many header fields") from error
+        except OversizedHeaderListError as error:
+            raise self._costs.fault("header_list", "header list too large") from error
+        except HPACKError as error:
+            # Without the library's text: that may name addresses of our memory, and this goes to the peer.
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
+        return [(_text(name), _text(value)) for name, value in fields], self._end_stream
+
+    def _add(self, fragment: bytes) -> None:
+        self._fragments.append(fragment)
+        self._size += len(fragment)
+        if len(self._fragments) > self._limits.continuation_frames or self._size > self._limits.header_block_bytes:
+            raise self._costs.fault("header_block", "header block too large")
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")

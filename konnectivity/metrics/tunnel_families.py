@@ -1,0 +1,149 @@
+"""Metric families that tunnels of every kind have: from `Traffic` and `Ledger` to names, labels and HELP texts.
+
+Established names are kept to the letter; those of this project stand beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from konnectivity.grpc.status import Code
+from konnectivity.metrics.exposition import Family, counter, gauge, histogram
+from konnectivity.metrics.tunnel_stats import TunnelStats
+from konnectivity.runtime import logs, task_guard
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.wire import packet_types
+
+
+class CertificateFiles(Protocol):
+    """What is known of one end's TLS files. Times in seconds since 1970."""
+
+    not_after: float | None
+    ca_not_after: float | None
+    last_reload: float
+    reloads: int
+    reload_failures: int
+
+
+PACKETS_HELP = "Count of packets processed, by segment and packet type (example: from_client, DIAL_REQ)"
+ERRORS_HELP = (
+    "Count of gRPC stream errors, by segment, grpc Code, packet type. (example: from_agent, Code.Unavailable, DIAL_RSP)"
+)
+
+
+def packets(program: str, segments: Mapping[str, tuple[Sequence[int], int]]) -> Family:
+    """Packets by segment, given as segment -> (all packets but DATA by type, DATA packets)."""
+    family = counter(f"{program}_stream_packets_total", PACKETS_HELP)
+    for segment, (others, data) in segments.items():
+        counts = {packet_types.NAMES[number]: count for number, count in enumerate(others) if count}
+        name = packet_types.NAMES[packet_types.DATA]
+        counts[name] = counts.get(name, 0) + data
+        for packet_type, count in sorted(counts.items()):
+            if count:
+                family.add(count, segment=segment, packet_type=packet_type)
+    return family
+
+
+def stream_errors(program: str, segments: Mapping[str, TunnelStats]) -> Family:
+    """Streams that ended with an error, by the segment it was read from."""
+    family = counter(f"{program}_stream_errors_total", ERRORS_HELP)
+    for segment, traffic in segments.items():
+        for code, count in sorted(traffic.stream_errors.items()):
+            family.add(count, segment=segment, code=go_name(code), packet_type="Unknown")
+    return family
+
+
+def go_name(code: str) -> str:
+    """A status code as Go prints it: `DEADLINE_EXCEEDED` is `DeadlineExceeded`, `CANCELLED` is `Canceled`."""
+    return "Canceled" if code == Code.CANCELLED.name else code.title().replace("_", "")
+
+
+def connections(program: str, traffic: TunnelStats, outbound: str, inbound: str) -> Iterator[Family]:
+    """What one kind of tunnel carried, and what held it up.
+
+    Args:
+        program: prefix of the names.
+        traffic: the counters.
+        outbound, inbound: labels of the two directions, such as `to_agent` and `from_agent`.
+    """
+    bytes_total = counter(f"{program}_bytes_total", "Payload bytes carried, by direction.")
+    yield bytes_total.add(traffic.sent_bytes, direction=outbound).add(traffic.received_bytes, direction=inbound)
+    closed = counter(f"{program}_connections_closed_total", "Connections closed, by cause and the side that caused it.")
+    for (cause, side), count in sorted(traffic.closed.items()):
+        closed.add(count, cause=cause, side=side)
+    yield closed
+    yield gauge(f"{program}_stalled_connections", "Connections whose local side takes no data at the moment.").add(
+        traffic.stalled
+    )
+    yield histogram(
+        f"{program}_stall_seconds", "How long a local side that took no data let it wait.", traffic.stall_seconds
+    )
+    yield gauge(
+        f"{program}_credit_blocked_connections", "Connections that have data to send and no credit at the moment."
+    ).add(traffic.starved)
+    yield counter(
+        f"{program}_credit_blocked_seconds_total", "Time that connections had data to send and no credit, added up."
+    ).add(traffic.starved_seconds)
+    yield counter(
+        f"{program}_stream_holds_total", "Times a shared stream was held for one connection over its budget."
+    ).add(traffic.held)
+    yield counter(f"{program}_bad_packets_total", "Messages of peers that are no packets, or lack their payload.").add(
+        traffic.bad_packets
+    )
+    yield histogram(f"{program}_tunnel_round_trip_seconds", "Round trips of pings on the tunnels.", traffic.round_trips)
+
+
+def memory(program: str, ledger: MemoryBudget) -> Iterator[Family]:
+    """Buffer memory: what waits, what may wait, and what was refused for it."""
+    yield gauge(f"{program}_buffered_bytes", "Bytes that wait for peers that do not read.").add(ledger.used)
+    yield (
+        gauge(f"{program}_buffer_budget_bytes", "Bytes that may wait before new dials are refused, by scope.")
+        .add(ledger.process_budget, scope="process")
+        .add(ledger.tunnel_budget, scope="tunnel")
+        .add(ledger.connection_budget, scope="connection")
+    )
+    yield gauge(f"{program}_window_growth_bytes", "Credit windows above their initial size, added up.").add(
+        ledger.grown
+    )
+    yield counter(f"{program}_dials_refused_total", "Dials refused because the buffer memory is spent.").add(
+        ledger.refused_dials
+    )
+
+
+def dropped_log_lines(program: str) -> Iterator[Family]:
+    """Yield the counts of log lines that were not written."""
+    text = "Log lines that could not be written, or found too many waiting."
+    yield counter(f"{program}_log_lines_dropped_total", text).add(logs.dropped())
+    text = "Log lines about peers that were left out because one peer, or all together, caused too many."
+    yield counter(f"{program}_log_lines_left_out_total", text).add(logs.left_out())
+
+
+def limits_reached(program: str, reached: Mapping[str, int]) -> Family:
+    """Times that each limit was reached, by its name."""
+    text = "Times a limit on what one peer may take was reached, by limit."
+    return counter(f"{program}_limits_reached_total", text).add_each("limit", dict(sorted(reached.items())))
+
+
+def unexpected_errors(program: str) -> Family:
+    """Exceptions that no code expected, by what the task that raised them did."""
+    text = "Unexpected errors of this program, by kind of task: each ended one task and has a line in the log."
+    return counter(f"{program}_unexpected_errors_total", text).add_each("task", task_guard.counts)
+
+
+def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:
+    """When certificates expire, and how it went with replacing them. `ends`: what they are for -> their files."""
+    expiry = gauge(
+        f"{program}_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in seconds since 1970."
+    )
+    last = gauge(f"{program}_tls_last_reload_timestamp_seconds", "When TLS files were last taken into use.")
+    reloads = counter(f"{program}_tls_reloads_total", "Changes of TLS files that were taken into use.")
+    failures = counter(f"{program}_tls_reload_failures_total", "Changes of TLS files that could not be used.")
+    for end, files in ends.items():
+        for kind, when in (("certificate", files.not_after), ("ca", files.ca_not_after)):
+            if when is not None:
+                expiry.add(when, end=end, kind=kind)
+        last.add(files.last_reload, end=end)
+        reloads.add(files.reloads, end=end)
+        failures.add(files.reload_failures, end=end)
+    yield from (expiry, last, reloads, failures)

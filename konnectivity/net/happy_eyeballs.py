@@ -1,0 +1,133 @@
+"""Outgoing TCP connections to one of several addresses: IPv4 and IPv6 raced (RFC 8305), the first failure told.
+
+Owns the sockets until one of them is connected. Looks no name up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain, zip_longest
+from typing import Any
+
+from konnectivity.net.error_texts import words_of
+from konnectivity.runtime import task_guard
+
+ATTEMPT_DELAY_S = 0.25  # between the beginnings of two attempts (RFC 8305 section 5)
+
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]  # as of `socket.getaddrinfo`
+
+
+class ConnectError(OSError):
+    """No address could be connected to; the error is that of the first one.
+
+    Attributes:
+        address: "host:port" of the first address, numeric.
+        step: Go's name of the system call that failed.
+    """
+
+    def __init__(self, address: str, step: str, error: BaseException) -> None:
+        words = words_of(error)
+        super().__init__(getattr(error, "errno", None) or 0, words)
+        self.address = address
+        self.step = step
+        self.words = words
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.step}: {self.words}"
+
+
+Attempt = asyncio.Task[socket.socket | ConnectError | None]
+
+
+async def connect_any(addresses: Sequence[AddressInfo], delay_s: float = ATTEMPT_DELAY_S) -> socket.socket:
+    """Return a socket that is connected to the address that answered first.
+
+    Args:
+        addresses: at least one; the first is preferred, and the families take turns.
+        delay_s: seconds before the next address is tried while one has not answered.
+
+    Raises:
+        ConnectError: every address failed.
+    """
+    if len(addresses) == 1:
+        outcome = await _attempt(addresses[0])
+        if not isinstance(outcome, ConnectError):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # its traceback refers to this frame: no cycle is left to the garbage collector
+    attempts: list[Attempt] = []
+    chosen: socket.socket | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            left = deque(_interleaved(addresses))
+            while chosen is None and (left or not all(each.done() for each in attempts)):
+                if left:
+                    attempts.append(task_guard.start(group, partial(_attempt, left.popleft()), "connect"))
+                running = [each for each in attempts if not each.done()]
+                pause_s = delay_s if left else None
+                await asyncio.wait(running, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+                chosen = next(_connected(attempts), None)
+            for each in attempts:
+                each.cancel()
+    except BaseException:
+        chosen = None
+        raise
+    finally:
+        for sock in _connected(attempts):
+            if sock is not chosen:
+                sock.close()
+    if chosen is None:
+        raise _first_failure(attempts)
+    return chosen
+
+
+def where(address: tuple[Any, ...]) -> str:
+    """Return "host:port" of a socket address."""
+    host, port = address[0], address[1]
+    if len(address) > 3 and address[3] and "%" not in host:  # a zone
+        with suppress(OSError):
+            host = f"{host}%{socket.if_indextoname(address[3])}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _attempt(info: AddressInfo) -> socket.socket | ConnectError:
+    family, kind, protocol, _, address = info
+    try:
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        return ConnectError(where(address), "socket", error)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except Exception as error:  # uvloop has others than OSError for addresses that the kernel would refuse
+        sock.close()
+        return ConnectError(where(address), "connect", error)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _first_failure(attempts: Iterable[Attempt]) -> ConnectError:
+    return next(found for found in (each.result() for each in attempts) if isinstance(found, ConnectError))
+
+
+def _connected(attempts: Iterable[Attempt]) -> Iterator[socket.socket]:
+    for each in attempts:
+        if each.done() and not each.cancelled() and isinstance(found := each.result(), socket.socket):
+            yield found
+
+
+def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
+    """Return the addresses with their families taking turns, the family of the first one first."""
+    by_family: dict[int, list[AddressInfo]] = {}
+    for each in addresses:
+        by_family.setdefault(each[0], []).append(each)
+    return [each for each in chain.from_iterable(zip_longest(*by_family.values())) if each is not None]

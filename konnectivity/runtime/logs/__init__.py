@@ -1,0 +1,200 @@
+"""The log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
+
+`get` gives a part of the program its log; `get_peer_log` the log for lines that a peer can cause as often as it likes;
+`configure` says where everything goes. What is logged at which verbosity is in docs/logging.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TextIO
+
+from konnectivity.runtime.logs.line_rate import LineRate
+from konnectivity.runtime.logs.log_formats import JsonFormatter, KlogFormatter, severity
+from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
+from konnectivity.runtime.logs.log_writer import Writer
+
+__all__ = [
+    "Destination",
+    "JsonFormatter",
+    "KlogFormatter",
+    "LineRate",
+    "Log",
+    "PeerLog",
+    "configure",
+    "dropped",
+    "flush",
+    "get",
+    "get_peer_log",
+    "left_out",
+    "severity",
+]
+
+_HANDLER = "konnectivity"
+_verbosity = 0
+_modules: tuple[tuple[str, int], ...] = ()
+_logs: list[Log] = []
+_line_rate = LineRate()
+_line_rates = [_line_rate]
+
+
+class Log:
+    """Writes messages with fields: `log.info("dialled", address="10.0.0.1:80", took=0.2)`."""
+
+    __slots__ = ("_logger", "verbosity")
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self.verbosity = 0
+        self.refresh()
+        _logs.append(self)
+
+    # stacklevel=2 in each: the line shows the file of the caller, not this one.
+
+    def info(self, message: str, /, **fields: object) -> None:
+        self._logger.info(message, extra={"fields": fields}, stacklevel=2)
+
+    def warning(self, message: str, /, **fields: object) -> None:
+        self._logger.warning(message, extra={"fields": fields}, stacklevel=2)
+
+    def error(self, message: str, /, **fields: object) -> None:
+        self._logger.error(message, extra={"fields": fields}, stacklevel=2)
+
+    def exception(self, message: str, /, **fields: object) -> None:
+        """An error with the traceback of the exception being handled: for our own mistakes, never for bad input."""
+        self._logger.error(message, exc_info=sys.exc_info(), extra={"fields": fields}, stacklevel=2)
+
+    def v(self, level: int) -> bool:
+        """Whether details of this level are wanted: `if log.v(4): log.info(...)`."""
+        return level <= self.verbosity
+
+    def refresh(self) -> None:
+        """Take over what `configure` said."""
+        stem = self._logger.name.rpartition(".")[2]
+        own = [level for pattern, level in _modules if fnmatchcase(stem, pattern)]
+        self.verbosity = own[0] if own else _verbosity
+
+
+class PeerLog:
+    """Log for lines that a peer can cause as often as it likes: at most 10 per message and peer in 10 s.
+
+    `log.warning("10.0.0.7", "Agent refused", reason=...)`: the peer's address, name or source limits the rate; a line
+    that shall show it has it as a field, too. The message is a fixed text. The next line that is let through has the
+    number of lines left out before it as `left_out` (about this peer) and `left_out_of_others` (about peers that were
+    forgotten since).
+    """
+
+    __slots__ = ("_logger", "_rate")
+
+    def __init__(self, logger: logging.Logger, rate: LineRate) -> None:
+        self._logger = logger
+        self._rate = rate
+
+    # stacklevel=3 in _write: the line shows the file of the caller, not this one.
+
+    def info(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.INFO, peer, message, fields)
+
+    def warning(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.WARNING, peer, message, fields)
+
+    def error(self, peer: str, message: str, /, **fields: object) -> None:
+        self._write(logging.ERROR, peer, message, fields)
+
+    def _write(self, level: int, peer: str, message: str, fields: dict[str, object]) -> None:
+        taken = self._rate.take(message, peer)
+        if taken is None:
+            return
+        counts = dict(zip(("left_out", "left_out_of_others"), taken, strict=True))
+        fields |= {name: lines for name, lines in counts.items() if lines}
+        self._logger.log(level, message, extra={"fields": fields}, stacklevel=3)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDestination:
+    """Where the log goes. Thresholds are levels of the standard library's logging."""
+
+    stderr_from: int | None = logging.INFO  # None: nothing goes there
+    file: str = ""
+    max_file_size: int = 0  # bytes; 0: as it comes
+    json: bool = False
+    header: bool = True
+    directory: bool = False
+
+
+def get(name: str) -> Log:
+    """The log of a part of the program. Fine at import time, before `configure`."""
+    return Log(logging.getLogger(name))
+
+
+def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
+    """Return the log for lines that peers can cause; its rate is that of the process, unless `rate` is given."""
+    if rate is not None:
+        _line_rates.append(rate)
+    return PeerLog(logging.getLogger(name), _line_rate if rate is None else rate)
+
+
+def left_out() -> int:
+    """Return the number of lines about peers that were left out because too many came."""
+    return sum(rate.left_out for rate in _line_rates)
+
+
+def dropped() -> int:
+    """Lines that could not be written."""
+    return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Writer))
+
+
+def flush() -> None:
+    """Wait until what was logged is written, but not for long. At the end of the process this happens by itself."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def configure(
+    verbosity: int,
+    stream: TextIO | None = None,
+    destination: LogDestination | None = None,
+    modules: tuple[tuple[str, int], ...] = (),
+) -> None:
+    """Send all logging of the process somewhere. May be called again.
+
+    Args:
+        verbosity: level of detail.
+        stream: instead of stderr as it is now; written by whoever logs, at once.
+        destination: where to, and how it looks; written by a thread of its own, unless `stream` is given.
+        modules: (pattern, level) for the modules whose file name matches, without its ending; the first that matches
+            counts.
+
+    Raises:
+        OSError: the file cannot be opened. Nothing has changed then.
+    """
+    global _verbosity, _modules
+    where = destination or LogDestination()
+    if stream is None and destination is not None:
+        handler: logging.Handler = Writer(_sinks(destination))
+    else:
+        handler = logging.StreamHandler(stream or sys.stderr)
+    _verbosity, _modules = verbosity, modules
+    for each in _logs:
+        each.refresh()
+    logging.raiseExceptions = False  # a full disk is no reason to fail, nor to talk about it in every line
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if each.name == _HANDLER]:
+        root.removeHandler(old)
+        old.close()
+    handler.name = _HANDLER
+    handler.setFormatter(JsonFormatter() if where.json else KlogFormatter(where.header, where.directory))
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def _sinks(where: LogDestination) -> list[tuple[int, Sink]]:
+    sinks: list[tuple[int, Sink]] = []
+    if where.stderr_from is not None and sys.stderr is not None:  # None: the process was started without one
+        sinks.append((where.stderr_from, sink_of(sys.stderr)))
+    if where.file:
+        sinks.append((logging.NOTSET, LogFile(where.file, where.max_file_size)))
+    return sinks

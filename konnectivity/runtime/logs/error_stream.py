@@ -1,0 +1,58 @@
+"""Standard error of a program, for everything that is no log line: tracebacks, warnings, why a program cannot start.
+
+Owns the thread that writes it. A program whose stderr nobody reads goes on, and ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import sys
+
+from konnectivity.runtime.logs.log_outputs import Descriptor
+from konnectivity.runtime.logs.log_writer import Writer
+from konnectivity.untrusted.untrusted_text import printable
+
+MAX_TEXT = 64 * 1024  # characters of one write
+
+
+class ErrorStream(io.TextIOBase):
+    """Text stream whose writes never wait. `flush` waits until the text is written, for a second at most."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._writer: Writer | None = None
+
+    def write(self, text: str) -> int:
+        if self._writer is None:
+            try:
+                self._writer = Writer([(logging.NOTSET, Descriptor(self._fd))])
+            except (OSError, RuntimeError):  # no descriptor left, or the interpreter is about to end
+                return len(text)
+            atexit.register(self.flush)
+        self._writer.put(logging.CRITICAL, printable(text[:MAX_TEXT]))
+        return len(text)
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def writable(self) -> bool:
+        return True
+
+
+def install() -> None:
+    """Replace `sys.stderr`, if it is a file, by a stream whose writes never wait."""
+    try:
+        fd = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+        return
+    sys.stderr = ErrorStream(fd)

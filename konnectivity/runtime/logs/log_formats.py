@@ -1,0 +1,141 @@
+"""How a log line looks: klog's text, or JSON. Owns the lengths of lines and values.
+
+Texts of peers stand in lines escaped (`foreign_text`), so that they cannot forge lines, and cut, so that a line has a
+maximum length.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import time
+from collections.abc import Mapping
+
+from konnectivity.net.error_texts import words_of
+from konnectivity.untrusted.untrusted_text import CUT, quoted, visible
+
+MAX_VALUE = 2 * 1024  # characters of a message or value
+MAX_TRACE = 8 * 1024  # characters of a stack trace, of which the end is kept
+MAX_LINE = 16 * 1024  # characters of a line; fields that do not fit are left out
+_TRACE = "trace"
+_CUT_FIELD = "cut"  # is true in a line without the fields that did not fit
+
+
+class KlogFormatter(logging.Formatter):
+    """`I1123 09:46:53.123456   12345 module.py:42] "message" key="value"`, always a single line.
+
+    The message is quoted as klog quotes that of a structured line; lines of other libraries are klog's plain ones.
+
+    Args:
+        header: whether what stands before the message is written.
+        directory: whether the file's directory is, too.
+    """
+
+    def __init__(self, header: bool = True, directory: bool = False) -> None:
+        super().__init__()
+        self._header = header
+        self._directory = directory
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        structured = hasattr(record, "fields")
+        line = quoted(message, MAX_VALUE) if structured else visible(message, MAX_VALUE)
+        line = self._head(record) + line if self._header else line
+        for key, value in _fields(self, record).items():
+            field = f" {key}={_value(key, value)}"
+            if len(line) + len(field) > MAX_LINE:
+                return f"{line} {_CUT_FIELD}=true"
+            line += field
+        return line
+
+    def _head(self, record: logging.LogRecord) -> str:
+        file = "/".join(record.pathname.rsplit("/", 2)[-2:]) if self._directory else record.filename
+        seconds = int(record.created)
+        clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
+        micros = int((record.created - seconds) * 1e6)
+        return f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} {file}:{record.lineno}] "
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: `ts` (seconds), `level`, `caller`, `msg`, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "ts": round(record.created, 6),
+            "level": severity(record.levelno),
+            "caller": f"{record.filename}:{record.lineno}",
+            "msg": _escaped_shortly("msg", record.getMessage()),
+        }
+        length = len(jsonlib.dumps(line))
+        for key, value in _fields(self, record).items():
+            name = f"{key}_" if key in line else key
+            short = bounded(value, key)
+            short = _escaped_shortly(key, short) if isinstance(short, str) else short
+            length += len(jsonlib.dumps({name: short}))
+            if length > MAX_LINE:
+                line[_CUT_FIELD] = True
+                break
+            line[name] = short
+        return jsonlib.dumps(line)
+
+
+def bounded(value: object, key: str = "") -> object:
+    """Return `value` as JSON can say it, texts cut to the length of a value; what is longer as its text, cut."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple | dict) and not hasattr(value, "_fields"):  # a named tuple has a text of its own
+        try:
+            text = jsonlib.dumps(value, default=str)
+        except (TypeError, ValueError):  # keys that are no texts, or a value that contains itself
+            text = str(value)
+        else:
+            if len(text) <= MAX_VALUE:
+                return jsonlib.loads(text)
+        return _shortened(key, text)
+    return _shortened(key, _text(value))
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[str, object]:
+    """Return the fields of a record of ours, or none; and the traceback, if there is one."""
+    fields: Mapping[str, object] = getattr(record, "fields", {})
+    if record.exc_info and record.exc_info[0]:
+        return {**fields, _TRACE: formatter.formatException(record.exc_info)}
+    return fields
+
+
+def severity(level: int) -> str:
+    if level >= logging.CRITICAL:
+        return "fatal"
+    if level >= logging.ERROR:
+        return "error"
+    return "warning" if level >= logging.WARNING else "info"
+
+
+def _value(key: str, value: object) -> str:
+    """Return a value as klog writes it: texts quoted, everything else as JSON."""
+    short = bounded(value, key)
+    if isinstance(short, str):
+        return quoted(short, MAX_TRACE if key == _TRACE else MAX_VALUE)
+    return jsonlib.dumps(short, separators=(",", ":"))
+
+
+def _shortened(key: str, text: str) -> str:
+    if key == _TRACE:
+        return text if len(text) <= MAX_TRACE // 2 else CUT + text[-MAX_TRACE // 2 :]
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + CUT
+
+
+def _escaped_shortly(key: str, text: str) -> str:
+    """Return `text`, shortened so that what JSON makes of it has at most the length of two values."""
+    short = _shortened(key, text)
+    most = MAX_TRACE if key == _TRACE else 2 * MAX_VALUE
+    if len(jsonlib.dumps(short)) <= most:
+        return short
+    return CUT + short[-most // 12 :] if key == _TRACE else short[: most // 12 - 1] + CUT
+
+
+def _text(value: object) -> str:
+    """Return the words of a value; those of an error stand there without its number or the name of its class."""
+    if isinstance(value, BaseException) and (not str(value) or "Errno" in str(value)):
+        return words_of(value)
+    return str(value)

@@ -1,0 +1,119 @@
+"""Options of the log, shared by both programs: klog's flags with klog's meaning, and the format."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import re
+import socket
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from konnectivity.runtime import logs
+from konnectivity.runtime.logs import LogDestination
+from konnectivity.runtime.options import Options, at_least, notices, one_of, option
+
+_LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
+_NAMES = {"INFO": "0", "WARNING": "1", "ERROR": "2", "FATAL": "3"}
+_MODULE = re.compile(r"([^=,]+)=([0-9]{1,9})")
+
+
+def _threshold(text: str) -> str | None:
+    known = text in _LEVELS or text.upper() in _NAMES
+    return None if known else "must be INFO, WARNING, ERROR, FATAL, or a number from 0 to 3"
+
+
+def _level(text: str) -> int:
+    return _LEVELS[_NAMES.get(text.upper(), text)]
+
+
+def _modules(text: str) -> str | None:
+    wrong = [item for item in text.split(",") if item and not _MODULE.fullmatch(item)]
+    return f"{wrong[0]!r} is not pattern=N" if wrong else None
+
+
+@dataclass(frozen=True)
+class LogOptions(Options):
+    """Base of both programs' options."""
+
+    verbosity: int = option(4, group="Log", name="v", aliases=("v",), help="Log level: the higher the more.")
+    vmodule: str = option(
+        "",
+        check=_modules,
+        metavar="patterns",
+        help="Levels of single modules: pattern=N with commas, where * and ? match in a file's name without .py.",
+    )
+    logging_format: str = option("text", check=one_of("text", "json"), help="Format of the lines.")
+    logtostderr: bool = option(True, help="Log to stderr, and not to a file.")
+    alsologtostderr: bool = option(False, help="Log to stderr as well as to a file.")
+    stderrthreshold: str = option(
+        "2", check=_threshold, help="With a file: what goes to stderr as well, from this severity up (name or number)."
+    )
+    alsologtostderrthreshold: str = option(
+        "0", check=_threshold, help="With --alsologtostderr: from which severity up."
+    )
+    legacy_stderr_threshold_behavior: bool = option(
+        True, help="Without a file, everything goes to stderr. Off: --stderrthreshold holds there, too."
+    )
+    log_file: str = option("", metavar="file", help="With --logtostderr=false: the file to append to.")
+    log_file_max_size: int = option(
+        1800, check=at_least(0), help="Size in MB at which the file is moved to its name with .1. 0: it grows."
+    )
+    log_dir: str = option(
+        "", metavar="directory", help="With --logtostderr=false and no --log-file: where to make one."
+    )
+    skip_headers: bool = option(False, help="No time, file and line before the messages.")
+    add_dir_header: bool = option(False, help="Show the directory of the file, too.")
+    skip_log_headers: bool = option(False, instead="log files begin with the first message")
+    one_output: bool = option(False, instead="there is one log file for all severities")
+    log_backtrace_at: str = option(
+        "", metavar="file:line", instead="errors of the program itself are logged with their stack"
+    )
+
+    def configure_log(self, program: str) -> None:
+        """Send the log where the options say; and say which options do nothing."""
+        modules = tuple((pattern, int(level)) for pattern, level in _MODULE.findall(self.vmodule))
+        destination = self._destination(program)
+        try:
+            logs.configure(self.verbosity, destination=destination, modules=modules)
+        except OSError as error:
+            logs.configure(
+                self.verbosity, destination=replace(destination, stderr_from=logging.INFO, file=""), modules=modules
+            )
+            logs.get(program).error("Cannot open the log file, logging to stderr", file=destination.file, reason=error)
+        log = logs.get(program)
+        if log.v(1):
+            for line in notices(self):
+                log.info(line)
+
+    def _destination(self, program: str) -> LogDestination:
+        as_json = self.logging_format == "json"
+        header, directory = not self.skip_headers, self.add_dir_header
+        if self.logtostderr:
+            from_level = logging.INFO if self.legacy_stderr_threshold_behavior else _level(self.stderrthreshold)
+            return LogDestination(stderr_from=from_level, json=as_json, header=header, directory=directory)
+        level = _level(self.stderrthreshold)
+        if self.alsologtostderr:
+            level = min(level, _level(self.alsologtostderrthreshold))
+        file = self.log_file or os.path.join(self.log_dir or _temporary_directory(), _file_name(program))
+        size = self.log_file_max_size * 1024 * 1024
+        return LogDestination(level, file, size, as_json, header, directory)
+
+
+def _temporary_directory() -> str:
+    with suppress(FileNotFoundError):  # nothing can be written anywhere
+        return tempfile.gettempdir()
+    return "/tmp"  # noqa: S108 - to be named in the error that follows  # nosec B108
+
+
+def _file_name(program: str) -> str:
+    """As klog names it: program, host, user, severity, time, process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return f"{program}.{socket.gethostname().partition('.')[0]}.{user}.log.INFO.{moment}.{os.getpid()}"

@@ -1,0 +1,107 @@
+"""The command line in the dialect of Go's pflag. Finds the flags in the arguments; their values are text to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from konnectivity.runtime.options.declarations import Option
+
+
+class UsageError(Exception):
+    """The person who started the program wrote something wrong; `problems` names every mistake."""
+
+    def __init__(self, problems: list[str], program: str = "") -> None:
+        super().__init__(f"{program}: {'; '.join(problems)}" if program else "; ".join(problems))
+        self.problems = problems
+
+
+class HelpRequested(Exception):
+    """`-h` or `--help` was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as it was written, and where."""
+
+    text: str
+    where: str
+    source: str  # the same, short
+
+    def invalid(self, why: object) -> str:
+        return f'invalid argument "{self.text}" for {self.where}: {why}'
+
+
+class CommandLine:
+    """Finds the flags in the arguments. Does not interpret their values."""
+
+    def __init__(self, options: Iterable[Option], argv: Sequence[str]) -> None:
+        self.found: dict[str, list[Given]] = {}
+        self.problems: list[str] = []
+        self.words: list[str] = []  # arguments that are neither flags nor their values
+        self._rest = iter(argv)
+        declared = list(options)
+        self._longs = {name: each for each in declared for name in each.long_names}
+        self._shorts = {alias: each for each in declared for alias in each.aliases if len(alias) == 1}
+
+    def read(self) -> None:
+        for argument in self._rest:
+            if argument == "--":
+                self.words += self._rest
+                return
+            if argument.startswith("--"):
+                self._long(argument)
+            elif argument.startswith("-") and argument != "-":
+                self._short(argument)
+            else:  # the Go programs ignore such arguments, so manifests may have some
+                self.words.append(argument)
+
+    def _long(self, argument: str) -> None:
+        name, equals, text = argument[2:].partition("=")
+        found = self._longs.get(name)
+        if found:
+            self._take(found, f"--{name}", text if equals else found.kind.bare)
+        elif name == "help":
+            raise HelpRequested
+        elif not name or name.startswith("-"):
+            self.problems.append(f"bad flag syntax: {argument}")
+        else:
+            self._unknown(name)
+
+    def _short(self, argument: str) -> None:
+        letters = argument[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            found = self._shorts.get(letter)
+            if found is None:
+                if letter == "h":
+                    raise HelpRequested
+                self.problems.append(f"unknown shorthand flag: {letter!r} in {argument}")
+                return
+            text = found.kind.bare
+            if letters.startswith("="):
+                text, letters = letters[1:], ""
+            elif text is None and letters:
+                text, letters = letters, ""
+            self._take(found, f"-{letter}", text)
+
+    def _take(self, found: Option, spelled: str, text: str | None) -> None:
+        if text is None:  # the value is the next argument, even if that looks like a flag
+            text = next(self._rest, None)
+        if text is None:
+            self.problems.append(f"flag needs an argument: {spelled}")
+        else:
+            self.found.setdefault(found.field, []).append(Given(text, f'"{spelled}" flag', f"flag {spelled}"))
+
+    def _unknown(self, name: str) -> None:
+        near = nearest(name, self._longs)
+        self.problems.append(f"unknown flag: --{name}" + (f"; did you mean --{near}?" if near else ""))
+
+
+def nearest(name: str, options: Mapping[str, Option]) -> str | None:
+    """The name that was probably meant, of those that people are told."""
+    hidden = {
+        name for name, each in options.items() if each.hidden or each.deprecated or name in each.deprecated_aliases
+    }
+    return next(iter(get_close_matches(name, options.keys() - hidden, 1, 0.7)), None)

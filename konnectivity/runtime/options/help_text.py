@@ -1,0 +1,132 @@
+"""Options shown to people: the help text, the reference page, the options in force."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared
+from konnectivity.runtime.options.value_kinds import STRING, STRINGS
+
+WIDTH = 100
+_HELP_COLUMN = 40
+
+
+def _shown_default(each: Option) -> str:
+    """The default for a reader; "" if it is what one expects anyway: nothing, zero, false."""
+    text = each.kind.write(each.default) if each.default else ""
+    return f'"{text}"' if text and each.kind is STRING else text
+
+
+def _usage_entry(each: Option) -> list[str]:
+    shorts = [alias for alias in each.aliases if len(alias) == 1]
+    head = f"  -{shorts[0]}, " if shorts else "      "
+    head += f"--{each.flag}" + ("" if each.kind.bare else f" {each.metavar or each.kind.name}")
+    notes = []
+    if default := _shown_default(each):
+        notes.append(f"default {default}")
+    if each.env:
+        notes.append(f"environment {each.env}")
+    if each.instead:
+        notes.append(f"no effect here: {each.instead}")
+    text = f"{each.help} ({', '.join(notes)})".lstrip() if notes else each.help
+    # A long head has a line of its own; a short one stands before the first line of the help.
+    alone = [head] if len(head) > _HELP_COLUMN - 2 else []
+    first = " " * _HELP_COLUMN if alone else f"{head:{_HELP_COLUMN}}"
+    rest = " " * _HELP_COLUMN
+    wrapped = textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    return alone + wrapped
+
+
+def _grouped(options: Iterable[Option]) -> dict[str, list[Option]]:
+    groups: dict[str, list[Option]] = {}
+    for each in options:
+        groups.setdefault(each.group or "Flags", []).append(each)
+    return groups
+
+
+def usage(cls: type[Options], program: str, description: str) -> str:
+    """The text of `--help`."""
+    lines = [*textwrap.wrap(description, WIDTH), "", "Usage:", f"  {program} [flags]"]
+    for group, options in _grouped(o for o in declared(cls) if not (o.hidden or o.deprecated)).items():
+        lines += ["", f"{group}:"]
+        for each in options:
+            lines += _usage_entry(each)
+    lines += ["", "Help:", f"{'  -h, --help':{_HELP_COLUMN}}Show this text."]
+    lines += ["", f"Instead of --some-flag, the environment variable {ENVIRONMENT_PREFIX}SOME_FLAG may be set,"]
+    lines += ["or a line `some-flag: value` be in the YAML file that --config names."]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(cls: type[Options], program: str) -> str:
+    """The reference page: a table row for every option, the hidden and the deprecated ones too."""
+    lines = [f"## {program}"]
+    for group, options in _grouped(declared(cls)).items():
+        lines += ["", f"### {group}", "", "| Flag | Value | Default | Meaning |", "|---|---|---|---|"]
+        lines += [_markdown_row(each) for each in options]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(each: Option) -> str:
+    names = [f"`--{each.flag}`"] + [f"`{'-' if len(alias) == 1 else '--'}{alias}`" for alias in each.aliases]
+    default = each.kind.write(each.default)
+    meaning = each.help
+    if each.env:
+        meaning += f" Environment: `{each.env}`."
+    if each.instead:
+        meaning += f" No effect here: {each.instead}."
+    if each.deprecated:
+        meaning += f" Deprecated: {each.deprecated}."
+    for alias in each.deprecated_aliases:
+        meaning += f" Deprecated name: `--{alias}`."
+    cells = [", ".join(names), each.metavar or each.kind.name, f"`{default}`" if default else "", meaning.strip()]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def effective(options: Options) -> str:
+    """All values in force, as a file for `--config`; behind each where it comes from."""
+    lines = []
+    for each in declared(type(options)):
+        if not each.deprecated and each.field not in ("config", "check_config"):
+            value = getattr(options, each.field)
+            text = each.kind.write(value)
+            if each.kind is STRINGS:
+                text = f"[{', '.join(map(_quoted, value))}]"
+            elif each.kind is STRING:
+                text = _quoted(text)
+            lines.append(f"{each.flag}: {text}  # {options.sources.get(each.field, 'default')}")
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A YAML string in ASCII, whatever characters are in it."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if " " <= each <= "~" else f"\\U{ord(each):08x}" for each in text) + '"'
+
+
+def notices(options: Options) -> list[str]:
+    """A line for each option that was set and does nothing here: what does its work."""
+    used = [each for each in declared(type(options)) if each.instead and options.given(each.field)]
+    return [f"--{each.flag} has no effect here: {each.instead}" for each in used]
+
+
+def deprecations(options: Options) -> list[str]:
+    """A line for each deprecated option or name that was used."""
+    lines = []
+    for each in declared(type(options)):
+        if each.deprecated and options.given(each.field):
+            lines.append(f"Flag --{each.flag} has been deprecated, {each.deprecated}")
+        if (name := options.sources.get(each.field, "").removeprefix("flag --")) in each.deprecated_aliases:
+            lines.append(f"Flag --{name} has been deprecated, use --{each.flag}")
+    return lines
+
+
+def doubts(options: Options) -> list[str]:
+    """Return a line for each value or argument that is probably not meant, and keeps no program from starting."""
+    words = [
+        f"argument {word!r} is not used: it is no flag, and no flag takes it (a switch is written --flag=false)"
+        for word in options.words
+    ]
+    return [f"Warning: {line}" for line in (*words, *options.doubts())]

@@ -1,0 +1,114 @@
+"""From the command line, the environment and a file to a program's options, or to all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, TypeVar
+
+from konnectivity.runtime.options.command_line import CommandLine, Given, HelpRequested, UsageError
+from konnectivity.runtime.options.config_file import ConfigFile
+from konnectivity.runtime.options.declarations import Option, Options, declared
+from konnectivity.runtime.options.help_text import deprecations, doubts, usage
+from konnectivity.runtime.options.value_checks import Check
+from konnectivity.runtime.standard_streams import complain, say
+from konnectivity.untrusted.untrusted_text import visible
+
+Chosen = TypeVar("Chosen", bound=Options)
+
+MAX_PROBLEM = 8 * 1024  # characters of an error that is shown
+CONFIG = "config"  # the option that names the file
+# Kubernetes tells a pod of a Service called konnectivity-agent: KONNECTIVITY_AGENT_PORT=tcp://10.96.0.7:8091.
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], program: str) -> Chosen:
+    """The options that are asked for. A flag beats a variable, a variable the file, the file the default.
+
+    Raises:
+        UsageError: with everything that is wrong, not only the first mistake.
+        HelpRequested: `-h` or `--help` is among the flags.
+    """
+    result, problems = read(cls, argv, environ)
+    if problems:
+        raise UsageError(problems, program)
+    return result
+
+
+def read(
+    cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], without: Container[Check] = ()
+) -> tuple[Chosen, list[str]]:
+    """The options that are asked for, and all that is wrong with them; what cannot be read has its default.
+
+    Args:
+        without: checks that are not made, as of files that are on another machine.
+
+    Raises:
+        HelpRequested: `-h` or `--help` is among the flags.
+    """
+    options = declared(cls)
+    line = CommandLine(options, argv)
+    line.read()
+    given, problems = line.found, line.problems
+    for each in options:
+        if each.field not in given and (variable := _from_environment(each, environ)):
+            given[each.field] = [variable]
+    if CONFIG in given and (path := given[CONFIG][-1].text):
+        file = ConfigFile(options, path)
+        file.read()
+        given |= {field: found for field, found in file.found.items() if field not in given}
+        problems += file.problems
+    values: dict[str, Any] = {}
+    for each in options:
+        if each.field in given:
+            _interpret(each, given[each.field], values, problems)
+    sources = {field: texts[-1].source for field, texts in given.items()}
+    result = cls(**values, sources=sources, words=tuple(line.words))
+    for each in options:
+        unreadable = each.field in given and each.field not in values
+        if not each.check or unreadable or each.check in without:
+            continue
+        if why := each.check(getattr(result, each.field)):
+            where = given[each.field][-1].where if each.field in given else f'"--{each.flag}" flag'
+            problems.append(Given(each.kind.write(getattr(result, each.field)), where, "").invalid(why))
+    return result, problems + result.problems()
+
+
+def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
+    """Empty counts as not set, as for the Go programs. Kubernetes' own variables are not meant for us."""
+    for variable in each.variables:
+        text = environ.get(variable, "")
+        if text and not (variable.endswith("_PORT") and _SERVICE_LINK.match(text)):
+            return Given(text, f'environment variable "{variable}"', f"environment {variable}")
+    return None
+
+
+def _interpret(each: Option, given: list[Given], values: dict[str, Any], problems: list[str]) -> None:
+    """Put the value into `values`, unless it cannot be read."""
+    readings = []
+    for one in given:
+        try:
+            readings.append(each.kind.read(one.text))
+        except ValueError as error:
+            problems.append(one.invalid(error))
+    if len(readings) == len(given):
+        values[each.field] = sum(readings, ()) if each.kind.appends else readings[-1]
+
+
+def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] | None = None) -> Chosen:
+    """What a program's `main` begins with: its options, or the help or the mistakes printed and the program ended."""
+    try:
+        options = parse(cls, sys.argv[1:] if argv is None else argv, os.environ, program)
+    except HelpRequested:
+        say(usage(cls, program, description))
+        raise SystemExit(0) from None
+    except UsageError as error:
+        errors = "".join(f"Error: {visible(problem, MAX_PROBLEM)}\n" for problem in error.problems)
+        # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
+        complain(f"{errors}\n{usage(cls, program, description)}\n{errors}")
+        raise SystemExit(1) from None
+    for line in (*deprecations(options), *doubts(options)):
+        complain(f"{visible(line, MAX_PROBLEM)}\n")
+    return options

@@ -1,0 +1,283 @@
+"""Contexts that follow their files: what changed on disk holds for every connection made from then on.
+
+Owns when files are looked at, and what is said of those that cannot be used. Established connections keep the context
+they were made with. `pem_files` judges the files, `contexts` makes contexts of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Generic, TypeVar
+
+from konnectivity.runtime import logs
+from konnectivity.tls.contexts import make_client, make_server
+from konnectivity.tls.go_names import TLS_VERSIONS
+from konnectivity.tls.handshake import ServerSession
+from konnectivity.tls.pem_files import Bundle, Pair, TlsError, read_bundle, read_pair
+
+log = logs.get(__name__)
+
+LOOK_INTERVAL_S = 1.0  # connections that come thick and fast do not look at the files each
+IDLE_LOOK_INTERVAL_S = 10.0  # without any connection
+MAX_SESSIONS = 1000  # of TLS 1.2, kept by a listener that asks for no certificates
+PATIENCE_S = 5.0  # certificate and key are replaced one after the other, and a file is not written in one go
+
+Clock = Callable[[], float]
+Stamp = tuple[int, int, int, int] | None
+T = TypeVar("T")
+
+
+def wall_clock() -> float:
+    """Seconds since 1970."""
+    return datetime.now(UTC).timestamp()
+
+
+class _Part(Generic[T]):
+    """Newest usable content of some files that belong together. Files of another part cannot hold it up.
+
+    Args:
+        paths: the files.
+        read: reads them; told whether they may be as a file that is still being written.
+    """
+
+    def __init__(self, paths: Sequence[str], read: Callable[[bool], T]) -> None:
+        self._paths = paths
+        self._read = read
+        self._used = self._stamps()
+        self._failing_since: float | None = None
+        self._reported: list[Stamp] = []
+        self.value = read(True)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the files as they are now cannot be used."""
+        return self._failing_since is not None
+
+    def look(self, now: float) -> bool:
+        """Read the files if they have changed, and return whether there is a new value.
+
+        Raises:
+            TlsError: the files cannot be used, and that is worth a line in the log now. The value stays.
+        """
+        stamps = self._stamps()  # before the files are read: a change under way is one more change, at the next look
+        if stamps == self._used and not self.failing:
+            return False
+        patient = self._failing_since is None or now - self._failing_since < PATIENCE_S
+        try:
+            self.value = self._read(not patient)
+        except TlsError:
+            self._failing_since = now if self._failing_since is None else self._failing_since
+            if patient or stamps == self._reported:
+                return False
+            self._reported = stamps
+            raise
+        self._failing_since, self._reported, self._used = None, [], stamps
+        return True
+
+    def _stamps(self) -> list[Stamp]:
+        return [_stamp(path) for path in self._paths]
+
+
+class _Files:
+    """Newest context that could be made of some files, for one end of TLS.
+
+    Attributes:
+        not_after: when the certificate expires, seconds since 1970; None: it shows none.
+        ca_not_after: when the first certificate of the CA bundle expires; None: there is no bundle.
+        last_reload: when files were last taken into use, seconds since 1970.
+        reloads: times that files were taken into use, after the first time.
+        reload_failures: changes that could not be used.
+
+    Args:
+        pair: certificate and key; both empty: none.
+        ca: CA bundle; empty: none.
+        make: makes a context of the two.
+        wall, clock: return seconds since 1970, and monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        pair: tuple[str, str],
+        ca: str,
+        make: Callable[[Pair | None, Bundle | None], ssl.SSLContext],
+        wall: Clock,
+        clock: Clock,
+    ) -> None:
+        self.reloads = 0
+        self.reload_failures = 0
+        self._paths = [path for path in (*pair, ca) if path]
+        self._make = make
+        self._wall = wall
+        self._clock = clock
+        self._pair = _Part(pair, lambda lenient: read_pair(*pair)) if pair[0] else None
+        self._bundle = _Part((ca,), lambda lenient: read_bundle(ca, lenient)) if ca else None
+        self._looked_at = clock()
+        self._stale = False  # the context is not made of the newest content
+        self._renew()
+        self._taken()
+
+    def look(self) -> None:
+        """Take files into use that have changed. If they cannot be used, their old content stays; the log says so."""
+        now = self._looked_at = self._clock()
+        for part in (self._pair, self._bundle):
+            try:
+                self._stale |= part is not None and part.look(now)
+            except TlsError as error:
+                self._cannot_use(error)
+        if not self._stale and not self._spent():
+            return
+        try:
+            self._renew()
+        except TlsError as error:  # no files in memory on this system, and those on disk have changed since
+            self._cannot_use(error)
+            return
+        if self._stale:
+            self._stale = False
+            self.reloads += 1
+            self._taken()
+            log.info("TLS files have changed; new connections use them", files=self._paths)
+
+    async def run(self) -> None:
+        """Look at the files for ever, even if nobody connects: what is wrong with them shall be known before."""
+        while True:
+            failing = any(part is not None and part.failing for part in (self._pair, self._bundle))
+            await asyncio.sleep(LOOK_INTERVAL_S if failing else IDLE_LOOK_INTERVAL_S)
+            self.look()
+
+    def newest(self) -> ssl.SSLContext:
+        """Return the context for a connection that is made now."""
+        if self._clock() - self._looked_at >= LOOK_INTERVAL_S:
+            self.look()
+        return self._context
+
+    def _spent(self) -> bool:
+        """Return whether another context is needed although no file has changed."""
+        return False
+
+    def _renew(self) -> None:
+        pair = self._pair.value if self._pair is not None else None
+        self._context = self._make(pair, self._bundle.value if self._bundle is not None else None)
+
+    def _taken(self) -> None:
+        now = self.last_reload = self._wall()
+        self.not_after = self.ca_not_after = None
+        if self._bundle is not None:
+            self.ca_not_after = self._bundle.value.not_after
+            if unclosed := self._bundle.value.unclosed:
+                log.warning("The end of the CA bundle is left out", files=self._paths, reason=unclosed)
+        if self._pair is None:
+            return
+        subject, not_before, not_after = self._pair.value.shown
+        self.not_after = not_after
+        if not_after < now:
+            log.warning("The certificate has expired", subject=subject, expired=_date(not_after), files=self._paths)
+        elif not_before > now:
+            log.warning("The certificate is not valid yet", subject=subject, valid=_date(not_before), files=self._paths)
+
+    def _cannot_use(self, error: TlsError) -> None:
+        self.reload_failures += 1
+        log.warning("TLS files have changed and cannot be used, keeping what was in use", reason=str(error))
+
+
+class ServerTls(_Files):
+    """A listener's. `context` is for `create_server`, once; arguments and errors are `server_context`'s."""
+
+    def __init__(
+        self,
+        certificate: str,
+        key: str,
+        client_ca: str,
+        alpn: Sequence[str],
+        *,
+        optional_client: bool = False,
+        ciphers: Sequence[str] = (),
+        min_version: str = "",
+        wall: Clock = wall_clock,
+        clock: Clock = monotonic,
+    ) -> None:
+        def make(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
+            assert pair is not None
+            return make_server(pair, bundle, alpn, optional_client, ciphers, min_version)
+
+        super().__init__((certificate, key), client_ca, make, wall, clock)
+        if TLS_VERSIONS.get(min_version, ssl.TLSVersion.TLSv1_2) < ssl.TLSVersion.TLSv1_2:
+            log.warning(
+                "TLS below 1.2 is allowed, but OpenSSL may refuse it", allowed=min_version, openssl=ssl.OPENSSL_VERSION
+            )
+        self.context: ssl.SSLContext = _ListenerContext(self.newest)
+
+    def _spent(self) -> bool:
+        """Return whether the context has too many sessions of TLS 1.2: whoever resumes one is not verified again."""
+        return self._context.session_stats()["number"] > (MAX_SESSIONS if self._bundle is None else 0)
+
+
+class ClientTls(_Files):
+    """A client's. Arguments and errors are `client_context`'s.
+
+    Attributes:
+        alpn: protocols that are offered.
+    """
+
+    def __init__(
+        self,
+        ca: str,
+        certificate: str,
+        key: str,
+        alpn: Sequence[str],
+        *,
+        wall: Clock = wall_clock,
+        clock: Clock = monotonic,
+    ) -> None:
+        self.alpn = tuple(alpn)
+
+        def make(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
+            assert bundle is not None
+            return make_client(bundle, pair, alpn)
+
+        super().__init__((certificate, key), ca, make, wall, clock)
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection that is made now."""
+        return self.newest()
+
+
+class _ListenerContext(ssl.SSLContext):
+    """A listener keeps one context for life; this one begins each connection with the newest instead of itself."""
+
+    _newest: Callable[[], ssl.SSLContext]
+
+    def __new__(cls, newest: Callable[[], ssl.SSLContext]) -> _ListenerContext:
+        self = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        self._newest = newest
+        return self
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        made = self._newest().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(made, ServerSession):
+            made.watch(incoming, outgoing)
+        return made
+
+
+def _stamp(path: str) -> Stamp:
+    """What differs when a file was written or replaced, or a link in its path now leads elsewhere. None: not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

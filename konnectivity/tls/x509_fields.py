@@ -1,0 +1,154 @@
+"""What a certificate says of itself: whose it is and when it is valid. A short walk over its DER (RFC 5280). Pure.
+
+Checks nothing: signatures, names and purposes are OpenSSL's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from konnectivity.tls import pem
+
+LABEL = "CERTIFICATE"
+
+_INTEGER, _OID, _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE, _SET, _VERSION = 0x02, 0x06, 0x17, 0x18, 0x30, 0x31, 0xA0
+_TEXT_ENCODINGS = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}  # by tag
+_TEXT_ENCODINGS |= dict.fromkeys((0x0C, 0x12, 0x13, 0x16, 0x1A), "utf-8")
+_NAMES = {  # RFC 4514 section 3
+    "2.5.4.3": "CN",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+}
+_ESCAPED = re.compile(r'[,+"\\<>;]|^[ #]| $')
+
+
+class Certificate(NamedTuple):
+    """Times in seconds since 1970."""
+
+    subject: str  # as in RFC 4514: `CN=agent,O=kubernetes`
+    not_before: float
+    not_after: float
+
+
+def first(content: bytes) -> Certificate:
+    """The first certificate of a PEM file: of a chain, the one that the others vouch for.
+
+    Raises:
+        ValueError: there is none, or it is malformed.
+    """
+    for der in chain(content):
+        return parse(der)
+    raise ValueError("holds no certificate")
+
+
+def chain(content: bytes) -> Iterator[bytes]:
+    """The DER of each certificate of a PEM file. Other blocks are skipped, and certificates with PEM headers, as in Go.
+
+    Raises:
+        ValueError: a block is malformed.
+    """
+    return (block.data() for block in pem.blocks(content) if block.label == LABEL and not block.headers)
+
+
+def parse(der: bytes) -> Certificate:
+    """Read a certificate.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    outer = _DerReader(der)
+    body = _DerReader(_DerReader(outer.take(_SEQUENCE)).take(_SEQUENCE))
+    outer.expect_end()
+    if body.tag == _VERSION:
+        body.take(_VERSION)
+    for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
+        body.take(tag)
+    validity = _DerReader(body.take(_SEQUENCE))
+    not_before, not_after = _time(validity), _time(validity)
+    return Certificate(_subject(_DerReader(body.take(_SEQUENCE))), not_before, not_after)
+
+
+class _DerReader:
+    """Elements of DER, one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def tag(self) -> int | None:
+        """Of the next element; None: there is no other."""
+        return self._data[self._at] if self._at < len(self._data) else None
+
+    def take(self, *tags: int) -> bytes:
+        """The contents of the next element, which has one of these tags (none given: any)."""
+        tag = self.tag
+        if tag is None or (tags and tag not in tags):
+            raise ValueError(f"malformed certificate: {'no element' if tag is None else f'tag {tag:#x}'} at {self._at}")
+        start, size = self._at + 2, self._byte(self._at + 1)
+        if size >= 0x80:
+            start, digits = start + size - 0x80, self._data[start : start + size - 0x80]
+            size = int.from_bytes(digits) if 0 < len(digits) <= 4 else len(self._data)
+        self._at = start + size
+        if self._at > len(self._data):
+            raise ValueError("malformed certificate: cut off")
+        return self._data[start : self._at]
+
+    def expect_end(self) -> None:
+        if self.tag is not None:
+            raise ValueError("malformed certificate: something follows it")
+
+    def _byte(self, at: int) -> int:
+        if at >= len(self._data):
+            raise ValueError("malformed certificate: cut off")
+        return self._data[at]
+
+
+def _time(reader: _DerReader) -> float:
+    tag = reader.tag
+    text = reader.take(_UTC_TIME, _GENERALIZED_TIME).decode("latin-1")
+    if tag == _UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    if not re.fullmatch(r"[0-9]{14}Z", text):
+        raise ValueError(f"malformed certificate: time {text!r}")
+    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}").timestamp()
+
+
+def _subject(names: _DerReader) -> str:
+    sets = []
+    while names.tag is not None:
+        parts, pairs = _DerReader(names.take(_SET)), []
+        while parts.tag is not None:
+            pair = _DerReader(parts.take(_SEQUENCE))
+            kind = _oid(pair.take(_OID))
+            pairs.append(f"{_NAMES.get(kind, kind)}={_text(pair)}")
+        sets.append("+".join(pairs))
+    return ",".join(reversed(sets))
+
+
+def _text(reader: _DerReader) -> str:
+    tag = reader.tag or 0
+    content = reader.take()
+    if tag not in _TEXT_ENCODINGS:
+        return "#" + content.hex()
+    text = content.decode(_TEXT_ENCODINGS[tag], "replace")
+    return _ESCAPED.sub(lambda match: "\\" + match[0], text).replace("\0", "\\00")
+
+
+def _oid(content: bytes) -> str:
+    numbers = [0]
+    for byte in content:
+        numbers[-1] = numbers[-1] << 7 | byte & 0x7F
+        if byte < 0x80:
+            numbers.append(0)
+    first_two = min(numbers[0] // 40, 2)
+    return ".".join(map(str, [first_two, numbers[0] - 40 * first_two, *numbers[1:-1]]))

@@ -1,0 +1,97 @@
+"""A server's admin port, asked from outside: one request, one answer, one deadline. Knows no path of it."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from konnectivity.net import addresses
+from konnectivity.net.error_texts import words_of
+
+TIMEOUT_S = 5.0
+MAX_BODY = 64 * 1024 * 1024
+
+
+class AdminError(Exception):
+    """No answer, or none that makes sense; `str()` says what and what to look at."""
+
+
+class AdminAnswer(NamedTuple):
+    """Status, headers (names in lower case) and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def address_of(text: str) -> str:
+    """Return the "host:port" of an admin port that a person wrote: "host:port", or a URL of its page.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither.
+    """
+    address = text.removeprefix("http://").removesuffix("/") if text.startswith("http://") else text
+    try:
+        host, port = addresses.split(address)
+        if not host or not port:
+            raise ValueError("host and port are needed")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write HOST:PORT, as in 127.0.0.1:8095") from None
+    return address
+
+
+def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> AdminAnswer:
+    """Ask `address` ("host:port") for `path`.
+
+    Raises:
+        AdminError: there is no answer.
+    """
+    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return AdminAnswer(answer.status, headers, answer.read(MAX_BODY))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise AdminError(f"cannot ask {address}: {_why(error)}; {_HINT}") from error
+    finally:
+        connection.close()
+
+
+def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
+    """The JSON at `path`.
+
+    Raises:
+        AdminError: there is no answer, or it is no JSON, or the server refuses the question.
+    """
+    found = parse(get(address, path, timeout_s), address)
+    if why := _refused(found):
+        raise AdminError(f"{address} refuses: {why}")
+    return found
+
+
+def parse(answer: AdminAnswer, address: str) -> Any:
+    """The JSON of an answer.
+
+    Raises:
+        AdminError: it is none.
+    """
+    try:
+        return json.loads(answer.body)
+    except ValueError as error:
+        raise AdminError(f"{address} answers with status {answer.status} and no JSON; {_HINT}") from error
+
+
+def _refused(found: Any) -> str:
+    """Return why a server refuses a question, as its JSON says it; empty if the server does not refuse it."""
+    return str(found["error"]) if isinstance(found, dict) and set(found) == {"error"} else ""
+
+
+def _why(error: Exception) -> str:
+    return "the answer is not HTTP" if isinstance(error, http.client.HTTPException) else words_of(error)
+
+
+_HINT = "is it the admin port of a proxy server of this project?"

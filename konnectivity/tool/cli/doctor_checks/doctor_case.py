@@ -1,0 +1,62 @@
+"""What the doctor was asked to look at, and the options of a program as such."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from konnectivity import tls
+from konnectivity.runtime.options import Options, declared
+from konnectivity.runtime.options.value_checks import existing_file
+from konnectivity.tool.check_results import CheckResult, failed, ok
+from konnectivity.tool.pki import certificate_check
+
+DEFAULT_AUDIENCE = "system:konnectivity-server"
+_OPEN = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound to  # nosec
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was asked for, beside the programs' arguments."""
+
+    clock: certificate_check.Clock
+    timeout_s: float
+    kubeconfig: str = ""
+    token: str = ""  # file
+    audience: str = DEFAULT_AUDIENCE
+    account: str = ""  # namespace/name
+    admins: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    agent_hosts: tuple[str, ...] = ()  # that agents dial, and that the server's certificate has to name
+
+    @property
+    def now(self) -> float:
+        return self.clock.now.timestamp()
+
+
+def options(program: str, given: Options, problems: Sequence[str]) -> list[CheckResult]:
+    """What the program itself would refuse, and files that are not there."""
+    results = [failed("options", program, each, "correct it: the program does not start") for each in problems]
+    for each in declared(type(given)):
+        path = getattr(given, each.field)
+        if each.check is existing_file and path and (why := existing_file(path)):
+            do = "check the path, the mounts, and who may read it"
+            results.append(failed("file", f"--{each.flag}", f"{path}: {why.partition(';')[0]}", do))
+    return [*(results or [ok("options", program, "the program takes them")]), _key_exchange()]
+
+
+def _key_exchange() -> CheckResult:
+    """Return whether TLS of this Python agrees on the hybrid key exchange, as Go's TLS does from 1.24 on."""
+    what = tls.key_exchange()
+    return ok("key-exchange", "TLS of this Python", f"{what} ({ssl.OPENSSL_VERSION})")
+
+
+def here(host: str) -> str:
+    """Where a program that listens on `host` is reached on its own machine."""
+    return "127.0.0.1" if host in _OPEN else host
+
+
+def there(*paths: str) -> bool:
+    """Whether all of them are set and are files."""
+    return all(path and not existing_file(path) for path in paths)

@@ -1,0 +1,219 @@
+"""`konnectivity doctor`: finds out why a tunnel does not work, or says that it does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import uvloop
+
+from konnectivity.http1.http_client import Url, parse_url
+from konnectivity.net import addresses
+from konnectivity.runtime.options import HelpRequested, parse_duration
+from konnectivity.runtime.options.value_checks import existing_file
+from konnectivity.tls import TlsError
+from konnectivity.tool import admin_client
+from konnectivity.tool.check_results import COLUMNS, CheckResult, any_failed, rows, to_do
+from konnectivity.tool.cli import frontend_arguments, output
+from konnectivity.tool.cli.programs import AGENT, SERVER, split
+from konnectivity.untrusted.untrusted_text import visible
+
+if TYPE_CHECKING:
+    from konnectivity.tool.cli.doctor_checks.doctor_case import Case
+    from konnectivity_agent.agent_options import AgentOptions
+    from konnectivity_server.server_options import ServerOptions
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_NOTHING = (
+    "there is nothing to look at: give the arguments of proxy-agent or proxy-server behind --, or --admin, "
+    "--egress-config, --kubeconfig, or --frontend with --dial"
+)
+_EXAMPLE = """\
+exit code: 0, nothing failed; 1, something did; 2, wrong usage
+
+example:
+  konnectivity doctor -- proxy-agent --proxy-server-host=konnectivity.example --proxy-server-port=8132 \\
+      --ca-cert=ca.crt --service-account-token-path=/var/run/secrets/tokens/konnectivity-agent-token
+  konnectivity doctor --egress-config egress.yaml --dial 10.0.0.7:10250 -- proxy-server --uds-name=/run/k.sock ...
+  konnectivity doctor --admin 127.0.0.1:8133 --admin 127.0.0.1:9133 --expect-agent node-1,node-2
+"""
+
+
+class _Asked(NamedTuple):
+    """What the command line came to."""
+
+    case: Case
+    agents: list[tuple[AgentOptions, list[str]]]
+    servers: list[tuple[ServerOptions, list[str]]]
+    egress: str
+    frontends: dict[str, Mapping[str, Any]]
+    dial: str
+    url: Url | None
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="find out why a tunnel does not work, or that it does",
+        description="Look at everything that a tunnel needs, from the place where this runs. It registers no agent and "
+        "changes nothing; only --dial opens a connection through the tunnel. The arguments of proxy-agent or "
+        "proxy-server, or of both, stand behind --, as in a manifest.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        type=admin_client.address_of,
+        action="append",
+        default=[],
+        help="admin port of a server, or the URL of its page; may be repeated",
+    )
+    parser.add_argument(
+        "--expect-agent",
+        metavar="IDS",
+        action="append",
+        default=[],
+        help="agents that should be there; commas, repeats",
+    )
+    parser.add_argument("--egress-config", metavar="FILE", default="", help="kube-apiserver's egress configuration")
+    parser.add_argument(
+        "--dial", metavar="HOST:PORT|URL", default="", help="go from end to end, with the time of each hop"
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", default="", help="if the program's arguments name none")
+    parser.add_argument("--token", metavar="FILE", default="", help="a token of the agents, to be reviewed")
+    parser.add_argument("--audience", default="", help="of agents' tokens; default: the server's, or that of everybody")
+    parser.add_argument(
+        "--warn-days", metavar="N", type=int, default=14, help="certificates that end; default: %(default)s"
+    )
+    parser.add_argument("--timeout", metavar="DURATION", default="5s", help="of each question; default: %(default)s")
+    output.add_to(parser)
+    frontend_arguments.add_to(parser, "--frontend", required=False)
+    parser.add_argument("arguments", nargs="*", metavar="PROGRAM ARGUMENTS", help="behind --")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: see `_EXAMPLE`."""
+    try:
+        asked = _asked(arguments)
+    except (ValueError, TlsError) as error:
+        output.complain("doctor", error)
+        return 2
+    results = uvloop.run(_examined(asked))
+    _show(results, arguments.output)
+    return 1 if any_failed(results) else 0
+
+
+def _asked(arguments: argparse.Namespace) -> _Asked:
+    """
+    Raises:
+        ValueError, TlsError: it makes no sense.
+    """
+    programs = split(arguments.arguments)
+    alone = arguments.admin or arguments.egress_config or arguments.kubeconfig
+    if not (programs or alone or (arguments.frontend and arguments.dial)):
+        raise ValueError(_NOTHING)
+    try:
+        agents = [each.agent((existing_file,)) for each in programs if each.name == AGENT]
+        servers = [each.server((existing_file,)) for each in programs if each.name == SERVER]
+    except HelpRequested:
+        raise ValueError("--help is among the program's arguments") from None
+    given: dict[str, Mapping[str, Any]] = {}
+    if arguments.frontend:
+        found = frontend_arguments.of(arguments)
+        given[str(found)] = found.keywords()
+    where, url = _destination(arguments.dial)
+    case = _case(arguments, [options for options, _ in agents], [options for options, _ in servers])
+    return _Asked(case, agents, servers, arguments.egress_config, given, where, url)
+
+
+def _destination(text: str) -> tuple[str, Url | None]:
+    if not text:
+        return "", None
+    if "://" in text:
+        url = parse_url(text)
+        return url.address, url
+    addresses.split(text)
+    return text, None
+
+
+def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers: Sequence[ServerOptions]) -> Case:
+    from datetime import UTC, datetime, timedelta
+
+    from konnectivity.tool.cli.doctor_checks.doctor_case import DEFAULT_AUDIENCE, Case, here
+    from konnectivity.tool.pki.certificate_check import Clock
+
+    case = Case(
+        Clock(datetime.now(UTC), timedelta(days=arguments.warn_days)),
+        parse_duration(arguments.timeout),
+        arguments.kubeconfig,
+        arguments.token,
+        arguments.audience or DEFAULT_AUDIENCE,
+        admins=tuple(arguments.admin),
+        expected=tuple(each for text in arguments.expect_agent for each in text.split(",") if each),
+    )
+    for server in servers:
+        host = here(server.admin_bind_address)
+        admin = f"[{host}]:{server.admin_port}" if ":" in host else f"{host}:{server.admin_port}"
+        case = replace(case, admins=tuple(dict.fromkeys((*case.admins, admin))))
+        if server.reviews_tokens:
+            account = f"{server.agent_namespace}/{server.agent_service_account}"
+            case = replace(case, audience=arguments.audience or server.authentication_audience, account=account)
+    for agent in agents:
+        hosts = tuple(host for host, _ in _hosts(agent))
+        case = replace(case, agent_hosts=(*case.agent_hosts, *hosts))
+        if servers and not case.token:
+            case = replace(case, token=agent.service_account_token_path)
+    return case
+
+
+def _hosts(agent: AgentOptions) -> list[tuple[str, int]]:
+    try:
+        return agent.servers
+    except ValueError:  # among its problems
+        return []
+
+
+async def _examined(asked: _Asked) -> list[CheckResult]:
+    from konnectivity.tool.cli.doctor_checks import (
+        agent_checks,
+        doctor_case,
+        egress_checks,
+        server_checks,
+        tunnel_checks,
+    )
+
+    results: list[CheckResult] = []
+    for agent, problems in asked.agents:
+        results += doctor_case.options(AGENT, agent, problems)
+        results += await agent_checks.agent(agent, asked.case)
+    for server, problems in asked.servers:
+        results += doctor_case.options(SERVER, server, problems)
+        results += await server_checks.server(server, asked.case)
+    if asked.case.kubeconfig and not asked.servers:
+        results += await tunnel_checks.kubernetes(asked.case)
+    one = asked.servers[0][0] if asked.servers else None
+    if asked.egress:
+        results += await egress_checks.egress(asked.egress, one, asked.case)
+    results += await tunnel_checks.side_by_side(asked.case)
+    if asked.dial:
+        frontends = asked.frontends or egress_checks.frontends(one, asked.egress)
+        results += await tunnel_checks.dial(frontends, asked.dial, asked.url, asked.case)
+    return list(dict.fromkeys(results))
+
+
+def _show(results: list[CheckResult], form: str) -> None:
+    found = rows(results)
+    advice = to_do(results)
+    if form != output.TABLE:
+        output.show({"healthy": not any_failed(results), "results": found, "to_do": advice}, form)
+        return
+    output.show(found, form, COLUMNS)
+    if advice:
+        print("\nTo do\n")
+        print("\n".join(f"* {visible(line, 8 * 1024)}" for line in advice))

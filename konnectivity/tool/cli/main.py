@@ -1,0 +1,54 @@
+"""Entry point of the `konnectivity` tool: finds the command and runs it."""
+
+from __future__ import annotations
+
+import sys
+
+from konnectivity import __version__
+from konnectivity.runtime import standard_streams
+from konnectivity.tool.cli import (
+    curl_command,
+    demo_command,
+    dial_command,
+    doctor_command,
+    egress_config_command,
+    explain_command,
+    explain_route_command,
+    kubeconfig_command,
+    manifests_command,
+    pki_command,
+    top_command,
+)
+from konnectivity.tool.cli.argument_parser import Parser, misplaced_program
+from konnectivity.tool.cli.plain_stream import plain_streams
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console script `konnectivity`."""
+    parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
+    parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    # As one meets them: try it, set it up, use it, find out what is wrong.
+    for command in (
+        demo_command,
+        pki_command,
+        kubeconfig_command,
+        egress_config_command,
+        manifests_command,
+        dial_command,
+        curl_command,
+        top_command,
+        doctor_command,
+        explain_command,
+        explain_route_command,
+    ):
+        command.add_to(commands)
+    with standard_streams.checked("konnectivity"), plain_streams():
+        words = sys.argv[1:] if argv is None else argv
+        if problem := misplaced_program(words):
+            parser.error(problem)
+        arguments = parser.parse_args(words)
+        try:
+            sys.exit(arguments.run(arguments))
+        except KeyboardInterrupt:
+            sys.exit(130)

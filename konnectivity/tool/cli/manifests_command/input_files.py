@@ -1,0 +1,144 @@
+"""What the command was given: files, and options that must go together."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import ssl
+import sys
+from dataclasses import replace
+
+from konnectivity.net.error_texts import words_of
+from konnectivity.tool.manifests import tenant_control_plane
+from konnectivity.tool.manifests.object_names import ManifestError, Object
+from konnectivity.untrusted.file_content import read_any
+
+MOST_VALUES = 100_000
+_QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[kMGTPEmun]|[KMGTPE]i|e[0-9]+)?", re.ASCII)
+
+
+class Unusable(Exception):
+    """It cannot be read, or does not go together."""
+
+
+def only(arguments: argparse.Namespace, because: str, *allowed: str) -> None:
+    """All other options would be without effect.
+
+    Raises:
+        Unusable: one was given that is not among the allowed ones.
+    """
+    ours = ("run", "make", "parser", "output")
+    none(arguments, because, *(name for name in vars(arguments) if name not in (*ours, *allowed)))
+
+
+def none(arguments: argparse.Namespace, because: str, *names: str) -> None:
+    """These options would be without effect.
+
+    Raises:
+        Unusable: one of them was given.
+    """
+    parser: argparse.ArgumentParser = arguments.parser
+    for name in names:
+        if getattr(arguments, name) != parser.get_default(name):
+            raise Unusable(f"--{name.replace('_', '-')} has no effect {because}; leave it out")
+
+
+def text_of(path: str) -> str:
+    """A file, or for `-` standard input.
+
+    Raises:
+        Unusable: it cannot be read.
+    """
+    try:
+        return sys.stdin.read() if path == "-" else read_any(path).decode()
+    except OSError as error:
+        raise Unusable(f"cannot read {path}: {words_of(error)}") from None
+    except UnicodeDecodeError:
+        raise Unusable(f"cannot read {path}: it is not text in UTF-8") from None
+
+
+def manifest(path: str) -> Object:
+    """The one object in a file.
+
+    Raises:
+        Unusable: there is none, or more, or what Kubernetes has no notion of.
+    """
+    import yaml  # not for every command's start
+
+    class Loader(yaml.SafeLoader):
+        """Reads times as texts, as Kubernetes does."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012, its base has it there
+            first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    try:
+        found = [each for each in yaml.load_all(text_of(path), Loader) if each is not None]
+        _check_plain(found, path)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Unusable(f"{path} is not YAML: {error}") from None
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise Unusable(f"{path} must hold one object, not {len(found)} documents" if found else f"{path} is empty")
+    return found[0]
+
+
+def _check_plain(top: object, path: str) -> None:
+    """Objects, lists, texts, numbers, true, false, null; written out not more than a person's."""
+    waiting, seen = [top], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise Unusable(f"{path} holds more than {MOST_VALUES} values, or itself")
+        if isinstance(value, dict | list):
+            waiting += [*value, *value.values()] if isinstance(value, dict) else value
+        elif not isinstance(value, str | int | float | None):
+            raise Unusable(f"{path} holds a {type(value).__name__}, which Kubernetes does not know")
+
+
+def tenant_of(arguments: argparse.Namespace) -> tenant_control_plane.Tenant:
+    """Return the tenant control plane; with --without-addon and no addon in it, with the addon's defaults.
+
+    Raises:
+        Unusable: the file cannot be read.
+        ManifestError: it holds something else, or breaks a rule.
+    """
+    found = tenant_control_plane.parse(manifest(arguments.tenant_file))
+    if found.addon is None and getattr(arguments, "without_addon", False):
+        return replace(found, addon=tenant_control_plane.Addon())
+    return found
+
+
+def certificates(path: str) -> str:
+    """The PEM certificates in a file, and nothing else that may be in it.
+
+    Raises:
+        Unusable: there are none, or one is not whole.
+    """
+    from konnectivity.tls import x509_fields  # not for every command's start
+
+    try:
+        found = [ssl.DER_cert_to_PEM_cert(each) for each in x509_fields.chain(text_of(path).encode())]
+    except ValueError as error:
+        raise Unusable(f"{path}: {error}") from None
+    if not found:
+        raise Unusable(f"{path} holds no certificate")
+    return "".join(found)
+
+
+def quantities(text: str, default: Object) -> Object:
+    """`cpu=20m,memory=64Mi` over the default; an empty quantity removes one.
+
+    Raises:
+        ManifestError: something else is written.
+    """
+    made = dict(default)
+    for item in filter(None, text.split(",")):
+        resource, equals, quantity = item.partition("=")
+        if not equals or not resource:
+            raise ManifestError(f"{item!r}: write resource=quantity, as in memory=64Mi")
+        if quantity and not _QUANTITY.fullmatch(quantity):
+            raise ManifestError(f"{item!r}: {quantity!r} is no quantity of Kubernetes, such as 64Mi, 0.5 or 100m")
+        made[resource] = quantity
+    return {resource: quantity for resource, quantity in made.items() if quantity}

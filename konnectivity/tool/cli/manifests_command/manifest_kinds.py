@@ -1,0 +1,361 @@
+"""The kinds of manifests and their options, and how the result is printed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from konnectivity.net.addresses import shown
+from konnectivity.tool.cli import output
+from konnectivity.tool.cli.manifests_command import container_arguments, manifest_builders
+from konnectivity.tool.cli.manifests_command.input_files import Unusable, none
+from konnectivity.tool.manifests import (
+    agent_objects,
+    agent_service_object,
+    gateway,
+    hardening,
+    object_names,
+    server_pod,
+)
+from konnectivity.tool.manifests.object_names import ManifestError
+from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Group = argparse._ActionsContainer
+
+_EXAMPLE = """\
+examples:
+  konnectivity manifests all --server 203.0.113.7 | kubectl apply -f -
+  konnectivity manifests all --server cp1,cp2,cp3 --mode Deployment --replicas 3 --leases | kubectl apply -f -
+  konnectivity manifests server --leases > /etc/kubernetes/manifests/konnectivity-server.yaml
+  kubectl get tcp tenant-1 -o yaml | konnectivity manifests all --from-tenantcontrolplane - > tenant-1.yaml
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "manifests",
+        help="print Kubernetes objects for server and agent",
+        description="Print Kubernetes objects for server and agent, for `kubectl apply -f -`.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(title="what", required=True, metavar="WHAT")
+    for name, make, options, text, example in (
+        (
+            "all",
+            manifest_builders.everything,
+            _agent_options,
+            "all that the nodes' cluster gets: agent and rights",
+            "--server cp1",
+        ),
+        (
+            "agent",
+            manifest_builders.its_agent,
+            _agent_options,
+            "the agent and its service account",
+            "--server 203.0.113.7",
+        ),
+        ("rbac", manifest_builders.rights, _rbac_options, "the rights of server and agent", "--leases"),
+        (
+            "server",
+            manifest_builders.its_server,
+            _server_options,
+            "the server: a static pod, or one in a pod",
+            "--leases",
+        ),
+        (
+            "apiserver",
+            manifest_builders.its_apiserver,
+            _path_options,
+            "a JSON patch for kube-apiserver's static pod",
+            "-o json",
+        ),
+        (
+            "service",
+            manifest_builders.its_service,
+            _service_options,
+            "the Service that agents dial",
+            "--type LoadBalancer",
+        ),
+        (
+            "tlsroute",
+            manifest_builders.route,
+            _route_options,
+            "a Gateway API TLSRoute for agents",
+            "--hostname a.b --gateway gw",
+        ),
+        ("removal", manifest_builders.remains, _removal_options, "what to delete, for `kubectl delete -f -`", ""),
+        (
+            "kamaji-patch",
+            manifest_builders.addon,
+            _addon_options,
+            "a merge patch for a TenantControlPlane that runs this",
+            "",
+        ),
+        (
+            "server-config",
+            manifest_builders.server_config,
+            _server_config_options,
+            "the ConfigMap and the Secret that the server beside a kube-apiserver needs, without Kamaji's addon",
+            "--from-tenantcontrolplane tenant-1.yaml --kubeconfig konnectivity-server.conf",
+        ),
+    ):
+        kind = kinds.add_parser(
+            name, help=text, description=f"Print {text}.", epilog=f"example: konnectivity manifests {name} {example}"
+        )
+        kind.add_argument(
+            "-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML, help="default: %(default)s"
+        )
+        kind.set_defaults(run=run, make=make, tenant_file="", parser=kind)
+        options(kind)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 1 if the tenant control plane cannot have what was asked for, 2 if options or files cannot be used."""
+    try:
+        if not arguments.tenant_file and hasattr(arguments, "without_addon"):
+            none(arguments, "without --from-tenantcontrolplane", "without_addon")
+        made = arguments.make(arguments)
+        if not getattr(arguments, "kamaji_images", False):
+            container_arguments.check(made)
+    except (Unusable, ManifestError) as error:
+        of_the_file = arguments.tenant_file and isinstance(error, ManifestError)
+        output.complain("manifests", f"{f'{arguments.tenant_file}: ' if of_the_file else ''}{error}")
+        return 1 if of_the_file else 2
+    if arguments.output == output.JSON and isinstance(made, list) and "kind" in made[0]:
+        made = {"apiVersion": "v1", "kind": "List", "items": made}  # a bare array is nothing to kubectl
+    if arguments.output == output.YAML and isinstance(made, dict) and "kind" in made:
+        made = [made]  # a document of its own, whatever is printed before it
+    output.show(made, arguments.output)
+    return 0
+
+
+def _checked(check: Callable[[str], str], optional: bool = False) -> Callable[[str], str]:
+    """Return `check` as the type of an option; its error text reaches the person. `optional` accepts an empty text."""
+
+    def read(text: str) -> str:
+        try:
+            return text if optional and not text else check(text)
+        except ManifestError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+_IMAGE, _NAME, _NAMESPACE = (
+    _checked(each) for each in (object_names.check_image, object_names.check_name, object_names.check_namespace)
+)
+_DIRECTORY = _checked(object_names.check_directory)
+_ANY_IMAGE, _ANY_NAME, _ANY_NAMESPACE = (
+    _checked(each, optional=True)
+    for each in (object_names.check_image, object_names.check_name, object_names.check_namespace)
+)
+
+
+def _port(text: str) -> int:
+    """Return a port number."""
+    if not parse_decimal(text, MAX_PORT):
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is no port between 1 and 65535")
+    return int(text)
+
+
+def _tenant_file_option(to: Group, text: str = "as this TenantControlPlane says. -: standard input") -> Group:
+    group = to.add_argument_group("Kamaji")
+    group.add_argument("--from-tenantcontrolplane", dest="tenant_file", metavar="FILE", default="", help=text)
+    return group
+
+
+def _tenant_options(to: Group) -> None:
+    group = _tenant_file_option(to)
+    group.add_argument(
+        "--without-addon",
+        action="store_true",
+        help="Take the addon's defaults where the TenantControlPlane has no spec.addons.konnectivity.",
+    )
+
+
+def _image_options(to: Group, default: str) -> None:
+    to.add_argument(
+        "--image",
+        type=_ANY_IMAGE,
+        default="",
+        help=f"default: {default}; of a TenantControlPlane: its own, if it names one",
+    )
+    to.add_argument("--kamaji-images", action="store_true", help="the image that Kamaji would run")
+
+
+def _lease_options(to: Group) -> None:
+    to.add_argument(
+        "--leases",
+        type=_ANY_NAMESPACE,
+        nargs="?",
+        const=object_names.LEASE_NAMESPACE,
+        default="",
+        metavar="NAMESPACE",
+        help=f"servers keep leases there and agents count them; without a value: {object_names.LEASE_NAMESPACE}",
+    )
+    to.add_argument(
+        "--namespace", type=_NAMESPACE, default=object_names.NAMESPACE, help="of the agents; default: %(default)s"
+    )
+
+
+def _port_option(to: Group, text: str = "") -> None:
+    to.add_argument("--port", type=_port, default=object_names.AGENT_PORT, help=f"{text}default: %(default)s")
+
+
+def _agent_options(to: Group) -> None:
+    to.add_argument("--server", default="", metavar="HOSTS", help="the servers: host or host:port, with commas")
+    _port_option(to, "of the servers; ")
+    _mode_options(to)
+    to.add_argument("--ca", default="", metavar="FILE", help="CA of the servers' certificates, if not the cluster's")
+    to.add_argument(
+        "--toleration",
+        action="append",
+        default=[],
+        metavar="TAINT",
+        help="key or key=value, with :effect; * for all. Default: CriticalAddonsOnly",
+    )
+    for name, default in hardening.AGENT_RESOURCES.items():
+        shown = ",".join(f"{resource}={quantity}" for resource, quantity in default.items())
+        to.add_argument(f"--{name}", default="", metavar="R=Q", help=f"with commas; default: {shown}")
+    _extra_option(to)
+    _image_options(to, object_names.AGENT_IMAGE)
+    _lease_options(to)
+    _tenant_options(to)
+
+
+def _mode_options(to: Group) -> None:
+    to.add_argument(
+        "--mode", choices=agent_objects.MODES, default=agent_objects.DAEMON_SET, help="default: %(default)s"
+    )
+    to.add_argument("--replicas", type=int, metavar="N", help="of a Deployment; default: 1")
+    to.add_argument("--host-network", action="store_true", help="agents that wait for no network plugin")
+
+
+def _extra_option(to: Group) -> None:
+    to.add_argument(
+        "--extra-arg", action="append", default=[], metavar="--FLAG=VALUE", help="one more, as --extra-arg=--v=2"
+    )
+
+
+def _rbac_options(to: Group) -> None:
+    to.add_argument("--agent-identity-token", action="store_true", help="for a server with --agent-identity=token")
+    _lease_options(to)
+    _tenant_options(to)
+
+
+def _path_options(to: Group) -> None:
+    to.add_argument(
+        "--files", type=_DIRECTORY, default=server_pod.FILES, metavar="DIR", help="of the host; default: %(default)s"
+    )
+    to.add_argument(
+        "--sockets",
+        type=_DIRECTORY,
+        default=server_pod.SOCKETS,
+        metavar="DIR",
+        help="of the host; default: %(default)s",
+    )
+
+
+def _server_options(to: Group) -> None:
+    _port_option(to, "for agents; ")
+    to.add_argument("--mode", default="grpc,http-connect", help="of the frontend; default: %(default)s")
+    to.add_argument("--count", type=int, default=1, metavar="N", help="of servers, if no leases tell; default: 1")
+    _extra_option(to)
+    _image_options(to, object_names.SERVER_IMAGE)
+    _lease_options(to)
+    _path_options(to.add_argument_group("static pod"))
+    group = to.add_argument_group("beside a kube-apiserver")
+    group.add_argument("--into", default="", metavar="FILE", help="print this Pod or Deployment with the server in it")
+    group.add_argument(
+        "--tls-secret", type=_NAME, default="konnectivity-server", metavar="NAME", help="default: %(default)s"
+    )
+    group.add_argument(
+        "--kubeconfig-secret",
+        type=_NAME,
+        default="konnectivity-server-kubeconfig",
+        metavar="NAME",
+        help="default: %(default)s",
+    )
+    group.add_argument(
+        "--egress-configmap", type=_NAME, default="konnectivity-egress", metavar="NAME", help="default: %(default)s"
+    )
+    _tenant_options(to)
+
+
+def _service_options(to: Group) -> None:
+    to.add_argument(
+        "--type",
+        choices=agent_service_object.TYPES,
+        default=agent_service_object.CLUSTER_IP,
+        help="default: %(default)s",
+    )
+    _port_option(to)
+    to.add_argument("--node-port", type=_port, metavar="PORT", help="of type NodePort")
+    _tenant_options(to)
+
+
+def _route_options(to: Group) -> None:
+    to.add_argument(
+        "--hostname", type=_ANY_NAME, default="", help="by which agents come; the server's certificate names it"
+    )
+    to.add_argument("--gateway", default="", metavar="[NAMESPACE/]NAME", help="with a TLS listener konnectivity-server")
+    to.add_argument(
+        "--namespace",
+        type=_NAMESPACE,
+        default=object_names.NAMESPACE,
+        help="of route and Service; default: %(default)s",
+    )
+    to.add_argument("--service", type=_NAME, default=object_names.SERVER, help="default: %(default)s")
+    _port_option(to)
+    to.add_argument("--api", choices=gateway.VERSIONS, default=gateway.VERSIONS[0], help="default: %(default)s")
+    _tenant_options(to)
+
+
+def _removal_options(to: Group) -> None:
+    _lease_options(to)
+    to.add_argument(
+        "--out-of", default="", metavar="FILE", help="print this Pod or Deployment without the server in it"
+    )
+    to.add_argument("--admin", action="store_true", help="in Kamaji's admin cluster, not the tenant's")
+    to.add_argument(
+        "--deployment-patch",
+        action="store_true",
+        help="Print a strategic merge patch for the Deployment of the tenant's control plane. It removes a volume "
+        "whose Secret Kamaji has deleted, so that new pods can start.",
+    )
+    _tenant_file_option(to)
+
+
+def _addon_options(to: Group) -> None:
+    to.add_argument(
+        "--server-image", type=_IMAGE, default=object_names.SERVER_IMAGE, metavar="IMAGE", help="default: %(default)s"
+    )
+    to.add_argument(
+        "--agent-image", type=_IMAGE, default=object_names.AGENT_IMAGE, metavar="IMAGE", help="default: %(default)s"
+    )
+    to.add_argument("--port", type=_port, metavar="PORT", help="Agents' port; without it the port stays as it is.")
+    to.add_argument(
+        "--mode", choices=agent_objects.MODES, help="Kind of the agents; without it the kind stays as it is."
+    )
+    to.add_argument(
+        "--replicas", type=int, metavar="N", help="Replicas of a Deployment; without it they stay as they are."
+    )
+    to.add_argument("--host-network", action="store_true", help="Run agents on the host's network.")
+    _tenant_file_option(
+        to, "The TenantControlPlane to be patched; the patch has a port if the addon is off there. -: standard input"
+    )
+
+
+def _server_config_options(to: Group) -> None:
+    to.add_argument(
+        "--kubeconfig",
+        default="",
+        metavar="FILE",
+        help="Kubeconfig of the server, written by `konnectivity kubeconfig`.",
+    )
+    _tenant_file_option(to)

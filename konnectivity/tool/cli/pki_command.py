@@ -1,0 +1,278 @@
+"""`konnectivity pki`: makes the certificates of a tunnel and renews them. With `--check`: see `pki_check`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from konnectivity.tool.cli import output
+from konnectivity.tool.pki.key_types import KEY_TYPES
+from konnectivity.tool.pki.roles import AUTHORITIES, LEAVES
+
+if TYPE_CHECKING:
+    from konnectivity.tool.pki.authority import Authority
+    from konnectivity.tool.pki.issuance import Leaf, Made
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+LONGEST_DAYS = 36_500
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_COLUMNS = ("file", "state", "subject", "sans", "usages", "not_after", "used_by")
+_EXAMPLE = """\
+examples:
+  konnectivity pki --directory pki --server-name konnectivity.example --server-ip 203.0.113.7
+  konnectivity pki --directory pki --renew agent                   # a new key and time, the names it has
+  konnectivity pki --directory pki --server-name konnectivity.example --check
+  konnectivity pki --check /etc/kubernetes/pki/apiserver.crt --role server --server-name konnectivity.example
+  konnectivity pki --server-name konnectivity.example --secrets | kubectl apply -f -
+"""
+
+
+def days(text: str) -> timedelta:
+    """A length of time in days; a fraction is allowed.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= LONGEST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, above 0 and up to {LONGEST_DAYS}")
+    return timedelta(days=number)
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "pki",
+        help="make the certificates of a tunnel, or check those that there are",
+        description="Make a CA for each edge of the tunnel, and the certificates of its ends: of the server for agents "
+        "(server) and for kube-apiserver (frontend), of kube-apiserver (client) and of agents (agent). CAs that are in "
+        "the directory are used again; nothing is replaced unasked. With --check: check files instead of making them.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="certificates to check (with --check)")
+    parser.add_argument("--directory", metavar="DIR", help="where the files are (default: pki)")
+    _add_names(parser)
+    _add_making(parser)
+    _add_checking(parser)
+    output.add_to(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("names and addresses (each may be given several times)")
+    for role, what in (
+        ("server", "by which agents reach the server"),
+        ("frontend", f"by which kube-apiserver reaches the TCP frontend (default: {', '.join(LOOPBACK)})"),
+        ("agent", "for which the agent may speak, with --agent-identity=certificate-san"),
+    ):
+        group.add_argument(f"--{role}-name", action="append", default=[], metavar="HOST", help=f"host {what}")
+        group.add_argument(f"--{role}-ip", action="append", default=[], metavar="ADDRESS", help="the same, an address")
+    group.add_argument("--agent-uri", action="append", default=[], metavar="URI", help="such as konnectivity:cidr=...")
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("making")
+    group.add_argument("--ca-cert", metavar="FILE", help="an existing CA for server and agents; with --check: the CA")
+    group.add_argument("--ca-key", metavar="FILE", help="its private key")
+    group.add_argument("--frontend-ca-cert", metavar="FILE", help="an existing CA for frontend and client")
+    group.add_argument("--frontend-ca-key", metavar="FILE", help="its private key")
+    group.add_argument("--days", type=days, default=timedelta(days=365), help="how long they are good (default: 365)")
+    group.add_argument("--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="default: %(default)s")
+    group.add_argument("--only", metavar="NAMES", type=_leaves, help=f"only some of {','.join(LEAVES)}")
+    group.add_argument("--renew", metavar="NAMES", type=_leaves, help="replace some of them; names are kept")
+    group.add_argument("--as", dest="stem", metavar="NAME", help="file name and common name, with --only of one")
+    group.add_argument("--force", action="store_true", help="replace certificates and keys (never a CA)")
+    group.add_argument("--secrets", action="store_true", help="write no files; print them as Kubernetes Secrets")
+    group.add_argument("--namespace", default="kube-system", help="of the Secrets (default: %(default)s)")
+
+
+def _add_checking(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("checking")
+    group.add_argument("--check", action="store_true", help="check FILEs, or those of the directory")
+    group.add_argument("--role", choices=(*LEAVES, "ca"), help="what FILEs are for (default: by name and contents)")
+    group.add_argument("--key", metavar="FILE", help="private key of the one FILE (default: the one beside it)")
+    group.add_argument(
+        "--warn-days", metavar="DAYS", type=days, default=timedelta(days=30), help="warn so early (default: 30)"
+    )
+
+
+def _leaves(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if wrong := [name for name in names if name not in LEAVES]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(LEAVES)}")
+    return names
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code of making: 0 made, 2 not. Of checking: see `pki_check`."""
+    from konnectivity.tool.pki.issuance import PkiError
+
+    try:
+        if arguments.check:
+            from konnectivity.tool.cli import pki_check
+
+            return pki_check.run(arguments)
+        _refuse_nonsense(arguments)
+        return _make(arguments)
+    except PkiError as error:
+        output.complain("pki", error)
+        return 2
+
+
+def _refuse_nonsense(arguments: argparse.Namespace) -> None:
+    from konnectivity.tool.pki.issuance import LONGEST_COMMON_NAME, PkiError
+
+    chosen = arguments.only or arguments.renew or ()
+    if arguments.files:
+        raise PkiError("FILE is for --check")
+    if arguments.key or arguments.role:
+        raise PkiError("--key and --role are for --check")
+    if arguments.only and arguments.renew:
+        raise PkiError("give --only (make) or --renew (replace), not both")
+    if arguments.secrets and (arguments.directory or arguments.renew or arguments.force):
+        raise PkiError(
+            "--secrets writes no files: leave out --directory, --renew and --force; a CA is given by --ca-cert"
+        )
+    if arguments.stem is not None:
+        if len(chosen) != 1:
+            raise PkiError("--as names one certificate: give --only or --renew with one name")
+        if not arguments.stem or "/" in arguments.stem or len(arguments.stem) > LONGEST_COMMON_NAME:
+            raise PkiError(
+                f"--as {arguments.stem!r}: a name without slashes, of up to {LONGEST_COMMON_NAME} characters"
+            )
+    for flag in ("ca", "frontend_ca"):
+        if bool(getattr(arguments, f"{flag}_cert")) != bool(getattr(arguments, f"{flag}_key")):
+            name = flag.replace("_", "-")
+            raise PkiError(f"--{name}-cert and --{name}-key go together: both are needed to issue certificates")
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    from konnectivity.tool.pki import issuance
+
+    directory = None if arguments.secrets else Path(arguments.directory or "pki")
+    leaves = _wanted(arguments, directory)
+    if directory is not None and not (arguments.renew or arguments.force):
+        _refuse_to_replace(leaves, directory)
+    used = {
+        each: _authority(each, arguments, directory) for each in dict.fromkeys(leaf.role.authority for leaf in leaves)
+    }
+    made = [issuance.made_authority(stem, *each) for stem, each in used.items()]
+    made += [issuance.issue(leaf, used[leaf.role.authority][0], arguments.days, arguments.key_type) for leaf in leaves]
+    _say(arguments, used)
+    if directory is None:
+        _show_secrets(arguments, made)
+        return 0
+    paths = issuance.write(made, directory)
+    output.show(
+        [_row(each, paths[each.stem]) for each in made],
+        arguments.output,
+        _COLUMNS if arguments.output == output.TABLE else (),
+    )
+    return 0
+
+
+def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]:
+    """The certificates to make, with the names that were given, or that the renewed ones have."""
+    from konnectivity.tool.pki import issuance
+
+    leaves = []
+    for name in arguments.only or arguments.renew or LEAVES:
+        role, stem = LEAVES[name], arguments.stem or name
+        names = given_names(arguments, name)
+        common_name = arguments.stem or role.common_name
+        if arguments.renew and directory is not None:
+            common_name, old = issuance.names_of(directory / f"{stem}.crt")
+            names = names or old
+        elif name == "frontend" and not names:
+            names = issuance.Names.of(LOOPBACK)
+        if name == "server" and not names:
+            raise issuance.PkiError("say how agents reach the server: --server-name HOST, --server-ip ADDRESS")
+        leaves.append(issuance.Leaf(role, stem, common_name, names))
+    return leaves
+
+
+def given_names(arguments: argparse.Namespace, role: str) -> Any:
+    """Those of the command line, for a role."""
+    from konnectivity.tool.pki.issuance import Names
+
+    texts = [*getattr(arguments, f"{role}_name", ()), *getattr(arguments, f"{role}_ip", ())]
+    return Names.of(texts, getattr(arguments, f"{role}_uri", ()))
+
+
+def _refuse_to_replace(leaves: Sequence[Leaf], directory: Path) -> None:
+    from konnectivity.tool.pki.issuance import PkiError
+
+    paths = [directory / f"{leaf.stem}.{ending}" for leaf in leaves for ending in ("crt", "key")]
+    if there := [str(path) for path in paths if os.path.exists(path)]:
+        raise PkiError(f"nothing was written: {', '.join(there)} exist; --renew NAME or --force replaces them")
+
+
+def _authority(stem: str, arguments: argparse.Namespace, directory: Path | None) -> tuple[Authority, bool]:
+    """The one of that name, and whether it is new: given, or in the directory, or made."""
+    from konnectivity.tool.pki import issuance
+
+    flag = stem.replace("-", "_")
+    if given := getattr(arguments, f"{flag}_cert"):
+        found = issuance.authority(Path(given), Path(getattr(arguments, f"{flag}_key")))
+        there = directory / f"{stem}.crt" if directory is not None else None
+        if there is not None and os.path.exists(there) and issuance.read_certificates(there)[0] != found.certificate:
+            raise issuance.PkiError(f"{there} is another CA than --{stem}-cert {given}; take another --directory")
+        return found, False
+    if directory is not None:
+        certificate, key = directory / f"{stem}.crt", directory / f"{stem}.key"
+        if os.path.exists(certificate) and not os.path.exists(key):
+            raise issuance.PkiError(
+                f"{key} is missing, and nothing can be issued without it; give --{stem}-cert, --{stem}-key"
+            )
+        if os.path.exists(certificate) or os.path.exists(key):
+            return issuance.authority(certificate, key), False
+    return issuance.new_authority(stem, arguments.days, arguments.key_type), True
+
+
+def _say(arguments: argparse.Namespace, used: Mapping[str, tuple[Authority, bool]]) -> None:
+    """What a person has to know, and may not expect."""
+    from datetime import UTC, datetime
+
+    from konnectivity.tool.pki.certificate_parsing import subject
+
+    for stem, (authority, _) in used.items():
+        end = authority.certificate.not_valid_after_utc
+        name = subject(authority.certificate)
+        if end < datetime.now(UTC) + arguments.days:
+            print(f"note: the CA {name} ends on {end:%Y-%m-%d}, and so do its certificates", file=sys.stderr)
+        if getattr(arguments, f"{stem.replace('-', '_')}_cert"):
+            edge = "--cluster-ca-cert as an agent" if stem == "ca" else "--server-ca-cert as a frontend"
+            print(f"note: whoever has a client certificate of {name} is accepted by {edge}", file=sys.stderr)
+
+
+def _show_secrets(arguments: argparse.Namespace, made: Sequence[Made]) -> None:
+    from konnectivity.tool.pki.tls_secrets import secret
+
+    ca_pems = {each.stem: each.cert_pem for each in made if each.role is None}
+    found = [secret(each, ca_pems, arguments.namespace) for each in made if each.key_pem is not None]
+    output.show(found, output.YAML if arguments.output == output.TABLE else arguments.output)
+
+
+def _row(made: Made, path: Path) -> dict[str, Any]:
+    from konnectivity.tool.pki import certificate_parsing
+
+    return {
+        "file": str(path),
+        "key": str(path.with_suffix(".key")) if made.key_pem is not None else None,
+        "state": "made" if made.key_pem is not None else "kept",
+        "subject": certificate_parsing.subject(made.certificate),
+        "sans": certificate_parsing.names(made.certificate),
+        "usages": certificate_parsing.usages(made.certificate) or ["CA"],
+        "not_after": f"{made.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "used_by": AUTHORITIES[made.stem] if made.role is None else made.role.shown_by,
+    }

@@ -1,0 +1,266 @@
+"""What several servers say of themselves and of their agents: asked on their admin ports, judged side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from konnectivity.tool import admin_client
+from konnectivity.tool.check_results import CheckResult, CheckStatus, failed, ok, skipped, warning
+from konnectivity.untrusted.numbers import finite
+
+ADMIN, READY, AGENTS, EVERYWHERE, STATE, CLOCK = (
+    "admin",
+    "server-ready",
+    "agents",
+    "agent-everywhere",
+    "agent-state",
+    "clock",
+)
+SKEW_WARNED_S, SKEW_FAILED_S = 5.0, 60.0  # the API's tolerance of a token's times
+RECENT_S = 300.0
+_READY = "konnectivity_network_proxy_server_ready_backend_connections "
+_NOBODY = "no agent is connected: every dial fails (No agent available)"
+_LOOK_AT_AGENTS = "the agents' log: `Cannot connect to the server ...`; there: `konnectivity doctor -- proxy-agent ...`"
+_SILENT = "its host is overloaded or frozen, or something in between drops the line"
+_ADVICE = {
+    "silent": (CheckStatus.FAILED, f"{_SILENT}; no new dials go to it"),
+    "full": (CheckStatus.WARNING, "clients or targets that do not read; --tunnel-buffer-budget"),
+    "draining": (CheckStatus.WARNING, "it is leaving: fine during a rollout"),
+}
+
+
+# Not "no_certificate": checks of load balancers, and of this tool, show none.
+_REFUSALS = {
+    "unknown_authority": "the client's certificate is of another authority than the listener's CA bundle has",
+    "expired": "the client's certificate, or its authority's, has expired",
+    "not_yet_valid": "the client's certificate is not valid yet: compare the clocks",
+    "wrong_purpose": "the client's certificate is for servers only: it lacks the extended key usage clientAuth",
+    "bad_certificate": "the client's certificate is not accepted",
+    "refused_by_peer": "the client does not accept the server's certificate: its --ca-cert is of another authority",
+}
+
+
+@dataclass(slots=True)
+class View:
+    """What one server says."""
+
+    address: str
+    error: str = ""
+    overview: Mapping[str, Any] = field(default_factory=dict)  # empty: it knows no such path
+    agents: Sequence[Mapping[str, Any]] = ()
+    skew_s: float | None = None  # how far its clock is ahead of ours
+    established: int | None = None  # it is of the established kind: so many agents, by its metrics
+
+    @property
+    def says_who(self) -> bool:
+        """Whether it names its agents."""
+        return not self.error and self.established is None
+
+    @property
+    def agent_ids(self) -> set[str]:
+        return {str(each.get("id", "")) for each in self.agents}
+
+
+def ask(address: str, timeout_s: float) -> View:
+    """Ask one server. Blocks, for a few times `timeout_s` at most."""
+    found = View(address)
+    try:
+        answer = admin_client.get(address, "/api/v1/agents", timeout_s)
+        if answer.status == 404:
+            found.established = agents_by_metrics(admin_client.get(address, "/metrics", timeout_s).body)
+        if found.established is not None:
+            return found
+        agents = admin_client.parse(answer, address)
+        if not isinstance(agents, list):
+            raise admin_client.AdminError(f"{address} gives no list of agents")
+        found.agents = agents
+        answer = admin_client.get(address, "/api/v1/overview?history=1", timeout_s)
+        found.skew_s = skew(answer.headers.get("date", ""), datetime.now(UTC))
+        if answer.status == 200:
+            found.overview = admin_client.parse(answer, address)
+    except admin_client.AdminError as error:
+        found.error = str(error)
+    return found
+
+
+def agents_by_metrics(metrics: bytes) -> int | None:
+    """How many agents an established server has; None: it is none (those have metrics of Go's runtime)."""
+    lines = metrics.decode("utf-8", "replace").splitlines()
+    if not any(line.startswith("go_info") for line in lines):
+        return None
+    counts = [line.rpartition(" ")[2] for line in lines if line.startswith(_READY)]
+    count = finite(counts[0]) if counts else None
+    return None if count is None else int(count)
+
+
+def skew(date: str, now: datetime) -> float | None:
+    """How far a clock is ahead of ours, by the `Date` of an answer, which has whole seconds."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        return None
+    seconds = (moment - now).total_seconds()
+    return 0.0 if -1.5 < seconds < 0.5 else round(seconds, 1)
+
+
+def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) -> list[CheckResult]:
+    """Each server, and all of them side by side.
+
+    Args:
+        expected: ids of agents that should be there.
+        warn_within_s: certificates that end sooner are warned of.
+    """
+    results: list[CheckResult] = []
+    for view in views:
+        if view.error:
+            do = "is the server running? a port-forward, or this command on its host: the admin port is on loopback"
+            results.append(failed(ADMIN, view.address, view.error, do))
+            continue
+        if view.established is not None:
+            results += _established(view, view.established)
+            continue
+        results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
+        results += [*_certificates(view, warn_within_s), *_handshakes(view), *_failures(view)]
+    return [*results, *_same(views), *_everywhere([each for each in views if each.says_who], set(expected))]
+
+
+def _established(view: View, agents: int) -> list[CheckResult]:
+    """What can be told without /api/v1."""
+    results = [skipped(ADMIN, view.address, "an established server: it does not say which agents it has")]
+    if agents:
+        return [*results, ok(AGENTS, view.address, f"{agents}, by its metrics")]
+    return [*results, failed(AGENTS, view.address, _NOBODY, _LOOK_AT_AGENTS)]
+
+
+def _ready(view: View) -> CheckResult:
+    if not view.overview:
+        return skipped(READY, view.address, "it has no /api/v1/overview", "ask /readyz on its health port")
+    if view.overview.get("ready"):
+        return ok(READY, view.address, f"server {view.overview.get('id')}, version {view.overview.get('version')}")
+    return failed(READY, view.address, f"not ready: {view.overview.get('not_ready')}", "see agents, below")
+
+
+def _agents(view: View) -> CheckResult:
+    if not view.agents:
+        return failed(AGENTS, view.address, _NOBODY, _LOOK_AT_AGENTS)
+    ids = sorted(view.agent_ids)
+    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+    return ok(AGENTS, view.address, f"{len(ids)}: {', '.join(ids[:10])}{more}")
+
+
+def _clock(view: View) -> list[CheckResult]:
+    if view.skew_s is None:
+        return []
+    seconds = abs(view.skew_s)
+    if seconds < SKEW_WARNED_S:
+        return [ok(CLOCK, view.address, "the same time as here")]
+    what = f"{seconds:g} s {'ahead of' if view.skew_s > 0 else 'behind'} this machine"
+    do = "set both clocks (NTP): certificates and tokens are good for a time"
+    return [(failed if seconds >= SKEW_FAILED_S else warning)(CLOCK, view.address, what, do)]
+
+
+def _states(view: View) -> list[CheckResult]:
+    found = []
+    for each in view.agents:
+        state = str(each.get("state", "ready"))
+        if state in _ADVICE:
+            status, do = _ADVICE[state]
+            heard = each.get("heard_ago")
+            since = f", nothing heard for {heard:.1f} s" if state == "silent" and isinstance(heard, float) else ""
+            found.append(CheckResult(STATE, status, view.address, f"agent {each.get('id')} is {state}{since}", do))
+    return found
+
+
+def _certificates(view: View, warn_within_s: float) -> list[CheckResult]:
+    found = []
+    for each in view.overview.get("certificates", ()):
+        left = finite(each.get("expires_in"))
+        if left is None:
+            continue
+        which = f"the {each['kind']} in use for {each['end']}"
+        if left < 0:
+            found.append(failed("certificate-in-use", view.address, f"{which} has expired", "replace the files"))
+        elif left < warn_within_s:
+            days = f"{left / 86400:.1f} days"
+            found.append(warning("certificate-in-use", view.address, f"{which} expires in {days}", "replace the files"))
+        if each.get("reload_failures") and each["kind"] == "certificate":
+            what = f"the TLS files for {each['end']} changed and could not be used"
+            found.append(warning("tls-reload", view.address, what, "the server's log says why"))
+    return found
+
+
+def _handshakes(view: View) -> list[CheckResult]:
+    """Return one warning per listener and reason of failed TLS handshakes that only a certificate can mend."""
+    return [
+        warning(
+            "tls-handshakes",
+            view.address,
+            f"{count} handshakes for {listener} failed since its start: {_REFUSALS[reason]}",
+            do,
+        )
+        for listener, reasons in view.overview.get("handshake_failures", {}).items()
+        for reason, count in reasons.items()
+        if reason in _REFUSALS
+        for do in (f'the server\'s log names the peers: `TLS handshake failed listener="{listener}"`; docs/tls.md',)
+    ]
+
+
+def _failures(view: View) -> list[CheckResult]:
+    """Dials that failed lately, by reason. A target that refuses is no fault of the tunnel."""
+    recent = view.overview.get("dial_failures", {}).get("recent", ())
+    reasons: dict[str, Mapping[str, Any]] = {}
+    for each in recent:
+        ago = finite(each.get("ago"))
+        if ago is not None and ago < RECENT_S and each.get("reason") != "error_response":
+            reasons.setdefault(str(each.get("reason")), each)
+    do = "the table of dial errors in docs/operations.md"
+    return [
+        warning("dial-failures", view.address, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
+        for reason, each in reasons.items()
+    ]
+
+
+def _same(views: Sequence[View]) -> list[CheckResult]:
+    seen: dict[str, str] = {}
+    found = []
+    for view in views:
+        server_id = str(view.overview.get("id", ""))
+        if server_id and server_id in seen:
+            what = f"is the same server as {seen[server_id]}, or another one with the same --server-id"
+            do = "one --admin for each server: forward a port of each pod, not of a Service; a --server-id for each"
+            found.append(warning(ADMIN, view.address, what, do))
+        seen.setdefault(server_id, view.address)
+    return found
+
+
+def _everywhere(views: Sequence[View], expected: set[str]) -> list[CheckResult]:
+    """Agents that some server has and another lacks."""
+    everyone = expected.union(*(view.agent_ids for view in views))
+    if not views or not everyone:
+        return []
+    found = []
+    for agent in sorted(everyone):
+        without = [view for view in views if agent not in view.agent_ids]
+        for view in without:
+            there = [each.address for each in views if agent in each.agent_ids]
+            what = f"agent {agent} is not connected" + (f" (it is to {', '.join(there)})" if there else " anywhere")
+            found.append(failed(EVERYWHERE, view.address, what, _missing(bool(there))))
+    where = ", ".join(view.address for view in views)
+    return found or [
+        ok(EVERYWHERE, where, f"every agent ({len(everyone)}) is connected to every server ({len(views)})")
+    ]
+
+
+def _missing(elsewhere: bool) -> str:
+    if not elsewhere:
+        return "is it running? `konnectivity doctor -- proxy-agent ...` where it should be"
+    return (
+        "does the agent know of this server? --server-count, leases or --peers of the servers, all addresses in "
+        "--proxy-server-host; the agent's log: `Cannot connect to the server`"
+    )

@@ -1,0 +1,63 @@
+"""Knocks at a gRPC listener: asks which of the two services is behind it, registers nowhere and dials nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.message_stream import StreamReceiver
+from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.net.error_texts import words_of
+
+FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnswer:
+    """What came of the call."""
+
+    frontend: bool = False  # it was taken: this is where kube-apiserver connects to
+    agents: bool = False  # there is no such service: where agents connect to
+    text: str = ""
+
+
+class _Receiver(StreamReceiver):
+    """Wants nothing."""
+
+    def message_received(self, message: memoryview) -> None:
+        return
+
+    def stream_drained(self) -> None:
+        return
+
+    def stream_closed(self, status: Status) -> None:
+        return
+
+
+async def knock(
+    dial: Callable[[], Awaitable[socket.socket]], context: ssl.SSLContext, server_name: str, timeout_s: float
+) -> ServiceAnswer:
+    """Call a service that only a frontend has."""
+    transport: Http2Transport | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            sock = await dial()
+            _, transport = await asyncio.get_running_loop().create_connection(
+                lambda: Http2Transport(TransportOptions()), sock=sock, ssl=context, server_hostname=server_name
+            )
+            transport.authority = server_name
+            await transport.open_stream(FRONTEND_PATH, {}, _Receiver()).accepted()
+        return ServiceAnswer(frontend=True)
+    except RpcError as error:
+        return ServiceAnswer(agents=error.status.code is Code.UNIMPLEMENTED, text=str(error))
+    except TimeoutError:
+        return ServiceAnswer(text=f"no answer in {timeout_s:g} s")
+    except OSError as error:
+        return ServiceAnswer(text=words_of(error))
+    finally:
+        if transport is not None:
+            transport.abort("the doctor is leaving")

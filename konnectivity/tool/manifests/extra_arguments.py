@@ -1,0 +1,42 @@
+"""A program's arguments: flags with values, and what a person adds, in the order of the alphabet as Kamaji does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from konnectivity.tool.manifests.object_names import ManifestError
+from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
+
+Flags = dict[str, str]  # "--mode" -> "grpc"; an empty value is a flag without one
+
+
+def parsed(texts: Iterable[str]) -> Flags:
+    """Additional arguments. The last one of a flag wins.
+
+    Raises:
+        ManifestError: one is no flag; sorting would tear it from the flag that it belongs to.
+    """
+    flags: Flags = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name.startswith("-"):
+            raise ManifestError(f"{text!r} is no flag: write --flag=value as one argument")
+        flags[name] = value
+    return flags
+
+
+def rendered(flags: Mapping[str, str]) -> list[str]:
+    return sorted(f"{name}={value}" if value else name for name, value in flags.items())
+
+
+def port_of(flags: Mapping[str, str], flag: str) -> int:
+    """The port that a flag says.
+
+    Raises:
+        ManifestError: it is no number.
+    """
+    text = flags[flag]
+    port = parse_decimal(text, MAX_PORT)
+    if port is None:
+        raise ManifestError(f"{flag}={text}: not a port")
+    return port

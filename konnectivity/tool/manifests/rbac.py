@@ -1,0 +1,71 @@
+"""The least rights of server and agent: docs/kubernetes.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from konnectivity.tool.manifests import object_names
+from konnectivity.tool.manifests.object_names import Object
+
+_GROUP = "rbac.authorization.k8s.io"
+_API = f"{_GROUP}/v1"
+TOKEN_REVIEWS = "konnectivity-server-token-reviews"
+SERVER_LEASES = "konnectivity-server-leases"
+AGENT_LEASES = "konnectivity-agent-leases"
+SERVER_PODS = "konnectivity-server-pods"
+
+
+def server(namespace: str = object_names.NAMESPACE, lease_namespace: str = "", pods: bool = False) -> list[Object]:
+    """Review tokens; keep leases, if a namespace for them is given; look at agents' pods, if --agent-identity=token."""
+    user: Object = {"apiGroup": _GROUP, "kind": "User", "name": object_names.SERVER_USER}
+    made = _granted(TOKEN_REVIEWS, None, "authentication.k8s.io", "tokenreviews", ["create"], user)
+    if lease_namespace:
+        verbs = ["get", "list", "watch", "create", "update", "delete"]
+        made += _granted(SERVER_LEASES, lease_namespace, "coordination.k8s.io", "leases", verbs, user)
+    if pods:
+        made += _granted(SERVER_PODS, namespace, "", "pods", ["get"], user)
+    return made
+
+
+def agent(namespace: str, lease_namespace: str) -> list[Object]:
+    """Count leases. Without them the agent has no rights at all."""
+    account: Object = {"kind": "ServiceAccount", "name": object_names.AGENT, "namespace": namespace}
+    return _granted(AGENT_LEASES, lease_namespace, "coordination.k8s.io", "leases", ["list", "watch"], account)
+
+
+def lease_namespace(name: str) -> list[Object]:
+    """The namespace itself, unless every cluster has it."""
+    if name in (object_names.NAMESPACE, "default", "kube-public", "kube-node-lease"):
+        return []
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": object_names.metadata(name, None)}]
+
+
+def auth_delegator() -> Object:
+    """What Kamaji grants instead: token and access reviews."""
+    labels = {"kubernetes.io/cluster-service": "true", "addonmanager.kubernetes.io/mode": "Reconcile"}
+    return {
+        "apiVersion": _API,
+        "kind": "ClusterRoleBinding",
+        "metadata": object_names.metadata(object_names.SERVER_USER, None, labels),
+        "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": "system:auth-delegator"},
+        "subjects": [{"apiGroup": _GROUP, "kind": "User", "name": object_names.SERVER_USER}],
+    }
+
+
+def _granted(
+    name: str, namespace: str | None, group: str, resource: str, verbs: Sequence[str], subject: Object
+) -> list[Object]:
+    """A role and its binding."""
+    kind = "Role" if namespace else "ClusterRole"
+    rule = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+    head = object_names.metadata(name, namespace)
+    return [
+        {"apiVersion": _API, "kind": kind, "metadata": head, "rules": [rule]},
+        {
+            "apiVersion": _API,
+            "kind": f"{kind}Binding",
+            "metadata": dict(head),
+            "roleRef": {"apiGroup": _GROUP, "kind": kind, "name": name},
+            "subjects": [subject],
+        },
+    ]

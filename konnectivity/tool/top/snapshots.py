@@ -1,0 +1,68 @@
+"""Asks servers, on their admin ports, all at the same time. Draws no conclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from konnectivity.tool import admin_client
+
+HISTORY = 60
+MOST_AGENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one server said at one time. With an `error` it said nothing of use."""
+
+    address: str
+    at: float
+    error: str = ""
+    overview: Mapping[str, Any] = field(default_factory=dict)
+    agents: Sequence[Mapping[str, Any]] = ()
+    connections: Sequence[Mapping[str, Any]] = ()
+
+
+class Collector:
+    """Asks the same servers again and again. Owns its threads.
+
+    Args:
+        addresses: "host:port" of each.
+        timeout_s: of one question.
+    """
+
+    def __init__(self, addresses: Iterable[str], timeout_s: float) -> None:
+        self._addresses = list(addresses)
+        self._timeout_s = timeout_s
+        self._threads = ThreadPoolExecutor(max_workers=len(self._addresses), thread_name_prefix="top")
+
+    def ask(self, connections: int, sort: str) -> list[Snapshot]:
+        """One snapshot of each, within a few times the timeout.
+
+        Args:
+            connections: of each server, how many; the first by `sort`.
+        """
+        return list(self._threads.map(lambda each: self._one(each, connections, sort), self._addresses))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, address: str, connections: int, sort: str) -> Snapshot:
+        at = monotonic()
+        try:
+            overview = self._object(address, f"/api/v1/overview?history={HISTORY}")
+            agents = self._object(address, f"/api/v1/agents?limit={MOST_AGENTS}")
+            listed = self._object(address, f"/api/v1/connections?limit={connections}&sort={sort}")
+        except admin_client.AdminError as error:
+            return Snapshot(address, at, str(error))
+        return Snapshot(address, at, "", overview, agents.get("agents", ()), listed.get("connections", ()))
+
+    def _object(self, address: str, path: str) -> Mapping[str, Any]:
+        answer = admin_client.get(address, path, self._timeout_s)
+        found = admin_client.parse(answer, address)
+        if answer.status != 200 or not isinstance(found, dict):
+            raise admin_client.AdminError(f"{address} answers {path} with status {answer.status}")
+        return found

@@ -1,0 +1,39 @@
+"""How long each hop of a connection took. A stopwatch; knows of no hop but by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+CONNECT = "connect"  # to the proxy server's socket, with the look-up of its name
+TLS = "tls"  # with the proxy server
+DIAL = "dial"  # server, agent, target: until the server says that the connection stands
+TARGET_TLS = "target_tls"  # with the target, through the tunnel
+FIRST_BYTE = "first_byte"  # from the request, or the end of the dial, to the first byte of the target
+TRANSFER = "transfer"  # the rest of the answer
+
+
+class HopTimings:
+    """Seconds of each hop, in the order in which they ended."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.seconds: dict[str, float] = {}
+        self._clock = clock
+        self._last = clock()
+
+    def done(self, hop: str) -> None:
+        """A hop is over; what comes next begins now."""
+        now = self._clock()
+        self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+    def milliseconds(self) -> dict[str, float]:
+        """For a person or a program; `total` comes last."""
+        return {hop: round(seconds * 1000, 2) for hop, seconds in (*self.seconds.items(), ("total", self.total))}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{hop.replace('_', ' ')} {ms:g} ms" for hop, ms in self.milliseconds().items())

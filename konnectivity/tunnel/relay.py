@@ -1,0 +1,256 @@
+"""Socket <-> link: the only byte pump. Owns one client's or target's socket from its first byte to its close.
+
+Reads go through the one buffer of the event loop's thread, and are never larger than the link's credit.
+Writes are handed to the kernel at once; `write` says whether it took everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import struct
+from typing import cast
+
+from konnectivity.net import read_buffer
+from konnectivity.net.error_texts import words_of
+from konnectivity.tunnel.connection import PAYLOAD, Connection
+from konnectivity.tunnel.local_side import Buffer
+
+LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
+FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written
+HANGUP_CHECK_S = 1.0  # a unix socket that ended its output: how often to ask whether it is gone altogether
+_SMALL = 16 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Relay(asyncio.BufferedProtocol):
+    """Endpoint of a link, made of an asyncio transport (TCP, TLS or unix).
+
+    It is either made before its socket (`connection_made` follows), or takes a socket over with `adopt`.
+    """
+
+    def __init__(self) -> None:
+        self.link: Connection | None = None
+        self._loop = asyncio.get_running_loop()
+        self._buffer = read_buffer.buffer()[:PAYLOAD]
+        self._transport: asyncio.Transport | None = None
+        self._plain = True  # no TLS: the two directions can end one by one
+        self._unix = False
+        self._blocked = False
+        self._watched = False  # `watch` is armed
+        self._eof_received = False
+        self._closing = False
+        self._early = b""  # read before there was a link
+        self._lost = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def attach(self, link: Connection, early: bytes = b"", ended: bool = False) -> None:
+        """Start to pump: the link is this socket's other side.
+
+        Args:
+            link: the connection.
+            early: bytes that were read from the socket before.
+            ended: whether the end of its output was seen before, too.
+        """
+        self.link = link
+        early += self._early
+        self._early = b""
+        if early:
+            link.local_data(early)
+        if ended or self._eof_received:
+            self.eof_received()
+        elif not link.paused:
+            self.resume()
+        if self._transport is None:
+            link.local_lost(self._lost)
+
+    def adopt(self, transport: asyncio.Transport) -> None:
+        """Take over a socket that another protocol has read from."""
+        transport.set_protocol(self)
+        self.connection_made(transport)
+
+    # ---- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        self._plain = transport.get_extra_info("sslcontext") is None
+        sock = transport.get_extra_info("socket")
+        self._unix = sock is not None and sock.family == socket.AF_UNIX
+        if not self._unix and sock is not None:
+            keep_alive(sock)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        link = self.link
+        if link is None or link.credit >= PAYLOAD or link.credit <= 0:
+            return self._buffer
+        return self._buffer[: link.credit]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._closing:
+            return
+        if self.link is not None:
+            self.link.local_data(bytes(self._buffer[:nbytes]))
+        elif self._transport is not None:
+            # A target that speaks first. (The event loop starts to read whatever `connection_made` says.)
+            self._early += bytes(self._buffer[:nbytes])
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof_received = True
+        link, transport = self.link, self._transport
+        if self._closing or transport is None:
+            return False
+        if link is None:
+            return True
+        if not self._plain or (self._unix and hung_up(transport)):
+            link.local_gone()
+            return False if link.closed else self._plain
+        link.local_end()
+        if self._closing:
+            return False
+        if self._unix:
+            self._timer = self._loop.call_later(HANGUP_CHECK_S, self._check_hangup)
+        return True
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        link, transport = self.link, self._transport
+        if link is None or transport is None:
+            return
+        if self._watched:
+            self._watched = False
+            transport.set_write_buffer_limits(high=1, low=0)  # not empty: `pause_writing` follows at once
+            if transport.get_write_buffer_size():
+                link.local_progress()
+                return
+        link.local_drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timer()
+        self._transport = None
+        self._lost = _reason(exc)
+        if self.link is not None:
+            self.link.local_lost(self._lost)
+
+    # ---- Endpoint -------------------------------------------------------------------------------------------------
+
+    def write(self, data: Buffer) -> bool:
+        transport = self._transport
+        if transport is None:
+            return True
+        # A small view would keep the large buffer it was cut from for as long as the socket blocks.
+        transport.write(data if len(data) >= _SMALL else bytes(data))
+        return not self._blocked
+
+    def write_eof(self) -> None:
+        if self._transport is None:
+            return
+        if self._plain:
+            self._transport.write_eof()
+        elif self.link is not None:
+            self.close()  # asyncio's TLS cannot end one direction only
+            self.link.local_gone("closed after the far side ended its data")
+
+    def close(self) -> None:
+        transport = self._transport
+        if transport is None or self._closing:
+            return
+        self._closing = True
+        self._cancel_timer()
+        if self._plain and not self._eof_received:
+            # A close with unread input makes the kernel send RST, which can destroy what we just wrote: end our
+            # side, and read on for a moment.
+            transport.write_eof()
+            transport.resume_reading()
+            self._timer = self._loop.call_later(LINGER_S, self._linger_over)
+        else:
+            transport.close()
+            self._watch_flush()
+
+    def abort(self, reason: str) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        self._closing = True
+        self._cancel_timer()
+        sock = transport.get_extra_info("socket")
+        if sock is not None and not self._unix:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+
+    def buffered(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def watch(self, left: int) -> None:
+        if self._blocked and not self._watched and self._transport is not None:
+            self._watched = True
+            self._transport.set_write_buffer_limits(high=left, low=left)
+
+    def pause(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._transport.resume_reading()
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _check_hangup(self) -> None:
+        if self.link is None or self._transport is None:
+            return
+        if hung_up(self._transport):
+            self.link.local_gone()
+        else:
+            self._timer = self._loop.call_later(HANGUP_CHECK_S, self._check_hangup)
+
+    def _linger_over(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._watch_flush()
+
+    def _watch_flush(self) -> None:
+        if self._transport is not None:
+            left = self._transport.get_write_buffer_size()
+            self._timer = self._loop.call_later(FLUSH_S, self._flush_due, left)
+
+    def _flush_due(self, before: int) -> None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() < before:
+            self._watch_flush()
+        else:
+            self.abort("nothing was taken in time while closing")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the other end closed altogether, not only its output. Only a plain unix socket can tell the two apart."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)  # POLLHUP is always reported
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _reason(exc: Exception | None) -> str:
+    return "the connection was lost" if exc is None else words_of(exc)

@@ -1,0 +1,1 @@
+"""Health and admin ports of a server: JSON about agents, connections and recent problems. Reads, changes nothing."""

@@ -1,0 +1,109 @@
+"""How an agent, or another server, stands: what there is to know about it, and whether it is asked for connections.
+
+/api/v1/agents is a list of all agents; asked for an order, a limit or a match, it is an object with some of them.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from konnectivity.http1.handlers import Request, Response
+from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.api.list_queries import LINE, Keys, answer, choose, query_of, rows_of, written
+from konnectivity_server.peers.peer_servers import PeerTunnel
+
+if TYPE_CHECKING:
+    from konnectivity_server.server_app import ProxyServer
+
+
+async def agents(server: ProxyServer, request: Request) -> Response:
+    """Some of them.
+
+    Raises:
+        BadQuery: the request makes no sense.
+    """
+    query = query_of(request, _KEYS, "state")
+    found = await choose(list(server.registry.all()), _KEYS, query, _text)
+    return await written(query.head(found), "agents", found.items, agent_of)
+
+
+async def all_agents(server: ProxyServer) -> Response:
+    """Return the list of all agents, one a line."""
+    rows = [text async for text in rows_of(list(server.registry.all()), agent_of)]
+    return answer(f"[{LINE.join(rows)}]\n".encode())
+
+
+def agent_of(agent: AgentTunnel) -> dict[str, Any]:
+    """What there is to know about one agent's tunnel. Times in seconds."""
+    names = agent.identifiers
+    identifiers = {"ipv4": names.ipv4, "ipv6": names.ipv6, "host": names.host, "cidr": names.cidr}
+    heard_at = agent.stream.heard_at
+    return {
+        "id": agent.agent_id,
+        "peer": agent.stream.peer.name,
+        "credential": agent.holder,
+        "identifiers": {kind: values for kind, values in identifiers.items() if values},
+        "default_route": names.default_route,
+        "connected_for": round(monotonic() - agent.connected_at, 3),
+        "heard_ago": None if heard_at is None else round(monotonic() - heard_at, 3),
+        "round_trip": agent.stream.round_trip_s,
+        "dial_latency": round(agent.dial_latency_s, 6),
+        "connections": len(agent.links),
+        "pending_dials": agent.unanswered,
+        "buffered_bytes": agent.buffered,
+        "load": round(agent.load, 6),
+        "extension": agent.capabilities is not None,
+        "state": state_of(agent),
+    }
+
+
+def peers_of(server: ProxyServer) -> list[dict[str, Any]]:
+    """The servers that this one can dial through. Times in seconds."""
+    peers = server.replicas.peers
+    return [
+        {
+            "id": each.server_id,
+            "peer": each.stream.peer.name,
+            "connected_for": round(monotonic() - each.connected_at, 3),
+            "round_trip": each.stream.round_trip_s,
+            "connections": len(each.links),
+            "pending_dials": each.unanswered,
+            "state": state_of(each) if each.ready else "without agents",
+        }
+        for each in (peers.tunnels.values() if peers is not None else ())
+    ]
+
+
+def state_of(agent: AgentTunnel | PeerTunnel) -> str:
+    """Why an agent is not asked, or `ready`."""
+    if agent.suspect:
+        return "silent"
+    if agent.draining:
+        return "draining"
+    if isinstance(agent, AgentTunnel) and agent.duplicate:
+        return "duplicate"
+    if isinstance(agent, AgentTunnel) and agent.declining:
+        return "declining"
+    return "full" if agent.exhausted else "ready"
+
+
+def _text(agent: AgentTunnel) -> str:
+    """What a filter looks for its text in."""
+    names = agent.identifiers
+    return "\n".join((agent.agent_id, agent.stream.peer.name, *names.addresses, *names.cidr, state_of(agent)))
+
+
+_KEYS: Keys[AgentTunnel] = {
+    "state": state_of,
+    "id": lambda agent: agent.agent_id,
+    "peer": lambda agent: agent.stream.peer.name,
+    "connected_for": lambda agent: -agent.connected_at,
+    "heard_ago": lambda agent: None if agent.stream.heard_at is None else -agent.stream.heard_at,
+    "round_trip": lambda agent: agent.stream.round_trip_s,
+    "dial_latency": lambda agent: agent.dial_latency_s,
+    "connections": lambda agent: len(agent.links),
+    "pending_dials": lambda agent: agent.unanswered,
+    "buffered_bytes": lambda agent: agent.buffered,
+    "load": lambda agent: agent.load,
+}

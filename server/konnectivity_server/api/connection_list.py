@@ -1,0 +1,114 @@
+"""/api/v1/connections: the connections through this server, and which of them do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from konnectivity.http1.handlers import Request, Response
+from konnectivity.tunnel.connection import Connection
+from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.states import State
+from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.api.list_queries import Keys, Row, choose, query_of, written
+from konnectivity_server.api.traffic_samples import Stalls
+from konnectivity_server.peers.peer_servers import PeerTunnel
+
+if TYPE_CHECKING:
+    from konnectivity_server.server_app import ProxyServer
+
+Item = tuple[DialingTunnel, Connection]
+
+DEFAULT_SORT = "-stalled_for"
+_STATES = {State.OPEN: "open", State.SENT_END: "half-closed", State.RCVD_END: "half-closed"}
+
+
+def tunnels(server: ProxyServer) -> list[DialingTunnel]:
+    """Where connections are: to agents here, and to other servers."""
+    peers = server.replicas.peers
+    return [*server.registry.all(), *(peers.tunnels.values() if peers is not None else ())]
+
+
+def _all(server: ProxyServer) -> Iterator[Item]:
+    """As they are when they are looked at."""
+    for tunnel in tunnels(server):
+        for link in list(tunnel.links.values()):
+            yield tunnel, link
+
+
+async def listed(server: ProxyServer, request: Request) -> Response:
+    """The answer.
+
+    Raises:
+        BadQuery: the request makes no sense.
+    """
+    stalls = server.sampler.stalls
+    keys = _keys(stalls)
+    query = query_of(request, keys, DEFAULT_SORT)
+    found = await choose(_all(server), keys, query, lambda item: _text(item, stalls))
+    alive = [item for item in found.items if not item[1].closed]
+    return await written(query.head(found), "connections", alive, lambda item: row(item, stalls))
+
+
+def row(item: Item, stalls: Stalls) -> Row:
+    """One connection. Times in seconds, bytes of payload."""
+    tunnel, link = item
+    now = monotonic()
+    stall = stalls.of(link, now)
+    return {
+        "agent": _agent(tunnel),
+        "server": _server(tunnel),
+        "id": link.connect_id,
+        "origin": link.origin,
+        "destination": link.destination,
+        "age": round(max(0.0, now - link.opened_at), 3),
+        "bytes_to_destination": link.sent,
+        "bytes_from_destination": link.received,
+        "buffered_bytes": link.queued + link.backlog,
+        "state": _state(link, stalls, now),
+        "stalled_side": None if stall is None else stall.side,
+        "stalled_for": None if stall is None else round(stall.seconds, 3),
+    }
+
+
+def _agent(tunnel: DialingTunnel) -> str | None:
+    return tunnel.agent_id if isinstance(tunnel, AgentTunnel) else None
+
+
+def _server(tunnel: DialingTunnel) -> str | None:
+    return tunnel.server_id if isinstance(tunnel, PeerTunnel) else None
+
+
+def _state(link: Connection, stalls: Stalls, now: float) -> str:
+    return "stalled" if stalls.of(link, now) is not None else _STATES.get(link.state, "closing")
+
+
+def _text(item: Item, stalls: Stalls) -> str:
+    """What a filter looks for its text in."""
+    tunnel, link = item
+    who = _agent(tunnel) or _server(tunnel)
+    return f"{who}\n{link.origin}\n{link.destination}\n{_state(link, stalls, monotonic())}"
+
+
+def _keys(stalls: Stalls) -> Keys[Item]:
+    """What a list can be sorted by: the fields of a row."""
+    now = monotonic()
+
+    def stalled_for(item: Item) -> float | None:
+        stall = stalls.of(item[1], now)
+        return None if stall is None else stall.seconds
+
+    return {
+        "stalled_for": stalled_for,
+        "agent": lambda item: _agent(item[0]),
+        "server": lambda item: _server(item[0]),
+        "id": lambda item: item[1].connect_id,
+        "origin": lambda item: item[1].origin,
+        "destination": lambda item: item[1].destination,
+        "age": lambda item: now - item[1].opened_at,
+        "bytes_to_destination": lambda item: item[1].sent,
+        "bytes_from_destination": lambda item: item[1].received,
+        "buffered_bytes": lambda item: item[1].queued + item[1].backlog,
+        "state": lambda item: _state(item[1], stalls, now),
+    }

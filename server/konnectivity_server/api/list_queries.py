@@ -1,0 +1,129 @@
+"""Choosing what a list on the admin port shows: filter, order, limit. Looks at a slice at a time, so that others have
+their turn in between, however long the whole is. Does not know what is listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from konnectivity.http1.handlers import Request, Response
+from konnectivity.untrusted.numbers import parse_decimal
+
+Item = TypeVar("Item")
+Row = dict[str, Any]
+Keys = Mapping[str, Callable[[Item], Any]]
+
+SLICE = 500  # of what is looked through: about a millisecond
+ROWS = 100  # of what is written
+DEFAULT_LIMIT = 200
+MAX_LIMIT = 1000
+LINE = ",\n"  # between two rows
+AT_EASE = ("open", "ready")
+
+
+class BadQuery(Exception):
+    """What was asked makes no sense; `str()` says why to the one who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What somebody wants to see of a list."""
+
+    sort: str
+    descending: bool
+    limit: int
+    match: str  # in lower case; "": all
+
+    def head(self, found: Found[Any]) -> dict[str, Any]:
+        """What an answer says before its rows."""
+        sort = f"-{self.sort}" if self.descending else self.sort
+        return {"total": found.total, "matching": found.matching, "sort": sort, "limit": self.limit}
+
+
+def query_of(request: Request, keys: Iterable[str], default: str) -> Query:
+    """Of `sort`, `limit` and `match`. With a - before the key the largest come first.
+
+    Raises:
+        BadQuery: there is no such key, or `limit` is no number.
+    """
+    sort = request.value("sort", default)
+    if sort.removeprefix("-") not in keys:
+        raise BadQuery(f"sort: one of {', '.join(keys)}, with a - before it for the largest first")
+    limit = number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+    return Query(sort.removeprefix("-"), sort.startswith("-"), limit, request.value("match").lower())
+
+
+def number(request: Request, key: str, default: int, most: int) -> int:
+    """A number of the query.
+
+    Raises:
+        BadQuery: it is none.
+    """
+    asked = parse_decimal(request.value(key, str(default)), most=10**9)
+    if asked is None:
+        raise BadQuery(f"{key}: a number from 0 to {most}")
+    return min(asked, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Item]):
+    """The first in the order asked for; how many match, and how many there are."""
+
+    items: list[Item]
+    matching: int
+    total: int
+
+
+def order(key: str, value: Any) -> Any:
+    """By what a field is sorted: nothing before something, a state that is as it should be behind all others."""
+    if key == "state":
+        return value in AT_EASE, value
+    return (value is not None, value)
+
+
+async def choose(items: Iterable[Item], keys: Keys[Item], query: Query, text: Callable[[Item], str]) -> Found[Item]:
+    """Look through all of the items. `text`: what a match is looked for in."""
+    key = keys[query.sort]
+    found: list[tuple[Any, Item]] = []
+    total = matching = 0
+    rest = iter(items)
+    while some := list(islice(rest, SLICE)):
+        total += len(some)
+        if query.match:
+            some = [each for each in some if query.match in text(each).lower()]
+        matching += len(some)
+        found += [(order(query.sort, key(each)), each) for each in some]
+        found.sort(key=_first, reverse=query.descending)
+        del found[query.limit :]
+        await asyncio.sleep(0)
+    return Found([item for _, item in found], matching, total)
+
+
+def _first(pair: tuple[Any, object]) -> Any:
+    return pair[0]
+
+
+async def written(head: Mapping[str, Any], name: str, items: Sequence[Item], row: Callable[[Item], Row]) -> Response:
+    """A JSON object of `head`, and under `name` a row for each item."""
+    rows = [text async for text in rows_of(items, row)]
+    text = json.dumps({**head, name: []})
+    return answer(f"{text[:-2]}{LINE.join(rows)}]}}\n".encode())
+
+
+async def rows_of(items: Sequence[Item], row: Callable[[Item], Row]) -> AsyncIterator[str]:
+    """Yield the JSON of each item's row, and let others have their turn after every `ROWS` of them."""
+    for start in range(0, len(items), ROWS):
+        for each in items[start : start + ROWS]:
+            yield json.dumps(row(each))
+        await asyncio.sleep(0)
+
+
+def answer(body: bytes, status: int = 200) -> Response:
+    """JSON that nobody keeps."""
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(status, headers, body)

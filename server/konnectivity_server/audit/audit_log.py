@@ -1,0 +1,113 @@
+"""The audit log's file: one JSON object per line, written by a thread of its own (docs/audit.md).
+
+A disk that is slow or full never holds up the tunnel: lines that find no place are dropped and counted, and the first
+that can be written again is followed by how many.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from konnectivity.errors import StartError
+from konnectivity.grpc.message_stream import Peer
+from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
+from konnectivity.runtime.logs.log_writer import Writer
+from konnectivity.untrusted.untrusted_text import cut
+from konnectivity_server.audit.audit_records import VERSION, Record, Trail
+
+STANDARD_OUTPUT = "-"
+FILE_MODE = 0o600
+
+
+class AuditLog:
+    """Starts a trail for each dial, and writes its records.
+
+    Args:
+        path: of the file; `-`: standard output.
+        server_id: of this server.
+
+    Raises:
+        StartError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, server_id: str) -> None:
+        self.lines = 0  # handed to the writer
+        self._running: set[Trail] = set()
+        self._writer = _Writer([(logging.NOTSET, _sink(path))])
+        self._writer.setFormatter(_Lines(server_id))
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be written."""
+        return self._writer.dropped
+
+    def trail(self, destination: str, protocol: str, client: Peer, relayed: bool) -> Trail:
+        """Of a dial that begins."""
+        return Trail(
+            self._write, self._running, monotonic, secrets.token_hex(8), destination, protocol, client, relayed
+        )
+
+    def close(self) -> None:
+        """End what is open, and write what waits, but not for long."""
+        for trail in list(self._running):
+            trail.cut("the server is shutting down")
+        self._writer.close()
+
+    def _write(self, record: Record) -> None:
+        self.lines += 1
+        self._writer.emit(_record(record))
+
+
+class _Writer(Writer):
+    """Says after each loss how many lines are lost, however few."""
+
+    def _notice_due(self, told: int) -> bool:
+        return self.dropped > told
+
+    def _notice(self) -> str:
+        return self.format(_record({"event": "dropped", "lines": self.dropped})) + "\n"
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, server_id: str) -> None:
+        super().__init__()
+        self._server_id = server_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: Mapping[str, Any] = record.__dict__["fields"]
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        stamp = {"version": VERSION, "time": time.replace("+00:00", "Z"), "server": self._server_id}
+        return json.dumps({**stamp, **_bounded(fields)})
+
+
+def _bounded(fields: Mapping[str, Any]) -> Record:
+    """Return the fields with each text cut to the length of a text in a packet, so that a line has a maximum length."""
+    return {name: _bounded_value(value) for name, value in fields.items()}
+
+
+def _bounded_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _bounded(value)
+    return cut(value) if isinstance(value, str) else value
+
+
+def _record(fields: Record) -> logging.LogRecord:
+    record = logging.LogRecord(__name__, logging.INFO, __file__, 0, "", None, None)
+    record.__dict__["fields"] = fields
+    return record
+
+
+def _sink(path: str) -> Sink:
+    if path == STANDARD_OUTPUT:
+        return sink_of(sys.stdout)
+    try:
+        return LogFile(path, mode=FILE_MODE)
+    except OSError as error:
+        raise StartError(f"--audit-log: cannot open {path!r}: {error.strerror}") from error

@@ -1,0 +1,153 @@
+"""CONNECT on the wire: heads of requests, what they ask for, and the bytes that answer. Pure.
+
+Heads are parsed by h11. Answers are written byte for byte as clients of the established server know them
+(docs/protocol.md, "HTTP CONNECT").
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+
+import h11
+
+from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
+from konnectivity.http1.message_heads import HeadError, HeadFault
+
+MAX_REASON = 512  # characters of an error text in a status line
+ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
+_TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+_NOT_CONNECT = b"this proxy only supports CONNECT passthrough\n"
+_HOST = re.compile(rb"\r?\nhost[ \t]*:", re.IGNORECASE)
+_REQUEST_LINE = re.compile(rb"CONNECT +([^ \r\n]+) +HTTP/1\.1\r?\n")
+_VERSION = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ +HTTP/(\d+)\.(\d+)\r?\n")
+
+
+class BadRequest(Exception):
+    """What came is no request we serve.
+
+    Args:
+        answer: what to send.
+        keep: whether the connection stays open.
+        limit: the one that was reached, if it was that.
+    """
+
+    def __init__(self, answer: bytes, keep: bool = False, limit: str = "") -> None:
+        super().__init__()
+        self.answer = answer
+        self.keep = keep
+        self.limit = limit
+
+
+def refusal(error: HeadError) -> BadRequest:
+    """Return the refusal of bytes that are no head of a request, or of a head that is too large."""
+    if error.fault is HeadFault.TOO_LARGE:
+        return BadRequest(_error(b"431 Request Header Fields Too Large"), limit="connect_head")
+    return BadRequest(_bad_request())
+
+
+def destination(head: bytes) -> str:
+    """Of a CONNECT: "host:port", not judged any further.
+
+    Raises:
+        BadRequest: it is no CONNECT, or no HTTP.
+    """
+    version = _VERSION.match(head)
+    if version is not None and version[1] != b"1":
+        raise BadRequest(_error(b"505 HTTP Version Not Supported"))
+    line = _REQUEST_LINE.match(head)
+    if line is not None and not _HOST.search(head):
+        # h11 insists on Host, which CONNECT may leave out: it would only repeat the target (RFC 9110 section 7.2).
+        head = head[: line.end()] + b"Host: " + line[1] + b"\r\n" + head[line.end() :]
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+    parser.receive_data(head)
+    try:
+        request = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        detail = b": missing required Host header" if "Host" in str(error) and "issing" in str(error) else b""
+        raise BadRequest(_bad_request(detail)) from error
+    if not isinstance(request, h11.Request):
+        raise BadRequest(_bad_request())
+    if request.method != b"CONNECT":
+        keep = not _wants_close(request)
+        raise BadRequest(_not_connect(keep), keep)
+    target = request.target.decode("latin-1")
+    if target.startswith("/"):
+        target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
+    if not target:
+        raise BadRequest(_bad_request())
+    if target.startswith("["):  # of a zone, RFC 6874 has the percent sign escaped
+        target = target.replace("%25", "%", 1)
+    return target
+
+
+def answer_to(error: DialError) -> bytes:
+    """Return the bytes that tell a CONNECT client why its dial failed.
+
+    The reason is in the body, and in the status line, which is all that kube-apiserver shows of an answer.
+    """
+    text = str(error).encode()
+    reason = _reason(str(error))
+    match error.failure:
+        case DialFailure.NO_AGENT:
+            head = b"HTTP/1.1 500 " + reason + b"\r\nContent-Type: text/plain\r\n\r\n"
+            return head + b"currently no tunnels available: " + text
+        case DialFailure.TIMEOUT:
+            return b"HTTP/1.1 504 " + reason + b"\r\n" + _TEXT + b"\r\nBackend dial timeout: " + text + b"\r\n"
+        case DialFailure.TUNNEL_LOST:
+            return b"HTTP/1.1 502 " + reason + b"\r\n" + _TEXT + b"\r\nBackend context error: context canceled\r\n"
+        case DialFailure.CLOSED_BY_AGENT:
+            return b""
+        case DialFailure.ADDRESS:
+            status = b"400"
+        case DialFailure.BUDGET | DialFailure.FLOOD:
+            status = b"503"
+        case _:
+            status = _status_of(str(error))
+    return b"HTTP/1.1 " + status + b" " + reason + b"\r\nConnection: close\r\n" + _TEXT + b"\r\n" + text
+
+
+def _reason(text: str) -> bytes:
+    """Return a text as the reason phrase of a status line: one line of printable ASCII, of a bounded length."""
+    shown = "".join(each if " " <= each <= "~" else "?" for each in text[:MAX_REASON])
+    return shown.strip().encode() or b"Dial failed"
+
+
+def _status_of(text: str) -> bytes:
+    """HTTP status of an agent's error text."""
+    if REFUSED_BY_POLICY in text:
+        return b"403"
+    lowered = text.lower()
+    if "timeout" in lowered or "deadline exceeded" in lowered:
+        return b"504"
+    if NO_DESCRIPTORS in lowered:
+        return b"503"
+    return b"502"
+
+
+def _wants_close(request: h11.Request) -> bool:
+    """Whether the connection ends after a refused request: said so, old, or with a body we would have to skip."""
+    names = {name for name, _ in request.headers}
+    asked = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
+    return asked or request.http_version != b"1.1" or bool(names & {b"content-length", b"transfer-encoding"})
+
+
+def _error(status: bytes) -> bytes:
+    return b"HTTP/1.1 " + status + b"\r\n" + _TEXT + b"Connection: close\r\n\r\n" + status
+
+
+def _bad_request(detail: bytes = b"") -> bytes:
+    return _error(b"400 Bad Request") + detail
+
+
+def _not_connect(keep: bool) -> bytes:
+    lines = [
+        b"HTTP/1.1 405 Method Not Allowed",
+        b"Content-Type: text/plain; charset=utf-8",
+        b"X-Content-Type-Options: nosniff",
+        b"Date: " + formatdate(usegmt=True).encode(),
+        b"Content-Length: %d" % len(_NOT_CONNECT),
+    ]
+    if not keep:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + _NOT_CONNECT

@@ -1,0 +1,117 @@
+"""What one peer of the server may take of it, built from the options; and how often each limit was reached.
+
+Owns the numbers and the counts. Who keeps to them: the HTTP/2 transport, the listeners, the CONNECT frontend and the
+dispatcher. docs/limits.md has them all in one table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from konnectivity.grpc.header_budget import HeaderBudget
+from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.message_memory import MessageMemory
+from konnectivity.grpc.read_scheduler import ReadScheduler
+from konnectivity.grpc.send_budget import SendBudget
+from konnectivity.http2 import Limits
+from konnectivity.tunnel.extension import EXTENSION
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity_server.server_options import ServerOptions
+
+AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
+FRONTEND_FIRST_WINDOW = 64 * 1024  # of each of the many streams of one connection
+AGENT_STREAMS = 100  # at a time on one connection of an agent
+HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # of header fields kept for the calls of all connections
+# Header fields that the services read, and that are kept: all others are dropped when a call begins.
+AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
+FRONTEND_FIELDS = frozenset({EXTENSION})
+PEER_FIELDS = frozenset({"serverid", EXTENSION})
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectLimits:
+    """Of one client of the HTTP CONNECT frontend. Times in seconds, sizes in bytes."""
+
+    head_timeout_s: float = 60.0  # from its first byte to a CONNECT that is whole
+    head_bytes: int = 1024 * 1024
+    refusals: int = 100  # requests that are no CONNECT, before it is hung up on
+    reached: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class DialLimits:
+    """Of dials under way."""
+
+    per_frontend: int = 65_536
+    address_bytes: int = 1024
+    reached: Counter[str] = field(default_factory=Counter)
+
+
+class ServerLimits:
+    """See the module."""
+
+    def __init__(self, options: ServerOptions, ledger: MemoryBudget) -> None:
+        usual = TransportOptions()
+        self.reached: Counter[str] = Counter()
+        self.handshake_failures: Counter[tuple[str, str]] = Counter()  # of TLS, by listener and reason
+        self.turns = ReadScheduler()
+        self.unsent: SendBudget[Http2Transport] = SendBudget(options.max_unsent_total)
+        self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)
+        self.connect = ConnectLimits(
+            head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
+        )
+        self.dials = DialLimits(
+            per_frontend=options.max_pending_dials_per_frontend,
+            address_bytes=options.max_address_length,
+            reached=self.reached,
+        )
+        self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
+        self.peers = self._transport(
+            options, usual.keepalive_time_s, usual.stream_window, usual.max_streams, PEER_FIELDS
+        )
+        frontends = self._transport(
+            options, options.frontend_keepalive_time, FRONTEND_FIRST_WINDOW, usual.max_streams, FRONTEND_FIELDS
+        )
+        self.frontends = replace(
+            frontends,
+            grown_window=usual.stream_window,
+            message_memory=MessageMemory(
+                options.message_buffer_budget,
+                options.process_buffer_budget,
+                monotonic,
+                lambda: ledger.used < ledger.process_budget // 2,
+            ),
+            limits=replace(frontends.limits, new_streams_per_s=0, slow_down=True),
+        )
+
+    def _transport(
+        self,
+        options: ServerOptions,
+        keepalive_time_s: float,
+        stream_window: int,
+        max_streams: int,
+        metadata_names: frozenset[str],
+    ) -> TransportOptions:
+        return TransportOptions(
+            stream_window=stream_window,
+            max_streams=max_streams,
+            keepalive_time_s=keepalive_time_s,
+            handshake_timeout_s=options.handshake_timeout,
+            idle_timeout_s=options.idle_connection_timeout,
+            unsent_bytes=options.max_unsent,
+            incomplete_bytes=options.max_incomplete_messages,
+            metadata_names=metadata_names,
+            header_budget=self.header_budget,
+            unsent=self.unsent,
+            turns=self.turns,
+            limits=Limits(
+                header_list_bytes=options.max_header_list,
+                cheap_frames_per_s=options.max_control_frame_rate,
+                cheap_frames_burst=2 * options.max_control_frame_rate,
+                new_streams_per_s=options.max_new_stream_rate,
+                new_streams_burst=options.max_new_stream_rate,
+            ),
+            reached=self.reached,
+        )

@@ -1,0 +1,113 @@
+"""PeerService: what other servers of the set ask for goes through the agents of this one, and never further.
+
+Served on a port of its own, to whoever shows a certificate of the peers' CA.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from konnectivity import wire
+from konnectivity.grpc.message_stream import MessageStream
+from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.runtime import logs
+from konnectivity.tunnel import connection as links
+from konnectivity.tunnel.extension import Extension
+from konnectivity.tunnel.serving import ServingTunnel
+from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity_server.dispatcher import Dispatcher
+from konnectivity_server.frontends.grpc_frontend import open_through
+
+log = logs.get(__name__)
+
+PATH = "/konnectivity.PeerService/Proxy"
+SERVER_ID = "serverid"
+
+
+class PeerService:
+    """Serves other servers.
+
+    Args:
+        dispatcher: to the agents of this server.
+        options: of the tunnels.
+        server_id: of this server.
+        ready: whether agents are here that answer.
+        on_change: called when a server comes or goes.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        options: TunnelOptions,
+        server_id: str,
+        ready: Callable[[], bool],
+        on_change: Callable[[], object],
+    ) -> None:
+        self.tunnels: set[PeerIn] = set()
+        self.on_change = on_change
+        self._dispatcher = dispatcher
+        self._options = options
+        self._server_id = server_id
+        self._ready = ready
+
+    @property
+    def server_ids(self) -> set[str]:
+        """Who is connected."""
+        return {each.server_id for each in self.tunnels}
+
+    def connect(self, stream: MessageStream) -> ServingTunnel:
+        """Service of `PATH`.
+
+        Raises:
+            RpcError: it is no server of this set.
+        """
+        ids, capabilities = stream.metadata.get_all(SERVER_ID), Extension.of(stream.metadata)
+        if len(ids) != 1 or capabilities is None:
+            raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
+        tunnel = PeerIn(stream, self._options, ids[0], self, self._dispatcher)
+        offer = Extension(self._options.ledger.initial_window)
+        stream.accept({SERVER_ID: self._server_id} | offer.header())
+        tunnel.negotiated(capabilities)
+        self.announce([tunnel])
+        if ids[0] != self._server_id:  # not this server, on its way through all addresses of a name
+            self.tunnels.add(tunnel)
+            self.on_change()
+        return tunnel
+
+    def announce(self, to: list[PeerIn] | None = None) -> None:
+        """Say whether agents are here, where that was not said yet."""
+        ready = self._ready()
+        for tunnel in self.tunnels if to is None else to:
+            if tunnel.told != ready:
+                tunnel.told = ready
+                tunnel.send_control(wire.ready(ready))
+
+    def drain(self) -> None:
+        """Tell them to dial elsewhere."""
+        for tunnel in self.tunnels:
+            tunnel.send_drain()
+
+
+class PeerIn(ServingTunnel):
+    """This server's end of a tunnel from another one."""
+
+    def __init__(
+        self,
+        stream: MessageStream,
+        options: TunnelOptions,
+        server_id: str,
+        service: PeerService,
+        dispatcher: Dispatcher,
+    ) -> None:
+        opener = functools.partial(open_through, dispatcher, relayed=True)
+        super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT, opener)
+        self.server_id = server_id
+        self.told: bool | None = None
+        self._service = service
+
+    def stream_closed(self, status: Status) -> None:
+        super().stream_closed(status)
+        if self in self._service.tunnels:
+            self._service.tunnels.remove(self)
+            self._service.on_change()

@@ -1,0 +1,224 @@
+"""The lease by which agents count this server: published, renewed, withdrawn; and expired ones of others culled.
+
+Owns one Lease object for as long as `run` runs, and the two loops that keep it. Knows nothing of tunnels. An API that
+is down delays; it ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from konnectivity.kube.api_error import KubeError
+from konnectivity.kube.call_counts import CallCounts
+from konnectivity.kube.lease_validity import DURATION_S, NAME_PREFIX, RENEW_INTERVAL_S, Sightings
+from konnectivity.runtime import logs, task_guard
+
+if TYPE_CHECKING:
+    from lightkube.resources.coordination_v1 import Lease as LeaseObject
+
+    from konnectivity.kube.api_client import KubeClient
+
+log = logs.get(__name__)
+
+RENEW_JITTER = 0.04
+CULL_INTERVAL_S = 15.0
+CULL_GRACE_S = 1.0  # a renewal may be on its way
+FIRST_BACKOFF_S = 0.2
+LAST_BACKOFF_S = 7.0
+MAX_CONFLICTS = 5  # in a row, answered at once
+WITHDRAW_TIMEOUT_S = 5.0
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_NOT_FOUND, _CONFLICT = 404, 409
+
+
+class ServerLease:
+    """Keeps the lease of one server.
+
+    Args:
+        client: asks the API.
+        server_id: who holds it; its name is made of that.
+        namespace: where it is.
+        labels: all of its labels, and those by which others are found.
+        now: the time of day, aware of its zone.
+        random: for jitter.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        server_id: str,
+        namespace: str,
+        labels: Mapping[str, str],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Random | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.name = f"{NAME_PREFIX}{server_id}"
+        self.culled = 0
+        self.lists = CallCounts(LATENCY_BOUNDS)  # by the culling loop, as the metrics want it
+        self.deletes = CallCounts(LATENCY_BOUNDS)
+        self.renewed_at: datetime | None = None
+        self._client = client
+        self._server_id = server_id
+        self._namespace = namespace
+        self._labels = dict(labels)
+        self._now = now
+        self._random = random or Random()
+        self._seen: LeaseObject | None = None  # as it was stored last
+        self._clock = clock
+        self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))  # that the last requests of ours carried
+        self._sightings = Sightings(patient=True)  # of the leases of others
+        self._troubles: dict[str, str] = {}  # what goes wrong now, by what was to be done
+
+    async def run(self) -> None:
+        """Publish, renew and cull until cancelled; then withdraw the lease."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                task_guard.start_loop(tasks, self._renew_forever, "lease renewal")
+                task_guard.start_loop(tasks, self._cull_forever, "lease culling")
+        finally:
+            await self._withdraw()
+
+    async def _renew_forever(self) -> None:
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            if await self._managed("renew the lease", self._renew):
+                backoff_s = FIRST_BACKOFF_S
+                await asyncio.sleep(renewal_pause(self._random))
+            else:
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+
+    async def _cull_forever(self) -> None:
+        while True:
+            await self._managed("cull expired leases", self._cull)
+            await asyncio.sleep(self._cull_pause())
+
+    def _cull_pause(self) -> float:
+        """Return the seconds until leases are looked at again: less than the interval if one of them ends before."""
+        first = min((end for end in self._sightings.ends() if end > self._clock()), default=math.inf)
+        return min(CULL_INTERVAL_S, first - self._clock() + CULL_GRACE_S)
+
+    async def _managed(self, what: str, action: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it worked. One line in the log when that changes, or the reason does."""
+        try:
+            await action()
+        except KubeError as error:
+            if self._troubles.get(what) != error.reason:
+                log.warning("Leases fail, will keep trying", to=what, namespace=self._namespace, reason=str(error))
+            self._troubles[what] = error.reason
+            return False
+        if self._troubles.pop(what, None) is not None:
+            log.info("Leases work again", to=what, namespace=self._namespace)
+        return True
+
+    async def _renew(self) -> None:
+        for attempt in range(MAX_CONFLICTS + 1):
+            try:
+                await self._write()
+                return
+            except KubeError as error:
+                stale = error.code == _CONFLICT or (error.code == _NOT_FOUND and self._seen is not None)
+                self._seen = None  # whatever it was, look again
+                if not stale or attempt == MAX_CONFLICTS:
+                    raise
+
+    async def _write(self) -> None:
+        """Store the lease with a new time: in the place of the one that was seen, or of the one that is there."""
+        from konnectivity.kube.lease_objects import renewed
+
+        seen = self._seen or await self._look()
+        now = self._now()
+        lease = renewed(seen, self._namespace, self.name, self._server_id, self._labels, DURATION_S, now)
+        if lease.spec is not None and lease.spec.renewTime is not None:
+            self._times.append(lease.spec.renewTime)
+        store = self._client.create_lease if seen is None else self._client.replace_lease
+        self._seen = await store(lease)
+        if self.renewed_at is None:
+            log.info("Lease published", lease=self.name, namespace=self._namespace)
+        self.renewed_at = now
+
+    async def _look(self) -> LeaseObject | None:
+        try:
+            return await self._client.get_lease(self._namespace, self.name)
+        except KubeError as error:
+            if error.code == _NOT_FOUND:
+                return None
+            raise
+
+    async def _cull(self) -> None:
+        """Delete the leases of others that were seen for as long as they last, and were not renewed.
+
+        By this server's own clock: what time another machine has is not known.
+        """
+        from konnectivity.kube.lease_objects import lease_of, version_of
+
+        try:
+            with self.lists.one():
+                found, _ = await self._client.list_leases(self._namespace, self._labels)
+        except KubeError:
+            self._sightings.keep(())  # an API that is away stores no renewals: each lease gets its time anew
+            raise
+        now, wall = self._clock(), self._now()
+        known = {lease_of(each).name: each for each in found}
+        self._sightings.keep(known)
+        for name, each in known.items():
+            self._sightings.see(lease_of(each), now, wall)
+            if name != self.name and not self._sightings.valid(name, now):
+                await self._cull_one(name, version_of(each))
+
+    async def _cull_one(self, name: str, version: str) -> None:
+        try:
+            with self.deletes.one():
+                await self._client.delete_lease(self._namespace, name, version)
+        except KubeError as error:
+            if error.code not in (_NOT_FOUND, _CONFLICT):  # gone, or renewed meanwhile
+                raise
+            return
+        self.culled += 1
+        log.info("Expired lease culled", lease=name, namespace=self._namespace)
+
+    async def _withdraw(self) -> None:
+        """Delete the lease, unless another process with the same server id has taken it over since."""
+        withdrawn = False
+        try:
+            async with asyncio.timeout(WITHDRAW_TIMEOUT_S):
+                for attempt in range(MAX_CONFLICTS + 1):
+                    try:
+                        withdrawn = await self._delete()
+                        break
+                    except KubeError as error:  # a conflict: our last renewal, cut off half way, came after all
+                        if error.code != _CONFLICT or attempt == MAX_CONFLICTS:
+                            raise
+        except (KubeError, TimeoutError) as error:
+            log.warning("Cannot withdraw the lease, it will expire", lease=self.name, reason=error)
+        else:
+            if withdrawn:
+                log.info("Lease withdrawn", lease=self.name, namespace=self._namespace)
+
+    async def _delete(self) -> bool:
+        from konnectivity.kube.lease_objects import version_of
+
+        lease = await self._look()
+        if lease is None or not self._is_ours(lease):
+            return False
+        await self._client.delete_lease(self._namespace, self.name, version_of(lease))
+        return True
+
+    def _is_ours(self, lease: LeaseObject) -> bool:
+        """Whether the last renewal was one of ours. The lease may be another process's by now, with another clock."""
+        return lease.spec is not None and lease.spec.renewTime in self._times
+
+
+def renewal_pause(random: Random) -> float:
+    """Seconds from one renewal to the next: servers that started together do not stay together."""
+    return RENEW_INTERVAL_S * (1 + RENEW_JITTER * random.random())

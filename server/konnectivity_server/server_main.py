@@ -1,0 +1,40 @@
+"""Entry point of `proxy-server`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from konnectivity.runtime import lifecycle, standard_streams
+from konnectivity.runtime.options import effective, load
+from konnectivity_server.server_options import ServerOptions
+
+DESCRIPTION = (
+    "The Konnectivity proxy server: carries kube-apiserver's connections to nodes, through agents that dialled in."
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console script `proxy-server`."""
+    with standard_streams.checked("proxy-server"):
+        options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
+        if options.check_config:
+            standard_streams.say(f"{effective(options)}\n")
+            sys.exit(0)
+    options.configure_log("proxy-server")
+    sys.exit(lifecycle.run(_program(options)))
+
+
+def _program(options: ServerOptions) -> Callable[[], Coroutine[Any, Any, int]]:
+    """What this process is: the server, one of its workers, or who looks after these."""
+    from konnectivity_server import server_app
+    from konnectivity_server.workers import supervisor, worker  # after the options: `--help` needs none of it
+
+    server_id = options.server_id or str(uuid.uuid4())
+    here = worker.taken()
+    if here is not None:
+        return functools.partial(server_app.run, options, here.server_id(server_id), here)
+    return functools.partial(server_app.run if options.workers == 1 else supervisor.run, options, server_id)

@@ -1,0 +1,234 @@
+"""Metrics of the proxy server: established names, types, labels and HELP texts, and this project's own beside them.
+
+A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
+compare whole families.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from konnectivity.errors import DialFailure
+from konnectivity.metrics import tunnel_families
+from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
+from konnectivity.metrics.histograms import Histogram
+from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS, TunnelStats
+from konnectivity_server import strategies
+
+if TYPE_CHECKING:
+    from konnectivity_server.server_app import ProxyServer
+
+# Kinds of failure that the established program does not tell apart.
+_REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
+
+
+class ServerCollector(Collector):
+    """Reads one `Server`."""
+
+    def __init__(self, server: ProxyServer) -> None:
+        self._server = server
+
+    def collect(self) -> Iterable[Metric]:
+        return metrics_of(self._families())
+
+    def _families(self) -> Iterator[Family]:
+        agents, frontends = self._server.agent_tunnels.traffic, self._server.frontend_tunnels.traffic
+        yield from self._connections(agents)
+        yield from self._agents(agents, frontends)
+        yield tunnel_families.packets(
+            "server",
+            {
+                "from_client": (frontends.received_control, frontends.received_data),
+                "to_client": (frontends.sent_control, frontends.sent_data),
+                "from_agent": (agents.received_control, agents.received_data),
+                "to_agent": (agents.sent_control, agents.sent_data),
+            },
+        )
+        yield tunnel_families.stream_errors("server", {"from_client": frontends, "from_agent": agents})
+        yield from tunnel_families.connections("server", agents, "to_agent", "from_agent")
+        yield from tunnel_families.memory("server", self._server.ledger)
+        yield from tunnel_families.dropped_log_lines("server")
+        yield tunnel_families.unexpected_errors("server")
+        yield from tunnel_families.certificates("server", self._server.listeners.tls)
+        yield tunnel_families.limits_reached("server", self._server.limits.reached)
+        handshakes = counter(
+            "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
+        )
+        for (listener, reason), count in sorted(self._server.limits.handshake_failures.items()):
+            handshakes.add(count, listener=listener, reason=reason)
+        yield handshakes
+        yield counter(
+            "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
+        ).add(self._server.limits.turns.taken)
+        yield from self._token_reviews()
+        yield from self._leases()
+        yield from self._peers()
+        yield from self._audit()
+        yield from self._identity()
+
+    def _connections(self, agents: TunnelStats) -> Iterator[Family]:
+        server = self._server
+        yield histogram(
+            "server_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", agents.dial_seconds
+        )
+        yield histogram(
+            "server_frontend_write_duration_seconds", "Latency of write to the frontend in seconds", _writes(agents)
+        )
+        yield histogram(
+            "server_connection_duration_seconds",
+            "Duration in seconds a proxied end-to-end connection was established (post-dial) before being closed.",
+            agents.durations,
+        )
+        yield counter(
+            "server_connection_close_total",
+            "Established end-to-end connections (post-dial) that were closed, by what closed them first.",
+        ).add_each("reason", _close_reasons(agents))
+        yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(
+            server.dispatcher.http_connections
+        )
+        yield gauge("server_pending_backend_dials", "Current number of pending backend dial requests").add(
+            sum(agent.unanswered for agent in server.registry.all())
+        )
+        yield gauge(
+            "server_established_connections", "Current number of established end-to-end connections (post-dial)."
+        ).add(sum(len(agent.links) for agent in server.registry.all()))
+        failures: dict[str, int] = {}
+        for reason, count in agents.dial_failures.items():
+            name = _REASONS.get(reason, reason)
+            failures[name] = failures.get(name, 0) + count
+        yield counter(
+            "server_dial_failure_count",
+            "Number of dial failures observed. Multiple failures can occur for a single dial request.",
+        ).add_each("reason", failures)
+
+    def _agents(self, agents: TunnelStats, frontends: TunnelStats) -> Iterator[Family]:
+        server = self._server
+        ready = {name: strategies.ready(name, server.registry) for name in server.strategies}
+        text = "Number of konnectivity agent connected to the proxy server"
+        yield gauge("server_ready_backends", text).add_each("proxy_strategy", ready)
+        yield gauge("server_ready_backend_connections", f"{text}. DEPRECATED, please use ready_backends").add(
+            ready[server.strategies[-1]]
+        )
+        yield gauge("server_suspect_backends", "Agents that are connected and do not answer.").add(
+            sum(agent.suspect for agent in server.registry.all())
+        )
+        yield counter("server_suspected_backends_total", "Times a connected agent stopped answering.").add(
+            server.agents.fell_silent
+        )
+        yield counter(
+            "server_dials_moved_total", "Dials given to another agent because the first had no answer, or no room."
+        ).add(server.dispatcher.moved)
+        kinds = {"Connect": agents, "Proxy": frontends}
+        yield gauge(
+            "server_grpc_connections", "Number of current grpc connections, partitioned by service method."
+        ).add_each("service_method", {name: each.streams for name, each in kinds.items() if each.streams_seen})
+        yield gauge(
+            "server_full_receive_channels",
+            "Number of current connections blocked by a full receive channel, partitioned by service method.",
+        ).add_each("service_method", {name: each.holding for name, each in kinds.items()})
+
+    def _peers(self) -> Iterator[Family]:
+        peers, traffic = self._server.replicas.peers, self._server.replicas.tunnels.traffic
+        if peers is None:
+            return
+        tunnels = peers.tunnels.values()
+        yield gauge("server_peers", "Other servers that this one can dial through, by state.").add_each(
+            "state", {"ready": sum(each.usable for each in tunnels), "other": sum(not each.usable for each in tunnels)}
+        )
+        yield gauge("server_peer_connections", "Connections through agents of other servers.").add(
+            sum(len(each.links) for each in tunnels)
+        )
+        yield counter("server_peer_dials_total", "Dials that an agent of another server answered.").add(traffic.opened)
+        yield counter(
+            "server_peer_dial_failures_total", "Dials through other servers that failed, by reason."
+        ).add_each("reason", traffic.dial_failures)
+
+    def _audit(self) -> Iterator[Family]:
+        audit = self._server.dispatcher.audit
+        if audit is None:
+            return
+        yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
+        yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
+
+    def _identity(self) -> Iterator[Family]:
+        agents, voucher = self._server.agents, self._server.voucher
+        yield counter("server_agent_id_conflicts_total", "Agents that came with the id of another one.").add(
+            agents.conflicts
+        )
+        yield counter(
+            "server_agent_claims_refused_total", "Agents refused for a claim that their credential does not vouch for."
+        ).add_each("claim", voucher.refused if voucher is not None else {})
+
+    def _token_reviews(self) -> Iterator[Family]:
+        found = self._server.authenticator
+        if found is None:
+            return
+        yield counter("server_token_reviews_total", "Token reviews asked of the Kubernetes API.").add(found.reviews)
+        yield counter(
+            "server_token_reviews_saved_total", "Agents admitted or refused by a review made before or for another."
+        ).add(found.cache_hits + found.shared)
+        yield counter("server_agents_refused_total", "Agents refused for their token, by reason.").add_each(
+            "reason", found.refused
+        )
+        yield histogram(
+            "server_token_review_seconds", "Latency of token reviews, with the wait for their turn.", found.seconds
+        )
+
+    def _leases(self) -> Iterator[Family]:
+        leases = self._server.leases
+        yield counter(
+            "server_culled_leases_count",
+            "Count of expired leases that the lease garbage collection controller has culled.",
+        ).add(leases.culled if leases else 0)
+        if leases is None:
+            return
+        yield from requests(
+            "http_status_code",
+            leases.deletes,
+            (
+                "server_lease_delete_total",
+                "Count of lease delection calls by the garbage collection controller. "
+                "Labeled by HTTP status code and reason.",
+            ),
+            (
+                "server_lease_delete_latency_seconds",
+                "Latency of lease deletion calls by the garbage collection controller in seconds.",
+            ),
+        )
+        yield from requests(
+            "http_status_code",
+            leases.lists,
+            (
+                "server_lease_list_total",
+                "Count of lease deletion calls by the garbage collection controller. "
+                "Labeled by HTTP status code and reason.",
+            ),
+            (
+                "server_lease_list_latency_seconds",
+                "Latency of lease list calls by the garbage collection controller in seconds.",
+            ),
+        )
+
+
+def _close_reasons(agents: TunnelStats) -> dict[str, int]:
+    """Return the closed connections by the words that the reference has for their reasons."""
+    found: Counter[str] = Counter()
+    for (cause, side), count in agents.closed.items():
+        if cause == "tunnel_lost" or side == "server":
+            found["stream_shutdown"] += count
+        else:
+            found["frontend_close" if side == "client" else "backend_close"] += count
+    return dict(found)
+
+
+def _writes(agents: TunnelStats) -> Histogram:
+    """Writes to frontends. Those the kernel takes at once are not timed and count as instant; the others waited."""
+    writes = Histogram(DIAL_BOUNDS)
+    writes.merge(agents.stall_seconds)
+    writes.observe(0.0, max(0, agents.received_data - agents.stall_seconds.count))
+    return writes

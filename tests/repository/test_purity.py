@@ -1,0 +1,67 @@
+"""The pure modules stay pure: no event loop, socket, TLS, clock, thread or log in them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from support.checkout import ROOT
+
+PURE_FOLDERS = ("konnectivity/http2", "konnectivity/wire", "konnectivity/tool/manifests")
+PURE_MODULES = (
+    "agent/konnectivity_agent/destination_policy.py",
+    "agent/konnectivity_agent/name_servers.py",
+    "konnectivity/errors.py",
+    "konnectivity/grpc/framing.py",
+    "konnectivity/grpc/header_budget.py",
+    "konnectivity/grpc/metadata.py",
+    "konnectivity/grpc/round_trip.py",
+    "konnectivity/grpc/status.py",
+    "konnectivity/http1/connection_limit.py",
+    "konnectivity/http1/message_heads.py",
+    "konnectivity/net/addresses.py",
+    "konnectivity/net/source_address.py",
+    "konnectivity/net/token_bucket.py",
+    "konnectivity/tunnel/bridge.py",
+    "konnectivity/tunnel/connection.py",
+    "konnectivity/tunnel/extension.py",
+    "konnectivity/tunnel/flow_control.py",
+    "konnectivity/tunnel/local_side.py",
+    "konnectivity/tunnel/memory_budget.py",
+    "konnectivity/tunnel/scheduler.py",
+    "konnectivity/tunnel/states.py",
+    "konnectivity/tunnel/tunnel_side.py",
+    "konnectivity/untrusted/agent_id.py",
+    "konnectivity/untrusted/bounded_map.py",
+    "konnectivity/untrusted/numbers.py",
+    "konnectivity/untrusted/untrusted_text.py",
+    "server/konnectivity_server/agents/agent_identifiers.py",
+    "server/konnectivity_server/agents/credential_identity.py",
+    "server/konnectivity_server/agents/review_queue.py",
+    "server/konnectivity_server/agents/token_claims.py",
+    "server/konnectivity_server/api/recent_problems.py",
+    "server/konnectivity_server/audit/audit_records.py",
+    "server/konnectivity_server/frontends/connect_messages.py",
+    "server/konnectivity_server/recent_declines.py",
+    "server/konnectivity_server/registry.py",
+    "server/konnectivity_server/strategies.py",
+    "server/konnectivity_server/workers/merged_answers.py",
+)
+PURE = [
+    *(path for folder in PURE_FOLDERS for path in sorted((ROOT / folder).glob("*.py"))),
+    *map(ROOT.joinpath, PURE_MODULES),
+]
+IMPURE = {"asyncio", "socket", "ssl", "time", "logging", "threading", "select", "uvloop", "grpc"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_pure_module_imports_nothing_that_acts(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.partition(".")[0])
+    assert not imported & IMPURE

@@ -1,0 +1,119 @@
+"""Texts of dials that fail: Go's, of the first address, whatever the number of addresses and the family."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from konnectivity_agent.destination_policy import parse
+from konnectivity_agent.dialer import Dialer, Dials
+
+CLOSED = 1  # nobody listens there
+KINDS = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class Asked:
+    """A dial of which the outcome is awaited."""
+
+    on_cancel = None
+
+    def __init__(self, address, protocol="tcp"):
+        self.address, self.protocol = address, protocol
+        self.answer = asyncio.get_running_loop().create_future()
+
+    def connected(self, relay):
+        self.answer.set_result("connected")
+
+    def failed(self, text):
+        self.answer.set_result(text)
+
+
+async def text_of(address, protocol="tcp", dials=None, timeout_s=5.0):
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        asked = Asked(address, protocol)
+        Dialer(tasks, dials or Dials(), parse([], []), timeout_s).open(asked)
+        return await asked.answer
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Name -> its addresses, or the error that the system's resolver raises."""
+    known, system = {}, socket.getaddrinfo
+
+    def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
+        if host not in known:
+            return system(host, port, family, type, proto, flags)
+        if isinstance(known[host], Exception):
+            raise known[host]
+        found = [each for text in known[host] for each in system(text, port, 0, type, 0, socket.AI_NUMERICHOST)]
+        if family:
+            found = [each for each in found if each[0] == family]
+        if not found:
+            raise socket.gaierror(socket.EAI_ADDRFAMILY, "Address family for hostname not supported")
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+@pytest.mark.parametrize(
+    ("addresses", "first"),
+    [
+        (["127.0.0.2"], f"127.0.0.2:{CLOSED}"),
+        (["127.0.0.2", "127.0.0.3"], f"127.0.0.2:{CLOSED}"),
+        (["127.0.0.2", "127.0.0.3", "::1", "127.0.0.4"], f"127.0.0.2:{CLOSED}"),
+        (["::1", "127.0.0.2"], f"[::1]:{CLOSED}"),
+        (["127.0.0.2", "255.255.255.255"], f"127.0.0.2:{CLOSED}"),
+    ],
+)
+async def test_of_several_addresses_the_first_one_is_told(names, addresses, first):
+    names["several.test"] = addresses
+    assert await text_of(f"several.test:{CLOSED}") == f"dial tcp {first}: connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("address", "protocol", "text"),
+    [
+        (f"127.0.0.1:{CLOSED}", "tcp4", f"dial tcp4 127.0.0.1:{CLOSED}: connect: connection refused"),
+        (f"[::1]:{CLOSED}", "tcp6", f"dial tcp6 [::1]:{CLOSED}: connect: connection refused"),
+        ("[::1]:80", "tcp4", "dial tcp4: address ::1: no suitable address found"),
+        ("127.0.0.1:80", "tcp6", "dial tcp6: address 127.0.0.1: no suitable address found"),
+        ("six.test:80", "tcp4", "dial tcp4: address six.test: no suitable address found"),
+        ("four.test:80", "tcp6", "dial tcp6: address four.test: no suitable address found"),
+        ("[::1%nosuch]:80", "tcp", "dial tcp: lookup ::1%nosuch: no such host"),
+        ("[127.0.0.1]:1", "tcp", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        (":1", "tcp", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("127.0.0.1:0", "tcp", "dial tcp 127.0.0.1:0: connect: connection refused"),
+        ("none.test:80", "tcp", "dial tcp: lookup none.test: no such host"),
+        ("later.test:80", "tcp", "dial tcp: lookup later.test: server misbehaving"),
+        ("odd.test:80", "tcp", "dial tcp: lookup odd.test: no such host"),
+    ],
+)
+async def test_families_and_names(names, address, protocol, text):
+    names |= {
+        "six.test": ["::1"],
+        "four.test": ["127.0.0.1"],
+        "none.test": socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        "later.test": socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        "odd.test": UnicodeError("encoding with 'idna' codec failed"),
+    }
+    dials = Dials()
+    assert await text_of(address, protocol, dials) == text
+    assert dials.failures == {"unknown": 1}
+
+
+async def test_an_answer_of_the_resolver_that_makes_no_sense(names):
+    names["broken.test"] = RuntimeError("what is this")
+    assert await text_of("broken.test:80") == "dial tcp broken.test:80: internal error of the agent"
+
+
+@pytest.mark.parametrize(
+    "address", ["255.255.255.255:80", "224.0.0.1:80", "[ff02::1]:80", "[fe80::1]:80", "[fe80::1%lo]:80"]
+)
+async def test_addresses_that_no_connection_can_have(address):
+    text = await text_of(address)
+    assert text.startswith(f"dial tcp {address}: connect: ")
+    assert "rrno" not in text
+    assert text.isascii()

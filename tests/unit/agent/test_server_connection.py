@@ -1,0 +1,79 @@
+"""What a server says of itself, what the agent says, and why a connection cannot be made, in words for a person."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.status import RpcError
+from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
+from konnectivity_agent.server_connection import AgentIdentity, server_of, why
+
+
+def answer(server_id="one", count="1"):
+    return Metadata([("serverid", server_id), ("servercount", count)])
+
+
+@pytest.mark.parametrize(
+    ("count", "taken"),
+    [
+        ("1", 1),
+        ("0", 0),
+        ("3", 3),
+        ("-1", -1),  # as the reference takes it
+        (str(MAX_SERVER_COUNT + 1), MAX_SERVER_COUNT),
+        (str(2**63 - 1), MAX_SERVER_COUNT),
+    ],
+)
+def test_a_number_of_servers(count, taken):
+    assert server_of(answer(count=count)) == ("one", taken)
+
+
+@pytest.mark.parametrize("count", ["", "--5", "-", "+-1", "1_0", " 1", "1.0", "0x10", "٣", "²", "9" * 400, "9" * 5000])
+def test_a_number_of_servers_that_is_none(count):
+    with pytest.raises(RpcError) as raised:
+        server_of(answer(count=count))
+    assert len(str(raised.value)) < 300
+
+
+def test_ids_of_servers():
+    assert server_of(answer("x" * MAX_SERVER_ID)) == ("x" * MAX_SERVER_ID, 1)
+    assert server_of(answer("")) == ("", 1)  # as with the reference
+    for bad in (answer("x" * (MAX_SERVER_ID + 1)), Metadata([("servercount", "1")]), Metadata(answer().fields * 2)):
+        with pytest.raises(RpcError) as raised:
+            server_of(bad)
+        assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"one\ntwo\n", "more than one word"),
+        (b"\xff\xfe\x00", "no ASCII text"),
+        ("tök".encode(), "no ASCII text"),
+    ],
+)
+def test_a_token_file_that_holds_none(tmp_path, content, error):
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=error) as raised:
+        AgentIdentity("agent", "", str(path)).metadata()
+    assert str(path) in str(raised.value)
+
+
+def test_a_token_is_read_anew(tmp_path):
+    path = tmp_path / "token"
+    for token in ("first", "second"):
+        path.write_text(f"\n{token}\n")
+        assert AgentIdentity("agent", "", str(path)).metadata()["authorization"] == f"Bearer {token}"
+
+
+@pytest.mark.parametrize("host", ["a..b", ".example.com", "a" * 64 + ".example.com"])
+def test_a_host_that_can_be_no_name_is_said_to_be_none(host):
+    with pytest.raises(UnicodeError) as raised:
+        socket.getaddrinfo(host, 1)
+    assert why(raised.value) == "no such host"

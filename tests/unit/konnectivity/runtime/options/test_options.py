@@ -1,0 +1,628 @@
+"""The pflag dialect, the environment, the kinds of values, and what a person sees."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from konnectivity.runtime import options
+from konnectivity.runtime.options import (
+    DURATION,
+    FLOAT,
+    SIZE,
+    STRINGS,
+    HelpRequested,
+    Options,
+    UsageError,
+    at_least,
+    declared,
+    duration,
+    existing_file,
+    format_duration,
+    one_of,
+    option,
+    parse_duration,
+    port,
+    positive,
+    redefault,
+    size,
+)
+
+NOT_WHOLE = "not a whole number; write digits only, without leading zeros"
+NOT_SIZE = "not a size; write bytes, or a number with Ki, Mi or Gi, as in 64Ki"
+
+
+@dataclass(frozen=True)
+class LogOptions(Options):
+    verbosity: int = option(4, name="v", aliases=("v",), help="Detail of the log.", metavar="level", group="Logging")
+    log_file: str = option("", help="Ignored.", hidden=True)
+
+
+@dataclass(frozen=True)
+class DemoOptions(LogOptions):
+    agent_port: int = option(8091, help="Port for agents.", check=port(1024, 49151), group="Agents")
+    keepalive_time: float = option(duration("1h"), help="Ping interval.", check=at_least(duration("1s")))
+    mode: str = option("grpc", help="Frontend protocol, a|b.", check=one_of("grpc", "http-connect"))
+    server_id: str = option("", env="PROXY_SERVER_ID", help="Name of the server; random if empty.")
+    qps: float = option(2.5, help="Rate.")
+    sync_forever: bool = option(False, aliases=("s",), help="Keep trying.")
+    profiling: bool = option(True, aliases=("p",), help="Profile.")
+    alpn_proto: tuple[str, ...] = option((), help="Protocols.")
+    ciphers: tuple[str, ...] = option(("A", "B"), help="Ciphers.")
+    budget: int = option(size("64Mi"), help="Bytes kept.", check=positive)
+    selector: str = option("", aliases=("label",), help="Label selector.")
+    warn: bool = option(False, help="Nothing.", hidden=True, deprecated="it does nothing")
+
+    def problems(self) -> list[str]:
+        return ["--sync-forever and --mode=http-connect exclude each other"] * (
+            self.sync_forever and self.mode == "http-connect"
+        )
+
+
+@dataclass(frozen=True)
+class OtherOptions(DemoOptions):
+    """The same with another budget."""
+
+    budget: int = redefault(DemoOptions, "budget", size("8Mi"))
+
+
+def parse(*argv: str, environ: Mapping[str, str] | None = None) -> DemoOptions:
+    return options.parse(DemoOptions, argv, environ or {}, "demo")
+
+
+def problems_of(*argv: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        parse(*argv, environ=environ)
+    return caught.value.problems
+
+
+# --- the command line ---
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        ("", "agent_port", 8091),
+        ("--agent-port=8132", "agent_port", 8132),
+        ("--agent-port 8132", "agent_port", 8132),
+        ("--agent-port=0x2000", "agent_port", 8192),
+        ("--agent-port=1111 --agent-port 2222", "agent_port", 2222),
+        ("-v=8", "verbosity", 8),
+        ("-v 8", "verbosity", 8),
+        ("-v8", "verbosity", 8),
+        ("--v=8", "verbosity", 8),
+        ("--v 8", "verbosity", 8),
+        ("-v -1", "verbosity", -1),
+        ("--sync-forever", "sync_forever", True),
+        ("--sync-forever=true", "sync_forever", True),
+        ("--sync-forever=T", "sync_forever", True),
+        ("--sync-forever --sync-forever=false", "sync_forever", False),
+        ("--sync-forever false", "sync_forever", True),
+        ("--sync-forever --agent-port 8132", "agent_port", 8132),
+        ("-s", "sync_forever", True),
+        ("-p=false", "profiling", False),
+        ("-sv9", "verbosity", 9),
+        ("-sv9", "sync_forever", True),
+        ("-sp=0", "profiling", False),
+        ("--server-id=", "server_id", ""),
+        ("--server-id=a=b", "server_id", "a=b"),
+        ("--server-id --mode", "server_id", "--mode"),
+        ("--server-id -h", "server_id", "-h"),
+        ("--selector=a --label=b", "selector", "b"),
+        ("--qps 75", "qps", 75.0),
+        ("--qps=1e2", "qps", 100.0),
+        ("--keepalive-time=1m30s", "keepalive_time", 90.0),
+        ("--budget=1024", "budget", 1024),
+        ("--budget=2Gi", "budget", 2 << 30),
+        ("--alpn-proto=a,b", "alpn_proto", ("a", "b")),
+        ("--alpn-proto=a --alpn-proto b,c", "alpn_proto", ("a", "b", "c")),
+        ("--alpn-proto=[]", "alpn_proto", ()),
+        ("--alpn-proto=", "alpn_proto", ()),
+        ('--alpn-proto="a,b",c', "alpn_proto", ("a,b", "c")),
+        ("--ciphers=C", "ciphers", ("C",)),
+        ("--ciphers=[]", "ciphers", ()),
+        ("extra - words --agent-port=8132", "agent_port", 8132),
+        ("-- --agent-port=8132", "agent_port", 8091),
+    ],
+)
+def test_argument_forms(argv: str, name: str, value: object) -> None:
+    result = getattr(parse(*argv.split()), name)
+    assert (result, type(result)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        ("--nonsense", "unknown flag: --nonsense"),
+        ("--nonsense=1 --mode=grpc", "unknown flag: --nonsense"),
+        ("--agent_port=8132", "unknown flag: --agent_port; did you mean --agent-port?"),
+        ("--log-fil=x", "unknown flag: --log-fil"),
+        ("-x", "unknown shorthand flag: 'x' in -x"),
+        ("-sx", "unknown shorthand flag: 'x' in -sx"),
+        ("--=x", "bad flag syntax: --=x"),
+        ("---mode=x", "bad flag syntax: ---mode=x"),
+        ("--agent-port", "flag needs an argument: --agent-port"),
+        ("-v", "flag needs an argument: -v"),
+        (
+            "--agent-port=abc",
+            f'invalid argument "abc" for "--agent-port" flag: {NOT_WHOLE}',
+        ),
+        (
+            "-v=",
+            f'invalid argument "" for "-v" flag: {NOT_WHOLE}',
+        ),
+        ("--agent-port=80", 'invalid argument "80" for "--agent-port" flag: must be a port between 1024 and 49151'),
+        ("--sync-forever=maybe", 'invalid argument "maybe" for "--sync-forever" flag: must be true or false'),
+        ("--qps=1e999", 'invalid argument "1e999" for "--qps" flag: too large'),
+        ("--qps=nan", 'invalid argument "nan" for "--qps" flag: not a number; write it as in 5 or 2.5'),
+        ("--keepalive-time=10ms", 'invalid argument "10ms" for "--keepalive-time" flag: must be 1s or more'),
+        ("--mode=x", 'invalid argument "x" for "--mode" flag: must be one of: grpc, http-connect'),
+        ("--budget=0", 'invalid argument "0" for "--budget" flag: must be greater than 0'),
+        (
+            "--budget=1KB",
+            f'invalid argument "1KB" for "--budget" flag: {NOT_SIZE}',
+        ),
+        (
+            "--agent-port=x --agent-port=8132",
+            f'invalid argument "x" for "--agent-port" flag: {NOT_WHOLE}',
+        ),
+    ],
+)
+def test_mistakes(argv: str, problem: str) -> None:
+    assert problems_of(*argv.split()) == [problem]
+
+
+def test_unbalanced_quotes_in_a_list_are_a_mistake() -> None:
+    (problem,) = problems_of('--alpn-proto="a')
+    assert problem.startswith('invalid argument ""a" for "--alpn-proto" flag: not a list of values')
+
+
+@pytest.mark.parametrize("text", ["010", " 1", "1 ", "1_000", "٣", "1.0", "--1", "0x", ""])
+def test_not_whole_numbers(text: str) -> None:
+    assert len(problems_of(f"-v={text}")) == 1
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    argv = ["--nonsense", "--qps=x", "--agent-port=1", "--mode=http-connect", "--sync-forever"]
+    found = problems_of(*argv)
+    assert [problem.split(":")[0] for problem in found] == [
+        "unknown flag",
+        'invalid argument "x" for "--qps" flag',
+        'invalid argument "1" for "--agent-port" flag',
+        "--sync-forever and --mode=http-connect exclude each other",
+    ]
+
+
+def test_usage_error_reads_as_a_sentence() -> None:
+    assert str(UsageError(["a", "b"], "demo")) == "demo: a; b"
+    assert str(UsageError(["a"])) == "a"
+
+
+@pytest.mark.parametrize("argv", ["-h", "--help", "--nonsense --help", "-sh", "--agent-port=abc -h"])
+def test_help_is_requested(argv: str) -> None:
+    with pytest.raises(HelpRequested):
+        parse(*argv.split())
+
+
+def test_arguments_of_a_launcher_that_renders_every_option() -> None:
+    argv = [f"--{each.flag}={each.kind.write(each.default)}" for each in declared(DemoOptions)]
+    assert "--alpn-proto=[]" in argv
+    assert parse(*argv) == DemoOptions()
+
+
+# --- the file ---
+
+
+@dataclass(frozen=True)
+class FiledOptions(DemoOptions):
+    config: str = option("", help="File.")
+    check_config: bool = option(False, help="Show.")
+    channel: int = option(10, instead="--budget bounds it")
+
+
+@pytest.fixture
+def filed(tmp_path: Path) -> Callable[..., FiledOptions]:
+    def read(text: str, *argv: str, environ: dict[str, str] | None = None) -> FiledOptions:
+        (tmp_path / "config.yaml").write_text(text)
+        return options.parse(FiledOptions, [*argv, f"--config={tmp_path}/config.yaml"], environ or {}, "demo")
+
+    return read
+
+
+def test_a_file_sets_what_flags_set(filed: Callable[..., FiledOptions]) -> None:
+    found = filed("agent-port: 8132\nkeepalive_time: 30s\nsync-forever: true\nciphers: [A, 'b,c']\nbudget: 1Mi\n# x\n")
+    assert (found.agent_port, found.keepalive_time, found.sync_forever) == (8132, 30.0, True)
+    assert (found.ciphers, found.budget) == (("A", "b,c"), 1 << 20)
+    assert (found.sources["agent_port"], found.sources["keepalive_time"]) == ("file, line 1", "file, line 2")
+
+
+def test_a_flag_beats_the_environment_and_that_the_file(filed: Callable[..., FiledOptions]) -> None:
+    text = "agent-port: 2000\nmode: http-connect\nserver-id: file\n"
+    found = filed(
+        text, "--agent-port=3000", environ={"PROXY_SERVER_ID": "environment", "KONNECTIVITY_AGENT_PORT": "4000"}
+    )
+    assert (found.agent_port, found.server_id, found.mode) == (3000, "environment", "http-connect")
+
+
+def test_an_empty_file_changes_nothing(filed: Callable[..., FiledOptions]) -> None:
+    assert filed("").agent_port == 8091
+    assert filed("---\n# nothing\n").agent_port == 8091
+    assert filed("agent-port:\nmode: ~\n") == filed("")
+    assert filed("ciphers: []\n").ciphers == ()
+
+
+def test_values_in_a_file_are_taken_as_they_are_written(filed: Callable[..., FiledOptions]) -> None:
+    """And not as YAML reads them: as octal, in base 60, as a date, as a truth."""
+    for text in ("012", "1:30", "2026-11-23", "1.10", "yes", "1_000", "'007'", '"\\u00fc"'):
+        assert filed(f"server-id: {text}\n").server_id == text.strip("'").replace('"\\u00fc"', "\u00fc")
+    assert filed("server-id: ''\n", environ={}).given("server_id")
+    assert filed("ciphers: [1.10, yes]\n").ciphers == ("1.10", "yes")
+    assert filed("ciphers: A,B\n").ciphers == ("A", "B")
+    assert filed("alpn-proto:\n- '[]'\n- ''\n").alpn_proto == ("[]", "")
+
+
+def test_a_file_may_use_another_name_of_an_option(filed: Callable[..., FiledOptions]) -> None:
+    assert filed("label: b\nv: 7\n").selector == "b"
+    assert filed("label: b\nv: 7\n").verbosity == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agent-prot: 1", 'line 1: unknown key "agent-prot"; did you mean agent-port?'),
+        ("qps: 1\nconfig: x", 'line 2: unknown key "config"'),
+        ("check-config: true", 'line 1: unknown key "check-config"'),
+        ("7: x", 'line 1: unknown key "7"'),
+        ("[a]: x", 'line 1: unknown key ""'),
+        ("mode: grpc\n# again\nmode: grpc", 'line 3: key "mode" is set in line 1 already'),
+        ("agent-port: [1]", 'line 1: key "agent-port" wants one value (int)'),
+        ("ciphers: [[A]]", 'line 1: key "ciphers" wants a list of values'),
+        ("ciphers: {A: B}", 'line 1: key "ciphers" wants a list of values'),
+        ("sync-forever: yes", 'invalid argument "yes" for "sync-forever" in line 1'),
+        ("agent-port: 80", "must be a port"),
+        ("agent-port: x", "not a whole number"),
+        ("mode: {a: b}", "wants one value"),
+        ("mode: grpc\na: b: c", "line 2 is not YAML: mapping values are not allowed here"),
+        ("mode: 'grpc", "line 1 is not YAML: "),
+        ("mode: grpc\n---\nmode: grpc", "line 2 is not YAML: "),
+        ("- a", "must hold `name: value` lines"),
+        ("\x00", "is not YAML"),
+        ("[" * 5000, "is nested too deeply"),
+        ("#" * (1 << 20) + "\n", "is larger than 1048576 bytes"),
+    ],
+)
+def test_mistakes_in_a_file(filed: Callable[..., FiledOptions], text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        filed(text)
+    (problem,) = caught.value.problems
+    assert message in problem
+    assert "config.yaml" in problem
+
+
+def test_a_file_that_is_not_there() -> None:
+    for path, why in (("/no/such/file", "No such file or directory"), ("/", "Is a directory"), ("\0", "null byte")):
+        with pytest.raises(UsageError, match=why):
+            options.parse(FiledOptions, [f"--config={path}", "--qps=1"], {}, "demo")
+
+
+def test_a_file_can_be_named_by_the_environment_and_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("qps: 7\n")
+    environ = {"KONNECTIVITY_CONFIG": f"{tmp_path}/config.yaml"}
+    assert options.parse(FiledOptions, [], environ, "demo").qps == 7.0
+    assert options.parse(FiledOptions, ["--config="], environ, "demo").qps == 2.5
+
+
+def test_mistakes_in_a_file_are_told_with_all_others(filed: Callable[..., FiledOptions]) -> None:
+    with pytest.raises(UsageError) as caught:
+        filed("mode: x\nnonsense: 1\nqps: z\n", "--agent-port=1", "--other")
+    found = "\n".join(caught.value.problems)
+    for part in ("--other", '"nonsense"', '"z"', '"1"', '"x"'):
+        assert part in found
+
+
+def test_yaml_is_not_loaded_without_a_file() -> None:
+    code = "import sys; from konnectivity.runtime import options; print('yaml' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_the_options_in_force_are_a_file_that_gives_them_again(filed: Callable[..., FiledOptions]) -> None:
+    argv = ["--server-id=no", '--label="\\\n\udc80ü', "--ciphers=", '--alpn-proto=a,"b,c"', "--qps=1"]
+    argv += ["--keepalive-time=90s"]
+    first = options.parse(FiledOptions, argv, {"KONNECTIVITY_MODE": "http-connect"}, "demo")
+    text = options.effective(first)
+    assert "keepalive-time: 1m30s  # flag --keepalive-time\n" in text
+    assert 'mode: "http-connect"  # environment KONNECTIVITY_MODE\n' in text
+    assert "agent-port: 8091  # default\n" in text
+    assert text.isascii()
+    again = filed(text)
+    assert replace(again, config="") == first
+
+
+def test_what_does_nothing_says_what_does_it() -> None:
+    used = options.parse(FiledOptions, ["--channel=5"], {}, "demo")
+    assert options.notices(used) == ["--channel has no effect here: --budget bounds it"]
+    assert options.notices(options.parse(FiledOptions, [], {}, "demo")) == []
+    assert "no effect here: --budget bounds it" in " ".join(options.usage(FiledOptions, "demo", "Demo.").split())
+
+
+# --- the environment ---
+
+
+@pytest.mark.parametrize(
+    ("environ", "argv", "value"),
+    [
+        ({"PROXY_SERVER_ID": "one"}, "", "one"),
+        ({"KONNECTIVITY_SERVER_ID": "two"}, "", "two"),
+        ({"PROXY_SERVER_ID": "one", "KONNECTIVITY_SERVER_ID": "two"}, "", "one"),
+        ({"PROXY_SERVER_ID": "", "KONNECTIVITY_SERVER_ID": "two"}, "", "two"),
+        ({"PROXY_SERVER_ID": ""}, "", ""),
+        ({"PROXY_SERVER_ID": "one"}, "--server-id=flag", "flag"),
+        ({"PROXY_SERVER_ID": "one"}, "--server-id=", ""),
+    ],
+)
+def test_environment(environ: dict[str, str], argv: str, value: str) -> None:
+    assert parse(*argv.split(), environ=environ).server_id == value
+
+
+def test_environment_reads_every_kind() -> None:
+    environ = {"SYNC_FOREVER": "true", "ALPN_PROTO": "a,b", "KEEPALIVE_TIME": "30s", "V": "7", "BUDGET": "1Ki"}
+    result = parse(environ={f"KONNECTIVITY_{name}": value for name, value in environ.items()})
+    assert (result.sync_forever, result.alpn_proto, result.keepalive_time) == (True, ("a", "b"), 30.0)
+    assert (result.verbosity, result.budget) == (7, 1024)
+
+
+def test_a_flag_replaces_the_list_of_the_environment() -> None:
+    assert parse("--alpn-proto=b", environ={"KONNECTIVITY_ALPN_PROTO": "a"}).alpn_proto == ("b",)
+
+
+def test_a_mistake_in_the_environment_names_the_variable() -> None:
+    (unreadable,) = problems_of(environ={"KONNECTIVITY_AGENT_PORT": "abc"})
+    assert unreadable.startswith('invalid argument "abc" for environment variable "KONNECTIVITY_AGENT_PORT": not a')
+    (refused,) = problems_of(environ={"KONNECTIVITY_AGENT_PORT": "80"})
+    assert refused.startswith('invalid argument "80" for environment variable "KONNECTIVITY_AGENT_PORT": must be')
+
+
+def test_variables_of_a_kubernetes_service_are_not_options() -> None:
+    """A Service named konnectivity-agent makes the kubelet set this in every pod of the namespace."""
+    assert parse(environ={"KONNECTIVITY_AGENT_PORT": "tcp://10.96.0.7:8091"}) == DemoOptions()
+
+
+def test_given() -> None:
+    result = parse("--agent-port=8091", "-v=3", environ={"KONNECTIVITY_MODE": "grpc"})
+    names = ("agent_port", "verbosity", "mode", "server_id")
+    assert [result.given(name) for name in names] == [True, True, True, False]
+    assert result == DemoOptions(verbosity=3)
+    with pytest.raises(AttributeError):
+        result.given("agent-prot")
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        DemoOptions().mode = "x"  # type: ignore[misc]
+
+
+# --- kinds ---
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "written"),
+    [
+        ("0", 0, "0s"),
+        ("-0", 0, "0s"),
+        ("0s", 0, "0s"),
+        ("1h", 3600, "1h0m0s"),
+        ("1h0m0s", 3600, "1h0m0s"),
+        ("1.5h", 5400, "1h30m0s"),
+        ("90s", 90, "1m30s"),
+        ("1m30.5s", 90.5, "1m30.5s"),
+        ("500ms", 0.5, "500ms"),
+        ("1500us", 0.0015, "1.5ms"),
+        ("100µs", 0.0001, "100µs"),
+        ("100μs", 0.0001, "100µs"),
+        ("1ns", 1e-9, "1ns"),
+        ("-1s", -1, "-1s"),
+        ("+5s", 5, "5s"),
+        (".5s", 0.5, "500ms"),
+        ("1.s", 1, "1s"),
+        ("999999999ns", 0.999999999, "999.999999ms"),
+        ("100h", 360000, "100h0m0s"),
+        ("1s1h", 3601, "1h0m1s"),
+    ],
+)
+def test_durations(text: str, seconds: float, written: str) -> None:
+    assert parse_duration(text) == seconds
+    assert format_duration(parse_duration(text)) == written
+
+
+@pytest.mark.parametrize("text", ["", "-", "1", "s", ".s", "1d", "abc", "1h-1m", "1 s", "1,5s", "٣s", "--1s", "1e3s"])
+def test_not_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
+
+
+def test_durations_have_an_end() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        parse_duration("2562048h")
+    assert parse_duration("2562047h") == 2562047 * 3600
+
+
+@given(st.integers(-(2**50), 2**50))
+def test_durations_round_trip_to_the_nanosecond(nanos: int) -> None:
+    assert parse_duration(f"{nanos}ns") == nanos / 1e9
+    assert round(parse_duration(format_duration(nanos / 1e9)) * 1e9) == nanos
+
+
+@given(st.text("0123456789.hmsuµn-+ ", max_size=12))
+def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        return
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds)
+
+
+@given(st.integers(0, 2**50))
+def test_sizes_round_trip(value: int) -> None:
+    assert SIZE.read(SIZE.write(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_round_trip(value: float) -> None:
+    assert FLOAT.read(FLOAT.write(value)) == value
+
+
+@given(st.lists(st.text("a,\" '[]", max_size=5), max_size=4).map(tuple))
+def test_lists_round_trip(values: tuple[str, ...]) -> None:
+    assert STRINGS.read(STRINGS.write(values)) == values
+
+
+def test_the_kind_can_be_named_and_the_default_is_plain() -> None:
+    @dataclass(frozen=True)
+    class Named(Options):
+        wait: float = option(90.0, kind=DURATION, help="Wait.")
+        grace: float = option(duration("2s"), help="Grace.")
+
+    assert options.effective(Named()) == "wait: 1m30s  # default\ngrace: 2s  # default"
+    assert type(Named().grace) is float
+
+
+# --- checks ---
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (port(0, 10), [0, 10], [-1, 11]),
+        (port(), [1, 65535], [0, 65536]),
+        (one_of("a", "b"), ["a"], ["", "A"]),
+        (at_least(0), [0, 1.5], [-1]),
+        (positive, [1, 0.1], [0, -1]),
+    ],
+)
+def test_checks(check: options.Check, good: list[Any], bad: list[Any]) -> None:
+    assert [check(value) for value in good] == [None] * len(good)
+    assert all(check(value) for value in bad)
+
+
+def test_existing_file(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    assert existing_file("") is None
+    assert existing_file(str(tmp_path / "there")) is None
+    assert existing_file(str(tmp_path / "gone")) == "No such file or directory; check the path"
+    assert existing_file(str(tmp_path)) == "is a directory; give the path of a file"
+
+
+def test_the_default_is_checked_too() -> None:
+    @dataclass(frozen=True)
+    class Strict(Options):
+        ca_cert: str = option("", help="CA.", check=lambda path: None if path else "must not be empty")
+
+    with pytest.raises(UsageError) as caught:
+        options.parse(Strict, [], {}, "demo")
+    assert caught.value.problems == ['invalid argument "" for "--ca-cert" flag: must not be empty']
+
+
+# --- what a person sees ---
+
+
+def test_usage() -> None:
+    text = options.usage(DemoOptions, "demo", "A demonstration.")
+    assert text.startswith("A demonstration.\n\nUsage:\n  demo [flags]\n\nAgents:\n      --agent-port int  ")
+    assert text.index("Agents:") < text.index("Logging:") < text.index("  -v, --v level")
+    assert "Port for agents. (default 8091)" in text
+    assert 'Frontend protocol, a|b. (default "grpc")' in text
+    assert "(environment PROXY_SERVER_ID)" in " ".join(text.split())
+    assert re.search(r"-s, --sync-forever +Keep trying\.\n", text)
+    assert re.search(r"--ciphers strings +Ciphers\. \(default A,B\)", text)
+    assert "--warn" not in text
+    assert "--log-file" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_usage_of_a_long_flag_begins_on_the_next_line() -> None:
+    @dataclass(frozen=True)
+    class Long(Options):
+        a_flag_with_a_very_long_name_indeed: str = option("", help="word " * 30)
+
+    lines = options.usage(Long, "demo", "").splitlines()
+    at = lines.index("      --a-flag-with-a-very-long-name-indeed string")
+    assert lines[at + 1].startswith(" " * 40 + "word")
+    assert lines[at + 2].startswith(" " * 40 + "word")
+
+
+def test_an_old_name_still_works_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True)
+    class Renamed(Options):
+        selector: str = option("", help="Labels.", deprecated_aliases=("label",))
+
+    assert options.load(Renamed, "demo", "", ["--label=a=b"]).selector == "a=b"
+    assert capsys.readouterr() == ("", "Flag --label has been deprecated, use --selector\n")
+    assert options.load(Renamed, "demo", "", ["--label=a", "--selector=b"]).selector == "b"
+    assert capsys.readouterr() == ("", "")
+    assert "--label" not in options.usage(Renamed, "demo", "")
+    assert "| `--selector` | string |  | Labels. Deprecated name: `--label`. |" in options.markdown(Renamed, "demo")
+    with pytest.raises(UsageError, match=r"unknown flag: --labe$"):
+        options.parse(Renamed, ["--labe=x"], {}, "demo")
+
+
+def test_markdown() -> None:
+    text = options.markdown(DemoOptions, "demo")
+    rows = [line for line in text.splitlines() if line.startswith("| `--")]
+    assert len(rows) == len(options.declared(DemoOptions)) == 14
+    assert "| `--agent-port` | int | `8091` | Port for agents. |" in rows
+    assert "| `--v`, `-v` | level | `4` | Detail of the log. |" in rows
+    assert "| `--mode` | string | `grpc` | Frontend protocol, a\\|b. |" in rows
+    assert "| `--warn` | bool | `false` | Nothing. Deprecated: it does nothing. |" in rows
+    assert any("Environment: `PROXY_SERVER_ID`." in row for row in rows)
+
+
+def test_load_returns_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options.load(DemoOptions, "demo", "A demonstration.", ["--warn", "-v8"]).verbosity == 8
+    assert capsys.readouterr() == ("", "Flag --warn has been deprecated, it does nothing\n")
+
+
+def test_load_reads_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["demo", "--qps=1"])
+    monkeypatch.setenv("KONNECTIVITY_SERVER_ID", "one")
+    result = options.load(DemoOptions, "demo", "")
+    assert (result.qps, result.server_id) == (1.0, "one")
+
+
+def test_load_prints_help_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.load(DemoOptions, "demo", "A demonstration.", ["--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr() == (options.usage(DemoOptions, "demo", "A demonstration."), "")
+
+
+def test_load_prints_mistakes_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.load(DemoOptions, "demo", "A demonstration.", ["--nonsense", "--mode=x"])
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert lines[0] == lines[-2] == "Error: unknown flag: --nonsense"
+    assert lines[1] == lines[-1] == 'Error: invalid argument "x" for "--mode" flag: must be one of: grpc, http-connect'
+    assert "Usage:" in lines
+
+
+def test_an_inherited_option_has_another_default_and_is_else_the_same() -> None:
+    theirs = {each.field: each for each in declared(DemoOptions)}
+    ours = {each.field: each for each in declared(OtherOptions)}
+    assert list(ours) == list(theirs)
+    assert ours["budget"] == replace(theirs["budget"], default=8 * 1024**2)
+    assert {name: ours[name] for name in ours if name != "budget"} == {n: theirs[n] for n in theirs if n != "budget"}
+    assert options.parse(OtherOptions, [], {}, "other").budget == 8 * 1024**2
+    assert "--budget size" in options.usage(OtherOptions, "other", "")
+    with pytest.raises(UsageError):
+        options.parse(OtherOptions, ["--budget=0"], {}, "other")

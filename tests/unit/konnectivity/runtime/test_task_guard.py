@@ -1,0 +1,145 @@
+"""Exceptions that nobody expected: counted, logged at a bounded rate, and kept from the task group."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+
+import pytest
+
+from konnectivity.runtime import task_guard
+from support.checkout import ROOT
+
+# Tasks whose end is the program's, and those of an orderly end: (file, function).
+PROGRAMS = {
+    ("server/konnectivity_server/workers/supervisor.py", "run"),
+    ("agent/konnectivity_agent/agent_app.py", "run"),
+    (
+        "server/konnectivity_server/workers/supervisor.py",
+        "Workers.run",
+    ),  # what keeps a worker running lives through its errors
+    ("konnectivity/grpc/grpcio_stream.py", "ServerStream.run"),  # inside a call, which grpcio ends alone
+    ("konnectivity/grpc/grpcio_stream.py", "ClientStream.run"),  # inside a call, which is guarded
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    task_guard.counts.clear()
+    task_guard._logged_at.clear()
+    task_guard._left_out.clear()
+
+
+async def broken() -> None:
+    raise RuntimeError("broken on purpose")
+
+
+async def test_an_exception_ends_its_task_and_no_other():
+    told = []
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(asyncio.sleep(0.05, "done"))
+        task = task_guard.start(tasks, broken, "test", failed=lambda: told.append(True))
+    assert other.result() == "done"
+    assert task.result() is None
+    assert told == [True]
+    assert task_guard.counts == {"test": 1}
+
+
+async def test_who_is_told_may_raise_as_well():
+    async with asyncio.TaskGroup() as tasks:
+        task_guard.start(tasks, broken, "test", failed=lambda: 1 / 0)
+    assert task_guard.counts == {"test": 2}
+
+
+async def test_a_task_that_is_cancelled_before_it_begins_leaves_no_coroutine():
+    async with asyncio.TaskGroup() as tasks:
+        task_guard.start(tasks, broken, "test").cancel()
+    assert not task_guard.counts
+
+
+async def test_a_loop_begins_again_and_ends_when_it_is_cancelled():
+    begun = asyncio.Queue()
+
+    async def work():
+        begun.put_nowait(None)
+        raise RuntimeError("broken on purpose")
+
+    async with asyncio.TaskGroup() as tasks:
+        task = task_guard.start_loop(tasks, work, "test", pause_s=0.0)
+        for _ in range(3):
+            await begun.get()
+        task.cancel()
+    assert task_guard.counts["test"] >= 2
+
+
+async def test_a_loop_that_raises_while_it_is_cancelled_ends():
+    async def work():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise RuntimeError("broken on purpose")
+
+    async with asyncio.TaskGroup() as tasks:
+        task = task_guard.start_loop(tasks, work, "test")
+        await asyncio.sleep(0)
+        task.cancel()
+    assert task_guard.counts == {"test": 1}
+
+
+async def test_a_callback_is_counted_and_the_loop_goes_on(caplog):
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    task_guard.guard_callbacks(loop)
+    try:
+        loop.call_soon(lambda: 1 / 0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(before)
+    assert task_guard.counts == {"callback": 1}
+    assert "ZeroDivisionError" in caplog.records[0].fields["trace"]
+
+
+def test_a_thousand_exceptions_of_one_kind_are_one_line(caplog):
+    with caplog.at_level(logging.ERROR):
+        for _ in range(1000):
+            task_guard.record("test", RuntimeError("x" * 100_000), "n" * 100_000)
+        task_guard.record("other", RuntimeError("broken on purpose"))
+    assert [record.fields["task"][:5] for record in caplog.records] == ["nnnnn", "other"]
+    assert sum(len(str(value)) for value in caplog.records[0].fields.values()) < 10_000
+    assert task_guard.counts == {"test": 1000, "other": 1}
+
+
+def test_the_next_line_says_how_many_were_left_out(caplog, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(task_guard, "monotonic", lambda: now[0])
+    for _ in range(3):
+        task_guard.record("test", RuntimeError("broken on purpose"))
+    now[0] += task_guard.LOG_INTERVAL_S
+    task_guard.record("test", RuntimeError("broken on purpose"))
+    assert [record.fields.get("left_out") for record in caplog.records] == [None, 2]
+
+
+def test_every_task_of_the_product_is_guarded():
+    """A bare `create_task` in a task group ends everything in it when it raises: none is left but the programs' own."""
+    found = set()
+    for folder in ("konnectivity", "server", "agent"):
+        for path in (ROOT / folder).rglob("*.py"):
+            where = str(path.relative_to(ROOT))
+            if where == "konnectivity/runtime/task_guard.py" or where.startswith("konnectivity/testing/"):
+                continue
+            found |= {(where, name) for name in _creators(ast.parse(path.read_text()), "")}
+    assert found == PROGRAMS
+
+
+def _creators(node: ast.AST, inside: str) -> set[str]:
+    found = set()
+    for child in ast.iter_child_nodes(node):
+        name = inside
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{inside}.{child.name}" if inside else child.name
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute) and child.func.attr == "create_task":
+            found.add(inside)
+        found |= _creators(child, name)
+    return found

@@ -1,0 +1,105 @@
+"""Every command of the tool, with every option set to what makes no sense: one message, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from konnectivity.tool.cli.main import main
+
+COMMANDS = {  # with what it takes to come as far as the values
+    "pki": ["--directory=made", "--days=1"],
+    "pki --check": ["--check"],
+    "kubeconfig": ["--file=-", "--server=https://192.0.2.1", "--token-file=/none"],
+    "kubeconfig --check": ["--check"],
+    "egress-config": ["--uds=/run/x"],
+    "egress-config validate": [],
+    "dial": ["a.test:1", "--timeout=100ms"],
+    "curl": ["http://a.test:1/", "--timeout=100ms"],
+    "top": ["--once", "--admin=127.0.0.1:1", "--timeout=100ms"],
+    "explain": [],
+    "explain-route": ["--admin=127.0.0.1:1"],
+    "doctor": ["--timeout=100ms"],
+} | {
+    f"manifests {what}": ["--server=192.0.2.1"]
+    for what in (*("agent", "server", "service", "removal", "kamaji-patch", "server-config"),)
+}
+VALUES = [
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "-1",
+        "0",
+        "99999",
+        "9" * 5000,
+        "1e999",
+        "nan",
+        "x" * 20_000,
+        "\u0663",
+        "a\nb",
+        "a=b",
+        "=",
+        ",",
+    ),
+    *("unix:", "unix:@", "unix:" + "x" * 300, "a:b", "[::1", "[::1]:99999", "http://[", "https://a:b/", "10.0.0.0/33"),
+    *(
+        "\x1b[31m",
+        os.fsdecode(b"\xff\xfe"),
+        "none",
+        "directory",
+        "binary",
+        "empty",
+        "deep.yaml",
+        "list.yaml",
+        "cycle.yaml",
+    ),
+    *("rubbish.pem", "loop", "/proc/self/mem", "/dev/null", "/dev/zero"),
+]
+UGLY = re.compile(
+    r"Traceback|Errno|NoneType|\[SSL:|_ssl\.c|Multiple exceptions|\b[A-Z][A-Za-z]+(Error|Exception)\b|<class"
+)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A directory with files that are not what they should be."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "binary").write_bytes(bytes(range(256)) * 20)
+    (tmp_path / "empty").touch()
+    (tmp_path / "deep.yaml").write_text("[" * 3000)
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "cycle.yaml").write_text("&a {kind: EgressSelectorConfiguration, apiVersion: x, a: *a}\n")
+    block = "-----{} CERTIFICATE-----\n"
+    (tmp_path / "rubbish.pem").write_text(block.format("BEGIN") + "AAAA\n" + block.format("END"))
+    (tmp_path / "loop").symlink_to("loop")
+
+
+def options_of(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    return sorted(set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_says_what_is_wrong(command, files, capsys):
+    for value in VALUES:
+        for option in ["", *options_of(command, capsys)]:
+            given = [f"{option}={value}"] if option else [value]
+            with pytest.raises(SystemExit) as ended:
+                main([*command.split(), *COMMANDS[command], *given])
+            said = "".join(capsys.readouterr())
+            assert ended.value.code in (None, 0, 1, 2), (given, said[-500:])
+            assert (found := UGLY.search(said)) is None, (given[0][:100], found and found[0], said[-500:])
+            assert not ended.value.code or said, given
+
+
+def test_pipes_and_devices_without_an_end_are_bounded(files, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["manifests", "all", "--server=192.0.2.1", "--ca=/dev/zero"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "konnectivity manifests: cannot read /dev/zero: is larger than 8388608 bytes\n"

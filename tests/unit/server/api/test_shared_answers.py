@@ -1,0 +1,87 @@
+"""Answers that are made once for all requests that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from konnectivity.http1.handlers import Request, Response, shared, text
+from konnectivity.runtime import task_guard
+from konnectivity_server.api.shared_answers import SharedAnswers
+
+
+async def test_requests_that_arrived_before_the_work_began_share_it():
+    made = []
+
+    async def make() -> Response:
+        made.append(None)
+        number = len(made)
+        await asyncio.sleep(0.02)
+        return text(str(number))
+
+    async with asyncio.TaskGroup() as tasks:
+        answers = SharedAnswers(tasks, rest=0.0)
+        first = [answers.get("a", time.monotonic(), make) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        later = [answers.get("a", time.monotonic(), make) for _ in range(50)]
+        other = answers.get("b", time.monotonic(), make)
+        assert {(await each).body for each in first} == {b"1"}
+        assert {(await each).body for each in later} <= {b"2", b"3"}
+        assert (await other).status == 200
+    assert len(made) == 3
+    assert not answers._latest
+
+
+async def test_a_client_that_leaves_takes_the_answer_from_no_other():
+    async def make() -> Response:
+        await asyncio.sleep(0.02)
+        return text("fine")
+
+    async with asyncio.TaskGroup() as tasks:
+        answers = SharedAnswers(tasks, rest=0.0)
+        leaves, stays = (answers.get("a", 0.0, make) for _ in range(2))
+        leaves.cancel()
+        assert (await stays).body == b"fine"
+
+
+async def test_work_that_raises_answers_nothing_and_ends_nothing():
+    async def make() -> Response:
+        raise RuntimeError("broken on purpose")
+
+    before = task_guard.counts["answer"]
+    async with asyncio.TaskGroup() as tasks:
+        assert await SharedAnswers(tasks, rest=0.0).get("a", 0.0, make) is None
+    assert task_guard.counts["answer"] == before + 1
+
+
+async def test_requests_without_end_cost_a_share_of_the_time():
+    took = 0.0
+
+    async def make() -> Response:
+        nonlocal took
+        took += 0.01
+        time.sleep(0.01)
+        return text("fine")
+
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        answers = SharedAnswers(tasks)
+        while time.monotonic() - began < 1.0:
+            await answers.get("a", time.monotonic(), make)
+        spent = time.monotonic() - began
+    assert took / spent < 0.6
+
+
+def test_an_answer_is_never_older_than_the_request():
+    made = []
+
+    def make(request: Request) -> Response:
+        made.append(request)
+        return text(str(len(made)))
+
+    handle = shared(make, key=lambda request: request.query)
+    arrived = time.monotonic()
+    assert [handle(Request("GET", "/", "", {}, arrived)).body for _ in range(3)] == [b"1", b"1", b"1"]
+    assert handle(Request("GET", "/", "", {}, time.monotonic())).body == b"2"
+    assert handle(Request("GET", "/", "x", {}, arrived)).body == b"3"
+    assert handle(Request("GET", "/", "")).body == b"4", "a request that says no time"

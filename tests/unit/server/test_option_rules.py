@@ -1,0 +1,72 @@
+"""proxy-server's options together: each rule refuses what breaks it, and what it asks for is enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from konnectivity.runtime.options import read
+from konnectivity_server.server_options import ServerOptions
+
+AGENTS = "--cluster-cert=/dev/null --cluster-key=/dev/null --cluster-ca-cert=/dev/null"
+SOCKET = f"{AGENTS} --uds-name=s.sock"
+TCP = "--server-cert=/dev/null --server-key=/dev/null --server-ca-cert=/dev/null"
+TOKENS = "--agent-namespace=kube-system --agent-service-account=agent --authentication-audience=server"
+
+
+def problems(arguments):
+    return read(ServerOptions, arguments.split(), {})[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (f"{SOCKET} --cluster-key=", "--cluster-cert needs --cluster-key"),
+        (f"{SOCKET} --cluster-cert=", "--cluster-key needs --cluster-cert"),
+        (f"{SOCKET} --server-key=/dev/null", "--server-key needs --server-cert"),
+        (f"{SOCKET} --cluster-cert= --cluster-key=", "the agent listener always speaks TLS"),
+        (f"{AGENTS} --server-port=0", "no frontend: set --uds-name, or --server-port"),
+        (f"{AGENTS}", "--server-cert is needed for the TCP frontend"),
+        (f"{AGENTS} {TCP} --server-ca-cert=", "--server-ca-cert is needed for the TCP frontend"),
+        (f"{SOCKET} --server-port=8090", "--server-port is 0 with --uds-name"),
+        (f"{SOCKET} --cluster-ca-cert=", "agents are not authenticated"),
+        (f"{SOCKET} --agent-namespace=a", "needs --agent-service-account and --authentication-audience, too"),
+        (f"{SOCKET} --agent-identity=token", "--agent-identity=token needs --agent-namespace"),
+        (f"{SOCKET} {TOKENS} --cluster-ca-cert= --agent-identity=certificate-san", "needs --cluster-ca-cert"),
+        (
+            f"{SOCKET} --agent-identity=certificate-san --grpc-implementation=grpcio --mode=grpc",
+            "--agent-identity=certificate-san needs --grpc-implementation=native",
+        ),
+        (f"{SOCKET} --peer-port=8133", "--peer-ca-cert is needed for --peers and --peer-port"),
+        (f"{SOCKET} --peers=other", "--peer-cert is needed for --peers and --peer-port"),
+        (f"{SOCKET} --enable-lease-controller --lease-label=a", "--lease-label: "),
+        (f"{SOCKET} --enable-contention-profiling", "needs --enable-profiling"),
+        (f"{SOCKET} --grpc-implementation=grpcio --mode=grpc,http-connect", "cannot share a socket"),
+        (f"{SOCKET} --grpc-implementation=grpcio --workers=2", "--workers needs --grpc-implementation=native"),
+        (f"{SOCKET} --connection-window=2Mi --connection-window-max=1Mi", "larger than --connection-window-max"),
+    ],
+)
+def test_what_does_not_go_together(arguments, problem):
+    found = problems(arguments)
+    assert problem in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        SOCKET,
+        f"{AGENTS} {TCP}",
+        f"{SOCKET} {TCP} --server-port=8090",
+        f"{SOCKET} --cluster-ca-cert= {TOKENS} --agent-identity=token",
+        f"{SOCKET} --agent-identity=certificate-san",
+        f"{SOCKET} --peer-port=8133 --peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/null",
+        f"{SOCKET} --enable-lease-controller --lease-label=a=b",
+        f"{SOCKET} --lease-label=a",  # of no leases
+        f"{SOCKET} --enable-contention-profiling --enable-profiling",
+    ],
+)
+def test_what_does(arguments):
+    assert problems(arguments) == []
+
+
+def test_all_of_it_is_said_at_once():
+    assert len(problems("--server-port=0 --enable-contention-profiling --connection-window-max=1")) == 5
