@@ -69,6 +69,7 @@ class ClientTunnel(ABC):
         Raises:
             DialError: with the failure's kind and text.
             ValueError: the address is no text, or the timeout no number of seconds.
+
         """
         _check_text("address", address)
         _check_timeout(timeout_s)
@@ -124,6 +125,7 @@ async def connect(
 
     Raises:
         ValueError: the address, the mode or the context is none.
+
     """
     _check_text("address", address)
     if tls is not None and not isinstance(tls, ssl.SSLContext):

@@ -202,6 +202,7 @@ class AgentOptions(ProgramOptions):
 
         Raises:
             ValueError: a variable's value cannot be used.
+
         """
         chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}
         return {server: proxy for server, proxy in chosen.items() if proxy is not None}

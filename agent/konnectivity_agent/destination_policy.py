@@ -97,6 +97,7 @@ class Policy:
         Raises:
             UnicodeError: the host can be no name.
             ValueError: the address is none.
+
         """
         name = "" if host == address else canonical_name(host)
         places = _places(address)
@@ -119,6 +120,7 @@ def parse(allow: Iterable[str], deny: Iterable[str]) -> Policy:
 
     Raises:
         ValueError: a rule cannot be read.
+
     """
     return Policy(tuple(map(parse_rule, allow)), tuple(map(parse_rule, deny)))
 
@@ -131,6 +133,7 @@ def parse_rule(text: str) -> Rule:
 
     Raises:
         ValueError: says what is wrong.
+
     """
     target, ports = _divided(text.strip())
     bracketed = target.startswith("[")
@@ -152,6 +155,7 @@ def canonical_name(host: str) -> str:
 
     Raises:
         UnicodeError: it can be no name.
+
     """
     if ":" in host:
         return ""
@@ -164,6 +168,7 @@ def canonical_address(text: str) -> Address:
 
     Raises:
         ValueError: it is none.
+
     """
     return _reached(ip_address(text))
 

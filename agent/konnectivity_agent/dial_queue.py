@@ -119,6 +119,7 @@ class DialQueue:
     Args:
         start: begins to open a dial and returns the task that does, or None if there is nothing left to do.
         reached: counts dials that were refused, as `dials_per_server`.
+
     """
 
     def __init__(self, start: Start, reached: Counter[str]) -> None:

@@ -63,6 +63,7 @@ class Probe:
 
         Raises:
             Silence: no server answered within its time, or too many probes are under way.
+
         """
         if self.full:
             raise Silence("too many names wait for a name server")

@@ -63,6 +63,7 @@ class PoolPlan:
         cap_s: the longest back-off.
         forever: draw even when all servers are connected.
         random: for jitter.
+
     """
 
     interval_s: float

@@ -65,6 +65,7 @@ class Resolver:
     Args:
         probe: asks whether name servers answer.
         reached: counts names that were probed ("name_lookups"), and those that were refused ("name_probes").
+
     """
 
     def __init__(self, probe: Probe | None = None, reached: Counter[str] | None = None) -> None:
@@ -80,6 +81,7 @@ class Resolver:
 
         Raises:
             OSError, ValueError: as that.
+
         """
         name = (host, family)
         lookup = self._joinable(name)

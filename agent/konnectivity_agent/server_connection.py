@@ -53,6 +53,7 @@ class AgentIdentity:
         Raises:
             OSError: the token file cannot be read.
             ValueError: it holds no token.
+
         """
         headers = {"agentID": self.agent_id, "agentIdentifiers": self.identifiers}
         if self.token_path:
@@ -106,6 +107,7 @@ class ServerConnection:
         server_count: how many servers there are, as it said when it accepted.
         address: where it was reached.
         instance: which process it is, of those that may call themselves the same; empty: it does not say.
+
     """
 
     def __init__(
@@ -181,6 +183,7 @@ async def connect(
 
     Raises:
         CONNECT_ERRORS: it could not be made.
+
     """
     channel = await _channel(address, settings, tasks)
     try:
@@ -249,6 +252,7 @@ def server_of(metadata: Metadata) -> tuple[str, int]:
 
     Raises:
         RpcError: it says neither, or not in the form it must have.
+
     """
     ids = metadata.get_all("serverid")
     counts = metadata.get_all("servercount")
@@ -270,6 +274,7 @@ def _token(path: str) -> str:
     Raises:
         OSError: the file cannot be read.
         ValueError: there is no token in it, or something else.
+
     """
     try:
         words = read_file(path).decode("ascii").split()

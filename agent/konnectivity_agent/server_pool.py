@@ -40,6 +40,7 @@ class ServerPool:
         count_source: `default` or `max`.
         leases: how many servers the leases say there are; None: they are not counted.
         on_change: called when a server comes, goes, falls silent or answers again.
+
     """
 
     def __init__(

@@ -82,7 +82,7 @@ class GrpcioServer(grpc.GenericRpcHandler):
             log.warning("gRPC calls did not end in %g s", CLOSE_TIMEOUT_S)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """grpcio asks what to do with a call; None is UNIMPLEMENTED."""
+        """Grpcio asks what to do with a call; None is UNIMPLEMENTED."""
         service = self._services.get(details.method)
         if service is None:
             return None
@@ -122,6 +122,7 @@ async def serve(
 
     Raises:
         ListenError, TlsError: what cannot be opened, and why.
+
     """
     credentials = None if files is None else _server_credentials(*files)
     server = GrpcioServer(services, keepalive_time_s)
@@ -176,6 +177,7 @@ class GrpcioChannel:
 
         Raises:
             RpcError: the connection takes no new call.
+
         """
         if self.closed:
             raise RpcError(Code.UNAVAILABLE, "the connection is closed")
@@ -229,6 +231,7 @@ async def connect(
     Raises:
         RpcError: UNAVAILABLE, and why.
         TlsError: a file is missing or is not what it should be.
+
     """
     options = [
         *_options(keepalive_time_s),

@@ -11,6 +11,7 @@ class HeaderBudget:
 
     Args:
         total: bytes on all connections together.
+
     """
 
     def __init__(self, total: int) -> None:

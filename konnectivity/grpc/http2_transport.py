@@ -86,6 +86,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         on_closed: called once, when the connection is gone.
         on_made: called once, when the connection is there, TLS included. A transport whose TLS handshake fails is never
             told so by the event loop: whoever keeps transports learns of them here.
+
     """
 
     def __init__(
@@ -317,6 +318,7 @@ class Http2Transport(asyncio.BufferedProtocol):
 
         Raises:
             RpcError: the connection takes no new call.
+
         """
         if self._transport is None or self.closed:
             raise RpcError(Code.UNAVAILABLE, self.goaway or "the connection is closed")
@@ -493,6 +495,7 @@ class Http2Transport(asyncio.BufferedProtocol):
 
         Raises:
             RpcError: the connection, or all connections together, hold too much.
+
         """
         options = self.options
         limit = ""

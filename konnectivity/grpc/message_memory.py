@@ -24,6 +24,7 @@ class MessageMemory(Generic[T]):
         most_held: bytes of all messages that are incomplete, with a grant or without.
         clock: seconds.
         has_room: tells whether the process has memory for what becomes of a message that is whole.
+
     """
 
     def __init__(

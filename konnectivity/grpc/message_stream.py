@@ -101,6 +101,7 @@ class MessageStream(ABC):
 
         Raises:
             RpcError: it was refused, or the connection was lost.
+
         """
         return self.metadata
 
@@ -146,6 +147,7 @@ class Channel(Protocol):
 
         Raises:
             RpcError: the connection takes no new call.
+
         """
 
     def close(self, reason: str = "") -> None:

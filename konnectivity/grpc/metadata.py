@@ -21,6 +21,7 @@ class Metadata:
     Args:
         fields: names and values.
         names: of the fields to keep, in lower case; None keeps all.
+
     """
 
     __slots__ = ("fields",)

@@ -20,6 +20,7 @@ class ReadingPause:
         timeout_s: after which a peer that is waited for, and has read nothing, is given up.
         reached: counts, by name, how often which limit was reached.
         give_up: called then.
+
     """
 
     def __init__(

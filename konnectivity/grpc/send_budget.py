@@ -16,6 +16,7 @@ class SendBudget(Generic[T]):
 
     Args:
         budget: bytes that may wait on all of them together.
+
     """
 
     def __init__(self, budget: int) -> None:

@@ -49,6 +49,7 @@ class ConnectionLimit:
     Args:
         most: connections at a time.
         reached: counts the connections that were given up or refused.
+
     """
 
     def __init__(self, most: int, reached: Counter[str]) -> None:

@@ -55,6 +55,7 @@ def choose(environment: Mapping[str, str], host: str, port: int) -> Proxy | None
 
     Raises:
         ValueError: there should be one, but the variable's value cannot be used.
+
     """
     variable = _variable(environment, "https_proxy")
     if not variable or _direct(environment.get(_variable(environment, "no_proxy"), ""), host, port):
@@ -67,6 +68,7 @@ def connect_request(proxy: Proxy, host: str, port: int) -> bytes:
 
     Raises:
         ProxyError: it cannot be asked for such a host.
+
     """
     name = _ascii(host)
     if not _HOST.fullmatch(name):
@@ -83,6 +85,7 @@ class ProxyAnswer:
 
     Attributes:
         complete: the answer is a yes, and has been taken whole; all that follows comes from the server.
+
     """
 
     def __init__(self, proxy: Proxy) -> None:
@@ -95,6 +98,7 @@ class ProxyAnswer:
 
         Raises:
             ProxyError: the answer is a no, or is none.
+
         """
         if not data:
             raise ProxyError(f"the proxy {self._proxy} closed the connection without an answer")
@@ -133,6 +137,7 @@ async def open_socket(proxy: Proxy, host: str, port: int, timeout_s: float = TIM
 
     Raises:
         ProxyError: the proxy is not to be reached, or says no, or nothing.
+
     """
     request = connect_request(proxy, host, port)
     try:

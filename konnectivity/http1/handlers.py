@@ -66,6 +66,7 @@ def shared(make: Callable[[Request], Response], key: Callable[[Request], object]
     Args:
         make: makes an answer of the present state.
         key: what the answer depends on; only the answer to the last key is kept.
+
     """
     made_at = -math.inf
     made_for: object = None

@@ -27,6 +27,7 @@ def ready(checks: Sequence[Check], not_ready_status: int, terse: bool = False) -
         checks: all of them must hold.
         not_ready_status: of the answer when one does not.
         terse: whether that answer is only the reason of the first failed check, unless `?verbose` is asked for.
+
     """
 
     def handle(request: Request) -> Response:

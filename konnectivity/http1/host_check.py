@@ -21,6 +21,7 @@ def guarded(handler: Handler, local: bool = True, page: bool = False) -> Handler
         handler: answers all others.
         local: whether the port is of this machine only, and is asked by address or as localhost.
         page: whether the answer is a page, to which others may link.
+
     """
 
     def guard(request: Request) -> Response | Later:

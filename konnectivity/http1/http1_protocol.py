@@ -41,6 +41,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         routes: path -> handler.
         connections: those of the same listener.
         turns: those of the same listener.
+
     """
 
     def __init__(self, routes: Routes, connections: ConnectionLimit, turns: RequestScheduler) -> None:

@@ -95,9 +95,9 @@ class FetchedResponse(NamedTuple):
 
 
 def parse_url(text: str) -> Url:
-    """
-    Raises:
-        ValueError: it is no URL that can be fetched.
+    """Raises:
+    ValueError: it is no URL that can be fetched.
+
     """
     parts = urlsplit(text if "://" in text else f"http://{text}")
     if parts.scheme not in _PORTS:
@@ -115,9 +115,9 @@ def parse_url(text: str) -> Url:
 
 
 def parse_header(text: str) -> Header:
-    """
-    Raises:
-        ValueError: it is no `Name: value`.
+    """Raises:
+    ValueError: it is no `Name: value`.
+
     """
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
@@ -137,6 +137,7 @@ async def fetch(
     Raises:
         FetchError: the other side does not speak HTTP, or ends too early.
         OSError: the connection broke.
+
     """
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     try:

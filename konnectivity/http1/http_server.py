@@ -27,6 +27,7 @@ class HttpServer:
     Args:
         connections: connections of each listener at a time.
         reached: counts those that were given up for others.
+
     """
 
     def __init__(self, connections: int = MAX_CONNECTIONS, reached: Counter[str] | None = None) -> None:

@@ -35,6 +35,7 @@ class Heads:
         most: bytes of one head.
         first: bytes that were received before.
         most_lines: lines of one head.
+
     """
 
     __slots__ = ("_line_is_good", "_most", "_most_lines", "_received", "_scanned")
@@ -59,6 +60,7 @@ class Heads:
 
         Raises:
             HeadError: the bytes are no HTTP request, which their first line shows, or the head is too large.
+
         """
         received = self._received
         if not received:

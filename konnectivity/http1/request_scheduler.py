@@ -23,6 +23,7 @@ class RequestScheduler:
         share: part of the time that turns may take.
         burst_s: seconds of work that are done at once after a pause.
         clock: returns monotonic seconds.
+
     """
 
     def __init__(self, share: float = SHARE, burst_s: float = BURST_S, clock: Callable[[], float] = monotonic) -> None:

@@ -102,6 +102,7 @@ class Costs:
 
         Raises:
             ConnectionFault: the peer's budget is spent; of a peer that is slowed down, far overdrawn.
+
         """
         enough = self._cheap.overdraw(count) < _MOST_OVERDRAWN if self._slow_down else self._cheap.take(count)
         if not enough:
@@ -161,6 +162,7 @@ class Costs:
 
         Raises:
             ConnectionFault: too many wait for a peer that does not read, and is not slowed down instead.
+
         """
         self.unsent_replies += 1
         if not self._slow_down and self.unsent_replies > self._most_unsent_replies:

@@ -44,6 +44,7 @@ class FrameReader:
 
         Raises:
             ConnectionFault: a frame is larger than announced (FRAME_SIZE_ERROR), or what the sink raises.
+
         """
         if self._rest:
             self._rest += data

@@ -50,6 +50,7 @@ class HeaderBlocks:
 
         Raises:
             ConnectionFault: it cannot be decompressed, or is too large. The decompressor's state is lost with it.
+
         """
         block = b"".join(self._fragments)
         self._stream_id = None

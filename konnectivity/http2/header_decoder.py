@@ -30,6 +30,7 @@ class HeaderDecoder:
     Args:
         list_bytes: size of a decoded block, at most, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
         fields: number of fields in a block, at most.
+
     """
 
     __slots__ = ("_fields", "_list_bytes", "_table", "work")
@@ -47,6 +48,7 @@ class HeaderDecoder:
             TooManyFieldsError: the block has more fields than allowed.
             OversizedHeaderListError: the fields are too large together.
             HPACKError: the block is malformed.
+
         """
         fields: list[Field] = []
         size = at = updates = 0

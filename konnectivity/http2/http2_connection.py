@@ -38,6 +38,7 @@ class Http2Connection:
         clock: seconds, monotonic; asked only when a flood is suspected.
         reached: counts, by name, how often which limit was reached.
         grown_window: bytes to which the window of a stream grows when what came first was consumed; 0: it stays.
+
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Http2Connection:
 
         Raises:
             ConnectionError: the connection is closing, or the peer takes no more streams now.
+
         """
         if self.failed or self.goaway_received or self.goaway_sent:
             raise ConnectionError("the HTTP/2 connection is closing")

@@ -143,6 +143,7 @@ class Outbound:
 
         Raises:
             ConnectionFault: a value the RFC does not allow, or a window over the maximum.
+
         """
         remote = self.remote
         before = remote.initial_window_size

@@ -46,6 +46,7 @@ class Settings:
 
         Raises:
             ConnectionFault: the value is out of the range the RFC allows.
+
         """
         if key == ENABLE_PUSH and value > 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH is {value}, not 0 or 1")

@@ -25,6 +25,7 @@ class StreamTable:
 
         Raises:
             ConnectionError: all ids have been used.
+
         """
         if self.last_local + 2 > MAX_STREAM_ID:
             raise ConnectionError("the HTTP/2 connection has used all stream ids")

@@ -27,6 +27,7 @@ def connect(kubeconfig: str = "", qps: float = 0.0, burst: int = 0) -> KubeClien
 
     Raises:
         KubeError: there is no access, a file cannot be used, or the extra is not installed.
+
     """
     try:
         from konnectivity.kube import kubeconfig as configs

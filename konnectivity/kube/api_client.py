@@ -80,6 +80,7 @@ class KubeClient:
 
     Raises:
         KubeError: a file that `access` names cannot be used.
+
     """
 
     def __init__(self, access: Access, qps: float = 0.0, burst: int = 0, timeout_s: float = TIMEOUT_S) -> None:

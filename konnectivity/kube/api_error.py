@@ -10,6 +10,7 @@ class KubeError(Exception):
         code: HTTP status of the answer; 0: there was none.
         reason: the API's word for it, such as `Conflict`; without an answer `Timeout` or `Unreachable`.
         retry_after_s: when to come back, if the API said so; else 0.
+
     """
 
     def __init__(self, text: str, code: int = 0, reason: str = "", retry_after_s: float = 0.0) -> None:

@@ -42,6 +42,7 @@ class Transport(httpx2.AsyncBaseTransport):
     Raises:
         KubeError: from the start, and from requests: a file or a credential cannot be used. From requests: the API says
             no. (What lightkube makes of a refusal that is no `Status` is an error without its code.)
+
     """
 
     def __init__(self, access: Access) -> None:
@@ -128,9 +129,9 @@ def _pool(access: Access) -> httpx2.AsyncHTTPTransport:
 
 
 def tls_context(access: Access) -> ssl.SSLContext:
-    """
-    Raises:
-        KubeError: a certificate, a key or a CA bundle is none.
+    """Raises:
+    KubeError: a certificate, a key or a CA bundle is none.
+
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

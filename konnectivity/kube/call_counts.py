@@ -17,6 +17,7 @@ class CallCounts:
 
     Args:
         bounds: of the histograms, in seconds.
+
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:

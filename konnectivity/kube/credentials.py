@@ -29,6 +29,7 @@ class Credentials(Protocol):
 
         Raises:
             KubeError: there is no credential.
+
         """
 
     def rejected(self, header: str) -> bool:

@@ -33,9 +33,9 @@ class Material(NamedTuple):
     data: bytes = b""
 
     def read(self) -> bytes:
-        """
-        Raises:
-            KubeError: the file cannot be read.
+        """Raises:
+        KubeError: the file cannot be read.
+
         """
         if not self.path:
             return self.data
@@ -79,6 +79,7 @@ def load(path: str = "", environ: Mapping[str, str] = os.environ, service_accoun
 
     Raises:
         KubeError: there is none, or it is not usable.
+
     """
     if path:
         return from_files([path])

@@ -24,6 +24,7 @@ def document(server: str, ca: bytes, user: str, credential: dict[str, str], serv
 
     Raises:
         ValueError: the server is no https:// address.
+
     """
     _check_server(server)
     context = f"{user}@{CLUSTER}"

@@ -56,6 +56,7 @@ def parse_selector(text: str) -> Selector:
 
     Raises:
         ValueError: the text is none; says what was found where.
+
     """
     tokens = _Tokens(text)
     requirements: list[Requirement] = []
@@ -73,6 +74,7 @@ def parse_labels(text: str) -> dict[str, str]:
 
     Raises:
         ValueError: there is none, an item is no pair, or Kubernetes would not take it.
+
     """
     found: dict[str, str] = {}
     for item in text.split(","):

@@ -45,6 +45,7 @@ class LeaseCounter:
         on_change: called when `count` changed.
         now: the time of day, aware of its zone.
         random: for jitter: thousands may ask the same API.
+
     """
 
     def __init__(

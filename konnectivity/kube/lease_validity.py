@@ -73,6 +73,7 @@ class Sightings:
     Args:
         patient: a lease that is seen for the first time is taken for one that was renewed just now. Otherwise the time
             in it decides, and nothing else can: whether its holder is alive shows when it is renewed, or is not.
+
     """
 
     def __init__(self, patient: bool = False) -> None:

@@ -66,6 +66,7 @@ def connections(program: str, traffic: TunnelStats, outbound: str, inbound: str)
         program: prefix of the names.
         traffic: the counters.
         outbound, inbound: labels of the two directions, such as `to_agent` and `from_agent`.
+
     """
     bytes_total = counter(f"{program}_bytes_total", "Payload bytes carried, by direction.")
     yield bytes_total.add(traffic.sent_bytes, direction=outbound).add(traffic.received_bytes, direction=inbound)

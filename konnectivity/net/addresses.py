@@ -48,6 +48,7 @@ def parse(network: str, address: str) -> tuple[str, int]:
 
     Raises:
         ValueError: with the text of a failed dial, as Go has it.
+
     """
     if network not in NETWORKS:
         raise ValueError(f"dial {shown(network)}: unknown network {shown(network)}")
@@ -62,6 +63,7 @@ def split(address: str) -> tuple[str, int]:
 
     Raises:
         ValueError: with Go's text for what is wrong, which clients match on.
+
     """
     if address.startswith("["):
         host, closed, rest = address[1:].partition("]")
@@ -94,6 +96,7 @@ def split_frontend(address: str) -> tuple[str, str, int]:
 
     Raises:
         ValueError: the address is neither.
+
     """
     if address.startswith(("unix:", "/")):
         path = address.removeprefix("unix:")
@@ -111,6 +114,7 @@ def check_host(host: str) -> None:
 
     Raises:
         ValueError: with Go's text, and between its two halves the reason.
+
     """
     problem = _address_problem(host) if ":" in host or is_numeric(host) else _name_problem(host)
     if problem:
@@ -143,6 +147,7 @@ def parse_hosts(texts: Iterable[str], default_port: int) -> list[tuple[str, int]
 
     Raises:
         ValueError: an item has no host, a host that is none, or a port that is none.
+
     """
     found: list[tuple[str, int]] = []
     for text in (item.strip() for item in texts):

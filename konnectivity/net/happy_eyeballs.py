@@ -28,6 +28,7 @@ class ConnectError(OSError):
     Attributes:
         address: "host:port" of the first address, numeric.
         step: Go's name of the system call that failed.
+
     """
 
     def __init__(self, address: str, step: str, error: BaseException) -> None:
@@ -53,6 +54,7 @@ async def connect_any(addresses: Sequence[AddressInfo], delay_s: float = ATTEMPT
 
     Raises:
         ConnectError: every address failed.
+
     """
     if len(addresses) == 1:
         outcome = await _attempt(addresses[0])

@@ -85,6 +85,7 @@ async def listen_tcp(
 
     Raises:
         ListenError: the address cannot be had.
+
     """
     loop = asyncio.get_running_loop()
     sockets = _bound(what, host, port, shared)
@@ -119,6 +120,7 @@ async def listen_unix(what: str, path: str, replace: bool, factory: Callable[[],
 
     Raises:
         ListenError: the path cannot be had.
+
     """
     bound = await open_unix(what, path, replace)
     return UnixListener(bound, await serve_unix(bound.socket, factory))

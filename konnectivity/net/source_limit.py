@@ -59,6 +59,7 @@ class SourceLimitedListener:
         context: TLS, or None.
         factory: makes the protocol of a connection.
         entry: limits, counters, and the task group of the handshakes.
+
     """
 
     def __init__(
@@ -235,6 +236,7 @@ def bound(host: str, port: int, backlog: int, shared: bool) -> list[socket.socke
 
     Raises:
         OSError: the address cannot be had.
+
     """
     host = "" if is_unspecified(host) else host
     found = dict.fromkeys(socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))

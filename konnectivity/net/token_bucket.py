@@ -9,6 +9,7 @@ class TokenBucket:
     Args:
         rate: tokens a second; above 0.
         size: how many it holds; at least 1.
+
     """
 
     __slots__ = ("_at", "_closed_until", "_tokens", "rate", "size")

@@ -84,6 +84,7 @@ async def bind_unix(path: str, replace: bool, backlog: int) -> UnixSocket:
 
     Raises:
         OSError: the path cannot be had; the text says why, and what to do.
+
     """
     end, told = monotonic() + TAKEOVER_TIMEOUT_S, False
     while True:
@@ -105,6 +106,7 @@ def make_room(path: str, replace: bool) -> None:
 
     Raises:
         OSError: something else is there.
+
     """
     try:
         found = os.lstat(path)

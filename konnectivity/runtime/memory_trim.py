@@ -31,6 +31,7 @@ class Heap:
 
     Raises:
         AttributeError: the C library is not glibc, or older than 2.33.
+
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class MemoryTrim:
         loop: of the program.
         heap: to look at.
         resident: returns the resident memory in bytes.
+
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, heap: Heap, resident: Callable[[], int]) -> None:
@@ -99,5 +101,6 @@ def resident_bytes(statm: str = "/proc/self/statm") -> int:
 
     Raises:
         OSError: there is no /proc.
+
     """
     return int(Path(statm).read_text().split()[1]) * getpagesize()

@@ -49,6 +49,7 @@ def start(
 
     Returns:
         The task. Its result is None after an unexpected exception.
+
     """
     return tasks.create_task(_guarded(work, kind, name or kind, failed), name=name or kind)
 
@@ -66,6 +67,7 @@ def start_loop(
         work: makes the coroutine that the task runs, once more after each exception.
         kind: what the task does, in one of a fixed set of words: the label of the metric.
         pause_s: seconds between an exception and the next beginning.
+
     """
     return tasks.create_task(_repeated(work, kind, pause_s), name=kind)
 

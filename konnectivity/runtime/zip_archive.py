@@ -33,6 +33,7 @@ def main(name: str, archive: str, compiled: Sequence[str], python: tuple[int, in
         compiled: the compiled modules in it.
         python: the version of Python they are for.
         machine: and the machine.
+
     """
     if sys.version_info[:2] != python or os.uname().machine != machine:
         sys.exit(
@@ -74,6 +75,7 @@ class Extensions(MetaPathFinder):
 
     Args:
         compiled: their paths in it.
+
     """
 
     def __init__(self, archive: str, compiled: Sequence[str]) -> None:

@@ -49,6 +49,7 @@ class ProgramProcess:
         log: where its stdout and stderr go.
         cgroup: it runs in this one.
         within: a command that becomes the program which is given behind it, as `env` does; same process id.
+
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class ProgramProcess:
 
         Raises:
             RuntimeError: the program ended, or the time is over; with the end of its log.
+
         """
         end = time.monotonic() + timeout_s
         while self.log.count(text) < times:

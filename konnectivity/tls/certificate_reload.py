@@ -43,6 +43,7 @@ class _Part(Generic[T]):
     Args:
         paths: the files.
         read: reads them; told whether they may be as a file that is still being written.
+
     """
 
     def __init__(self, paths: Sequence[str], read: Callable[[bool], T]) -> None:
@@ -63,6 +64,7 @@ class _Part(Generic[T]):
 
         Raises:
             TlsError: the files cannot be used, and that is worth a line in the log now. The value stays.
+
         """
         stamps = self._stamps()  # before the files are read: a change under way is one more change, at the next look
         if stamps == self._used and not self.failing:
@@ -98,6 +100,7 @@ class _Files:
         ca: CA bundle; empty: none.
         make: makes a context of the two.
         wall, clock: return seconds since 1970, and monotonic seconds.
+
     """
 
     def __init__(
@@ -221,6 +224,7 @@ class ClientTls(_Files):
 
     Attributes:
         alpn: protocols that are offered.
+
     """
 
     def __init__(

@@ -41,6 +41,7 @@ def server_context(
 
     Raises:
         TlsError: a file is missing or is not what it should be; a name is unknown.
+
     """
     bundle = pem_files.read_bundle(client_ca) if client_ca else None
     return make_server(pem_files.read_pair(certificate, key), bundle, alpn, optional_client, ciphers, min_version)

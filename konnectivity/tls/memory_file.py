@@ -14,6 +14,7 @@ def memory_file(content: bytes) -> Iterator[str]:
 
     Raises:
         OSError: this system has no such files, or no /proc to name them by.
+
     """
     if not hasattr(os, "memfd_create"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -20,6 +20,7 @@ class InnerTls:
         reader, writer: the connection that carries it.
         context: a client's.
         server_name: that the certificate has to name.
+
     """
 
     def __init__(
@@ -31,10 +32,10 @@ class InnerTls:
         self.session = context.wrap_bio(self._in, self._out, server_hostname=server_name)
 
     async def handshake(self) -> None:
-        """
-        Raises:
-            ssl.SSLError: there is no TLS, or the certificate is not accepted.
-            OSError: the connection broke.
+        """Raises:
+        ssl.SSLError: there is no TLS, or the certificate is not accepted.
+        OSError: the connection broke.
+
         """
         await self._until_done(self.session.do_handshake)
 
@@ -44,6 +45,7 @@ class InnerTls:
         Raises:
             ssl.SSLEOFError: the end came without announcement: something may be missing.
             OSError: the connection broke.
+
         """
         try:
             return await self._until_done(lambda: self.session.read(size))

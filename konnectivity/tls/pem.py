@@ -22,6 +22,7 @@ class Block(NamedTuple):
 
         Raises:
             ValueError: it is not base64, or has headers.
+
         """
         try:
             return base64.b64decode(self.body, validate=True)
@@ -34,6 +35,7 @@ def blocks(content: bytes) -> list[Block]:
 
     Raises:
         ValueError: a block has no end, as in a file that is still being written.
+
     """
     found: list[Block] = []
     label, begin, body = b"", 0, [b""]

@@ -38,6 +38,7 @@ class Pair:
 
         Raises:
             TlsError: OpenSSL cannot use the pair.
+
         """
         with ExitStack() as stack:
             try:
@@ -65,6 +66,7 @@ class Bundle:
     Attributes:
         not_after: when the first of them expires, seconds since 1970.
         unclosed: what is wrong with the end of the file, which is left out; empty: nothing.
+
     """
 
     certificates: tuple[bytes, ...]
@@ -82,6 +84,7 @@ def read_pair(certificate: str, key: str) -> Pair:
 
     Raises:
         TlsError: a file is missing, is not what it should be, or the two are no pair.
+
     """
     content = _read(certificate, "certificate")
     key_content = _read(key, "private key")
@@ -104,6 +107,7 @@ def read_bundle(path: str, unclosed_end: bool = True) -> Bundle:
 
     Raises:
         TlsError: the file is missing, or is not what it should be.
+
     """
     content, unclosed = _read(path, "CA bundle"), ""
     if unclosed_end:

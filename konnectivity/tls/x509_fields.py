@@ -44,6 +44,7 @@ def first(content: bytes) -> Certificate:
 
     Raises:
         ValueError: there is none, or it is malformed.
+
     """
     for der in chain(content):
         return parse(der)
@@ -55,6 +56,7 @@ def chain(content: bytes) -> Iterator[bytes]:
 
     Raises:
         ValueError: a block is malformed.
+
     """
     return (block.data() for block in pem.blocks(content) if block.label == LABEL and not block.headers)
 
@@ -64,6 +66,7 @@ def parse(der: bytes) -> Certificate:
 
     Raises:
         ValueError: it is malformed.
+
     """
     outer = _DerReader(der)
     body = _DerReader(_DerReader(outer.take(_SEQUENCE)).take(_SEQUENCE))

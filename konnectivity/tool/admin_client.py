@@ -32,6 +32,7 @@ def address_of(text: str) -> str:
 
     Raises:
         argparse.ArgumentTypeError: the text is neither.
+
     """
     address = text.removeprefix("http://").removesuffix("/") if text.startswith("http://") else text
     try:
@@ -48,6 +49,7 @@ def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> AdminAnswer:
 
     Raises:
         AdminError: there is no answer.
+
     """
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
@@ -66,6 +68,7 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
 
     Raises:
         AdminError: there is no answer, or it is no JSON, or the server refuses the question.
+
     """
     found = parse(get(address, path, timeout_s), address)
     if why := _refused(found):
@@ -78,6 +81,7 @@ def parse(answer: AdminAnswer, address: str) -> Any:
 
     Raises:
         AdminError: it is none.
+
     """
     try:
         return json.loads(answer.body)

@@ -61,6 +61,7 @@ class Connection:
         dialing: whether this end dialled (it decides the packet that closes, on the established wire).
         credit: bytes per direction the peer grants at first; None: the peer knows no credit.
         side, own_side: `ResetSide` of what is behind the endpoint, and of this program.
+
     """
 
     __slots__ = (

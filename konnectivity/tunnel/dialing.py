@@ -91,6 +91,7 @@ class DialingTunnel(Tunnel):
 
         Raises:
             DialError: the tunnel is gone.
+
         """
         if self.closed:
             raise DialError(DialFailure.TUNNEL_LOST, "the agent's tunnel is closed")

@@ -23,6 +23,7 @@ class Extension:
     Attributes:
         window: the credit, in bytes per connection, that this side grants its peer at first.
         instance: a random word of the server's process, which tells servers with one server id apart; empty: none.
+
     """
 
     window: int

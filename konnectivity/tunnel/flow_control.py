@@ -44,6 +44,7 @@ class FlowControl:
         ledger: of the process.
         links: the tunnel's connections, by id.
         clock: seconds.
+
     """
 
     __slots__ = ("_clock", "_company_at", "_grown", "_ledger", "_links", "_looked_at")

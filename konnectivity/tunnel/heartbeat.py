@@ -33,6 +33,7 @@ class Heartbeat:
         interval_s: how long it may be silent before it is pinged; 0: it is not watched.
         on_change: called with each new verdict. After DEAD the heartbeat has stopped.
         suspect_after_s: how long a ping may be without an answer; None: `SUSPECT_AFTER_S`.
+
     """
 
     def __init__(

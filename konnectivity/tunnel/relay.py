@@ -52,6 +52,7 @@ class Relay(asyncio.BufferedProtocol):
             link: the connection.
             early: bytes that were read from the socket before.
             ended: whether the end of its output was seen before, too.
+
         """
         self.link = link
         early += self._early

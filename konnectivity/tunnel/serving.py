@@ -50,6 +50,7 @@ class ServingTunnel(Tunnel):
     Args:
         opener: called for every dial.
         single: established wire: one connection on this stream at most (a frontend's stream).
+
     """
 
     dialing = False

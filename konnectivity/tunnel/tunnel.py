@@ -62,6 +62,7 @@ class Tunnel(StreamReceiver):
         table: the established wire's dialect of this end.
         own_side: `ResetSide` of this program.
         far_side: of what is behind our endpoints.
+
     """
 
     dialing: bool

@@ -34,6 +34,7 @@ class BoundedMap(Generic[K, V]):
         max_entries: number of entries.
         max_bytes: sum of the sizes of all entries. An entry that is larger alone is not kept.
         size: returns the bytes of memory that a key and its value hold, without `ENTRY_BYTES`.
+
     """
 
     __slots__ = ("_entries", "_size", "bytes", "max_bytes", "max_entries")

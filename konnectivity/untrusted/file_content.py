@@ -32,6 +32,7 @@ def read_file(path: str | Path, limit: int = MAX_SIZE) -> bytes:
     Raises:
         OSError: the file cannot be read, is no regular file, or is too large. `strerror` has the words for a person.
         ValueError: there can be no such path.
+
     """
     # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -51,6 +52,7 @@ def read_any(path: str | Path, limit: int = MAX_SIZE) -> bytes:
 
     Raises:
         OSError, ValueError: as `read_file`, except for what is no file.
+
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     try:

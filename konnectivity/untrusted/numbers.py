@@ -9,7 +9,7 @@ MAX_FIGURE = 40  # characters of a figure, which may have a fraction and an expo
 
 
 def parse_decimal(text: str, most: int) -> int | None:
-    """Return the number that `text` writes in ASCII digits, or None if it is no such number or larger than `most`.
+    r"""Return the number that `text` writes in ASCII digits, or None if it is no such number or larger than `most`.
 
     It has at most as many digits as `most`, leading zeros included: the time of `int` grows faster than their number.
     `int`, `str.isdigit` and `str.isdecimal` take digits of every script, signs, white space and underscores, and

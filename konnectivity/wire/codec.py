@@ -116,6 +116,7 @@ def decode(message: Buffer) -> Packet | None:
 
     Raises:
         PacketError: not a packet, or its payload is not the one its type asks for.
+
     """
     packet = Packet()
     try:

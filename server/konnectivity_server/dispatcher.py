@@ -120,6 +120,7 @@ class Route:
         Args:
             last_resort: an agent that is not ready is good enough, if no other is left.
             counts: the dial may have cost an agent something: that happens to a few agents only.
+
         """
         other = self._other(last_resort)
         if other is None:
@@ -222,6 +223,7 @@ class Dispatcher:
 
         Raises:
             DialError: it failed at once: no agent, no buffer memory left, too many dials, or no address at all.
+
         """
         trail = self.audit.trail(address, protocol, origin, relayed) if self.audit is not None else None
         try:

@@ -22,6 +22,7 @@ class RecentDeclines:
 
     Args:
         clock: seconds.
+
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

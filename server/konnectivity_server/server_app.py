@@ -46,6 +46,7 @@ class ProxyServer:
 
     Raises:
         TlsError: certificates, keys or CAs that cannot be used, and why.
+
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class ProxyServer:
 
         Raises:
             ListenError, StartError, TlsError, KubeError: what cannot be opened, and why.
+
         """
         try:
             self._keep_audit()

@@ -37,6 +37,7 @@ class ServerListeners:
 
     Raises:
         TlsError: certificates, keys or CAs that cannot be used, and why.
+
     """
 
     def __init__(

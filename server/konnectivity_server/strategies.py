@@ -94,6 +94,7 @@ def parse(text: str) -> list[str]:
 
     Raises:
         ValueError: none, or an unknown one.
+
     """
     names = [name for name in (item.strip() for item in text.split(",")) if name]
     if not names:

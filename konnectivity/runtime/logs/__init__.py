@@ -170,6 +170,7 @@ def configure(
 
     Raises:
         OSError: the file cannot be opened. Nothing has changed then.
+
     """
     global _verbosity, _modules
     where = destination or LogDestination()

@@ -50,6 +50,7 @@ class LineRate:
         per_peer: lines with one message about one peer, per interval.
         per_message: lines with one message about all peers together, per interval.
         max_keys: pairs of message and peer that are remembered.
+
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class LineRate:
 
         Returns:
             The number of lines left out about this peer, and the number left out about peers that were forgotten.
+
         """
         with self._lock:
             now = self._clock()

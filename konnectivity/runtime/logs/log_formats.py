@@ -29,6 +29,7 @@ class KlogFormatter(logging.Formatter):
     Args:
         header: whether what stands before the message is written.
         directory: whether the file's directory is, too.
+
     """
 
     def __init__(self, header: bool = True, directory: bool = False) -> None:

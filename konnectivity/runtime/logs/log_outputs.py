@@ -78,6 +78,7 @@ class LogFile:
 
     Raises:
         OSError: it cannot be opened.
+
     """
 
     def __init__(self, path: str, max_size: int = 0, mode: int = 0o644) -> None:

@@ -78,6 +78,7 @@ def option(
         deprecated_aliases: other names that are not shown, and said to be old when they are used.
         instead: it is accepted and does nothing; what does its work here.
         group: opens a group of `--help`, for this option and those after it.
+
     """
     chosen = kind or next(found for type_, found in KINDS if isinstance(default, type_))
     # There and back: the default is then a plain value, and known to be one that a person can write.

@@ -30,6 +30,7 @@ def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], pr
     Raises:
         UsageError: with everything that is wrong, not only the first mistake.
         HelpRequested: `-h` or `--help` is among the flags.
+
     """
     result, problems = read(cls, argv, environ)
     if problems:
@@ -47,6 +48,7 @@ def read(
 
     Raises:
         HelpRequested: `-h` or `--help` is among the flags.
+
     """
     options = declared(cls)
     line = CommandLine(options, argv)

@@ -110,9 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _asked(arguments: argparse.Namespace) -> _Asked:
-    """
-    Raises:
-        ValueError, TlsError: it makes no sense.
+    """Raises:
+    ValueError, TlsError: it makes no sense.
+
     """
     programs = split(arguments.arguments)
     alone = arguments.admin or arguments.egress_config or arguments.kubeconfig

@@ -65,6 +65,7 @@ def explained(program: Program, everything: bool = False) -> dict[str, Any]:
 
     Raises:
         HelpRequested: they ask for its help.
+
     """
     options, problems, facts, found = _server(program) if program.name == SERVER else _agent(program)
     findings = [failed("options", program.name, each, "correct it: the program does not start") for each in problems]

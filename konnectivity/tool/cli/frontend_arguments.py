@@ -47,6 +47,7 @@ def of(arguments: argparse.Namespace) -> FrontendArguments:
     Raises:
         ValueError: they make no sense together.
         TlsError: a file cannot be used.
+
     """
     address: str = arguments.frontend
     path, _, _ = addresses.split_frontend(address)

@@ -13,6 +13,7 @@ def write(path: Path, text: str, mode: int, replace: bool) -> None:
 
     Raises:
         ValueError: the file exists, its directory does not, or it cannot be written.
+
     """
     if not os.path.isdir(path.parent):
         raise ValueError(f"cannot write {path}: there is no directory {path.parent}; make it, or correct the path")

@@ -38,6 +38,7 @@ def days(text: str) -> timedelta:
 
     Raises:
         ArgumentTypeError: it is none.
+
     """
     try:
         number = float(text)

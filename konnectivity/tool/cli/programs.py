@@ -46,6 +46,7 @@ def split(words: Sequence[str]) -> list[Program]:
 
     Raises:
         ValueError: it cannot be told which program is meant.
+
     """
     found: list[tuple[str, list[str]]] = []
     for word in words:

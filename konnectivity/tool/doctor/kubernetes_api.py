@@ -45,6 +45,7 @@ async def leases(kubeconfig: str, namespace: str, selector: str, servers: int) -
 
     Args:
         servers: how many are known; 0: not known.
+
     """
     try:
         async with kube.connect(kubeconfig) as client:

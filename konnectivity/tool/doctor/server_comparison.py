@@ -115,6 +115,7 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
     Args:
         expected: ids of agents that should be there.
         warn_within_s: certificates that end sooner are warned of.
+
     """
     results: list[CheckResult] = []
     for view in views:

@@ -24,6 +24,7 @@ def judge(where: str, content: bytes, audience: str, account: str, now: float) -
 
     Args:
         account: "namespace/name" of the service account that the server expects; empty: not known.
+
     """
     text = content.decode("utf-8", "replace").strip()
     if not text:

@@ -30,6 +30,7 @@ def check(path: str, content: bytes, exists: Exists) -> list[Finding]:
 
     Args:
         exists: whether there is such a file on kube-apiserver's machine.
+
     """
     found, problems = read(content)
     rules = _Rules(path, exists)

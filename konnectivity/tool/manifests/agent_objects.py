@@ -67,6 +67,7 @@ def check_replicas(mode: str, replicas: int | None) -> None:
 
     Raises:
         ManifestError: it is broken.
+
     """
     if mode not in MODES:
         raise ManifestError(f"mode {mode!r}: must be {' or '.join(MODES)}")

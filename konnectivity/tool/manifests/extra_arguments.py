@@ -15,6 +15,7 @@ def parsed(texts: Iterable[str]) -> Flags:
 
     Raises:
         ManifestError: one is no flag; sorting would tear it from the flag that it belongs to.
+
     """
     flags: Flags = {}
     for text in texts:
@@ -34,6 +35,7 @@ def port_of(flags: Mapping[str, str], flag: str) -> int:
 
     Raises:
         ManifestError: it is no number.
+
     """
     text = flags[flag]
     port = parse_decimal(text, MAX_PORT)

@@ -39,6 +39,7 @@ def addon_of(tenant: Tenant) -> Addon:
 
     Raises:
         ManifestError: it is disabled.
+
     """
     if tenant.addon is None:
         raise ManifestError(
@@ -54,6 +55,7 @@ def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
 
     Raises:
         ManifestError: the tag would be that of the Kubernetes version, which is none.
+
     """
     if ours and named in _DEFAULTS:
         return ours
@@ -68,6 +70,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifes
 
     Raises:
         ManifestError: no addon, or no address for agents.
+
     """
     addon = addon_of(tenant)
     ours = addon.agent
@@ -163,6 +166,7 @@ def route(tenant: Tenant, version: str) -> Object:
 
     Raises:
         ManifestError: the tenant control plane has no gateway.
+
     """
     port = addon_of(tenant).server.port
     if tenant.gateway is None:
@@ -184,6 +188,7 @@ def server_config(tenant: Tenant, kubeconfig: str) -> list[Object]:
     Args:
         tenant: the tenant control plane that the pod belongs to.
         kubeconfig: the text of the server's kubeconfig.
+
     """
     import yaml  # not for every command's start
 
@@ -230,6 +235,7 @@ def addon_patch(
 
     Raises:
         ManifestError: Kamaji's rules are broken.
+
     """
     if tenant is not None and tenant.addon is None and port is None:
         port = object_names.AGENT_PORT

@@ -52,6 +52,7 @@ def check_namespace(text: str) -> str:
 
     Raises:
         ManifestError: it is no DNS label of lower-case letters, digits and hyphens, at most 63 characters long.
+
     """
     if len(text) > _LONGEST_LABEL or "." in text or not _SUBDOMAIN.fullmatch(text):
         raise ManifestError(
@@ -66,6 +67,7 @@ def check_name(text: str) -> str:
 
     Raises:
         ManifestError: it is no DNS subdomain in lower case, at most 253 characters long.
+
     """
     if len(text) > _LONGEST_NAME or not _SUBDOMAIN.fullmatch(text):
         raise ManifestError(
@@ -80,6 +82,7 @@ def check_directory(text: str) -> str:
 
     Raises:
         ManifestError: it is no absolute path of printable characters without `..`.
+
     """
     if not text.startswith("/") or not text.isprintable() or ".." in text.split("/") or ":" in text:
         raise ManifestError(f"{shown(text)!r} is no directory of a host: write an absolute path without `..` and `:`")
@@ -91,6 +94,7 @@ def check_image(text: str) -> str:
 
     Raises:
         ManifestError: a container runtime would refuse it.
+
     """
     if len(text) > _LONGEST_IMAGE or not _IMAGE.fullmatch(text):
         raise ManifestError(f"{shown(text)!r} is no image: write [HOST[:PORT]/]NAME[:TAG], the name in lower case")

@@ -53,6 +53,7 @@ def check_port(port: int) -> None:
 
     Raises:
         ManifestError: it does not.
+
     """
     if port not in PORTS:
         raise ManifestError(f"port {port}: the server listens on ports {PORTS.start} to {PORTS.stop - 1} only")

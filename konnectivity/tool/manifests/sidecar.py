@@ -100,6 +100,7 @@ def added(sidecar: Sidecar, manifest: Object) -> Object:
 
     Raises:
         ManifestError: there is no kube-apiserver in it.
+
     """
     made = removed(manifest)
     spec = _pod_spec(made)
@@ -116,6 +117,7 @@ def removed(manifest: Object) -> Object:
 
     Raises:
         ManifestError: there is no kube-apiserver in it.
+
     """
     made = copy.deepcopy(manifest)
     spec = _pod_spec(made)

@@ -125,6 +125,7 @@ def parse(manifest: object) -> Tenant:
 
     Raises:
         ManifestError: it is none, or the addon breaks Kamaji's rules or the server's.
+
     """
     top = _Fields(manifest, "")
     kind = f"{top.get('apiVersion', str, '')} {top.get('kind', str, '')}"

@@ -12,6 +12,7 @@ def parse(text: str) -> Object:
 
     Raises:
         ManifestError: the effect is none.
+
     """
     if text == "*":
         return {"operator": "Exists"}

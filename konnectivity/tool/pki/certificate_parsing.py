@@ -37,6 +37,7 @@ def certificates(content: bytes) -> list[x509.Certificate]:
 
     Raises:
         ValueError: there is none, or one is malformed.
+
     """
     found = []
     for number, der in enumerate(x509_fields.chain(content), 1):
@@ -54,6 +55,7 @@ def private_key(content: bytes) -> PrivateKeyTypes:
 
     Raises:
         ValueError: there is none, or it cannot be used.
+
     """
     blocks = [block for block in pem.blocks(content) if block.label.endswith("PRIVATE KEY")]
     if not blocks:

@@ -42,6 +42,7 @@ class Names:
 
         Raises:
             PkiError: one is neither.
+
         """
         dns, ips = [], []
         for text in texts:
@@ -84,6 +85,7 @@ def authority(certificate_path: Path, key_path: Path) -> Authority:
 
     Raises:
         PkiError: it cannot issue certificates.
+
     """
     found = read_certificates(certificate_path)[0]
     try:
@@ -100,9 +102,9 @@ def authority(certificate_path: Path, key_path: Path) -> Authority:
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """
-    Raises:
-        PkiError: the file cannot be read, or holds none.
+    """Raises:
+    PkiError: the file cannot be read, or holds none.
+
     """
     try:
         return certificate_parsing.certificates(read(path))
@@ -156,6 +158,7 @@ def write(made: Sequence[Made], directory: Path) -> Mapping[str, Path]:
 
     Raises:
         PkiError: the directory cannot be written.
+
     """
     paths = {}
     try:

@@ -32,6 +32,7 @@ class Collector:
     Args:
         addresses: "host:port" of each.
         timeout_s: of one question.
+
     """
 
     def __init__(self, addresses: Iterable[str], timeout_s: float) -> None:
@@ -44,6 +45,7 @@ class Collector:
 
         Args:
             connections: of each server, how many; the first by `sort`.
+
         """
         return list(self._threads.map(lambda each: self._one(each, connections, sort), self._addresses))
 

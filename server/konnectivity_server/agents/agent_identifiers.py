@@ -33,6 +33,7 @@ def parse(text: str) -> Identifiers:
 
     Raises:
         ValueError: it is not a URL query (a `;`, or a bad percent-escape).
+
     """
     found: dict[str, list[str]] = {}
     for pair in text.split("&"):

@@ -50,6 +50,7 @@ class Authenticator(Protocol):
 
         Raises:
             RpcError: it may not.
+
         """
 
 
@@ -222,6 +223,7 @@ class AgentService:
 
         Raises:
             RpcError: the agent does not say who it is.
+
         """
         agent_id, names = self._introduced(stream.metadata)
         if self.authenticator is None and self.voucher is None:

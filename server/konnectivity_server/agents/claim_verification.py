@@ -41,6 +41,7 @@ class ClaimVerifier:
         mode: `certificate-san` or `token`.
         client: the API to ask for pods, with `token`.
         clock: seconds, monotonic.
+
     """
 
     mode: str
@@ -58,6 +59,7 @@ class ClaimVerifier:
 
         Raises:
             RpcError: PERMISSION_DENIED, one is not; UNAVAILABLE, that cannot be found out now.
+
         """
         granted = credential_identity.of_certificate(peer.certificate)
         if self.mode == credential_identity.TOKEN:

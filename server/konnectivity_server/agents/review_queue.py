@@ -49,6 +49,7 @@ class ReviewQueue(Generic[T]):
         max_entries: number of entries that wait.
         max_bytes: sum of their sizes.
         weights: turns of each lane.
+
     """
 
     def __init__(self, max_entries: int, max_bytes: int, weights: Sequence[int] = WEIGHTS) -> None:

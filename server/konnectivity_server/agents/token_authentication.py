@@ -154,6 +154,7 @@ class TokenAuthenticator:
         audience: what they have to be for.
         reached: counts the limits that agents reach, by name.
         clock, wall_clock: seconds; monotonic, and since 1970.
+
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class TokenAuthenticator:
 
         Raises:
             RpcError: UNKNOWN, it is refused, or could not be checked; UNAVAILABLE, too many at once: come back.
+
         """
         agent_id = metadata.get("agentid")
         token = token_of(metadata)

@@ -22,6 +22,7 @@ async def agents(server: ProxyServer, request: Request) -> Response:
 
     Raises:
         BadQuery: the request makes no sense.
+
     """
     query = query_of(request, _KEYS, "state")
     found = await choose(list(server.registry.all()), _KEYS, query, _text)

@@ -42,6 +42,7 @@ async def listed(server: ProxyServer, request: Request) -> Response:
 
     Raises:
         BadQuery: the request makes no sense.
+
     """
     stalls = server.sampler.stalls
     keys = _keys(stalls)

@@ -50,6 +50,7 @@ def query_of(request: Request, keys: Iterable[str], default: str) -> Query:
 
     Raises:
         BadQuery: there is no such key, or `limit` is no number.
+
     """
     sort = request.value("sort", default)
     if sort.removeprefix("-") not in keys:
@@ -63,6 +64,7 @@ def number(request: Request, key: str, default: int, most: int) -> int:
 
     Raises:
         BadQuery: it is none.
+
     """
     asked = parse_decimal(request.value(key, str(default)), most=10**9)
     if asked is None:

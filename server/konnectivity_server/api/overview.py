@@ -24,6 +24,7 @@ def of(server: ProxyServer, request: Request) -> dict[str, Any]:
 
     Raises:
         BadQuery: `history`, which says how many samples are wanted, is no number.
+
     """
     samples = number(request, "history", SAMPLES, SAMPLES)
     trouble = server.not_ready()

@@ -29,6 +29,7 @@ class RecentProblems:
     Args:
         names: of what tells one from another.
         clock: seconds, monotonic.
+
     """
 
     def __init__(self, names: tuple[str, ...], clock: Callable[[], float]) -> None:

@@ -32,6 +32,7 @@ class SharedAnswers:
     Args:
         tasks: where the work runs.
         rest: how long to rest behind the work, times what it took.
+
     """
 
     def __init__(self, tasks: asyncio.TaskGroup, rest: float = REST) -> None:
@@ -47,6 +48,7 @@ class SharedAnswers:
             key: what the answer depends on.
             arrived: when the request was read, on the monotonic clock.
             make: makes the answer.
+
         """
         work = self._latest.get(key)
         if work is None or work.began < arrived:

@@ -99,6 +99,7 @@ class Sampler:
         traffic: of the connections that rates are of.
         tunnels: all whose connections are looked at.
         gauges: what else there is a series of, by name.
+
     """
 
     def __init__(

@@ -35,6 +35,7 @@ class AuditLog:
 
     Raises:
         StartError: the file cannot be opened.
+
     """
 
     def __init__(self, path: str, server_id: str) -> None:

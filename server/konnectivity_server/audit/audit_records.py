@@ -37,6 +37,7 @@ class Trail:
         destination, protocol: what was asked for.
         client: who asked.
         relayed: another server asked, for a client of its own.
+
     """
 
     __slots__ = ("_asked", "_began", "_clock", "_link", "_over", "_running", "_through", "_write")

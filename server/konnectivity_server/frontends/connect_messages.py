@@ -30,6 +30,7 @@ class BadRequest(Exception):
         answer: what to send.
         keep: whether the connection stays open.
         limit: the one that was reached, if it was that.
+
     """
 
     def __init__(self, answer: bytes, keep: bool = False, limit: str = "") -> None:
@@ -51,6 +52,7 @@ def destination(head: bytes) -> str:
 
     Raises:
         BadRequest: it is no CONNECT, or no HTTP.
+
     """
     version = _VERSION.match(head)
     if version is not None and version[1] != b"1":

@@ -67,6 +67,7 @@ class PeerTunnel(DialingTunnel):
 
         Raises:
             RpcError: it refuses, or is no server of this set.
+
         """
         answer = await self.accepted()
         ids = answer.get_all(SERVER_ID)
@@ -123,6 +124,7 @@ class PeerServers:
         heartbeat_s: how long one may be silent before it is asked whether it is alive.
         on_change: called when one comes, goes, or changes its mind about being ready.
         on_suspect: called with one that does not answer.
+
     """
 
     def __init__(

@@ -34,6 +34,7 @@ class PeerService:
         server_id: of this server.
         ready: whether agents are here that answer.
         on_change: called when a server comes or goes.
+
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class PeerService:
 
         Raises:
             RpcError: it is no server of this set.
+
         """
         ids, capabilities = stream.metadata.get_all(SERVER_ID), Extension.of(stream.metadata)
         if len(ids) != 1 or capabilities is None:

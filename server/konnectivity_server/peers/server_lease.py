@@ -50,6 +50,7 @@ class ServerLease:
         now: the time of day, aware of its zone.
         random: for jitter.
         clock: monotonic seconds.
+
     """
 
     def __init__(

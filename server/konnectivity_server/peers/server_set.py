@@ -36,6 +36,7 @@ class ServerSet:
         ledger: of its memory.
         on_count: called when the number of servers changed.
         place: of this worker, if it is one.
+
     """
 
     def __init__(

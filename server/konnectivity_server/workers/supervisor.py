@@ -55,6 +55,7 @@ class Workers:
         options: of the server; each worker reads them itself.
         server_id: of the server as a whole.
         frontend: unix socket of the frontends, which the workers inherit; None: there is none.
+
     """
 
     def __init__(self, options: ServerOptions, server_id: str, frontend: UnixSocket | None) -> None:
@@ -144,6 +145,7 @@ class SupervisorRoutes(Mapping[str, Handler]):
 
     Args:
         admin: whether all paths are served that a worker knows, and not only those of a health port.
+
     """
 
     def __init__(self, workers: Workers, tasks: asyncio.TaskGroup, admin: bool) -> None:

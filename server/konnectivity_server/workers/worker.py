@@ -24,6 +24,7 @@ class Worker:
         directory: of their private sockets.
         frontend_fd: the listening unix socket of the frontends, inherited; -1: there is none.
         parent_fd: end of a pipe; the other end closes when the supervisor is gone.
+
     """
 
     index: int

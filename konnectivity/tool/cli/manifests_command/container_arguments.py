@@ -18,6 +18,7 @@ def check(made: object) -> None:
 
     Raises:
         ManifestError: the program would refuse its arguments; with its words.
+
     """
     for container in _containers(made):
         problems = _problems(container)

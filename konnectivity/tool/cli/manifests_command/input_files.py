@@ -26,6 +26,7 @@ def only(arguments: argparse.Namespace, because: str, *allowed: str) -> None:
 
     Raises:
         Unusable: one was given that is not among the allowed ones.
+
     """
     ours = ("run", "make", "parser", "output")
     none(arguments, because, *(name for name in vars(arguments) if name not in (*ours, *allowed)))
@@ -36,6 +37,7 @@ def none(arguments: argparse.Namespace, because: str, *names: str) -> None:
 
     Raises:
         Unusable: one of them was given.
+
     """
     parser: argparse.ArgumentParser = arguments.parser
     for name in names:
@@ -48,6 +50,7 @@ def text_of(path: str) -> str:
 
     Raises:
         Unusable: it cannot be read.
+
     """
     try:
         return sys.stdin.read() if path == "-" else read_any(path).decode()
@@ -62,6 +65,7 @@ def manifest(path: str) -> Object:
 
     Raises:
         Unusable: there is none, or more, or what Kubernetes has no notion of.
+
     """
     import yaml  # not for every command's start
 
@@ -103,6 +107,7 @@ def tenant_of(arguments: argparse.Namespace) -> tenant_control_plane.Tenant:
     Raises:
         Unusable: the file cannot be read.
         ManifestError: it holds something else, or breaks a rule.
+
     """
     found = tenant_control_plane.parse(manifest(arguments.tenant_file))
     if found.addon is None and getattr(arguments, "without_addon", False):
@@ -115,6 +120,7 @@ def certificates(path: str) -> str:
 
     Raises:
         Unusable: there are none, or one is not whole.
+
     """
     from konnectivity.tls import x509_fields  # not for every command's start
 
@@ -132,6 +138,7 @@ def quantities(text: str, default: Object) -> Object:
 
     Raises:
         ManifestError: something else is written.
+
     """
     made = dict(default)
     for item in filter(None, text.split(",")):
