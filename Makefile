@@ -32,12 +32,12 @@ fmt: .venv/.stamp ## format, and fix what can be fixed
 proto: .venv/.stamp ## generate konnectivity/proto from proto/
 	sh scripts/proto.sh
 
-docs: .venv/.stamp ## generate docs/options.md from the declarations, the dashboard from its table, causes of the audit schema
+docs: .venv/.stamp ## generate the pages of options, the dashboard and the causes of the audit schema from the code
 	$(BIN)/python scripts/options_page.py
 	$(BIN)/python scripts/dashboard.py
 	$(BIN)/python scripts/audit_schema.py
 
-compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/compatibility.md
+compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/reference/compatibility.md
 	@sh tests/cluster/build.sh
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop tests/cluster
 
@@ -49,14 +49,14 @@ MINUTES ?= 10
 fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
-reliability: .venv/.stamp ## run the fault suite and write docs/reliability.md (root, faketime; 3 minutes)
+reliability: .venv/.stamp ## run the fault suite and write docs/operate/reliability.md (root, faketime; 3 minutes)
 	PYTHONPATH=tests/adversity $(BIN)/pytest -q -p reliability $(ARGS) tests/adversity
 
 SEED ?=
 soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
 	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/.stamp ## all scenarios beside the alternatives, about 11 minutes on a quiet machine; writes docs/performance.md
+bench: .venv/.stamp ## all scenarios beside the alternatives, about 11 minutes on a quiet machine; writes docs/internals/performance.md
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
 
 bench-quick: .venv/.stamp ## the few that say most, once: about a minute
@@ -66,15 +66,15 @@ BASE ?= HEAD
 compare: .venv/.stamp ## this checkout beside the commit BASE, turn by turn; about 8 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.compare --base $(BASE) $(ARGS)
 
-screenshots: .venv/.stamp ## the pictures of docs/images and docs/top.svg (Chromium; 5 minutes)
+screenshots: .venv/.stamp ## the pictures of docs/operate/pictures (Chromium; 5 minutes)
 	$(BIN)/python scripts/screenshots.py
 	$(BIN)/python scripts/top_picture.py
 
-image: ## the images, with docker, podman or buildah (docs/images.md)
+image: ## the images, with docker, podman or buildah (docs/start/images.md)
 	sh scripts/image.sh
 
 PYTHON ?= python3
-zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/single-file.md)
+zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/start/single-file.md)
 	$(PYTHON) scripts/single_file.py
 
 sbom: .venv/.stamp ## dist/konnectivity.cdx.json: what images and single file are made of, for CycloneDX tools

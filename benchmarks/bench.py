@@ -1,6 +1,6 @@
 """Server and agent under load, beside their alternatives, interleaved in one run.
 
-    make bench                              about 11 minutes; writes docs/performance.md's table and plots
+    make bench                              about 11 minutes; writes docs/internals/performance.md's table and plots
     make bench-quick                        about 1 minute; prints
     make bench ARGS="--rounds 1 --only echo"
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--quick", action="store_true", help="the few that say most, once")
-    parser.add_argument("--page", action="store_true", help="write docs/performance.md's table and plots")
+    parser.add_argument("--page", action="store_true", help="write docs/internals/performance.md's table and plots")
     asked = parser.parse_args()
     chosen = [each for each in SCENARIOS if asked.only in each.name and (each.quick or not asked.quick)]
     if not chosen:

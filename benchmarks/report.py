@@ -1,6 +1,6 @@
 """What a run found, for people: a table, targets met or not, and a plot for each group of rows.
 
-docs/performance.md holds the words; between its two marks stands what `write` puts there.
+docs/internals/performance.md holds the words; between its two marks stands what `write` puts there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.scenarios import SCENARIOS, Result, Scenario, cpu_each
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parent.parent / "docs" / "internals" / "performance.md"
 PLOTS = PAGE.parent / "performance"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 COLOURS = {

@@ -1,4 +1,4 @@
-"""Write the code's own events, causes and sides into docs/audit.schema.json; with --check, fail if they differ."""
+"""Write the events, causes and sides of the code into docs/secure/audit.schema.json (--check: fail on a difference)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from konnectivity_server.audit import audit_records
 
-SCHEMA = Path(__file__).parent.parent / "docs" / "audit.schema.json"
+SCHEMA = Path(__file__).parent.parent / "docs" / "secure" / "audit.schema.json"
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     if "--check" not in sys.argv:
         SCHEMA.write_text(text)
     elif written != text:
-        print("docs/audit.schema.json is stale: run make docs", file=sys.stderr)
+        print("docs/secure/audit.schema.json is stale: run make docs", file=sys.stderr)
         return 1
     return 0
 

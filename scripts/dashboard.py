@@ -1,4 +1,4 @@
-"""Write docs/monitoring/dashboard.json, for Grafana, from the table below; with --check, fail if it is not that."""
+"""Write the Grafana dashboard docs/operate/monitoring/dashboard.json from the table below (--check: compare)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FILE = Path(__file__).parent.parent / "docs" / "monitoring" / "dashboard.json"
+FILE = Path(__file__).parent.parent / "docs" / "operate" / "monitoring" / "dashboard.json"
 PREFIX = "konnectivity_network_proxy_"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = '{job=~"$job", instance=~"$instance"'
@@ -112,7 +112,7 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Panel(
             "Failed dials",
-            "By reason: docs/metrics.md.",
+            "By reason: docs/reference/metrics.md.",
             "cps",
             {"{{reason}}": rate("server_dial_failure_count", "reason")},
         ),
@@ -127,7 +127,7 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Connections", "Through agents.", "short", {"{{instance}}": "@server_established_connections"}),
         Panel(
             "Ended connections",
-            "By cause and side: docs/logging.md.",
+            "By cause and side: docs/operate/logging.md.",
             "cps",
             {"{{cause}} {{side}}": rate("server_connections_closed_total", "cause, side")},
         ),
@@ -164,7 +164,12 @@ ROWS: dict[str, list[Panel]] = {
             "cps",
             {"server": rate("server_stream_holds_total", "job"), "agent": rate("agent_stream_holds_total", "job")},
         ),
-        Panel("Limits reached", "docs/limits.md.", "cps", {"{{limit}}": rate("server_limits_reached_total", "limit")}),
+        Panel(
+            "Limits reached",
+            "docs/secure/limits.md.",
+            "cps",
+            {"{{limit}}": rate("server_limits_reached_total", "limit")},
+        ),
         Panel(
             "Refused agents",
             "For their token, for their claims, and ids that are taken.",
@@ -306,7 +311,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "konnectivity",
         "title": "Konnectivity",
-        "description": "Proxy servers and agents: docs/metrics.md says what each figure is.",
+        "description": "Proxy servers and agents: docs/reference/metrics.md says what each figure is.",
         "tags": ["konnectivity", "kubernetes"],
         "schemaVersion": 39,
         "editable": True,
@@ -331,7 +336,7 @@ def main() -> int:
     if "--check" not in sys.argv:
         FILE.write_text(text)
     elif not FILE.exists() or FILE.read_text() != text:
-        print("docs/monitoring/dashboard.json is stale: run make docs", file=sys.stderr)
+        print("docs/operate/monitoring/dashboard.json is stale: run make docs", file=sys.stderr)
         return 1
     return 0
 

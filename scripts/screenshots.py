@@ -1,4 +1,4 @@
-"""Make the pictures of docs/dashboard.md: a server with agents, traffic and some trouble, looked at by Chromium.
+"""Make the pictures of docs/operate/dashboard.md with Chromium: a server with agents, traffic and some trouble.
 
 .venv/bin/python scripts/screenshots.py [SECONDS]    how long the traffic goes on before (300: the plots are full)
 """
@@ -16,7 +16,7 @@ from konnectivity.client import ClientTunnel, DialError, connect
 from konnectivity.testing.deployment import Deployment
 from support.browser import Browser
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = Path(__file__).parent.parent / "docs" / "operate" / "pictures"
 NODES = 6
 KUBELET = 10250
 

@@ -1,4 +1,4 @@
-"""Write docs/top.svg: `konnectivity top` beside three servers, one of them lost, with agents, traffic and a stall."""
+"""Write docs/operate/pictures/top.svg: `konnectivity top` with three servers, one lost, agents, traffic and a stall."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from konnectivity.tool.top.snapshots import Collector
 from support import targets
 from support.targets import listening
 
-PICTURE = Path(__file__).parent.parent / "docs" / "top.svg"
+PICTURE = Path(__file__).parent.parent / "docs" / "operate" / "pictures" / "top.svg"
 SECONDS = 12
 WIDTH, HEIGHT = 150, 40
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # they would be fetched

@@ -123,7 +123,7 @@ def _credential_pitfalls(options: AgentOptions) -> list[CheckResult]:
         )
     if options.count_server_leases:
         verbs = f"get, list and watch of leases in {options.lease_namespace}"
-        do = "the Role of docs/kubernetes.md, bound to the agent's service account"
+        do = "the Role of docs/operate/kubernetes.md, bound to the agent's service account"
         found.append(warning("leases", "--count-server-leases", f"needs {verbs}; nothing grants them by itself", do))
     return found
 

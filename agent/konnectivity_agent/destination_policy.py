@@ -18,7 +18,7 @@ from konnectivity.net.addresses import is_label
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# What hands out credentials, or secrets of the machine, to whoever asks from it (docs/policy.md says whose it is).
+# Addresses that hand out credentials or secrets of the machine (docs/secure/policy.md names the owner of each).
 METADATA: frozenset[Address] = frozenset(
     map(
         ip_address,

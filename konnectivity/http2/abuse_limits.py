@@ -1,6 +1,6 @@
 """What a hostile or broken peer may cost us before the connection ends. Owns the numbers, and what was spent.
 
-docs/limits.md has each of them beside those of the other layers.
+docs/secure/limits.md has each of them beside those of the other layers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TLS from files, by Go's rules, with certificates that change while connections live. See docs/tls.md."""
+"""TLS from files, by Go's rules, with certificates that change while connections live. See docs/secure/tls.md."""
 
 from konnectivity.tls import handshake_failures
 from konnectivity.tls.certificate_reload import ClientTls, ServerTls

@@ -126,5 +126,5 @@ def _without_effect(options: LogOptions) -> list[CheckResult]:
         found.append(warning("no-effect", flag, f"has no effect here: {why}", f"drop {flag}"))
     for line in deprecations(options):
         flag = line.split()[1].rstrip(",")
-        found.append(warning("deprecated", flag, line, "see docs/options.md"))
+        found.append(warning("deprecated", flag, line, "see docs/reference/options.md"))
     return found

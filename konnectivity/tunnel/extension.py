@@ -1,4 +1,4 @@
-"""What two peers of this project tell each other in metadata (docs/protocol.md, "Extension"). Pure.
+"""What two peers of this project tell each other in metadata (docs/internals/protocol.md, "Extension"). Pure.
 
 The header is sent by both sides; the extension is used only on a stream where both named it.
 """

@@ -1,6 +1,6 @@
 """What a connection does on each input, as tables: one for each dialect. Pure data.
 
-Which packets say "end", "stop" and "reset" depends on the dialect: the extension of docs/protocol.md, or the
+Which packets say "end", "stop" and "reset" depends on the dialect: the extension of docs/internals/protocol.md, or the
 established wire, which has no half-close. An input without a row breaks the dialect's rules. DATA and CREDIT move no
 state.
 """

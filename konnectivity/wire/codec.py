@@ -1,4 +1,4 @@
-"""Bytes <-> packets (docs/protocol.md). DATA by hand, the rest by the generated classes. Pure."""
+"""Bytes <-> packets (docs/internals/protocol.md). DATA by hand, the rest by the generated classes. Pure."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _agent_pitfalls(options: ServerOptions) -> list[CheckResult]:
                 "claims",
                 "--agent-identity",
                 "none: with destHost, any agent with a credential may claim any address and gets its traffic",
-                "--agent-identity=certificate-san or token (docs/identity.md)",
+                "--agent-identity=certificate-san or token (docs/secure/identity.md)",
             )
         )
     alone = not (options.enable_lease_controller or options.uses_peers) and options.server_count * options.workers == 1

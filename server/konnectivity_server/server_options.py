@@ -234,7 +234,7 @@ class ServerOptions(ProgramOptions):
     warn_on_channel_limit: bool = option(True, hidden=True, deprecated="stalls are counted in the metrics")
     max_connections_per_source: int = option(
         0,
-        group="Limits (docs/limits.md)",
+        group="Limits (docs/secure/limits.md)",
         check=at_least(0),
         help="TCP connections of one source address at a time, on each listener. 0: any number, as agents behind one "
         "load balancer have one address.",

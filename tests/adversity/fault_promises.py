@@ -1,7 +1,7 @@
 """What must hold when something goes wrong: promises.toml, and what a test found of it.
 
 A test says what it measured through its `outcome`; more than was promised fails it. What was measured is kept as
-properties of the test's report, from which `reliability` makes docs/reliability.md.
+properties of the test's report, from which `reliability` makes docs/operate/reliability.md.
 """
 
 from __future__ import annotations

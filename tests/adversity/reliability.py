@@ -1,4 +1,4 @@
-"""docs/reliability.md, made of what the tests of this folder measured: `make reliability`.
+"""docs/operate/reliability.md, made of what the tests of this folder measured: `make reliability`.
 
 A pytest plugin that is loaded by `-p reliability`: it writes the page if every test that ran has passed, and every
 promise was tested.
@@ -19,7 +19,7 @@ from fault_promises import KINDS, ROOT, Promise, load
 
 from benchmarks import reference
 
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "docs" / "operate" / "reliability.md"
 TEMPLATE = Path(__file__).with_suffix(".md")
 OURS, REFERENCE = "ours", "reference"
 HEAD = ("fault", "promise", "detection", "recovery", "lost", "failed")

@@ -38,7 +38,7 @@ from support.faulty_line import FaultyLine
 WORKERS = 8
 WARM_DEEDS = 10  # of each worker, before anything fails: caches and buffers are then what they will be
 CALM_DEEDS = 5  # and afterwards, when all must go well
-DEED_S = 60.0  # longer than any promise of docs/reliability.md
+DEED_S = 60.0  # longer than any promise of docs/operate/reliability.md
 REST_S = 60.0
 MEMORY_SLACK = 32 << 20  # what a burst leaves in the heap; more is a leak, however long the run
 FLAGS = ("--heartbeat-interval=1s", "--enable-profiling")

@@ -1,7 +1,7 @@
 """A real kube-apiserver, etcd and kubectl: what a person does with a cluster goes through server and agent.
 
 The API server dials by its egress selector, agents are authenticated by its TokenReview, the RBAC is the one that
-docs/kubernetes.md shows.
+docs/operate/kubernetes.md shows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SERVICE = {"namespace": "default", "name": "node", "port": 443}
 
 
 def documented_rbac():
-    """The roles and bindings in docs/kubernetes.md."""
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+    """The roles and bindings in docs/operate/kubernetes.md."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "operate" / "kubernetes.md").read_text(), re.DOTALL)
     objects = [each for block in blocks for each in yaml.safe_load_all(block)]
     return [each for each in objects if each.get("apiVersion", "").startswith("rbac")]
 

@@ -214,8 +214,8 @@ def admin(cluster, kamaji, tmp_path, programs):
 
 
 def test_the_kamaji_quickstart(cluster, admin):
-    """docs/quickstart-kamaji.md, pasted; the test stands for Kamaji."""
-    run, several, see, off, _, clean, *_ = blocks(DOCS / "quickstart-kamaji.md")
+    """docs/start/quickstart-kamaji.md, pasted; the test stands for Kamaji."""
+    run, several, see, off, _, clean, *_ = blocks(DOCS / "start/quickstart-kamaji.md")
     cluster.apply(tenant_with(server={"port": 9132}))
     assert "patched" in admin.paste(run)
     found = addon(cluster)
@@ -254,17 +254,17 @@ def test_the_addon_is_switched_on_by_the_patch(cluster, admin):
 
 def test_kamaji_accepts_the_example_of_the_page(cluster, kamaji):
     (example,) = re.findall(
-        r"^```yaml\n(.*?)^```$", (DOCS / "quickstart-kamaji.md").read_text(), re.DOTALL | re.MULTILINE
+        r"^```yaml\n(.*?)^```$", (DOCS / "start/quickstart-kamaji.md").read_text(), re.DOTALL | re.MULTILINE
     )
     assert "TenantControlPlane" in judged(cluster, example.encode())
 
 
 def test_without_the_kamaji_addon(cluster, admin, tmp_path):
-    """docs/quickstart-kamaji.md, pasted from the moment the addon is switched off; the test stands for Kamaji.
+    """docs/start/quickstart-kamaji.md, pasted from the moment the addon is switched off; the test stands for Kamaji.
 
     Kamaji then deletes the ConfigMap and the Secret of the server, and leaves the Secret's volume in the Deployment.
     """
-    *_, off, volume, _, config, server, agents = blocks(DOCS / "quickstart-kamaji.md")
+    *_, off, volume, _, config, server, agents = blocks(DOCS / "start/quickstart-kamaji.md")
     cluster.apply(tenant_with(), tenants_ca(cluster), tenants_service(), tenants_deployment_when_off())
     admin.paste(off)
     admin.paste(volume)

@@ -137,7 +137,7 @@ def kubeadm(make_cluster, programs, tmp_path):
 
 def test_kubeadm(kubeadm):
     host, cluster = kubeadm.control, kubeadm.cluster
-    files, manifests, apiserver, renewal, undo, remove = blocks(DOCS / "quickstart-kubeadm.md")
+    files, manifests, apiserver, renewal, undo, remove = blocks(DOCS / "start/quickstart-kubeadm.md")
     with host.shell() as shell:
         shell.paste(files)
         assert "daemonset.apps/konnectivity-agent created" in shell.paste(manifests)
@@ -176,7 +176,7 @@ def test_kind(kubeadm):
     host.program("docker", DOCKER)
     host.program("kind", "test -f kind.yaml")
     kubeadm.node.run("sh", "-c", "echo 192.0.2.1 kind-control-plane >> /etc/hosts")
-    create, files, manifests, apiserver = blocks(DOCS / "quickstart-kind.md")
+    create, files, manifests, apiserver = blocks(DOCS / "start/quickstart-kind.md")
     with host.shell() as shell:
         shell.paste("export KUBECONFIG=/etc/kubernetes/admin.conf")
         shell.paste(create)
@@ -198,7 +198,7 @@ def test_k0s(kubeadm):
     host.run("sh", "-c", "echo konnectivity-server:x:65000:65000::/:/bin/false >> /etc/passwd")
     host.run("mkdir", "-p", "/opt/konnectivity/bin", "/etc/k0s")
     host.run("ln", "-s", str(Path(sys.executable).parent / "proxy-server"), "/opt/konnectivity/bin/proxy-server")
-    files, unit, config, agents = blocks(DOCS / "quickstart-k0s.md")
+    files, unit, config, agents = blocks(DOCS / "start/quickstart-k0s.md")
     with host.shell() as shell:
         shell.paste(f"cp {cluster.path('admin.kubeconfig')} admin.conf; export KUBECONFIG=$PWD/admin.conf")
         shell.paste(files)

@@ -24,8 +24,8 @@ from support.kubernetes_api import KubernetesApi
 from support.targets import listening
 
 DOCS = Path(__file__).parents[2] / "docs"
-SCHEMA = json.loads((DOCS / "audit.schema.json").read_text())
-PAGES = "".join((DOCS / name).read_text() for name in ("audit.md", "metrics.md"))
+SCHEMA = json.loads((DOCS / "secure/audit.schema.json").read_text())
+PAGES = "".join((DOCS / name).read_text() for name in ("secure/audit.md", "reference/metrics.md"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 FOUR = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect", False)]
 

@@ -113,7 +113,7 @@ async def test_a_target_that_resets_is_an_error_not_an_end(deployment, mode, uni
         assert await reader.readexactly(10) == b"half of it"
         writer.write(b"go")
         if mode == "http-connect" and unix:
-            # A unix socket has no reset: the client sees the end of the stream (docs/protocol.md).
+            # A unix socket has no reset: the client sees the end of the stream (docs/internals/protocol.md).
             assert await reader.read() == b""
         else:
             with pytest.raises((ConnectionResetError, TunnelLost, OSError)):

@@ -38,7 +38,7 @@ ways = pytest.mark.parametrize(("mode", "unix"), WAYS, ids=[f"{m}-{'unix' if u e
 
 
 def expected(mode, unix):
-    # A unix socket has no reset: closing it is all a server can do (docs/protocol.md).
+    # A unix socket has no reset: closing it is all a server can do (docs/internals/protocol.md).
     return "end" if mode == "http-connect" and unix else "error"
 
 

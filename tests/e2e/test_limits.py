@@ -1,4 +1,4 @@
-"""Each limit on what one peer may take: reached, counted, and nobody else notices. docs/limits.md names these tests."""
+"""Each limit of docs/secure/limits.md on one peer: it is reached and counted, and no other peer is affected."""
 
 from __future__ import annotations
 

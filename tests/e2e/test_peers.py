@@ -152,7 +152,7 @@ async def test_both_servers_audit_a_dial_that_one_passes_on(fresh, replicas, tmp
         await echo(tunnel, address)
         logs = [tmp_path / each.name for each in (one, two)]
         await until(lambda: all('"closed"' in each.read_text() for each in logs))
-    schema = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "secure" / "audit.schema.json").read_text())
     lines = [[json.loads(line) for line in each.read_text().splitlines()] for each in logs]
     for line in lines[0] + lines[1]:
         jsonschema.Draft202012Validator(schema).validate(line)

@@ -1,4 +1,4 @@
-"""docs/quickstart.md, pasted into a shell: in a network of its own where that may be made, as its ports are fixed."""
+"""The commands of docs/start/quickstart.md in a shell, in a network namespace where one can be made (fixed ports)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shell(tmp_path):
 
 
 def test_one_machine(shell, tmp_path):
-    pki, server, agent, page, end = blocks(DOCS / "quickstart.md")
+    pki, server, agent, page, end = blocks(DOCS / "start/quickstart.md")
     assert "pki/server.crt" in shell.paste(pki)
     assert shell.paste(server).endswith("ok")
     assert shell.paste(agent).endswith("ok")

@@ -1,4 +1,4 @@
-"""docs/compatibility.md, made of what the tests of this folder and of tests/cluster found.
+"""docs/reference/compatibility.md, made of what the tests of this folder and of tests/cluster found.
 
     make compatibility
 
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent.parent / "docs" / "compatibility.md"
+PAGE = HERE.parent.parent / "docs" / "reference" / "compatibility.md"
 CLIENTS = {
     "grpc-uds": "egress selector, GRPC over unix socket",
     "connect-uds": "egress selector, HTTPConnect over unix socket",

@@ -1,4 +1,4 @@
-"""docs/monitoring/dashboard.json: read by Grafana's own types, its queries by Prometheus' own parser."""
+"""docs/operate/monitoring/dashboard.json: read by Grafana's own types, its queries by Prometheus' own parser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "docs/monitoring/dashboard.json"
+FILE = ROOT / "docs/operate/monitoring/dashboard.json"
 DASHBOARD = json.loads(FILE.read_text())
 PANELS = [each for each in DASHBOARD["panels"] if each["type"] != "row"]
 QUERIES = [target["expr"] for each in PANELS for target in each["targets"]]

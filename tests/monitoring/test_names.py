@@ -22,8 +22,8 @@ from support.kubernetes_api import KubernetesApi
 from support.targets import listening
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = yaml.safe_load((ROOT / "docs/monitoring/rules.yaml").read_text())
-DASHBOARD = json.loads((ROOT / "docs/monitoring/dashboard.json").read_text())
+RULES = yaml.safe_load((ROOT / "docs/operate/monitoring/rules.yaml").read_text())
+DASHBOARD = json.loads((ROOT / "docs/operate/monitoring/dashboard.json").read_text())
 EXPRESSIONS = [rule["expr"] for group in RULES["groups"] for rule in group["rules"]] + [
     target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])
 ]

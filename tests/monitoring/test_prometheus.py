@@ -17,7 +17,7 @@ import yaml
 
 from konnectivity.testing.deployment import Deployment, free_port
 
-RULES = Path(__file__).resolve().parents[2] / "docs/monitoring/rules.yaml"
+RULES = Path(__file__).resolve().parents[2] / "docs/operate/monitoring/rules.yaml"
 PROMETHEUS = shutil.which("prometheus")
 
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is missing: apt-get install prometheus")

@@ -1,4 +1,4 @@
-"""docs/monitoring/rules.yaml by Prometheus' own `promtool`: each alert fires in its trouble, and only then."""
+"""docs/operate/monitoring/rules.yaml by Prometheus' own `promtool`: each alert fires in its trouble, and only then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "docs/monitoring/rules.yaml"
+RULES = ROOT / "docs/operate/monitoring/rules.yaml"
 PROMTOOL = shutil.which("promtool")
 ALERTS = [
     rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule
@@ -245,6 +245,6 @@ def test_each_alert_has_been_tried():
 
 def test_each_alert_is_explained():
     """Under the heading of the page that the rules name."""
-    page = (ROOT / "docs/operations.md").read_text()
+    page = (ROOT / "docs/operate/operations.md").read_text()
     section = page.partition("\n## Alerts\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(Konnectivity\w+)`", section, re.MULTILINE) == ALERTS

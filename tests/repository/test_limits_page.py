@@ -1,4 +1,4 @@
-"""docs/limits.md names flags, defaults, metrics and tests: they are there, and no counted limit is missing."""
+"""docs/secure/limits.md names flags, defaults, metrics and tests: they are there, and no counted limit is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from konnectivity.runtime.options import declared
 from konnectivity_server.server_options import ServerOptions
 from support.checkout import ROOT
 
-PAGE = (ROOT / "docs" / "limits.md").read_text()
+PAGE = (ROOT / "docs" / "secure" / "limits.md").read_text()
 SOURCES = "\n".join(
     path.read_text()
     for directory in ("konnectivity", "server", "agent")

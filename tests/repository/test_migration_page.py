@@ -1,4 +1,4 @@
-"""docs/migration.md and docs/operations.md name flags that there are; the patch for Kamaji is one."""
+"""docs/start/migration.md and docs/operate/operations.md name flags that there are; the patch for Kamaji is one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_server.server_options import ServerOptions
 from support.checkout import DOCS
 
-MIGRATION = (DOCS / "migration.md").read_text()
+MIGRATION = (DOCS / "start" / "migration.md").read_text()
 FLAGS = {f"--{each.flag}" for options in (ServerOptions, AgentOptions) for each in declared(options)}
 # Of kubectl, of our tool and of the benchmarks.
 OTHERS = {"--type", "--tail", "--agents", "--seconds", "--admin", "--server", "--mode", "--timeout", "--cert", "--key"}
 OTHERS |= {"--server-name", "--verbose", "--include", "--extra-arg"}
 
 
-@pytest.mark.parametrize("page", ["migration.md", "operations.md", "troubleshooting.md"])
+@pytest.mark.parametrize("page", ["start/migration.md", "operate/operations.md", "operate/troubleshooting.md"])
 def test_flags_are_there(page):
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]+)", (DOCS / page).read_text()))
     assert named

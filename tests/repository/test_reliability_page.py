@@ -1,4 +1,4 @@
-"""docs/reliability.md and the promises behind it: each has a test, each test's promise is on the page."""
+"""docs/operate/reliability.md and the promises behind it: each has a test, each test's promise is on the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from support.checkout import ROOT
 
-PAGE = (ROOT / "docs" / "reliability.md").read_text()
+PAGE = (ROOT / "docs" / "operate" / "reliability.md").read_text()
 AREAS = tomllib.loads((ROOT / "tests" / "adversity" / "promises.toml").read_text())
 ROWS = [row for rows in AREAS.values() for row in rows]
 

@@ -1,4 +1,4 @@
-"""docs/security.md names tests for each threat: they are there."""
+"""docs/secure/security.md names tests for each threat: they are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from support.checkout import ROOT
 
-PAGE = (ROOT / "docs" / "security.md").read_text()
+PAGE = (ROOT / "docs" / "secure" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[^`\s]+)`", PAGE)))
 SECTION = PAGE.partition("## Threats")[2].partition("## Not answered here")[0]
 THREATS = [line for line in SECTION.splitlines() if line.startswith("| ") and "`tests/" in line]
@@ -36,7 +36,7 @@ def test_each_threat_names_one() -> None:
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGE))))
 def test_a_link_leads_somewhere(link: str) -> None:
-    assert (ROOT / "docs" / link).is_file()
+    assert (ROOT / "docs" / "secure" / link).is_file()
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\(`(test_\w+\.py)`\)", PAGE))))

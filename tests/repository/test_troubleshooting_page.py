@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes what the programs say: each text is in the source, and none of theirs is missing."""
+"""docs/operate/troubleshooting.md quotes program texts: each quote is in the source, and each error text is quoted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from support.checkout import ROOT
 
-PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
+PAGE = (ROOT / "docs" / "operate" / "troubleshooting.md").read_text()
 ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
 GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, as the answer to a dial, as the status of a call.

@@ -1,7 +1,7 @@
 """The log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
 
 `get` gives a part of the program its log; `get_peer_log` the log for lines that a peer can cause as often as it likes;
-`configure` says where everything goes. What is logged at which verbosity is in docs/logging.md.
+`configure` says where everything goes. What is logged at which verbosity is in docs/operate/logging.md.
 """
 
 from __future__ import annotations

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 REVIEWS, TOKEN_REVIEW, LEASES = "token-reviews", "token-review", "leases"
 NOBODYS_TOKEN = "konnectivity-doctor-asks-whether-reviews-are-allowed"
 _ROLES = {
-    REVIEWS: "a ClusterRoleBinding to system:auth-delegator for the user of this kubeconfig (docs/kubernetes.md)",
-    LEASES: "the Role for leases of docs/kubernetes.md, bound to the user of this kubeconfig",
+    REVIEWS: (
+        "a ClusterRoleBinding to system:auth-delegator for the user of this kubeconfig (docs/operate/kubernetes.md)"
+    ),
+    LEASES: "the Role for leases of docs/operate/kubernetes.md, bound to the user of this kubeconfig",
 }
 
 Judge = Callable[["Review"], str]  # why a server refuses the token; empty: it does not

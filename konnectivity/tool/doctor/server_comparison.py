@@ -208,7 +208,9 @@ def _handshakes(view: View) -> list[CheckResult]:
         for listener, reasons in view.overview.get("handshake_failures", {}).items()
         for reason, count in reasons.items()
         if reason in _REFUSALS
-        for do in (f'the server\'s log names the peers: `TLS handshake failed listener="{listener}"`; docs/tls.md',)
+        for do in (
+            f'the server\'s log names the peers: `TLS handshake failed listener="{listener}"`; docs/secure/tls.md',
+        )
     ]
 
 
@@ -220,7 +222,7 @@ def _failures(view: View) -> list[CheckResult]:
         ago = finite(each.get("ago"))
         if ago is not None and ago < RECENT_S and each.get("reason") != "error_response":
             reasons.setdefault(str(each.get("reason")), each)
-    do = "the table of dial errors in docs/operations.md"
+    do = "the table of dial errors in docs/operate/operations.md"
     return [
         warning("dial-failures", view.address, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
         for reason, each in reasons.items()

@@ -1,4 +1,4 @@
-"""The least rights of server and agent: docs/kubernetes.md."""
+"""The least rights of server and agent: docs/operate/kubernetes.md."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def container_ports(flags: extra_arguments.Flags) -> list[Object]:
 
 
 def static_pod(server: ServerManifest) -> Object:
-    """Its directories belong to user 65532, and are there before: docs/quickstart.md."""
+    """Its directories belong to user 65532, and are there before: docs/start/quickstart.md."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,4 +1,4 @@
-"""The audit log's file: one JSON object per line, written by a thread of its own (docs/audit.md).
+"""The audit log's file: one JSON object per line, written by a thread of its own (docs/secure/audit.md).
 
 A disk that is slow or full never holds up the tunnel: lines that find no place are dropped and counted, and the first
 that can be written again is followed by how many.

@@ -1,6 +1,6 @@
 """What there is to record of each dial: who asked for what, who answered, what became of it. Pure.
 
-Makes the records of docs/audit.md. Does not know when it is, nor where they are written.
+Makes the records of docs/secure/audit.md. Does not know when it is, nor where they are written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CONNECT on the wire: heads of requests, what they ask for, and the bytes that answer. Pure.
 
 Heads are parsed by h11. Answers are written byte for byte as clients of the established server know them
-(docs/protocol.md, "HTTP CONNECT").
+(docs/internals/protocol.md, "HTTP CONNECT").
 """
 
 from __future__ import annotations

@@ -238,5 +238,5 @@ def test_a_listener_that_closes_ends_the_handshakes_in_progress(pki, run):
 @pytest.mark.parametrize("reason", handshake_failures.REASONS)
 def test_every_reason_is_in_the_docs(reason):
 
-    page = DOCS / "tls.md"
+    page = DOCS / "secure/tls.md"
     assert f"`{reason}`" in page.read_text()

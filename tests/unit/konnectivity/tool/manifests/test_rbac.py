@@ -1,4 +1,4 @@
-"""The rights are those that docs/kubernetes.md shows, which tests/cluster runs with."""
+"""The rights are those that docs/operate/kubernetes.md shows, which tests/cluster runs with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def roles(objects):
 
 def test_server_and_agent_with_leases():
     made = [*rbac.server(lease_namespace="kube-system"), *rbac.agent("kube-system", "kube-system")]
-    assert roles(made) == shown("kubernetes.md")
+    assert roles(made) == shown("operate/kubernetes.md")
     assert len(made) == 2 * len(roles(made))
 
 
@@ -35,7 +35,7 @@ def test_without_leases_the_server_reviews_tokens_and_that_is_all():
 
 
 def test_with_identities_it_looks_at_pods():
-    assert roles(rbac.server(pods=True))[1:] == shown("identity.md")
+    assert roles(rbac.server(pods=True))[1:] == shown("secure/identity.md")
 
 
 def test_every_binding_is_of_its_role():
