@@ -1,4 +1,4 @@
-"""Write the pages of options in docs/reference from the declarations of both programs (--check: fail on a difference)."""
+"""Write the pages of options in docs/reference from the declarations of both programs (--check: compare)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from konnectivity_server.server_options import ServerOptions
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 HEAD = """# Options of {program}
 
-For the operator who writes the arguments of `{program}`: every flag, its value, its default and its meaning. How to write
-values, and where else an option can be set, is in [options.md](options.md).
+For the operator who writes the arguments of `{program}`: every flag, its value, its default and its meaning. How
+to write values, and where else an option can be set, is in [options.md](options.md).
 
 `make docs` generates this page from `{declarations}`,
 `konnectivity/runtime/shared_options.py` and `konnectivity/runtime/logs/log_options.py`.

@@ -2,7 +2,8 @@
 
 A program declares a frozen dataclass derived from `Options`; every field made by `option()` is a flag, an environment
 variable, a key of the file, a line of `--help` and a row of docs/reference/server-options.md or agent-options.md.
-The command line is read in the dialect of Go's pflag, because manifests and launchers written for the Go programs are passed to ours unchanged.
+The command line is read in the dialect of Go's pflag, because manifests and launchers written for the Go programs are
+passed to ours unchanged.
 
 This package knows no option of any program, and nothing about what the values are used for.
 """
