@@ -27,8 +27,7 @@ from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import ConnectError, connect_any
 from konnectivity.tls import client_context
-from konnectivity.tunnel import connection as links
-from konnectivity.tunnel import hop_timings
+from konnectivity.tunnel import hop_timings, sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.connection_transport import streams_of
 from konnectivity.tunnel.dialing import DialingTunnel
@@ -311,7 +310,7 @@ class _DialStream(DialingTunnel):
         stream = transport.open_stream(_PATH, offer.header(), self, authority)
         assert stream.response is not None, "a client's stream has one"
         self.response = stream.response
-        super().__init__(stream, options, links.SIDE_CLIENT, links.SIDE_CLIENT)
+        super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
 
     def dial_succeeded(self, link: Connection) -> None:
         if self.connected.done():
@@ -326,8 +325,8 @@ class _DialStream(DialingTunnel):
             self.connected.set_exception(error)
         self.stream.finish()
 
-    def closed_link(self, link: Connection) -> None:
-        super().closed_link(link)
+    def connection_closed(self, link: Connection) -> None:
+        super().connection_closed(link)
         self.stream.finish()
 
     def stream_closed(self, status: Status) -> None:

@@ -18,7 +18,7 @@ from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.runtime import logs
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
 from konnectivity.tunnel.serving import Opener, ServingTunnel
@@ -83,7 +83,7 @@ class EstablishedTunnel(ServingTunnel):
         self.on_count: Callable[[int], object] = lambda count: None  # and how many servers there are
         offer = Extension(options.ledger.initial_window).header() if options.extension else {}
         stream = channel.open_stream(PATH, identity.metadata() | offer, self)
-        super().__init__(stream, options, links.SIDE_AGENT, links.SIDE_TARGET, opener)
+        super().__init__(stream, options, sides.AGENT, sides.TARGET, opener)
 
     def peer_draining(self) -> None:
         on_drain, self.on_drain = self.on_drain, _nothing  # a server may say it as often as it likes
@@ -121,13 +121,13 @@ class ServerConnection:
     ) -> None:
         self.server_id, self.server_count = server_of(answer)
         self.address = address
-        self.instance = tunnel.capabilities.instance if tunnel.capabilities is not None else ""
+        self.instance = tunnel.extension.instance if tunnel.extension is not None else ""
         self.tunnel = tunnel
         self._channel = channel
         self._on_verdict = on_verdict
-        tunnel.described = {"server": self.server_id}
+        tunnel.log_fields = {"server": self.server_id}
         interval_s = settings.heartbeat_s
-        if interval_s and tunnel.capabilities is None:
+        if interval_s and tunnel.extension is None:
             interval_s = max(interval_s, ESTABLISHED_HEARTBEAT_S)
         self.heartbeat = Heartbeat(tunnel.stream, tunnel.measure, interval_s, self._judged, SUSPECT_AFTER_S)
         self.heartbeat.start()
@@ -148,7 +148,7 @@ class ServerConnection:
 
     def probe(self) -> None:
         """Ask the server for a sign of life now. Not a server of the reference: it ends connections that ping often."""
-        if self.tunnel.capabilities is not None:
+        if self.tunnel.extension is not None:
             self.heartbeat.probe()
 
     async def serve(self) -> Status:

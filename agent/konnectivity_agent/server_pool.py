@@ -98,7 +98,7 @@ class ServerPool:
 
     @property
     def connections(self) -> int:
-        return sum(len(one.tunnel.links) for one in self._uplinks)
+        return sum(len(one.tunnel.connections) for one in self._uplinks)
 
     @property
     def _uplinks(self) -> list[ServerConnection]:
@@ -221,7 +221,7 @@ class ServerPool:
     def _end_when_idle(self, uplink: ServerConnection) -> None:
         if uplink.tunnel.closed:
             return
-        if uplink.tunnel.links:
+        if uplink.tunnel.connections:
             self._loop.call_later(_IDLE_CHECK_S, self._end_when_idle, uplink)
         else:
             uplink.close()
@@ -233,7 +233,7 @@ class ServerPool:
         self._plan.connected(endpoint, server_id, self._loop.time())
         uplink.tunnel.on_drain = partial(self._server_drains, uplink)
         uplink.tunnel.on_count = partial(self._counted, server_id)
-        extension = uplink.tunnel.capabilities is not None
+        extension = uplink.tunnel.extension is not None
         log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
         self._changed()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.local_side import Buffer
+from konnectivity.tunnel.interfaces import Buffer
 
 
 class Bridge:

@@ -15,10 +15,9 @@ from collections import deque
 from collections.abc import Callable
 
 from konnectivity import wire
-from konnectivity.proto.client_pb2 import ResetSide
-from konnectivity.tunnel.local_side import NOWHERE, Buffer, LocalSide
+from konnectivity.tunnel import sides
+from konnectivity.tunnel.interfaces import NOWHERE, Buffer, LocalSide, TunnelSide
 from konnectivity.tunnel.states import EXTENDED, Input, State, Table
-from konnectivity.tunnel.tunnel_side import TunnelSide
 
 UNLIMITED = 1 << 62
 PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
@@ -27,19 +26,6 @@ FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has 
 HALF_CLOSED_TIMEOUT_S = 60.0  # established wire: how long an answer may take after the client ended its side
 CLOSE_GRACE_S = 1.0  # established wire: CLOSE_REQ discards what the peer still has queued, so let it settle
 CLOSE_TIMEOUT_S = 10.0  # established wire: CLOSE_REQ without CLOSE_RSP
-
-
-SIDE_CLIENT = ResetSide.RESET_SIDE_CLIENT
-SIDE_TARGET = ResetSide.RESET_SIDE_TARGET
-SIDE_SERVER = ResetSide.RESET_SIDE_SERVER
-SIDE_AGENT = ResetSide.RESET_SIDE_AGENT
-SIDE_NAMES = {
-    0: "unknown",
-    SIDE_CLIENT: "client",
-    SIDE_TARGET: "target",
-    SIDE_SERVER: "server",
-    SIDE_AGENT: "agent",
-}
 
 _CAUSES = {
     Input.PEER_RESET: "reset",
@@ -377,7 +363,7 @@ class Connection:
             if self.starved:
                 self._feed()
             self.line.windows.closed(self)
-            self.line.closed_link(self)
+            self.line.connection_closed(self)
             self.endpoint, self.on_close = NOWHERE, None  # who refer to us: nothing is left to the garbage collector
 
     def _caused_by(self, event: Input) -> int:
@@ -386,7 +372,7 @@ class Connection:
             return self.side
         if event in (Input.TUNNEL_LOST, Input.EXPIRED):
             return self.own_side
-        return SIDE_TARGET if self.dialing else SIDE_CLIENT
+        return sides.TARGET if self.dialing else sides.CLIENT
 
     def _send_end(self) -> None:
         self.line.send_control(wire.data_end(self.connect_id, self.sent))

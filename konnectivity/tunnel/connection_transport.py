@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from konnectivity.errors import TunnelLost
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.local_side import Buffer
+from konnectivity.tunnel.interfaces import Buffer
 
 
 def streams_of(link: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -139,21 +139,21 @@ class DialingTunnel(Tunnel):
         dial = self.settle(random)
         if dial is None:  # cancelled, timed out, or forged: nobody waits for it
             self._traffic.dial_failed(UNRECOGNIZED)
-            if connect_id and connect_id not in self.links and self._may_answer():
+            if connect_id and connect_id not in self.connections and self._may_answer():
                 self._refuse(connect_id)
         elif error:
             self._failed(dial, DialFailure.ENDPOINT, error)
-        elif connect_id == 0 or connect_id in self.links:
+        elif connect_id == 0 or connect_id in self.connections:
             self._failed(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
         else:
-            link = self.open_link(connect_id)
+            link = self.open_connection(connect_id)
             link.destination, link.origin = dial.address, dial.origin
             self._traffic.dial_seconds.observe(time.monotonic() - dial.asked_at)
             dial.caller.dial_succeeded(link)
 
     def _refuse(self, connect_id: int) -> None:
         """Close a connection that the far side opened and nobody wants."""
-        if self.capabilities is not None:
+        if self.extension is not None:
             self.send_control(wire.reset(connect_id, self._own_side, "nobody waits for this connection", 0, 0))
         else:
             self.send_control(wire.close_req(connect_id))

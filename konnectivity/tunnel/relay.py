@@ -15,7 +15,7 @@ from typing import cast
 from konnectivity.net import read_buffer
 from konnectivity.net.error_texts import words_of
 from konnectivity.tunnel.connection import PAYLOAD, Connection
-from konnectivity.tunnel.local_side import Buffer
+from konnectivity.tunnel.interfaces import Buffer
 
 LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
 FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written

@@ -13,7 +13,7 @@ from konnectivity.errors import NO_MEMORY
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.local_side import LocalSide
+from konnectivity.tunnel.interfaces import LocalSide
 from konnectivity.tunnel.states import ESTABLISHED_SERVING
 from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, packet_types
@@ -74,7 +74,7 @@ class ServingTunnel(Tunnel):
         if not self._settle(dial):
             return None
         self._last_id += 1
-        link = self.open_link(self._last_id)
+        link = self.open_connection(self._last_id)
         link.destination = dial.address
         link.endpoint = endpoint
         self.send_control(wire.dial_rsp(dial.random, link.connect_id))
@@ -104,7 +104,7 @@ class ServingTunnel(Tunnel):
     def _dial(self, dial: DialIn) -> None:
         if dial.random in self.opening:
             self.send_control(wire.dial_rsp(dial.random, error="a dial with this id is already under way"))
-        elif self._single and self.capabilities is None and (self.opening or self._last_id):
+        elif self._single and self.extension is None and (self.opening or self._last_id):
             self.send_control(
                 wire.dial_rsp(dial.random, error="this stream already carries a connection: open another")
             )

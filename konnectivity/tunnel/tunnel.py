@@ -19,7 +19,7 @@ from konnectivity.grpc.status import OK, Status
 from konnectivity.http2.abuse_limits import TokenBucket
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.runtime import logs
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.flow_control import FlowControl
@@ -73,15 +73,15 @@ class Tunnel(StreamReceiver):
         self.stream = stream
         self.options = options
         self.ledger = options.ledger
-        self.links: dict[int, Connection] = {}
+        self.connections: dict[int, Connection] = {}
         self.closed = False
         self.draining = False  # the peer said DRAIN
         self.buffered = 0  # bytes of its connections that wait here
         self._measured_at = 0.0
-        self.capabilities: Extension | None = None
-        self.described: dict[str, str] = {}  # for the log: what the far end is
+        self.extension: Extension | None = None
+        self.log_fields: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
-        self.windows = FlowControl(self.ledger, self.links, self._loop.time)
+        self.windows = FlowControl(self.ledger, self.connections, self._loop.time)
         self._traffic = options.traffic
         self._table = table
         self._own_side = own_side
@@ -96,7 +96,7 @@ class Tunnel(StreamReceiver):
     def negotiated(self, capabilities: Extension | None) -> None:
         """The peer's metadata is here: speak the extension if it offers it and we do."""
         if capabilities is not None and self.options.extension:
-            self.capabilities = capabilities
+            self.extension = capabilities
             self._table = EXTENDED
             self.stream.widen(_LINE_WINDOW)
             self.measure()
@@ -116,13 +116,13 @@ class Tunnel(StreamReceiver):
         """Whether another tunnel should be asked for the next connection."""
         return self.buffers_full
 
-    def open_link(self, connect_id: int) -> Connection:
+    def open_connection(self, connect_id: int) -> Connection:
         """A connection is established: its link, not yet attached to an endpoint."""
-        credit = self.capabilities.window if self.capabilities is not None else None
+        credit = self.extension.window if self.extension is not None else None
         link = Connection(connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side)
         self.windows.opened(link)
         self._measure_again()
-        self.links[connect_id] = link
+        self.connections[connect_id] = link
         self._traffic.opened += 1
         return link
 
@@ -204,13 +204,13 @@ class Tunnel(StreamReceiver):
         self._cancel_timer(link)
         self._timers[link] = self._loop.call_later(timeout_s, self._expired, link, timeout_s, self._progress(link))
 
-    def closed_link(self, link: Connection) -> None:
+    def connection_closed(self, link: Connection) -> None:
         self._cancel_timer(link)
         self.unhold(link)
-        if self.links.get(link.connect_id) is link:
-            del self.links[link.connect_id]
+        if self.connections.get(link.connect_id) is link:
+            del self.connections[link.connect_id]
         seconds = self._loop.time() - link.opened_at
-        side = links.SIDE_NAMES.get(link.blamed, "unknown")
+        side = sides.name_of(link.blamed)
         self._traffic.connection_closed(link.cause, side, seconds)
         if link.on_close is not None:
             link.on_close(link)
@@ -219,7 +219,7 @@ class Tunnel(StreamReceiver):
                 "Connection closed",
                 **({"from": link.origin} if link.origin else {}),
                 destination=link.destination,
-                **self.described,
+                **self.log_fields,
                 connection=link.connect_id,
                 sent=link.sent,
                 received=link.received,
@@ -238,7 +238,7 @@ class Tunnel(StreamReceiver):
         data = wire.decode_data(message)
         if data is not None:
             connect_id, payload = data
-            link = self.links.get(connect_id)
+            link = self.connections.get(connect_id)
             if link is None:
                 self._data_for_nobody(connect_id)
             elif payload:
@@ -267,9 +267,9 @@ class Tunnel(StreamReceiver):
         self._traffic.streams -= 1
         if not status.ok:
             self._traffic.stream_failed(status.code.name)
-        for link in list(self.links.values()):
+        for link in list(self.connections.values()):
             link.tunnel_lost(str(status))
-        self.links.clear()
+        self.connections.clear()
 
     def close(self, status: Status = OK) -> None:
         """End the stream and with it every connection on it."""
@@ -303,7 +303,7 @@ class Tunnel(StreamReceiver):
         if log.v(6) and kind != packet_types.CREDIT:
             self._log_packet("Packet received", packet)
         if kind == packet_types.DATA:  # in a layout the fast decoder does not know
-            link = self.links.get(packet.data.connectID)
+            link = self.connections.get(packet.data.connectID)
             if link is None:
                 self._data_for_nobody(packet.data.connectID)
             elif packet.data.data:
@@ -315,7 +315,7 @@ class Tunnel(StreamReceiver):
             self.draining = True
             self.peer_draining()
         elif kind >= packet_types.CREDIT:
-            if self.capabilities is not None:
+            if self.extension is not None:
                 self._extension_packet(packet)
         else:
             self._role_packet(packet)
@@ -327,9 +327,9 @@ class Tunnel(StreamReceiver):
             connect_id, error, expected = packet.closeResponse.connectID, packet.closeResponse.error, self.dialing
         if not expected:
             return
-        link = self.links.get(connect_id)
+        link = self.connections.get(connect_id)
         if link is not None:
-            if self.capabilities is None:
+            if self.extension is None:
                 link.peer_close(error)
             else:
                 link.peer_reset(error or "closed by the peer")
@@ -342,19 +342,19 @@ class Tunnel(StreamReceiver):
         """For a connection that is over these are late, and mean nothing any more."""
         kind = packet.type
         if kind == packet_types.CREDIT:
-            link = self.links.get(packet.credit.connectID)
+            link = self.connections.get(packet.credit.connectID)
             if link is not None:
                 link.peer_credit(packet.credit.bytes)
         elif kind == packet_types.DATA_END:
-            link = self.links.get(packet.dataEnd.connectID)
+            link = self.connections.get(packet.dataEnd.connectID)
             if link is not None:
                 link.peer_end(packet.dataEnd.total)
         elif kind == packet_types.RESET:
-            link = self.links.get(packet.reset.connectID)
+            link = self.connections.get(packet.reset.connectID)
             if link is not None:
                 link.peer_reset(packet.reset.reason, packet.reset.side)
         elif kind == packet_types.STOP:
-            link = self.links.get(packet.stop.connectID)
+            link = self.connections.get(packet.stop.connectID)
             if link is not None:
                 link.peer_stop(packet.stop.reason)
         elif kind == packet_types.SERVER_COUNT:
@@ -367,7 +367,7 @@ class Tunnel(StreamReceiver):
         self._traffic.unknown_connections += 1
         if not self._may_answer():
             return
-        if self.capabilities is not None:
+        if self.extension is not None:
             self.send_control(wire.reset(connect_id, self._own_side, "unknown connection", 0, 0))
             return
         answer = self._close_unknown(connect_id, data=True)
@@ -384,7 +384,7 @@ class Tunnel(StreamReceiver):
     def _log_packet(self, message: str, packet: Packet | None) -> None:
         text = wire.describe(packet) if packet is not None else "unknown"
         peer = self.stream.peer
-        packet_log.info(peer.source, message, peer=peer.address, **self.described, packet=text)
+        packet_log.info(peer.source, message, peer=peer.address, **self.log_fields, packet=text)
 
     def _pump(self) -> None:
         scheduler, stream = self._scheduler, self.stream
@@ -392,7 +392,7 @@ class Tunnel(StreamReceiver):
             scheduler.turn()
 
     def _measure_again(self) -> None:
-        if self._loop.time() - self._measured_at > _MEASURE_S and self.capabilities is not None:
+        if self._loop.time() - self._measured_at > _MEASURE_S and self.extension is not None:
             self.measure()
 
     def _check_hold(self, link: Connection, until: float | None) -> None:

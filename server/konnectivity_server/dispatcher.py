@@ -133,7 +133,7 @@ class Route:
         if self._dial is not None:
             self._dial.withdraw()
         if log.v(2):
-            log.info("Dialing through another agent", destination=self._address, **other.described)
+            log.info("Dialing through another agent", destination=self._address, **other.log_fields)
         self.start(other)
         return True
 
@@ -296,7 +296,7 @@ class Dispatcher:
         self, error: DialError, address: str, origin: str, tunnel: DialingTunnel | None = None, took_s: float = 0.0
     ) -> None:
         """Remember a failed dial for the admin port, and write a line about it unless the client took it back."""
-        who = {} if tunnel is None else tunnel.described
+        who = {} if tunnel is None else tunnel.log_fields
         address = cut(address)
         if error.failure is not DialFailure.CANCELLED:
             peer_log.info(address, "Dial failed", destination=address, **who, reason=str(error), **{"from": origin})

@@ -136,10 +136,10 @@ class ProxyServer:
     @property
     def busy(self) -> bool:
         """Whether somebody is being served."""
-        return any(agent.links or agent.pending for agent in self.registry.all())
+        return any(agent.connections or agent.pending for agent in self.registry.all())
 
     def _open(self) -> int:
-        return sum(len(agent.links) for agent in self.registry.all())
+        return sum(len(agent.connections) for agent in self.registry.all())
 
     def answer(self, request: Request, work: Callable[[], Awaitable[Response]]) -> Later:
         """Start the work of an endpoint whose answer takes a while, unless it is to begin for another request."""
@@ -251,4 +251,4 @@ async def _drained(server: ProxyServer, signals: lifecycle.Signals, timeout_s: f
                 await asyncio.sleep(_IDLE_CHECK_S)
                 idle_s = 0.0 if server.busy else idle_s + _IDLE_CHECK_S
     if server.busy:
-        log.warning("Cutting connections", connections=sum(len(agent.links) for agent in server.registry.all()))
+        log.warning("Cutting connections", connections=sum(len(agent.connections) for agent in server.registry.all()))

@@ -96,7 +96,7 @@ class ServerCollector(Collector):
         )
         yield gauge(
             "server_established_connections", "Current number of established end-to-end connections (post-dial)."
-        ).add(sum(len(agent.links) for agent in server.registry.all()))
+        ).add(sum(len(agent.connections) for agent in server.registry.all()))
         failures: dict[str, int] = {}
         for reason, count in agents.dial_failures.items():
             name = _REASONS.get(reason, reason)
@@ -141,7 +141,7 @@ class ServerCollector(Collector):
             "state", {"ready": sum(each.usable for each in tunnels), "other": sum(not each.usable for each in tunnels)}
         )
         yield gauge("server_peer_connections", "Connections through agents of other servers.").add(
-            sum(len(each.links) for each in tunnels)
+            sum(len(each.connections) for each in tunnels)
         )
         yield counter("server_peer_dials_total", "Dials that an agent of another server answered.").add(traffic.opened)
         yield counter(

@@ -11,7 +11,7 @@ from konnectivity.grpc.message_stream import Buffer, MessageStream, Peer
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
 from konnectivity.metrics.tunnel_stats import TunnelStats
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
@@ -141,14 +141,14 @@ async def tunnels(messages: list[memoryview]) -> None:
                 tunnel.message_received(message)
             stream: Any = tunnel.stream
             assert stream.sent <= 20 * said + 120 * len(messages) + 2000, "more answers than what was said is worth"
-            assert len(tunnel.links) <= len(messages)
+            assert len(tunnel.connections) <= len(messages)
             tunnel.stream_closed(OK)
-            assert not tunnel.links
+            assert not tunnel.connections
             assert tunnel.buffered == ledger.used == 0, "memory of connections that are gone is still counted"
 
 
 def _dialing(options: TunnelOptions) -> Tunnel:
-    tunnel = DialingTunnel(MemoryStream(), options, links.SIDE_SERVER, links.SIDE_CLIENT)
+    tunnel = DialingTunnel(MemoryStream(), options, sides.SERVER, sides.CLIENT)
     for number in range(1, 6):  # under numbers that the bytes can know
         dial = tunnel.dial("node:1", Asking(), None)
         tunnel.pending[number] = tunnel.pending.pop(dial.random)
@@ -157,7 +157,7 @@ def _dialing(options: TunnelOptions) -> Tunnel:
 
 
 def _serving(options: TunnelOptions) -> Tunnel:
-    return ServingTunnel(MemoryStream(), options, links.SIDE_SERVER, links.SIDE_CLIENT, _open)
+    return ServingTunnel(MemoryStream(), options, sides.SERVER, sides.CLIENT, _open)
 
 
 class MemoryTransport(asyncio.Transport):

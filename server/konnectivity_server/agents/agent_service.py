@@ -14,7 +14,7 @@ from konnectivity.grpc.message_stream import MessageStream, Peer, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.runtime import logs, task_guard
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import Caller, Dial, DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
@@ -73,12 +73,12 @@ class AgentTunnel(DialingTunnel):
         account: Account | None,
         agents: AgentService,
     ) -> None:
-        super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
+        super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.agent_id = agent_id
         self.identifiers = names
         self.user = account.user if account is not None else ""  # of its token
         self.holder = credential_identity.holder(stream.peer.certificate, account)
-        self.described = {"agent": agent_id}
+        self.log_fields = {"agent": agent_id}
         self.connected_at = monotonic()
         self.known = False  # another stream of this agent stood when this one came
         self.dial_latency_s = 0.0  # recent ones, smoothed
@@ -113,7 +113,7 @@ class AgentTunnel(DialingTunnel):
     def load(self) -> float:
         """For choosing among agents: how much it does, times how long it takes to answer."""
         asked = len(self.pending) + len(self.queued)
-        busy = 1 + len(self.links) + 4 * asked + self._recent_errors()
+        busy = 1 + len(self.connections) + 4 * asked + self._recent_errors()
         return busy * max(self.dial_latency_s, 0.0005)
 
     def dial(
@@ -288,7 +288,7 @@ class AgentService:
         self.changed()
         if log.v(_detail(tunnel)):
             who = {"user": tunnel.user} if tunnel.user else {}
-            extension = tunnel.capabilities is not None
+            extension = tunnel.extension is not None
             introduced = {"agent": agent_id, "peer": stream.peer.name, **who}
             peer_log.info(agent_id, "Agent connected", **introduced, extension=extension)
         return tunnel
@@ -308,7 +308,7 @@ class AgentService:
         """The number of servers has changed: tell the agents that understand."""
         packet = wire.server_count(self.server_count())
         for agent in self.registry.all():
-            if agent.capabilities is not None:
+            if agent.extension is not None:
                 agent.send_control(packet)
 
     def departures(self) -> list[dict[str, Any]]:
@@ -334,7 +334,7 @@ class AgentService:
         if not streams:
             del self.streams_of[tunnel.agent_id]
             self.left.add(
-                tunnel.agent_id, peer=tunnel.stream.peer.name, reason=str(status), connections=len(tunnel.links)
+                tunnel.agent_id, peer=tunnel.stream.peer.name, reason=str(status), connections=len(tunnel.connections)
             )
         if log.v(_detail(tunnel)):
             peer_log.info(
@@ -342,7 +342,7 @@ class AgentService:
                 "Agent disconnected",
                 agent=tunnel.agent_id,
                 peer=tunnel.stream.peer.address,
-                connections=len(tunnel.links),
+                connections=len(tunnel.connections),
                 reason=str(status),
             )
 

@@ -50,11 +50,11 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
         "heard_ago": None if heard_at is None else round(monotonic() - heard_at, 3),
         "round_trip": agent.stream.round_trip_s,
         "dial_latency": round(agent.dial_latency_s, 6),
-        "connections": len(agent.links),
+        "connections": len(agent.connections),
         "pending_dials": agent.unanswered,
         "buffered_bytes": agent.buffered,
         "load": round(agent.load, 6),
-        "extension": agent.capabilities is not None,
+        "extension": agent.extension is not None,
         "state": state_of(agent),
     }
 
@@ -68,7 +68,7 @@ def peers_of(server: ProxyServer) -> list[dict[str, Any]]:
             "peer": each.stream.peer.name,
             "connected_for": round(monotonic() - each.connected_at, 3),
             "round_trip": each.stream.round_trip_s,
-            "connections": len(each.links),
+            "connections": len(each.connections),
             "pending_dials": each.unanswered,
             "state": state_of(each) if each.ready else "without agents",
         }
@@ -103,7 +103,7 @@ _KEYS: Keys[AgentTunnel] = {
     "heard_ago": lambda agent: None if agent.stream.heard_at is None else -agent.stream.heard_at,
     "round_trip": lambda agent: agent.stream.round_trip_s,
     "dial_latency": lambda agent: agent.dial_latency_s,
-    "connections": lambda agent: len(agent.links),
+    "connections": lambda agent: len(agent.connections),
     "pending_dials": lambda agent: agent.unanswered,
     "buffered_bytes": lambda agent: agent.buffered,
     "load": lambda agent: agent.load,

@@ -33,7 +33,7 @@ def tunnels(server: ProxyServer) -> list[DialingTunnel]:
 def _all(server: ProxyServer) -> Iterator[Item]:
     """As they are when they are looked at."""
     for tunnel in tunnels(server):
-        for link in list(tunnel.links.values()):
+        for link in list(tunnel.connections.values()):
             yield tunnel, link
 
 

@@ -63,8 +63,8 @@ def _connections(server: ProxyServer) -> dict[str, int]:
     tunnels = server.registry.all()
     stalled = server.sampler.stalls.counts(monotonic())
     return {
-        "open": sum(len(each.links) for each in tunnels),
-        "through_servers": 0 if peers is None else sum(len(each.links) for each in peers.tunnels.values()),
+        "open": sum(len(each.connections) for each in tunnels),
+        "through_servers": 0 if peers is None else sum(len(each.connections) for each in peers.tunnels.values()),
         "pending_dials": sum(each.unanswered for each in tunnels),
         **{f"stalled_by_{side}": count for side, count in stalled.items()},
     }

@@ -64,7 +64,7 @@ class Stalls:
         clients: _Still = {}
         destinations: _Still = {}
         for tunnel in tunnels:
-            for link in tunnel.links.values():
+            for link in tunnel.connections.values():
                 if link.blocked:
                     taken = link.received - link.endpoint.buffered()
                     known = self._clients.get(link, (taken, link.stalled_at))

@@ -10,7 +10,8 @@ from typing import Any
 
 from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.message_stream import Peer
-from konnectivity.tunnel.connection import CAUSES, SIDE_NAMES, Connection
+from konnectivity.tunnel import sides
+from konnectivity.tunnel.connection import CAUSES, Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity_server.agents.agent_service import AgentTunnel
 
@@ -19,7 +20,7 @@ EVENTS = ("dialled", "refused", "closed", "dropped")
 POLICY = "policy"
 REFUSED_CAUSES = (POLICY, *(each.value for each in DialFailure))
 CLOSED_CAUSES = CAUSES
-SIDES = tuple(SIDE_NAMES.values())
+SIDES = tuple(sides.NAMES.values())
 CANCELLED = DialError(DialFailure.CANCELLED, "the client left before there was an answer")
 
 Record = dict[str, Any]
@@ -97,7 +98,7 @@ class Trail:
 
     def _closed(self, link: Connection) -> None:
         if self in self._running:
-            side = SIDE_NAMES.get(link.blamed, "unknown")
+            side = sides.name_of(link.blamed)
             self._end(link, link.cause, side, link.reason or "both sides ended")
 
     def _end(self, link: Connection, cause: str, side: str, reason: str) -> None:
@@ -136,4 +137,4 @@ def through(tunnel: DialingTunnel) -> Record:
     if isinstance(tunnel, AgentTunnel):
         user = {"user": tunnel.user} if tunnel.user else {}
         return {"agent": {"id": tunnel.agent_id, "address": peer.address, **certificate, **user}}
-    return {"peer": {**tunnel.described, "address": peer.address, **certificate}}
+    return {"peer": {**tunnel.log_fields, "address": peer.address, **certificate}}

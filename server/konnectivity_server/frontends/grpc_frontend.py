@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from konnectivity.errors import DialError
 from konnectivity.grpc.message_stream import MessageStream
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.bridge import Bridge
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.extension import Extension
@@ -50,8 +50,8 @@ class ProxyService:
         tunnel = ServingTunnel(
             stream,
             self.options,
-            links.SIDE_SERVER,
-            links.SIDE_CLIENT,
+            sides.SERVER,
+            sides.CLIENT,
             opener=functools.partial(open_through, self.dispatcher),
             single=True,
         )

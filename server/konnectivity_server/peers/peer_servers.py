@@ -19,7 +19,7 @@ from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime import logs, task_guard
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
@@ -48,7 +48,7 @@ class PeerTunnel(DialingTunnel):
         self._peers = peers
         offer = Extension(options.ledger.initial_window)
         stream = transport.open_stream(PATH, {SERVER_ID: server_id} | offer.header(), self)
-        super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT)
+        super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.accepted = stream.accepted
         self.heartbeat = Heartbeat(stream, self.measure, peers.heartbeat_s, self._judged)
 
@@ -71,10 +71,10 @@ class PeerTunnel(DialingTunnel):
         """
         answer = await self.accepted()
         ids = answer.get_all(SERVER_ID)
-        if len(ids) != 1 or self.capabilities is None:
+        if len(ids) != 1 or self.extension is None:
             raise RpcError(Code.FAILED_PRECONDITION, "no server of this set answers there")
         self.server_id = ids[0]
-        self.described = {"server": self.server_id}
+        self.log_fields = {"server": self.server_id}
         self.heartbeat.start()
 
     def peer_ready(self, ready: bool) -> None:
@@ -106,7 +106,7 @@ class PeerTunnel(DialingTunnel):
     def _end_when_idle(self) -> None:
         if self.closed:
             return
-        if self.links or self.pending:
+        if self.connections or self.pending:
             self._loop.call_later(IDLE_CHECK_S, self._end_when_idle)
         else:
             self.close()
@@ -154,7 +154,7 @@ class PeerServers:
         usable = [each for each in self.tunnels.values() if each.usable and each not in tried]
         if not usable:
             return None
-        return min(self._random.choices(usable, k=2), key=lambda each: len(each.links) + 4 * len(each.pending))
+        return min(self._random.choices(usable, k=2), key=lambda each: len(each.connections) + 4 * len(each.pending))
 
     @property
     def usable(self) -> bool:

@@ -12,7 +12,7 @@ from konnectivity import wire
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.runtime import logs
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.serving import ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
@@ -103,7 +103,7 @@ class PeerIn(ServingTunnel):
         dispatcher: Dispatcher,
     ) -> None:
         opener = functools.partial(open_through, dispatcher, relayed=True)
-        super().__init__(stream, options, links.SIDE_SERVER, links.SIDE_CLIENT, opener)
+        super().__init__(stream, options, sides.SERVER, sides.CLIENT, opener)
         self.server_id = server_id
         self.told: bool | None = None
         self._service = service

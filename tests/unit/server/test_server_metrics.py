@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from konnectivity.metrics.tunnel_stats import TunnelStats
-from konnectivity.tunnel.connection import CAUSES, SIDE_NAMES
+from konnectivity.tunnel import sides
+from konnectivity.tunnel.connection import CAUSES
 from konnectivity_server.server_metrics import _close_reasons
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-@pytest.mark.parametrize("side", SIDE_NAMES.values())
+@pytest.mark.parametrize("side", sides.NAMES.values())
 def test_every_end_of_a_connection_has_one_reason_of_the_reference(cause, side):
     traffic = TunnelStats()
     traffic.connection_closed(cause, side, 1.0)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from konnectivity.errors import DialError
-from konnectivity.tunnel import connection as links
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.local_side import Buffer
+from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import DialIn, ServingTunnel
 from konnectivity.tunnel.states import ESTABLISHED_DIALING, ESTABLISHED_SERVING, EXTENDED, Input, State
@@ -137,8 +137,8 @@ class World:
             )
             for _ in range(2)
         ]
-        self.dialing = DialingTunnel(self.left, self.options[0], links.SIDE_SERVER, links.SIDE_CLIENT)
-        self.serving = ServingTunnel(self.right, self.options[1], links.SIDE_AGENT, links.SIDE_TARGET, self._open)
+        self.dialing = DialingTunnel(self.left, self.options[0], sides.SERVER, sides.CLIENT)
+        self.serving = ServingTunnel(self.right, self.options[1], sides.AGENT, sides.TARGET, self._open)
         self.left.receiver, self.right.receiver = self.dialing, self.serving
         if extension:
             self.dialing.negotiated(Extension(window))
@@ -188,8 +188,8 @@ class World:
 
     def nothing_left(self) -> bool:
         return (
-            not self.dialing.links
-            and not self.serving.links
+            not self.dialing.connections
+            and not self.serving.connections
             and all(
                 options.ledger.used == 0 and tunnel.buffered == 0 and options.ledger.grown == 0
                 for options, tunnel in zip(self.options, (self.dialing, self.serving), strict=True)

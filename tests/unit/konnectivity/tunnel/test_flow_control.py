@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konnectivity.tunnel import flow_control
-from konnectivity.tunnel.connection import SIDE_CLIENT, Connection
+from konnectivity.tunnel import flow_control, sides
+from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.flow_control import FlowControl
-from konnectivity.tunnel.local_side import Buffer
+from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.memory_budget import KIB, MIB, MemoryBudget
 from konnectivity.tunnel.states import EXTENDED
 
@@ -36,13 +36,14 @@ class Line:
     def __init__(self, round_trip_s: float = 0.0002, **budgets: int) -> None:
         self.now = 100.0
         self.ledger = MemoryBudget(**budgets)
-        self.links: dict[int, Connection] = {}
+        self.connections: dict[int, Connection] = {}
         self.round_trip_s = round_trip_s
-        self.windows = FlowControl(self.ledger, self.links, lambda: self.now)
+        self.windows = FlowControl(self.ledger, self.connections, lambda: self.now)
 
     def open(self) -> Connection:
-        number = len(self.links)
-        link = self.links[number] = Connection(number, self, EXTENDED, False, 64 * KIB, SIDE_CLIENT, SIDE_CLIENT)
+        number = len(self.connections)
+        link = Connection(number, self, EXTENDED, False, 64 * KIB, sides.CLIENT, sides.CLIENT)
+        self.connections[number] = link
         self.windows.opened(link)
         return link
 
@@ -64,7 +65,7 @@ class Line:
     def stall(self, link: Connection, begins: bool) -> None: ...
     def starve(self, link: Connection, begins: bool) -> None: ...
     def expire(self, link: Connection, timeout_s: float) -> None: ...
-    def closed_link(self, link: Connection) -> None: ...
+    def connection_closed(self, link: Connection) -> None: ...
 
 
 def test_a_fast_connection_gets_a_large_window_and_a_quiet_one_keeps_its_first():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from konnectivity.tunnel.connection import SIDE_CLIENT, SIDE_SERVER, Connection
+from konnectivity.tunnel import sides
+from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.states import EXTENDED
 from konnectivity_server.api.traffic_samples import SAMPLES, STALLED_S, Ring, Stalls
@@ -15,7 +16,7 @@ class Line:
 
     def __init__(self):
         self.ledger = MemoryBudget()
-        self.links = {}
+        self.connections = {}
 
     def activate(self, link):
         link.take_turn(1 << 20)
@@ -43,7 +44,7 @@ class Client:
 
 def connected(credit=64 * 1024):
     line = Line()
-    link = line.links[1] = Connection(1, line, EXTENDED, True, credit, SIDE_CLIENT, SIDE_SERVER)
+    link = line.connections[1] = Connection(1, line, EXTENDED, True, credit, sides.CLIENT, sides.SERVER)
     link.endpoint = Client()
     return line, link
 
