@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
+from konnectivity.net.backoff import Backoff
 from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT
 
 BACKOFF_FACTOR = 1.5
@@ -44,11 +45,10 @@ class ServerAddress:
     """One address, and how it went there."""
 
     address: DialAddress
+    backoff: Backoff
     servers: set[str] = field(default_factory=set)  # connected through it, or found there and connected otherwise
     busy: int = 0  # tries under way
     failing: bool = False
-    reported: str = ""  # why, as the log has it; empty: nothing was said of this failure
-    wait_s: float = 0.0  # the back-off reached
     due: float = 0.0  # not to be tried before
     tried_at: float = 0.0  # when the last try began
     connected_at: float = 0.0  # when a try last reached a server that was not connected
@@ -81,7 +81,7 @@ class PoolPlan:
 
     def resolved(self, addresses: Iterable[DialAddress]) -> None:
         """The addresses there are now. What is connected through one that went away stays connected."""
-        found = {address: self.endpoints.get(address) or ServerAddress(address) for address in addresses}
+        found = {address: self.endpoints.get(address) or self._new(address) for address in addresses}
         # An address that is in use is kept until its tunnel ends.
         kept = {address: one for address, one in self.endpoints.items() if address not in found and one.servers}
         self.endpoints = {**found, **kept}
@@ -109,9 +109,7 @@ class PoolPlan:
 
     def connected(self, endpoint: ServerAddress, server_id: str, now: float) -> None:
         """Note that a try reached a server that was not connected."""
-        wait_s = endpoint.wait_s
-        self._tried(endpoint, now)
-        endpoint.wait_s = wait_s  # until the tunnel has stood for a while
+        self._tried(endpoint, now)  # the back-off stays until the tunnel has stood for a while
         endpoint.connected_at = now
         endpoint.servers.add(server_id)
         self.draw_due = now if not self._short else self.draw_due  # it went well: the next one at once
@@ -121,6 +119,7 @@ class PoolPlan:
         """Note that a try reached a server that is connected already."""
         self._dry += 1
         self._tried(endpoint, now)
+        endpoint.backoff.reset()
         endpoint.servers.add(server_id)
 
     def failed(self, endpoint: ServerAddress, now: float) -> None:
@@ -146,7 +145,7 @@ class PoolPlan:
                 self._back_off(one, now)
             else:
                 self._short = 0
-                one.wait_s = 0.0
+                one.backoff.reset()
                 one.due = now + self.interval_s * self.random.random()
 
     def doubt(self, server_id: str, now: float) -> None:
@@ -177,14 +176,19 @@ class PoolPlan:
         """There is news of other servers: what is backing off is due now."""
         for one in self.endpoints.values():
             one.due = min(one.due, now + self.interval_s * 0.2 * self.random.random())
-            one.wait_s = 0.0
+            one.backoff.reset()
         if not self._short:
             self.draw_due = min(self.draw_due, now)
         self._dry = 0
 
+    def _new(self, address: DialAddress) -> ServerAddress:
+        last_s = max(self.cap_s, self.interval_s)
+        return ServerAddress(
+            address, Backoff(self.interval_s, last_s, BACKOFF_FACTOR, (1.0, 1.0 + JITTER), self.random)
+        )
+
     def _back_off(self, endpoint: ServerAddress, now: float) -> None:
-        endpoint.wait_s = min(max(endpoint.wait_s * BACKOFF_FACTOR, self.interval_s), self._longest_pause_s(now))
-        endpoint.due = now + self._jittered(endpoint.wait_s)
+        endpoint.due = now + endpoint.backoff.next(self._longest_pause_s(now))
 
     def _due_at(self, endpoint: ServerAddress, now: float) -> float:
         """Return when to dial an endpoint that is not served; infinity if it is, or while a try may yet succeed."""
@@ -238,8 +242,6 @@ class PoolPlan:
     def _tried(self, endpoint: ServerAddress, now: float) -> None:
         endpoint.busy -= 1
         endpoint.failing = False
-        endpoint.reported = ""
-        endpoint.wait_s = 0.0
         endpoint.due = now
 
     def _jittered(self, seconds: float) -> float:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT
@@ -77,6 +78,7 @@ class ServerPool:
         self._count_timer: asyncio.TimerHandle | None = None
         self._counted_at = -math.inf
         self._few_reported = False
+        self._logged = LoggedReasons()  # why servers cannot be reached, by address
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._resolve_due = 0.0
@@ -152,12 +154,12 @@ class ServerPool:
         except uplinks.CONNECT_ERRORS as error:
             # One line per reason, not one per try; none for one of several addresses of a host.
             reason = "" if self._plan.served(endpoint.address) else uplinks.why(error)
-            if log.v(5) or (reason and reason != endpoint.reported):
+            if log.v(5) or (reason and self._logged.record(str(endpoint.address), reason)):
                 why = reason or uplinks.why(error)
                 log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=why)
-            endpoint.reported = reason
             self._failed(endpoint)
             return
+        self._logged.clear(str(endpoint.address))
         known = self.servers.get(uplink.server_id)
         if self.draining or (known is not None and not known.superseded_by(uplink)):
             uplink.close()

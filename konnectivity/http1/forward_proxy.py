@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from konnectivity import __version__
+from konnectivity.net.addresses import is_loopback
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.untrusted.numbers import parse_decimal
@@ -215,7 +216,7 @@ def _direct(rules: str, host: str, port: int) -> bool:
     """Whether NO_PROXY excepts a server, or it is this host itself."""
     name = _ascii(host.strip().lower())
     address = _ip(name)
-    if name == "localhost" or (address is not None and address.is_loopback):
+    if is_loopback(name):
         return True
     return any(_matches(rule.strip().lower(), name, address, str(port)) for rule in rules.split(","))
 

@@ -19,7 +19,9 @@ from konnectivity.kube.api_error import KubeError
 from konnectivity.kube.call_counts import CallCounts
 from konnectivity.kube.labels import Selector
 from konnectivity.kube.lease_validity import Lease, Sightings, clock_difference
+from konnectivity.net.backoff import Backoff
 from konnectivity.runtime import logs
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 
 if TYPE_CHECKING:
     from konnectivity.kube.api_client import Event, KubeClient
@@ -74,23 +76,24 @@ class LeaseCounter:
         self._loop = asyncio.get_running_loop()
         self._first_end: float | None = None  # of those that were counted, by the loop's clock
         self._version = ""  # up to where the API has told; empty: to be listed
-        self._trouble = ""
+        self._logged = LoggedReasons()
 
     async def run(self) -> None:
         """Count until cancelled."""
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S, spread=(0.5, 1.5), random=self._random)
         while True:
             try:
                 if not self._version:
                     await self._list()
                 await self._watch()
-                pause_s = FIRST_PAUSE_S
+                backoff.reset()
             except KubeError as error:
                 self._version = ""
-                if error.code != _GONE:
+                if error.code == _GONE:
+                    backoff.reset()
+                else:
                     self._failed(error)
-                    pause_s = min(2 * pause_s, LAST_PAUSE_S)
-            await asyncio.sleep(pause_s * (0.5 + self._random.random()))
+            await asyncio.sleep(backoff.next())
 
     async def _list(self) -> None:
         from konnectivity.kube.lease_objects import lease_of
@@ -166,12 +169,10 @@ class LeaseCounter:
             self._on_change()
 
     def _failed(self, error: KubeError) -> None:
-        """One line when it begins, and when the reason changes."""
-        if self._trouble != (error.reason or "?"):
+        """Log why leases cannot be counted, unless the last line has the same reason."""
+        if self._logged.record(self._namespace, error.reason):
             log.warning("Cannot count leases, will keep trying", namespace=self._namespace, reason=str(error))
-        self._trouble = error.reason or "?"
 
     def _works(self) -> None:
-        if self._trouble:
+        if self._logged.clear(self._namespace):
             log.info("Leases are counted again", namespace=self._namespace)
-        self._trouble = ""

@@ -36,11 +36,20 @@ def host_of(address: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, without a port, is this machine for itself alone."""
+    """Return whether a host, without a port, is a loopback address or `localhost`.
+
+    An IPv6 address may have brackets and a zone, and may be an IPv4-mapped one.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("[::1]"), is_loopback("::100"), is_loopback("localhost.example.com")
+    (True, True, False, False)
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(bare.partition("%")[0])
     except ValueError:
-        return host.lower() == "localhost"
+        return host.lower().removesuffix(".") == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def parse(network: str, address: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime.logs.log_options import LogOptions
 from konnectivity.runtime.options import declared, deprecations, format_duration, notices
 from konnectivity.tool.check_results import CheckResult, failed, warning
@@ -17,7 +18,6 @@ LOUD = 6  # from this level on there are lines for packets
 POD_GRACE_S = 30.0  # what Kubernetes leaves a pod by default
 LONG_SILENCE_S = 300.0  # balancers and NAT gateways forget a flow after some minutes
 _UNEXPANDED = re.compile(r"\$[({][A-Za-z_][A-Za-z0-9_]*[)}]")
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
 class ListenPort(NamedTuple):
@@ -26,10 +26,6 @@ class ListenPort(NamedTuple):
     flag: str
     host: str
     port: int
-
-
-def is_loopback(host: str) -> bool:
-    return host.startswith(_LOOPBACK)
 
 
 def shared(options: LogOptions, listeners: Iterable[ListenPort]) -> list[CheckResult]:

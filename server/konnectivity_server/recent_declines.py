@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from konnectivity.net.backoff import Backoff
 from konnectivity.untrusted.bounded_map import BoundedMap
 
 FIRST_S = 5.0
@@ -27,16 +28,17 @@ class RecentDeclines:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._spared: BoundedMap[str, tuple[float, float]] = BoundedMap(MAX_CONNECTIONS, MAX_BYTES)  # until, how long
+        self._spared: BoundedMap[str, tuple[float, Backoff]] = BoundedMap(MAX_CONNECTIONS, MAX_BYTES)  # until
 
     def add(self, connection: str) -> None:
         """Spare a connection, of which an agent declined a dial."""
         now = self._clock()
-        until, pause_s = self._spared.get(connection) or (0.0, 0.0)
+        until, backoff = self._spared.get(connection) or (0.0, Backoff(FIRST_S, LONGEST_S))
         if now < until:
             return  # dials that were under way
-        pause_s = min(2 * pause_s, LONGEST_S) if now < until + LONGEST_S and pause_s else FIRST_S
-        self._spared[connection] = now + pause_s, pause_s
+        if now >= until + LONGEST_S:
+            backoff.reset()
+        self._spared[connection] = now + backoff.next(), backoff
 
     def holds(self, connection: str) -> bool:
         """Return whether a connection is spared now."""

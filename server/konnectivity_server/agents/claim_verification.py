@@ -17,6 +17,7 @@ from konnectivity.grpc.status import Code, RpcError
 from konnectivity.kube.api_error import KubeError
 from konnectivity.net.source_address import source_of
 from konnectivity.runtime import logs
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.untrusted.bounded_map import BoundedMap, size_of
 from konnectivity_server.agents import credential_identity
 from konnectivity_server.agents.agent_identifiers import Identifiers
@@ -52,7 +53,7 @@ class ClaimVerifier:
         default_factory=lambda: _remembered(_pod_size)
     )  # and when
     _under_way: dict[str, asyncio.Future[Identifiers]] = field(default_factory=dict)  # look-ups, by uid
-    _told: BoundedMap[str, str] = field(default_factory=lambda: _remembered(size_of))  # refusals in the log, by agent
+    _logged: LoggedReasons = field(default_factory=LoggedReasons)  # refusals, by agent
 
     async def check(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> None:
         """Nothing, if every claim is vouched for.
@@ -66,7 +67,7 @@ class ClaimVerifier:
             granted = await self._of_pod(agent_id, peer, account, claimed)
         found = credential_identity.excess(claimed, granted)
         if not found:
-            self._told.pop(agent_id)
+            self._logged.clear(agent_id)
             return
         names = credential_identity.shown(list(credential_identity.claims(granted))) or "nothing"
         whose = credential_identity.holder(peer.certificate, account) or "none"
@@ -121,10 +122,8 @@ class ClaimVerifier:
     def _refuse(self, agent_id: str, peer: Peer, kind: str, reason: str) -> None:
         """Count and log a refusal: a line for an agent, another one when the reason changes, not many for a source."""
         self.refused[kind] = self.refused.get(kind, 0) + 1
-        if self._told.get(agent_id) == reason:
-            return
-        self._told[agent_id] = reason
-        log.warning(source_of(peer.address), "Agent's claim refused", agent=agent_id, peer=peer.name, reason=reason)
+        if self._logged.record(agent_id, reason):
+            log.warning(source_of(peer.address), "Agent's claim refused", agent=agent_id, peer=peer.name, reason=reason)
 
 
 def _remembered(size: Callable[[str, Any], int]) -> BoundedMap[str, Any]:

@@ -25,6 +25,7 @@ from konnectivity.kube.api_error import KubeError
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.net.source_address import source_of
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.untrusted.bounded_map import BoundedMap
 from konnectivity_server.agents.credential_identity import Account, Pod, pod_of
 from konnectivity_server.agents.review_queue import Lane, QueuedReview, ReviewQueue
@@ -187,7 +188,7 @@ class TokenAuthenticator:
         self._waiting = 0
         self._checks: Counter[str] = Counter()  # under way, by connection
         self._known = _Known(clock)
-        self._told: BoundedMap[str, str] = BoundedMap(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)  # refusals in the log
+        self._logged = LoggedReasons()  # refusals, by agent
 
     async def check(self, metadata: Metadata, peer: Peer) -> Account:
         """Return the account of the agent at `peer`.
@@ -202,7 +203,7 @@ class TokenAuthenticator:
             self._reached["token_length"] += 1
         verdict = TokenVerdict("", token) if isinstance(token, TokenRefusal) else await self._verdict(token, peer)
         if verdict.refusal is None:
-            self._told.pop(agent_id)
+            self._logged.clear(agent_id)
             return Account(verdict.user, verdict.pod)
         refusal = verdict.refusal
         self.refused[refusal.reason] = self.refused.get(refusal.reason, 0) + 1
@@ -347,10 +348,8 @@ class TokenAuthenticator:
     def _tell(self, agent_id: str, peer: Peer, refusal: TokenRefusal) -> None:
         """Log a refusal: one line for an agent, another one when the reason changes, and not too many for a source."""
         reason = refusal.detail or refusal.text
-        if self._told.get(agent_id) == reason:
-            return
-        self._told[agent_id] = reason
-        log.warning(source_of(peer.address), "Agent refused", agent=agent_id, peer=peer.name, reason=reason)
+        if self._logged.record(agent_id, reason):
+            log.warning(source_of(peer.address), "Agent refused", agent=agent_id, peer=peer.name, reason=reason)
 
 
 class Expected(NamedTuple):

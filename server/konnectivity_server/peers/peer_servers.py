@@ -17,8 +17,10 @@ from time import monotonic
 from konnectivity import tls
 from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.net.backoff import Backoff
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
@@ -187,20 +189,21 @@ class PeerServers:
 
     async def _keep(self, host: str, port: int, ip: str) -> None:
         """A tunnel to what answers at one address, again and again."""
-        pause_s, trouble = FIRST_PAUSE_S, ""
+        backoff = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S, 1.5, random=self._random)
+        logged, peer = LoggedReasons(), f"{host}:{port}"
         while True:
             try:
                 if await self._one(host, port, ip):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(KNOWN_PAUSE_S):
                             await self._doubt.wait()
-                pause_s, trouble = FIRST_PAUSE_S, ""
+                backoff.reset()
+                logged.clear(peer)
             except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
                 reason = _why(error)
-                if reason != trouble:
-                    log.warning("Cannot connect to the peer, will keep trying", peer=f"{host}:{port}", reason=reason)
-                pause_s, trouble = min(1.5 * pause_s, LAST_PAUSE_S), reason
-            await asyncio.sleep(pause_s * (1 + 0.1 * self._random.random()))
+                if logged.record(peer, reason):
+                    log.warning("Cannot connect to the peer, will keep trying", peer=peer, reason=reason)
+            await asyncio.sleep(backoff.next())
 
     async def _one(self, host: str, port: int, ip: str) -> bool:
         """One tunnel, from its start to its end. True: what answers there is known already."""

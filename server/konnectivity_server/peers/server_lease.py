@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from konnectivity.kube.api_error import KubeError
 from konnectivity.kube.call_counts import CallCounts
 from konnectivity.kube.lease_validity import DURATION_S, NAME_PREFIX, RENEW_INTERVAL_S, Sightings
+from konnectivity.net.backoff import Backoff
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 
 if TYPE_CHECKING:
     from lightkube.resources.coordination_v1 import Lease as LeaseObject
@@ -78,7 +80,7 @@ class ServerLease:
         self._clock = clock
         self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))  # that the last requests of ours carried
         self._sightings = Sightings(patient=True)  # of the leases of others
-        self._troubles: dict[str, str] = {}  # what goes wrong now, by what was to be done
+        self._logged = LoggedReasons()  # failures, by what was to be done
 
     async def run(self) -> None:
         """Publish, renew and cull until cancelled; then withdraw the lease."""
@@ -90,14 +92,13 @@ class ServerLease:
             await self._withdraw()
 
     async def _renew_forever(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff = Backoff(FIRST_BACKOFF_S, LAST_BACKOFF_S)
         while True:
             if await self._managed("renew the lease", self._renew):
-                backoff_s = FIRST_BACKOFF_S
+                backoff.reset()
                 await asyncio.sleep(renewal_pause(self._random))
             else:
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+                await asyncio.sleep(backoff.next())
 
     async def _cull_forever(self) -> None:
         while True:
@@ -114,11 +115,10 @@ class ServerLease:
         try:
             await action()
         except KubeError as error:
-            if self._troubles.get(what) != error.reason:
+            if self._logged.record(what, error.reason):
                 log.warning("Leases fail, will keep trying", to=what, namespace=self._namespace, reason=str(error))
-            self._troubles[what] = error.reason
             return False
-        if self._troubles.pop(what, None) is not None:
+        if self._logged.clear(what):
             log.info("Leases work again", to=what, namespace=self._namespace)
         return True
 

@@ -28,6 +28,7 @@ from konnectivity.http1.handlers import Handler, Later, Request, Response, text
 from konnectivity.http1.http_server import HttpServer
 from konnectivity.metrics import tunnel_families
 from konnectivity.metrics.exposition import CONTENT_TYPE, counter, text_of
+from konnectivity.net.backoff import Backoff
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.socket_listeners import open_unix
 from konnectivity.net.unix_socket import UnixSocket
@@ -99,7 +100,7 @@ class Workers:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _keep(self, index: int) -> int:
-        pause_s, started_once = FIRST_PAUSE_S, False
+        backoff, started_once = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S), False
         while True:
             began = monotonic()
             code = await self._run(index)
@@ -109,10 +110,11 @@ class Workers:
                     self.stop()  # what cannot start at all ends the whole, as it would alone
                 return max(code, 0)
             started_once = True
-            pause_s = FIRST_PAUSE_S if ran_s > SOUND_S else min(2 * pause_s, LAST_PAUSE_S)
+            if ran_s > SOUND_S:
+                backoff.reset()
             self.restarts += 1
             log.error("A worker ended, starting it again", worker=index, code=code, ran_s=round(ran_s, 1))
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(backoff.next())
 
     async def _run(self, index: int) -> int:
         """Run one worker from its start to its end and return its exit code: 1 if it cannot be started."""

@@ -231,3 +231,43 @@ def test_lists_of_hosts(texts, expected):
 def test_what_is_no_host(text):
     with pytest.raises(ValueError, match=r"names no host|has no port|is no host: "):
         addresses.parse_hosts([text], 8132)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.255.0.9",
+        "::1",
+        "[::1]",
+        "0:0:0:0:0:0:0:1",
+        "::1%lo",
+        "::ffff:127.0.0.1",
+        "localhost",
+        "LocalHost.",
+    ],
+)
+def test_a_loopback_address_and_localhost_are_loopback(host: str) -> None:
+    assert addresses.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "::100",
+        "::1:0",
+        "::10",
+        "10.0.0.1",
+        "::ffff:10.0.0.1",
+        "127.example.com",
+        "127.1",
+        "localhost.example.com",
+        "localhosts",
+        "[::1",
+    ],
+)
+def test_what_only_begins_like_a_loopback_address_is_none(host: str) -> None:
+    assert not addresses.is_loopback(host)
