@@ -20,7 +20,7 @@ MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
 MAX_WAITING = 16_384  # dials of one server that wait for that; a server of ours has 10,000 pending at the most
 STARTS_PER_PASS = 8  # dials that are started in one pass of the event loop
-MAX_WAIT_S = 5.0  # a dial that waited for longer is refused: its client has given up, or will
+MAX_WAIT_S = 30.0  # as long as kube-apiserver waits for a dial; a server that gives up earlier cancels the dial
 
 
 class _Waiting(NamedTuple):
