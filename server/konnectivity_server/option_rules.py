@@ -1,27 +1,76 @@
-"""Which options of `proxy-server` need each other, and which exclude each other: one rule, one function."""
+"""Rules on combinations of `proxy-server` options: what an option needs, and what it excludes. Pure.
+
+Each rule is one function that yields one error message for each conflict. Does not know how options are declared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from konnectivity_server.agents import credential_identity
 
-if TYPE_CHECKING:
-    from konnectivity_server.server_options import ServerOptions
+
+class RuledOptions(Protocol):
+    """Options that a rule reads, of `ServerOptions`."""
+
+    @property
+    def server_cert(self) -> str: ...
+    @property
+    def server_key(self) -> str: ...
+    @property
+    def server_ca_cert(self) -> str: ...
+    @property
+    def cluster_cert(self) -> str: ...
+    @property
+    def cluster_key(self) -> str: ...
+    @property
+    def cluster_ca_cert(self) -> str: ...
+    @property
+    def agent_namespace(self) -> str: ...
+    @property
+    def agent_service_account(self) -> str: ...
+    @property
+    def authentication_audience(self) -> str: ...
+    @property
+    def agent_identity(self) -> str: ...
+    @property
+    def uds_name(self) -> str: ...
+    @property
+    def grpc_implementation(self) -> str: ...
+    @property
+    def lease_label(self) -> str: ...
+    @property
+    def tcp_frontend(self) -> bool: ...
+    @property
+    def insecure_allow_unauthenticated_agents(self) -> bool: ...
+    @property
+    def reviews_tokens(self) -> bool: ...
+    @property
+    def uses_peers(self) -> bool: ...
+    @property
+    def enable_lease_controller(self) -> bool: ...
+    @property
+    def server_port(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def modes(self) -> list[str]: ...
+
+    def given(self, name: str) -> bool: ...
 
 
-def problems(options: ServerOptions) -> list[str]:
-    """What does not go together, in the words for a person."""
+def problems(options: RuledOptions) -> list[str]:
+    """Return one error message for each combination of options that conflicts."""
     return [problem for rule in _RULES for problem in rule(options)]
 
 
-def _missing(options: ServerOptions, *fields: str) -> list[str]:
-    """Flags of these fields that have no value."""
+def _missing(options: RuledOptions, *fields: str) -> list[str]:
+    """Return the flags of those fields that have no value."""
     return [f"--{field.replace('_', '-')}" for field in fields if not getattr(options, field)]
 
 
-def _pairs(options: ServerOptions) -> Iterator[str]:
+def _pairs(options: RuledOptions) -> Iterator[str]:
     for fields in (("server_cert", "server_key"), ("cluster_cert", "cluster_key")):
         missing = _missing(options, *fields)
         if len(missing) == 1:
@@ -31,7 +80,7 @@ def _pairs(options: ServerOptions) -> Iterator[str]:
         yield "--cluster-cert and --cluster-key are needed: the agent listener always speaks TLS"
 
 
-def _frontends(options: ServerOptions) -> Iterator[str]:
+def _frontends(options: RuledOptions) -> Iterator[str]:
     if not options.uds_name and not options.tcp_frontend:
         yield "no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert"
     if options.tcp_frontend:
@@ -41,7 +90,7 @@ def _frontends(options: ServerOptions) -> Iterator[str]:
         yield "--server-port is 0 with --uds-name, unless a TCP frontend with --server-cert is wanted as well"
 
 
-def _authentication(options: ServerOptions) -> Iterator[str]:
+def _authentication(options: RuledOptions) -> Iterator[str]:
     fields = ("agent_namespace", "agent_service_account", "authentication_audience")
     missing = _missing(options, *fields)
     if 0 < len(missing) < len(fields):
@@ -54,7 +103,7 @@ def _authentication(options: ServerOptions) -> Iterator[str]:
         )
 
 
-def _identity(options: ServerOptions) -> Iterator[str]:
+def _identity(options: RuledOptions) -> Iterator[str]:
     if options.agent_identity == credential_identity.CERTIFICATE:
         if not options.cluster_ca_cert:
             yield "--agent-identity=certificate-san needs --cluster-ca-cert"
@@ -64,13 +113,13 @@ def _identity(options: ServerOptions) -> Iterator[str]:
         yield "--agent-identity=token needs --agent-namespace, --agent-service-account and --authentication-audience"
 
 
-def _peers(options: ServerOptions) -> Iterator[str]:
+def _peers(options: RuledOptions) -> Iterator[str]:
     if options.uses_peers:
         missing = _missing(options, "peer_cert", "peer_key", "peer_ca_cert")
         yield from (f"{flag} is needed for --peers and --peer-port" for flag in missing)
 
 
-def _leases(options: ServerOptions) -> Iterator[str]:
+def _leases(options: RuledOptions) -> Iterator[str]:
     if options.enable_lease_controller:
         from konnectivity.kube.labels import parse_labels
 
@@ -80,7 +129,7 @@ def _leases(options: ServerOptions) -> Iterator[str]:
             yield f"--lease-label: {error}"
 
 
-def _transport(options: ServerOptions) -> Iterator[str]:
+def _transport(options: RuledOptions) -> Iterator[str]:
     if options.grpc_implementation == "grpcio" and len(options.modes) > 1:
         yield "--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect"
     if options.workers > 1 and options.grpc_implementation == "grpcio":

@@ -33,7 +33,7 @@ class ServerListeners:
     """All listeners of one server. Each `open_` raises ListenError or StartError if it cannot.
 
     Args:
-        place: among the workers of one server; None: it is alone.
+        worker: the worker that this process is; None: the server has one process.
 
     Raises:
         TlsError: certificates, keys or CAs that cannot be used, and why.
@@ -41,16 +41,16 @@ class ServerListeners:
     """
 
     def __init__(
-        self, options: ServerOptions, limits: ServerLimits, tasks: asyncio.TaskGroup, place: Worker | None
+        self, options: ServerOptions, limits: ServerLimits, tasks: asyncio.TaskGroup, worker: Worker | None
     ) -> None:
         self._options = options
         self._limits = limits
-        self._place = place
+        self._worker = worker
         self._entry = SourceLimits(
             tasks,
             options.max_connections_per_source,
             options.handshake_timeout,
-            shared=place is not None,
+            shared=worker is not None,
             sparing=frozenset({"agents", "peers"}),
             reached=limits.reached,
             handshake_failures=limits.handshake_failures,
@@ -110,8 +110,8 @@ class ServerListeners:
 
     async def _listen_unix(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         options = self._options
-        if self._place is not None:  # the supervisor made the socket, and removes it
-            self._keep(await serve_unix(socket.socket(fileno=self._place.frontend_fd), factory))
+        if self._worker is not None:  # the supervisor made the socket, and removes it
+            self._keep(await serve_unix(socket.socket(fileno=self._worker.frontend_fd), factory))
             return
         listener = await listen_unix("frontends", options.uds_name, options.delete_existing_uds_file, factory)
         self._path = listener.path

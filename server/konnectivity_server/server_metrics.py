@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
@@ -19,25 +18,23 @@ from konnectivity.metrics.exposition import Family, counter, gauge, histogram, m
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS, TunnelStats
 from konnectivity_server import strategies
-
-if TYPE_CHECKING:
-    from konnectivity_server.server_app import ProxyServer
+from konnectivity_server.api.server_view import ServerView
 
 # Kinds of failure that the established program does not tell apart.
 _REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
 
 
 class ServerCollector(Collector):
-    """Reads one `Server`."""
+    """Collector of one server's metrics."""
 
-    def __init__(self, server: ProxyServer) -> None:
-        self._server = server
+    def __init__(self, view: ServerView) -> None:
+        self._view = view
 
     def collect(self) -> Iterable[Metric]:
         return metrics_of(self._families())
 
     def _families(self) -> Iterator[Family]:
-        agents, frontends = self._server.agent_tunnels.traffic, self._server.frontend_tunnels.traffic
+        agents, frontends = self._view.agent_traffic, self._view.frontend_traffic
         yield from self._connections(agents)
         yield from self._agents(agents, frontends)
         yield tunnel_families.packets(
@@ -51,20 +48,20 @@ class ServerCollector(Collector):
         )
         yield tunnel_families.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_families.connections("server", agents, "to_agent", "from_agent")
-        yield from tunnel_families.memory("server", self._server.ledger)
+        yield from tunnel_families.memory("server", self._view.memory)
         yield from tunnel_families.dropped_log_lines("server")
         yield tunnel_families.unexpected_errors("server")
-        yield from tunnel_families.certificates("server", self._server.listeners.tls)
-        yield tunnel_families.limits_reached("server", self._server.limits.reached)
+        yield from tunnel_families.certificates("server", self._view.certificates)
+        yield tunnel_families.limits_reached("server", self._view.limits.reached)
         handshakes = counter(
             "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
         )
-        for (listener, reason), count in sorted(self._server.limits.handshake_failures.items()):
+        for (listener, reason), count in sorted(self._view.limits.handshake_failures.items()):
             handshakes.add(count, listener=listener, reason=reason)
         yield handshakes
         yield counter(
             "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
-        ).add(self._server.limits.turns.taken)
+        ).add(self._view.limits.turns.taken)
         yield from self._token_reviews()
         yield from self._leases()
         yield from self._peers()
@@ -72,7 +69,7 @@ class ServerCollector(Collector):
         yield from self._identity()
 
     def _connections(self, agents: TunnelStats) -> Iterator[Family]:
-        server = self._server
+        view = self._view
         yield histogram(
             "server_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", agents.dial_seconds
         )
@@ -89,14 +86,14 @@ class ServerCollector(Collector):
             "Established end-to-end connections (post-dial) that were closed, by what closed them first.",
         ).add_each("reason", _close_reasons(agents))
         yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(
-            server.dispatcher.http_connections
+            view.dials.http_connections
         )
         yield gauge("server_pending_backend_dials", "Current number of pending backend dial requests").add(
-            sum(agent.unanswered for agent in server.registry.all())
+            sum(agent.unanswered for agent in view.registry.all())
         )
         yield gauge(
             "server_established_connections", "Current number of established end-to-end connections (post-dial)."
-        ).add(sum(len(agent.connections) for agent in server.registry.all()))
+        ).add(sum(len(agent.connections) for agent in view.registry.all()))
         failures: dict[str, int] = {}
         for reason, count in agents.dial_failures.items():
             name = _REASONS.get(reason, reason)
@@ -107,22 +104,22 @@ class ServerCollector(Collector):
         ).add_each("reason", failures)
 
     def _agents(self, agents: TunnelStats, frontends: TunnelStats) -> Iterator[Family]:
-        server = self._server
-        ready = {name: strategies.ready(name, server.registry) for name in server.strategies}
+        view = self._view
+        ready = {name: strategies.ready(name, view.registry) for name in view.strategies}
         text = "Number of konnectivity agent connected to the proxy server"
         yield gauge("server_ready_backends", text).add_each("proxy_strategy", ready)
         yield gauge("server_ready_backend_connections", f"{text}. DEPRECATED, please use ready_backends").add(
-            ready[server.strategies[-1]]
+            ready[view.strategies[-1]]
         )
         yield gauge("server_suspect_backends", "Agents that are connected and do not answer.").add(
-            sum(agent.suspect for agent in server.registry.all())
+            sum(agent.suspect for agent in view.registry.all())
         )
         yield counter("server_suspected_backends_total", "Times a connected agent stopped answering.").add(
-            server.agents.fell_silent
+            view.agents.fell_silent
         )
         yield counter(
             "server_dials_moved_total", "Dials given to another agent because the first had no answer, or no room."
-        ).add(server.dispatcher.moved)
+        ).add(view.dials.moved)
         kinds = {"Connect": agents, "Proxy": frontends}
         yield gauge(
             "server_grpc_connections", "Number of current grpc connections, partitioned by service method."
@@ -133,10 +130,9 @@ class ServerCollector(Collector):
         ).add_each("service_method", {name: each.holding for name, each in kinds.items()})
 
     def _peers(self) -> Iterator[Family]:
-        peers, traffic = self._server.replicas.peers, self._server.replicas.tunnels.traffic
-        if peers is None:
+        if self._view.peers is None:
             return
-        tunnels = peers.tunnels.values()
+        tunnels, traffic = self._view.peer_tunnels, self._view.peer_traffic
         yield gauge("server_peers", "Other servers that this one can dial through, by state.").add_each(
             "state", {"ready": sum(each.usable for each in tunnels), "other": sum(not each.usable for each in tunnels)}
         )
@@ -149,23 +145,23 @@ class ServerCollector(Collector):
         ).add_each("reason", traffic.dial_failures)
 
     def _audit(self) -> Iterator[Family]:
-        audit = self._server.dispatcher.audit
+        audit = self._view.dials.audit
         if audit is None:
             return
         yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
         yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
 
     def _identity(self) -> Iterator[Family]:
-        agents, voucher = self._server.agents, self._server.voucher
+        agents, verifier = self._view.agents, self._view.claim_verifier
         yield counter("server_agent_id_conflicts_total", "Agents that came with the id of another one.").add(
             agents.conflicts
         )
         yield counter(
             "server_agent_claims_refused_total", "Agents refused for a claim that their credential does not vouch for."
-        ).add_each("claim", voucher.refused if voucher is not None else {})
+        ).add_each("claim", verifier.refused if verifier is not None else {})
 
     def _token_reviews(self) -> Iterator[Family]:
-        found = self._server.authenticator
+        found = self._view.token_authenticator
         if found is None:
             return
         yield counter("server_token_reviews_total", "Token reviews asked of the Kubernetes API.").add(found.reviews)
@@ -180,16 +176,16 @@ class ServerCollector(Collector):
         )
 
     def _leases(self) -> Iterator[Family]:
-        leases = self._server.leases
+        lease = self._view.server_lease
         yield counter(
             "server_culled_leases_count",
             "Count of expired leases that the lease garbage collection controller has culled.",
-        ).add(leases.culled if leases else 0)
-        if leases is None:
+        ).add(lease.culled if lease else 0)
+        if lease is None:
             return
         yield from requests(
             "http_status_code",
-            leases.deletes,
+            lease.deletes,
             (
                 "server_lease_delete_total",
                 "Count of lease delection calls by the garbage collection controller. "
@@ -202,7 +198,7 @@ class ServerCollector(Collector):
         )
         yield from requests(
             "http_status_code",
-            leases.lists,
+            lease.lists,
             (
                 "server_lease_list_total",
                 "Count of lease deletion calls by the garbage collection controller. "

@@ -11,7 +11,7 @@ import pytest
 from konnectivity import wire
 from konnectivity.testing.deployment import free_port
 from konnectivity.tool.pki.authority import Authority
-from konnectivity_server.peers import peer_service
+from konnectivity_server.peers import peer_protocol
 from support import grpc_peer, targets
 from support.targets import listening
 
@@ -93,8 +93,8 @@ async def test_a_peer_server_cannot_dial_what_is_no_host(allowing):
     files = [Path(path / name).read_bytes() for name in ("peer-ca.crt", "peer.key", "peer.crt")]
     target = f"localhost:{allowing.peer_port}"
     async with grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files)) as channel:
-        metadata = ((peer_service.SERVER_ID, "another"), *grpc_peer.EXTENDED)
-        call = grpc_peer.Call(channel.stream_stream(peer_service.PATH)(metadata=metadata))
+        metadata = ((peer_protocol.SERVER_ID, "another"), *grpc_peer.EXTENDED)
+        call = grpc_peer.Call(channel.stream_stream(peer_protocol.PATH)(metadata=metadata))
         for number, host in enumerate(NO_HOSTS, 1):
             check(await refused(call, f"{host}:80", number))
 

@@ -23,8 +23,8 @@ from konnectivity.untrusted.agent_id import MAX_LENGTH, problem_of
 from konnectivity_server.agents import agent_identifiers, credential_identity
 from konnectivity_server.agents.agent_identifiers import Identifiers
 from konnectivity_server.agents.credential_identity import Account
-from konnectivity_server.api.recent_problems import RecentProblems
 from konnectivity_server.recent_declines import RecentDeclines
+from konnectivity_server.recent_problems import RecentProblems
 from konnectivity_server.registry import Registry
 
 log = logs.get(__name__)
@@ -172,7 +172,7 @@ class AgentTunnel(DialingTunnel):
         peer_log.warning(self.agent_id, text, agent=self.agent_id)
         if self.suspect:
             self._agents.suspected(self)
-        self._agents.changed()
+        self._agents.on_change()
 
 
 class _Admission(StreamReceiver):
@@ -204,10 +204,10 @@ class AgentService:
     tasks: asyncio.TaskGroup
     heartbeat_s: float
     max_pending_dials: int
+    on_suspect: Callable[[AgentTunnel], object]  # called with an agent that stopped answering
+    on_change: Callable[[], object]  # called when an agent registered, left, stopped answering or answers again
     authenticator: Authenticator | None = None
-    voucher: ClaimVerification | None = None
-    on_suspect: list[Callable[[AgentTunnel], object]] = field(default_factory=list)
-    on_change: list[Callable[[], object]] = field(default_factory=list)  # one came, went, fell silent or answers again
+    verifier: ClaimVerification | None = None
     refused: int = 0
     instance: str = field(default_factory=lambda: secrets.token_hex(8))  # of this process, whatever its server id
     fell_silent: int = 0  # times that a connected agent stopped answering
@@ -226,7 +226,7 @@ class AgentService:
 
         """
         agent_id, names = self._introduced(stream.metadata)
-        if self.authenticator is None and self.voucher is None:
+        if self.authenticator is None and self.verifier is None:
             return self._admit(stream, agent_id, names, None)
         admission = _Admission(stream)
         admission.task = task_guard.start(
@@ -261,8 +261,8 @@ class AgentService:
         try:
             if self.authenticator is not None:
                 account = await self.authenticator.check(stream.metadata, stream.peer)
-            if self.voucher is not None:
-                await self.voucher.check(agent_id, stream.peer, account, names)
+            if self.verifier is not None:
+                await self.verifier.check(agent_id, stream.peer, account, names)
         except RpcError as error:
             self.refused += 1
             stream.receiver = None
@@ -285,7 +285,7 @@ class AgentService:
         tunnel.heartbeat.start()
         self.registry.add(tunnel)
         self._count(tunnel)
-        self.changed()
+        self.on_change()
         if log.v(_detail(tunnel)):
             who = {"user": tunnel.user} if tunnel.user else {}
             extension = tunnel.extension is not None
@@ -304,29 +304,17 @@ class AgentService:
             peer_log.warning(tunnel.agent_id, "Two agents with one id", **who, credential=tunnel.holder, other=other)
         streams[tunnel.holder] = streams.get(tunnel.holder, 0) + 1
 
-    def announce(self) -> None:
-        """The number of servers has changed: tell the agents that understand."""
-        packet = wire.server_count(self.server_count())
-        for agent in self.registry.all():
-            if agent.extension is not None:
-                agent.send_control(packet)
-
     def departures(self) -> list[dict[str, Any]]:
         """Agents that are gone and did not come back, the latest first."""
         return [each for each in self.left.listed() if each["id"] not in self.streams_of]
 
     def suspected(self, tunnel: AgentTunnel) -> None:
         self.fell_silent += 1
-        for tell in self.on_suspect:
-            tell(tunnel)
-
-    def changed(self) -> None:
-        for tell in self.on_change:
-            tell()
+        self.on_suspect(tunnel)
 
     def gone(self, tunnel: AgentTunnel, status: Status) -> None:
         self.registry.remove(tunnel)
-        self.changed()
+        self.on_change()
         streams = self.streams_of[tunnel.agent_id]
         streams[tunnel.holder] -= 1
         if not streams[tunnel.holder]:
@@ -345,6 +333,14 @@ class AgentService:
                 connections=len(tunnel.connections),
                 reason=str(status),
             )
+
+
+def announce_server_count(registry: Registry[AgentTunnel], count: int) -> None:
+    """Tell the number of servers to every agent that speaks the extension."""
+    packet = wire.server_count(count)
+    for agent in registry.all():
+        if agent.extension is not None:
+            agent.send_control(packet)
 
 
 def _detail(tunnel: AgentTunnel) -> int:

@@ -6,32 +6,32 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from konnectivity.http1.handlers import Request, Response
 from konnectivity_server.agents.agent_service import AgentTunnel
 from konnectivity_server.api.list_queries import LINE, Keys, answer, choose, query_of, rows_of, written
+from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.peers.peer_servers import PeerTunnel
 
-if TYPE_CHECKING:
-    from konnectivity_server.server_app import ProxyServer
 
-
-async def agents(server: ProxyServer, request: Request) -> Response:
-    """Some of them.
+async def agents(view: ServerView, request: Request) -> Response:
+    """Return the agents that a request asks for: all of them, unless it has an order, a limit or a match.
 
     Raises:
-        BadQuery: the request makes no sense.
+        BadQuery: `sort` or `limit` has a value that is not allowed.
 
     """
+    if not any(request.asks(key) for key in ("limit", "sort", "match")):
+        return await _all_agents(view)
     query = query_of(request, _KEYS, "state")
-    found = await choose(list(server.registry.all()), _KEYS, query, _text)
+    found = await choose(list(view.registry.all()), _KEYS, query, _text)
     return await written(query.head(found), "agents", found.items, agent_of)
 
 
-async def all_agents(server: ProxyServer) -> Response:
+async def _all_agents(view: ServerView) -> Response:
     """Return the list of all agents, one a line."""
-    rows = [text async for text in rows_of(list(server.registry.all()), agent_of)]
+    rows = [text async for text in rows_of(list(view.registry.all()), agent_of)]
     return answer(f"[{LINE.join(rows)}]\n".encode())
 
 
@@ -59,9 +59,8 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
     }
 
 
-def peers_of(server: ProxyServer) -> list[dict[str, Any]]:
+def peers_of(view: ServerView) -> list[dict[str, Any]]:
     """The servers that this one can dial through. Times in seconds."""
-    peers = server.replicas.peers
     return [
         {
             "id": each.server_id,
@@ -72,7 +71,7 @@ def peers_of(server: ProxyServer) -> list[dict[str, Any]]:
             "pending_dials": each.unanswered,
             "state": state_of(each) if each.ready else "without agents",
         }
-        for each in (peers.tunnels.values() if peers is not None else ())
+        for each in view.peer_tunnels
     ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from konnectivity.http1.handlers import Later, Request, Response, Routes
 from konnectivity.net.addresses import host_of
@@ -19,30 +19,33 @@ from konnectivity_server import strategies
 from konnectivity_server.api import agent_list, connection_list, overview
 from konnectivity_server.api.agent_list import peers_of, state_of
 from konnectivity_server.api.list_queries import BadQuery, answer
-
-if TYPE_CHECKING:
-    from konnectivity_server.server_app import ProxyServer
+from konnectivity_server.api.server_view import ServerView
+from konnectivity_server.api.shared_answers import SharedAnswers
 
 MAX_LISTED = 20  # agents of one strategy in an explanation
 
 
-def routes(server: ProxyServer) -> Routes:
-    """The paths and what they answer."""
+def routes(view: ServerView, answers: SharedAnswers) -> Routes:
+    """Return the handler of each path of the API."""
+
+    def later(request: Request, make: Callable[[], Awaitable[Response]]) -> Later:
+        return answers.get((request.path, request.query), request.arrived, lambda: _answered(make))
+
     return {
-        "/api/v1/overview": lambda request: _overview(server, request),
-        "/api/v1/agents": lambda request: _agents(server, request),
-        "/api/v1/connections": lambda request: server.answer(request, lambda: connection_list.listed(server, request)),
-        "/api/v1/peers": lambda request: _json(peers_of(server)),
-        "/api/v1/route": lambda request: _route(server, request),
+        "/api/v1/overview": lambda request: _overview(view, request),
+        "/api/v1/agents": lambda request: later(request, lambda: agent_list.agents(view, request)),
+        "/api/v1/connections": lambda request: later(request, lambda: connection_list.listed(view, request)),
+        "/api/v1/peers": lambda request: _json(peers_of(view)),
+        "/api/v1/route": lambda request: _route(view, request),
     }
 
 
-def explain(server: ProxyServer, destination: str) -> dict[str, Any]:
+def explain(view: ServerView, destination: str) -> dict[str, Any]:
     """How a destination finds its agent: each strategy in turn, up to the one that decides."""
     steps: list[dict[str, Any]] = []
     chosen = None
-    for name in server.strategies:
-        allowed = strategies.candidates(name, server.registry, destination)
+    for name in view.strategies:
+        allowed = strategies.candidates(name, view.registry, destination)
         ready = [each for each in allowed if state_of(each) == "ready"]
         steps.append(
             {
@@ -60,8 +63,8 @@ def explain(server: ProxyServer, destination: str) -> dict[str, Any]:
             break
     if chosen is not None:
         verdict = "the lighter of two agents drawn at random from the ready ones of this strategy"
-    elif server.replicas.usable:
-        ready_peers = [each["id"] for each in peers_of(server) if each["state"] == "ready"]
+    elif view.peers is not None and view.peers.usable:
+        ready_peers = [each["id"] for each in peers_of(view) if each["state"] == "ready"]
         verdict = f"no agent here is ready: other servers are asked, {', '.join(ready_peers)}"
     elif any(step["agents"] for step in steps):
         verdict = "no agent is ready: one that drains, is full or silent is asked all the same"
@@ -73,34 +76,28 @@ def explain(server: ProxyServer, destination: str) -> dict[str, Any]:
         "decided_by": chosen,
         "verdict": verdict,
         "strategies": steps,
-        "peers": peers_of(server),
+        "peers": peers_of(view),
     }
 
 
-def _route(server: ProxyServer, request: Request) -> Response:
+def _route(view: ServerView, request: Request) -> Response:
     destination = request.value("destination")
     if not destination:
         return _json({"error": "say which: /api/v1/route?destination=HOST:PORT"}, 400)
-    return _json(explain(server, destination))
+    return _json(explain(view, destination))
 
 
-def _agents(server: ProxyServer, request: Request) -> Later:
-    if any(request.asks(key) for key in ("limit", "sort", "match")):
-        return server.answer(request, lambda: agent_list.agents(server, request))
-    return server.answer(request, lambda: agent_list.all_agents(server))
-
-
-def _overview(server: ProxyServer, request: Request) -> Response:
+def _overview(view: ServerView, request: Request) -> Response:
     try:
-        return answer(json.dumps(overview.of(server, request)).encode() + b"\n")
+        return answer(json.dumps(overview.of(view, request)).encode() + b"\n")
     except BadQuery as error:
         return _json({"error": str(error)}, 400)
 
 
-async def answered(work: Callable[[], Awaitable[Response]]) -> Response:
-    """Return the answer of `work`, or the one to a query that cannot be understood."""
+async def _answered(make: Callable[[], Awaitable[Response]]) -> Response:
+    """Return the answer that `make` makes, or status 400 if the query is wrong."""
     try:
-        return await work()
+        return await make()
     except BadQuery as error:
         return _json({"error": str(error)}, 400)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from konnectivity.http1.handlers import Request, Response
 from konnectivity.tunnel.connection import Connection
@@ -12,11 +11,9 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.states import State
 from konnectivity_server.agents.agent_service import AgentTunnel
 from konnectivity_server.api.list_queries import Keys, Row, choose, query_of, written
+from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.traffic_samples import Stalls
 from konnectivity_server.peers.peer_servers import PeerTunnel
-
-if TYPE_CHECKING:
-    from konnectivity_server.server_app import ProxyServer
 
 Item = tuple[DialingTunnel, Connection]
 
@@ -24,30 +21,24 @@ DEFAULT_SORT = "-stalled_for"
 _STATES = {State.OPEN: "open", State.SENT_END: "half-closed", State.RCVD_END: "half-closed"}
 
 
-def tunnels(server: ProxyServer) -> list[DialingTunnel]:
-    """Where connections are: to agents here, and to other servers."""
-    peers = server.replicas.peers
-    return [*server.registry.all(), *(peers.tunnels.values() if peers is not None else ())]
-
-
-def _all(server: ProxyServer) -> Iterator[Item]:
-    """As they are when they are looked at."""
-    for tunnel in tunnels(server):
+def _all(view: ServerView) -> Iterator[Item]:
+    """Yield each connection with its tunnel, one tunnel at a time."""
+    for tunnel in view.tunnels:
         for link in list(tunnel.connections.values()):
             yield tunnel, link
 
 
-async def listed(server: ProxyServer, request: Request) -> Response:
-    """The answer.
+async def listed(view: ServerView, request: Request) -> Response:
+    """Return the connections that a request asks for.
 
     Raises:
-        BadQuery: the request makes no sense.
+        BadQuery: `sort` or `limit` has a value that is not allowed.
 
     """
-    stalls = server.sampler.stalls
+    stalls = view.sampler.stalls
     keys = _keys(stalls)
     query = query_of(request, keys, DEFAULT_SORT)
-    found = await choose(_all(server), keys, query, lambda item: _text(item, stalls))
+    found = await choose(_all(view), keys, query, lambda item: _text(item, stalls))
     alive = [item for item in found.items if not item[1].closed]
     return await written(query.head(found), "connections", alive, lambda item: row(item, stalls))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from konnectivity.http1 import health
 from konnectivity.http1.handlers import Response, shared
 from konnectivity.http1.health import Check
@@ -11,23 +9,23 @@ from konnectivity.http1.http_server import HttpServer
 from konnectivity.metrics.exposition import CONTENT_TYPE, exposition, registry
 from konnectivity.runtime import profiling
 from konnectivity_server.api import admin_port, api_routes
+from konnectivity_server.api.server_view import ServerView
+from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.server_metrics import ServerCollector
+from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.workers.worker import Worker
 
-if TYPE_CHECKING:
-    from konnectivity_server.server_app import ProxyServer
 
-
-async def serve(server: ProxyServer) -> HttpServer:
-    """Open both ports; a worker's are its supervisor's, who asks at a unix socket. The caller closes them."""
-    options = server.options
-    http = HttpServer(options.max_health_connections, server.limits.reached)
-    source = registry(ServerCollector(server))
+async def serve(view: ServerView, answers: SharedAnswers, options: ServerOptions, worker: Worker | None) -> HttpServer:
+    """Open both ports, or the one unix socket at which the supervisor asks a worker. The caller closes the result."""
+    http = HttpServer(options.max_health_connections, view.limits.reached)
+    source = registry(ServerCollector(view))
 
     metrics = shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source)))
-    checked = health.ready([Check("agents", server.not_ready)], 500, terse=True)
+    checked = health.ready([Check("agents", view.not_ready)], 500, terse=True)
     ready = shared(checked, key=lambda request: request.asks("verbose"))
     paths = {"/healthz": health.alive, "/readyz": ready, "/ready": ready, "/metrics": metrics}
-    if server.place is None:
+    if worker is None:
         await http.listen("health", options.health_bind_address, options.health_port, paths)
     lag = None
     if options.enable_contention_profiling:
@@ -35,9 +33,9 @@ async def serve(server: ProxyServer) -> HttpServer:
         lag.start()
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
-    own = {"/metrics": metrics, **api_routes.routes(server), **pages}
-    if server.place is None:
+    own = {"/metrics": metrics, **api_routes.routes(view, answers), **pages}
+    if worker is None:
         await http.listen("admin", options.admin_bind_address, options.admin_port, admin_port.AdminRoutes(options, own))
     else:
-        await http.listen_unix("the supervisor", server.place.endpoints, {**paths, **own})
+        await http.listen_unix("the supervisor", worker.endpoints, {**paths, **own})
     return http

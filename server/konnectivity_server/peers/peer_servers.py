@@ -26,7 +26,7 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity_server.peers.peer_service import PATH, SERVER_ID
+from konnectivity_server.peers.peer_protocol import PATH, SERVER_ID
 
 log = logs.get(__name__)
 

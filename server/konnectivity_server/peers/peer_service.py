@@ -18,11 +18,9 @@ from konnectivity.tunnel.serving import ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.dispatcher import Dispatcher
 from konnectivity_server.frontends.grpc_frontend import open_through
+from konnectivity_server.peers.peer_protocol import SERVER_ID
 
 log = logs.get(__name__)
-
-PATH = "/konnectivity.PeerService/Proxy"
-SERVER_ID = "serverid"
 
 
 class PeerService:

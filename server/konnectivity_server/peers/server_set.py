@@ -1,11 +1,12 @@
-"""The set of servers that this one belongs to: how many there are, and the tunnels from and to the others.
+"""The set of servers that this one belongs to: their number, and the tunnels from and to the other servers.
 
-Owns the peers, their listener's service and the counting of leases; what agents are told is its caller's business.
+Owns the peer servers, the service for them and the lease counter. Does not know what agents are told, nor how the
+peer service is listened for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from konnectivity import tls
@@ -24,18 +25,23 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-Run = Callable[[Callable[[], Awaitable[None]], str], None]  # runs a loop for as long as the server runs
+Loop = tuple[Callable[[], Awaitable[None]], str]  # work that lasts as long as the server, and the kind of its task
 
 
 class ServerSet:
-    """See the module.
+    """Servers of one set, this one included.
 
     Args:
-        options: of this server.
-        server_id: of this server.
-        ledger: of its memory.
-        on_count: called when the number of servers changed.
-        place: of this worker, if it is one.
+        options: options of this server.
+        server_id: id of this server.
+        memory: memory budget that the tunnels to other servers share.
+        dispatcher: dials for other servers through the agents of this one.
+        agent_trouble: returns why no agent of this server can be used, or None.
+        on_count: called with the number of servers when it changed.
+        worker: the worker that this process is; None: the server has one process.
+
+    Raises:
+        TlsError: the certificate, key or CA for other servers cannot be used.
 
     """
 
@@ -43,29 +49,47 @@ class ServerSet:
         self,
         options: ServerOptions,
         server_id: str,
-        ledger: MemoryBudget,
-        on_count: Callable[[], object],
-        place: Worker | None = None,
+        memory: MemoryBudget,
+        dispatcher: Dispatcher,
+        agent_trouble: Callable[[], str | None],
+        on_count: Callable[[int], object],
+        worker: Worker | None = None,
     ) -> None:
-        self.peers: PeerServers | None = None  # the way to the others
-        self.service: PeerService | None = None  # and from them
-        self.tunnels = TunnelOptions(ledger=ledger)  # of the way to them
+        self.peers: PeerServers | None = None  # tunnels to other servers
+        self.service: PeerService | None = None  # tunnels from other servers
+        self.peer_tunnels = TunnelOptions(ledger=memory)
         self.lease_counter: LeaseCounter | None = None
         self._options = options
-        self._server_id = server_id
         self._on_count = on_count
-        self._place = place
-        self._announced = self._least
+        self._client_tls: tls.ClientTls | None = None
+        self._configured = options.server_count * (1 if worker is None else worker.count)
+        self._announced = self._configured
+        if options.uses_peers or worker is not None:
+            incoming = TunnelOptions(ledger=memory, log_connections=False)
+            self.service = PeerService(
+                dispatcher, incoming, server_id, lambda: agent_trouble() is None, self._count_may_have_changed
+            )
+            self.peers = self._peers(server_id, dispatcher, worker)
 
-    @property
-    def _least(self) -> int:
-        """As the flag says, each with as many workers as this one."""
-        return self._options.server_count * (1 if self._place is None else self._place.count)
+    def _peers(self, server_id: str, dispatcher: Dispatcher, worker: Worker | None) -> PeerServers:
+        options = self._options
+        if options.uses_peers:
+            certificate, key, ca = options.peer_files
+            self._client_tls = tls.ClientTls(ca, certificate, key, ("h2",))
+        return PeerServers(
+            options.peer_hosts + ([] if worker is None else worker.siblings),
+            self._client_tls,
+            server_id,
+            self.peer_tunnels,
+            options.heartbeat_interval,
+            self._count_may_have_changed,
+            dispatcher.suspected,
+        )
 
     @property
     def count(self) -> int:
-        """How many servers there are: as the flag says or, if there are more, the leases or the peers."""
-        count = self._least
+        """Number of servers: the configured number or, if more are seen, that of the leases or of the peers."""
+        count = self._configured
         if self.lease_counter is not None:
             count = max(count, self.lease_counter.count)
         if self.peers is not None and self.service is not None:
@@ -77,47 +101,36 @@ class ServerSet:
         """Whether another server takes dials."""
         return self.peers is not None and self.peers.usable
 
-    def count_leases(self, client: KubeClient, run: Run) -> None:
-        """Count the servers by their leases, from now on."""
+    def count_leases(self, client: KubeClient) -> None:
+        """Count the servers by their leases, too. The counting itself is one of `loops`."""
         from konnectivity.kube.labels import parse_selector
         from konnectivity.kube.lease_counter import LeaseCounter
 
         selector = parse_selector(self._options.lease_label)
-        self.lease_counter = LeaseCounter(client, self._options.lease_namespace, selector, self._changed)
-        run(self.lease_counter.run, "lease counter")
+        self.lease_counter = LeaseCounter(client, self._options.lease_namespace, selector, self._count_may_have_changed)
 
-    def serve(self, dispatcher: Dispatcher, ready: Callable[[], bool]) -> PeerService:
-        """The service for other servers, through `dispatcher`. `ready`: whether agents are here that answer."""
-        incoming = TunnelOptions(ledger=self.tunnels.ledger, log_connections=False)
-        self.service = PeerService(dispatcher, incoming, self._server_id, ready, self._changed)
-        return self.service
+    def loops(self) -> Iterator[Loop]:
+        """Yield the work that the caller runs for as long as the server runs."""
+        if self.lease_counter is not None:
+            yield self.lease_counter.run, "lease counter"
+        if self._client_tls is not None:
+            yield self._client_tls.run, "TLS files of peers"
+        if self.peers is not None:
+            yield self.peers.run, "peers"
 
-    def connect(self, dispatcher: Dispatcher, run: Run) -> None:
-        """Find the others, from now on, and let dials go through them."""
-        options = self._options
-        certificate, key, ca = options.peer_files
-        client_tls = tls.ClientTls(ca, certificate, key, ("h2",)) if options.uses_peers else None
-        self.peers = dispatcher.peers = PeerServers(
-            options.peer_hosts + ([] if self._place is None else self._place.siblings),
-            client_tls,
-            self._server_id,
-            self.tunnels,
-            options.heartbeat_interval,
-            self._changed,
-            dispatcher.suspected,
-        )
-        if client_tls is not None:
-            run(client_tls.run, "TLS files of peers")
-        run(self.peers.run, "peers")
+    def agents_changed(self) -> None:
+        """Tell the other servers whether this one has agents that answer, if that is news."""
+        if self.service is not None:
+            self.service.announce()
 
     def drain(self) -> None:
-        """Tell the others to dial elsewhere."""
+        """Tell the other servers to dial elsewhere."""
         if self.service is not None:
             self.service.drain()
 
-    def _changed(self) -> None:
+    def _count_may_have_changed(self) -> None:
         count = self.count
         if count != self._announced:
             log.info("Number of servers changed", count=count, before=self._announced)
             self._announced = count
-            self._on_count()
+            self._on_count(count)

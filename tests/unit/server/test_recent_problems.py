@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity_server.api.recent_problems import KEPT, LONGEST, RecentProblems
+from konnectivity_server.recent_problems import KEPT, LONGEST, RecentProblems
 
 
 class Clock:

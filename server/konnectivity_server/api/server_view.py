@@ -1,0 +1,86 @@
+"""Read-only view of a running server: everything that the admin API, the metrics and the web page may look at.
+
+Owns nothing. `server_app` builds the view when all parts of the server exist; readers never see the server itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from konnectivity.metrics.tunnel_stats import TunnelStats
+from konnectivity.tls import ServerTls
+from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.claim_verification import ClaimVerifier
+from konnectivity_server.api.traffic_samples import Sampler
+from konnectivity_server.audit.audit_log import AuditLog
+from konnectivity_server.peer_limits import ServerLimits
+from konnectivity_server.peers.peer_servers import PeerServers, PeerTunnel
+from konnectivity_server.recent_problems import RecentProblems
+from konnectivity_server.registry import Registry
+
+if TYPE_CHECKING:
+    from konnectivity_server.agents.token_authentication import TokenAuthenticator
+    from konnectivity_server.peers.server_lease import ServerLease
+
+
+class AgentRecords(Protocol):
+    """Counts and records that the agent service keeps."""
+
+    refused: int
+    conflicts: int
+    fell_silent: int
+
+    def departures(self) -> list[dict[str, Any]]:
+        """Return the agents that left and did not return, the latest first."""
+
+
+class DialRecords(Protocol):
+    """Counts and records that the dispatcher keeps."""
+
+    http_connections: int
+    moved: int
+    failures: RecentProblems
+    audit: AuditLog | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """Parts of one server, for reading."""
+
+    server_id: str
+    started_at: float  # monotonic seconds
+    strategies: Sequence[str]
+    registry: Registry[AgentTunnel]
+    agents: AgentRecords
+    dials: DialRecords
+    agent_traffic: TunnelStats
+    frontend_traffic: TunnelStats
+    peer_traffic: TunnelStats
+    memory: MemoryBudget
+    limits: ServerLimits
+    certificates: Mapping[str, ServerTls]  # by listener
+    sampler: Sampler
+    not_ready: Callable[[], str | None]  # the reason why no dial can pass, or None
+    peers: PeerServers | None = None
+    token_authenticator: TokenAuthenticator | None = None
+    claim_verifier: ClaimVerifier | None = None
+    server_lease: ServerLease | None = None
+
+    @property
+    def peer_tunnels(self) -> Sequence[PeerTunnel]:
+        """Tunnels to other servers."""
+        return () if self.peers is None else tuple(self.peers.tunnels.values())
+
+    @property
+    def tunnels(self) -> list[DialingTunnel]:
+        """Tunnels that carry connections: to the agents of this server, and to other servers."""
+        return tunnels_of(self.registry, self.peers)
+
+
+def tunnels_of(registry: Registry[AgentTunnel], peers: PeerServers | None) -> list[DialingTunnel]:
+    """Return the tunnels that carry connections of a server: to its agents, and to other servers."""
+    return [*registry.all(), *(() if peers is None else peers.tunnels.values())]
