@@ -1,4 +1,4 @@
-"""A server's admin port, asked from outside: one request, one answer, one deadline. Knows no path of it."""
+"""Client of a server's admin port: one request, one answer, one deadline. Knows no path."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_BODY = 64 * 1024 * 1024
 
 
 class AdminError(Exception):
-    """No answer, or none that makes sense; `str()` says what and what to look at."""
+    """Failed request to an admin port; `str()` gives the reason and what to check."""
 
 
 class AdminAnswer(NamedTuple):
-    """Status, headers (names in lower case) and body."""
+    """Answer of an admin port: status, headers (names in lower case) and body."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,7 +28,7 @@ class AdminAnswer(NamedTuple):
 
 
 def address_of(text: str) -> str:
-    """Return the "host:port" of an admin port that a person wrote: "host:port", or a URL of its page.
+    """Return "host:port" of an admin port, given as "host:port" or as a URL of its web page.
 
     Raises:
         argparse.ArgumentTypeError: the text is neither.
@@ -45,10 +45,10 @@ def address_of(text: str) -> str:
 
 
 def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> AdminAnswer:
-    """Ask `address` ("host:port") for `path`.
+    """Request `path` from the admin port at `address` ("host:port").
 
     Raises:
-        AdminError: there is no answer.
+        AdminError: the port does not answer.
 
     """
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
@@ -64,10 +64,10 @@ def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> AdminAnswer:
 
 
 def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
-    """The JSON at `path`.
+    """Return the JSON at `path`.
 
     Raises:
-        AdminError: there is no answer, or it is no JSON, or the server refuses the question.
+        AdminError: the port does not answer, the answer is not JSON, or the server refuses the request.
 
     """
     found = parse(get(address, path, timeout_s), address)
@@ -77,10 +77,10 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
 
 
 def parse(answer: AdminAnswer, address: str) -> Any:
-    """The JSON of an answer.
+    """Return the JSON of an answer.
 
     Raises:
-        AdminError: it is none.
+        AdminError: the answer is not JSON.
 
     """
     try:
@@ -90,7 +90,7 @@ def parse(answer: AdminAnswer, address: str) -> Any:
 
 
 def _refused(found: Any) -> str:
-    """Return why a server refuses a question, as its JSON says it; empty if the server does not refuse it."""
+    """Return the reason in a JSON refusal, or "" if the server does not refuse the request."""
     return str(found["error"]) if isinstance(found, dict) and set(found) == {"error"} else ""
 
 

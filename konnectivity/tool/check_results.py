@@ -1,4 +1,4 @@
-"""What became of checks: what was looked at, how it is, and what a person may do about it. Pure; checks nothing."""
+"""Results of the doctor's checks: the subject, the status, and what a person can do. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CheckStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of a diagnosis. `check` names the kind, and is the same from release to release."""
+    """Result of one check. `check` names the kind of check and is stable across releases."""
 
     check: str
     status: CheckStatus
@@ -48,12 +48,12 @@ def any_failed(findings: Iterable[CheckResult]) -> bool:
 
 
 def rows(findings: Iterable[CheckResult]) -> list[dict[str, str]]:
-    """For a table or a program."""
+    """Return the results as rows for a table or a program."""
     return [{**asdict(each), "status": each.status.value} for each in findings]
 
 
 def to_do(findings: Iterable[CheckResult]) -> list[str]:
-    """What there is to be done, the urgent first, each once."""
+    """Return what there is to do: most urgent first, without repetition."""
     places: dict[tuple[CheckStatus, str, str], list[str]] = {}
     for each in findings:
         if each.do:

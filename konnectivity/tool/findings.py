@@ -1,4 +1,4 @@
-"""What a check has found, in the form in which every checking command shows it."""
+"""Findings of the checking commands, in one form for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("where", "result", "finding", "do")
 
 
 class Finding(NamedTuple):
-    """One thing that a person can act on."""
+    """Fault that a person can act on."""
 
     where: str  # a file, or file:line
     result: str  # ERROR, WARNING or NOTE
@@ -24,5 +24,5 @@ class Finding(NamedTuple):
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """1 if there is something to do, 0 if not."""
+    """Return 1 if a finding calls for an action, else 0."""
     return int(any(each.result in (ERROR, WARNING) for each in findings))

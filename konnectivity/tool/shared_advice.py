@@ -1,6 +1,6 @@
-"""What people run into with options that both programs have. Pure: options in, findings out.
+"""Common mistakes with the options that both programs have. Pure: options in, findings out.
 
-Each program has its own beside its options (`konnectivity_server.server_advice`, `konnectivity_agent.agent_advice`).
+Mistakes with one program's options are in `konnectivity_server.server_advice` and `konnectivity_agent.agent_advice`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNEXPANDED = re.compile(r"\$[({][A-Za-z_][A-Za-z0-9_]*[)}]")
 
 
 class ListenPort(NamedTuple):
-    """A port that the program opens."""
+    """Port that the program opens."""
 
     flag: str
     host: str
@@ -29,12 +29,12 @@ class ListenPort(NamedTuple):
 
 
 def shared(options: LogOptions, listeners: Iterable[ListenPort]) -> list[CheckResult]:
-    """Pitfalls of the log, of ports, and of values that somebody should have replaced."""
+    """Return advice on the log, on ports, and on placeholders that were left in values."""
     return [*_unexpanded(options), *_taken_twice(listeners), *_log(options), *_without_effect(options)]
 
 
 def silence(heartbeat_s: float, keepalive_s: float, peer: str) -> list[CheckResult]:
-    """A line that nobody watches."""
+    """Warn about a tunnel whose silence nobody notices."""
     if heartbeat_s or keepalive_s <= LONG_SILENCE_S:
         return []
     long = format_duration(keepalive_s)
@@ -50,7 +50,7 @@ def silence(heartbeat_s: float, keepalive_s: float, peer: str) -> list[CheckResu
 
 
 def profiles(enabled: bool, host: str) -> list[CheckResult]:
-    """What the admin port tells to whom."""
+    """Say what the admin port shows, and to whom."""
     if is_loopback(host):
         return []
     what = f"reachable on {host or 'all addresses'}, and nobody is asked who they are"
@@ -59,7 +59,7 @@ def profiles(enabled: bool, host: str) -> list[CheckResult]:
 
 
 def grace(flag: str, seconds: float) -> list[CheckResult]:
-    """An end that takes longer than the pod has."""
+    """Warn about a shutdown that takes longer than the pod's grace period."""
     if 0 < seconds < POD_GRACE_S:
         return []
     return [] if not seconds else [_longer_than_the_pod(flag, seconds)]
@@ -76,7 +76,7 @@ def _longer_than_the_pod(flag: str, seconds: float) -> CheckResult:
 
 
 def _unexpanded(options: LogOptions) -> list[CheckResult]:
-    """`${X}` is never replaced by Kubernetes, `$(X)` only if the container has such a variable."""
+    """Warn about `${X}`, which Kubernetes never replaces, and `$(X)`, which needs a variable of the container."""
     found = []
     for each in declared(type(options)):
         text = each.kind.write(getattr(options, each.field))

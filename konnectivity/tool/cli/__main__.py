@@ -1,4 +1,4 @@
-"""`python -m konnectivity.tool.cli`: the tool, where its script is not installed."""
+"""Entry point of `python -m konnectivity.tool.cli`, for installations without the console script."""
 
 from konnectivity.tool.cli.main import main
 

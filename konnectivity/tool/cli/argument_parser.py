@@ -1,4 +1,4 @@
-"""Command-line parser of the tool: argparse, with errors that say what was probably meant."""
+"""Command-line parser of the tool: argparse, with errors that suggest the intended argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     """Parser of the tool and, by argparse's rule, of each of its commands."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and, without a command, all commands; exit with 2."""
+        """Print the error on stderr, and the list of commands if none was given; exit with code 2."""
         if self._subparsers is not None and message.startswith(_REQUIRED):
             self.print_help(sys.stderr)
             self.exit(2, f"\n{self.prog}: error: a command is needed\n")
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         super().error(visible(message, MAX_MESSAGE) + hint)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """Return the value of an argument; `--` of `--option=--` is one, which argparse makes an empty list of."""
+        """Return the value of an argument; argparse alone turns the `--` of `--option=--` into an empty list."""
         if action.option_strings and action.nargs is None and arg_strings == ["--"]:
             value = self._get_value(action, "--")
             self._check_value(action, value)
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def misplaced_program(words: Sequence[str]) -> str:
-    """Return what to say about a program's arguments that do not stand behind `--`; empty if all do."""
+    """Return an error about a program's arguments that do not follow `--`, or "" if every such argument does."""
     command = next((word for word in words if not word.startswith("-")), "")
     if command not in _TAKE_A_PROGRAM:
         return ""

@@ -1,4 +1,4 @@
-"""`konnectivity curl URL`: an HTTP request through the tunnel, and how long each hop of it took."""
+"""Command `konnectivity curl URL`: sends one HTTP request through the tunnel and shows the time of each hop."""
 
 from __future__ import annotations
 
@@ -59,16 +59,20 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", metavar="URL", help="http:// or https://; its host as the agent sees it")
+    parser.add_argument("url", metavar="URL", help="URL with http:// or https:// and a host that the agent can reach.")
     _add_request(parser)
     _add_target(parser)
     frontend_arguments.add_to(parser)
-    parser.add_argument("-i", "--include", action="store_true", help="show the head of the answer, too")
-    parser.add_argument("--fail", action="store_true", help="exit code 1 if the status is 400 or more")
+    parser.add_argument("-i", "--include", action="store_true", help="Print status and headers of the response, too.")
+    parser.add_argument("--fail", action="store_true", help="Exit with code 1 if the status is 400 or more.")
     timeout = f"{DIAL_TIMEOUT_S:g}s"
-    parser.add_argument("--max-time", metavar="DURATION", default=timeout, help="for all of it; default: %(default)s")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is sent and answered")
-    parser.add_argument("--timings", action="store_true", help="say on stderr how long each hop took")
+    parser.add_argument(
+        "--max-time", metavar="DURATION", default=timeout, help="Limit for the whole request (default: %(default)s)."
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="Print request and response headers on standard error."
+    )
+    parser.add_argument("--timings", action="store_true", help="Print the time of each hop on standard error.")
     forms = (BODY, *output.FORMATS)
     parser.add_argument(
         "-o",
@@ -82,25 +86,40 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_request(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-X", "--request", metavar="METHOD", default="", help="default: GET, or POST with -d")
-    parser.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="repeatable")
-    parser.add_argument("-d", "--data", metavar="DATA", help="body of the request; @FILE: what is in it, @-: stdin")
-    parser.add_argument("-I", "--head", action="store_true", help="ask for the head only, and show it")
+    parser.add_argument(
+        "-X", "--request", metavar="METHOD", default="", help="Request method (default: GET, or POST with -d)."
+    )
+    parser.add_argument(
+        "-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="Request header; may be repeated."
+    )
+    parser.add_argument(
+        "-d", "--data", metavar="DATA", help="Body of the request; @FILE is read from a file, @- from standard input."
+    )
+    parser.add_argument("-I", "--head", action="store_true", help="Send a HEAD request and print status and headers.")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (https)")
     group.add_argument(
-        "--cacert", "--target-ca-cert", metavar="FILE", default="", help="CA of its certificate; default: the system's"
+        "--cacert",
+        "--target-ca-cert",
+        metavar="FILE",
+        default="",
+        help="CA certificates that verify an https target (default: the system's).",
     )
-    group.add_argument("-k", "--insecure", action="store_true", help="take any certificate")
-    group.add_argument("--target-cert", metavar="FILE", default="", help="client certificate shown to it")
-    group.add_argument("--target-key", metavar="FILE", default="", help="its private key")
-    group.add_argument("--target-name", metavar="NAME", default="", help="name in its certificate, if not the host")
+    group.add_argument("-k", "--insecure", action="store_true", help="Accept any certificate of an https target.")
+    group.add_argument("--target-cert", metavar="FILE", default="", help="Client certificate for an https target.")
+    group.add_argument("--target-key", metavar="FILE", default="", help="Private key of --target-cert.")
+    group.add_argument(
+        "--target-name",
+        metavar="NAME",
+        default="",
+        help="Name in the target's certificate (default: the host of the URL).",
+    )
 
 
 class _Task(NamedTuple):
-    """What was asked for."""
+    """Request and target that the command line names."""
 
     request: FetchRequest
     frontend: frontend_arguments.FrontendArguments
@@ -110,7 +129,7 @@ class _Task(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: see `_EXAMPLE`."""
+    """Run the command and return its exit code (listed in `_EXAMPLE`)."""
     try:
         task = _task(arguments)
     except OSError as error:
@@ -174,7 +193,7 @@ def _target_tls(arguments: argparse.Namespace) -> ssl.SSLContext:
 
 
 async def _fetched(task: _Task, shown: _ShownResponse, taken: HopTimings) -> str:
-    """Why there is no whole answer; empty: there is."""
+    """Return why the answer is incomplete, or "" for a complete answer."""
     try:
         async with asyncio.timeout(task.max_time_s), connect(**task.frontend.keywords()) as tunnel:
             reader, writer = await tunnel.dial(task.request.url.address, task.max_time_s, taken)
@@ -215,7 +234,7 @@ async def _secured(
 
 
 class _ShownResponse:
-    """Prints what comes, or keeps it until the end."""
+    """Printer of an HTTP response: writes the body at once, or keeps it until the response has ended."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.answer: FetchedResponse | None = None
@@ -269,5 +288,5 @@ class _ShownResponse:
 
 
 def _hidden(name: str, value: str) -> str:
-    """What is shown of a header: no secrets."""
+    """Return a header's value with secrets replaced."""
     return "..." if name.lower() in ("authorization", "cookie", "proxy-authorization") else value

@@ -1,4 +1,4 @@
-"""`konnectivity demo`: the whole thing on loopback, in a few seconds, leaving nothing behind."""
+"""Command `konnectivity demo`: runs a server and an agent on loopback for a few seconds and removes all their files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def add_to(commands: Commands) -> None:
         "demo",
         help="run a server and an agent on loopback and fetch a page through them",
         description="Run a throwaway CA, a proxy server, an agent and a small web server on loopback, and fetch a page "
-        "through each of the server's four frontends. Nothing is left behind.",
+        "through each of the server's four frontends. All files and processes are removed.",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 if every page came back whole."""
+    """Run the demo and return 0 if every page arrived whole, else 1."""
     from konnectivity.testing.deployment import Deployment  # its certificates cost every other command a start
 
     with tempfile.TemporaryDirectory(prefix="konnectivity-demo-") as directory:

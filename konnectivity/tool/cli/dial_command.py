@@ -1,4 +1,4 @@
-"""`konnectivity dial HOST:PORT`: netcat through the tunnel."""
+"""Command `konnectivity dial HOST:PORT`: connects standard input and output to a destination through the tunnel."""
 
 from __future__ import annotations
 
@@ -39,20 +39,27 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "dial",
         help="connect standard input and output to HOST:PORT through a proxy server",
-        description="Connect standard input and output to HOST:PORT through a proxy server's frontend. To a terminal, "
-        "control characters of what comes are written out; to a file or a pipe goes every byte as it is.",
+        description="Connect standard input and output to HOST:PORT through a proxy server's frontend. Received bytes "
+        "go unchanged to a file or a pipe; on a terminal, control characters are shown as escapes.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("destination", metavar="HOST:PORT", help="where to connect, as the agent sees it")
+    parser.add_argument(
+        "destination", metavar="HOST:PORT", help="Destination, a host and port that the agent can reach."
+    )
     frontend_arguments.add_to(parser)
-    parser.add_argument("--timeout", metavar="DURATION", default=f"{DIAL_TIMEOUT_S:g}s", help="default: %(default)s")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr how long each hop took")
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        default=f"{DIAL_TIMEOUT_S:g}s",
+        help="Limit for connecting, such as 500ms or 10s (default: %(default)s).",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="Print the time of each hop on standard error.")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when both directions ended cleanly."""
+    """Run the command and return 0 if both directions ended cleanly."""
     try:
         timeout_s = parse_duration(arguments.timeout)
         addresses.split(arguments.destination)
@@ -96,7 +103,7 @@ async def _dial(address: str, way: frontend_arguments.FrontendArguments, timeout
 
 
 def _feed(loop: asyncio.AbstractEventLoop, writer: asyncio.StreamWriter) -> None:
-    """Copy standard input to the connection; at its end, end our direction."""
+    """Copy standard input to the connection, then send the end of data."""
 
     async def write(data: bytes) -> None:
         writer.write(data)

@@ -1,4 +1,4 @@
-"""`konnectivity doctor`: finds out why a tunnel does not work, or says that it does."""
+"""Command `konnectivity doctor`: finds why a tunnel does not work, or confirms that it does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ example:
 
 
 class _Asked(NamedTuple):
-    """What the command line came to."""
+    """Parsed command line of the doctor."""
 
     case: Case
     agents: list[tuple[AgentOptions, list[str]]]
@@ -58,8 +58,8 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "doctor",
-        help="find out why a tunnel does not work, or that it does",
-        description="Look at everything that a tunnel needs, from the place where this runs. It registers no agent and "
+        help="find why a tunnel does not work, or confirm that it does",
+        description="Check what a tunnel needs, from the machine where this command runs. It registers no agent and "
         "changes nothing; only --dial opens a connection through the tunnel. The arguments of proxy-agent or "
         "proxy-server, or of both, stand behind --, as in a manifest.",
         epilog=_EXAMPLE,
@@ -71,34 +71,62 @@ def add_to(commands: Commands) -> None:
         type=admin_client.address_of,
         action="append",
         default=[],
-        help="admin port of a server, or the URL of its page; may be repeated",
+        help="Admin port of a server, or the URL of its web page; may be repeated.",
     )
     parser.add_argument(
         "--expect-agent",
         metavar="IDS",
         action="append",
         default=[],
-        help="agents that should be there; commas, repeats",
+        help="Comma-separated ids of agents that should be connected; may be repeated.",
     )
-    parser.add_argument("--egress-config", metavar="FILE", default="", help="kube-apiserver's egress configuration")
     parser.add_argument(
-        "--dial", metavar="HOST:PORT|URL", default="", help="go from end to end, with the time of each hop"
+        "--egress-config", metavar="FILE", default="", help="File with kube-apiserver's egress configuration."
     )
-    parser.add_argument("--kubeconfig", metavar="FILE", default="", help="if the program's arguments name none")
-    parser.add_argument("--token", metavar="FILE", default="", help="a token of the agents, to be reviewed")
-    parser.add_argument("--audience", default="", help="of agents' tokens; default: the server's, or that of everybody")
     parser.add_argument(
-        "--warn-days", metavar="N", type=int, default=14, help="certificates that end; default: %(default)s"
+        "--dial",
+        metavar="HOST:PORT|URL",
+        default="",
+        help="Destination or URL to reach through the tunnel, with the time of each hop.",
     )
-    parser.add_argument("--timeout", metavar="DURATION", default="5s", help="of each question; default: %(default)s")
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        default="",
+        help="Kubeconfig for checks of the Kubernetes API (default: that of the program's arguments).",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="FILE",
+        default="",
+        help="File with an agent's token, which the Kubernetes API is asked to review.",
+    )
+    parser.add_argument(
+        "--audience",
+        default="",
+        help="Audience of the agents' tokens (default: the server's --authentication-audience, else "
+        "system:konnectivity-server).",
+    )
+    parser.add_argument(
+        "--warn-days",
+        metavar="N",
+        type=int,
+        default=14,
+        help="Days of validity below which a certificate is a warning (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--timeout", metavar="DURATION", default="5s", help="Limit for each request (default: %(default)s)."
+    )
     output.add_to(parser)
     frontend_arguments.add_to(parser, "--frontend", required=False)
-    parser.add_argument("arguments", nargs="*", metavar="PROGRAM ARGUMENTS", help="behind --")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="PROGRAM ARGUMENTS", help="Arguments of proxy-server or proxy-agent, after --."
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: see `_EXAMPLE`."""
+    """Run the checks and return the exit code (listed in `_EXAMPLE`)."""
     try:
         asked = _asked(arguments)
     except (ValueError, TlsError) as error:
@@ -110,8 +138,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _asked(arguments: argparse.Namespace) -> _Asked:
-    """Raises:
-    ValueError, TlsError: it makes no sense.
+    """Return the parsed command line.
+
+    Raises:
+        ValueError, TlsError: the arguments contradict each other, or a file cannot be used.
 
     """
     programs = split(arguments.arguments)

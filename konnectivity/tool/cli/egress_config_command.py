@@ -1,4 +1,4 @@
-"""`konnectivity egress-config`: writes kube-apiserver's egress configuration. With `validate`: judges one."""
+"""Command `konnectivity egress-config`: writes kube-apiserver's egress configuration; `validate` checks one."""
 
 from __future__ import annotations
 
@@ -53,41 +53,56 @@ def add_to(commands: Commands) -> None:
 
 def _add_writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mode", choices=(GRPC, HTTP_CONNECT), help="of the server (default: grpc; with --url http-connect)"
+        "--mode",
+        choices=(GRPC, HTTP_CONNECT),
+        help="Protocol of the server's frontend (default: grpc; with --url: http-connect).",
     )
-    parser.add_argument("--uds", metavar="PATH", help="the server's --uds-name")
-    parser.add_argument("--url", metavar="URL", help="or its TCP frontend, such as https://127.0.0.1:8090")
-    parser.add_argument("--ca-cert", default="", metavar="PATH", help="CA of the frontend's certificate (TCP)")
-    parser.add_argument("--client-cert", default="", metavar="PATH", help="certificate that kube-apiserver shows (TCP)")
-    parser.add_argument("--client-key", default="", metavar="PATH", help="its private key (TCP)")
+    parser.add_argument("--uds", metavar="PATH", help="Path of the server's unix socket, its --uds-name.")
     parser.add_argument(
-        "--tls-server-name", default="", metavar="NAME", help="name in the certificate, if not the host"
+        "--url",
+        metavar="URL",
+        help="URL of the server's TCP frontend, in place of --uds; for example https://127.0.0.1:8090.",
+    )
+    parser.add_argument("--ca-cert", default="", metavar="PATH", help="CA certificates that verify the TCP frontend.")
+    parser.add_argument(
+        "--client-cert", default="", metavar="PATH", help="Client certificate of kube-apiserver for the TCP frontend."
+    )
+    parser.add_argument("--client-key", default="", metavar="PATH", help="Private key of --client-cert.")
+    parser.add_argument(
+        "--tls-server-name",
+        default="",
+        metavar="NAME",
+        help="Name in the TCP frontend's certificate (default: the host of --url).",
     )
     parser.add_argument(
         "--proxied",
         type=_names,
         default=("cluster",),
         metavar="NAMES",
-        help=f"what goes through the proxy, of {','.join(NAMES)} (default: cluster)",
+        help=f"Comma-separated egress selections that use the proxy, of {','.join(NAMES)} (default: cluster).",
     )
     parser.add_argument(
         "--direct",
         type=_names,
         default=(),
         metavar="NAMES",
-        help="what is said to go directly, as it does without being said",
+        help="Comma-separated egress selections to list as direct; a selection that is not listed is direct, too.",
     )
-    parser.add_argument("--file", default=STANDARD_OUTPUT, help="where to write (default: standard output)")
-    parser.add_argument("--force", action="store_true", help="replace the file")
+    parser.add_argument("--file", default=STANDARD_OUTPUT, help="File to write (default: standard output).")
+    parser.add_argument("--force", action="store_true", help="Replace an existing file.")
     parser.add_argument(
-        "-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML, help="default: %(default)s"
+        "-o",
+        "--output",
+        choices=(output.YAML, output.JSON),
+        default=output.YAML,
+        help="Output format (default: %(default)s).",
     )
 
 
 def _add_validate(parser: argparse.ArgumentParser) -> None:
     validate = parser.add_subparsers(metavar="validate", title="or judge a file").add_parser(
         "validate",
-        help="by kube-apiserver's own rules, and against a server's arguments",
+        help="check a file by kube-apiserver's rules and against a server's arguments",
         description="Judge a file by kube-apiserver's own rules (an error: it does not start), and by what does not "
         "work then (a warning). With --server-args: also whether it fits a proxy server.",
         epilog=_VALIDATE_EXAMPLE,
@@ -99,10 +114,14 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         default=[],
         metavar="ARGUMENT",
-        help="the proxy server's arguments: all that follows",
+        help="Arguments of the proxy server: everything after this option.",
     )
-    validate.add_argument("--root", default="", metavar="DIR", help="where kube-apiserver's / is on this machine")
-    validate.add_argument("--skip-files", action="store_true", help="do not look for the certificates that it names")
+    validate.add_argument(
+        "--root", default="", metavar="DIR", help="Directory on this machine that is / for kube-apiserver (default: /)."
+    )
+    validate.add_argument(
+        "--skip-files", action="store_true", help="Do not check the certificate files that the configuration names."
+    )
     output.add_to(validate)
     validate.set_defaults(run=run_validate)
 
@@ -115,7 +134,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 written, 2 not."""
+    """Write the configuration and return 0, or 2 if it was not written."""
     try:
         _write(arguments, _document(arguments))
     except ValueError as error:
@@ -125,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _document(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The file, which kube-apiserver accepts once the certificates are there."""
+    """Return the text of a configuration that kube-apiserver accepts once its certificates exist."""
     import yaml
 
     from konnectivity.tool.egress import egress_rules, egress_writer
@@ -168,7 +187,7 @@ def _write(arguments: argparse.Namespace, made: dict[str, Any]) -> None:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 it is right, 1 it is not, 2 it could not be read."""
+    """Check a configuration and return 0 if it is right, 1 if not, 2 if it could not be read."""
     from konnectivity.tool.findings import COLUMNS, NOTE, Finding, exit_code
 
     try:
@@ -219,7 +238,7 @@ def _on_disk(root: str, name: str) -> Path:
 
 
 def _frontend(arguments: list[str]) -> ServerFrontend | None:
-    """What a proxy server with these arguments serves. None: there are none."""
+    """Return the frontend that a proxy server with these arguments serves, or None without arguments."""
     if not arguments:
         return None
     from konnectivity.runtime.options import declared

@@ -1,4 +1,4 @@
-"""`konnectivity explain -- PROGRAM ARGUMENTS`: what arguments amount to, and what people run into with them."""
+"""Command `konnectivity explain -- PROGRAM ARGUMENTS`: says what arguments mean and which mistakes they contain."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--all", action="store_true", help="show every option, not only those that are set")
+    parser.add_argument("--all", action="store_true", help="Show every option, not only those that are set.")
     output.add_to(parser)
-    parser.add_argument("arguments", nargs="*", metavar="PROGRAM ARGUMENTS", help="behind --")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="PROGRAM ARGUMENTS", help="Arguments of proxy-server or proxy-agent, after --."
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: see `_EXAMPLE`."""
+    """Run the command and return its exit code (listed in `_EXAMPLE`)."""
     try:
         programs = split(arguments.arguments)
         if len(programs) != 1:
@@ -61,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def explained(program: Program, everything: bool = False) -> dict[str, Any]:
-    """What there is to say about a program's arguments.
+    """Return the explanation of a program's arguments.
 
     Raises:
-        HelpRequested: they ask for its help.
+        HelpRequested: the arguments ask for the program's help.
 
     """
     options, problems, facts, found = _server(program) if program.name == SERVER else _agent(program)

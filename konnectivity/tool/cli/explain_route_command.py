@@ -1,4 +1,4 @@
-"""`konnectivity explain-route HOST:PORT`: which agent a server would ask for a destination, and why."""
+"""Command `konnectivity explain-route HOST:PORT`: shows which agent a server would ask for a destination, and why."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "explain-route",
-        help="which agent a server would ask for a destination, and why",
+        help="show which agent a server would ask for a destination, and why",
         description="Ask a running server, on its admin port, how it would choose an agent for a destination. "
         "Example: konnectivity explain-route 10.0.0.7:10250 --admin 127.0.0.1:8095",
     )
-    parser.add_argument("destination", metavar="HOST:PORT", type=_destination)
+    parser.add_argument(
+        "destination", metavar="HOST:PORT", type=_destination, help="Destination of the dial; the port may be left out."
+    )
     parser.add_argument(
         "--admin",
         metavar="HOST:PORT",
         type=admin_client.address_of,
         default="127.0.0.1:8095",
-        help="the server's admin port",
+        help="Admin port of the server (default: %(default)s).",
     )
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="Output format (default: %(default)s)."
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 if there is an agent to ask."""
+    """Run the command and return 0 if a server has an agent for the destination."""
     try:
         found: dict[str, Any] = admin_client.get_json(
             arguments.admin, f"/api/v1/route?destination={quote(arguments.destination)}"
@@ -51,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _destination(text: str) -> str:
-    """Check what an agent is looked for: HOST:PORT or HOST."""
+    """Return the destination, HOST:PORT or HOST, or raise ArgumentTypeError."""
     try:
         if addresses.has_port(text):
             addresses.split(text)
@@ -63,7 +67,7 @@ def _destination(text: str) -> str:
 
 
 def text_of(found: dict[str, Any]) -> str:
-    """The answer for a person."""
+    """Return a server's answer as text for a person."""
     lines = [f"{visible(found['destination'])} (host {visible(found['host'])})"]
     for step in found["strategies"]:
         lines.append(f"  {step['strategy']}: {step['agents']} agents, {step['ready']} ready")

@@ -1,4 +1,4 @@
-"""The arguments that name a proxy server's frontend: of `dial`, `curl` and `doctor`. Dials nothing."""
+"""Arguments that name a proxy server's frontend, for `dial`, `curl` and `doctor`. Dials nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNIX = "unix:"
 
 
 class FrontendArguments(NamedTuple):
-    """Arguments of `konnectivity.client.connect`."""
+    """Arguments for `konnectivity.client.connect`."""
 
     address: str
     mode: Mode
@@ -28,24 +28,30 @@ class FrontendArguments(NamedTuple):
 
 
 def add_to(parser: argparse.ArgumentParser, flag: str = "--server", required: bool = True) -> None:
-    """Declare them. `flag` is the one with the address."""
+    """Declare the arguments of a frontend; `flag` is the name of the one that has the address."""
     group = parser.add_argument_group("proxy server")
     group.add_argument(
-        flag, dest="frontend", required=required, metavar="ADDRESS", help="its frontend: unix:/path, or host:port (TLS)"
+        flag,
+        dest="frontend",
+        required=required,
+        metavar="ADDRESS",
+        help="Frontend of the proxy server: unix:/path, or host:port for TLS.",
     )
     modes = ("http-connect", "grpc")
-    group.add_argument("--mode", choices=modes, default="http-connect", help="what it speaks; default: %(default)s")
-    group.add_argument("--ca-cert", metavar="FILE", default="", help="CA of the server's certificate (TLS)")
-    group.add_argument("--cert", metavar="FILE", default="", help="client certificate (TLS)")
-    group.add_argument("--key", metavar="FILE", default="", help="its private key")
-    group.add_argument("--server-name", metavar="NAME", help="name in the server's certificate, if not the host")
+    group.add_argument(
+        "--mode", choices=modes, default="http-connect", help="Protocol of the frontend (default: %(default)s)."
+    )
+    group.add_argument("--ca-cert", metavar="FILE", default="", help="CA certificates that verify a TLS frontend.")
+    group.add_argument("--cert", metavar="FILE", default="", help="Client certificate for a TLS frontend.")
+    group.add_argument("--key", metavar="FILE", default="", help="Private key of --cert.")
+    group.add_argument("--server-name", metavar="NAME", help="Name in the frontend's certificate (default: the host).")
 
 
 def of(arguments: argparse.Namespace) -> FrontendArguments:
-    """What the arguments say.
+    """Return the frontend that the parsed arguments name.
 
     Raises:
-        ValueError: they make no sense together.
+        ValueError: the arguments contradict each other.
         TlsError: a file cannot be used.
 
     """

@@ -1,4 +1,4 @@
-"""`konnectivity kubeconfig --check`: what is wrong with kubeconfigs, and more than a server needs."""
+"""Command `konnectivity kubeconfig --check`: reports errors in kubeconfigs, and rights beyond a server's needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPEN_TO_ALL = 0o004
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 all is well, 1 there is something to do, 2 nothing could be checked."""
+    """Check the files and return 0 without findings, 1 with findings, 2 if no file could be checked."""
     clock = certificate_check.Clock(datetime.now(UTC), arguments.warn_days)
     rows, findings = [], []
     for path in arguments.files or [arguments.file]:

@@ -1,4 +1,4 @@
-"""`konnectivity kubeconfig`: writes the server's, with no more rights than it needs; and checks any."""
+"""Command `konnectivity kubeconfig`: writes a kubeconfig with the least rights for the server; or checks one."""
 
 from __future__ import annotations
 
@@ -40,15 +40,19 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="kubeconfigs to check (with --check)")
-    parser.add_argument("--file", default=FILE, help="where to write; - is standard output (default: %(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace the file")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="Kubeconfigs to check, with --check.")
+    parser.add_argument("--file", default=FILE, help="File to write; - is standard output (default: %(default)s).")
+    parser.add_argument("--force", action="store_true", help="Replace an existing file.")
     _add_cluster(parser)
     _add_credential(parser)
     group = parser.add_argument_group("checking")
-    group.add_argument("--check", action="store_true", help="check FILEs, or --file")
+    group.add_argument("--check", action="store_true", help="Check the FILEs, or --file, instead of writing.")
     group.add_argument(
-        "--warn-days", metavar="DAYS", type=days, default=timedelta(days=30), help="warn so early (default: 30)"
+        "--warn-days",
+        metavar="DAYS",
+        type=days,
+        default=timedelta(days=30),
+        help="Days of validity below which a certificate is a warning (default: 30).",
     )
     output.add_to(parser)
     parser.set_defaults(run=run)
@@ -56,26 +60,52 @@ def add_to(commands: Commands) -> None:
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the Kubernetes API")
-    group.add_argument("--server", metavar="URL", help="where the server finds it, such as https://127.0.0.1:6443")
-    group.add_argument("--ca-cert", metavar="FILE", help="CA of its certificate, and of the client certificate")
-    group.add_argument("--server-ca-cert", metavar="FILE", help="CA of its certificate, if that is another one")
-    group.add_argument("--tls-server-name", default="", metavar="NAME", help="name in its certificate, if not the host")
+    group.add_argument(
+        "--server", metavar="URL", help="URL of the Kubernetes API for the server, for example https://127.0.0.1:6443."
+    )
+    group.add_argument(
+        "--ca-cert",
+        metavar="FILE",
+        help="CA of the Kubernetes API's certificate, which also issues the client certificate.",
+    )
+    group.add_argument(
+        "--server-ca-cert", metavar="FILE", help="CA of the Kubernetes API's certificate (default: --ca-cert)."
+    )
+    group.add_argument(
+        "--tls-server-name",
+        default="",
+        metavar="NAME",
+        help="Name in the Kubernetes API's certificate (default: the host of --server).",
+    )
 
 
 def _add_credential(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the user")
-    group.add_argument("--user", default=USER, help="default: %(default)s")
-    group.add_argument("--ca-key", metavar="FILE", help="private key of --ca-cert: issue a client certificate")
-    group.add_argument("--days", type=days, default=timedelta(days=365), help="how long it is good (default: 365)")
-    group.add_argument("--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="default: %(default)s")
-    group.add_argument("--client-cert", metavar="FILE", help="a client certificate that there is already")
-    group.add_argument("--client-key", metavar="FILE", help="its private key")
-    group.add_argument("--allow-masters", action="store_true", help="even one of the group system:masters")
-    group.add_argument("--token-file", metavar="PATH", help="a token instead, from this path on the server's machine")
+    group.add_argument("--user", default=USER, help="Name of the user (default: %(default)s).")
+    group.add_argument("--ca-key", metavar="FILE", help="Private key of --ca-cert, to issue a client certificate.")
+    group.add_argument(
+        "--days",
+        type=days,
+        default=timedelta(days=365),
+        help="Validity of the issued certificate in days (default: 365).",
+    )
+    group.add_argument(
+        "--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="Kind of the issued key (default: %(default)s)."
+    )
+    group.add_argument("--client-cert", metavar="FILE", help="Existing client certificate, in place of an issued one.")
+    group.add_argument("--client-key", metavar="FILE", help="Private key of --client-cert.")
+    group.add_argument(
+        "--allow-masters", action="store_true", help="Accept a client certificate of the group system:masters."
+    )
+    group.add_argument(
+        "--token-file",
+        metavar="PATH",
+        help="Path, on the server's machine, of a token in place of a client certificate.",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code of writing: 0 written, 2 not. Of checking: see `kubeconfig_check`."""
+    """Write a kubeconfig and return 0, or 2 if it was not written; with --check see `kubeconfig_check`."""
     from konnectivity.tool.pki.issuance import PkiError
 
     try:
@@ -139,7 +169,7 @@ def _login(arguments: argparse.Namespace) -> str:
 
 
 def _credential(arguments: argparse.Namespace) -> tuple[str, dict[str, str], str | None]:
-    """The user, how it logs in, and how long that is good."""
+    """Return the user's name, its credential, and the credential's end of validity."""
     from konnectivity.kube import kubeconfig_writer
     from konnectivity.tool.pki import certificate_parsing, issuance
 
@@ -160,7 +190,7 @@ def _credential(arguments: argparse.Namespace) -> tuple[str, dict[str, str], str
 
 
 def _refuse_client(arguments: argparse.Namespace) -> None:
-    """A client certificate that does not work, or that may do everything."""
+    """Raise an error for a client certificate that does not work, or that has unlimited rights."""
     from datetime import UTC, datetime
 
     from konnectivity.tool.findings import ERROR

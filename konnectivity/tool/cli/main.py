@@ -1,4 +1,4 @@
-"""Entry point of the `konnectivity` tool: finds the command and runs it."""
+"""Entry point of the `konnectivity` tool: selects a command and runs it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from konnectivity.tool.cli.plain_stream import plain_streams
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Console script `konnectivity`."""
+    """Run the console script `konnectivity`."""
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""The file that a command writes: a new one, unless replacing was asked for."""
+"""Output file of a command: created, and replaced only on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def write(path: Path, text: str, mode: int, replace: bool) -> None:
     """Write `text` to `path`, with permissions `mode`.
 
     Raises:
-        ValueError: the file exists, its directory does not, or it cannot be written.
+        ValueError: the file exists, its directory does not exist, or the file cannot be written.
 
     """
     if not os.path.isdir(path.parent):

@@ -1,4 +1,4 @@
-"""How a command prints what it found: a table for people, YAML or JSON for programs. Knows no command."""
+"""Output of commands: a table for people, YAML or JSON for programs. Knows no command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _LONGEST_CELL = 8 * 1024  # characters
 
 
 def add_to(parser: argparse.ArgumentParser, default: str = TABLE) -> None:
-    """Declare `-o`. The command passes `arguments.output` to `show`."""
-    parser.add_argument("-o", "--output", choices=FORMATS, default=default, help="default: %(default)s")
+    """Declare the option `-o`. The command passes `arguments.output` to `show`."""
+    parser.add_argument(
+        "-o", "--output", choices=FORMATS, default=default, help="Output format (default: %(default)s)."
+    )
 
 
 def show(value: Any, output: str, columns: Sequence[str] = ()) -> None:
-    """Print `value` (what JSON can say). As a table: a sequence of mappings, one row each, under `columns`.
+    """Print a JSON-compatible value. A table needs a sequence of mappings: one row each, with `columns` as its columns.
 
     YAML of a list of Kubernetes objects is what `kubectl apply -f -` takes: one document each.
     """
@@ -50,7 +52,7 @@ def _table(value: Any, columns: Sequence[str]) -> str:
 
 
 def _heads(names: Sequence[str]) -> list[str]:
-    """Keys as column heads: `not_after` is `NOT AFTER`."""
+    """Return column heads for keys: `not_after` becomes `NOT AFTER`."""
     return [name.replace("_", " ").upper() for name in names]
 
 

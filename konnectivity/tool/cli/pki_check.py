@@ -1,4 +1,4 @@
-"""`konnectivity pki --check`: finds the files, what they are for and what belongs to them, and shows what is wrong."""
+"""Command `konnectivity pki --check`: finds certificates, their purpose, key and CA, and reports what is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST = 1 << 20  # a bundle of all public CAs is a quarter of it
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 all is well, 1 there is something to do, 2 there is nothing to check."""
+    """Check the files and return 0 without findings, 1 with findings, 2 without files to check."""
     clock = certificate_check.Clock(datetime.now(UTC), arguments.warn_days)
     paths = [Path(file) for file in arguments.files] or _in_directory(Path(arguments.directory or "pki"))
     if arguments.key and len(paths) != 1:
@@ -63,7 +63,7 @@ def _role(path: Path) -> str:
 
 
 def _names(content: bytes, role: str, arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What the certificate has to name. One of unknown purpose that servers show is taken for the agents' listener."""
+    """Return the names that the certificate must have; without a role, a server certificate counts as role "server"."""
     if not role:
         try:
             found = certificate_parsing.certificates(content)[0]
@@ -77,7 +77,7 @@ def _names(content: bytes, role: str, arguments: argparse.Namespace) -> tuple[st
 
 
 def _key_beside(path: Path, content: bytes) -> certificate_check.File | None:
-    """The one in the same file, or in the one beside it."""
+    """Return the private key in the certificate's file, or else in the file beside it."""
     if b"PRIVATE KEY-----" in content:
         return certificate_check.File(str(path), content)
     for name in (f"{path.stem}.key", f"{path.stem}-key.pem", f"{path.stem}.key.pem"):
@@ -87,7 +87,7 @@ def _key_beside(path: Path, content: bytes) -> certificate_check.File | None:
 
 
 def _bundles(path: Path, role: str, arguments: argparse.Namespace) -> list[certificate_check.File]:
-    """The CA that was given; else that of the role; else any that stands beside the file."""
+    """Return the CA that was given, or else that of the role, or else every CA file beside the certificate."""
     edge = roles.LEAVES[role].authority if role else roles.AGENTS_CA
     given = arguments.frontend_ca_cert if edge == roles.FRONTEND_CA else arguments.ca_cert
     if given or arguments.ca_cert:

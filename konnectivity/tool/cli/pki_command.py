@@ -1,4 +1,4 @@
-"""`konnectivity pki`: makes the certificates of a tunnel and renews them. With `--check`: see `pki_check`."""
+"""Command `konnectivity pki`: issues and renews the certificates of a tunnel; with --check see `pki_check`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ examples:
 
 
 def days(text: str) -> timedelta:
-    """A length of time in days; a fraction is allowed.
+    """Return a duration from a number of days, which may be a fraction.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: the text is not a number of days.
 
     """
     try:
@@ -53,15 +53,15 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "pki",
-        help="make the certificates of a tunnel, or check those that there are",
+        help="issue the certificates of a tunnel, or check existing ones",
         description="Make a CA for each edge of the tunnel, and the certificates of its ends: of the server for agents "
         "(server) and for kube-apiserver (frontend), of kube-apiserver (client) and of agents (agent). CAs that are in "
-        "the directory are used again; nothing is replaced unasked. With --check: check files instead of making them.",
+        "the directory are used again; nothing is replaced unless asked. With --check: check files.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="certificates to check (with --check)")
-    parser.add_argument("--directory", metavar="DIR", help="where the files are (default: pki)")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="Certificates to check, with --check.")
+    parser.add_argument("--directory", metavar="DIR", help="Directory of the files (default: pki).")
     _add_names(parser)
     _add_making(parser)
     _add_checking(parser)
@@ -76,34 +76,64 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         ("frontend", f"by which kube-apiserver reaches the TCP frontend (default: {', '.join(LOOPBACK)})"),
         ("agent", "for which the agent may speak, with --agent-identity=certificate-san"),
     ):
-        group.add_argument(f"--{role}-name", action="append", default=[], metavar="HOST", help=f"host {what}")
-        group.add_argument(f"--{role}-ip", action="append", default=[], metavar="ADDRESS", help="the same, an address")
-    group.add_argument("--agent-uri", action="append", default=[], metavar="URI", help="such as konnectivity:cidr=...")
+        group.add_argument(f"--{role}-name", action="append", default=[], metavar="HOST", help=f"Host name {what}.")
+        group.add_argument(f"--{role}-ip", action="append", default=[], metavar="ADDRESS", help=f"IP address {what}.")
+    group.add_argument(
+        "--agent-uri",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="URI in the agent's certificate, for example konnectivity:cidr=10.0.0.0/24.",
+    )
 
 
 def _add_making(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("making")
-    group.add_argument("--ca-cert", metavar="FILE", help="an existing CA for server and agents; with --check: the CA")
-    group.add_argument("--ca-key", metavar="FILE", help="its private key")
-    group.add_argument("--frontend-ca-cert", metavar="FILE", help="an existing CA for frontend and client")
-    group.add_argument("--frontend-ca-key", metavar="FILE", help="its private key")
-    group.add_argument("--days", type=days, default=timedelta(days=365), help="how long they are good (default: 365)")
-    group.add_argument("--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="default: %(default)s")
-    group.add_argument("--only", metavar="NAMES", type=_leaves, help=f"only some of {','.join(LEAVES)}")
-    group.add_argument("--renew", metavar="NAMES", type=_leaves, help="replace some of them; names are kept")
-    group.add_argument("--as", dest="stem", metavar="NAME", help="file name and common name, with --only of one")
-    group.add_argument("--force", action="store_true", help="replace certificates and keys (never a CA)")
-    group.add_argument("--secrets", action="store_true", help="write no files; print them as Kubernetes Secrets")
-    group.add_argument("--namespace", default="kube-system", help="of the Secrets (default: %(default)s)")
+    group = parser.add_argument_group("issuing")
+    group.add_argument(
+        "--ca-cert", metavar="FILE", help="Existing CA for server and agents; with --check: the CA to verify against."
+    )
+    group.add_argument("--ca-key", metavar="FILE", help="Private key of --ca-cert.")
+    group.add_argument("--frontend-ca-cert", metavar="FILE", help="Existing CA for frontend and client.")
+    group.add_argument("--frontend-ca-key", metavar="FILE", help="Private key of --frontend-ca-cert.")
+    group.add_argument(
+        "--days", type=days, default=timedelta(days=365), help="Validity of the certificates in days (default: 365)."
+    )
+    group.add_argument(
+        "--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="Kind of the keys (default: %(default)s)."
+    )
+    group.add_argument(
+        "--only",
+        metavar="NAMES",
+        type=_leaves,
+        help=f"Comma-separated certificates to issue, of {','.join(LEAVES)} (default: all).",
+    )
+    group.add_argument(
+        "--renew", metavar="NAMES", type=_leaves, help="Comma-separated certificates to replace; their names are kept."
+    )
+    group.add_argument(
+        "--as",
+        dest="stem",
+        metavar="NAME",
+        help="File name and common name of the one certificate of --only or --renew.",
+    )
+    group.add_argument("--force", action="store_true", help="Replace existing certificates and keys, but never a CA.")
+    group.add_argument("--secrets", action="store_true", help="Print Kubernetes Secrets instead of writing files.")
+    group.add_argument("--namespace", default="kube-system", help="Namespace of the Secrets (default: %(default)s).")
 
 
 def _add_checking(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("checking")
-    group.add_argument("--check", action="store_true", help="check FILEs, or those of the directory")
-    group.add_argument("--role", choices=(*LEAVES, "ca"), help="what FILEs are for (default: by name and contents)")
-    group.add_argument("--key", metavar="FILE", help="private key of the one FILE (default: the one beside it)")
     group.add_argument(
-        "--warn-days", metavar="DAYS", type=days, default=timedelta(days=30), help="warn so early (default: 30)"
+        "--check", action="store_true", help="Check the FILEs, or those of the directory, instead of issuing."
+    )
+    group.add_argument("--role", choices=(*LEAVES, "ca"), help="Role of the FILEs (default: by name and contents).")
+    group.add_argument("--key", metavar="FILE", help="Private key of the one FILE (default: the key beside the file).")
+    group.add_argument(
+        "--warn-days",
+        metavar="DAYS",
+        type=days,
+        default=timedelta(days=30),
+        help="Days of validity below which a certificate is a warning (default: 30).",
     )
 
 
@@ -115,7 +145,7 @@ def _leaves(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code of making: 0 made, 2 not. Of checking: see `pki_check`."""
+    """Issue certificates and return 0, or 2 if none was issued; with --check see `pki_check`."""
     from konnectivity.tool.pki.issuance import PkiError
 
     try:
@@ -183,7 +213,7 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]:
-    """The certificates to make, with the names that were given, or that the renewed ones have."""
+    """Return the certificates to issue, with the given names or those of the certificates to renew."""
     from konnectivity.tool.pki import issuance
 
     leaves = []
@@ -203,7 +233,7 @@ def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]
 
 
 def given_names(arguments: argparse.Namespace, role: str) -> Any:
-    """Those of the command line, for a role."""
+    """Return the names of the command line for a role."""
     from konnectivity.tool.pki.issuance import Names
 
     texts = [*getattr(arguments, f"{role}_name", ()), *getattr(arguments, f"{role}_ip", ())]
@@ -219,7 +249,7 @@ def _refuse_to_replace(leaves: Sequence[Leaf], directory: Path) -> None:
 
 
 def _authority(stem: str, arguments: argparse.Namespace, directory: Path | None) -> tuple[Authority, bool]:
-    """The one of that name, and whether it is new: given, or in the directory, or made."""
+    """Return the CA with that file name, and whether it is new: given, found in the directory, or created."""
     from konnectivity.tool.pki import issuance
 
     flag = stem.replace("-", "_")
@@ -241,7 +271,7 @@ def _authority(stem: str, arguments: argparse.Namespace, directory: Path | None)
 
 
 def _say(arguments: argparse.Namespace, used: Mapping[str, tuple[Authority, bool]]) -> None:
-    """What a person has to know, and may not expect."""
+    """Print what a person may not expect: the CA's end of validity, and who else is accepted by a given CA."""
     from datetime import UTC, datetime
 
     from konnectivity.tool.pki.certificate_parsing import subject

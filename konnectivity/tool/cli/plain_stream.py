@@ -1,7 +1,7 @@
-"""Streams of the tool that print nothing a terminal would act on, whatever text a peer or a file put into a message.
+"""Streams of the tool that escape every character a terminal would act on, whoever wrote the text.
 
-Owns the one place that all text of the tool passes. Does not know which texts are foreign. What draws on a terminal on
-purpose, as `konnectivity top` does, takes the stream behind (`unguarded`) and escapes foreign text itself.
+All text of the tool passes through this module, which does not know where a text is from. A command that draws on a
+terminal, such as `konnectivity top`, takes the stream behind (`unguarded`) and escapes untrusted text itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from konnectivity.untrusted.untrusted_text import printable
 
 
 class PlainStream(io.TextIOBase):
-    """Text stream that writes out, as escapes, all characters that are not printable; line ends and tabs pass."""
+    """Text stream that writes every character that is not printable as an escape, except line ends and tabs."""
 
     def __init__(self, behind: TextIO) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class PlainStream(io.TextIOBase):
 
 
 class Payload:
-    """Bytes of a destination on standard output: as they are to a file or a pipe, as plain text to a terminal."""
+    """Bytes of a destination on standard output: unchanged to a file or a pipe, as plain text to a terminal."""
 
     def __init__(self) -> None:
         self._as_text = sys.stdout.isatty()
@@ -77,7 +77,7 @@ class Payload:
 
 @contextmanager
 def plain_streams() -> Iterator[None]:
-    """Guard `sys.stdout` and `sys.stderr` for as long as the block runs."""
+    """Guard `sys.stdout` and `sys.stderr` while the block runs."""
     before = sys.stdout, sys.stderr
     os.environ["PYTHON_COLORS"] = "0"  # argparse's own escapes would be written out, too
     if sys.stdout is not None:

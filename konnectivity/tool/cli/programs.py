@@ -1,6 +1,6 @@
-"""The two programs as `explain` and `doctor` see them: which one an argument list is for, and its options.
+"""Server and agent as `explain` and `doctor` see them: the program of an argument list, and its options.
 
-Their declarations are imported when they are needed: the tool is shipped with both, and does not load them for others.
+The programs' declarations are imported when they are needed: other commands do not pay for them.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class Program:
     arguments: tuple[str, ...]
 
     def server(self, without: Container[Check] = ()) -> tuple[ServerOptions, list[str]]:
-        """Its options, and what is wrong with them. For proxy-server only."""
+        """Return the options of proxy-server and the errors in them. Only valid for proxy-server."""
         from konnectivity_server.server_options import ServerOptions
 
         return read(ServerOptions, self.arguments, os.environ, without)
 
     def agent(self, without: Container[Check] = ()) -> tuple[AgentOptions, list[str]]:
-        """Its options, and what is wrong with them. For proxy-agent only."""
+        """Return the options of proxy-agent and the errors in them. Only valid for proxy-agent."""
         from konnectivity_agent.agent_options import AgentOptions
 
         return read(AgentOptions, self.arguments, os.environ, without)
 
 
 def split(words: Sequence[str]) -> list[Program]:
-    """The programs on a command line, each with its arguments: `proxy-agent --a=b proxy-server --c=d`.
+    """Split a command line into programs with their arguments: `proxy-agent --a=b proxy-server --c=d`.
 
     Raises:
-        ValueError: it cannot be told which program is meant.
+        ValueError: the arguments fit neither program, or both.
 
     """
     found: list[tuple[str, list[str]]] = []
@@ -61,7 +61,7 @@ def split(words: Sequence[str]) -> list[Program]:
 
 
 def _guessed(arguments: Sequence[str]) -> str:
-    """The program that knows more of these flags."""
+    """Return the program that declares more of these flags."""
     unknown = {name: _unknown(name, arguments) for name in PROGRAMS}
     best = min(PROGRAMS, key=lambda name: unknown[name])
     if len(set(unknown.values())) == 1:

@@ -1,4 +1,4 @@
-"""`konnectivity top`: servers, agents and connections, live, in the terminal."""
+"""Command `konnectivity top`: shows servers, agents and connections, live, in the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTED = 200  # connections asked of each server
 _ONCE_HEIGHT, _FILE_WIDTH = 60, 160
 _KEYS = "q quit, s sort, p pause"
 _EXAMPLE = """\
-keys: q ends it, s sorts connections by something else, p stops and goes on
+keys: q quits, s changes the order of the connections, p pauses and resumes
 
 exit code (with --once): 0, every server answered and is ready; 1, one is not; 2, none answered, or wrong usage
 
@@ -40,7 +40,7 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "top",
-        help="servers, agents, connections, rates and stalls, live",
+        help="show servers, agents, connections, rates and stalls, live",
         description="Show servers, their agents and connections, rates, stalls and failed dials, live. It asks the "
         "servers' admin ports.",
         epilog=_EXAMPLE,
@@ -51,18 +51,24 @@ def add_to(commands: Commands) -> None:
         metavar="HOST:PORT",
         type=admin_client.address_of,
         action="append",
-        help=f"admin port of a server; repeatable; default: {DEFAULT_ADMIN}",
+        help=f"Admin port of a server; may be repeated (default: {DEFAULT_ADMIN}).",
     )
-    parser.add_argument("--interval", metavar="DURATION", default="1s", help="between two looks; default: %(default)s")
-    parser.add_argument("--timeout", metavar="DURATION", default="2s", help="of each question; default: %(default)s")
-    parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help="of connections; default: %(default)s")
-    parser.add_argument("--once", action="store_true", help="print it once, after two looks, and end")
+    parser.add_argument(
+        "--interval", metavar="DURATION", default="1s", help="Time between two updates (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--timeout", metavar="DURATION", default="2s", help="Limit for each request (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--sort", choices=SORTS, default=SORTS[0], help="Order of the connections (default: %(default)s)."
+    )
+    parser.add_argument("--once", action="store_true", help="Print one result after two updates, and exit.")
     output.add_to(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: see `_EXAMPLE`."""
+    """Run the command and return its exit code (listed in `_EXAMPLE`)."""
     try:
         interval_s, timeout_s = parse_duration(arguments.interval), parse_duration(arguments.timeout)
         if interval_s < SHORTEST_S or timeout_s <= 0:

@@ -1,14 +1,13 @@
-"""What `konnectivity doctor` looks at.
+"""Checks of `konnectivity doctor`: a probe gathers facts within a deadline, a verdict turns facts into results (pure).
 
-A probe gathers facts, within a deadline; a judge makes results of facts, and is pure.
+listener_probe      a TLS listener; service_probe asks which service answers behind it
+listener_verdict    verdict on the facts of listener_probe
+token_check         a service account token
+socket_protocol     the protocol of a frontend's socket, compared with an egress configuration
+certificate_files   certificates, keys and bundles on disk
+kubernetes_api      token reviews and leases
+server_comparison   several servers and their agents
+end_to_end_dial     a dial through a frontend
 
-endpoint, door     probe: a listener with TLS, and what answers behind it
-listener           judge: of what `endpoint` found
-token              judge: of a service account token
-speech             probe and judge: what a frontend's socket speaks, and whether that fits an egress configuration
-files              judge: certificates, keys and bundles on disk
-servers            judge: what several servers say of their agents
-journey            probe and judge: a dial from end to end
-
-Knows no flag of the two programs; `konnectivity.tool.cli.doctor_command` does.
+The options of the two programs are known to `konnectivity.tool.cli.doctor_command` only.
 """

@@ -1,4 +1,4 @@
-"""Judges certificates, keys and bundles on disk, by the rules of `konnectivity pki --check`."""
+"""Checks of certificates, keys and bundles on disk, by the rules of `konnectivity pki --check`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from konnectivity.untrusted.file_content import read_any
 
 
 def results_of(name: str, findings: Iterable[Finding]) -> list[CheckResult]:
-    """Findings of another command as results of a check."""
+    """Return findings of another command as results of a check."""
     statuses = {ERROR: CheckStatus.FAILED, NOTE: CheckStatus.OK}
     return [
         CheckResult(name, statuses.get(each.result, CheckStatus.WARNING), each.where, each.finding, each.do)
@@ -22,7 +22,7 @@ def results_of(name: str, findings: Iterable[Finding]) -> list[CheckResult]:
 def pair(
     name: str, certificate: str, key: str, role: str, clock: certificate_check.Clock, wanted: Sequence[str] = ()
 ) -> list[CheckResult]:
-    """A certificate with its key."""
+    """Check a certificate with its key."""
     try:
         subject = certificate_check.Subject(_read(certificate), role, _read(key), wanted=tuple(wanted))
     except OSError as error:
@@ -33,7 +33,7 @@ def pair(
 
 
 def bundle(name: str, path: str, clock: certificate_check.Clock) -> list[CheckResult]:
-    """A CA bundle."""
+    """Check a CA bundle."""
     try:
         subject = certificate_check.Subject(_read(path), certificate_check.CA)
     except OSError as error:
@@ -45,7 +45,7 @@ def bundle(name: str, path: str, clock: certificate_check.Clock) -> list[CheckRe
 
 
 def _trusted_as_it_stands(findings: Sequence[Finding]) -> bool:
-    """A bundle may hold the other side's own certificate, which is no CA."""
+    """Return whether a bundle holds the other side's own certificate, which is not a CA."""
     return all(each.finding.startswith("is no CA") for each in findings)
 
 

@@ -1,4 +1,4 @@
-"""A dial from end to end, through a frontend, with the time of each hop; and what a failure means."""
+"""Dial from end to end through a frontend, with the time of each hop and the meaning of a failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class EndToEndDial:
-    """How far it came."""
+    """Outcome of a dial: the hops that worked, their times, and the error."""
 
     destination: str
     hops: HopTimings
@@ -38,7 +38,7 @@ class EndToEndDial:
 
 
 async def travel(frontend: Mapping[str, Any], destination: str, url: Url | None, timeout_s: float) -> EndToEndDial:
-    """Dial; with a URL, fetch it as well. A target's certificate is not looked at: this is about the tunnel."""
+    """Dial a destination and, with a URL, fetch it. The target's certificate is not checked: the tunnel is tested."""
     hops = HopTimings()
     seen: list[int] = []
     try:
@@ -78,7 +78,7 @@ async def _fetch(
 
 
 def judge(where: str, found: EndToEndDial) -> CheckResult:
-    """The dial, in one line."""
+    """Return the result of a dial in one line."""
     if found.error:
         do = _ADVICE.get(found.failure, "the target") if found.failure else "the target's answer, not the tunnel"
         until = f" (after {found.hops})" if found.hops.seconds else ""

@@ -1,4 +1,4 @@
-"""Asks the Kubernetes API what a server or an agent needs of it, with their kubeconfig; each question is a result."""
+"""Checks of the Kubernetes API with a kubeconfig: token reviews for a server, leases for an agent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Judge = Callable[["Review"], str]  # why a server refuses the token; empty: it d
 
 
 async def review(kubeconfig: str, token: str, audience: str, judge: Judge) -> list[CheckResult]:
-    """Whether the API reviews tokens for this user; and, if there is one, what it says of a token."""
+    """Check that the API reviews tokens for this user and, with a token, how it judges the token."""
     try:
         async with kube.connect(kubeconfig) as client:
             answer = await client.review_token(token or NOBODYS_TOKEN, audience)
@@ -43,10 +43,13 @@ async def review(kubeconfig: str, token: str, audience: str, judge: Judge) -> li
 
 
 async def leases(kubeconfig: str, namespace: str, selector: str, servers: int) -> list[CheckResult]:
-    """Whether leases can be listed, and how many servers they stand for.
+    """Check that leases can be listed, and how many servers they count.
 
     Args:
-        servers: how many are known; 0: not known.
+        kubeconfig: path of the file.
+        namespace: of the leases.
+        selector: label selector of the leases; "" for all.
+        servers: number of known servers; 0 if unknown.
 
     """
     try:

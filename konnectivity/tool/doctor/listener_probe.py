@@ -1,4 +1,4 @@
-"""Gathers facts of a TLS listener: its addresses, and for each what TCP, TLS and HTTP/2 come to. Judges nothing."""
+"""Probe of a TLS listener: its addresses, and for each the outcome of TCP, TLS and HTTP/2. Draws no conclusion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Socket = Callable[[], Awaitable[socket.socket]]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """How the listener is approached."""
+    """Certificate, CA, names and time limit with which the listener is approached."""
 
     ca: str = ""
     certificate: str = ""
@@ -38,7 +38,7 @@ class Client:
 
 @dataclass(slots=True)
 class Handshake:
-    """One handshake; `error` is empty if it came to its end."""
+    """Outcome of one TLS handshake; `error` is empty if it completed."""
 
     error: str = ""
     no_tls: bool = False  # something answered, and not in TLS
@@ -49,7 +49,7 @@ class Handshake:
 
 @dataclass(slots=True)
 class Attempt:
-    """What one address of the host came to. A later part is None if an earlier one failed."""
+    """Outcome at one address of the host. A later part is None if an earlier one failed."""
 
     address: str
     error: str = ""  # of TCP, or of the proxy
@@ -62,7 +62,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class ProbedListener:
-    """A listener, as it was found."""
+    """Facts about a listener."""
 
     host: str
     port: int
@@ -76,7 +76,7 @@ class ProbedListener:
 
 
 async def probe(host: str, port: int, client: Client) -> ProbedListener:
-    """Look at every address of a host, or once through the proxy. Takes a few times `client.timeout_s` at most."""
+    """Probe every address of a host, or the host once through the proxy, in a few times `client.timeout_s` at most."""
     found = ProbedListener(host, port)
     if client.proxy is not None:
         found.proxy = str(client.proxy)
@@ -140,7 +140,7 @@ async def _attempt(name: str, host: str, dial: Socket, client: Client) -> Attemp
 
 
 def _context(client: Client, verify: bool) -> ssl.SSLContext:
-    """Files that cannot be used are not: that is said elsewhere."""
+    """Return a TLS context from the files that can be used; another check reports those that cannot."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with suppress(tls.TlsError):
         context = tls.client_context(client.ca, "", "", client.alpn) if client.ca else context

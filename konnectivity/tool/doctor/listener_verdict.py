@@ -1,4 +1,4 @@
-"""Judges what was found at a listener for agents. Pure: facts in, results out."""
+"""Verdict on the facts about an agents' listener. Pure: facts in, results out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRUST, NAME, EXPIRY, USAGE, PORT, SERVED = (
 
 
 def judge(found: ProbedListener, ca: str, clock: certificate_check.Clock) -> list[CheckResult]:
-    """All that there is to say about it."""
+    """Return all results on a listener."""
     if found.error:
         do = "DNS of this machine; in a pod with hostNetwork: dnsPolicy ClusterFirstWithHostNet"
         return [failed(RESOLVE, found.where, f"{found.host}: {found.error}", do)]
@@ -39,7 +39,7 @@ def judge(found: ProbedListener, ca: str, clock: certificate_check.Clock) -> lis
 
 
 def judge_own(found: ProbedListener, certificate: bytes) -> list[CheckResult]:
-    """The listener of a server on this machine, which should show the first certificate of a file (PEM)."""
+    """Check the listener of a server on this machine, which should show the first certificate of a PEM file."""
     if found.error or not found.attempts:
         return [failed(REACH, found.where, found.error or "no address", "--agent-bind-address")]
     attempt = found.attempts[0]

@@ -1,4 +1,4 @@
-"""What several servers say of themselves and of their agents: asked on their admin ports, judged side by side."""
+"""Comparison of several servers and their agents, by what their admin ports report."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _REFUSALS = {
 
 @dataclass(slots=True)
 class View:
-    """What one server says."""
+    """Report of one server."""
 
     address: str
     error: str = ""
     overview: Mapping[str, Any] = field(default_factory=dict)  # empty: it knows no such path
     agents: Sequence[Mapping[str, Any]] = ()
     skew_s: float | None = None  # how far its clock is ahead of ours
-    established: int | None = None  # it is of the established kind: so many agents, by its metrics
+    reference_agents: int | None = None  # number of agents of a reference server, by its metrics
 
     @property
     def says_who(self) -> bool:
-        """Whether it names its agents."""
-        return not self.error and self.established is None
+        """Return whether the server names its agents."""
+        return not self.error and self.reference_agents is None
 
     @property
     def agent_ids(self) -> set[str]:
@@ -66,13 +66,13 @@ class View:
 
 
 def ask(address: str, timeout_s: float) -> View:
-    """Ask one server. Blocks, for a few times `timeout_s` at most."""
+    """Ask one server's admin port. Blocks for a few times `timeout_s` at most."""
     found = View(address)
     try:
         answer = admin_client.get(address, "/api/v1/agents", timeout_s)
         if answer.status == 404:
-            found.established = agents_by_metrics(admin_client.get(address, "/metrics", timeout_s).body)
-        if found.established is not None:
+            found.reference_agents = agents_by_metrics(admin_client.get(address, "/metrics", timeout_s).body)
+        if found.reference_agents is not None:
             return found
         agents = admin_client.parse(answer, address)
         if not isinstance(agents, list):
@@ -88,7 +88,7 @@ def ask(address: str, timeout_s: float) -> View:
 
 
 def agents_by_metrics(metrics: bytes) -> int | None:
-    """How many agents an established server has; None: it is none (those have metrics of Go's runtime)."""
+    """Return the number of agents of a reference server, known by its metrics of Go's runtime; None for any other."""
     lines = metrics.decode("utf-8", "replace").splitlines()
     if not any(line.startswith("go_info") for line in lines):
         return None
@@ -98,7 +98,7 @@ def agents_by_metrics(metrics: bytes) -> int | None:
 
 
 def skew(date: str, now: datetime) -> float | None:
-    """How far a clock is ahead of ours, by the `Date` of an answer, which has whole seconds."""
+    """Return by how many seconds a server's clock is ahead, from the `Date` of an answer (whole seconds)."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
@@ -110,11 +110,12 @@ def skew(date: str, now: datetime) -> float | None:
 
 
 def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) -> list[CheckResult]:
-    """Each server, and all of them side by side.
+    """Check each server, then all of them against each other.
 
     Args:
-        expected: ids of agents that should be there.
-        warn_within_s: certificates that end sooner are warned of.
+        views: reports of the servers.
+        expected: ids of agents that should be connected.
+        warn_within_s: seconds of validity below which a certificate is a warning.
 
     """
     results: list[CheckResult] = []
@@ -123,17 +124,17 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
             do = "is the server running? a port-forward, or this command on its host: the admin port is on loopback"
             results.append(failed(ADMIN, view.address, view.error, do))
             continue
-        if view.established is not None:
-            results += _established(view, view.established)
+        if view.reference_agents is not None:
+            results += _reference_agents(view, view.reference_agents)
             continue
         results += [_ready(view), _agents(view), *_clock(view), *_states(view)]
         results += [*_certificates(view, warn_within_s), *_handshakes(view), *_failures(view)]
     return [*results, *_same(views), *_everywhere([each for each in views if each.says_who], set(expected))]
 
 
-def _established(view: View, agents: int) -> list[CheckResult]:
-    """What can be told without /api/v1."""
-    results = [skipped(ADMIN, view.address, "an established server: it does not say which agents it has")]
+def _reference_agents(view: View, agents: int) -> list[CheckResult]:
+    """Check a server that has no /api/v1, such as the reference, by its metrics."""
+    results = [skipped(ADMIN, view.address, "the server is the reference: it does not say which agents it has")]
     if agents:
         return [*results, ok(AGENTS, view.address, f"{agents}, by its metrics")]
     return [*results, failed(AGENTS, view.address, _NOBODY, _LOOK_AT_AGENTS)]
@@ -215,7 +216,7 @@ def _handshakes(view: View) -> list[CheckResult]:
 
 
 def _failures(view: View) -> list[CheckResult]:
-    """Dials that failed lately, by reason. A target that refuses is no fault of the tunnel."""
+    """Count recent failed dials by reason. A target that refuses is not a fault of the tunnel."""
     recent = view.overview.get("dial_failures", {}).get("recent", ())
     reasons: dict[str, Mapping[str, Any]] = {}
     for each in recent:
@@ -243,7 +244,7 @@ def _same(views: Sequence[View]) -> list[CheckResult]:
 
 
 def _everywhere(views: Sequence[View], expected: set[str]) -> list[CheckResult]:
-    """Agents that some server has and another lacks."""
+    """Report agents that some servers have and others lack."""
     everyone = expected.union(*(view.agent_ids for view in views))
     if not views or not everyone:
         return []

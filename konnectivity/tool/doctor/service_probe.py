@@ -1,4 +1,4 @@
-"""Knocks at a gRPC listener: asks which of the two services is behind it, registers nowhere and dials nothing."""
+"""Probe of a gRPC listener: which of the two services it offers. Registers no agent and dials nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
 
 @dataclass(frozen=True, slots=True)
 class ServiceAnswer:
-    """What came of the call."""
+    """Outcome of the probing call."""
 
     frontend: bool = False  # it was taken: this is where kube-apiserver connects to
     agents: bool = False  # there is no such service: where agents connect to
@@ -26,7 +26,7 @@ class ServiceAnswer:
 
 
 class _Receiver(StreamReceiver):
-    """Wants nothing."""
+    """Receiver that ignores all messages."""
 
     def message_received(self, message: memoryview) -> None:
         return
@@ -41,7 +41,7 @@ class _Receiver(StreamReceiver):
 async def knock(
     dial: Callable[[], Awaitable[socket.socket]], context: ssl.SSLContext, server_name: str, timeout_s: float
 ) -> ServiceAnswer:
-    """Call a service that only a frontend has."""
+    """Call a service that only a frontend offers."""
     transport: Http2Transport | None = None
     try:
         async with asyncio.timeout(timeout_s):

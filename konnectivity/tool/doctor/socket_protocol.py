@@ -1,4 +1,4 @@
-"""What the unix socket of a frontend speaks, found out without a dial; whether an egress configuration fits that."""
+"""Probe of a frontend's unix socket for its protocol, without a dial; and comparison with an egress configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GROUP = 0o060
 
 @dataclass(frozen=True, slots=True)
 class SocketProtocol:
-    """A socket as it was found."""
+    """Protocols that a socket answers."""
 
     path: str
     error: str = ""
@@ -31,7 +31,7 @@ class SocketProtocol:
 
 
 async def listen(path: str, timeout_s: float) -> SocketProtocol:
-    """Ask the socket in both languages."""
+    """Ask the socket by HTTP/1.1 and by HTTP/2."""
     try:
         found = os.stat(path)
         if not stat.S_ISSOCK(found.st_mode):
@@ -46,7 +46,7 @@ async def listen(path: str, timeout_s: float) -> SocketProtocol:
 
 
 async def _asked(path: str, words: bytes, timeout_s: float) -> bytes:
-    """The beginning of the answer; none: it was closed, or nothing came."""
+    """Return the beginning of the answer, or b"" if the socket was closed or sent nothing."""
     async with asyncio.timeout(timeout_s):
         reader, writer = await asyncio.open_unix_connection(path)
     try:
@@ -60,7 +60,7 @@ async def _asked(path: str, words: bytes, timeout_s: float) -> bytes:
 
 
 def judge(found: SocketProtocol, expected: Iterable[str]) -> list[CheckResult]:
-    """A frontend's socket, of a server that should speak `expected` (none: whatever it speaks)."""
+    """Check the socket of a server whose protocol should be `expected` (empty: any protocol)."""
     if found.error:
         do = "is the server running, and does it share this directory? is the path that of --uds-name? who may open it?"
         return [failed(SOCKET, found.path, found.error, do)]
@@ -78,7 +78,7 @@ def judge(found: SocketProtocol, expected: Iterable[str]) -> list[CheckResult]:
 
 
 def judge_egress(where: str, protocol: str, found: SocketProtocol) -> CheckResult:
-    """One selection of an egress configuration, against what its socket really speaks."""
+    """Compare one selection of an egress configuration with the protocol that its socket answers."""
     wanted = PROTOCOLS.get(protocol, "")
     if found.error:
         what = f"udsName {found.path}: {found.error} (on this machine)"

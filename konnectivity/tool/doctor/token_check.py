@@ -1,4 +1,4 @@
-"""Judges a service account token by what it says of itself. Verifies no signature. Pure."""
+"""Check of a service account token by its claims, without verifying the signature. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ _PROJECTED = "a projected volume with serviceAccountToken, its audience and expi
 
 
 def judge(where: str, content: bytes, audience: str, account: str, now: float) -> list[CheckResult]:
-    """What a server that asks for `audience` makes of the token.
+    """Return how a server that asks for `audience` would judge the token.
 
     Args:
-        account: "namespace/name" of the service account that the server expects; empty: not known.
+        where: path of the token file, for the results.
+        content: of the token file.
+        audience: that the server asks for.
+        now: seconds since the epoch.
+        account: "namespace/name" of the service account that the server expects; "" if unknown.
 
     """
     text = content.decode("utf-8", "replace").strip()
@@ -38,7 +42,7 @@ def judge(where: str, content: bytes, audience: str, account: str, now: float) -
 
 
 def payload(token: str) -> Mapping[str, Any] | None:
-    """The claims of a JWT; None: it is none."""
+    """Return the claims of a JWT, or None if the text is not a JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

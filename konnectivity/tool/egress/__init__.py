@@ -1,8 +1,8 @@
 """kube-apiserver's EgressSelectorConfiguration, the file of --egress-selector-config-file.
 
-configuration   writes one
-document        reads one as strictly as kube-apiserver does, and remembers the lines
-rules           what kube-apiserver accepts, and what then does not work all the same
-files           the certificates that it names
-server          whether it fits the arguments of a proxy server
+egress_writer        writes a configuration
+egress_document      reads one as strictly as kube-apiserver, with line numbers
+egress_rules         kube-apiserver's rules, and accepted settings that do not work
+egress_certificates  the certificates that a configuration names
+server_match         comparison with the arguments of a proxy server
 """

@@ -1,4 +1,4 @@
-"""The certificates that a configuration names: whether kube-apiserver can load them, and if they are good. Pure."""
+"""Check of the certificates that a configuration names: kube-apiserver can load them, and they are valid. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Read = Callable[[str], bytes | None]  # None: it cannot be read
 
 
 def findings(path: str, root: Value, read: Read, clock: certificate_check.Clock) -> Iterator[Finding]:
-    """On the files of every TCP transport that has its client certificate and key."""
+    """Return findings on the files of every TCP transport that has a client certificate and its key."""
     selections = root.get("egressSelections")
     for item in selections.items if selections is not None else ():
         tls = item.get("connection", "transport", "tcp", "tlsConfig") if item is not None else None
@@ -23,7 +23,7 @@ def findings(path: str, root: Value, read: Read, clock: certificate_check.Clock)
 
 
 def file(tls: Value, name: str, read: Read) -> certificate_check.File | None:
-    """One of the files, if it can be read."""
+    """Return one of the files, or None if it cannot be read."""
     named = tls.string(name)
     content = read(named) if named else None
     return certificate_check.File(named, content) if content is not None else None

@@ -1,7 +1,7 @@
-"""Reads a configuration as strictly as kube-apiserver does, and remembers where everything stands. Pure.
+"""Reader of a configuration, as strict as kube-apiserver, that keeps the line of every value. Pure.
 
-kube-apiserver reads YAML 1.1 with Go's idea of it, or JSON if the file begins with a brace. Fields that it does not
-know, keys that come twice and values of another type are errors; a null is a value that is not there.
+kube-apiserver reads YAML 1.1 as Go's library does, or JSON if the file begins with a brace. Fields that it does not
+know, repeated keys and values of another type are errors; a null counts as an absent value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROOT = {"apiVersion": str, "kind": str, "egressSelections": [SELECTION]}
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and in which line (0: nobody knows)."""
+    """Error in a configuration, and its line (0 if the line is unknown)."""
 
     line: int
     text: str
@@ -40,7 +40,7 @@ class Problem:
 
 @dataclass
 class Value:
-    """A part of the file: a string, a mapping or a list, and its line. A null or nothing at all is None instead."""
+    """Part of the file with its line: a string, a mapping or a list. A null or an absent value is None."""
 
     line: int
     text: str = ""
@@ -48,7 +48,7 @@ class Value:
     items: list[Value | None] = field(default_factory=list)
 
     def get(self, *path: str) -> Value | None:
-        """What stands at the path, if it does."""
+        """Return the value at a path, or None."""
         found: Value | None = self
         for name in path:
             found = found.fields.get(name) if found is not None else None
@@ -59,7 +59,7 @@ class Value:
         return found.text if found is not None else ""
 
     def line_of(self, *path: str) -> int:
-        """Of the deepest part of the path that is there."""
+        """Return the line of the deepest existing part of a path."""
         for length in range(len(path), 0, -1):
             if (found := self.get(*path[:length])) is not None:
                 return found.line
@@ -67,7 +67,7 @@ class Value:
 
 
 def read(content: bytes) -> tuple[Value | None, list[Problem]]:
-    """The file, and all that makes kube-apiserver refuse to read it. None: nothing of it can be read."""
+    """Return the file's content and every reason why kube-apiserver refuses it; None if nothing can be read."""
     try:
         node = _compose(content)
     except _BadFile as error:
@@ -85,7 +85,7 @@ class _BadFile(Exception):
 
 
 def _compose(content: bytes) -> yaml.Node | None:
-    """The first document of the file: kube-apiserver does not look at others."""
+    """Return the first document of the file: kube-apiserver ignores the others."""
     if len(content) > LARGEST:
         raise _BadFile(0, f"has {len(content)} bytes", f"no such file has more than {LARGEST}")
     try:
@@ -118,7 +118,7 @@ def _check_json(text: str) -> None:
 
 
 class _DocumentReader:
-    """Nodes to values, by a schema: `str`, a mapping of fields, or a list of one such."""
+    """Converter of YAML nodes to values by a schema: `str`, a mapping of fields, or a list of one schema."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -137,7 +137,7 @@ class _DocumentReader:
         return made
 
     def _pairs(self, node: yaml.MappingNode, path: str) -> Iterator[tuple[str, int, yaml.Node]]:
-        """Names with their values, those of merged mappings (`<<`) too."""
+        """Yield keys with their values, those of merged mappings (`<<`) included."""
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):

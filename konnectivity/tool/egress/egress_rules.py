@@ -1,6 +1,6 @@
-"""What kube-apiserver accepts, and what it accepts though it does not work. Pure: whether files exist is asked for.
+"""Rules of kube-apiserver for a configuration, and settings that it accepts but that do not work. Pure.
 
-An ERROR is what keeps kube-apiserver from starting; a WARNING lets it start, and the tunnel does not work.
+An ERROR keeps kube-apiserver from starting; with a WARNING it starts, and the tunnel does not work.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ Exists = Callable[[str], bool]
 
 
 def check(path: str, content: bytes, exists: Exists) -> list[Finding]:
-    """All findings on a file, in the order of its lines.
+    """Return all findings on a file, in the order of its lines.
 
     Args:
-        exists: whether there is such a file on kube-apiserver's machine.
+        path: of the file, for the findings.
+        content: of the file.
+        exists: returns whether a path exists on kube-apiserver's machine.
 
     """
     found, problems = read(content)

@@ -1,4 +1,4 @@
-"""Whether a configuration fits the arguments of a proxy server: protocol, socket, port and certificates. Pure."""
+"""Comparison of a configuration with a proxy server's arguments: protocol, socket, port and certificates. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODES = {GRPC: "grpc", HTTP_CONNECT: "http-connect"}
 
 
 class ServerFrontend(NamedTuple):
-    """What the server's arguments say."""
+    """Frontend that the server's arguments describe."""
 
     modes: tuple[str, ...]  # grpc, http-connect
     socket: str  # --uds-name
@@ -29,7 +29,7 @@ class ServerFrontend(NamedTuple):
 def findings(
     path: str, root: Value, server: ServerFrontend, read: Read, clock: certificate_check.Clock
 ) -> Iterator[Finding]:
-    """What kube-apiserver would run into. The configuration itself is right."""
+    """Return what would keep kube-apiserver from reaching the server; the configuration itself is right."""
     selections = root.get("egressSelections")
     for item in selections.items if selections is not None else ():
         connection = item.get("connection") if item is not None else None

@@ -1,16 +1,15 @@
 """Kubernetes objects for server and agent: settings in, plain dictionaries out. Pure: no file, no network, no clock.
 
-    names       what things are called, and the ports
-    arguments   a program's arguments from flags and what is added to them
-    hardening   security contexts, probes, resources
-    agent       the agent's workload, service account, disruption budget
-    server      the server as a static pod
-    sidecar     the server beside a kube-apiserver
-    apiserver   what kube-apiserver needs for it
-    rbac, service, gateway
-    tenant      reads a Kamaji TenantControlPlane
-    kamaji      what Kamaji makes of one, and what is left of it
-    removal     what to delete
+object_names          names and ports
+extra_arguments       arguments of a program, with a person's additions
+hardening             security contexts, probes, resources
+agent_objects         the agent's workload, service account, disruption budget
+server_pod            the server as a static pod
+sidecar               the server beside a kube-apiserver; apiserver_patch is what that kube-apiserver needs
+rbac, agent_service_object, gateway, toleration
+tenant_control_plane  reads a Kamaji TenantControlPlane
+kamaji                the objects that Kamaji creates for it
+removal               objects to delete
 
-The programs' options are not known here (they depend on this package); tests start the programs with what comes out.
+The programs' options are not known here; tests start the programs with the arguments of these objects.
 """

@@ -1,4 +1,4 @@
-"""The agent in the cluster: on every node, or as many as wanted."""
+"""Objects of the agent: on every node, or a number of replicas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOKEN_LIFE_S = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class AgentManifest:
-    """What can be chosen."""
+    """Settings of the agent's objects."""
 
     servers: Sequence[str]
     port: int = object_names.AGENT_PORT
@@ -63,10 +63,10 @@ class AgentManifest:
 
 
 def check_replicas(mode: str, replicas: int | None) -> None:
-    """Kamaji's rule.
+    """Check Kamaji's rule for replicas and mode.
 
     Raises:
-        ManifestError: it is broken.
+        ManifestError: the rule is broken.
 
     """
     if mode not in MODES:
@@ -78,7 +78,7 @@ def check_replicas(mode: str, replicas: int | None) -> None:
 
 
 def objects(agent: AgentManifest) -> list[Object]:
-    """Everything but rights (rbac)."""
+    """Return all objects of the agent except roles and bindings (`rbac`)."""
     made = [service_account(agent.namespace)]
     if agent.ca:
         head = object_names.metadata(CA_CONFIG_MAP, agent.namespace, object_names.labels(object_names.AGENT))
@@ -95,7 +95,7 @@ def service_account(namespace: str) -> Object:
 
 
 def disruption_budget(namespace: str) -> Object:
-    """One at a time. (At least one left would forbid to drain the node of a single agent.)"""
+    """Return a budget of one pod at a time; "at least one" would forbid draining the node of a single agent."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -187,7 +187,7 @@ def _mounts_cluster_ca(agent: AgentManifest) -> bool:
 
 
 def _resources(agent: AgentManifest) -> Object:
-    """Return what was chosen, or the default: a client of the Kubernetes API takes some MiB more."""
+    """Return the chosen resources, or the default; an agent that counts leases needs a few MiB more."""
     default = hardening.AGENT_RESOURCES_WITH_LEASES if _counts_leases(agent) else hardening.AGENT_RESOURCES
     return {
         name: default[name] if quantities == hardening.AGENT_RESOURCES.get(name) else quantities
@@ -196,7 +196,7 @@ def _resources(agent: AgentManifest) -> Object:
 
 
 def _apart() -> Object:
-    """On different nodes if there are enough."""
+    """Return constraints that spread the pods over nodes where possible."""
     term = {
         "labelSelector": {"matchLabels": object_names.labels(object_names.AGENT)},
         "topologyKey": "kubernetes.io/hostname",

@@ -1,4 +1,4 @@
-"""The Service that agents dial."""
+"""Service that agents dial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NODE_PORTS = range(30000, 32768)
 
 
 def service(type_: str = CLUSTER_IP, port: int = object_names.AGENT_PORT, node_port: int | None = None) -> Object:
-    """For the pods of the server. Headless: a name with the address of each of them, of which agents use all."""
+    """Return the headless Service of the server's pods: its name resolves to every pod, and agents dial all of them."""
     if node_port is not None and type_ != NODE_PORT:
         raise ManifestError(f"a node port is for type {NODE_PORT}, not {type_}")
     spec: Object = {"type": CLUSTER_IP, "clusterIP": "None"} if type_ == HEADLESS else {"type": type_}

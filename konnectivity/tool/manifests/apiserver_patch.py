@@ -1,4 +1,4 @@
-"""What kube-apiserver needs to dial through the server: one flag, and to see two files of the host."""
+"""Patch for kube-apiserver: one flag, and mounts of two files of the host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EGRESS_FILE = "egress-selector.yaml"
 
 
 def static_pod_patch(files: str = server_pod.FILES, sockets: str = server_pod.SOCKETS) -> list[Object]:
-    """A JSON patch for its static pod, as kubeadm takes it (--patches; file kube-apiserver0+json.yaml)."""
+    """Return a JSON patch for kube-apiserver's static pod, for kubeadm's --patches (kube-apiserver0+json.yaml)."""
     egress = f"{files}/{EGRESS_FILE}"
     spec = "/spec"
     first = f"{spec}/containers/0"

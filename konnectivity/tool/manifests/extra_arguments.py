@@ -1,4 +1,4 @@
-"""A program's arguments: flags with values, and what a person adds, in the order of the alphabet as Kamaji does."""
+"""Arguments of a program from flags and a person's additions, sorted as Kamaji sorts them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Flags = dict[str, str]  # "--mode" -> "grpc"; an empty value is a flag without o
 
 
 def parsed(texts: Iterable[str]) -> Flags:
-    """Additional arguments. The last one of a flag wins.
+    """Return additional arguments by flag; the last value of a flag wins.
 
     Raises:
-        ManifestError: one is no flag; sorting would tear it from the flag that it belongs to.
+        ManifestError: an argument is not a flag; sorting would separate it from its flag.
 
     """
     flags: Flags = {}
@@ -31,10 +31,10 @@ def rendered(flags: Mapping[str, str]) -> list[str]:
 
 
 def port_of(flags: Mapping[str, str], flag: str) -> int:
-    """The port that a flag says.
+    """Return the port in a flag's value.
 
     Raises:
-        ManifestError: it is no number.
+        ManifestError: the value is not a number.
 
     """
     text = flags[flag]

@@ -1,4 +1,4 @@
-"""A TLSRoute of the Gateway API: agents come to a gateway, which looks at the name and passes TLS through."""
+"""TLSRoute of the Gateway API: the gateway selects by server name and passes TLS through."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tls_route(
     port: int,
     version: str = VERSIONS[0],
 ) -> Object:
-    """To the service's port. The gateway needs a listener of that name and port, for TLS, mode Passthrough."""
+    """Return a route to the service's port. The gateway needs a TLS listener in mode Passthrough on that port."""
     return {
         "apiVersion": f"gateway.networking.k8s.io/{version}",
         "kind": "TLSRoute",

@@ -1,4 +1,4 @@
-"""The least that the programs need: user, capabilities, memory; and how the kubelet asks whether they are well."""
+"""Least privileges and resources of the programs, and their probes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVER_GRACE_S = 35
 
 
 def pod_security() -> Object:
-    """As restricted as the Pod Security Standards know. The group is for the token's file."""
+    """Return a pod security context for the restricted Pod Security Standard; the group reads the token's file."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER,

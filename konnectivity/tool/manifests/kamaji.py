@@ -1,4 +1,4 @@
-"""What Kamaji makes of a tenant control plane, for both clusters; and the addon's part of one, with our images."""
+"""Objects that Kamaji creates for a tenant control plane in both clusters, and patches of the addon with our images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEFAULTS = {SERVER_IMAGE, AGENT_IMAGE}
 
 @dataclass(frozen=True)
 class Images:
-    """Which images to run. Empty: the one that the tenant control plane names, and ours in the place of the default."""
+    """Images to run. Empty: the tenant control plane's, with ours in place of the default."""
 
     server: str = ""
     agent: str = ""
@@ -35,10 +35,10 @@ class Images:
 
 
 def addon_of(tenant: Tenant) -> Addon:
-    """The addon.
+    """Return the konnectivity addon of a tenant control plane.
 
     Raises:
-        ManifestError: it is disabled.
+        ManifestError: the addon is disabled.
 
     """
     if tenant.addon is None:
@@ -51,10 +51,10 @@ def addon_of(tenant: Tenant) -> Addon:
 
 
 def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
-    """Name and tag as Kamaji composes them; ours, if given, in the place of its default.
+    """Return image and tag as Kamaji composes them, or ours in place of the default.
 
     Raises:
-        ManifestError: the tag would be that of the Kubernetes version, which is none.
+        ManifestError: the tag would be the Kubernetes version, and no such image exists.
 
     """
     if ours and named in _DEFAULTS:
@@ -66,10 +66,10 @@ def image(named: str, version: str, ours: str, tenant: Tenant) -> str:
 
 
 def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifest:
-    """The agent in the tenant's cluster.
+    """Return the settings of the agent in the tenant's cluster.
 
     Raises:
-        ManifestError: no addon, or no address for agents.
+        ManifestError: the tenant has no addon, or no address for agents.
 
     """
     addon = addon_of(tenant)
@@ -99,12 +99,12 @@ def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifes
 
 
 def tenant_objects(tenant: Tenant, images: Images) -> list[Object]:
-    """All that the tenant's cluster gets."""
+    """Return all objects for the tenant's cluster."""
     return [rbac.auth_delegator(), *agent_objects.objects(agent_settings(tenant, images))]
 
 
 def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
-    """The server in the pod of the tenant control plane, in the admin cluster."""
+    """Return the server for the pod of the tenant control plane, in the admin cluster."""
     wanted = addon_of(tenant).server
     flags = extra_arguments.parsed(wanted.extra_args) | {  # which cannot change these
         **server_pod.base_flags(wanted.port, tenant.replicas, object_names.NAMESPACE),
@@ -143,7 +143,7 @@ def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
 
 
 def secret_names(tenant: Tenant) -> tuple[str, str, str]:
-    """Egress configuration, kubeconfig, certificate."""
+    """Return the names of the egress configuration, the kubeconfig and the certificate."""
     return (
         f"{tenant.name}-konnectivity-egress-selector-configuration",
         f"{tenant.name}-konnectivity-kubeconfig",
@@ -152,7 +152,7 @@ def secret_names(tenant: Tenant) -> tuple[str, str, str]:
 
 
 def service_patch(tenant: Tenant) -> Object:
-    """A strategic merge patch for the Service of the tenant control plane."""
+    """Return a strategic merge patch for the Service of the tenant control plane."""
     port = addon_of(tenant).server.port
     entry = agent_service_object.port_entry(
         port, port if tenant.service_type == agent_service_object.NODE_PORT else None
@@ -162,7 +162,7 @@ def service_patch(tenant: Tenant) -> Object:
 
 
 def route(tenant: Tenant, version: str) -> Object:
-    """The TLSRoute.
+    """Return the TLSRoute of a tenant control plane.
 
     Raises:
         ManifestError: the tenant control plane has no gateway.
@@ -225,7 +225,8 @@ def addon_patch(
     """Return a merge patch for a TenantControlPlane that runs our images and changes nothing that was not asked for.
 
     Args:
-        server_image, agent_image: name and tag of each image.
+        server_image: name and tag.
+        agent_image: name and tag.
         port: the agents' port; None leaves it as it is.
         mode: of the agent; None leaves it as it is.
         replicas: of the agent's Deployment; None leaves them as they are.
@@ -263,7 +264,7 @@ def _check_replicas(mode: str | None, replicas: int | None, tenant: Tenant | Non
 
 
 def _split(reference: str) -> Object:
-    """Name and tag. A colon before the last slash belongs to a port."""
+    """Split an image into name and tag. A colon before the last slash belongs to a port."""
     name, colon, tag = object_names.check_image(reference).rpartition(":")
     if "@" in reference:
         raise ManifestError(f"{reference}: Kamaji puts a tag behind every name, so a digest cannot be used")

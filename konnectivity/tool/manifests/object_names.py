@@ -1,4 +1,4 @@
-"""What things are called in a cluster, and the ports: the names that are established, where there are some."""
+"""Names and ports in a cluster: the reference's where it has some."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _LONGEST_IMAGE = 4096  # characters
 
 
 class ManifestError(ValueError):
-    """What was asked for cannot be; the text says what to change."""
+    """Request that cannot be fulfilled; the text says what to change."""
 
 
 def check_namespace(text: str) -> str:
     """Return `text`, a namespace's name.
 
     Raises:
-        ManifestError: it is no DNS label of lower-case letters, digits and hyphens, at most 63 characters long.
+        ManifestError: the text is not a DNS label of at most 63 lower-case letters, digits and hyphens.
 
     """
     if len(text) > _LONGEST_LABEL or "." in text or not _SUBDOMAIN.fullmatch(text):
@@ -66,7 +66,7 @@ def check_name(text: str) -> str:
     """Return `text`, the name of an object or a host in a certificate or route.
 
     Raises:
-        ManifestError: it is no DNS subdomain in lower case, at most 253 characters long.
+        ManifestError: the text is not a lower-case DNS subdomain of at most 253 characters.
 
     """
     if len(text) > _LONGEST_NAME or not _SUBDOMAIN.fullmatch(text):
@@ -81,7 +81,7 @@ def check_directory(text: str) -> str:
     """Return `text`, a directory of a host.
 
     Raises:
-        ManifestError: it is no absolute path of printable characters without `..`.
+        ManifestError: the text is not an absolute path of printable characters without `..`.
 
     """
     if not text.startswith("/") or not text.isprintable() or ".." in text.split("/") or ":" in text:
@@ -102,7 +102,7 @@ def check_image(text: str) -> str:
 
 
 def metadata(name: str, namespace: str | None = NAMESPACE, labels: Object | None = None) -> Object:
-    """The head of an object; without a namespace for those that have none."""
+    """Return the metadata of an object; cluster-scoped objects have no namespace."""
     made: Object = {"name": name}
     if namespace:
         made["namespace"] = namespace

@@ -1,4 +1,4 @@
-"""The least rights of server and agent: docs/operate/kubernetes.md."""
+"""Roles with the least rights of server and agent (docs/operate/kubernetes.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVER_PODS = "konnectivity-server-pods"
 
 
 def server(namespace: str = object_names.NAMESPACE, lease_namespace: str = "", pods: bool = False) -> list[Object]:
-    """Review tokens; keep leases, if a namespace for them is given; look at agents' pods, if --agent-identity=token."""
+    """Return the server's roles: token reviews; leases in a given namespace; pods with --agent-identity=token."""
     user: Object = {"apiGroup": _GROUP, "kind": "User", "name": object_names.SERVER_USER}
     made = _granted(TOKEN_REVIEWS, None, "authentication.k8s.io", "tokenreviews", ["create"], user)
     if lease_namespace:
@@ -28,20 +28,20 @@ def server(namespace: str = object_names.NAMESPACE, lease_namespace: str = "", p
 
 
 def agent(namespace: str, lease_namespace: str) -> list[Object]:
-    """Count leases. Without them the agent has no rights at all."""
+    """Return the agent's role for counting leases; an agent that counts none has no rights."""
     account: Object = {"kind": "ServiceAccount", "name": object_names.AGENT, "namespace": namespace}
     return _granted(AGENT_LEASES, lease_namespace, "coordination.k8s.io", "leases", ["list", "watch"], account)
 
 
 def lease_namespace(name: str) -> list[Object]:
-    """The namespace itself, unless every cluster has it."""
+    """Return the leases' namespace as an object, unless every cluster has it."""
     if name in (object_names.NAMESPACE, "default", "kube-public", "kube-node-lease"):
         return []
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": object_names.metadata(name, None)}]
 
 
 def auth_delegator() -> Object:
-    """What Kamaji grants instead: token and access reviews."""
+    """Return the binding that Kamaji creates instead: token and access reviews."""
     labels = {"kubernetes.io/cluster-service": "true", "addonmanager.kubernetes.io/mode": "Reconcile"}
     return {
         "apiVersion": _API,
@@ -55,7 +55,7 @@ def auth_delegator() -> Object:
 def _granted(
     name: str, namespace: str | None, group: str, resource: str, verbs: Sequence[str], subject: Object
 ) -> list[Object]:
-    """A role and its binding."""
+    """Return a role and its binding."""
     kind = "Role" if namespace else "ClusterRole"
     rule = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
     head = object_names.metadata(name, namespace)

@@ -1,4 +1,4 @@
-"""What to delete where there is to be no konnectivity: the heads of objects, for `kubectl delete -f -`."""
+"""Objects to delete when konnectivity is removed: their identifying fields, for `kubectl delete -f -`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from konnectivity.tool.manifests.tenant_control_plane import Tenant
 
 
 def cluster(namespace: str, lease_namespace: str) -> list[Object]:
-    """All that this program puts into a cluster, in whatever mode. Not the namespace of the leases."""
+    """Return all objects that these manifests create in a cluster, in any mode, except the leases' namespace."""
     made = [
         *agent_objects.objects(agent_objects.AgentManifest(servers=("none",), namespace=namespace, ca="none")),
         agent_objects.workload(
@@ -33,7 +33,7 @@ def cluster(namespace: str, lease_namespace: str) -> list[Object]:
 
 
 def tenant_cluster() -> list[Object]:
-    """What Kamaji leaves in a tenant's cluster when the addon goes, and what this program adds."""
+    """Return what Kamaji leaves in a tenant's cluster without the addon, and what these manifests add."""
     namespace = object_names.NAMESPACE
     made = [
         agent_objects.workload(agent_objects.AgentManifest(servers=("none",), namespace=namespace)),
@@ -48,7 +48,7 @@ def tenant_cluster() -> list[Object]:
 
 
 def admin_cluster(tenant: Tenant) -> list[Object]:
-    """What Kamaji deletes itself, and what it may leave behind."""
+    """Return what Kamaji deletes in the admin cluster, and what it may leave."""
     egress, kubeconfig, certificate = kamaji.secret_names(tenant)
     kinds = [("v1", "ConfigMap", egress), ("v1", "Secret", kubeconfig), ("v1", "Secret", certificate)]
     if tenant.gateway:
@@ -72,7 +72,7 @@ def deployment_patch(tenant: Tenant) -> Object:
 
 
 def heads(objects: Iterable[Object]) -> list[Object]:
-    """Who they are, and nothing else."""
+    """Return kind, name and namespace of objects, and nothing else."""
     return [
         {
             "apiVersion": each["apiVersion"],

@@ -1,4 +1,4 @@
-"""The server on a host, as a static pod of its kubelet: beside the kube-apiserver of kubeadm, kind and the like."""
+"""Server on a host, as a static pod of its kubelet: beside the kube-apiserver of kubeadm, kind and the like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORTS = range(1024, 49152)
 
 @dataclass(frozen=True, kw_only=True)
 class ServerManifest:
-    """What can be chosen."""
+    """Settings of the server's pod."""
 
     image: str = object_names.SERVER_IMAGE
     port: int = object_names.AGENT_PORT
@@ -49,10 +49,10 @@ class ServerManifest:
 
 
 def check_port(port: int) -> None:
-    """What the server takes.
+    """Check a port that the server is to listen on.
 
     Raises:
-        ManifestError: it does not.
+        ManifestError: the server would refuse the port.
 
     """
     if port not in PORTS:
@@ -60,7 +60,7 @@ def check_port(port: int) -> None:
 
 
 def base_flags(port: int, count: int, namespace: str) -> extra_arguments.Flags:
-    """What all servers have that look at tokens and have a unix socket."""
+    """Return the flags of every server that reviews tokens and listens on a unix socket."""
     return {
         "--admin-port": str(object_names.ADMIN_PORT),
         "--agent-namespace": namespace,
@@ -82,7 +82,7 @@ def container_ports(flags: extra_arguments.Flags) -> list[Object]:
 
 
 def static_pod(server: ServerManifest) -> Object:
-    """Its directories belong to user 65532, and are there before: docs/start/quickstart.md."""
+    """Return the pod. Its directories must exist and belong to user 65532 (docs/start/quickstart.md)."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,4 +1,4 @@
-"""The server beside a kube-apiserver in its pod, as hosted control planes have it; and that pod with and without it."""
+"""Server as a sidecar of kube-apiserver in a hosted control plane; and the pod with and without this sidecar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KUBECONFIG_FILE = "konnectivity-server.conf"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a pod gets: a container and volumes; mounts and a flag for its kube-apiserver."""
+    """Container and volumes for the pod; mounts and a flag for its kube-apiserver."""
 
     container: Object
     volumes: Sequence[Object]
@@ -35,7 +35,7 @@ class Sidecar:
 def hosted(
     settings: server_pod.ServerManifest, *, tls_secret: str, kubeconfig_secret: str, egress_config_map: str
 ) -> Sidecar:
-    """With its certificate, kubeconfig and egress configuration from the namespace of the pod."""
+    """Return the sidecar with certificate, kubeconfig and egress configuration from the pod's namespace."""
     flags = settings.all_flags() | {
         "--uds-name": f"{SOCKETS}/{server_pod.SOCKET}",
         "--cluster-cert": "/etc/konnectivity/tls/tls.crt",
@@ -66,7 +66,7 @@ def hosted(
 
 
 def beside_apiserver(container: Object, volumes: Sequence[Object]) -> Sidecar:
-    """With what its kube-apiserver needs of it."""
+    """Return the sidecar with what its kube-apiserver needs."""
     mounts: list[Object] = [
         {"name": UDS_VOLUME, "mountPath": SOCKETS},
         {"name": EGRESS_VOLUME, "mountPath": EGRESS_DIRECTORY, "readOnly": True},
@@ -83,7 +83,7 @@ def shared_volumes(egress_config_map: str, kubeconfig_secret: str) -> list[Objec
 
 
 def deployment_patch(sidecar: Sidecar, name: str, namespace: str) -> Object:
-    """A strategic merge patch. It cannot add the flag: such a patch replaces arguments as a whole."""
+    """Return a strategic merge patch. It cannot add the flag: such a patch replaces the whole list of arguments."""
     spec = {
         "containers": [
             sidecar.container,
@@ -96,10 +96,10 @@ def deployment_patch(sidecar: Sidecar, name: str, namespace: str) -> Object:
 
 
 def added(sidecar: Sidecar, manifest: Object) -> Object:
-    """The pod, or what makes pods, with the server beside its kube-apiserver. Twice is the same as once.
+    """Return the pod, or the workload that creates pods, with the server added; adding it twice changes nothing.
 
     Raises:
-        ManifestError: there is no kube-apiserver in it.
+        ManifestError: the pod has no kube-apiserver.
 
     """
     made = removed(manifest)
@@ -113,10 +113,10 @@ def added(sidecar: Sidecar, manifest: Object) -> Object:
 
 
 def removed(manifest: Object) -> Object:
-    """The same without it.
+    """Return the pod or workload without the server.
 
     Raises:
-        ManifestError: there is no kube-apiserver in it.
+        ManifestError: the pod has no kube-apiserver.
 
     """
     made = copy.deepcopy(manifest)

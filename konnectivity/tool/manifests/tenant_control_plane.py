@@ -1,6 +1,6 @@
-"""Reads a Kamaji TenantControlPlane: `spec.addons.konnectivity` with Kamaji's defaults and rules, and its company.
+"""Reader of Kamaji's TenantControlPlane: the konnectivity addon with Kamaji's defaults and rules, and related fields.
 
-Mistakes are told with the path of the field. Fields outside of what is used here are not looked at.
+Errors name the path of the field. Fields that are not used here are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ServerAddon:
-    """`spec.addons.konnectivity.server`"""
+    """Fields of `spec.addons.konnectivity.server`."""
 
     port: int = AGENT_PORT
     image: str = SERVER_IMAGE
@@ -35,7 +35,7 @@ class ServerAddon:
 
 @dataclass(frozen=True)
 class AgentAddon:
-    """`spec.addons.konnectivity.agent`"""
+    """Fields of `spec.addons.konnectivity.agent`."""
 
     image: str = AGENT_IMAGE
     version: str = ""
@@ -48,7 +48,7 @@ class AgentAddon:
 
 @dataclass(frozen=True)
 class Addon:
-    """`spec.addons.konnectivity`, which is there."""
+    """Fields of an existing `spec.addons.konnectivity`."""
 
     server: ServerAddon = field(default_factory=ServerAddon)
     agent: AgentAddon = field(default_factory=AgentAddon)
@@ -56,7 +56,7 @@ class Addon:
 
 @dataclass(frozen=True)
 class Gateway:
-    """`spec.controlPlane.gateway`"""
+    """Fields of `spec.controlPlane.gateway`."""
 
     hostname: str
     parents: Sequence[Object]
@@ -64,7 +64,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Tenant:
-    """What decides about server and agent."""
+    """Fields that decide about server and agent."""
 
     name: str
     namespace: str
@@ -77,7 +77,7 @@ class Tenant:
 
 
 class _Fields:
-    """An object of the file, and where it stands. Every read checks the type."""
+    """Object of the file with its path. Every read checks the type."""
 
     def __init__(self, value: Any, path: str) -> None:
         if not isinstance(value, dict):
@@ -86,7 +86,7 @@ class _Fields:
         self._path = path
 
     def within(self, name: str) -> _Fields:
-        """An object that may be absent, or null."""
+        """Return the fields of an object that may be absent or null."""
         value = self._value.get(name)
         return _Fields({} if value is None else value, self.path(name))
 
@@ -105,7 +105,7 @@ class _Fields:
         return value
 
     def listed(self, name: str, type_: type[T], default: Sequence[T]) -> Sequence[T]:
-        """A list of one type."""
+        """Return a list whose items have one type."""
         if not self.has(name):
             return default
         values: list[Any] = self.get(name, list, [])
@@ -121,10 +121,10 @@ class _Fields:
 
 
 def parse(manifest: object) -> Tenant:
-    """A tenant control plane.
+    """Return a tenant control plane.
 
     Raises:
-        ManifestError: it is none, or the addon breaks Kamaji's rules or the server's.
+        ManifestError: the object is of another kind, or the addon breaks a rule of Kamaji or of the server.
 
     """
     top = _Fields(manifest, "")
@@ -155,7 +155,7 @@ def _gateway(fields: _Fields) -> Gateway | None:
 
 
 def _address(top: _Fields, gateway: Gateway | None) -> str:
-    """As Kamaji chooses it: the gateway's name, what is advertised, what was assigned."""
+    """Return the address that Kamaji chooses: the gateway's name, the advertised or the assigned address."""
     network = top.within("spec").within("networkProfile")
     endpoint = top.within("status").get("controlPlaneEndpoint", str, "")
     return (

@@ -1,4 +1,4 @@
-"""Tolerations as a person writes them: `key`, `key=value`, either with `:effect`; `*` for every taint."""
+"""Parser of tolerations: `key` or `key=value`, either with `:effect`; `*` for every taint."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def parse(text: str) -> Object:
-    """One toleration.
+    """Return one toleration.
 
     Raises:
-        ManifestError: the effect is none.
+        ManifestError: the effect does not exist.
 
     """
     if text == "*":

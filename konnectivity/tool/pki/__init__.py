@@ -1,12 +1,11 @@
-"""Certificates for the ends of a tunnel: makes them, and checks those that there are.
+"""Certificates for the ends of a tunnel: issues them, and checks existing ones.
 
-    key_types   the names of kinds of keys; keys makes them
-    authority   a certificate authority that issues certificates
-    roles       what the certificates are for: who shows which, and to whom
-    making      from what is asked for to certificates and their files
-    secrets     the same as Kubernetes Secrets
-    reading     certificates and keys from files, by the rules of Go and OpenSSL
-    check       what is wrong with a certificate, its key and its chain
+key_types            names of kinds of keys; private_keys generates them
+authority            a certificate authority
+roles                which program shows which certificate to which
+issuance             from a request to certificates and their files; tls_secrets makes Kubernetes Secrets of them
+certificate_parsing  certificates and keys from files
+certificate_check    faults of a certificate, its key and its chain (chains), by the rules of Go and OpenSSL
 
-The running server and agent use none of it.
+The running server and agent use nothing of this package.
 """

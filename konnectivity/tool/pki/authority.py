@@ -1,6 +1,6 @@
-"""A certificate authority: new, or one that there is already. Issues certificates.
+"""Certificate authority, new or existing, that issues certificates.
 
-Owns what stands in a certificate. Does not know who the certificates are for, where files are, or how TLS is set up.
+Owns the content of certificates. Does not know their holders, where files are, or how TLS uses them.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _BACKDATED = timedelta(hours=1)  # clocks of the two sides may differ
 
 @dataclass(frozen=True, slots=True)
 class CertificateIdentity:
-    """A certificate with its private key."""
+    """Certificate with its private key."""
 
     cert_pem: bytes  # and behind it those between it and the CA that others trust, if there are any
     key_pem: bytes
 
     def write(self, directory: Path, stem: str) -> tuple[Path, Path]:
-        """Write `stem`.crt and `stem`.key (mode 0600), and return their paths. Existing files are replaced."""
+        """Write `stem`.crt and `stem`.key (mode 0600), replacing existing files, and return their paths."""
         key = atomic_file.write(directory / f"{stem}.key", self.key_pem, atomic_file.PRIVATE)
         return atomic_file.write(directory / f"{stem}.crt", self.cert_pem, atomic_file.PUBLIC), key
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Signs certificates. Its key leaves memory only if its holder writes it."""
+    """Certificate authority. Its key leaves memory only if the caller writes it."""
 
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes
 
     @classmethod
     def create(cls, name: str, valid_for: timedelta = TEN_YEARS, key_type: str = key_types.DEFAULT) -> Authority:
-        """A new one, which vouches for itself."""
+        """Return a new self-signed authority."""
         key = private_keys.new(key_type)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         end = datetime.now(UTC) + valid_for
@@ -79,9 +79,9 @@ class Authority:
         valid_for: timedelta = _DAY,
         key_type: str = key_types.DEFAULT,
     ) -> CertificateIdentity:
-        """A certificate for `server` or `client`, as real deployments have them, or for both, as peers have it.
+        """Issue a certificate for `server` or `client` use, or for both, as peer servers have it.
 
-        It does not outlive the authority. A negative `valid_for` gives one that has expired.
+        The certificate ends with the authority at the latest. A negative `valid_for` gives an expired certificate.
         """
         if not server and not client:
             raise ValueError(f"certificate for {common_name}: pass server=True, client=True, or both")
@@ -106,7 +106,7 @@ class Authority:
         return atomic_file.write(directory / "ca.crt", self.certificate_pem, atomic_file.PUBLIC)
 
     def _identifier(self) -> x509.SubjectKeyIdentifier:
-        """As it stands in the certificate, in whatever way that was computed."""
+        """Return the authority's key identifier as its certificate states it."""
         try:
             return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         except x509.ExtensionNotFound:

@@ -1,4 +1,4 @@
-"""What is wrong with a certificate, its key and its chain, and what to do. Pure: contents and a time come in."""
+"""Check of a certificate, its key and its chain, with findings that say what to do. Pure: contents and time come in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
 @dataclass(frozen=True)
 class File:
-    """One as it was read."""
+    """Content of a file, with its path."""
 
     path: str
     content: bytes
@@ -33,7 +33,7 @@ class File:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be checked, and against what."""
+    """Certificate to check, with the key, CA bundles and names it must match."""
 
     file: File
     role: str = ""  # of LEAVES, or CA; empty: what the certificate says itself
@@ -49,7 +49,7 @@ class Clock:
 
 
 def check(subject: Subject, clock: Clock) -> list[Finding]:
-    """All that was found; none: all is well."""
+    """Return all findings on a certificate; an empty list means that it is good."""
     path = subject.file.path
     try:
         found = certificate_parsing.certificates(subject.file.content)
@@ -66,14 +66,14 @@ def check(subject: Subject, clock: Clock) -> list[Finding]:
 
 
 def summary(subject: Subject, clock: Clock) -> str:
-    """Of a certificate in which nothing was found."""
+    """Return a one-line summary of a certificate without findings."""
     leaf = certificate_parsing.certificates(subject.file.content)[0]
     days = (leaf.not_valid_after_utc - clock.now).days
     return f"{certificate_parsing.subject(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d} ({days} days)"
 
 
 def validity(path: str, found: x509.Certificate, clock: Clock) -> Iterator[Finding]:
-    """Whether it is good now, and for some time to come."""
+    """Return findings on the period of validity: not yet, no longer, or not for long."""
     begin, end = found.not_valid_before_utc, found.not_valid_after_utc
     if clock.now > end:
         yield Finding(path, ERROR, f"expired on {end:%Y-%m-%d %H:%M} UTC", _RENEW)
@@ -86,7 +86,7 @@ def validity(path: str, found: x509.Certificate, clock: Clock) -> Iterator[Findi
 
 
 def strength(path: str, found: x509.Certificate) -> Iterator[Finding]:
-    """What Go or OpenSSL refuse for its algorithms or its form."""
+    """Return findings on algorithms and encodings that Go or OpenSSL refuse."""
     key = found.public_key()
     again = "issue it again with an ECDSA-P256 or RSA-2048 key"
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA:
@@ -109,7 +109,7 @@ def strength(path: str, found: x509.Certificate) -> Iterator[Finding]:
 
 
 def key_findings(path: str, found: Sequence[x509.Certificate], key: File) -> Iterator[Finding]:
-    """Whether the key is one, and that of the first certificate."""
+    """Return findings on the private key: unreadable, or not that of the first certificate."""
     try:
         private = certificate_parsing.private_key(key.content)
     except ValueError as error:
@@ -126,13 +126,13 @@ def key_findings(path: str, found: Sequence[x509.Certificate], key: File) -> Ite
 
 
 def missing_names(found: x509.Certificate, wanted: Iterable[str]) -> list[str]:
-    """Those of the wanted names and addresses that the certificate does not have."""
+    """Return the wanted names and addresses that the certificate does not have."""
     there = certificate_parsing.alternative_names(found)
     return [name for name in wanted if not any(_covers(kind, value, name) for kind, value in there)]
 
 
 def masters(path: str, found: x509.Certificate) -> Iterator[Finding]:
-    """A user in that group may do everything, whatever RBAC says."""
+    """Return a finding if the user is in the group that has every right, whatever RBAC says."""
     if MASTERS in certificate_parsing.groups(found):
         text = f"its organization {MASTERS} makes its holder the cluster's administrator"
         yield Finding(path, ERROR, text, "issue it again without an organization: `konnectivity kubeconfig`")

@@ -1,4 +1,4 @@
-"""Certificates and keys from the contents of files, with errors that say what the file is instead. Pure."""
+"""Parsers of certificates and keys in files, with errors that say what the file contains instead. Pure."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+).*")  # what the library sa
 
 
 def certificates(content: bytes) -> list[x509.Certificate]:
-    """All certificates of a PEM file, in their order.
+    """Return all certificates of a PEM file, in order.
 
     Raises:
-        ValueError: there is none, or one is malformed.
+        ValueError: the file has no certificate, or a malformed one.
 
     """
     found = []
@@ -51,10 +51,10 @@ def certificates(content: bytes) -> list[x509.Certificate]:
 
 
 def private_key(content: bytes) -> PrivateKeyTypes:
-    """The first private key of a PEM file.
+    """Return the first private key of a PEM file.
 
     Raises:
-        ValueError: there is none, or it cannot be used.
+        ValueError: the file has no private key, or an unusable one.
 
     """
     blocks = [block for block in pem.blocks(content) if block.label.endswith("PRIVATE KEY")]
@@ -70,7 +70,7 @@ def private_key(content: bytes) -> PrivateKeyTypes:
 
 
 def is_pair(public: PublicKeyTypes, key: PrivateKeyTypes) -> bool:
-    """Whether a certificate's public key and a private key belong together."""
+    """Return whether a certificate's public key and a private key belong together."""
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return public.public_bytes(*form) == key.public_key().public_bytes(*form)
 
@@ -81,13 +81,13 @@ def is_authority(found: x509.Certificate) -> bool:
 
 
 def usages(found: x509.Certificate) -> list[str]:
-    """Extended key usages by OpenSSL's names; none: good for all."""
+    """Return the extended key usages by OpenSSL's names; an empty list allows every use."""
     extended = extension(found, x509.ExtendedKeyUsage)
     return [_USAGES.get(oid, oid.dotted_string) for oid in extended or ()]
 
 
 def names(found: x509.Certificate) -> list[str]:
-    """Subject alternative names, as `DNS:a`, `IP:10.0.0.1`, `URI:...`."""
+    """Return the subject alternative names, as `DNS:a`, `IP:10.0.0.1`, `URI:...`."""
     return [f"{kind}:{value}" for kind, value in alternative_names(found)]
 
 
@@ -112,12 +112,12 @@ def serial_number(found: x509.Certificate) -> int:
 
 
 def groups(found: x509.Certificate) -> list[str]:
-    """The organizations of the subject: what Kubernetes takes as groups of the user."""
+    """Return the organizations of the subject, which Kubernetes takes as the user's groups."""
     return [str(each.value) for each in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
 
 
 def user(found: x509.Certificate) -> str:
-    """The common name: what Kubernetes takes as the user."""
+    """Return the common name, which Kubernetes takes as the user."""
     found_names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found_names[0].value) if found_names else ""
 
@@ -135,7 +135,7 @@ def first_line(error: Exception) -> str:
 
 
 def _load(der: bytes) -> x509.Certificate:
-    """Parsed whole, where the library would parse its parts when they are asked for."""
+    """Return a certificate parsed whole; the library alone parses its parts on first access."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of oddities that `check` finds, or that hurt nobody

@@ -1,6 +1,6 @@
-"""Whether certificates lead to one of a CA bundle, by the rules of Go and of `konnectivity.tls`. Pure.
+"""Check of certificate chains against a CA bundle, by the rules of Go and of `konnectivity.tls`. Pure.
 
-Any certificate of the bundle is trusted as it stands, also one that is no root.
+Every certificate of the bundle is trusted, an intermediate one as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def broken(
     trusted: Sequence[x509.Certificate],
     now: datetime,
 ) -> str:
-    """Why the leaf does not lead to one of the trusted; empty: it does."""
+    """Return why the leaf has no chain to a trusted certificate, or "" if it has one."""
     current, length = leaf, 0
     while length < _LONGEST:
         if current in trusted:
@@ -43,7 +43,7 @@ def _issued(issuer: x509.Certificate, found: x509.Certificate) -> bool:
 
 
 def _identified(issuer: x509.Certificate, found: x509.Certificate) -> bool:
-    """OpenSSL looks for an issuer with the key identifier that is named, if both have one; Go does not."""
+    """Return whether the key identifiers match, if both are present: OpenSSL requires it of an issuer, Go does not."""
     named, own = (
         certificate_parsing.extension(found, x509.AuthorityKeyIdentifier),
         certificate_parsing.extension(issuer, x509.SubjectKeyIdentifier),
@@ -60,7 +60,7 @@ def _signed(issuer: x509.Certificate, found: x509.Certificate) -> bool:
 
 
 def _unusable(issuer: x509.Certificate, below: int, now: datetime) -> str:
-    """Why that certificate cannot vouch for another one, with so many others below it."""
+    """Return why a certificate cannot issue another one with `below` certificates under it, or ""."""
     name = f"the CA {certificate_parsing.subject(issuer)!r}"
     if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
         expired = now > issuer.not_valid_after_utc

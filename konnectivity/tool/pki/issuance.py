@@ -1,4 +1,4 @@
-"""From what is asked for to certificates in memory, and to files. What is there already is never replaced unasked."""
+"""Issuance of the wanted certificates, in memory and then as files. Existing files are replaced only on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_COMMON_NAME = 64
 
 
 class PkiError(Exception):
-    """What was asked for cannot be made; `str()` says why and what to do."""
+    """Request that cannot be fulfilled; `str()` gives the reason and what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Names:
 
     @classmethod
     def of(cls, texts: Sequence[str], uris: Sequence[str] = ()) -> Names:
-        """Sorts host names and addresses.
+        """Sort host names and addresses into their kinds.
 
         Raises:
-            PkiError: one is neither.
+            PkiError: a text is neither a host name nor an address.
 
         """
         dns, ips = [], []
@@ -61,7 +61,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One certificate that is to be made."""
+    """Leaf certificate to issue."""
 
     role: Role
     stem: str
@@ -71,7 +71,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Made:
-    """A certificate that was made, or a CA that was used."""
+    """Certificate that was issued, or CA that was used."""
 
     stem: str
     certificate: x509.Certificate
@@ -81,10 +81,10 @@ class Made:
 
 
 def authority(certificate_path: Path, key_path: Path) -> Authority:
-    """One that there is already.
+    """Return an existing authority.
 
     Raises:
-        PkiError: it cannot issue certificates.
+        PkiError: the certificate and key cannot issue certificates.
 
     """
     found = read_certificates(certificate_path)[0]
@@ -102,8 +102,10 @@ def authority(certificate_path: Path, key_path: Path) -> Authority:
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """Raises:
-    PkiError: the file cannot be read, or holds none.
+    """Return the certificates of a file.
+
+    Raises:
+        PkiError: the file cannot be read, or has no certificate.
 
     """
     try:
@@ -120,7 +122,7 @@ def read(path: Path) -> bytes:
 
 
 def names_of(path: Path) -> tuple[str, Names]:
-    """Common name and subject alternative names of a certificate that is to be renewed. Same errors."""
+    """Return common name and subject alternative names of a certificate to renew; raises as `read_certificates`."""
     found = read_certificates(path)[0]
     there = certificate_parsing.alternative_names(found)
     kinds = (tuple(value for kind, value in there if kind == wanted) for wanted in ("DNS", "IP", "URI"))
@@ -132,7 +134,7 @@ def new_authority(stem: str, valid_for: timedelta, key_type: str) -> Authority:
 
 
 def issue(leaf: Leaf, issuer: Authority, valid_for: timedelta, key_type: str) -> Made:
-    """One certificate, with a new key."""
+    """Issue one certificate with a new key."""
     identity: CertificateIdentity = issuer.issue(
         leaf.common_name,
         dns=leaf.names.dns,
@@ -148,16 +150,16 @@ def issue(leaf: Leaf, issuer: Authority, valid_for: timedelta, key_type: str) ->
 
 
 def made_authority(stem: str, used: Authority, is_new: bool) -> Made:
-    """The key of one that is not new is not ours to write."""
+    """Return the CA as a result; the key of an existing CA is left out, since it is not written again."""
     key_pem = private_keys.to_pem(used.key) if is_new else None
     return Made(stem, used.certificate, used.certificate_pem, key_pem, None)
 
 
 def write(made: Sequence[Made], directory: Path) -> Mapping[str, Path]:
-    """Write certificates (0644) and keys (0600); the certificates' paths, by their stems.
+    """Write certificates (0644) and keys (0600), and return the certificates' paths by file stem.
 
     Raises:
-        PkiError: the directory cannot be written.
+        PkiError: the directory cannot be written to.
 
     """
     paths = {}

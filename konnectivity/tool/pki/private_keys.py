@@ -1,4 +1,4 @@
-"""Private keys: makes them, by the names of their kinds, and writes them. Pure."""
+"""Private keys: generation by kind, and PEM encoding. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def new(key_type: str = DEFAULT) -> Private:
-    """A new key of one of KEY_TYPES."""
+    """Return a new key of one of KEY_TYPES."""
     if key_type not in KEY_TYPES:
         raise ValueError(f"key type {key_type!r} is none of {', '.join(KEY_TYPES)}")
     kind, _, size = key_type.partition("-")
@@ -23,14 +23,14 @@ def new(key_type: str = DEFAULT) -> Private:
 
 
 def to_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
-    """PKCS #8, without a password."""
+    """Return a private key as PKCS #8 PEM without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def signing_hash(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
-    """What signatures of this key are made over."""
+    """Return the hash for signatures with this key."""
     if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
         return None
     large = isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256

@@ -1,4 +1,4 @@
-"""What certificates are for: who shows which, and to whom. Pure.
+"""Roles of certificates: which program shows which certificate to which. Pure.
 
 Each edge of a tunnel has a CA of its own: with one CA for both, an agent's certificate would open the frontend.
 """
@@ -12,7 +12,7 @@ SERVER_AUTH, CLIENT_AUTH = "serverAuth", "clientAuth"
 
 
 class Role(NamedTuple):
-    """One leaf certificate."""
+    """Role of a leaf certificate."""
 
     name: str  # and the stem of its files
     common_name: str

@@ -1,4 +1,4 @@
-"""Certificates as Kubernetes Secrets of the type kubernetes.io/tls. Pure."""
+"""Kubernetes Secrets of the type kubernetes.io/tls. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from konnectivity.tool.pki.issuance import Made
 
 
 def secret(made: Made, ca_pems: Mapping[str, bytes], namespace: str) -> dict[str, Any]:
-    """One Secret, `konnectivity-<stem>`. `ca.crt` in it is what its holder has to trust."""
+    """Return the Secret `konnectivity-<stem>`; its `ca.crt` is the CA that the holder has to trust."""
     ca_pem = made.cert_pem if made.role is None else ca_pems[made.role.authority]
     data = {"tls.crt": made.cert_pem, "tls.key": made.key_pem or b"", "ca.crt": ca_pem}
     return {

@@ -1,8 +1,8 @@
-"""What `konnectivity top` shows.
+"""Display of `konnectivity top`.
 
-collect     asks a server, on its admin port
-board       what all servers said, and what follows from it: rates, losses. Pure
-figures     numbers as people read them. Pure
-screen      a board as rich's tables
-keys        what is typed meanwhile
+snapshots    requests to the servers' admin ports
+board        the latest snapshots, rates and losses (pure)
+figures      short forms of numbers (pure)
+screen       a board as rich's tables
+key_presses  keys typed meanwhile
 """

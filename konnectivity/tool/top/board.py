@@ -1,4 +1,4 @@
-"""What all servers said last, and what follows from two snapshots of each: rates, and who is lost. Pure."""
+"""Latest snapshot of every server, and what two snapshots of each show: rates, and servers that were lost. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIDES = ("bytes_to_destination", "bytes_from_destination")
 
 
 class Board:
-    """Takes snapshots, gives rows: plain values, which a table or JSON shows."""
+    """Store of snapshots that returns rows of plain values, for a table or JSON."""
 
     def __init__(self) -> None:
         self._now: dict[str, Snapshot] = {}  # the last answer of each server
@@ -63,7 +63,7 @@ class Board:
         return [self._server(address, now) for address in self._order]
 
     def agents(self) -> list[Row]:
-        """Those of the servers that answer; who needs attention comes first."""
+        """Return the agents of the servers that answer, those that need attention first."""
         rows = [
             {"server": self._name(address), **_chosen(each)}
             for address, snapshot in self._answering()
@@ -83,7 +83,7 @@ class Board:
         return sorted(rows, key=keys[sort], reverse=True)
 
     def failures(self) -> list[Row]:
-        """Dials that failed lately, the latest first."""
+        """Return recent failed dials, the latest first."""
         names = ("ago", "reason", "destination", "agent", "text", "count")
         rows = [
             {"server": self._name(address), **{name: each.get(name) for name in names}}
@@ -164,13 +164,13 @@ def _key(connection: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _rate(now: float | None, before: float | None, seconds: float) -> float:
-    """A counter's rate; 0 if it cannot be known, or if the counter began anew."""
+    """Return a counter's rate per second; 0 if it is unknown or the counter was reset."""
     if now is None or before is None or seconds <= 0 or now < before:
         return 0.0
     return round((now - before) / seconds, 1)
 
 
 def _history(overview: Mapping[str, Any]) -> list[float]:
-    """Bytes a second in both directions, the newest last."""
+    """Return bytes per second in both directions, the newest last."""
     series: Mapping[str, Sequence[float]] = overview.get("history", {}).get("series", {})
     return [to + back for to, back in zip(*(series.get(side, ()) for side in _SIDES), strict=False)]

@@ -1,4 +1,4 @@
-"""Numbers as people read them, in few characters. Pure."""
+"""Short forms of numbers for people. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _UNITS = ("B", "K", "M", "G", "T")
 
 
 def name(text: str) -> str:
-    """An id; of a random one as much as tells it from others."""
+    """Return an id, shortened if it is random."""
     found = _RANDOM.fullmatch(text)
     return text if found is None else text[:8] + text[36:]
 
 
 def size(value: float | None) -> str:
-    """Bytes: `0`, `512B`, `1.5K`, `23M`."""
+    """Return a number of bytes as text: `0`, `512B`, `1.5K`, `23M`."""
     if value is None:
         return "-"
     if value < 1:
@@ -30,14 +30,14 @@ def size(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Events a second: `0`, `0.4`, `12`."""
+    """Return events per second as text: `0`, `0.4`, `12`."""
     if value is None:
         return "-"
     return f"{value:.1f}" if 0 < value < 10 else f"{value:.0f}"
 
 
 def seconds(value: float | None) -> str:
-    """`12s`, `3m05s`, `2h10m`, `5d03h`."""
+    """Return a duration as text: `12s`, `3m05s`, `2h10m`, `5d03h`."""
     if value is None:
         return "-"
     if value < 10:
@@ -53,7 +53,7 @@ def seconds(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Of seconds: `0.3ms`, `12ms`, `1.2s`."""
+    """Return a duration in seconds as text: `0.3ms`, `12ms`, `1.2s`."""
     if value is None:
         return "-"
     ms = value * 1000
@@ -61,7 +61,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def plot(values: Sequence[float], width: int) -> str:
-    """The last values as bars, the newest at the right; the highest fills its character."""
+    """Return the last values as bars, the newest at the right; the highest value fills its character."""
     shown = list(values)[-width:]
     top = max(shown, default=0.0)
     if top <= 0:

@@ -1,4 +1,4 @@
-"""What is typed while something is shown: single keys, without Enter. Puts the terminal back as it was."""
+"""Single key presses without Enter, from a terminal whose mode is restored afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 
 
 class Keys:
-    """Reads keys for as long as the block. Without a terminal nothing is ever typed."""
+    """Reader of key presses while a block runs. Without a terminal there are none."""
 
     def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno() if sys.stdin.isatty() else -1
@@ -32,7 +32,7 @@ class Keys:
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
     def wait(self, seconds: float) -> str:
-        """The key that is typed within that time; empty: none."""
+        """Return the key pressed within a time in seconds, or ""."""
         if self._descriptor < 0:
             time.sleep(seconds)
             return ""

@@ -1,4 +1,4 @@
-"""A board as rich's tables. Decides what fits and what is red; asks nobody anything."""
+"""Tables that show a board with rich: chooses columns, widths and colours. Asks no server."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ _DEPARTED = (
 
 
 def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str = "") -> RenderableType:
-    """Everything, in a terminal of so many columns and lines."""
+    """Return the whole screen for a terminal of the given columns and lines."""
     width, height = size
     servers, agents = board.servers(now), board.agents()
     connections, failures, departed = board.connections(sort), board.failures(), board.departures()
@@ -169,7 +169,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _trouble(row: Row) -> Text:
-    """A line for a server that is lost or not ready."""
+    """Return a line about a server that is lost or not ready."""
     server = figures.name(row["server"])
     name = server if server == row["address"] else f"{server} ({row['address']})"
     since = f" for {figures.seconds(row['lost_for'])}" if row["state"] == "lost" else ""
@@ -183,7 +183,7 @@ def _trouble(row: Row) -> Text:
 
 
 def _table(title: str, rows: Sequence[Row], room: int, columns: Sequence[_Column], width: int) -> Group:
-    """Return a table with whole numbers: long texts are cut, then columns that can be missed go, from the right."""
+    """Return a table with whole numbers: long texts are cut, then optional columns are dropped from the right."""
     cut = f" (the first {room} of {len(rows)})" if len(rows) > room else ""
     cells = {column: [_cell(column, row) for row in rows[:room]] for column in columns}
     missable = [each for each in columns if each.missable]

@@ -1,4 +1,4 @@
-"""Asks servers, on their admin ports, all at the same time. Draws no conclusion."""
+"""Requests to the admin ports of all servers at the same time. Draws no conclusion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_AGENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one server said at one time. With an `error` it said nothing of use."""
+    """Report of one server at one time. With an `error` the other fields are empty."""
 
     address: str
     at: float
@@ -27,11 +27,11 @@ class Snapshot:
 
 
 class Collector:
-    """Asks the same servers again and again. Owns its threads.
+    """Client that asks the same servers repeatedly. Owns its threads.
 
     Args:
-        addresses: "host:port" of each.
-        timeout_s: of one question.
+        addresses: "host:port" of each server.
+        timeout_s: limit in seconds for one request.
 
     """
 
@@ -41,10 +41,11 @@ class Collector:
         self._threads = ThreadPoolExecutor(max_workers=len(self._addresses), thread_name_prefix="top")
 
     def ask(self, connections: int, sort: str) -> list[Snapshot]:
-        """One snapshot of each, within a few times the timeout.
+        """Return one snapshot of each server, within a few times the timeout.
 
         Args:
-            connections: of each server, how many; the first by `sort`.
+            connections: number of connections to fetch from each server, the first ones by `sort`.
+            sort: key of the list of connections.
 
         """
         return list(self._threads.map(lambda each: self._one(each, connections, sort), self._addresses))

@@ -1,4 +1,4 @@
-"""The rounds of `konnectivity doctor`: which checks the options of a program call for.
+"""Selection of the checks of `konnectivity doctor` that a program's options call for.
 
-The checks themselves are `konnectivity.tool.doctor`'s.
+The checks are in `konnectivity.tool.doctor`.
 """

@@ -1,4 +1,4 @@
-"""From an agent's place: its files, every server that it would dial, and itself if it runs here."""
+"""Checks from the position of an agent: its files, every server it would dial, and a running agent on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREFIX = "konnectivity_network_proxy_agent_"
 
 
 async def agent(given: AgentOptions, case: Case) -> list[CheckResult]:
-    """From an agent's place: its files, and every server that it would dial."""
+    """Check an agent's files and every server that the agent would dial."""
     results = _agent_files(given, case)
     try:
         proxies = given.proxies(os.environ)
@@ -66,7 +66,7 @@ def _token(path: str, case: Case) -> list[CheckResult]:
 
 
 def _running_agent(given: AgentOptions, case: Case) -> list[CheckResult]:
-    """An agent with these options on this machine, if there is one: how many servers it has, of how many."""
+    """Report how many servers a running agent with these options is connected to, if one runs on this machine."""
     host = here(given.health_server_host)
     address = f"{host}:{given.health_server_port}"
     try:

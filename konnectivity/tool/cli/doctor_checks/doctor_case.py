@@ -1,4 +1,4 @@
-"""What the doctor was asked to look at, and the options of a program as such."""
+"""Request to the doctor (programs, hosts, time limits), and checks of a program's options alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPEN = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound t
 
 @dataclass(frozen=True)
 class Case:
-    """What was asked for, beside the programs' arguments."""
+    """Request to the doctor, without the programs' arguments."""
 
     clock: certificate_check.Clock
     timeout_s: float
@@ -36,7 +36,7 @@ class Case:
 
 
 def options(program: str, given: Options, problems: Sequence[str]) -> list[CheckResult]:
-    """What the program itself would refuse, and files that are not there."""
+    """Report options that the program would refuse, and files that do not exist."""
     results = [failed("options", program, each, "correct it: the program does not start") for each in problems]
     for each in declared(type(given)):
         path = getattr(given, each.field)
@@ -47,16 +47,16 @@ def options(program: str, given: Options, problems: Sequence[str]) -> list[Check
 
 
 def _key_exchange() -> CheckResult:
-    """Return whether TLS of this Python agrees on the hybrid key exchange, as Go's TLS does from 1.24 on."""
+    """Report whether this Python's TLS offers the hybrid key exchange that Go's TLS offers since version 1.24."""
     what = tls.key_exchange()
     return ok("key-exchange", "TLS of this Python", f"{what} ({ssl.OPENSSL_VERSION})")
 
 
 def here(host: str) -> str:
-    """Where a program that listens on `host` is reached on its own machine."""
+    """Return the address by which a listener on `host` is reached from the same machine."""
     return "127.0.0.1" if host in _OPEN else host
 
 
 def there(*paths: str) -> bool:
-    """Whether all of them are set and are files."""
+    """Return whether every path is set and names a file."""
     return all(path and not existing_file(path) for path in paths)

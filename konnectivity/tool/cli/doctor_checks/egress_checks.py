@@ -1,4 +1,4 @@
-"""kube-apiserver's egress configuration: by its rules, against the server's options, and against real sockets."""
+"""Checks of kube-apiserver's egress configuration: its rules, the server's options, and real sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def egress(path: str, given: ServerOptions | None, case: Case) -> list[CheckResult]:
-    """kube-apiserver's file: by its rules, against the server's options, and against the sockets that it names."""
+    """Check kube-apiserver's egress configuration against its rules, the server's options and the sockets it names."""
     content = readable(path)
     if content is None:
         return [failed("egress-rules", path, "cannot be read", "check the path, and who may read it")]
@@ -49,7 +49,7 @@ async def egress(path: str, given: ServerOptions | None, case: Case) -> list[Che
 
 
 def sockets(root: Value) -> list[tuple[int, str, str]]:
-    """Line, protocol and path of each unix socket in an egress configuration."""
+    """Return line, protocol and path of each unix socket in an egress configuration."""
     found = []
     selections = root.get("egressSelections")
     for item in selections.items if selections is not None else ():
@@ -60,7 +60,7 @@ def sockets(root: Value) -> list[tuple[int, str, str]]:
 
 
 def frontends(given: ServerOptions | None, path: str) -> dict[str, Mapping[str, Any]]:
-    """Ways in that are known from an egress configuration, or else from the server's options: unix sockets only."""
+    """Return the unix-socket frontends of an egress configuration, or else those of the server's options."""
     found: dict[str, Mapping[str, Any]] = {}
     root, _ = egress_document.read(content_of(path)) if path else (None, [])
     named = [

@@ -1,4 +1,4 @@
-"""From a server's place: its files, its listener and socket, and the Kubernetes API."""
+"""Checks from the position of a server: its files, its listener and socket, and the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def server(given: ServerOptions, case: Case) -> list[CheckResult]:
-    """From a server's place: its files, its listener and socket, and the Kubernetes API."""
+    """Check a server's files, its listener, its unix socket and its access to the Kubernetes API."""
     results = _server_files(given, case)
     host = here(given.agent_bind_address)
     found = await listener_probe.probe(host, given.agent_port, listener_probe.Client(timeout_s=case.timeout_s))
@@ -65,7 +65,7 @@ async def _reviewed(given: ServerOptions, kubeconfig: str, case: Case) -> list[C
 
 
 def readable(path: str) -> bytes | None:
-    """What is in a file; None: it cannot be read, or none is named."""
+    """Return a file's content, or None if no file is named or it cannot be read."""
     try:
         return read_any(path) if path else None
     except OSError:
@@ -77,5 +77,5 @@ def content_of(path: str) -> bytes:
 
 
 def token_of(path: str) -> str:
-    """A token as it is sent; empty: there is none."""
+    """Return the token in a file as the agent sends it, or "" without a token."""
     return content_of(path).decode("utf-8", "replace").strip()

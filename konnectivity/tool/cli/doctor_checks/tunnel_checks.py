@@ -1,4 +1,4 @@
-"""The tunnel as a whole: the servers side by side, and a dial from end to end."""
+"""Checks of the whole tunnel: the servers compared with each other, and a dial from end to end."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 async def side_by_side(case: Case) -> list[CheckResult]:
-    """The servers, by their admin ports."""
+    """Compare what the servers report on their admin ports."""
     asked = [asyncio.to_thread(server_comparison.ask, address, case.timeout_s) for address in case.admins]
     return server_comparison.judge(await asyncio.gather(*asked), case.expected, case.clock.warn_within.total_seconds())
 
 
 async def kubernetes(case: Case) -> list[CheckResult]:
-    """A kubeconfig without a program: whether its user may review tokens, and what becomes of the agents' token."""
+    """Check, with a kubeconfig alone, whether its user may review tokens and how the API judges the agents' token."""
 
     def judge(review: Review) -> str:
         if not review.authenticated or review.error:
@@ -39,7 +39,7 @@ async def kubernetes(case: Case) -> list[CheckResult]:
 async def dial(
     frontends: Mapping[str, Mapping[str, Any]], where: str, url: Url | None, case: Case
 ) -> list[CheckResult]:
-    """From end to end, through each frontend; and if no agent would take it, what each server says of the way."""
+    """Dial a destination through each frontend; if no agent would take the dial, show each server's explanation."""
     if not frontends:
         do = "--frontend, or the arguments of proxy-server, or --egress-config"
         return [skipped(end_to_end_dial.DIAL, where, "no frontend is known", do)]

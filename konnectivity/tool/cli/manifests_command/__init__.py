@@ -1,4 +1,4 @@
-"""`konnectivity manifests`: Kubernetes objects for server and agent. What is in them: konnectivity/manifests."""
+"""Command `konnectivity manifests`: prints Kubernetes objects, which `konnectivity.tool.manifests` builds."""
 
 from konnectivity.tool.cli.manifests_command.manifest_kinds import add_to
 

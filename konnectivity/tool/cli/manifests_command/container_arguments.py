@@ -1,4 +1,4 @@
-"""Arguments of our programs in Kubernetes objects, checked by the programs' own declarations of their options."""
+"""Check of our programs' arguments inside Kubernetes objects, by the programs' own declarations of their options."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SERVER, _AGENT = ["/proxy-server"], ["/proxy-agent"]
 
 
 def check(made: object) -> None:
-    """Check the arguments of every container that runs one of our programs.
+    """Check the arguments of every container that runs one of our programs. Files in the arguments are not opened.
 
     Files are not looked for: they are in the cluster.
 
     Raises:
-        ManifestError: the program would refuse its arguments; with its words.
+        ManifestError: the program would refuse its arguments; the text is the program's error.
 
     """
     for container in _containers(made):

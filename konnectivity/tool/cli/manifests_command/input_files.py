@@ -1,4 +1,4 @@
-"""What the command was given: files, and options that must go together."""
+"""Files that the command reads, and checks of options that must be given together."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[kMGTPEmun]|[KMGTPE]i|e[0-9]+)?",
 
 
 class Unusable(Exception):
-    """It cannot be read, or does not go together."""
+    """Input that cannot be read, or options that contradict each other."""
 
 
 def only(arguments: argparse.Namespace, because: str, *allowed: str) -> None:
-    """All other options would be without effect.
+    """Refuse every option outside of the allowed ones, since it would have no effect.
 
     Raises:
-        Unusable: one was given that is not among the allowed ones.
+        Unusable: an option outside of the allowed ones was given.
 
     """
     ours = ("run", "make", "parser", "output")
@@ -33,10 +33,10 @@ def only(arguments: argparse.Namespace, because: str, *allowed: str) -> None:
 
 
 def none(arguments: argparse.Namespace, because: str, *names: str) -> None:
-    """These options would be without effect.
+    """Refuse the named options, since they would have no effect.
 
     Raises:
-        Unusable: one of them was given.
+        Unusable: one of the named options was given.
 
     """
     parser: argparse.ArgumentParser = arguments.parser
@@ -46,10 +46,10 @@ def none(arguments: argparse.Namespace, because: str, *names: str) -> None:
 
 
 def text_of(path: str) -> str:
-    """A file, or for `-` standard input.
+    """Return the text of a file, or of standard input for `-`.
 
     Raises:
-        Unusable: it cannot be read.
+        Unusable: the file cannot be read.
 
     """
     try:
@@ -61,16 +61,16 @@ def text_of(path: str) -> str:
 
 
 def manifest(path: str) -> Object:
-    """The one object in a file.
+    """Return the one Kubernetes object in a file.
 
     Raises:
-        Unusable: there is none, or more, or what Kubernetes has no notion of.
+        Unusable: the file has no object, several, or values that Kubernetes does not know.
 
     """
     import yaml  # not for every command's start
 
     class Loader(yaml.SafeLoader):
-        """Reads times as texts, as Kubernetes does."""
+        """YAML loader that reads timestamps as strings, as Kubernetes does."""
 
         yaml_implicit_resolvers = {  # noqa: RUF012, its base has it there
             first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
@@ -88,7 +88,7 @@ def manifest(path: str) -> Object:
 
 
 def _check_plain(top: object, path: str) -> None:
-    """Objects, lists, texts, numbers, true, false, null; written out not more than a person's."""
+    """Check that a YAML document has JSON's types only, and that its anchors do not expand beyond the size bound."""
     waiting, seen = [top], 0
     while waiting:
         value = waiting.pop()
@@ -106,7 +106,7 @@ def tenant_of(arguments: argparse.Namespace) -> tenant_control_plane.Tenant:
 
     Raises:
         Unusable: the file cannot be read.
-        ManifestError: it holds something else, or breaks a rule.
+        ManifestError: the file holds another object, or breaks one of Kamaji's rules.
 
     """
     found = tenant_control_plane.parse(manifest(arguments.tenant_file))
@@ -116,10 +116,10 @@ def tenant_of(arguments: argparse.Namespace) -> tenant_control_plane.Tenant:
 
 
 def certificates(path: str) -> str:
-    """The PEM certificates in a file, and nothing else that may be in it.
+    """Return the PEM certificates of a file, without anything else in the file.
 
     Raises:
-        Unusable: there are none, or one is not whole.
+        Unusable: the file has no certificate, or an incomplete one.
 
     """
     from konnectivity.tls import x509_fields  # not for every command's start
@@ -134,10 +134,10 @@ def certificates(path: str) -> str:
 
 
 def quantities(text: str, default: Object) -> Object:
-    """`cpu=20m,memory=64Mi` over the default; an empty quantity removes one.
+    """Return the default quantities updated by `cpu=20m,memory=64Mi`; an empty quantity removes the key.
 
     Raises:
-        ManifestError: something else is written.
+        ManifestError: the text has another form.
 
     """
     made = dict(default)

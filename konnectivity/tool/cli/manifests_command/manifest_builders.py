@@ -1,4 +1,4 @@
-"""From the options of each kind of manifest to its objects. Options without effect are refused."""
+"""Builders of objects, one for each kind of manifest. An option without effect is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BECAUSE_OF_A_TENANT = "with --from-tenantcontrolplane, which says it"
 
 
 def everything(options: argparse.Namespace) -> list[Object]:
-    """Agent and rights."""
+    """Return the agent's objects and the roles of server and agent."""
     if options.tenant_file:
         return kamaji.tenant_objects(_addressed(options), _images(options))
     return [*rights_of(options), *agent_objects.objects(_agent(options))]
@@ -51,7 +51,7 @@ def rights(options: argparse.Namespace) -> list[Object]:
 
 
 def rights_of(options: argparse.Namespace, pods: bool = False) -> list[Object]:
-    """Those of server and agent."""
+    """Return the roles and bindings of server and agent."""
     made = rbac.server(options.namespace, options.leases, pods)
     if options.leases:
         made = rbac.lease_namespace(options.leases) + made + rbac.agent(options.namespace, options.leases)
@@ -112,7 +112,7 @@ def route(options: argparse.Namespace) -> Object:
 
 
 def remains(options: argparse.Namespace) -> list[Object] | Object:
-    """What is to be deleted."""
+    """Return the objects to delete."""
     if options.out_of:
         input_files.only(options, "with --out-of", "out_of")
         return sidecar.removed(input_files.manifest(options.out_of))
@@ -184,14 +184,14 @@ def _server(options: argparse.Namespace) -> server_pod.ServerManifest:
 
 
 def _addressed(options: argparse.Namespace) -> tenant_control_plane.Tenant:
-    """The tenant; agents may be told another address than its own."""
+    """Return the tenant control plane, with the address for agents replaced if one was given."""
     input_files.only(options, _BECAUSE_OF_A_TENANT, *_OF_A_TENANT, "server")
     found = input_files.tenant_of(options)
     return replace(found, address=options.server) if options.server else found
 
 
 def _images(options: argparse.Namespace) -> kamaji.Images:
-    """For either program: a command makes manifests of one of them."""
+    """Return the images of both programs; a command builds the manifests of one."""
     if options.kamaji_images:
         input_files.none(options, "with --kamaji-images", "image")
         return kamaji.Images(theirs=True)

@@ -1,4 +1,4 @@
-"""The kinds of manifests and their options, and how the result is printed."""
+"""Kinds of manifests, their options, and the output format."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add_to(commands: Commands) -> None:
             "all",
             manifest_builders.everything,
             _agent_options,
-            "all that the nodes' cluster gets: agent and rights",
+            "all objects for the nodes' cluster: agent and rights",
             "--server cp1",
         ),
         (
@@ -64,7 +64,7 @@ def add_to(commands: Commands) -> None:
             "server",
             manifest_builders.its_server,
             _server_options,
-            "the server: a static pod, or one in a pod",
+            "the server as a static pod or as a sidecar",
             "--leases",
         ),
         (
@@ -88,12 +88,12 @@ def add_to(commands: Commands) -> None:
             "a Gateway API TLSRoute for agents",
             "--hostname a.b --gateway gw",
         ),
-        ("removal", manifest_builders.remains, _removal_options, "what to delete, for `kubectl delete -f -`", ""),
+        ("removal", manifest_builders.remains, _removal_options, "objects to delete, for `kubectl delete -f -`", ""),
         (
             "kamaji-patch",
             manifest_builders.addon,
             _addon_options,
-            "a merge patch for a TenantControlPlane that runs this",
+            "a merge patch for a TenantControlPlane that uses our images",
             "",
         ),
         (
@@ -108,14 +108,18 @@ def add_to(commands: Commands) -> None:
             name, help=text, description=f"Print {text}.", epilog=f"example: konnectivity manifests {name} {example}"
         )
         kind.add_argument(
-            "-o", "--output", choices=(output.YAML, output.JSON), default=output.YAML, help="default: %(default)s"
+            "-o",
+            "--output",
+            choices=(output.YAML, output.JSON),
+            default=output.YAML,
+            help="Output format (default: %(default)s).",
         )
         kind.set_defaults(run=run, make=make, tenant_file="", parser=kind)
         options(kind)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 1 if the tenant control plane cannot have what was asked for, 2 if options or files cannot be used."""
+    """Print the objects; return 1 if the tenant control plane cannot have them, 2 if options or files are unusable."""
     try:
         if not arguments.tenant_file and hasattr(arguments, "without_addon"):
             none(arguments, "without --from-tenantcontrolplane", "without_addon")
@@ -163,7 +167,9 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _tenant_file_option(to: Group, text: str = "as this TenantControlPlane says. -: standard input") -> Group:
+def _tenant_file_option(
+    to: Group, text: str = "File with the TenantControlPlane whose settings apply; - is standard input."
+) -> Group:
     group = to.add_argument_group("Kamaji")
     group.add_argument("--from-tenantcontrolplane", dest="tenant_file", metavar="FILE", default="", help=text)
     return group
@@ -174,7 +180,7 @@ def _tenant_options(to: Group) -> None:
     group.add_argument(
         "--without-addon",
         action="store_true",
-        help="Take the addon's defaults where the TenantControlPlane has no spec.addons.konnectivity.",
+        help="Use the addon's defaults where the TenantControlPlane has no spec.addons.konnectivity.",
     )
 
 
@@ -183,9 +189,9 @@ def _image_options(to: Group, default: str) -> None:
         "--image",
         type=_ANY_IMAGE,
         default="",
-        help=f"default: {default}; of a TenantControlPlane: its own, if it names one",
+        help=f"Image of the container (default: {default}, or the image that the TenantControlPlane names).",
     )
-    to.add_argument("--kamaji-images", action="store_true", help="the image that Kamaji would run")
+    to.add_argument("--kamaji-images", action="store_true", help="Use the image that Kamaji would run.")
 
 
 def _lease_options(to: Group) -> None:
@@ -196,32 +202,44 @@ def _lease_options(to: Group) -> None:
         const=object_names.LEASE_NAMESPACE,
         default="",
         metavar="NAMESPACE",
-        help=f"servers keep leases there and agents count them; without a value: {object_names.LEASE_NAMESPACE}",
+        help="Namespace of the leases that servers keep and agents count; without a value "
+        f"{object_names.LEASE_NAMESPACE} (default: no leases).",
     )
     to.add_argument(
-        "--namespace", type=_NAMESPACE, default=object_names.NAMESPACE, help="of the agents; default: %(default)s"
+        "--namespace",
+        type=_NAMESPACE,
+        default=object_names.NAMESPACE,
+        help="Namespace of the agents (default: %(default)s).",
     )
 
 
-def _port_option(to: Group, text: str = "") -> None:
-    to.add_argument("--port", type=_port, default=object_names.AGENT_PORT, help=f"{text}default: %(default)s")
+def _port_option(to: Group, text: str = "Port of the server for agents") -> None:
+    to.add_argument("--port", type=_port, default=object_names.AGENT_PORT, help=f"{text} (default: %(default)s).")
 
 
 def _agent_options(to: Group) -> None:
-    to.add_argument("--server", default="", metavar="HOSTS", help="the servers: host or host:port, with commas")
-    _port_option(to, "of the servers; ")
+    to.add_argument("--server", default="", metavar="HOSTS", help="Comma-separated servers, each a host or host:port.")
+    _port_option(to, "Port of the servers that are given without one")
     _mode_options(to)
-    to.add_argument("--ca", default="", metavar="FILE", help="CA of the servers' certificates, if not the cluster's")
+    to.add_argument(
+        "--ca", default="", metavar="FILE", help="CA of the servers' certificates (default: the cluster's CA)."
+    )
     to.add_argument(
         "--toleration",
         action="append",
         default=[],
         metavar="TAINT",
-        help="key or key=value, with :effect; * for all. Default: CriticalAddonsOnly",
+        help="Taint that the pods tolerate: key or key=value, each with an optional :effect; * for every taint; may be "
+        "repeated (default: CriticalAddonsOnly).",
     )
     for name, default in hardening.AGENT_RESOURCES.items():
         shown = ",".join(f"{resource}={quantity}" for resource, quantity in default.items())
-        to.add_argument(f"--{name}", default="", metavar="R=Q", help=f"with commas; default: {shown}")
+        to.add_argument(
+            f"--{name}",
+            default="",
+            metavar="R=Q",
+            help=f"Comma-separated resource {name}, RESOURCE=QUANTITY each (default: {shown}).",
+        )
     _extra_option(to)
     _image_options(to, object_names.AGENT_IMAGE)
     _lease_options(to)
@@ -230,59 +248,97 @@ def _agent_options(to: Group) -> None:
 
 def _mode_options(to: Group) -> None:
     to.add_argument(
-        "--mode", choices=agent_objects.MODES, default=agent_objects.DAEMON_SET, help="default: %(default)s"
+        "--mode",
+        choices=agent_objects.MODES,
+        default=agent_objects.DAEMON_SET,
+        help="Workload of the agents (default: %(default)s).",
     )
-    to.add_argument("--replicas", type=int, metavar="N", help="of a Deployment; default: 1")
-    to.add_argument("--host-network", action="store_true", help="agents that wait for no network plugin")
+    to.add_argument(
+        "--replicas", type=int, metavar="N", help="Number of agent replicas when --mode=Deployment (default: 1)."
+    )
+    to.add_argument(
+        "--host-network",
+        action="store_true",
+        help="Run the agents in the host's network, so that they do not wait for a network plugin.",
+    )
 
 
 def _extra_option(to: Group) -> None:
     to.add_argument(
-        "--extra-arg", action="append", default=[], metavar="--FLAG=VALUE", help="one more, as --extra-arg=--v=2"
+        "--extra-arg",
+        action="append",
+        default=[],
+        metavar="--FLAG=VALUE",
+        help="Additional flag of the program, for example --extra-arg=--v=2; may be repeated.",
     )
 
 
 def _rbac_options(to: Group) -> None:
-    to.add_argument("--agent-identity-token", action="store_true", help="for a server with --agent-identity=token")
+    to.add_argument(
+        "--agent-identity-token",
+        action="store_true",
+        help="Include the rights that a server with --agent-identity=token needs.",
+    )
     _lease_options(to)
     _tenant_options(to)
 
 
 def _path_options(to: Group) -> None:
     to.add_argument(
-        "--files", type=_DIRECTORY, default=server_pod.FILES, metavar="DIR", help="of the host; default: %(default)s"
+        "--files",
+        type=_DIRECTORY,
+        default=server_pod.FILES,
+        metavar="DIR",
+        help="Directory of the host with certificates and kubeconfig (default: %(default)s).",
     )
     to.add_argument(
         "--sockets",
         type=_DIRECTORY,
         default=server_pod.SOCKETS,
         metavar="DIR",
-        help="of the host; default: %(default)s",
+        help="Directory of the host for the unix socket (default: %(default)s).",
     )
 
 
 def _server_options(to: Group) -> None:
-    _port_option(to, "for agents; ")
-    to.add_argument("--mode", default="grpc,http-connect", help="of the frontend; default: %(default)s")
-    to.add_argument("--count", type=int, default=1, metavar="N", help="of servers, if no leases tell; default: 1")
+    _port_option(to)
+    to.add_argument(
+        "--mode", default="grpc,http-connect", help="Comma-separated protocols of the frontend (default: %(default)s)."
+    )
+    to.add_argument(
+        "--count", type=int, default=1, metavar="N", help="Number of servers, if they keep no leases (default: 1)."
+    )
     _extra_option(to)
     _image_options(to, object_names.SERVER_IMAGE)
     _lease_options(to)
     _path_options(to.add_argument_group("static pod"))
     group = to.add_argument_group("beside a kube-apiserver")
-    group.add_argument("--into", default="", metavar="FILE", help="print this Pod or Deployment with the server in it")
     group.add_argument(
-        "--tls-secret", type=_NAME, default="konnectivity-server", metavar="NAME", help="default: %(default)s"
+        "--into",
+        default="",
+        metavar="FILE",
+        help="File with a Pod or Deployment, which is printed with the server added.",
+    )
+    group.add_argument(
+        "--tls-secret",
+        type=_NAME,
+        default="konnectivity-server",
+        metavar="NAME",
+        help="Secret with the server's certificate (default: %(default)s).",
     )
     group.add_argument(
         "--kubeconfig-secret",
         type=_NAME,
         default="konnectivity-server-kubeconfig",
         metavar="NAME",
-        help="default: %(default)s",
+        help="Secret with the server's kubeconfig (default: %(default)s).",
     )
     group.add_argument(
-        "--egress-configmap", type=_NAME, default="konnectivity-egress", metavar="NAME", help="default: %(default)s"
+        "--egress-configmap",
+        type=_NAME,
+        default="konnectivity-egress",
+        metavar="NAME",
+        help="ConfigMap with the egress configuration (default: %(default)s).",
     )
     _tenant_options(to)
 
@@ -292,36 +348,64 @@ def _service_options(to: Group) -> None:
         "--type",
         choices=agent_service_object.TYPES,
         default=agent_service_object.CLUSTER_IP,
-        help="default: %(default)s",
+        help="Type of the Service (default: %(default)s).",
     )
     _port_option(to)
-    to.add_argument("--node-port", type=_port, metavar="PORT", help="of type NodePort")
+    to.add_argument(
+        "--node-port",
+        type=_port,
+        metavar="PORT",
+        help="Port on the nodes, with --type=NodePort (default: chosen by Kubernetes).",
+    )
     _tenant_options(to)
 
 
 def _route_options(to: Group) -> None:
     to.add_argument(
-        "--hostname", type=_ANY_NAME, default="", help="by which agents come; the server's certificate names it"
+        "--hostname",
+        type=_ANY_NAME,
+        default="",
+        help="Host name that agents dial; the server's certificate must name it.",
     )
-    to.add_argument("--gateway", default="", metavar="[NAMESPACE/]NAME", help="with a TLS listener konnectivity-server")
+    to.add_argument(
+        "--gateway",
+        default="",
+        metavar="[NAMESPACE/]NAME",
+        help="Gateway with a TLS listener named konnectivity-server.",
+    )
     to.add_argument(
         "--namespace",
         type=_NAMESPACE,
         default=object_names.NAMESPACE,
-        help="of route and Service; default: %(default)s",
+        help="Namespace of route and Service (default: %(default)s).",
     )
-    to.add_argument("--service", type=_NAME, default=object_names.SERVER, help="default: %(default)s")
+    to.add_argument(
+        "--service",
+        type=_NAME,
+        default=object_names.SERVER,
+        help="Service that the route leads to (default: %(default)s).",
+    )
     _port_option(to)
-    to.add_argument("--api", choices=gateway.VERSIONS, default=gateway.VERSIONS[0], help="default: %(default)s")
+    to.add_argument(
+        "--api",
+        choices=gateway.VERSIONS,
+        default=gateway.VERSIONS[0],
+        help="API version of the TLSRoute (default: %(default)s).",
+    )
     _tenant_options(to)
 
 
 def _removal_options(to: Group) -> None:
     _lease_options(to)
     to.add_argument(
-        "--out-of", default="", metavar="FILE", help="print this Pod or Deployment without the server in it"
+        "--out-of",
+        default="",
+        metavar="FILE",
+        help="File with a Pod or Deployment, which is printed without the server.",
     )
-    to.add_argument("--admin", action="store_true", help="in Kamaji's admin cluster, not the tenant's")
+    to.add_argument(
+        "--admin", action="store_true", help="Print the objects of Kamaji's admin cluster instead of the tenant's."
+    )
     to.add_argument(
         "--deployment-patch",
         action="store_true",
@@ -333,17 +417,23 @@ def _removal_options(to: Group) -> None:
 
 def _addon_options(to: Group) -> None:
     to.add_argument(
-        "--server-image", type=_IMAGE, default=object_names.SERVER_IMAGE, metavar="IMAGE", help="default: %(default)s"
+        "--server-image",
+        type=_IMAGE,
+        default=object_names.SERVER_IMAGE,
+        metavar="IMAGE",
+        help="Image of the server (default: %(default)s).",
     )
     to.add_argument(
-        "--agent-image", type=_IMAGE, default=object_names.AGENT_IMAGE, metavar="IMAGE", help="default: %(default)s"
+        "--agent-image",
+        type=_IMAGE,
+        default=object_names.AGENT_IMAGE,
+        metavar="IMAGE",
+        help="Image of the agent (default: %(default)s).",
     )
-    to.add_argument("--port", type=_port, metavar="PORT", help="Agents' port; without it the port stays as it is.")
+    to.add_argument("--port", type=_port, metavar="PORT", help="Port of the server for agents (default: unchanged).")
+    to.add_argument("--mode", choices=agent_objects.MODES, help="Workload of the agents (default: unchanged).")
     to.add_argument(
-        "--mode", choices=agent_objects.MODES, help="Kind of the agents; without it the kind stays as it is."
-    )
-    to.add_argument(
-        "--replicas", type=int, metavar="N", help="Replicas of a Deployment; without it they stay as they are."
+        "--replicas", type=int, metavar="N", help="Number of agent replicas of a Deployment (default: unchanged)."
     )
     to.add_argument("--host-network", action="store_true", help="Run agents on the host's network.")
     _tenant_file_option(

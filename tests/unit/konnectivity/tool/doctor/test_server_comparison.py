@@ -48,8 +48,8 @@ def test_an_older_server_has_no_overview():
 
 
 @pytest.mark.parametrize(("agents", "status"), [(0, "failed"), (2, "ok")])
-def test_an_established_server_only_counts_its_agents(agents, status):
-    found = statuses(View("a:1", established=agents), view("b:1", "x"))
+def test_of_a_reference_server_only_the_number_of_agents_is_known(agents, status):
+    found = statuses(View("a:1", reference_agents=agents), view("b:1", "x"))
     assert found >= {("admin", "skipped"), ("agents", status), ("agent-everywhere", "ok")}
 
 
