@@ -481,7 +481,7 @@ def test_a_socket_that_is_a_file_or_left_behind(site, tmp_path):
     file.write_text("")
     code, results = doctor(*server(site, f"--uds-name={file}"))
     assert code == 1
-    assert only(results, "frontend-socket")["what"] == "is no socket"
+    assert only(results, "frontend-socket")["what"] == "is not a socket"
 
 
 def test_an_egress_configuration_that_kube_apiserver_refuses(tmp_path):

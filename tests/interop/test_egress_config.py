@@ -76,7 +76,7 @@ BAD = {
     "a tab": UDS + "/a\n\t\n",
     "not closed": HEAD + "egressSelections: [\n",
     "an unknown alias": HEAD + "egressSelections: *x\n",
-    "braces that are no JSON": "{apiVersion: apiserver.k8s.io/v1beta1, kind: EgressSelectorConfiguration}",
+    "braces that are not JSON": "{apiVersion: apiserver.k8s.io/v1beta1, kind: EgressSelectorConfiguration}",
     "JSON and more": json.dumps(EMPTY) + "x",
     "JSON with a comma": json.dumps(EMPTY)[:-1] + ",}",
     "JSON twice": json.dumps(EMPTY)[:-1] + ', "kind": "EgressSelectorConfiguration"}',

@@ -35,7 +35,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported(module: str) -> Iterator[str]:
-    """Yield the modules that `module` imports at its top level, for types too; imports inside functions are left out."""
+    """Yield the modules that `module` imports at its top level, also those for types only."""
     waiting: list[ast.stmt] = list(tree(modules()[module]).body)
     while waiting:
         node = waiting.pop()

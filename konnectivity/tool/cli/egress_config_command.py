@@ -129,7 +129,7 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, text.split(","))))
     if wrong := [name for name in names if name not in NAMES]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(NAMES)}")
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(NAMES)}")
     return names
 
 
@@ -255,7 +255,7 @@ def _frontend(arguments: list[str]) -> ServerFrontend | None:
     values |= {name: given[-1].text for name, given in line.found.items()}
     port = parse_decimal(values["server_port"], MAX_PORT)
     if port is None:
-        raise ValueError(f"--server-port={values['server_port']} is no port")
+        raise ValueError(f"--server-port={values['server_port']} is not a port")
     over_tcp = not values["uds_name"] or values["server_cert"]
     return ServerFrontend(
         tuple(values["mode"].split(",")),

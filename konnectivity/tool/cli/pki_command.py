@@ -45,7 +45,7 @@ def days(text: str) -> timedelta:
     except ValueError:
         number = 0.0
     if not 0 < number <= LONGEST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, above 0 and up to {LONGEST_DAYS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, above 0 and up to {LONGEST_DAYS}")
     return timedelta(days=number)
 
 
@@ -140,7 +140,7 @@ def _add_checking(parser: argparse.ArgumentParser) -> None:
 def _leaves(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.split(",")))
     if wrong := [name for name in names if name not in LEAVES]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(LEAVES)}")
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(LEAVES)}")
     return names
 
 

@@ -46,7 +46,7 @@ def bundle(name: str, path: str, clock: certificate_check.Clock) -> list[CheckRe
 
 def _trusted_as_it_stands(findings: Sequence[Finding]) -> bool:
     """Return whether a bundle holds the other side's own certificate, which is not a CA."""
-    return all(each.finding.startswith("is no CA") for each in findings)
+    return all(each.finding.startswith("is not a CA") for each in findings)
 
 
 def _read(path: str) -> certificate_check.File:

@@ -35,7 +35,7 @@ async def listen(path: str, timeout_s: float) -> SocketProtocol:
     try:
         found = os.stat(path)
         if not stat.S_ISSOCK(found.st_mode):
-            return SocketProtocol(path, "is no socket")
+            return SocketProtocol(path, "is not a socket")
         answers = [await _asked(path, words, timeout_s) for words in (_PREFACE, _QUESTION)]
     except OSError as error:
         return SocketProtocol(path, "no answer" if isinstance(error, TimeoutError) else words_of(error))

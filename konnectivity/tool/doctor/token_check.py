@@ -36,7 +36,7 @@ def judge(where: str, content: bytes, audience: str, account: str, now: float) -
     claims = payload(text)
     if claims is None:
         return [
-            warning(TOKEN, where, "is no JWT: only the API can say what it is", "--kubeconfig, to have it reviewed")
+            warning(TOKEN, where, "is not a JWT: only the API can say what it is", "--kubeconfig, to have it reviewed")
         ]
     return [_judged(where, claims, audience, account, now), *_clock(where, claims, now)]
 

@@ -73,7 +73,7 @@ def read(content: bytes) -> tuple[Value | None, list[Problem]]:
     except _BadFile as error:
         return None, [error.problem]
     if not isinstance(node, yaml.MappingNode):
-        return None, [Problem(1, "is no EgressSelectorConfiguration", "write one: `konnectivity egress-config`")]
+        return None, [Problem(1, "is not an EgressSelectorConfiguration", "write one: `konnectivity egress-config`")]
     reader = _DocumentReader()
     return reader.mapping(node, ROOT, ""), reader.problems
 
@@ -102,9 +102,11 @@ def _compose(content: bytes) -> yaml.Node | None:
         return next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)), None)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _BadFile(mark.line + 1 if mark else 0, f"is no YAML: {error.problem}", "correct that line") from error
+        raise _BadFile(mark.line + 1 if mark else 0, f"is not YAML: {error.problem}", "correct that line") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise _BadFile(0, f"is no YAML: {(str(error) or 'nested too deeply').splitlines()[0]}", "correct it") from error
+        raise _BadFile(
+            0, f"is not YAML: {(str(error) or 'nested too deeply').splitlines()[0]}", "correct it"
+        ) from error
 
 
 def _check_json(text: str) -> None:
@@ -131,7 +133,7 @@ class _DocumentReader:
                 self._problem(line, f"{path}{name} is there twice", "remove one of the two")
             elif name not in schema:
                 made.fields[name] = None
-                self._problem(line, f"{path}{name} is no field that kube-apiserver knows", _meant(name, schema))
+                self._problem(line, f"{path}{name} is not a field that kube-apiserver knows", _meant(name, schema))
             else:
                 made.fields[name] = self._value(value, schema[name], f"{path}{name}", line)
         return made
@@ -141,7 +143,7 @@ class _DocumentReader:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self._problem(line, f"a key below {path or 'the top'} is no string", "write a field's name")
+                self._problem(line, f"a key below {path or 'the top'} is not a string", "write a field's name")
             elif key.tag == "tag:yaml.org,2002:merge":
                 merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for each in merged:
@@ -153,7 +155,7 @@ class _DocumentReader:
         self._merges += 1
         if not isinstance(node, yaml.MappingNode) or self._depth > _DEEPEST_MERGE or self._merges > _MOST_MERGES:
             if self._merges <= _MOST_MERGES + 1:
-                self._problem(line, "merges what is no mapping, or far too much", "write the fields out")
+                self._problem(line, "merges what is not a mapping, or far too much", "write the fields out")
             return
         self._depth += 1
         yield from self._pairs(node, path)
@@ -172,18 +174,18 @@ class _DocumentReader:
                     for number, item in enumerate(node.value)
                 ]
                 return Value(line, items=items)
-            self._problem(line, f"{path} is no list", "begin each entry with `- `")
+            self._problem(line, f"{path} is not a list", "begin each entry with `- `")
         elif isinstance(node, yaml.MappingNode):
             made = self.mapping(node, schema, f"{path}.")
             made.line = line
             return made
         else:
-            self._problem(line, f"{path} is no mapping", f"give it fields: {', '.join(schema)}")
+            self._problem(line, f"{path} is not a mapping", f"give it fields: {', '.join(schema)}")
         return Value(line)
 
     def _string(self, node: yaml.Node, path: str, line: int) -> Value:
         if not isinstance(node, yaml.ScalarNode):
-            self._problem(line, f"{path} is no string", "write a string")
+            self._problem(line, f"{path} is not a string", "write a string")
             return Value(line)
         kind = _NOT_STRINGS.get(node.tag, "")
         if node.style is None:

@@ -178,7 +178,7 @@ class _Rules:
         path, _, fragment = rest[len(authority) :].partition("#")
         escaped = path.partition("?")[0] + fragment
         if not _HOST.fullmatch(host) or _BAD_ESCAPE.search(escaped) or re.search(r"[\x00-\x1f\x7f]", url):
-            self._add(ERROR, line, f"url {url!r} is no URL for Go", "write https://HOST:PORT")
+            self._add(ERROR, line, f"url {url!r} is not a URL for Go", "write https://HOST:PORT")
             return
         try:
             parts = urlsplit(url)

@@ -21,7 +21,7 @@ def parsed(texts: Iterable[str]) -> Flags:
     for text in texts:
         name, _, value = text.partition("=")
         if not name.startswith("-"):
-            raise ManifestError(f"{text!r} is no flag: write --flag=value as one argument")
+            raise ManifestError(f"{text!r} is not a flag: write --flag=value as one argument")
         flags[name] = value
     return flags
 

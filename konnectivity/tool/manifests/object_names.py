@@ -56,7 +56,7 @@ def check_namespace(text: str) -> str:
     """
     if len(text) > _LONGEST_LABEL or "." in text or not _SUBDOMAIN.fullmatch(text):
         raise ManifestError(
-            f"{shown(text)!r} is no name of a namespace: write lower-case letters, digits and hyphens, "
+            f"{shown(text)!r} is not a name of a namespace: write lower-case letters, digits and hyphens, "
             f"at most {_LONGEST_LABEL} characters"
         )
     return text
@@ -71,7 +71,7 @@ def check_name(text: str) -> str:
     """
     if len(text) > _LONGEST_NAME or not _SUBDOMAIN.fullmatch(text):
         raise ManifestError(
-            f"{shown(text)!r} is no name: write lower-case letters, digits, hyphens and dots, "
+            f"{shown(text)!r} is not a name: write lower-case letters, digits, hyphens and dots, "
             f"at most {_LONGEST_NAME} characters"
         )
     return text
@@ -85,7 +85,9 @@ def check_directory(text: str) -> str:
 
     """
     if not text.startswith("/") or not text.isprintable() or ".." in text.split("/") or ":" in text:
-        raise ManifestError(f"{shown(text)!r} is no directory of a host: write an absolute path without `..` and `:`")
+        raise ManifestError(
+            f"{shown(text)!r} is not a directory of a host: write an absolute path without `..` and `:`"
+        )
     return text
 
 
@@ -97,7 +99,7 @@ def check_image(text: str) -> str:
 
     """
     if len(text) > _LONGEST_IMAGE or not _IMAGE.fullmatch(text):
-        raise ManifestError(f"{shown(text)!r} is no image: write [HOST[:PORT]/]NAME[:TAG], the name in lower case")
+        raise ManifestError(f"{shown(text)!r} is not an image: write [HOST[:PORT]/]NAME[:TAG], the name in lower case")
     return text
 
 

@@ -141,7 +141,7 @@ def masters(path: str, found: x509.Certificate) -> Iterator[Finding]:
 def _authority(path: str, found: x509.Certificate) -> Iterator[Finding]:
     again = "issue the CA again, or put the right file there"
     if not certificate_parsing.is_authority(found):
-        yield Finding(path, ERROR, "is no CA: its basic constraints do not say so", again)
+        yield Finding(path, ERROR, "is not a CA: its basic constraints do not say so", again)
     usage = certificate_parsing.extension(found, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         yield Finding(path, ERROR, "may not sign certificates, by its key usage", again)

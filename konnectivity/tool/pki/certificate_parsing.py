@@ -152,4 +152,4 @@ def _what_it_is(content: bytes) -> str:
     if content[:1] == b"\x30":
         return "it is DER or PKCS #12, not PEM; `openssl x509 -inform DER` or `openssl pkcs12` convert it"
     labels = list(dict.fromkeys(block.label for block in pem.blocks(content)))
-    return f"it holds {', '.join(labels)}" if labels else "it is no PEM file"
+    return f"it holds {', '.join(labels)}" if labels else "it is not a PEM file"

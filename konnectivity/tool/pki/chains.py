@@ -67,7 +67,7 @@ def _unusable(issuer: x509.Certificate, below: int, now: datetime) -> str:
         return f"{name} has expired" if expired else f"{name} is not valid yet"
     constraints = certificate_parsing.extension(issuer, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
-        return f"{name} is no CA: its basic constraints do not say so"
+        return f"{name} is not a CA: its basic constraints do not say so"
     if constraints.path_length is not None and below > constraints.path_length:
         return f"{name} allows {constraints.path_length} CAs below it, and there are {below}"
     usage = certificate_parsing.extension(issuer, x509.KeyUsage)

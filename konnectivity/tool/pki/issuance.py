@@ -95,7 +95,7 @@ def authority(certificate_path: Path, key_path: Path) -> Authority:
     if not certificate_parsing.is_pair(found.public_key(), key):
         raise PkiError(f"the key {key_path} does not belong to {certificate_path}")
     if not certificate_parsing.is_authority(found):
-        raise PkiError(f"{certificate_path} is no CA: its basic constraints do not say so")
+        raise PkiError(f"{certificate_path} is not a CA: its basic constraints do not say so")
     if found.not_valid_after_utc <= datetime.now(UTC):
         raise PkiError(f"the CA {certificate_path} expired on {found.not_valid_after_utc:%Y-%m-%d}")
     return Authority(found, cast("CertificateIssuerPrivateKeyTypes", key))

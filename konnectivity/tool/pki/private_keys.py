@@ -17,7 +17,7 @@ Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 def new(key_type: str = DEFAULT) -> Private:
     """Return a new key of one of KEY_TYPES."""
     if key_type not in KEY_TYPES:
-        raise ValueError(f"key type {key_type!r} is none of {', '.join(KEY_TYPES)}")
+        raise ValueError(f"key type {key_type!r} is not one of {', '.join(KEY_TYPES)}")
     kind, _, size = key_type.partition("-")
     return rsa.generate_private_key(_EXPONENT, int(size)) if kind == "RSA" else ec.generate_private_key(_CURVES[size])
 

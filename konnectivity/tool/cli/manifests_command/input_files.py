@@ -146,6 +146,6 @@ def quantities(text: str, default: Object) -> Object:
         if not equals or not resource:
             raise ManifestError(f"{item!r}: write resource=quantity, as in memory=64Mi")
         if quantity and not _QUANTITY.fullmatch(quantity):
-            raise ManifestError(f"{item!r}: {quantity!r} is no quantity of Kubernetes, such as 64Mi, 0.5 or 100m")
+            raise ManifestError(f"{item!r}: {quantity!r} is not a quantity of Kubernetes, such as 64Mi, 0.5 or 100m")
         made[resource] = quantity
     return {resource: quantity for resource, quantity in made.items() if quantity}

@@ -163,7 +163,7 @@ _ANY_IMAGE, _ANY_NAME, _ANY_NAMESPACE = (
 def _port(text: str) -> int:
     """Return a port number."""
     if not parse_decimal(text, MAX_PORT):
-        raise argparse.ArgumentTypeError(f"{shown(text)!r} is no port between 1 and 65535")
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a port between 1 and 65535")
     return int(text)
 
 

@@ -14,7 +14,7 @@ def test_the_last_of_a_flag_wins_and_all_are_sorted():
 
 
 def test_a_value_of_its_own_would_be_torn_off():
-    with pytest.raises(ManifestError, match="'3' is no flag: write --flag=value"):
+    with pytest.raises(ManifestError, match="'3' is not a flag: write --flag=value"):
         extra_arguments.parsed(["-v", "3"])
 
 

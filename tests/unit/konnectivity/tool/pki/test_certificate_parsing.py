@@ -32,7 +32,7 @@ PKCS12 = serialize_key_and_certificates(b"a", AUTHORITY.key, AUTHORITY.certifica
     ("content", "text"),
     [
         (b"", "holds no certificate: it is empty"),
-        (b"hello\n", "holds no certificate: it is no PEM file"),
+        (b"hello\n", "holds no certificate: it is not a PEM file"),
         (ISSUED.key_pem, "holds no certificate: it holds PRIVATE KEY"),
         (DER, "it is DER or PKCS #12, not PEM"),
         (PKCS12, "it is DER or PKCS #12, not PEM"),

@@ -273,13 +273,13 @@ def test_what_cannot_be_done_says_why(pki, tmp_path, arguments, text):
 def test_days_are_a_sensible_number(pki, days):
     code, _, errors = pki(*NAMES, f"--days={days}")
     assert code == 2
-    assert "is no number of days" in errors
+    assert "is not a number of days" in errors
 
 
 def test_a_file_that_is_no_ca_issues_nothing(pki, made):
     leaf = [f"--ca-cert={made / 'server.crt'}", f"--ca-key={made / 'server.key'}"]
     code, _, errors = pki("--secrets", "--only=agent", *leaf, directory=False)
-    assert (code, "is no CA" in errors) == (2, True)
+    assert (code, "is not a CA" in errors) == (2, True)
     mixed = [f"--ca-cert={made / 'ca.crt'}", f"--ca-key={made / 'server.key'}"]
     code, _, errors = pki("--secrets", "--only=agent", *mixed, directory=False)
     assert (code, "does not belong to" in errors) == (2, True)

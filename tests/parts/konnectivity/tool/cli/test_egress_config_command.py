@@ -64,7 +64,7 @@ def test_a_file_that_kube_apiserver_takes(judged):
             (
                 "9",
                 "error",
-                "egressSelections[0].connection.transport.uds.udsname is no field that kube-apiserver knows",
+                "egressSelections[0].connection.transport.uds.udsname is not a field that kube-apiserver knows",
                 "write udsName",
             ),
         ),
@@ -82,7 +82,7 @@ def test_a_file_that_kube_apiserver_takes(judged):
             (
                 "10",
                 "error",
-                "metadata is no field that kube-apiserver knows",
+                "metadata is not a field that kube-apiserver knows",
                 "there are apiVersion, kind, egressSelections",
             ),
         ),
@@ -166,7 +166,7 @@ def test_a_file_that_kube_apiserver_takes(judged):
         ),
         (
             "a: [\n",
-            ("2", "error", "is no YAML: expected the node content, but found '<stream end>'", "correct that line"),
+            ("2", "error", "is not YAML: expected the node content, but found '<stream end>'", "correct that line"),
         ),
         (
             "{\n'a': 1}",
@@ -177,7 +177,7 @@ def test_a_file_that_kube_apiserver_takes(judged):
                 "correct that line, or write YAML without the outer braces",
             ),
         ),
-        ("hello", ("1", "error", "is no EgressSelectorConfiguration", "write one: `konnectivity egress-config`")),
+        ("hello", ("1", "error", "is not an EgressSelectorConfiguration", "write one: `konnectivity egress-config`")),
     ],
 )
 def test_a_finding_names_the_line_and_what_to_do(judged, text, found):
@@ -275,7 +275,7 @@ def test_an_agent_of_the_wrong_kind_is_a_warning(judged, tmp_path):
         (("--url=https://a", "--client-cert=/a", "--client-key=/a"), "has no host and port"),
         (("--url=https://a:1", "--ca-cert=/a"), "there is no clientCert"),
         (("--uds=/a", "--direct=cluster"), "cluster cannot be both --proxied and --direct"),
-        (("--uds=/a", "--proxied=nodes"), "'nodes' is none of cluster, controlplane, etcd"),
+        (("--uds=/a", "--proxied=nodes"), "'nodes' is not one of cluster, controlplane, etcd"),
         (("--uds=/a", "--file=there"), "nothing was written: there exists; --force replaces it"),
         (("--uds=/a", "--file=there/x"), "cannot write there/x: "),
         (
@@ -287,7 +287,7 @@ def test_an_agent_of_the_wrong_kind_is_a_warning(judged, tmp_path):
             ("validate", "there", "--server-args", "--no-such-flag"),
             "proxy-server does not start with these arguments: unknown flag",
         ),
-        (("validate", "there", "--server-args", "--server-port=x"), "--server-port=x is no port"),
+        (("validate", "there", "--server-args", "--server-port=x"), "--server-port=x is not a port"),
     ],
 )
 def test_what_cannot_be_done_says_why(egress, tmp_path, arguments, text):

@@ -262,7 +262,7 @@ def test_a_mistake_in_the_file_is_told_with_file_and_field(refused, file):
             ["all", "--server", "a", "--kamaji-images"],
             "--kamaji-images has no effect without --from-tenantcontrolplane",
         ),
-        (["agent", "--server", "a", "--extra-arg=v"], "'v' is no flag"),
+        (["agent", "--server", "a", "--extra-arg=v"], "'v' is not a flag"),
         (["agent", "--server", "a", "--limits", "64Mi"], "'64Mi': write resource=quantity"),
         (["agent", "--server", "a", "--toleration", "a:b"], "toleration 'a:b'"),
         (["agent", "--server", "a", "--ca", "/no/such"], "cannot read /no/such"),
@@ -294,16 +294,16 @@ def test_what_cannot_be(refused, argv, why):
         (["--server", "a b"], "is no host"),
         (["--server", "a:99999"], "has no port between 1 and 65535"),
         (["--server", "cp1,a..b"], "is no host"),
-        (["--server", "a", "--image", "x y"], "is no image"),
-        (["--server", "a", "--image", "Registry/Name:1"], "is no image"),
-        (["--server", "a", "--image", "x:"], "is no image"),
-        (["--server", "a", "--namespace", "Foo_Bar"], "is no name of a namespace"),
-        (["--server", "a", "--namespace", ""], "is no name of a namespace"),
-        (["--server", "a", "--namespace", "a.b"], "is no name of a namespace"),
-        (["--server", "a", "--leases", "a" * 64], "is no name of a namespace"),
-        (["--server", "a", "--port", "65536"], "is no port"),
-        (["--server", "a", "--port", "²"], "is no port"),
-        (["--server", "a", "--limits", "memory=lots"], "is no quantity"),
+        (["--server", "a", "--image", "x y"], "is not an image"),
+        (["--server", "a", "--image", "Registry/Name:1"], "is not an image"),
+        (["--server", "a", "--image", "x:"], "is not an image"),
+        (["--server", "a", "--namespace", "Foo_Bar"], "is not a name of a namespace"),
+        (["--server", "a", "--namespace", ""], "is not a name of a namespace"),
+        (["--server", "a", "--namespace", "a.b"], "is not a name of a namespace"),
+        (["--server", "a", "--leases", "a" * 64], "is not a name of a namespace"),
+        (["--server", "a", "--port", "65536"], "is not a port"),
+        (["--server", "a", "--port", "²"], "is not a port"),
+        (["--server", "a", "--limits", "memory=lots"], "is not a quantity"),
         (["--server", "a", "--extra-arg=--bogus=1"], "proxy-agent would not start: unknown flag: --bogus"),
         (["--server", "a", "--extra-arg=--sync-interval=soon"], "proxy-agent would not start: invalid argument"),
     ],
@@ -344,7 +344,7 @@ def test_images_and_arguments_of_a_tenant_control_plane_are_checked(refused, fil
             "all", "--from-tenantcontrolplane", file(f"{TCP}  addons: {{konnectivity: {{agent: {{{agent}}}}}}}")
         )
         assert code == 1
-        assert "is no image" in error or "would not start: unknown flag: --bogus" in error
+        assert "is not an image" in error or "would not start: unknown flag: --bogus" in error
 
 
 def test_settings_that_the_tenant_control_plane_has_are_not_taken_twice(refused, file):
