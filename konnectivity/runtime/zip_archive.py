@@ -41,7 +41,7 @@ def main(name: str, archive: str, compiled: Sequence[str], python: tuple[int, in
             f"{sys.version_info[0]}.{sys.version_info[1]} on {os.uname().machine}: start it with another Python, or "
             "build it with this one: make zipapp PYTHON=..."
         )
-    sys.meta_path.insert(0, Extensions(archive, compiled))
+    sys.meta_path.insert(0, ExtensionModules(archive, compiled))
     from konnectivity.runtime import launcher
 
     launcher.main()
@@ -70,7 +70,7 @@ def in_directory(data: bytes) -> Iterator[str]:
         yield file.name
 
 
-class Extensions(MetaPathFinder):
+class ExtensionModules(MetaPathFinder):
     """Finds the compiled modules of an archive.
 
     Args:
@@ -86,10 +86,10 @@ class Extensions(MetaPathFinder):
         if (member := self._paths.get(name)) is None:
             return None
         location = os.path.join(self._archive, member)
-        return spec_from_file_location(name, location, loader=Extension(name, location, self._archive))
+        return spec_from_file_location(name, location, loader=ExtensionModule(name, location, self._archive))
 
 
-class Extension(ExtensionFileLoader):
+class ExtensionModule(ExtensionFileLoader):
     """Loads one, from the first place that will do."""
 
     places: Sequence[Place] = (in_memory, in_directory)

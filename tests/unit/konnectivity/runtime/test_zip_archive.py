@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from konnectivity.runtime.zip_archive import Extension, Extensions, in_directory, in_memory, module_name
+from konnectivity.runtime.zip_archive import ExtensionModule, ExtensionModules, in_directory, in_memory, module_name
 
 MODULE = "somewhere._yaml"
 FILE = next(Path(yaml.__file__).parent.glob("_yaml.*.so"))
@@ -34,13 +34,13 @@ def nowhere(data):
 
 
 def load(archive, name):
-    spec = Extensions(archive, [MEMBER, "broken.so"]).find_spec(name)
+    spec = ExtensionModules(archive, [MEMBER, "broken.so"]).find_spec(name)
     return module_from_spec(spec)
 
 
 @pytest.mark.parametrize("place", [in_memory, in_directory])
 def test_a_module_is_loaded_and_leaves_nothing(archive, tmp_path, monkeypatch, place):
-    monkeypatch.setattr(Extension, "places", [place])
+    monkeypatch.setattr(ExtensionModule, "places", [place])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     module = load(archive, MODULE)
     assert module.__spec__.loader.exec_module(module) is None
@@ -51,12 +51,12 @@ def test_a_module_is_loaded_and_leaves_nothing(archive, tmp_path, monkeypatch, p
 
 
 def test_the_next_place_is_tried(archive, monkeypatch):
-    monkeypatch.setattr(Extension, "places", [nowhere, in_memory])
+    monkeypatch.setattr(ExtensionModule, "places", [nowhere, in_memory])
     assert load(archive, MODULE).__name__ == MODULE
 
 
 def test_what_cannot_be_loaded_is_an_import_error_with_all_reasons(archive, monkeypatch):
-    monkeypatch.setattr(Extension, "places", [nowhere, in_memory])
+    monkeypatch.setattr(ExtensionModule, "places", [nowhere, in_memory])
     with pytest.raises(ImportError, match=r"cannot load .*/broken\.so: .*not here; .*(header|too short)"):
         load(archive, "broken")
 
@@ -72,7 +72,7 @@ def test_files_in_memory_stay_and_are_not_inherited():
 
 
 def test_other_modules_are_not_its_business(archive):
-    assert Extensions(archive, [MEMBER]).find_spec("somewhere") is None
+    assert ExtensionModules(archive, [MEMBER]).find_spec("somewhere") is None
 
 
 @pytest.mark.parametrize(
