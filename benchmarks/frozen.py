@@ -94,7 +94,7 @@ def theirs(deployment: Deployment) -> Callable[[], Started]:
 async def run(seconds: float) -> None:
     print("| side | dials | failed | last failure after, s | slowest that worked, s |\n|---|---|---|---|---|")
     sides: dict[str, Callable[[Deployment], Callable[[], Started]]] = {
-        "as it is": lambda deployment: ours(deployment),
+        "heartbeat": lambda deployment: ours(deployment),
         "no heartbeat": lambda deployment: ours(deployment, *OLD),
     }
     if reference.programs():

@@ -245,6 +245,6 @@ def test_each_alert_has_been_tried():
 
 def test_each_alert_is_explained():
     """Under the heading of the page that the rules name."""
-    page = (ROOT / "docs/operate/operations.md").read_text()
+    page = (ROOT / "docs/operate/alerts.md").read_text()
     section = page.partition("\n## Alerts\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(Konnectivity\w+)`", section, re.MULTILINE) == ALERTS

@@ -223,7 +223,7 @@ def _failures(view: View) -> list[CheckResult]:
         ago = finite(each.get("ago"))
         if ago is not None and ago < RECENT_S and each.get("reason") != "error_response":
             reasons.setdefault(str(each.get("reason")), each)
-    do = "the table of dial errors in docs/operate/operations.md"
+    do = "the table of dial errors in docs/operate/troubleshooting.md"
     return [
         warning("dial-failures", view.address, f"{each.get('destination')}: {each.get('text')} ({reason})", do)
         for reason, each in reasons.items()

@@ -2,7 +2,7 @@
 
 Owns the workers, the frontends' unix socket (which they inherit), and the health and admin ports, whose answers are put
 together from the workers' own (`merging`). The agents' port and the TCP frontend are each worker's, shared by
-SO_REUSEPORT. To agents the workers look like so many servers (docs/operate/operations.md).
+SO_REUSEPORT. To agents the workers look like so many servers (docs/operate/sizing.md).
 """
 
 from __future__ import annotations
