@@ -23,6 +23,7 @@ from urllib.parse import quote
 from konnectivity.errors import NO_AGENT, DialError, DialFailure, TunnelLost
 from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.status import RpcError, Status
+from konnectivity.http1.message_heads import status_line_of
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import ConnectError, connect_any
@@ -34,7 +35,6 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.hop_timings import HopTimings
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity.untrusted.numbers import parse_decimal
 from konnectivity.untrusted.untrusted_text import cut
 
 __all__ = ["ClientTunnel", "DialError", "DialFailure", "Mode", "TunnelLost", "connect", "tls_context"]
@@ -223,16 +223,15 @@ class ConnectTunnel(ClientTunnel):
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
     """Status and, unless it is 200, text of the server's answer."""
     try:
-        head = (await reader.readuntil(b"\r\n\r\n"))[:MAX_ANSWER].decode("latin-1")
+        head = (await reader.readuntil(b"\r\n\r\n"))[:MAX_ANSWER]
     except asyncio.IncompleteReadError as error:
         raise DialError(DialFailure.TUNNEL_LOST, "the server closed the connection without an answer") from error
     except asyncio.LimitOverrunError as error:
         raise DialError(DialFailure.PROTOCOL, "the server's answer is no HTTP") from error
-    parts = head.split(" ", 2)
-    status = parse_decimal(parts[1], 999) if len(parts) > 1 and parts[0].startswith("HTTP/1.") else None
-    if status is None:
-        raise DialError(DialFailure.PROTOCOL, f"the server's answer is no HTTP: {head[:60]!r}")
-    return status, "" if status == 200 else (await reader.read(MAX_ANSWER)).decode("utf-8", "replace").strip()
+    line = status_line_of(head)
+    if line is None:
+        raise DialError(DialFailure.PROTOCOL, f"the server's answer is no HTTP: {head[:60].decode('latin-1')!r}")
+    return line.status, "" if line.status == 200 else (await reader.read(MAX_ANSWER)).decode("utf-8", "replace").strip()
 
 
 def _refusal(status: int, text: str) -> DialError:

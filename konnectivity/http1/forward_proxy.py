@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from konnectivity import __version__
+from konnectivity.http1.message_heads import HeadError, HeadFault, ResponseHeads, status_line_of
 from konnectivity.net.addresses import is_loopback
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import connect_any
@@ -28,9 +29,9 @@ HTTP_PORT = 80
 _FORM = "expected http://host:port or http://user:password@host:port, with %XX for special characters in the last two"
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _HOST = re.compile("[!-~]+")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
 _REASON_LENGTH = 200
+_SHOWN = 20  # bytes of an answer that is no HTTP, in the error
+_OK, _UNAUTHORIZED = 200, 407  # HTTP statuses
 
 Ip = IPv4Address | IPv6Address
 
@@ -92,7 +93,8 @@ class ProxyAnswer:
     def __init__(self, proxy: Proxy) -> None:
         self.complete = False
         self._proxy = proxy
-        self._head = b""
+        self._heads = ResponseHeads(MAX_HEAD)
+        self._beginning = b""
 
     def receive(self, data: bytes) -> int:
         """Look at the bytes that came (none: the proxy closed), and return how many of them belong to the answer.
@@ -103,34 +105,34 @@ class ProxyAnswer:
         """
         if not data:
             raise ProxyError(f"the proxy {self._proxy} closed the connection without an answer")
-        known = len(self._head)
-        self._head += data
-        if not self._head.startswith(b"HTTP/"[: len(self._head)]):
-            raise self._not_http()
-        end = _HEAD_END.search(self._head, max(0, known - 3))  # it may have begun in what came before
-        size = end.end() if end else len(self._head)
-        if size > MAX_HEAD:
-            raise ProxyError(f"the answer of the proxy {self._proxy} is longer than {MAX_HEAD} bytes")
-        if end:
-            self._judge()
-            self.complete = True
-        return size - known
+        self._beginning = (self._beginning + data)[:_SHOWN]
+        self._heads.feed(data)
+        try:
+            head = self._heads.take()
+        except HeadError as error:
+            if error.fault is HeadFault.NOT_HTTP:
+                raise self._not_http() from error
+            raise ProxyError(f"the answer of the proxy {self._proxy} is longer than {MAX_HEAD} bytes") from error
+        if head is None:
+            return len(data)
+        self._judge(head)
+        self.complete = True
+        return len(data) - len(self._heads)
 
-    def _judge(self) -> None:
-        line = _STATUS_LINE.match(self._head)
+    def _judge(self, head: bytes) -> None:
+        line = status_line_of(head)
         if line is None:
             raise self._not_http()
-        status, reason = line[1].decode("ascii"), _printable(line[2] or b"")
-        said = f"{status} {reason}".rstrip()
-        if status == "407" and self._proxy.authorization:
+        said = f"{line.status} {_printable(line.reason)}".rstrip()
+        if line.status == _UNAUTHORIZED and self._proxy.authorization:
             raise ProxyError(f"the proxy {self._proxy} does not accept the user and password in HTTPS_PROXY ({said})")
-        if status == "407":
+        if line.status == _UNAUTHORIZED:
             raise ProxyError(f"the proxy {self._proxy} wants a user and password in HTTPS_PROXY ({said}): {_FORM}")
-        if not status.startswith("2"):
+        if not _OK <= line.status < _OK + 100:
             raise ProxyError(f"the proxy {self._proxy} refuses: {said}")
 
     def _not_http(self) -> ProxyError:
-        return ProxyError(f"{self._proxy} is no HTTP proxy: its answer begins with {self._head[:20]!r}")
+        return ProxyError(f"{self._proxy} is no HTTP proxy: its answer begins with {self._beginning!r}")
 
 
 async def open_socket(proxy: Proxy, host: str, port: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
@@ -272,5 +274,5 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _printable(text: bytes) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text[:_REASON_LENGTH].decode("latin-1"))
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text[:_REASON_LENGTH])

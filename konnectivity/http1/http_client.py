@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import h11
-
 from konnectivity import __version__
+from konnectivity.http1.http_exchange import Header, HttpExchange, ResponseHead
 from konnectivity.tunnel import hop_timings
 from konnectivity.tunnel.hop_timings import HopTimings
 
-MAX_HEAD = 256 * 1024
 USER_AGENT = f"konnectivity-python/{__version__}"
 _PORTS = {"http": 80, "https": 443}
-
-Header = tuple[str, str]
-
-
-class FetchError(Exception):
-    """There is no answer, or half of one; `str()` says why."""
 
 
 class Url(NamedTuple):
@@ -86,14 +78,6 @@ class FetchRequest:
         return [pair for pair in defaults.items() if pair[0].lower() not in given] + list(self.headers)
 
 
-class FetchedResponse(NamedTuple):
-    """The head of an answer."""
-
-    status: int
-    reason: str
-    headers: list[Header]
-
-
 def parse_url(text: str) -> Url:
     """Raises:
     ValueError: it is no URL that can be fetched.
@@ -129,7 +113,7 @@ async def fetch(
     stream: ByteStream,
     request: FetchRequest,
     taken: HopTimings,
-    on_head: Callable[[FetchedResponse], object],
+    on_head: Callable[[ResponseHead], object],
     on_data: Callable[[bytes], object],
 ) -> None:
     """Send the request and read the answer to its end; its head and its body are handed on as they come.
@@ -139,37 +123,15 @@ async def fetch(
         OSError: the connection broke.
 
     """
-    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-    try:
-        await stream.write(_bytes_of(http, request))
-        while True:
-            event = http.next_event()
-            if event is h11.NEED_DATA:
-                data = await stream.read()
-                if data and hop_timings.FIRST_BYTE not in taken.seconds:
-                    taken.done(hop_timings.FIRST_BYTE)
-                http.receive_data(data)
-            elif isinstance(event, h11.Response):
-                on_head(_answer(event))
-            elif isinstance(event, h11.Data):
-                on_data(bytes(event.data))
-            elif event is h11.PAUSED:
-                raise FetchError("the target switches to another protocol, which this is not made for")
-            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-                taken.done(hop_timings.TRANSFER)
-                return
-    except h11.RemoteProtocolError as error:
-        raise FetchError(f"the target's answer is no whole HTTP answer: {error}") from error
-    except h11.LocalProtocolError as error:
-        raise FetchError(f"such a request cannot be sent: {error}") from error
-
-
-def _bytes_of(http: h11.Connection, request: FetchRequest) -> bytes:
-    head = h11.Request(method=request.method, target=request.url.target, headers=request.all_headers())
-    events: list[h11.Event] = [head, *([h11.Data(data=request.body)] if request.body else []), h11.EndOfMessage()]
-    return b"".join(http.send(event) or b"" for event in events)
-
-
-def _answer(event: h11.Response) -> FetchedResponse:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
-    return FetchedResponse(event.status_code, bytes(event.reason).decode("latin-1"), headers)
+    exchange = HttpExchange(request.method, request.url.target, request.all_headers(), request.body)
+    await stream.write(exchange.request)
+    while not exchange.complete:
+        data = await stream.read()
+        if data and hop_timings.FIRST_BYTE not in taken.seconds:
+            taken.done(hop_timings.FIRST_BYTE)
+        for event in exchange.receive(data):
+            if isinstance(event, ResponseHead):
+                on_head(event)
+            else:
+                on_data(event)
+    taken.done(hop_timings.TRANSFER)

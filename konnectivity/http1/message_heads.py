@@ -1,35 +1,51 @@
-"""Heads of HTTP/1 requests, cut off a stream of bytes in linear time and bounded memory. Pure.
+"""Heads of HTTP/1 messages, cut off a stream of bytes in linear time and bounded memory. Pure.
 
-Lines may end with CRLF or with a lone LF (RFC 9112 section 2.2). What a head says is its reader's business (h11's).
+Lines may end with CRLF or with a lone LF (RFC 9112 section 2.2). Owns the bytes received so far and the limits of a
+head. Does not know what a request's head asks for, nor what headers mean.
 """
 
 from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import NamedTuple
 
 MAX_LINES = 1000  # of one head; h11 takes about 10 microseconds for each
 _END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(rb"[!-~]+ +[^ \r\n]+ +HTTP/\d+\.\d+\r?\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
 
 
 class HeadFault(Enum):
-    """Reason why a request head is refused."""
+    """Reason why a head is refused."""
 
     NOT_HTTP = auto()
     TOO_LARGE = auto()
 
 
 class HeadError(Exception):
-    """Bytes that are no head of a request, or a head over a limit."""
+    """Bytes that are no head of an HTTP/1 message, or a head over a limit."""
 
     def __init__(self, fault: HeadFault) -> None:
         super().__init__(fault)
         self.fault = fault
 
 
+class StatusLine(NamedTuple):
+    """Status and reason phrase of a response."""
+
+    status: int
+    reason: str
+
+
+def status_line_of(head: bytes) -> StatusLine | None:
+    """Return the status line of a response's head, or None if the head has none."""
+    found = _STATUS_LINE.match(head)
+    return None if found is None else StatusLine(int(found[1]), (found[2] or b"").decode("latin-1"))
+
+
 class Heads:
-    """Bytes that a client sent, and the heads among them.
+    """Bytes that a client sent, and the heads of requests among them.
 
     Args:
         most: bytes of one head.
@@ -37,6 +53,8 @@ class Heads:
         most_lines: lines of one head.
 
     """
+
+    _first_line = _REQUEST_LINE
 
     __slots__ = ("_line_is_good", "_most", "_most_lines", "_received", "_scanned")
 
@@ -59,7 +77,7 @@ class Heads:
         """Remove the next head and return it with its last line end, or return None while it is not whole.
 
         Raises:
-            HeadError: the bytes are no HTTP request, which their first line shows, or the head is too large.
+            HeadError: the bytes are no HTTP message, which their first line shows, or the head is too large.
 
         """
         received = self._received
@@ -91,9 +109,24 @@ class Heads:
         received = self._received
         if self._line_is_good:
             return
-        if not received[:1].isalpha():
+        if not self._begins_well(received):
             raise HeadError(HeadFault.NOT_HTTP)
         if received.find(b"\n", self._scanned) >= 0:
-            if not _REQUEST_LINE.match(received):
+            if not self._first_line.match(received):
                 raise HeadError(HeadFault.NOT_HTTP)
             self._line_is_good = True
+
+    def _begins_well(self, received: bytearray) -> bool:
+        """Return whether the bytes, of which one at least is here, may become a first line."""
+        return received[:1].isalpha()
+
+
+class ResponseHeads(Heads):
+    """Bytes that a server sent, and the heads of responses among them. Arguments are those of `Heads`."""
+
+    _first_line = _STATUS_LINE
+
+    __slots__ = ()
+
+    def _begins_well(self, received: bytearray) -> bool:
+        return received.startswith(b"HTTP/1."[: len(received)])

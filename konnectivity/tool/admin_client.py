@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from konnectivity.http1.http_exchange import FetchError
+from konnectivity.http1.small_requests import SmallResponse, get_blocking
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 
 TIMEOUT_S = 5.0
-MAX_BODY = 64 * 1024 * 1024
 
 
 class AdminError(Exception):
     """Failed request to an admin port; `str()` gives the reason and what to check."""
-
-
-class AdminAnswer(NamedTuple):
-    """Answer of an admin port: status, headers (names in lower case) and body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 def address_of(text: str) -> str:
@@ -44,23 +35,17 @@ def address_of(text: str) -> str:
     return address
 
 
-def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> AdminAnswer:
+def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> SmallResponse:
     """Request `path` from the admin port at `address` ("host:port").
 
     Raises:
         AdminError: the port does not answer.
 
     """
-    connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        return AdminAnswer(answer.status, headers, answer.read(MAX_BODY))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        return get_blocking(address, path, timeout_s)
+    except (OSError, FetchError, ValueError) as error:
         raise AdminError(f"cannot ask {address}: {_why(error)}; {_HINT}") from error
-    finally:
-        connection.close()
 
 
 def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -76,7 +61,7 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
     return found
 
 
-def parse(answer: AdminAnswer, address: str) -> Any:
+def parse(answer: SmallResponse, address: str) -> Any:
     """Return the JSON of an answer.
 
     Raises:
@@ -95,7 +80,7 @@ def _refused(found: Any) -> str:
 
 
 def _why(error: Exception) -> str:
-    return "the answer is not HTTP" if isinstance(error, http.client.HTTPException) else words_of(error)
+    return "the answer is not HTTP" if isinstance(error, FetchError) else words_of(error)
 
 
 _HINT = "is it the admin port of a proxy server of this project?"

@@ -14,14 +14,13 @@ import uvloop
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, connect
 from konnectivity.http1.http_client import (
     ByteStream,
-    FetchedResponse,
-    FetchError,
     FetchRequest,
     Plain,
     fetch,
     parse_header,
     parse_url,
 )
+from konnectivity.http1.http_exchange import FetchError, ResponseHead
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime.options import parse_duration
@@ -237,7 +236,7 @@ class _ShownResponse:
     """Printer of an HTTP response: writes the body at once, or keeps it until the response has ended."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.answer: FetchedResponse | None = None
+        self.answer: ResponseHead | None = None
         self._form: str = arguments.output
         self._url: str = arguments.url
         self._verbose: bool = arguments.verbose
@@ -252,7 +251,7 @@ class _ShownResponse:
             lines += [f"{name}: {_hidden(name, value)}" for name, value in request.all_headers()]
             print("\n".join(f"> {line}" for line in [*lines, ""]), file=sys.stderr)
 
-    def head(self, answer: FetchedResponse) -> None:
+    def head(self, answer: ResponseHead) -> None:
         self.answer = answer
         lines = [f"HTTP/1.1 {answer.status} {answer.reason}".rstrip(), *(": ".join(each) for each in answer.headers)]
         if self._verbose:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.http1.http_client import ByteStream, FetchError, FetchRequest, Plain, Url, fetch
+from konnectivity.http1.http_client import ByteStream, FetchRequest, Plain, Url, fetch
+from konnectivity.http1.http_exchange import FetchError
 from konnectivity.net.error_texts import words_of
 from konnectivity.tls.nested_tls import InnerTls
 from konnectivity.tool.check_results import CheckResult, failed, ok

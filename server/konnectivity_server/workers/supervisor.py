@@ -21,10 +21,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import h11
-
-from konnectivity.http1 import health
+from konnectivity.http1 import health, small_requests
 from konnectivity.http1.handlers import Handler, Later, Request, Response, text
+from konnectivity.http1.http_exchange import FetchError
 from konnectivity.http1.http_server import HttpServer
 from konnectivity.metrics import tunnel_families
 from konnectivity.metrics.exposition import CONTENT_TYPE, counter, text_of
@@ -46,6 +45,7 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 10.0  # before a worker that died is started 
 SOUND_S = 60.0  # after so long its end is a new trouble, not the old one
 ASK_TIMEOUT_S = 5.0
 HEALTH_PATHS = ("/healthz", "/readyz", "/ready", "/metrics")
+_OF_ONE_HOP = ("date", "content-length", "connection")  # headers that are not handed on
 STOP_EXTRA_S = 10.0  # over the workers' own deadline
 
 
@@ -223,33 +223,13 @@ async def ask(path: str, target: str) -> Response | None:
         async with asyncio.timeout(ASK_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(path)
             try:
-                return await _get(reader, writer, target)
+                found = await small_requests.get(reader, writer, "worker", target)
             finally:
                 writer.close()
-    except (OSError, TimeoutError, h11.RemoteProtocolError):
+        headers = {name.title(): value for name, value in found.headers.items() if name not in _OF_ONE_HOP}
+        return Response(found.status, headers, found.body)
+    except (OSError, TimeoutError, FetchError):
         return None
-
-
-async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> Response:
-    http = h11.Connection(h11.CLIENT)
-    headers = [("Host", "worker"), ("Connection", "close")]
-    writer.write(http.send(h11.Request(method="GET", target=target, headers=headers)) or b"")
-    writer.write(http.send(h11.EndOfMessage()) or b"")
-    status, found, body = 502, {}, b""
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            http.receive_data(await reader.read(1 << 16))
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-            names = {name.decode().title(): value.decode() for name, value in event.headers}
-            found = {
-                name: value for name, value in names.items() if name not in ("Date", "Content-Length", "Connection")
-            }
-        elif isinstance(event, h11.Data):
-            body += event.data
-        elif isinstance(event, h11.EndOfMessage):
-            return Response(status, found, body)
 
 
 async def run(options: ServerOptions, server_id: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konnectivity.http1.message_heads import HeadError, HeadFault, Heads
+from konnectivity.http1.message_heads import HeadError, HeadFault, Heads, ResponseHeads, status_line_of
 
 HEADS = [
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -108,3 +108,43 @@ def test_a_head_byte_by_byte_takes_linear_time(first):
         return time.process_time() - began
 
     assert seconds(200_000) < 20 * seconds(20_000) + 0.1
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_the_head_of_a_response_is_taken_and_what_follows_stays(size: int) -> None:
+    heads, sent, taken = ResponseHeads(1000), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nrest", None
+    for at in range(0, len(sent), size):
+        heads.feed(sent[at : at + size])
+        taken = taken or heads.take()
+    assert taken == sent[:-4]
+    assert heads.rest() == b"rest"
+
+
+@pytest.mark.parametrize("data", [b"S", b"HTTQ", b"HTTP/2", b"HTTP/1.1 2000 x\r\n", b"HTTP/1.1\r\n", b"\r\n"])
+def test_what_is_no_response_is_refused_at_the_first_byte_that_shows_it(data: bytes) -> None:
+    heads = ResponseHeads(1000)
+    heads.feed(data)
+    with pytest.raises(HeadError) as caught:
+        heads.take()
+    assert caught.value.fault is HeadFault.NOT_HTTP
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", 200, "OK"),
+        (b"HTTP/1.0 407 Proxy Authentication Required\n\n", 407, "Proxy Authentication Required"),
+        (b"HTTP/1.1 204\r\n\r\n", 204, ""),
+        (b"HTTP/1.1 500 \r\n\r\n", 500, ""),
+        (b"HTTP/1.1 500 f\xfcr\r\n\r\n", 500, "f\xfcr"),
+    ],
+)
+def test_a_status_line_has_a_status_and_perhaps_a_reason(head: bytes, status: int, reason: str) -> None:
+    assert status_line_of(head) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 2OO OK\r\n", b"HTTP/1.1 200OK\r\n", b"GET / HTTP/1.1\r\n"]
+)
+def test_another_line_is_no_status_line(head: bytes) -> None:
+    assert status_line_of(head) is None
