@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from konnectivity.runtime import atomic_file
 from konnectivity.tool.cli import new_file, output
-from konnectivity.tool.cli.pki_command import days
+from konnectivity.tool.cli.pki_arguments import days
 from konnectivity.tool.pki.key_types import KEY_TYPES
 
 if TYPE_CHECKING:

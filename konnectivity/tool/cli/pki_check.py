@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from konnectivity.tool.cli import output, pki_command
+from konnectivity.tool.cli import output, pki_arguments
 from konnectivity.tool.findings import COLUMNS, Finding, exit_code
 from konnectivity.tool.pki import certificate_check, certificate_parsing, roles
 from konnectivity.tool.pki.issuance import PkiError, read
@@ -72,7 +72,7 @@ def _names(content: bytes, role: str, arguments: argparse.Namespace) -> tuple[st
         role = "server" if roles.SERVER_AUTH in certificate_parsing.usages(found) else ""
     if role not in roles.LEAVES:
         return ()
-    names = pki_command.given_names(arguments, role)
+    names = pki_arguments.given_names(arguments, role)
     return (*names.dns, *names.ips)
 
 

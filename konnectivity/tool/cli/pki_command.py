@@ -6,12 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from konnectivity.tool.cli import output
-from konnectivity.tool.pki.key_types import KEY_TYPES
+from konnectivity.tool.cli import output, pki_arguments
 from konnectivity.tool.pki.roles import AUTHORITIES, LEAVES
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-LONGEST_DAYS = 36_500
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _COLUMNS = ("file", "state", "subject", "sans", "usages", "not_after", "used_by")
 _EXAMPLE = """\
 examples:
@@ -31,22 +27,6 @@ examples:
   konnectivity pki --check /etc/kubernetes/pki/apiserver.crt --role server --server-name konnectivity.example
   konnectivity pki --server-name konnectivity.example --secrets | kubectl apply -f -
 """
-
-
-def days(text: str) -> timedelta:
-    """Return a duration from a number of days, which may be a fraction.
-
-    Raises:
-        ArgumentTypeError: the text is not a number of days.
-
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= LONGEST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, above 0 and up to {LONGEST_DAYS}")
-    return timedelta(days=number)
 
 
 def add_to(commands: Commands) -> None:
@@ -62,86 +42,11 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="Certificates to check, with --check.")
     parser.add_argument("--directory", metavar="DIR", help="Directory of the files (default: pki).")
-    _add_names(parser)
-    _add_making(parser)
-    _add_checking(parser)
+    pki_arguments.add_names(parser)
+    pki_arguments.add_issuing(parser)
+    pki_arguments.add_checking(parser)
     output.add_to(parser)
     parser.set_defaults(run=run)
-
-
-def _add_names(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("names and addresses (each may be given several times)")
-    for role, what in (
-        ("server", "by which agents reach the server"),
-        ("frontend", f"by which kube-apiserver reaches the TCP frontend (default: {', '.join(LOOPBACK)})"),
-        ("agent", "for which the agent may speak, with --agent-identity=certificate-san"),
-    ):
-        group.add_argument(f"--{role}-name", action="append", default=[], metavar="HOST", help=f"Host name {what}.")
-        group.add_argument(f"--{role}-ip", action="append", default=[], metavar="ADDRESS", help=f"IP address {what}.")
-    group.add_argument(
-        "--agent-uri",
-        action="append",
-        default=[],
-        metavar="URI",
-        help="URI in the agent's certificate, for example konnectivity:cidr=10.0.0.0/24.",
-    )
-
-
-def _add_making(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("issuing")
-    group.add_argument(
-        "--ca-cert", metavar="FILE", help="Existing CA for server and agents; with --check: the CA to verify against."
-    )
-    group.add_argument("--ca-key", metavar="FILE", help="Private key of --ca-cert.")
-    group.add_argument("--frontend-ca-cert", metavar="FILE", help="Existing CA for frontend and client.")
-    group.add_argument("--frontend-ca-key", metavar="FILE", help="Private key of --frontend-ca-cert.")
-    group.add_argument(
-        "--days", type=days, default=timedelta(days=365), help="Validity of the certificates in days (default: 365)."
-    )
-    group.add_argument(
-        "--key-type", choices=KEY_TYPES, default=KEY_TYPES[0], help="Kind of the keys (default: %(default)s)."
-    )
-    group.add_argument(
-        "--only",
-        metavar="NAMES",
-        type=_leaves,
-        help=f"Comma-separated certificates to issue, of {','.join(LEAVES)} (default: all).",
-    )
-    group.add_argument(
-        "--renew", metavar="NAMES", type=_leaves, help="Comma-separated certificates to replace; their names are kept."
-    )
-    group.add_argument(
-        "--as",
-        dest="stem",
-        metavar="NAME",
-        help="File name and common name of the one certificate of --only or --renew.",
-    )
-    group.add_argument("--force", action="store_true", help="Replace existing certificates and keys, but never a CA.")
-    group.add_argument("--secrets", action="store_true", help="Print Kubernetes Secrets instead of writing files.")
-    group.add_argument("--namespace", default="kube-system", help="Namespace of the Secrets (default: %(default)s).")
-
-
-def _add_checking(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("checking")
-    group.add_argument(
-        "--check", action="store_true", help="Check the FILEs, or those of the directory, instead of issuing."
-    )
-    group.add_argument("--role", choices=(*LEAVES, "ca"), help="Role of the FILEs (default: by name and contents).")
-    group.add_argument("--key", metavar="FILE", help="Private key of the one FILE (default: the key beside the file).")
-    group.add_argument(
-        "--warn-days",
-        metavar="DAYS",
-        type=days,
-        default=timedelta(days=30),
-        help="Days of validity below which a certificate is a warning (default: 30).",
-    )
-
-
-def _leaves(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    if wrong := [name for name in names if name not in LEAVES]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(LEAVES)}")
-    return names
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -219,25 +124,17 @@ def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]
     leaves = []
     for name in arguments.only or arguments.renew or LEAVES:
         role, stem = LEAVES[name], arguments.stem or name
-        names = given_names(arguments, name)
+        names = pki_arguments.given_names(arguments, name)
         common_name = arguments.stem or role.common_name
         if arguments.renew and directory is not None:
             common_name, old = issuance.names_of(directory / f"{stem}.crt")
             names = names or old
         elif name == "frontend" and not names:
-            names = issuance.Names.of(LOOPBACK)
+            names = issuance.Names.of(pki_arguments.LOOPBACK)
         if name == "server" and not names:
             raise issuance.PkiError("say how agents reach the server: --server-name HOST, --server-ip ADDRESS")
         leaves.append(issuance.Leaf(role, stem, common_name, names))
     return leaves
-
-
-def given_names(arguments: argparse.Namespace, role: str) -> Any:
-    """Return the names of the command line for a role."""
-    from konnectivity.tool.pki.issuance import Names
-
-    texts = [*getattr(arguments, f"{role}_name", ()), *getattr(arguments, f"{role}_ip", ())]
-    return Names.of(texts, getattr(arguments, f"{role}_uri", ()))
 
 
 def _refuse_to_replace(leaves: Sequence[Leaf], directory: Path) -> None:
