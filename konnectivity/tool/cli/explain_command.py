@@ -30,10 +30,9 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "explain",
-        help="what the arguments of proxy-server or proxy-agent amount to, and their pitfalls",
-        description="Read the arguments of proxy-server or proxy-agent, as they stand in a manifest, and say what they "
-        "amount to and what people run into with them. Nothing is started or connected to. Files that are not on this "
-        "machine are only warned of.",
+        help="explain the arguments of proxy-server or proxy-agent, and warn of mistakes",
+        description="Explain the arguments of proxy-server or proxy-agent, as they are in a manifest, and warn of "
+        "mistakes. The command starts nothing and connects to nothing. A file that is not here is only a warning.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -129,11 +128,11 @@ def _show(found: dict[str, Any], form: str) -> None:
     if form != output.TABLE:
         output.show(found, form)
         return
-    print(f"What the arguments of {found['program']} amount to\n")
+    print(f"Summary of the arguments of {found['program']}\n")
     output.show([{"what": what, "is": text} for what, text in found["amounts_to"].items()], form)
     print("\nOptions\n")
     output.show(found["options"], form, ["option", "value", "from", "default"])
-    print("\nPitfalls\n" if found["findings"] else "\nNo pitfalls found")
+    print("\nMistakes\n" if found["findings"] else "\nNo mistakes found")
     if found["findings"]:
         output.show(found["findings"], form, COLUMNS)
         print("\nTo do\n")

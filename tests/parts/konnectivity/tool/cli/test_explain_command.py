@@ -56,7 +56,7 @@ def test_pitfalls_of_known_deployments():
 def test_the_table_has_three_parts_and_what_to_do():
     done = explain("--", "proxy-agent", "--proxy-server-host=k.example", "--ca-cert=/no/ca.crt", "--alpn-prot=x")
     assert done.returncode == 1
-    for text in ("What the arguments of proxy-agent amount to", "k.example:8091", "Pitfalls", "To do"):
+    for text in ("Summary of the arguments of proxy-agent", "k.example:8091", "Mistakes", "To do"):
         assert text in done.stdout
     assert "unknown flag: --alpn-prot; did you mean --alpn-proto?" in done.stdout
     assert "* file (warning; --ca-cert)" in done.stdout
