@@ -1,4 +1,4 @@
-"""docs/secure/limits.md names flags, defaults, metrics and tests: they are there, and no counted limit is missing."""
+"""docs/secure/limits.md: its flags, defaults and metrics exist, each limit has a test, and no counted limit is missing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from konnectivity.runtime.options import declared
 from konnectivity_server.server_options import ServerOptions
-from support.checkout import ROOT
+from support.checkout import DOCS, ROOT
 
-PAGE = (ROOT / "docs" / "secure" / "limits.md").read_text()
+PAGE = (DOCS / "secure" / "limits.md").read_text()
+PROOF = (DOCS / "secure" / "limit-tests.md").read_text()
 SOURCES = "\n".join(
     path.read_text()
     for directory in ("konnectivity", "server", "agent")
@@ -23,32 +24,29 @@ CODE = re.compile(r"`([^`]+)`")
 
 
 class Row(NamedTuple):
-    what: str
+    limit: str
     default: str
-    flag: str
     metric: str
     then: str
-    test: str
 
 
-def rows():
+def rows() -> list[Row]:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line[:2] == "| "]
-    return [Row(*each) for each in cells if len(each) == len(Row._fields) and each[0] != "what is limited"]
+    return [Row(*each) for each in cells if len(each) == len(Row._fields) and each[0] != "limit"]
 
 
 ROWS = rows()
+FLAG = re.compile(r"`(--[\w-]+)`")
 OPTIONS = {f"--{each.flag}": each for each in declared(ServerOptions)}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what[:40])
+@pytest.mark.parametrize("row", [row for row in ROWS if FLAG.search(row.default)], ids=lambda row: row.limit[:40])
 def test_flag_and_default(row: Row) -> None:
-    if not row.flag:
-        return
-    option = OPTIONS[row.flag.strip("`")]
-    assert option.kind.write(option.default) == row.default.split()[0]
+    option = OPTIONS[FLAG.findall(row.default)[0]]
+    assert option.kind.write(option.default) == row.default.split()[0].rstrip(",")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what[:40])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.limit[:40])
 def test_metric(row: Row) -> None:
     name = CODE.findall(row.metric)[0]
     assert (
@@ -67,11 +65,16 @@ def test_no_counted_limit_is_missing() -> None:
 def test_no_flag_of_the_group_is_missing() -> None:
     group = {f"--{each.flag}" for each in declared(ServerOptions) if (each.group or "").startswith("Limits")}
     assert "--max-connections-per-source" in group
-    assert group <= {row.flag.strip("`") for row in ROWS}
+    assert group <= {flag for row in ROWS for flag in FLAG.findall(row.default)}
+
+
+def test_each_limit_has_a_test_on_the_other_page() -> None:
+    proved = re.findall(r"^\| ([^|]+) \| `tests/[^|]+ \|$", PROOF, re.MULTILINE)
+    assert proved[: len(ROWS)] == [row.limit for row in ROWS]
 
 
 def test_the_tests_are_there() -> None:
-    named = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", PAGE)
+    named = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", PAGE + PROOF)
     assert len(named) > 25
     for path, function in named:
         text = (ROOT / path).read_text()
