@@ -52,13 +52,13 @@ async def measured(deployment: Deployment, servers: int, agents: int, hosts: lis
     found: list[float] = []
     async with asyncio.TaskGroup() as tasks:
         crowd = Crowd(deployment, agents, tasks, hosts)
-        crowd.start(crowd.fleets)
+        crowd.start(crowd.pools)
         started = time.monotonic()
-        waiting = set(crowd.fleets)
+        waiting = set(crowd.pools)
         async with asyncio.timeout(TIMEOUT_S):
             while waiting:
-                for fleet in [each for each in waiting if len(each.servers) == servers]:
-                    waiting.discard(fleet)
+                for pool in [each for each in waiting if len(each.servers) == servers]:
+                    waiting.discard(pool)
                     found.append(time.monotonic() - started)
                 await asyncio.sleep(0.005)
         crowd.stop()

@@ -15,6 +15,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -26,9 +27,12 @@ from konnectivity.testing.deployment import Deployment
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_agent.destination_policy import Policy
-from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import PoolPlan
-from konnectivity_agent.server_connection import AgentIdentity, ServerConnectionSettings
+from konnectivity_agent.server_connection import ServerConnectionSettings, connect
+from konnectivity_agent.server_count import ServerCount
+from konnectivity_agent.server_greeting import AgentIdentity
+from konnectivity_agent.server_lookup import ServerLookup
 from konnectivity_agent.server_pool import ServerPool
 
 TIMEOUT_S = 120.0
@@ -36,7 +40,7 @@ BATCH = 100
 
 
 class Crowd:
-    """So many agents of one deployment; of its one server, unless `hosts` are given."""
+    """Agents of one deployment, connected to its server unless `hosts` are given."""
 
     def __init__(
         self,
@@ -47,20 +51,23 @@ class Crowd:
     ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
         settings = ServerConnectionSettings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
-        dialer = Dialer(tasks, Dials(), Policy())
+        dialer = Dialer(tasks, DialCounters(), Policy())
         self.connected = 0
         self.changed = asyncio.Event()
-        self.fleets = [
+        self.pools = [
             ServerPool(
-                hosts or [("127.0.0.1", deployment.agent_port)],
+                ServerLookup(hosts or [("127.0.0.1", deployment.agent_port)]),
                 PoolPlan(1.0, 10.0, False, Random(number)),
-                settings,
-                AgentIdentity(f"agent-{number}"),
-                TunnelOptions(MemoryBudget()),
-                dialer.open,
+                ServerCount("default"),
+                partial(
+                    connect,
+                    settings=settings,
+                    identity=AgentIdentity(f"agent-{number}"),
+                    options=TunnelOptions(MemoryBudget()),
+                    opener=dialer.open,
+                    tasks=tasks,
+                ),
                 tasks,
-                "default",
-                lambda: None,
                 self.changed.set,
             )
             for number in range(count)
@@ -68,33 +75,31 @@ class Crowd:
         self._tasks = tasks
         self.tasks: list[asyncio.Task[None]] = []
 
-    def start(self, fleets: Sequence[ServerPool]) -> None:
-        self.tasks += [self._tasks.create_task(fleet.run()) for fleet in fleets]
+    def start(self, pools: Sequence[ServerPool]) -> None:
+        self.tasks += [self._tasks.create_task(pool.run()) for pool in pools]
 
     async def start_all(self) -> None:
         """Some at a time, each until it is connected: this one process is slower than as many nodes."""
-        for begin in range(0, len(self.fleets), BATCH):
-            batch = self.fleets[begin : begin + BATCH]
+        for begin in range(0, len(self.pools), BATCH):
+            batch = self.pools[begin : begin + BATCH]
             self.start(batch)
             await self._connected(batch)
 
     def stop(self) -> None:
         for task in self.tasks:
             task.cancel()
-        for fleet in self.fleets:
-            fleet.draining = True
-            for uplink in fleet.servers.values():
-                uplink.close()
+        for pool in self.pools:
+            pool.close()
 
     async def all_connected(self) -> float:
         """Seconds until every agent has a tunnel."""
         started = time.monotonic()
-        await self._connected(self.fleets)
+        await self._connected(self.pools)
         return time.monotonic() - started
 
-    async def _connected(self, fleets: Sequence[ServerPool]) -> None:
+    async def _connected(self, pools: Sequence[ServerPool]) -> None:
         async with asyncio.timeout(TIMEOUT_S):
-            while not all(fleet.servers for fleet in fleets):
+            while not all(pool.servers for pool in pools):
                 self.changed.clear()
                 await self.changed.wait()
                 await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""`proxy-agent`, wired together: options -> dialer, uplink, and an orderly end."""
+"""Proxy agent: the objects of one agent, wired together, from the options to the end after a signal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,16 @@ from konnectivity import kube, tls
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.runtime import lifecycle, logs, task_guard
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity_agent import agent_ports
+from konnectivity_agent import agent_ports, server_connection
+from konnectivity_agent.agent_metrics import AgentCollector, MetricSources
 from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_agent.dial_queue import DialQueue
-from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import DialAddress, PoolPlan
-from konnectivity_agent.server_connection import AgentIdentity, ServerConnectionSettings
+from konnectivity_agent.server_connection import ServerConnectionSettings
+from konnectivity_agent.server_count import ServerCount
+from konnectivity_agent.server_greeting import AgentIdentity
+from konnectivity_agent.server_lookup import ServerLookup
 from konnectivity_agent.server_pool import ServerPool
 
 if TYPE_CHECKING:
@@ -26,70 +31,88 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-_IDLE_CHECK_S = 0.2
-_LEASES_TIMEOUT_S = 10.0  # until the leases are counted for the first time
+IDLE_CHECK_S = 0.2  # while draining
+LEASES_TIMEOUT_S = 10.0  # for the first count of leases: after that one server is assumed
 
-Proxies = Mapping[tuple[str, int], Proxy]  # of each server, by its host and port, that has a forward proxy
+Proxies = Mapping[tuple[str, int], Proxy]  # forward proxy of a server, by the host and port of the server
 _NO_PROXIES: Proxies = {}
 
 
 class ProxyAgent:
-    """One proxy agent: `run` until cancelled. Used by `proxy-agent`, the demo and the tests."""
+    """One proxy agent. Owns its server pool, its ports and its dials.
 
-    def __init__(self, options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXIES) -> None:
-        self.options = options
-        self.ledger = options.ledger()
-        self.reached: Counter[str] = Counter()  # how often which limit was, by name
-        self.tunnels = TunnelOptions(
-            ledger=self.ledger,
+    Args:
+        options: of the agent.
+        agent_id: name that the agent presents to servers.
+        proxies: forward proxies through which servers are reached.
+        tasks: owns all tasks of the agent.
+
+    """
+
+    def __init__(self, options: AgentOptions, agent_id: str, proxies: Proxies, tasks: asyncio.TaskGroup) -> None:
+        self._options = options
+        self._tasks = tasks
+        self._reached: Counter[str] = Counter()  # limits that were reached, by name
+        self._tls = tls.ClientTls(options.ca_cert, options.agent_cert, options.agent_key, (*options.alpn_proto, "h2"))
+        tunnels = TunnelOptions(
+            ledger=options.ledger(),
             hold_s=options.stream_hold_timeout,
             extension=options.konnectivity_extension,
-            reached=self.reached,
+            reached=self._reached,
         )
-        files = (options.ca_cert, options.agent_cert, options.agent_key)
-        alpn = (*options.alpn_proto, "h2")
-        self.tls = tls.ClientTls(*files, alpn)
-        self._settings = ServerConnectionSettings(
-            self.tls, files, options.grpc_implementation, options.keepalive_time, options.heartbeat_interval, proxies
+        dials = DialCounters()
+        dialer = Dialer(tasks, dials, options.policy(), reached=self._reached)
+        connect = partial(
+            server_connection.connect,
+            settings=ServerConnectionSettings(
+                self._tls,
+                (options.ca_cert, options.agent_cert, options.agent_key),
+                options.grpc_implementation,
+                options.keepalive_time,
+                options.heartbeat_interval,
+                proxies,
+            ),
+            identity=AgentIdentity(agent_id, options.agent_identifiers, options.service_account_token_path),
+            options=tunnels,
+            opener=DialQueue(dialer.open, self._reached).open,
+            tasks=tasks,
         )
-        self._identity = AgentIdentity(agent_id, options.agent_identifiers, options.service_account_token_path)
-        self._plan = PoolPlan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random())
-        self.connected = asyncio.Event()
-        self.dials = Dials()
-        self.leases: LeaseCounter | None = None
-        self.fleet: ServerPool | None = None
+        self._pool = ServerPool(
+            ServerLookup(options.servers, options.servers if options.grpc_implementation == "grpcio" else proxies),
+            PoolPlan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random()),
+            ServerCount(options.server_count_source),
+            connect,
+            tasks,
+        )
+        self._leases = self._lease_counter()
+        self._collector = AgentCollector(MetricSources(self._pool, dials, tunnels, self._tls, self._leases))
 
     async def run(self) -> None:
-        """Keep a tunnel to every server and open what they ask for."""
-        http = await agent_ports.serve(self)
+        """Keep a tunnel to every server, and open the connections that servers ask for, until cancelled."""
+        http = await agent_ports.serve(self._options, self._collector, self._not_ready, self._reached)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                task_guard.start_loop(tasks, self.tls.run, "TLS files")
-                leases = self._count_leases(tasks)
-                self.fleet = ServerPool(
-                    self.options.servers,
-                    self._plan,
-                    self._settings,
-                    self._identity,
-                    self.tunnels,
-                    DialQueue(
-                        Dialer(tasks, self.dials, self.options.policy(), reached=self.reached).open, self.reached
-                    ).open,
-                    tasks,
-                    self.options.server_count_source,
-                    lambda: leases.count if leases is not None else None,
-                    self._changed,
-                )
-                if leases is not None:
-                    with suppress(TimeoutError):  # the API may be down, and one server is better than none
-                        async with asyncio.timeout(_LEASES_TIMEOUT_S):
-                            await leases.synced.wait()
-                await self.fleet.run()
+            task_guard.start_loop(self._tasks, self._tls.run, "TLS files")
+            if self._leases is not None:
+                task_guard.start_loop(self._tasks, self._leases.run, "lease counter")
+                with suppress(TimeoutError):  # the API may be down, and one server is better than none
+                    async with asyncio.timeout(LEASES_TIMEOUT_S):
+                        await self._leases.synced.wait()
+            await self._pool.run()
+            await asyncio.Event().wait()  # drained: tunnels and ports live until the agent is cancelled
         finally:
             http.close()
 
-    def _count_leases(self, tasks: asyncio.TaskGroup) -> LeaseCounter | None:
-        options = self.options
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new connections; return when the open ones have ended, or after `timeout_s` (0: no timeout)."""
+        self._pool.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s or None):
+                await asyncio.sleep(IDLE_CHECK_S)  # let dials under way at the server arrive
+                while self._pool.connections:
+                    await asyncio.sleep(IDLE_CHECK_S)
+
+    def _lease_counter(self) -> LeaseCounter | None:
+        options = self._options
         if not options.count_server_leases:
             return None
         from konnectivity.kube.labels import parse_selector
@@ -97,65 +120,46 @@ class ProxyAgent:
 
         client = kube.connect(options.kubeconfig)
         selector = parse_selector(options.lease_label_selector)
-        self.leases = LeaseCounter(client, options.lease_namespace, selector, self._leases_changed)
-        task_guard.start_loop(tasks, self.leases.run, "lease counter")
-        return self.leases
+        leases = LeaseCounter(
+            client, options.lease_namespace, selector, lambda: self._pool.leases_counted(leases.count)
+        )
+        self._pool.leases_counted(leases.count)
+        return leases
 
-    def _leases_changed(self) -> None:
-        if self.fleet is not None:
-            self.fleet.news()
+    def _not_ready(self) -> str | None:
+        """Return why no traffic can pass; None if traffic can pass."""
+        if not self._pool.servers:
+            return "no servers connected"
+        return None if self._pool.answering else "no server answers"
 
-    async def drain(self, timeout_s: float) -> None:
-        """Take no new connections; return when those open have ended, or after the timeout (0: none)."""
-        fleet = self.fleet
-        if fleet is None:
-            return
-        fleet.drain()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s or None):
-                await asyncio.sleep(_IDLE_CHECK_S)  # let dials under way at the server arrive
-                while fleet.connections:
-                    await asyncio.sleep(_IDLE_CHECK_S)
 
-    def not_ready(self) -> str | None:
-        """Why no traffic can pass; None if it can."""
-        fleet = self.fleet
-        if fleet is None or not fleet.servers:
-            return agent_ports.NO_SERVER
-        return None if fleet.alive else "no server answers"
-
-    @property
-    def connections(self) -> int:
-        """Connections to targets that are open now."""
-        return self.fleet.connections if self.fleet is not None else 0
-
-    def _changed(self) -> None:
-        if self.fleet is not None and self.fleet.alive:
-            self.connected.set()
-        else:
-            self.connected.clear()
+class _Stopped(Exception):
+    """Raised to cancel all tasks of an agent."""
 
 
 async def run(options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXIES) -> int:
-    """Serve until signalled: the first signal drains, a second one ends at once. Exit code."""
+    """Run an agent until it is signalled and return the exit code: a signal drains, a second one ends at once."""
     signals = lifecycle.Signals()
-    agent = ProxyAgent(options, agent_id, proxies)
     log.info("Proxy agent started", id=agent_id)
     _announce(proxies, options.grpc_implementation)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(agent.run(), name="agent")
-        await signals.first.wait()
-        log.info("Signal received, draining")
-        leaving = tasks.create_task(agent.drain(options.drain_timeout), name="drain")
-        hurry = tasks.create_task(signals.second.wait(), name="second signal")
-        await asyncio.wait((leaving, hurry), return_when=asyncio.FIRST_COMPLETED)
-        for task in (leaving, hurry, running):
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            agent = ProxyAgent(options, agent_id, proxies, tasks)
+            tasks.create_task(agent.run(), name="agent")
+            await signals.first.wait()
+            log.info("Signal received, draining")
+            draining = tasks.create_task(agent.drain(options.drain_timeout), name="drain")
+            hurry = tasks.create_task(signals.second.wait(), name="second signal")
+            await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+            raise _Stopped
+    except* _Stopped:
+        pass
     log.info("Proxy agent stopped")
     return 0
 
 
 def _announce(proxies: Proxies, implementation: str) -> None:
+    """Log which forward proxies are in use."""
     for proxy in dict.fromkeys(proxies.values()):
         servers = [str(DialAddress(*server)) for server, each in proxies.items() if each == proxy]
         if implementation == "grpcio":

@@ -1,12 +1,13 @@
-"""Metrics of the proxy agent: established names, types, labels and HELP texts, and this project's own beside them.
+"""Metrics of the proxy agent: names, types, labels and HELP texts of the reference, and those of this project.
 
-A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
-compare whole families.
+Owns no counter: the collector reads the counters of other objects at each scrape. Label values that never occurred are
+left out, because clients compare whole families.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
@@ -16,24 +17,40 @@ from konnectivity.metrics import tunnel_families
 from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
 
 if TYPE_CHECKING:
-    from konnectivity_agent.agent_app import ProxyAgent
+    from konnectivity.kube.lease_counter import LeaseCounter
+    from konnectivity.tls import ClientTls
+    from konnectivity.tunnel.tunnel import TunnelOptions
+    from konnectivity_agent.dialer import DialCounters
+    from konnectivity_agent.server_pool import ServerPool
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSources:
+    """Objects of one agent that its metrics are read from."""
+
+    pool: ServerPool
+    dials: DialCounters
+    tunnels: TunnelOptions
+    tls: ClientTls
+    leases: LeaseCounter | None = None  # None: leases are not counted
 
 
 class AgentCollector(Collector):
-    """Reads one `Agent`."""
+    """Collector of one agent's metrics."""
 
-    def __init__(self, agent: ProxyAgent) -> None:
-        self._agent = agent
+    def __init__(self, sources: MetricSources) -> None:
+        self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
+        """Return all metric families with their values of now."""
         return metrics_of(self._families())
 
     def _families(self) -> Iterator[Family]:
-        agent, traffic = self._agent, self._agent.tunnels.traffic
+        sources, tunnels, traffic = self._sources, self._sources.tunnels, self._sources.tunnels.traffic
         yield from self._dials()
         yield from self._servers()
         yield gauge("agent_open_endpoint_connections", "Current number of open endpoint connections.").add(
-            agent.connections
+            sources.pool.connections
         )
         yield tunnel_families.packets(
             "agent",
@@ -44,15 +61,15 @@ class AgentCollector(Collector):
         )
         yield tunnel_families.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_families.connections("agent", traffic, "to_server", "from_server")
-        yield from tunnel_families.memory("agent", agent.ledger)
+        yield from tunnel_families.memory("agent", tunnels.ledger)
         yield from tunnel_families.dropped_log_lines("agent")
         yield tunnel_families.unexpected_errors("agent")
-        yield tunnel_families.limits_reached("agent", agent.reached)
-        yield from tunnel_families.certificates("agent", {"servers": agent.tls})
+        yield tunnel_families.limits_reached("agent", tunnels.reached)
+        yield from tunnel_families.certificates("agent", {"servers": sources.tls})
         yield from self._leases()
 
     def _dials(self) -> Iterator[Family]:
-        dials = self._agent.dials
+        dials = self._sources.dials
         yield histogram(
             "agent_dial_duration_seconds", "Latency of dial to the remote endpoint in seconds", dials.seconds
         )
@@ -65,7 +82,7 @@ class AgentCollector(Collector):
         )
 
     def _leases(self) -> Iterator[Family]:
-        leases = self._agent.leases
+        leases = self._sources.leases
         if leases is None:
             return
         yield from requests(
@@ -90,21 +107,23 @@ class AgentCollector(Collector):
         )
 
     def _servers(self) -> Iterator[Family]:
-        fleet = self._agent.fleet
-        connected, known, failures = (len(fleet.servers), fleet.count, fleet.failures) if fleet else (0, 0, {})
+        pool = self._sources.pool
+        connected = len(pool.servers)
         yield gauge("agent_open_server_connections", "Current number of open server connections.").add(connected)
         yield gauge("agent_suspect_servers", "Servers that are connected and do not answer.").add(
-            connected - fleet.alive if fleet else 0
+            connected - pool.answering
         )
         yield counter("agent_suspected_servers_total", "Times a connected server stopped answering.").add(
-            fleet.fell_silent if fleet else 0
+            pool.times_suspected
         )
         yield gauge(
             "agent_doubled_server_ids", "Server IDs that two servers have: only one of the two is connected."
-        ).add(len(fleet.doubled) if fleet else 0)
-        yield gauge("agent_known_server_count", "Current number of servers agent is trying to connect to.").add(known)
+        ).add(len(pool.duplicate_ids))
+        yield gauge("agent_known_server_count", "Current number of servers agent is trying to connect to.").add(
+            pool.count
+        )
         yield counter(
             "agent_server_connection_failure_count",
             "Count of failures to send to or receive from the proxy server, labeled by the direction "
             "(from_server or to_server). DEPRECATED, please use stream_events_error_total",
-        ).add_each("direction", failures)
+        ).add_each("direction", pool.failures)

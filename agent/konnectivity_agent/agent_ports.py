@@ -1,9 +1,13 @@
-"""The agent's health and admin ports: which path answers what."""
+"""Health port and admin port of the agent: the handler of each path.
+
+Owns no state of the agent: readiness is an injected function, metrics an injected collector.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable
 
 from konnectivity.http1 import health
 from konnectivity.http1.handlers import PLAIN, Request, Response, Routes, shared, text
@@ -15,20 +19,26 @@ from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime import profiling
 from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
 from konnectivity_agent.agent_metrics import AgentCollector
+from konnectivity_agent.agent_options import AgentOptions
 
-if TYPE_CHECKING:
-    from konnectivity_agent.agent_app import ProxyAgent
-
-NO_SERVER = "no servers connected"
 _HOST = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 
 
-async def serve(agent: ProxyAgent) -> HttpServer:
-    """Open both ports. The caller closes them."""
-    options = agent.options
-    server = HttpServer(options.max_health_connections, agent.reached)
-    source = registry(AgentCollector(agent))
-    ready = health.ready([Check("ping", lambda: None), Check("server-connected", agent.not_ready)], 503)
+async def serve(
+    options: AgentOptions, collector: AgentCollector, not_ready: Callable[[], str | None], reached: Counter[str]
+) -> HttpServer:
+    """Open both ports; the caller closes them.
+
+    Args:
+        options: of the agent.
+        collector: of the agent's metrics.
+        not_ready: returns why no traffic can pass, or None if traffic can pass.
+        reached: counts the limits that connections to the ports reached, by name of the limit.
+
+    """
+    server = HttpServer(options.max_health_connections, reached)
+    source = registry(collector)
+    ready = health.ready([Check("ping", lambda: None), Check("server-connected", not_ready)], 503)
     await server.listen(
         "health",
         options.health_server_host,
@@ -40,24 +50,33 @@ async def serve(agent: ProxyAgent) -> HttpServer:
             "/metrics": shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source))),
         },
     )
-    lag = None
-    if options.enable_contention_profiling:
-        lag = profiling.LoopLag()
-        lag.start()
-        server.on_close(lag.stop)
-    pages: Routes = profiling.routes(lag) if options.enable_profiling else {}
+    pages: Routes = {"/metrics": _redirect_to(options.health_server_port), **_profiles(options, server)}
+    await server.listen("admin", options.admin_bind_address, options.admin_server_port, pages)
+    return server
+
+
+def _redirect_to(health_port: int) -> Callable[[Request], Response]:
+    """Return the handler that sends scrapers of the admin port to the metrics of the health port."""
 
     def metrics(request: Request) -> Response:
-        """Scrapers that ask the admin port are sent to the health port."""
         host, _, port = request.host.rpartition(":")
         host = host if parse_decimal(port, MAX_PORT) is not None else request.host
         if not _HOST.fullmatch(host):
             return text("the Host header names no host\n", 400)
         query = f"?{request.query}" if request.query else ""
-        location = f"//{host}:{options.health_server_port}/metrics{query}"
+        location = f"//{host}:{health_port}/metrics{query}"
         return Response(301, {"Location": location, "Content-Type": PLAIN}, b"")
 
+    return metrics
+
+
+def _profiles(options: AgentOptions, server: HttpServer) -> Routes:
+    """Return the handlers of profiles, if enabled; `server` stops what measures for them."""
+    lag = None
+    if options.enable_contention_profiling:
+        lag = profiling.LoopLag()
+        lag.start()
+        server.on_close(lag.stop)
+    pages = profiling.routes(lag) if options.enable_profiling else {}
     local = is_loopback(options.admin_bind_address)
-    own = {path: guarded(handler, local) for path, handler in pages.items()}
-    await server.listen("admin", options.admin_bind_address, options.admin_server_port, {"/metrics": metrics, **own})
-    return server
+    return {path: guarded(handler, local) for path, handler in pages.items()}

@@ -38,7 +38,7 @@ DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 
 
 @dataclass(slots=True)
-class Dials:
+class DialCounters:
     """Plain counters of what a dialer did, read when somebody scrapes."""
 
     seconds: Histogram = field(default_factory=lambda: Histogram(DIAL_BOUNDS))
@@ -66,7 +66,7 @@ class Dialer:
     def __init__(
         self,
         tasks: asyncio.TaskGroup,
-        dials: Dials,
+        dials: DialCounters,
         policy: Policy,
         timeout_s: float = DIAL_TIMEOUT_S,
         reached: Counter[str] | None = None,

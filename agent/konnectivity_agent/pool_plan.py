@@ -1,9 +1,10 @@
-"""What to connect to next, and when: pure decisions of an agent that wants one tunnel to every server.
+"""Plan of a server pool: which server addresses to dial next, and when, so that every server gets one tunnel.
 
-An **endpoint** is an address to dial. Behind one endpoint there may be one server or, with a load balancer, several;
-which one answered is known by the server id it sends. An endpoint is served while a tunnel made through it stands. When
-every endpoint is served and fewer servers are connected than there are, endpoints are dialled again in turn ("a draw").
-Times are seconds of a clock that the caller reads.
+Owns what is known of each address: servers reached there, tries under way, back-off. Behind an address there is one
+server or, with a load balancer, several; the server id in the greeting tells which one answered. An address that no
+connected server was reached at is dialled until one is. When every address has a server, and fewer servers are
+connected than there are, the plan **searches**: it dials addresses again that have a server, in turn. Pure: times are
+seconds of a clock that the caller reads.
 """
 
 from __future__ import annotations
@@ -15,25 +16,24 @@ from random import Random
 from typing import NamedTuple
 
 from konnectivity.net.backoff import Backoff
-from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT
 
 BACKOFF_FACTOR = 1.5
 JITTER = 0.1
-MAX_DRAWS = 4  # at a time
-DRAWS_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
-MAX_SERVERS_DRAWN = 32  # servers that DRAWS_PER_SERVER is multiplied by, at the most: what a server says may be wrong
-SLOW_TRY_S = 5.0  # a try that has no answer for this long keeps no other draw from being made
-RETURN_S = 60.0  # how long a server that left as planned is expected back, from the end of its tunnel on
-RETURN_CAP_S = 1.5  # the longest pause between two tries in that time
+MAX_TRIES = 4  # that search, or dial one address, at a time
+SEARCHES_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
+MAX_SERVERS_SEARCHED = 32  # servers that SEARCHES_PER_SERVER is multiplied by: the announced count may be wrong
+SLOW_TRY_S = 5.0  # a few tries that have no answer for this long do not keep the plan from searching
+RETURN_S = 60.0  # how long after its end a server that was shut down is expected back
+RETURN_PAUSE_S = 1.5  # the longest pause between two tries in that time
 STABLE_S = 5.0  # a tunnel that ends sooner counts as a failed try: a server may accept every agent and drop it
 
 
 class DialAddress(NamedTuple):
-    """Where to dial. `host` is what the user named: the server's certificate must name it."""
+    """Address to dial. `host` is what the user configured, and what the server's certificate must name."""
 
     host: str
     port: int
-    ip: str = ""  # one of the addresses the host has; empty: whoever connects looks it up
+    ip: str = ""  # one of the addresses of the host; empty: looked up when dialled
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -42,27 +42,27 @@ class DialAddress(NamedTuple):
 
 @dataclass(slots=True)
 class ServerAddress:
-    """One address, and how it went there."""
+    """Record of one address. Written by the plan only."""
 
     address: DialAddress
     backoff: Backoff
-    servers: set[str] = field(default_factory=set)  # connected through it, or found there and connected otherwise
-    busy: int = 0  # tries under way
-    failing: bool = False
-    due: float = 0.0  # not to be tried before
-    tried_at: float = 0.0  # when the last try began
-    connected_at: float = 0.0  # when a try last reached a server that was not connected
+    servers: set[str] = field(default_factory=set)  # ids of connected servers that were reached here
+    tries: int = 0  # under way
+    failing: bool = False  # the last try reached no server
+    due_at: float = 0.0  # not to be dialled before
+    tried_at: float = 0.0  # begin of the last try
+    connected_at: float = 0.0  # last time that a try reached a server that was not connected
 
 
 @dataclass(slots=True)
 class PoolPlan:
-    """The endpoints, and what is known of the servers behind them.
+    """Addresses of a server pool, and the decision which of them to dial.
 
     Args:
-        interval_s: between two tries; the first step of the back-off.
+        interval_s: pause between two tries; the first step of the back-off.
         cap_s: the longest back-off.
-        forever: draw even when all servers are connected.
-        random: for jitter.
+        forever: whether to search even when all servers are connected.
+        random: source of jitter.
 
     """
 
@@ -70,187 +70,197 @@ class PoolPlan:
     cap_s: float
     forever: bool
     random: Random
-    endpoints: dict[DialAddress, ServerAddress] = field(default_factory=dict)
-    draw_due: float = 0.0
-    doubted: set[str] = field(default_factory=set)  # connected servers that do not answer, or said that they are going
-    _return_until: float = 0.0  # a server that left as planned is expected back until then
-    _turn: int = 0
-    _dry: int = 0  # draws in a row that found nothing new
-    _short: int = 0  # tunnels in a row that ended at once
-    _short_at: float = 0.0  # when the last of them did
+    addresses: dict[DialAddress, ServerAddress] = field(default_factory=dict)
+    _unavailable: set[str] = field(default_factory=set)  # ids of connected servers that do not answer, or drain
+    _search_at: float = 0.0  # not to be searched before
+    _return_until: float = 0.0  # a server that was shut down is expected back until then
+    _turn: int = 0  # which address the next search dials
+    _fruitless: int = 0  # searches in a row that found no new server
+    _short_lived: int = 0  # tunnels in a row that ended within STABLE_S
+    _short_lived_at: float = 0.0  # end of the last of them
 
     def resolved(self, addresses: Iterable[DialAddress]) -> None:
-        """The addresses there are now. What is connected through one that went away stays connected."""
-        found = {address: self.endpoints.get(address) or self._new(address) for address in addresses}
-        # An address that is in use is kept until its tunnel ends.
-        kept = {address: one for address, one in self.endpoints.items() if address not in found and one.servers}
-        self.endpoints = {**found, **kept}
+        """Take the result of a lookup. An address that is gone is kept until the tunnels made there end."""
+        found = {address: self.addresses.get(address) or self._new(address) for address in addresses}
+        kept = {address: one for address, one in self.addresses.items() if address not in found and one.servers}
+        self.addresses = {**found, **kept}
 
     def next(self, now: float, connected: int, count: int) -> list[ServerAddress]:
-        """The endpoints to dial now: those that are not served, else draws. Marks them busy."""
-        if now - self._short_at > RETURN_S:
-            self._short = 0
-        chosen = [one for one in self.endpoints.values() if self._due_at(one, now) <= now]
-        if not chosen and self._may_draw(connected, count) and now >= self.draw_due:
-            chosen = self._draws(now, connected, count)
-            self.draw_due = now + self._jittered(self._draw_interval_s(now, count))
+        """Return the addresses to dial now, and note a try for each: those without a server, else those to search.
+
+        Args:
+            now: the time.
+            connected: number of servers that are connected and available.
+            count: number of servers there are.
+
+        """
+        if now - self._short_lived_at > RETURN_S:
+            self._short_lived = 0
+        chosen = [one for one in self.addresses.values() if self._due_at(one, now) <= now]
+        if not chosen and self._may_search(connected, count) and now >= self._search_at:
+            chosen = self._searched(now, connected, count)
+            self._search_at = now + self._jittered(self._search_pause_s(now, count))
         for one in chosen:
-            one.busy += 1
+            one.tries += 1
             one.tried_at = now
         return chosen
 
     def due(self, now: float, connected: int, count: int) -> float:
-        """Seconds until `next` may have something new; without events in between."""
-        times = [self._due_at(one, now) for one in self.endpoints.values()]
-        if self._may_draw(connected, count):
-            times.append(self.draw_due)
+        """Return the seconds after which `next` may return an address, if nothing happens before."""
+        times = [self._due_at(one, now) for one in self.addresses.values()]
+        if self._may_search(connected, count):
+            times.append(self._search_at)
         soonest = min(times, default=math.inf)
         return self.cap_s if soonest == math.inf else max(soonest - now, 0.01)
 
-    def connected(self, endpoint: ServerAddress, server_id: str, now: float) -> None:
+    # ---- results of tries -----------------------------------------------------------------------------------------
+
+    def connected(self, address: ServerAddress, server_id: str, now: float) -> None:
         """Note that a try reached a server that was not connected."""
-        self._tried(endpoint, now)  # the back-off stays until the tunnel has stood for a while
-        endpoint.connected_at = now
-        endpoint.servers.add(server_id)
-        self.draw_due = now if not self._short else self.draw_due  # it went well: the next one at once
-        self._dry = 0
+        self._answered(address, now)  # the back-off stays until the tunnel has lasted for STABLE_S
+        address.connected_at = now
+        address.servers.add(server_id)
+        if not self._short_lived:
+            self._search_at = now
+        self._fruitless = 0
 
-    def duplicate(self, endpoint: ServerAddress, server_id: str, now: float) -> None:
+    def duplicate(self, address: ServerAddress, server_id: str, now: float) -> None:
         """Note that a try reached a server that is connected already."""
-        self._dry += 1
-        self._tried(endpoint, now)
-        endpoint.backoff.reset()
-        endpoint.servers.add(server_id)
+        self._fruitless += 1
+        self._answered(address, now)
+        address.backoff.reset()
+        address.servers.add(server_id)
 
-    def failed(self, endpoint: ServerAddress, now: float) -> None:
-        """Note that a try reached nobody: back off."""
-        endpoint.busy -= 1
-        endpoint.failing = True
-        self._back_off(endpoint, now)
+    def failed(self, address: ServerAddress, now: float) -> None:
+        """Note that a try reached no server: back off. Without a try under way this changes nothing."""
+        if address.tries:
+            address.tries -= 1
+            address.failing = True
+            self._back_off(address, now)
+
+    def host_connected(self, address: DialAddress) -> bool:
+        """Return whether a server is connected at any IP address of the same host and port."""
+        return any(one.servers for one in self.addresses.values() if one.address[:2] == address[:2])
+
+    # ---- news of connected servers --------------------------------------------------------------------------------
 
     def lost(self, server_id: str, now: float) -> None:
-        """Forget a server whose tunnel ended, and dial its endpoints again, as if nothing had failed there before.
+        """Note that the tunnel to a server ended: dial its addresses again.
 
-        Many agents lose it together: they come back spread over one interval. A tunnel that ended at once is a failure.
+        Many agents lose a server together, so each waits for a random part of one interval. A tunnel that ended within
+        STABLE_S counts as a failed try instead.
         """
-        self._dry = 0
-        self.doubted.discard(server_id)
-        for one in self.endpoints.values():
+        self._fruitless = 0
+        self._unavailable.discard(server_id)
+        for one in self.addresses.values():
             if server_id not in one.servers:
                 continue
             one.servers.discard(server_id)
             if now - one.connected_at < STABLE_S:
-                self._short += 1
-                self._short_at = now
+                self._short_lived += 1
+                self._short_lived_at = now
                 self._back_off(one, now)
             else:
-                self._short = 0
+                self._short_lived = 0
                 one.backoff.reset()
-                one.due = now + self.interval_s * self.random.random()
+                one.due_at = now + self.interval_s * self.random.random()
 
-    def doubt(self, server_id: str, now: float) -> None:
-        """Look for a successor of a server that does not answer, or is going, while its tunnel still stands."""
-        if server_id not in self.doubted:
-            self.doubted.add(server_id)
-            self._dry = 0
-            if not self._short:
-                self.draw_due = min(self.draw_due, now + self.interval_s * 0.2 * self.random.random())
+    def mark_unavailable(self, server_id: str, now: float) -> None:
+        """Search for a replacement of a connected server that does not answer, or is draining."""
+        if server_id not in self._unavailable:
+            self._unavailable.add(server_id)
+            self._fruitless = 0
+            if not self._short_lived:
+                self._search_at = min(self._search_at, now + self.interval_s * 0.2 * self.random.random())
 
-    def trust(self, server_id: str) -> None:
-        """Take back `doubt`: the server answers again."""
-        self.doubted.discard(server_id)
+    def mark_available(self, server_id: str) -> None:
+        """Undo `mark_unavailable`: the server answers again."""
+        self._unavailable.discard(server_id)
 
     def expect_return(self, now: float) -> None:
-        """Keep pauses short for a while: a server leaves as planned, and its successor may listen at any moment."""
+        """Keep pauses short for RETURN_S: a server is being shut down, and its successor may listen at any moment."""
         self._return_until = now + RETURN_S
 
-    def in_vain(self, count: int) -> bool:
-        """Return whether draws found nothing new for so long that there may be fewer than `count` servers."""
-        return self._dry >= DRAWS_PER_SERVER * min(count, MAX_SERVERS_DRAWN)
-
-    def served(self, address: DialAddress) -> bool:
-        """Return whether some address of a host is served, on the same port: a failure of another one is no news."""
-        return any(one.servers for one in self.endpoints.values() if one.address[:2] == address[:2])
-
     def hurry(self, now: float) -> None:
-        """There is news of other servers: what is backing off is due now."""
-        for one in self.endpoints.values():
-            one.due = min(one.due, now + self.interval_s * 0.2 * self.random.random())
+        """Forget back-offs, because there may be new servers: every address is due within a fifth of an interval."""
+        for one in self.addresses.values():
+            one.due_at = min(one.due_at, now + self.interval_s * 0.2 * self.random.random())
             one.backoff.reset()
-        if not self._short:
-            self.draw_due = min(self.draw_due, now)
-        self._dry = 0
+        if not self._short_lived:
+            self._search_at = min(self._search_at, now)
+        self._fruitless = 0
 
-    def _new(self, address: DialAddress) -> ServerAddress:
-        last_s = max(self.cap_s, self.interval_s)
-        return ServerAddress(
-            address, Backoff(self.interval_s, last_s, BACKOFF_FACTOR, (1.0, 1.0 + JITTER), self.random)
-        )
+    def search_failed(self, count: int) -> bool:
+        """Return whether so many searches found no new server that there are probably fewer than `count` servers."""
+        return self._fruitless >= _searches(count)
 
-    def _back_off(self, endpoint: ServerAddress, now: float) -> None:
-        endpoint.due = now + endpoint.backoff.next(self._longest_pause_s(now))
+    # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _due_at(self, endpoint: ServerAddress, now: float) -> float:
-        """Return when to dial an endpoint that is not served; infinity if it is, or while a try may yet succeed."""
-        if endpoint.servers:
+    def _due_at(self, address: ServerAddress, now: float) -> float:
+        """Return when to dial an address without a server; infinity if it has one, or a try there may yet succeed."""
+        if address.servers:
             return math.inf
-        if not endpoint.busy:
-            return endpoint.due
-        if now < self._return_until and endpoint.busy < MAX_DRAWS:  # that try may wait for an address that is gone
-            return endpoint.tried_at + self._longest_pause_s(now)
+        if not address.tries:
+            return address.due_at
+        if now < self._return_until and address.tries < MAX_TRIES:  # the try may be waiting for a host that is gone
+            return address.tried_at + self._longest_pause_s(now)
         return math.inf
 
-    def _longest_pause_s(self, now: float) -> float:
-        """Return the cap of a back-off in seconds: a short one while a server is expected back."""
-        if now >= self._return_until:
-            return max(self.cap_s, self.interval_s)
-        return max(min(self.cap_s, RETURN_CAP_S), self.interval_s)
+    def _may_search(self, connected: int, count: int) -> bool:
+        tried = all(one.servers or one.tries or one.failing for one in self.addresses.values())
+        reached = any(one.servers for one in self.addresses.values())
+        return tried and reached and (self.forever or connected < count)
 
-    def _draw_interval_s(self, now: float, count: int) -> float:
-        """Return the seconds between two draws: more and more if draws find nothing, as there are fewer servers."""
-        most = DRAWS_PER_SERVER * min(count, MAX_SERVERS_DRAWN)
-        in_vain = max(self._short, 0 if self.forever else self._dry - most, 0)
-        return min(self.interval_s * BACKOFF_FACTOR ** min(in_vain, 20), self._longest_pause_s(now))
+    def _searched(self, now: float, connected: int, count: int) -> list[ServerAddress]:
+        """Return the addresses to search for missing servers.
 
-    def _may_draw(self, connected: int, count: int) -> bool:
-        tried = all(one.servers or one.busy or one.failing for one in self.endpoints.values())
-        served = any(one.servers for one in self.endpoints.values())
-        return tried and served and (self.forever or connected < count)
-
-    def _draws(self, now: float, connected: int, count: int) -> list[ServerAddress]:
-        """Return the endpoints to dial for servers that are missing, mostly those of servers in doubt.
-
-        The successor of a server is behind the same address, or behind another balancer.
+        Two searches of three dial addresses of unavailable servers, where replacements are likely; the third one dials
+        any address, as the replacement may be behind another balancer.
         """
         missing = max(count - connected - self._under_way(now), 1 if self.forever else 0)
-        served = [one for one in self.endpoints.values() if one.servers]
-        if not served or missing <= 0:
+        reached = [one for one in self.addresses.values() if one.servers]
+        if not reached or missing <= 0:
             return []
-        doubted = [one for one in served if one.servers & self.doubted] if self._turn % 3 != 2 else []
-        every = doubted or served
-        wanted = min(max(missing, len(doubted)), MAX_DRAWS)
+        likely = [one for one in reached if one.servers & self._unavailable] if self._turn % 3 != 2 else []
+        candidates = likely or reached
+        wanted = min(max(missing, len(likely)), MAX_TRIES)
         self._turn += wanted
-        return [every[(self._turn - i) % len(every)] for i in range(wanted)]
+        return [candidates[(self._turn - i) % len(candidates)] for i in range(wanted)]
 
     def _under_way(self, now: float) -> int:
-        """Return the number of tries that may yet find a server. A few slow ones do not count."""
-        busy = [one for one in self.endpoints.values() if one.busy]
-        slow = sum(one.busy for one in busy if now - one.tried_at >= SLOW_TRY_S)
-        every = sum(one.busy for one in busy)
-        return every - slow if slow < MAX_DRAWS else every
+        """Return the number of tries that may yet find a server; fewer than MAX_TRIES slow ones do not count."""
+        slow = sum(one.tries for one in self.addresses.values() if now - one.tried_at >= SLOW_TRY_S)
+        every = sum(one.tries for one in self.addresses.values())
+        return every - slow if slow < MAX_TRIES else every
 
-    def _tried(self, endpoint: ServerAddress, now: float) -> None:
-        endpoint.busy -= 1
-        endpoint.failing = False
-        endpoint.due = now
+    def _search_pause_s(self, now: float, count: int) -> float:
+        """Return the seconds between two searches; they grow while searches find no new server."""
+        in_excess = max(self._short_lived, 0 if self.forever else self._fruitless - _searches(count), 0)
+        return min(self.interval_s * BACKOFF_FACTOR ** min(in_excess, 20), self._longest_pause_s(now))
+
+    def _longest_pause_s(self, now: float) -> float:
+        """Return the cap of a back-off in seconds; it is short while a server is expected back."""
+        cap_s = self.cap_s if now >= self._return_until else min(self.cap_s, RETURN_PAUSE_S)
+        return max(cap_s, self.interval_s)
+
+    def _answered(self, address: ServerAddress, now: float) -> None:
+        """Note that a server answered at an address."""
+        address.tries -= 1
+        address.failing = False
+        address.due_at = now
+
+    def _new(self, address: DialAddress) -> ServerAddress:
+        longest_s = max(self.cap_s, self.interval_s)
+        spread = (1.0, 1.0 + JITTER)
+        return ServerAddress(address, Backoff(self.interval_s, longest_s, BACKOFF_FACTOR, spread, self.random))
+
+    def _back_off(self, address: ServerAddress, now: float) -> None:
+        address.due_at = now + address.backoff.next(self._longest_pause_s(now))
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + self.random.random() * JITTER)
 
 
-def server_count(source: str, leases: int | None, announced: int) -> int:
-    """How many servers there are: by leases where they are counted, else as the servers say; `max`: the larger."""
-    announced = min(announced, MAX_SERVER_COUNT)
-    if leases is None:
-        return max(announced, 1)
-    return max(leases, announced, 1) if source == "max" else max(leases, 1)
+def _searches(count: int) -> int:
+    """Return the number of fruitless searches in a row after which the plan searches ever more rarely."""
+    return SEARCHES_PER_SERVER * min(count, MAX_SERVERS_SEARCHED)

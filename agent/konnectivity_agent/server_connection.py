@@ -1,18 +1,23 @@
-"""One connection to one server: made, greeted, watched, and ended. Knows nothing of others, nor of trying again."""
+"""Connection of an agent to one proxy server: TCP, TLS and HTTP/2, the greeting, and the tunnel.
+
+A `ServerConnection` owns its tunnel, its heartbeat and its transport, and closes all three. Does not know the other
+servers, nor when to connect again: it reports to a `ServerConnectionEvents`, which `server_pool` implements.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from konnectivity import tls
 from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.message_stream import Channel
 from konnectivity.grpc.metadata import Metadata
-from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.status import RpcError, Status
 from konnectivity.http1 import forward_proxy
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.net.error_texts import words_of
@@ -23,174 +28,235 @@ from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
 from konnectivity.tunnel.serving import Opener, ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity.untrusted.file_content import read_file
-from konnectivity.untrusted.numbers import parse_decimal
-from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
 from konnectivity_agent.pool_plan import DialAddress
+from konnectivity_agent.server_greeting import AgentIdentity, read_answer
 
 log = logs.get(__name__)
 
 PATH = "/AgentService/Connect"
-CONNECT_TIMEOUT_S = 20.0  # TLS and the server's answer; in all, each
-TCP_TIMEOUT_S = 5.0  # an address that does not answer is one that is gone: another try may reach its successor
-SUSPECT_AFTER_S = 2.0  # a ping without an answer: then the agent looks for another server, and this one does not count
-FIRST_WINDOW = 512 * 1024  # established wire: what a server may send beyond what was passed on
-_MAX_INT = 2**63 - 1  # of the reference's counts
-ESTABLISHED_HEARTBEAT_S = 31.0  # a server of the established kind ends connections that ping every 30 s or more often
+CONNECT_TIMEOUT_S = 20.0  # for the TLS handshake, and once more for the answer to the greeting
+TCP_TIMEOUT_S = 5.0  # an address that does not answer is probably gone, and another try may reach its successor
+SUSPECT_AFTER_S = 2.0  # without an answer to a ping: then the agent searches for a replacement of the server
+FIRST_WINDOW = 512 * 1024  # reference protocol: bytes that a server may send beyond what was passed on
+REFERENCE_HEARTBEAT_S = 31.0  # the reference ends connections that ping every 30 s or more often
+IDLE_CHECK_S = 1.0  # between two looks at whether a replaced tunnel still carries connections
 
 
-@dataclass(frozen=True, slots=True)
-class AgentIdentity:
-    """Who the agent says it is."""
+class ServerConnectionEvents(Protocol):
+    """Owner of server connections: is told what happens on an established tunnel."""
 
-    agent_id: str
-    identifiers: str = ""
-    token_path: str = ""
+    def verdict_changed(self, server: ServerConnection) -> None:
+        """Take notice that the server stopped answering, or answers again."""
 
-    def metadata(self) -> dict[str, str]:
-        """Request headers. The token is read anew for each connection.
+    def server_draining(self, server: ServerConnection) -> None:
+        """Take notice that the server shuts down; called once."""
 
-        Raises:
-            OSError: the token file cannot be read.
-            ValueError: it holds no token.
-
-        """
-        headers = {"agentID": self.agent_id, "agentIdentifiers": self.identifiers}
-        if self.token_path:
-            headers["authorization"] = f"Bearer {_token(self.token_path)}"
-        return headers
+    def server_count_announced(self, server: ServerConnection, count: int) -> None:
+        """Take the number of servers that the server announces."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConnectionSettings:
-    """How to connect: the same for every server."""
+    """Settings of the connections to all servers."""
 
     tls: tls.ClientTls
     files: tuple[str, str, str]  # CA, certificate, key: for grpcio, which reads them itself
     implementation: str
     keepalive_time_s: float
-    heartbeat_s: float
-    # Host and port of each server that is reached through a forward proxy. Not for grpcio.
-    proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)
+    heartbeat_s: float  # 0: no heartbeat
+    proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)  # by host and port; not for grpcio
 
 
-class EstablishedTunnel(ServingTunnel):
-    """The agent's end; tells the uplink when it is over."""
+class _TunnelOwner(Protocol):
+    def tunnel_draining(self) -> None: ...
+
+    def tunnel_server_count(self, count: int) -> None: ...
+
+
+class AgentTunnel(ServingTunnel):
+    """Agent's end of the tunnel to one server.
+
+    Attributes:
+        ended: is set to the status of the stream at its end.
+
+    """
 
     def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: AgentIdentity) -> None:
-        self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
-        self.on_drain: Callable[[], object] = _nothing  # the server says that it is going
-        self.on_count: Callable[[int], object] = lambda count: None  # and how many servers there are
+        self.ended: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self._owner: _TunnelOwner | None = None
         offer = Extension(options.ledger.initial_window).header() if options.extension else {}
         stream = channel.open_stream(PATH, identity.metadata() | offer, self)
         super().__init__(stream, options, sides.AGENT, sides.TARGET, opener)
 
+    def report_to(self, owner: _TunnelOwner) -> None:
+        """Report what the server announces from now on to `owner`, until the stream ends."""
+        self._owner = owner
+
     def peer_draining(self) -> None:
-        on_drain, self.on_drain = self.on_drain, _nothing  # a server may say it as often as it likes
-        on_drain()
+        """Pass the news on."""
+        if self._owner is not None:
+            self._owner.tunnel_draining()
 
     def server_count_changed(self, count: int) -> None:
-        self.on_count(count)
+        """Pass the count on."""
+        if self._owner is not None:
+            self._owner.tunnel_server_count(count)
 
     def stream_closed(self, status: Status) -> None:
+        """End the tunnel, and let go of the owner, which refers to this tunnel."""
         super().stream_closed(status)
-        self.on_drain = _nothing  # it refers to the uplink, which refers to us
-        if not self.over.done():
-            self.over.set_result(status)
+        self._owner = None
+        if not self.ended.done():
+            self.ended.set_result(status)
 
 
 class ServerConnection:
-    """An established tunnel to one server.
+    """Established tunnel to one server.
 
     Attributes:
-        server_id: what the server calls itself.
-        server_count: how many servers there are, as it said when it accepted.
-        address: where it was reached.
-        instance: which process it is, of those that may call themselves the same; empty: it does not say.
+        server_id: name that the server gave itself in its answer.
+        server_count: number of servers according to that answer.
+        address: where the server was reached.
+        instance: random word that identifies the server's process; empty if the server sends none.
 
     """
 
     def __init__(
         self,
         channel: Channel,
-        tunnel: EstablishedTunnel,
+        tunnel: AgentTunnel,
         answer: Metadata,
-        settings: ServerConnectionSettings,
+        heartbeat_s: float,
         address: DialAddress,
-        on_verdict: Callable[[ServerConnection], object],
+        events: ServerConnectionEvents,
     ) -> None:
-        self.server_id, self.server_count = server_of(answer)
+        self.server_id, self.server_count = read_answer(answer)
         self.address = address
         self.instance = tunnel.extension.instance if tunnel.extension is not None else ""
-        self.tunnel = tunnel
+        self._tunnel = tunnel
         self._channel = channel
-        self._on_verdict = on_verdict
+        self._events = events
+        self._drain_reported = False
+        self._idle_timer: asyncio.TimerHandle | None = None
         tunnel.log_fields = {"server": self.server_id}
-        interval_s = settings.heartbeat_s
-        if interval_s and tunnel.extension is None:
-            interval_s = max(interval_s, ESTABLISHED_HEARTBEAT_S)
-        self.heartbeat = Heartbeat(tunnel.stream, tunnel.measure, interval_s, self._judged, SUSPECT_AFTER_S)
-        self.heartbeat.start()
+        tunnel.report_to(self)
+        if heartbeat_s and not self.extension:
+            heartbeat_s = max(heartbeat_s, REFERENCE_HEARTBEAT_S)
+        self._heartbeat = Heartbeat(tunnel.stream, tunnel.measure, heartbeat_s, self._judged, SUSPECT_AFTER_S)
+        self._heartbeat.start()
+
+    @property
+    def extension(self) -> bool:
+        """Whether the tunnel speaks the extension of this project."""
+        return self._tunnel.extension is not None
 
     @property
     def alive(self) -> bool:
         """Whether the server answers."""
-        return self.heartbeat.verdict is HeartbeatVerdict.ALIVE and not self.tunnel.closed
+        return self._heartbeat.verdict is HeartbeatVerdict.ALIVE and not self._tunnel.closed
 
     @property
-    def counts(self) -> bool:
-        """Whether it is one of the servers that the agent has: it answers, and did not say that it is going."""
-        return self.alive and not self.tunnel.draining
+    def draining(self) -> bool:
+        """Whether the server has announced that it shuts down."""
+        return self._tunnel.draining
+
+    @property
+    def available(self) -> bool:
+        """Whether the server answers and is not draining."""
+        return self.alive and not self.draining
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections to targets on the tunnel."""
+        return len(self._tunnel.connections)
 
     def superseded_by(self, other: ServerConnection) -> bool:
-        """Return whether another tunnel to a server of this id takes the place of this one."""
-        return not self.alive or (self.tunnel.draining and self.instance != other.instance)
+        """Return whether a newer connection to a server of the same id takes the place of this connection."""
+        return not self.alive or (self.draining and self.instance != other.instance)
 
     def probe(self) -> None:
-        """Ask the server for a sign of life now. Not a server of the reference: it ends connections that ping often."""
-        if self.tunnel.extension is not None:
-            self.heartbeat.probe()
+        """Ping the server now, unless it is the reference, which ends connections that ping often."""
+        if self.extension:
+            self._heartbeat.probe()
 
-    async def serve(self) -> Status:
-        """Until it is over, for whatever reason."""
+    def send_drain(self) -> None:
+        """Tell the server to dial other agents from now on."""
+        self._tunnel.send_drain()
+
+    async def ended(self) -> Status:
+        """Wait for the end of the tunnel, close the connection and return the status of the stream."""
         try:
-            return await self.tunnel.over
+            return await self._tunnel.ended
         finally:
             self.close()
 
     def close(self) -> None:
-        self.heartbeat.stop()
+        """End the tunnel and close the connection. May be called again."""
+        self._heartbeat.stop()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         self._channel.close("the agent is leaving")
+
+    def close_when_idle(self) -> None:
+        """Close as soon as no connection to a target is open."""
+        self._idle_timer = None
+        if self._tunnel.closed:
+            return
+        if self.connections:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(IDLE_CHECK_S, self.close_when_idle)
+        else:
+            self.close()
+
+    def tunnel_draining(self) -> None:
+        """Report that the server shuts down: once, however often the server announces it."""
+        if not self._drain_reported:
+            self._drain_reported = True
+            self._events.server_draining(self)
+
+    def tunnel_server_count(self, count: int) -> None:
+        """Report the number of servers that the server announces."""
+        self._events.server_count_announced(self, count)
 
     def _judged(self, verdict: HeartbeatVerdict) -> None:
         if verdict is HeartbeatVerdict.DEAD:
-            self.tunnel.stream.abort("the server answers no ping")
+            self._tunnel.stream.abort("the server answers no ping")
             return
         log.warning("Server does not answer" if not self.alive else "Server answers again", server=self.server_id)
-        self._on_verdict(self)
+        self._events.verdict_changed(self)
 
 
 async def connect(
     address: DialAddress,
+    events: ServerConnectionEvents,
     settings: ServerConnectionSettings,
     identity: AgentIdentity,
     options: TunnelOptions,
     opener: Opener,
     tasks: asyncio.TaskGroup,
-    on_verdict: Callable[[ServerConnection], object],
 ) -> ServerConnection:
-    """Make a connection and greet the server.
+    """Connect to the server at an address, and greet it.
+
+    Args:
+        address: where to connect.
+        events: is told what happens on the tunnel.
+        settings: of all connections.
+        identity: of the agent.
+        options: of the tunnel.
+        opener: opens the connections to targets that the server asks for.
+        tasks: owns the tasks of the transport.
 
     Raises:
-        CONNECT_ERRORS: it could not be made.
+        CONNECT_ERRORS: the connection could not be made, or the server refused the agent.
 
     """
     channel = await _channel(address, settings, tasks)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            tunnel = EstablishedTunnel(channel, options, opener, identity)
+            tunnel = AgentTunnel(channel, options, opener, identity)
             answer = await tunnel.stream.accepted()
-        return ServerConnection(channel, tunnel, answer, settings, address, on_verdict)
+        return ServerConnection(channel, tunnel, answer, settings.heartbeat_s, address, events)
     except BaseException:
         channel.close("the agent is leaving")
         raise
@@ -233,11 +299,12 @@ async def _tcp(address: DialAddress) -> socket.socket:
         return await connect_any(found)
 
 
-CONNECT_ERRORS = (OSError, RpcError, TimeoutError, tls.TlsError, ValueError)  # ValueError: a host, a file, an answer
+# ValueError: a host that can be no name, or a token file without a token.
+CONNECT_ERRORS = (OSError, RpcError, TimeoutError, tls.TlsError, ValueError)
 
 
-def why(error: BaseException) -> str:
-    """For the log: why a connection could not be made."""
+def failure_reason(error: BaseException) -> str:
+    """Return, for the log, why a connection could not be made."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not accepted: {error.verify_message}"
     if (said := tls.handshake_failures.of_peer(error)) is not None:
@@ -245,47 +312,3 @@ def why(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CONNECT_TIMEOUT_S:g} s"
     return str(error) if isinstance(error, RpcError | tls.TlsError) else words_of(error)
-
-
-def server_of(metadata: Metadata) -> tuple[str, int]:
-    """Return the id of a server and the number of servers there are, as it says in its answer.
-
-    Raises:
-        RpcError: it says neither, or not in the form it must have.
-
-    """
-    ids = metadata.get_all("serverid")
-    counts = metadata.get_all("servercount")
-    if len(ids) != 1 or len(ids[0]) > MAX_SERVER_ID:
-        what = f"{len(ids)} of them" if len(ids) != 1 else f"one of {len(ids[0])} characters"
-        raise RpcError(Code.UNKNOWN, f"expected one server ID of at most {MAX_SERVER_ID} characters, got {what}")
-    if len(counts) != 1:
-        raise RpcError(Code.UNKNOWN, f"expected one server count, got {len(counts)} of them")
-    digits = counts[0].removeprefix("-")
-    count = parse_decimal(digits, _MAX_INT)
-    if count is None:
-        raise RpcError(Code.UNKNOWN, f"expected one server count, got {counts[0][:40]!r}")
-    return ids[0], min(count, MAX_SERVER_COUNT) if digits == counts[0] else -count
-
-
-def _token(path: str) -> str:
-    """Return the token in a file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: there is no token in it, or something else.
-
-    """
-    try:
-        words = read_file(path).decode("ascii").split()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"token file {path!r} is no ASCII text") from error
-    if len(words) != 1:
-        raise ValueError(
-            f"token file {path!r} is empty" if not words else f"token file {path!r} has more than one word"
-        )
-    return words[0]
-
-
-def _nothing() -> None:
-    """Do nothing: nobody is to be told."""

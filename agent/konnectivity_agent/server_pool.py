@@ -1,314 +1,291 @@
-"""All servers of one agent: finds them, keeps a tunnel to each, and finds them again. Owns the uplinks and their tasks.
+"""Server pool: one tunnel to every proxy server of an agent.
 
-What to dial, and when, is `plan`'s decision; this module carries it out.
+Owns the server connections, the tasks that make them, and the timer of the server count. `pool_plan` decides what to
+dial and when, and the pool carries it out. Does not know how a connection is made: that is an injected function.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import socket
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
 from konnectivity.runtime import logs, task_guard
 from konnectivity.runtime.logs.logged_reasons import LoggedReasons
-from konnectivity.tunnel.serving import Opener
-from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT
-from konnectivity_agent import server_connection as uplinks
-from konnectivity_agent.pool_plan import DialAddress, PoolPlan, ServerAddress, server_count
-from konnectivity_agent.server_connection import AgentIdentity, ServerConnection, ServerConnectionSettings
+from konnectivity_agent.pool_plan import DialAddress, PoolPlan, ServerAddress
+from konnectivity_agent.server_connection import (
+    CONNECT_ERRORS,
+    SUSPECT_AFTER_S,
+    ServerConnection,
+    ServerConnectionEvents,
+    failure_reason,
+)
+from konnectivity_agent.server_count import ServerCount
+from konnectivity_agent.server_lookup import LOOKUP_INTERVAL_S, ServerLookup
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
 
-RESOLVE_INTERVAL_S = 30.0  # how often names are looked up again while all is well
-RESOLVE_TIMEOUT_S = 5.0
-COUNT_INTERVAL_S = 1.0  # between two changes of the number of servers that are taken from servers
-_IDLE_CHECK_S = 1.0  # of a tunnel that another one replaced
+SAME_ID_CHECK_S = SUSPECT_AFTER_S + 1.0  # by then the heartbeat of a lost connection has noticed the loss
+
+Connect = Callable[[DialAddress, ServerConnectionEvents], Awaitable[ServerConnection]]
 
 
-class ServerPool:
-    """Keeps one tunnel to every server.
+class ServerPool(ServerConnectionEvents):
+    """Keeps one tunnel to every server, from `run` on.
 
     Args:
-        hosts: (host, port) of each server or load balancer.
-        plan: what to dial and when.
-        settings, identity, options, opener: of each uplink.
-        tasks: where everything runs.
-        count_source: `default` or `max`.
-        leases: how many servers the leases say there are; None: they are not counted.
-        on_change: called when a server comes, goes, falls silent or answers again.
+        lookup: finds the addresses of the servers.
+        plan: decides what to dial and when.
+        count: number of servers to look for.
+        connect: makes one connection; raises one of `CONNECT_ERRORS`.
+        tasks: owns the tasks of all connections.
+        on_change: called after a server was connected or lost, stopped answering or answers again.
 
     """
 
     def __init__(
         self,
-        hosts: Sequence[tuple[str, int]],
+        lookup: ServerLookup,
         plan: PoolPlan,
-        settings: ServerConnectionSettings,
-        identity: AgentIdentity,
-        options: TunnelOptions,
-        opener: Opener,
+        count: ServerCount,
+        connect: Connect,
         tasks: asyncio.TaskGroup,
-        count_source: str,
-        leases: Callable[[], int | None],
-        on_change: Callable[[], object],
+        on_change: Callable[[], object] = lambda: None,
     ) -> None:
         self.servers: dict[str, ServerConnection] = {}  # by server id
-        self._retired: set[ServerConnection] = set()  # tunnels to servers of whose id another one answers
-        self.doubled: set[str] = set()  # ids that two servers have
-        self.draining = False
-        self.fell_silent = 0  # times that a connected server stopped answering
-        self.failures: dict[str, int] = {}  # by direction, as the metric has it
-        self._hosts = hosts
+        self.duplicate_ids: set[str] = set()  # server ids that two servers have
+        self.times_suspected = 0  # times that a connected server stopped answering
+        self.failures: Counter[str] = Counter()  # of connections, by direction as the metric has it
+        self._replaced: set[ServerConnection] = set()  # connections whose server id a newer connection has
+        self._lookup = lookup
         self._plan = plan
-        self._settings = settings
-        self._identity = identity
-        self._options = options
-        self._opener = opener
+        self._count = count
+        self._connect = connect
         self._tasks = tasks
-        self._count_source = count_source
-        self._leases = leases
         self._on_change = on_change
-        self._announced = 1
-        self._next_count = 1  # what a server said last
+        self._draining = False
         self._count_timer: asyncio.TimerHandle | None = None
-        self._counted_at = -math.inf
         self._few_reported = False
         self._logged = LoggedReasons()  # why servers cannot be reached, by address
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self._resolve_due = 0.0
 
     @property
     def count(self) -> int:
-        """How many servers there are, as far as is known."""
-        return server_count(self._count_source, self._leases(), self._announced)
+        """Number of servers to be connected to."""
+        return self._count.value
 
     @property
-    def alive(self) -> int:
-        """Servers that are connected and answer."""
-        return sum(one.alive for one in self.servers.values())
-
-    @property
-    def staying(self) -> int:
-        """Servers that are connected, answer, and did not say that they are going."""
-        return sum(one.counts for one in self.servers.values())
+    def answering(self) -> int:
+        """Number of connected servers that answer."""
+        return sum(server.alive for server in self.servers.values())
 
     @property
     def connections(self) -> int:
-        return sum(len(one.tunnel.connections) for one in self._uplinks)
+        """Number of open connections to targets, over all tunnels."""
+        return sum(server.connections for server in self._all)
 
     @property
-    def _uplinks(self) -> list[ServerConnection]:
-        return [*self.servers.values(), *self._retired]
+    def _available(self) -> int:
+        """Number of connected servers that answer and are not draining."""
+        return sum(server.available for server in self.servers.values())
+
+    @property
+    def _all(self) -> list[ServerConnection]:
+        return [*self.servers.values(), *self._replaced]
 
     async def run(self) -> None:
-        """Look for servers until `drain`; the tunnels that stand live on in `tasks`."""
-        while not self.draining:
-            await self._resolve()
-            if any(one.tunnel.draining for one in self._uplinks):
+        """Dial servers until `drain`; established tunnels live on in the task group."""
+        while not self._draining:
+            if self._lookup.due:
+                self._plan.resolved(await self._lookup.addresses())
+            if any(server.draining for server in self._all):
                 self._plan.expect_return(self._loop.time())
-            for endpoint in self._plan.next(self._loop.time(), self.staying, self.count):
-                task_guard.start(
-                    self._tasks,
-                    partial(self._try, endpoint),
-                    "server",
-                    f"server {endpoint.address}",
-                    failed=partial(self._failed, endpoint),
-                )
-            wait_s = self._plan.due(self._loop.time(), self.staying, self.count)
+            for address in self._plan.next(self._loop.time(), self._available, self.count):
+                self._start(address)
+            wait_s = self._plan.due(self._loop.time(), self._available, self.count)
             self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait_s, RESOLVE_INTERVAL_S)):
+                async with asyncio.timeout(min(wait_s, LOOKUP_INTERVAL_S)):
                     await self._wake.wait()
 
     def drain(self) -> None:
-        """Tell every server to dial elsewhere, and look for no more of them."""
-        self.draining = True
+        """Tell every server to dial elsewhere, and dial no more servers."""
+        self._draining = True
         self._wake.set()
-        for one in self._uplinks:
-            one.tunnel.send_drain()
+        for server in self._all:
+            server.send_drain()
 
-    def news(self) -> None:
-        """Servers may have come: look for them now."""
-        self._resolve_due = 0.0
-        self._plan.hurry(self._loop.time())
+    def close(self) -> None:
+        """Close every connection, and dial no more servers."""
+        self._draining = True
         self._wake.set()
+        for server in self._all:
+            server.close()
 
-    async def _try(self, endpoint: ServerAddress) -> None:
-        """One connection through an endpoint, from its start to its end."""
+    def leases_counted(self, count: int) -> None:
+        """Take a new number of server leases, and look for servers at once."""
+        self._count.leases_counted(count)
+        self._search_now()
+
+    # ---- ServerConnectionEvents -----------------------------------------------------------------------------------
+
+    def verdict_changed(self, server: ServerConnection) -> None:
+        """Look for a replacement of a server that stopped answering; stop looking when it answers again."""
+        self.times_suspected += not server.alive
+        if server in self._replaced:
+            if server.alive:
+                server.send_drain()  # new dials take the newer connection, open connections may end by themselves
+                server.close_when_idle()
+        elif server.available:
+            self._plan.mark_available(server.server_id)
+        else:
+            self._plan.mark_unavailable(server.server_id, self._loop.time())
+            self._lookup.hasten()
+        self._changed()
+
+    def server_draining(self, server: ServerConnection) -> None:
+        """Look for a replacement of a server that is shutting down, while it still serves."""
+        peer_log.info(server.server_id, "Server is shutting down", server=server.server_id, servers=len(self.servers))
+        self._plan.mark_unavailable(server.server_id, self._loop.time())
+        self._search_now()
+
+    def server_count_announced(self, server: ServerConnection, count: int) -> None:
+        """Take over, a moment later, the number of servers that a server announces."""
+        wait_s = self._count.announced(count, self._loop.time())
+        if wait_s is not None and self._count_timer is None:
+            self._count_timer = self._loop.call_later(wait_s, self._take_count, server.server_id)
+
+    # ---- one connection -------------------------------------------------------------------------------------------
+
+    def _start(self, address: ServerAddress) -> None:
+        task_guard.start(
+            self._tasks,
+            partial(self._try, address),
+            "server",
+            f"server {address.address}",
+            failed=partial(self._failed, address),
+        )
+
+    async def _try(self, address: ServerAddress) -> None:
+        """Connect to a server at `address`, and keep the connection until its end unless its server is connected."""
         try:
-            uplink = await uplinks.connect(
-                endpoint.address,
-                self._settings,
-                self._identity,
-                self._options,
-                self._opener,
-                self._tasks,
-                self._judged,
-            )
-        except uplinks.CONNECT_ERRORS as error:
-            # One line per reason, not one per try; none for one of several addresses of a host.
-            reason = "" if self._plan.served(endpoint.address) else uplinks.why(error)
-            if log.v(5) or (reason and self._logged.record(str(endpoint.address), reason)):
-                why = reason or uplinks.why(error)
-                log.warning("Cannot connect to the server, will keep trying", server=endpoint.address, reason=why)
-            self._failed(endpoint)
+            server = await self._connect(address.address, self)
+        except CONNECT_ERRORS as error:
+            self._report(address, error)
+            self._failed(address)
             return
-        self._logged.clear(str(endpoint.address))
-        known = self.servers.get(uplink.server_id)
-        if self.draining or (known is not None and not known.superseded_by(uplink)):
-            uplink.close()
-            self._plan.duplicate(endpoint, uplink.server_id, self._loop.time())
+        self._logged.clear(str(address.address))
+        known = self.servers.get(server.server_id)
+        if self._draining or (known is not None and not known.superseded_by(server)):
+            server.close()
+            self._plan.duplicate(address, server.server_id, self._loop.time())
             if known is not None:
-                self._met_again(known, uplink)
+                self._found_again(known, server)
         else:
             if known is not None:
-                self._retire(known)
-            await self._serve(endpoint, uplink)
+                self._replace(known)
+            await self._serve(address, server)
         self._wake.set()
 
-    def _failed(self, endpoint: ServerAddress) -> None:
-        """Try an endpoint again later."""
-        if endpoint.busy:
-            self._plan.failed(endpoint, self._loop.time())
-        self._resolve_due = min(self._resolve_due, self._loop.time() + self._plan.cap_s)
+    async def _serve(self, address: ServerAddress, server: ServerConnection) -> None:
+        server_id = server.server_id
+        self.servers[server_id] = server
+        self._count.greeted(server.server_count)
+        self._plan.connected(address, server_id, self._loop.time())
+        log.info("Connected to server", server=server_id, address=address.address, extension=server.extension)
+        self._changed()
+        try:
+            status = await server.ended()
+            if not status.ok:
+                self.failures["from_server"] += 1
+            log.info("Server connection ended", server=server_id, reason=status)
+        finally:
+            self._remove(server)
+
+    def _remove(self, server: ServerConnection) -> None:
+        self._replaced.discard(server)
+        if server.draining:
+            self._plan.expect_return(self._loop.time())
+        if self.servers.get(server.server_id) is server:
+            del self.servers[server.server_id]
+            self.duplicate_ids.discard(server.server_id)
+            self._plan.lost(server.server_id, self._loop.time())
+        self._changed()
+
+    def _replace(self, known: ServerConnection) -> None:
+        """Give the server id of `known` to a newer connection. What is open on `known` may end by itself."""
+        log.info("Server is reached anew", server=known.server_id, before=known.address)
+        self._replaced.add(known)
+        del self.servers[known.server_id]
+        self._plan.lost(known.server_id, self._loop.time())
+
+    def _failed(self, address: ServerAddress) -> None:
+        """Dial `address` again later."""
+        self._plan.failed(address, self._loop.time())
+        self._lookup.hasten(self._plan.cap_s)
         self._wake.set()
 
-    def _met_again(self, known: ServerConnection, other: ServerConnection) -> None:
-        """A try reached a server that is connected already, or one of the same id."""
+    def _report(self, address: ServerAddress, error: BaseException) -> None:
+        """Log why no connection could be made: once per reason, and not while the host is reached at another IP."""
+        reason = failure_reason(error)
+        reached = self._plan.host_connected(address.address)
+        if (not reached and self._logged.record(str(address.address), reason)) or log.v(5):
+            log.warning("Cannot connect to the server, will keep trying", server=address.address, reason=reason)
+
+    # ---- servers found twice, and servers not found ---------------------------------------------------------------
+
+    def _found_again(self, known: ServerConnection, other: ServerConnection) -> None:
+        """Find out why a dial reached the server id of a connected server."""
         if log.v(5):
             log.info("Server is connected already", server=known.server_id, address=other.address)
         if known.instance != other.instance:
-            # Either is new, or the known one is gone and was not missed yet: a moment later the heartbeat knows.
+            # Two servers have one id, or the server of `known` was replaced and its heartbeat will tell.
             known.probe()
-            self._loop.call_later(uplinks.SUSPECT_AFTER_S + 1.0, self._check_ids, known, other)
-        elif self._plan.in_vain(self.count):
+            self._loop.call_later(SAME_ID_CHECK_S, self._check_id, known, other)
+        elif self._plan.search_failed(self.count):
             self._warn_of_few()
 
-    def _check_ids(self, known: ServerConnection, other: ServerConnection) -> None:
-        if self.servers.get(known.server_id) is not known or not known.counts:
+    def _check_id(self, known: ServerConnection, other: ServerConnection) -> None:
+        """Report a server id that two answering servers have."""
+        if self.servers.get(known.server_id) is not known or not known.available:
             return
-        if not self.doubled:
+        if not self.duplicate_ids:
             log.warning(
                 "Two servers have the same server ID, only one of them is used: give each its own --server-id",
                 server=known.server_id,
                 address=known.address,
                 other=other.address,
             )
-        self.doubled.add(known.server_id)
+        self.duplicate_ids.add(known.server_id)
 
     def _warn_of_few(self) -> None:
-        """Say once that there are fewer servers behind the addresses than the servers, or their leases, say."""
-        if not self._few_reported and not self.doubled:
+        """Report once that fewer servers are found than servers or leases announce."""
+        if not self._few_reported and not self.duplicate_ids:
             log.warning(
                 "Fewer servers found than there are: has each its own --server-id, and is each behind an address?",
                 servers=self.count,
                 connected=len(self.servers),
-                addresses=", ".join(sorted(map(str, self._plan.endpoints))),
+                addresses=", ".join(sorted(map(str, self._plan.addresses))),
             )
         self._few_reported = True
 
-    def _retire(self, known: ServerConnection) -> None:
-        """Another tunnel to a server of its id takes its place. What is open on it goes on, if it answers again."""
-        log.info("Server is reached anew", server=known.server_id, before=known.address)
-        self._retired.add(known)
-        del self.servers[known.server_id]
-        self._plan.lost(known.server_id, self._loop.time())
-
-    def _end_when_idle(self, uplink: ServerConnection) -> None:
-        if uplink.tunnel.closed:
-            return
-        if uplink.tunnel.connections:
-            self._loop.call_later(_IDLE_CHECK_S, self._end_when_idle, uplink)
-        else:
-            uplink.close()
-
-    async def _serve(self, endpoint: ServerAddress, uplink: ServerConnection) -> None:
-        server_id = uplink.server_id
-        self.servers[server_id] = uplink
-        self._announced = self._next_count = uplink.server_count or 1
-        self._plan.connected(endpoint, server_id, self._loop.time())
-        uplink.tunnel.on_drain = partial(self._server_drains, uplink)
-        uplink.tunnel.on_count = partial(self._counted, server_id)
-        extension = uplink.tunnel.extension is not None
-        log.info("Connected to server", server=server_id, address=endpoint.address, extension=extension)
-        self._changed()
-        try:
-            status = await uplink.serve()
-            if not status.ok:
-                self.failures["from_server"] = self.failures.get("from_server", 0) + 1
-            log.info("Server connection ended", server=server_id, reason=status)
-        finally:
-            self._retired.discard(uplink)
-            if uplink.tunnel.draining:
-                self._plan.expect_return(self._loop.time())
-            if self.servers.get(server_id) is uplink:
-                del self.servers[server_id]
-                self.doubled.discard(server_id)
-                self._plan.lost(server_id, self._loop.time())
-            self._changed()
-
-    def _judged(self, uplink: ServerConnection) -> None:
-        """Look for the successor of a server that fell silent, until it answers again."""
-        self.fell_silent += not uplink.alive
-        if uplink in self._retired:
-            if uplink.alive:
-                uplink.tunnel.send_drain()  # what is open on it may end in peace; new dials take the other one
-                self._end_when_idle(uplink)
-        elif uplink.counts:
-            self._plan.trust(uplink.server_id)
-        else:
-            self._plan.doubt(uplink.server_id, self._loop.time())
-            self._resolve_due = 0.0
-        self._changed()
-
-    def _server_drains(self, uplink: ServerConnection) -> None:
-        """A server is going: look for another while it still serves."""
-        peer_log.info(uplink.server_id, "Server is shutting down", server=uplink.server_id, servers=len(self.servers))
-        self._plan.doubt(uplink.server_id, self._loop.time())
-        self.news()
-
-    def _counted(self, server_id: str, count: int) -> None:
-        """A server says how many there are now. Of what it says in quick succession the last one is taken."""
-        self._next_count = min(count, MAX_SERVER_COUNT) if count > 0 else self._next_count
-        if self._next_count != self._announced and self._count_timer is None:
-            wait_s = max(0.0, self._counted_at + COUNT_INTERVAL_S - self._loop.time())
-            self._count_timer = self._loop.call_later(wait_s, self._take_count, server_id)
+    # ---- when to look again ---------------------------------------------------------------------------------------
 
     def _take_count(self, server_id: str) -> None:
         self._count_timer = None
-        self._counted_at = self._loop.time()
-        if self._next_count != self._announced:
-            self._announced = self._next_count
-            peer_log.info(server_id, "Number of servers changed", count=self._announced, connected=len(self.servers))
-            self.news()
+        if (count := self._count.take(self._loop.time())) is not None:
+            peer_log.info(server_id, "Number of servers changed", count=count, connected=len(self.servers))
+            self._search_now()
+
+    def _search_now(self) -> None:
+        self._lookup.hasten()
+        self._plan.hurry(self._loop.time())
+        self._wake.set()
 
     def _changed(self) -> None:
         self._wake.set()
         self._on_change()
-
-    async def _resolve(self) -> None:
-        """Look the names up, when it is time to."""
-        if self._loop.time() < self._resolve_due:
-            return
-        self._resolve_due = self._loop.time() + RESOLVE_INTERVAL_S
-        found: list[DialAddress] = []
-        for host, port in self._hosts:
-            found += [DialAddress(host, port, ip) for ip in await self._addresses(host, port)]
-        self._plan.resolved(found)
-
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        """All addresses of a host; an empty one if that is left to whoever connects, or they cannot be had now."""
-        if self._settings.implementation == "grpcio" or (host, port) in self._settings.proxies:
-            return [""]  # a forward proxy is given the name: here it may not even exist
-        try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError, ValueError):
-            return [""]  # the try that follows says what is wrong
-        return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

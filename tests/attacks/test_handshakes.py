@@ -17,7 +17,10 @@ from konnectivity.net.socket_listeners import admit_tcp
 from konnectivity.net.source_limit import SourceLimits
 from konnectivity.testing.deployment import free_port
 from konnectivity.tls import ClientTls, ServerTls
+from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_agent import server_connection
+from konnectivity_agent.pool_plan import DialAddress
+from konnectivity_agent.server_greeting import AgentIdentity
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 KINDS = {  # how the client ends, and how many of them: those of `answered` and `refused` cost the client a handshake
@@ -75,6 +78,10 @@ async def test_unfinished_handshakes_leave_nothing(site, kind, limit):
     await memory_returns(server, cost.memory_before, slack=0)
 
 
+class Ignored(server_connection.ServerConnectionEvents):
+    """Receiver of the events of a connection that never has any."""
+
+
 async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
     """An agent without a certificate tries for as long as it lives."""
     files = (site.path("ca.crt"), "", "")
@@ -92,13 +99,13 @@ async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
         for _ in range(50):
             with pytest.raises(server_connection.CONNECT_ERRORS, match="certificate required"):
                 await server_connection.connect(
-                    server_connection.Address("127.0.0.1", port),
+                    DialAddress("127.0.0.1", port),
+                    Ignored(),
                     settings,
-                    server_connection.AgentIdentity("agent"),
-                    server_connection.TunnelOptions(),
+                    AgentIdentity("agent"),
+                    TunnelOptions(),
                     lambda dial: None,
                     tasks,
-                    lambda: None,
                 )
         await asyncio.sleep(0.1)
         assert alive() <= before + 1

@@ -11,7 +11,7 @@ import pytest
 
 from konnectivity.client import DialError, connect
 from konnectivity_agent.destination_policy import parse
-from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.dialer import DialCounters, Dialer
 from support import grpc_peer, targets
 from support.targets import listening
 
@@ -119,7 +119,7 @@ def test_an_agent_relies_on_no_check_of_a_server(monkeypatch):
     async def dial():
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
-            dials = Dials()
+            dials = DialCounters()
             for rules in (["*.internal"], ["*"], []):
                 dialer = Dialer(tasks, dials, parse(rules, []))
                 for host in NO_HOST:
@@ -142,7 +142,7 @@ def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
             for deny, wanted in ((["127.0.0.66"], "connection refused"), (["127.0.0.1"], "connected")):
                 asked = Asked(address.replace("127.0.0.66", "both.example"))
-                Dialer(tasks, Dials(), parse([], deny)).open(asked)
+                Dialer(tasks, DialCounters(), parse([], deny)).open(asked)
                 assert wanted in await asked.answer
 
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -161,7 +161,7 @@ def test_a_name_is_looked_up_once_and_what_was_judged_is_dialled(monkeypatch):
     async def dial_twice():
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, listening(targets.echo) as address:
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
-            dialer = Dialer(tasks, Dials(), parse(["127.0.0.1"], []))
+            dialer = Dialer(tasks, DialCounters(), parse(["127.0.0.1"], []))
             for wanted in ("connected", "nothing allows 127.0.0.66"):
                 dial = Asked(address.replace("127.0.0.1", "rebinding.example"))
                 dialer.open(dial)

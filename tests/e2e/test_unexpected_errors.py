@@ -116,7 +116,7 @@ FAULTS = [
     Fault(AGENT, "konnectivity_agent.agent_metrics:AgentCollector.collect", "answer", "agent:/metrics"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer._dial", "dial", "dial:http-connect"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer.open", "callback", "dial:http-connect"),
-    Fault(AGENT, "konnectivity_agent.server_pool:Fleet._try", "server"),
+    Fault(AGENT, "konnectivity_agent.server_pool:ServerPool._try", "server"),
     Fault(AGENT, "konnectivity.tls.certificate_reload:_Files.run", "TLS files"),
     Fault(
         AGENT,

@@ -13,6 +13,8 @@ PURE_FOLDERS = ("konnectivity/http2", "konnectivity/wire", "konnectivity/tool/ma
 PURE_MODULES = (
     "agent/konnectivity_agent/destination_policy.py",
     "agent/konnectivity_agent/name_servers.py",
+    "agent/konnectivity_agent/pool_plan.py",
+    "agent/konnectivity_agent/server_count.py",
     "konnectivity/errors.py",
     "konnectivity/grpc/framing.py",
     "konnectivity/grpc/header_budget.py",

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from konnectivity_agent.destination_policy import parse
-from konnectivity_agent.dialer import Dialer, Dials
+from konnectivity_agent.dialer import DialCounters, Dialer
 
 CLOSED = 1  # nobody listens there
 KINDS = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -33,7 +33,7 @@ class Asked:
 async def text_of(address, protocol="tcp", dials=None, timeout_s=5.0):
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         asked = Asked(address, protocol)
-        Dialer(tasks, dials or Dials(), parse([], []), timeout_s).open(asked)
+        Dialer(tasks, dials or DialCounters(), parse([], []), timeout_s).open(asked)
         return await asked.answer
 
 
@@ -99,7 +99,7 @@ async def test_families_and_names(names, address, protocol, text):
         "later.test": socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
         "odd.test": UnicodeError("encoding with 'idna' codec failed"),
     }
-    dials = Dials()
+    dials = DialCounters()
     assert await text_of(address, protocol, dials) == text
     assert dials.failures == {"unknown": 1}
 

@@ -1,4 +1,4 @@
-"""Which server to dial, and when: a plan talked through step by step, on a clock of the test's own."""
+"""Plan of a server pool, called step by step with times that the test chooses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konnectivity_agent.pool_plan import MAX_DRAWS, DialAddress, PoolPlan, server_count
+from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT
+from konnectivity_agent.pool_plan import MAX_TRIES, DialAddress, PoolPlan
 
 A, B, C = (DialAddress("balancer", 8132), DialAddress("two.example", 8132), DialAddress("three.example", 8132))
 
@@ -26,17 +27,17 @@ def test_every_address_is_dialled_at_once():
     assert made.next(0.0, 0, 1) == []  # they are under way
 
 
-def test_behind_a_balancer_it_draws_until_all_servers_are_connected():
+def test_behind_a_balancer_it_searches_until_all_servers_are_connected():
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.1)
-    draws = made.next(0.1, 1, 3)  # the server said that there are three
-    assert [draw.address for draw in draws] == [A, A]
+    searched = made.next(0.1, 1, 3)  # the server said that there are three
+    assert [one.address for one in searched] == [A, A]
     made.duplicate(one, "server-1", 0.2)
     made.connected(one, "server-2", 0.2)
     assert len(made.next(0.2, 2, 3)) == 1
     made.duplicate(one, "server-2", 0.3)
-    assert made.next(0.3, 2, 3) == []  # a duplicate: the next draw an interval later
+    assert made.next(0.3, 2, 3) == []  # a duplicate: the next search is an interval later
     assert 0.5 < made.due(0.3, 2, 3) <= 1.1
     (last,) = made.next(1.5, 2, 3)
     made.connected(last, "server-3", 1.6)
@@ -44,15 +45,15 @@ def test_behind_a_balancer_it_draws_until_all_servers_are_connected():
     assert made.due(1.6, 3, 3) == 10.0
 
 
-def test_draws_that_find_nothing_become_rare_until_there_is_news():
+def test_searches_that_find_no_new_server_become_rare_until_there_is_news():
     """Two servers are announced and there is only one, as when a control plane is scaled down."""
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     now, waits = 0.0, []
     for _ in range(20):
-        (draw,) = made.next(now, 1, 2)
-        made.duplicate(draw, "server-1", now)
+        (found,) = made.next(now, 1, 2)
+        made.duplicate(found, "server-1", now)
         waits.append(made.due(now, 1, 2))
         now += waits[-1]
     assert all(1 <= wait <= 1.1 for wait in waits[:8])
@@ -61,13 +62,13 @@ def test_draws_that_find_nothing_become_rare_until_there_is_news():
     assert made.due(now, 1, 2) <= 0.2
 
 
-def test_forever_means_forever():
+def test_with_sync_forever_it_searches_though_all_servers_are_connected():
     made = plan(A, forever=True)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     for second in range(1, 5):
-        (draw,) = made.next(second * 1.2, 1, 1)
-        made.duplicate(draw, "server-1", second * 1.2)
+        (found,) = made.next(second * 1.2, 1, 1)
+        made.duplicate(found, "server-1", second * 1.2)
         assert made.next(second * 1.2, 1, 1) == []
 
 
@@ -106,7 +107,7 @@ def test_a_lost_server_is_dialled_again_within_one_interval():
     assert [one.address for one in made.next(6.0, 1, 2)] == [B]
 
 
-def test_an_address_that_fails_does_not_keep_the_others_from_drawing():
+def test_an_address_that_fails_does_not_keep_the_plan_from_searching():
     made = plan(A, B)
     good, bad = made.next(0.0, 0, 1)
     made.connected(good, "server-1", 0.0)
@@ -130,30 +131,30 @@ def test_news_of_servers_ends_waiting():
     made.connected(one, "server-1", 0.0)
     for now in (0.0, 2.0, 4.0, 8.0):
         made.failed(other, now)
-        other.busy += 1
-    other.busy -= 1
+        other.tries += 1
+    other.tries -= 1
     assert made.due(8.0, 1, 1) > 2.0
     made.hurry(8.0)
     assert [one.address for one in made.next(8.2, 1, 2)] == [B]
 
 
-def test_an_address_that_left_the_name_is_kept_while_its_tunnel_stands():
+def test_an_address_that_left_the_name_is_kept_while_its_tunnel_lasts():
     made = plan(A, B)
     one, other = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     made.failed(other, 0.0)
     made.resolved([C])
-    assert set(made.endpoints) == {A, C}
+    assert set(made.addresses) == {A, C}
     made.lost("server-1", 1.0)
     made.resolved([C])
-    assert set(made.endpoints) == {C}
+    assert set(made.addresses) == {C}
 
 
-def test_no_more_than_a_few_draws_at_a_time():
+def test_no_more_than_a_few_searches_run_at_a_time():
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
-    assert len(made.next(0.0, 1, 100)) == MAX_DRAWS
+    assert len(made.next(0.0, 1, 100)) == MAX_TRIES
 
 
 @settings(max_examples=200)
@@ -184,38 +185,22 @@ def test_whatever_happens_it_neither_spins_nor_sleeps_for_good(data):
         idle = idle + 1 if not tries and wait < 0.02 else 0
         assert idle < 3, "it spins"
         now += wait
-    assert all(one.busy == 0 for one in made.endpoints.values())
+    assert all(one.tries == 0 for one in made.addresses.values())
 
 
-@pytest.mark.parametrize(
-    ("source", "leases", "announced", "expected"),
-    [
-        ("default", None, 3, 3),
-        ("default", None, 0, 1),
-        ("default", 2, 5, 2),
-        ("", 2, 5, 2),
-        ("max", 2, 5, 5),
-        ("max", 7, 5, 7),
-        ("max", None, 5, 5),
-        ("default", 0, 5, 1),
-        ("default", None, -1, 1),
-    ],
-)
-def test_how_many_servers_there_are(source, leases, announced, expected):
-    assert server_count(source, leases, announced) == expected
-
-
-def test_a_server_in_doubt_is_looked_for_behind_its_own_address():
+def test_an_unavailable_server_is_searched_behind_its_own_address():
     made = plan(A, B, C)
     for one, name in zip(made.next(0.0, 0, 1), ("server-1", "server-2", "server-3"), strict=True):
         made.connected(one, name, 0.0)
     assert made.next(20.0, 3, 3) == []
-    made.doubt("server-2", 20.0)
+    made.mark_unavailable("server-2", 20.0)
     assert made.due(20.0, 2, 3) <= 0.2
-    drawn = [made.next(at, 2, 3) for at in (20.2, 26.0, 32.0, 38.0)]  # each is slow: it waits for a host that is gone
-    assert all(len(draws) == 1 for draws in drawn)
-    assert sum(draws[0].address == B for draws in drawn) >= 2
-    made.trust("server-2")
+    all_searched = [
+        made.next(at, 2, 3) for at in (20.2, 26.0, 32.0, 38.0)
+    ]  # each is slow: it waits for a host that is gone
+    assert all(len(searched) == 1 for searched in all_searched)
+    assert sum(searched[0].address == B for searched in all_searched) >= 2
+    made.mark_available("server-2")
     assert made.next(60.0, 3, 3) == []
 
 
@@ -223,8 +208,8 @@ def test_a_few_slow_tries_keep_no_others_from_being_made_but_many_do():
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
-    made.doubt("server-1", 20.0)
-    assert sum(len(made.next(20.2 + 6 * step, 0, 1)) for step in range(20)) == MAX_DRAWS
+    made.mark_unavailable("server-1", 20.0)
+    assert sum(len(made.next(20.2 + 6 * step, 0, 1)) for step in range(20)) == MAX_TRIES
 
 
 @pytest.mark.parametrize("way_s", [0.001, 20.0])
@@ -234,7 +219,7 @@ def test_after_a_planned_departure_no_pause_is_longer_than_2_s(way_s):
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     now, pending, tries = 100.0, [], []
-    made.doubt("server-1", now)
+    made.mark_unavailable("server-1", now)
     while now < 170.0:
         if now < 130.0:
             made.expect_return(now)
@@ -259,7 +244,7 @@ def test_a_loss_forgets_what_failed_before_it():
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     for now in range(10, 40, 2):
-        one.busy += 1
+        one.tries += 1
         made.failed(one, now)
     made.lost("server-1", 40.0)
     assert made.due(40.0, 0, 1) <= 1.0
@@ -297,16 +282,16 @@ def test_one_bad_server_behind_a_balancer_causes_no_storm_of_tries():
     assert tries < 60
 
 
-def test_a_number_of_servers_that_is_too_large_to_be_true_does_not_keep_it_drawing():
+def test_an_announced_count_that_is_far_too_large_does_not_keep_it_searching():
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
     now, tries = 0.0, 0
-    count = server_count("default", None, 2**31 - 1)
+    count = MAX_SERVER_COUNT
     while now < 600.0:
         for each in made.next(now, 1, count):
             tries += 1
             made.duplicate(each, "server-1", now)
         now += made.due(now, 1, count)
     assert tries < 500
-    assert made.in_vain(count)
+    assert made.search_failed(count)

@@ -12,7 +12,7 @@ from konnectivity.kube.credentials import TokenFile
 from konnectivity.kube.kubeconfig import load
 from konnectivity.untrusted.file_content import read_any, read_file
 from konnectivity_agent.name_probe import Probe
-from konnectivity_agent.server_connection import _token
+from konnectivity_agent.server_greeting import read_token
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_a_pipe_in_place_of_a_file_stops_no_program(pipe):
     with pytest.raises(tls.TlsError, match="is no regular file"):
         tls.ClientTls(pipe, "", "", ("h2",))
     with pytest.raises(OSError, match="is no regular file"):
-        _token(pipe)
+        read_token(pipe)
     with pytest.raises(KubeError, match="is no regular file"):
         await TokenFile(pipe).header()
     with pytest.raises(KubeError, match="is no regular file"):

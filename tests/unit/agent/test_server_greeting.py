@@ -1,4 +1,4 @@
-"""What a server says of itself, what the agent says, and why a connection cannot be made, in words for a person."""
+"""Greeting: the answers of servers that are accepted, and the token in the request of the agent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import RpcError
 from konnectivity.untrusted.server_bounds import MAX_SERVER_COUNT, MAX_SERVER_ID
-from konnectivity_agent.server_connection import AgentIdentity, server_of, why
+from konnectivity_agent.server_connection import failure_reason
+from konnectivity_agent.server_greeting import AgentIdentity, read_answer
 
 
 def answer(server_id="one", count="1"):
@@ -27,23 +28,23 @@ def answer(server_id="one", count="1"):
         (str(2**63 - 1), MAX_SERVER_COUNT),
     ],
 )
-def test_a_number_of_servers(count, taken):
-    assert server_of(answer(count=count)) == ("one", taken)
+def test_a_server_count_is_taken_within_bounds(count, taken):
+    assert read_answer(answer(count=count)) == ("one", taken)
 
 
 @pytest.mark.parametrize("count", ["", "--5", "-", "+-1", "1_0", " 1", "1.0", "0x10", "٣", "²", "9" * 400, "9" * 5000])
-def test_a_number_of_servers_that_is_none(count):
+def test_a_malformed_server_count_is_refused(count):
     with pytest.raises(RpcError) as raised:
-        server_of(answer(count=count))
+        read_answer(answer(count=count))
     assert len(str(raised.value)) < 300
 
 
-def test_ids_of_servers():
-    assert server_of(answer("x" * MAX_SERVER_ID)) == ("x" * MAX_SERVER_ID, 1)
-    assert server_of(answer("")) == ("", 1)  # as with the reference
+def test_exactly_one_server_id_of_bounded_length_is_accepted():
+    assert read_answer(answer("x" * MAX_SERVER_ID)) == ("x" * MAX_SERVER_ID, 1)
+    assert read_answer(answer("")) == ("", 1)  # as with the reference
     for bad in (answer("x" * (MAX_SERVER_ID + 1)), Metadata([("servercount", "1")]), Metadata(answer().fields * 2)):
         with pytest.raises(RpcError) as raised:
-            server_of(bad)
+            read_answer(bad)
         assert len(str(raised.value)) < 300
 
 
@@ -57,7 +58,7 @@ def test_ids_of_servers():
         ("tök".encode(), "no ASCII text"),
     ],
 )
-def test_a_token_file_that_holds_none(tmp_path, content, error):
+def test_a_file_without_exactly_one_token_is_refused(tmp_path, content, error):
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=error) as raised:
@@ -65,7 +66,7 @@ def test_a_token_file_that_holds_none(tmp_path, content, error):
     assert str(path) in str(raised.value)
 
 
-def test_a_token_is_read_anew(tmp_path):
+def test_the_token_is_read_again_for_each_greeting(tmp_path):
     path = tmp_path / "token"
     for token in ("first", "second"):
         path.write_text(f"\n{token}\n")
@@ -76,4 +77,4 @@ def test_a_token_is_read_anew(tmp_path):
 def test_a_host_that_can_be_no_name_is_said_to_be_none(host):
     with pytest.raises(UnicodeError) as raised:
         socket.getaddrinfo(host, 1)
-    assert why(raised.value) == "no such host"
+    assert failure_reason(raised.value) == "no such host"
