@@ -29,7 +29,7 @@ from konnectivity.tunnel.dialing import Caller, Dial, DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.untrusted.untrusted_text import CUT, MAX_BYTES, cut
 from konnectivity_server import strategies
-from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.audit.audit_records import CANCELLED
 from konnectivity_server.peer_limits import DialLimits
 from konnectivity_server.recent_problems import RecentProblems

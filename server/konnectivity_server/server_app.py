@@ -17,7 +17,8 @@ from konnectivity.runtime import lifecycle, logs, task_guard
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server import readiness, strategies
 from konnectivity_server.agents import agent_service, credential_identity
-from konnectivity_server.agents.agent_service import AgentService, AgentTunnel
+from konnectivity_server.agents.agent_service import AgentService
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api import server_ports
 from konnectivity_server.api.server_view import ServerView, tunnels_of

@@ -35,10 +35,11 @@ def broken(*args, **kwargs):
     return original(*args, **kwargs)
 
 setattr(owner, {name!r}, broken)
-from {package}.cli import main
+from {entry} import main
 main()
 """
 SERVER, AGENT = "konnectivity_server", "konnectivity_agent"
+ENTRY = {SERVER: "konnectivity_server.server_main", AGENT: "konnectivity_agent.agent_main"}
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Fault:
         module, _, path = self.where.partition(":")
         owner, _, name = path.rpartition(".")
         owners = owner.split(".") if owner else []
-        return PROGRAM.format(module=module, owner=owners, name=name, package=self.package, skip=self.skip)
+        return PROGRAM.format(module=module, owner=owners, name=name, entry=ENTRY[self.package], skip=self.skip)
 
 
 FAULTS = [
@@ -81,7 +82,7 @@ FAULTS = [
     Fault(SERVER, "konnectivity_server.api.agent_list:agents", "answer", "admin:/api/v1/agents?limit=1"),
     Fault(
         SERVER,
-        "konnectivity_server.workers.supervisor:Endpoints._answer",
+        "konnectivity_server.workers.supervisor:SupervisorRoutes._answer",
         "answer",
         "health:/metrics",
         ("--workers=2",),
@@ -99,20 +100,20 @@ FAULTS = [
     Fault(SERVER, "konnectivity_server.agents.agent_service:AgentService._admit", "callback"),
     Fault(
         SERVER,
-        "konnectivity_server.agents.claim_verification:Voucher.check",
+        "konnectivity_server.agents.claim_verification:ClaimVerifier.check",
         "admission",
         arguments=("--agent-identity=certificate-san",),
         other_arguments=("--agent-id=client",),
     ),
     Fault(
         SERVER,
-        "konnectivity.net.source_limit:Door._let_in",
+        "konnectivity.net.source_limit:SourceLimitedListener._let_in",
         "handshake",
         arguments=("--max-connections-per-source=100",),
     ),
     Fault(SERVER, "konnectivity.tls.certificate_reload:_Files.run", "TLS files"),
-    Fault(SERVER, "konnectivity_server.peers.peer_servers:Peers.run", "peers", arguments=("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.peers.peer_servers:Peers._one", "peer", arguments=("--workers=2",)),
+    Fault(SERVER, "konnectivity_server.peers.peer_servers:PeerServers.run", "peers", arguments=("--workers=2",)),
+    Fault(SERVER, "konnectivity_server.peers.peer_servers:PeerServers._one", "peer", arguments=("--workers=2",)),
     Fault(AGENT, "konnectivity_agent.agent_metrics:AgentCollector.collect", "answer", "agent:/metrics"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer._dial", "dial", "dial:http-connect"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer.open", "callback", "dial:http-connect"),

@@ -9,7 +9,7 @@ from konnectivity.http1.handlers import Request, Response
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.states import State
-from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.api.list_queries import Keys, Row, choose, query_of, written
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.traffic_samples import Stalls

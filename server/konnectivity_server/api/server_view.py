@@ -13,7 +13,7 @@ from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.tls import ServerTls
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
-from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api.traffic_samples import Sampler
 from konnectivity_server.audit.audit_log import AuditLog
@@ -31,8 +31,11 @@ class AgentRecords(Protocol):
     """Counts and records that the agent service keeps."""
 
     refused: int
-    conflicts: int
     fell_silent: int
+
+    @property
+    def conflicts(self) -> int:
+        """Number of agents that came with the id of another one."""
 
     def departures(self) -> list[dict[str, Any]]:
         """Return the agents that left and did not return, the latest first."""

@@ -13,7 +13,7 @@ from konnectivity.grpc.message_stream import Peer
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import CAUSES, Connection
 from konnectivity.tunnel.dialing import DialingTunnel
-from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 
 VERSION = 1
 EVENTS = ("dialled", "refused", "closed", "dropped")
