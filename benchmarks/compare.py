@@ -53,8 +53,9 @@ def checkout(base: str) -> Iterator[Path]:
 
 
 def within(root: Path) -> tuple[str, ...]:
-    """Our programs from there, and not from where the tests find them."""
-    return ("env", "PYTHONSAFEPATH=1", f"PYTHONPATH={root}:{root / 'server'}:{root / 'agent'}")
+    """Return the command that starts a program of the checkout `root` in place of this one's."""
+    path = f"PYTHONPATH={root}:{root / 'server'}:{root / 'agent'}"
+    return ("env", "PYTHONSAFEPATH=1", path, sys.executable, str(ROOT / "benchmarks" / "other_checkout.py"), str(root))
 
 
 def epoch(ports: dict[str, int], roots: dict[str, Path], chosen: list[Scenario], turns: int, into: Ratios) -> None:
