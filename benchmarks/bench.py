@@ -1,4 +1,4 @@
-"""Server and agent under load, beside their alternatives, interleaved in one run.
+"""Benchmark of server and agent under load beside their alternatives, interleaved in one run.
 
     make bench                              about 11 minutes; writes docs/internals/performance.md's table and plots
     make bench-quick                        about 1 minute; prints
@@ -32,7 +32,7 @@ OPEN_FILES = 65_536  # a proxy without multiplexing holds two for each of 10,000
 
 
 def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> report.Run:
-    """Measure: side by side, round after round; then, if wanted, sample the native side."""
+    """Measure every side round after round; then, if wanted, sample the profile of the native side."""
     wanted = {side for scenario in chosen for side in scenario.sides}
     missing: list[str] = []
     with (
@@ -65,7 +65,7 @@ def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> rep
 
 
 def allow_open_files() -> None:
-    """As many as it takes, for us and what we start; without the right to that, as many as there may be."""
+    """Raise the limit of open files for this process and its children as far as the rights allow."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, OPEN_FILES), max(hard, OPEN_FILES)))

@@ -1,4 +1,4 @@
-"""This checkout beside another version of it: is a change faster?
+"""Comparison of this checkout with another commit: ratios of speed and CPU time.
 
     make compare                                   # beside the last commit: what is not committed yet
     make compare BASE=HEAD~3 ARGS="--only 'echo 64 B, 32'"
@@ -43,7 +43,7 @@ Ratios = dict[tuple[str, str], list[float]]  # (scenario, which figure): one for
 
 @contextmanager
 def checkout(base: str) -> Iterator[Path]:
-    """The files of that commit, for as long as it takes."""
+    """Extract the files of a commit into a directory that is removed afterwards."""
     with tempfile.TemporaryDirectory() as directory:
         archive = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True, check=False)
         if archive.returncode:
@@ -59,7 +59,7 @@ def within(root: Path) -> tuple[str, ...]:
 
 
 def epoch(ports: dict[str, int], roots: dict[str, Path], chosen: list[Scenario], turns: int, into: Ratios) -> None:
-    """Start each version once, and let them take turns; "haproxy" is no version but takes part like one."""
+    """Start each version once and let the versions take turns; "haproxy" takes part like a version."""
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         names = random.sample(list(roots), len(roots))
         sides = {name: start(stack, Path(directory) / name, name, ports, roots[name]) for name in names}
@@ -78,7 +78,7 @@ def start(stack: ExitStack, directory: Path, name: str, ports: dict[str, int], r
 
 
 def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> None:
-    """Ratios to "base" of one turn: of the scenario's figure, and of the CPU time for an operation."""
+    """Add the ratios of one turn to "base": of the scenario's figure, and of the CPU time per operation."""
     base = results["base"]
     for name, result in sorted(results.items(), reverse=True):  # "this" before "haproxy"
         if name == "base":
@@ -91,7 +91,7 @@ def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> Non
 
 
 def ours(scenario: Scenario) -> bool:
-    """Whether it runs on the programs that are started here."""
+    """Return whether a scenario runs on the programs that are started here."""
     return "native" in scenario.sides and scenario.group != "agents"
 
 

@@ -1,9 +1,9 @@
-"""How long until an agent has found every server behind a load balancer that draws one at random.
+"""Time until an agent has found every server behind a load balancer that picks one at random.
 
     .venv/bin/python -m benchmarks.discovery             # 3, 5 and 10 servers, 20 agents; about 2 minutes
 
 Servers are the real program, the balancer is HAProxy, the agents are the agent's own code in this process with the
-default flags. `one draw a second` is the rule of the established agent (one connection at a time, a second apart, drawn
+default flags. `one draw a second` is the rule of the reference agent (one connection at a time, a second apart, drawn
 anew until every server was met), computed and not run.
 """
 
@@ -30,7 +30,7 @@ _SIMULATIONS = 2000
 
 
 def start_servers(deployment: Deployment, count: int) -> dict[str, int]:
-    """Agent ports, by name."""
+    """Start the servers and return their agent ports by name."""
     ports = {}
     for number in range(count):
         name = f"server-{number}"
@@ -48,7 +48,7 @@ def start_servers(deployment: Deployment, count: int) -> dict[str, int]:
 
 
 async def measured(deployment: Deployment, servers: int, agents: int, hosts: list[tuple[str, int]]) -> list[float]:
-    """Seconds until each agent had all servers."""
+    """Return the seconds until each agent had a tunnel to every server."""
     found: list[float] = []
     async with asyncio.TaskGroup() as tasks:
         crowd = Crowd(deployment, agents, tasks, hosts)
@@ -66,7 +66,7 @@ async def measured(deployment: Deployment, servers: int, agents: int, hosts: lis
 
 
 def one_draw_a_second(servers: int, seed: int) -> list[float]:
-    """The same, by the established agent's rule."""
+    """Return the same figures for the rule of the reference agent: one new connection per second."""
     draw = random.Random(seed)
     found = []
     for _ in range(_SIMULATIONS):

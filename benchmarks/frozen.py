@@ -1,10 +1,10 @@
-"""Two agents, one of them frozen (SIGSTOP): how many dials fail, and until when.
+"""Failed dials while one of two agents is frozen (SIGSTOP), and the time until dials work again.
 
     .venv/bin/python -m benchmarks.frozen                # default settings; 40 s a side
 
 20 dials a second, each of which may take 15 s. Beside the programs as they are stands `no heartbeat`: ours, told not to
-watch agents and speaking the established wire, which leaves what the established server has: each dial's own deadline.
-The established programs take part if KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT name them.
+watch agents and speaking the reference protocol, which leaves what the reference server has: each dial's own deadline.
+The programs of the reference take part if KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT name them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Started = tuple[ProgramProcess, ProgramProcess]  # the agents: one to freeze, on
 
 @dataclass
 class Outcome:
-    """What became of the dials since the freeze."""
+    """Results of the dials since the freeze."""
 
     dials: int = 0
     failed: int = 0

@@ -1,4 +1,4 @@
-"""The load generator, in a process of its own: one scenario against one way to the targets; prints one JSON object.
+"""Load generator in a process of its own: runs one scenario over one way to the targets and prints a JSON object.
 
     python -m benchmarks.load echo --to unix:/path/frontend.sock --port 1234 --connections 32 --count 2000
 
@@ -28,7 +28,7 @@ from konnectivity.client import connect, tls_context
 
 
 class Way:
-    """How to reach a target."""
+    """Way to reach a target."""
 
     def __init__(self, to: str, port: int) -> None:
         self.kind, _, rest = to.partition(":")
@@ -50,7 +50,7 @@ class Way:
             await loop.create_connection(lambda: client, "127.0.0.1", self.port, ssl=self.tls)
 
     def blocking(self) -> socket.socket:
-        """A connected socket, for bulk."""
+        """Return a connected blocking socket for bulk data."""
         if self.kind == "direct":
             return socket.create_connection(("127.0.0.1", self.port))
         sock = socket.socket(socket.AF_UNIX)
@@ -66,7 +66,7 @@ class Way:
 
 
 class Client(asyncio.Protocol):
-    """Says a message, waits for it to come back, so many times; with a pause in between, if there is one."""
+    """Client that sends a message and waits for its echo, a number of times, with an optional pause between two."""
 
     def __init__(self, way: Way, count: int, size: int = 64, pause_s: float = 0.0) -> None:
         self.way = way
@@ -119,7 +119,7 @@ class Client(asyncio.Protocol):
 
 
 def percentile(samples: list[float], share: float) -> float:
-    """In microseconds."""
+    """Return a percentile in microseconds."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e6 if ordered else float("nan")
 
@@ -166,7 +166,7 @@ async def dials(way: Way, parallel: int, count: int) -> dict[str, float]:
 
 
 def bulk(way: Way, upway: Way, down: int, up: int, seconds: float) -> dict[str, float]:
-    """So many connections in each direction for some seconds, each in a thread."""
+    """Transfer bulk data in each direction for some seconds, with one thread per connection."""
     totals = [0] * (down + up)
     end = time.perf_counter() + seconds
 
@@ -197,7 +197,7 @@ def bulk(way: Way, upway: Way, down: int, up: int, seconds: float) -> dict[str, 
 
 
 async def mix(way: Way, source: Way, seconds: float) -> dict[str, float]:
-    """An ordinary hour of a cluster, in short: requests, terminals with a keystroke each 20 ms, and a `kubectl cp`."""
+    """Run the usual mix of a cluster: requests, terminals with a keystroke every 20 ms, and a `kubectl cp`."""
     end = time.perf_counter() + seconds
     requests: list[float] = []
     terminals = [Client(way, 10**9, 8, pause_s=0.02) for _ in range(20)]
@@ -238,7 +238,7 @@ async def mix(way: Way, source: Way, seconds: float) -> dict[str, float]:
 
 
 async def idle(way: Way, count: int) -> dict[str, float]:
-    """Open so many connections, say so on stdout, and hold them until stdin ends."""
+    """Open a number of connections, report it on stdout, and hold them until stdin ends."""
     clients = [Client(way, 0) for _ in range(count)]
     for begin in range(0, count, 100):
         batch = clients[begin : begin + 100]
@@ -252,7 +252,7 @@ async def idle(way: Way, count: int) -> dict[str, float]:
 
 
 def uploads(way: Way, verdict: int, count: int, answered: bool) -> dict[str, float]:
-    """Uploads of 10 kB to 2 MB, each closed (or half-closed, and its answer read) right after its last byte."""
+    """Upload 10 kB to 2 MB, and close (or half-close and read the answer) right after the last byte."""
     sizes = random.Random(1)
     answers = 0
     _whole(verdict)  # of earlier runs

@@ -1,4 +1,4 @@
-"""Where server and agent spend their time in a scenario: sampled by py-spy from outside, kept as text.
+"""Profiles of server and agent in a scenario, sampled by py-spy from outside, kept as text.
 
 Needs the right to trace other processes (root, as a rule); without it the text says so.
 """
@@ -21,7 +21,7 @@ PY_SPY = Path(sys.executable).parent / "py-spy"
 
 
 def profiles(bench: Bench, side: Side) -> str:
-    """A text with the functions on top of the stack, with native frames, for each scenario and program."""
+    """Return the functions on top of the stack, with native frames, for each scenario and program."""
     chosen = [each for each in SCENARIOS if each.group in PROFILED and each.name in bench.results]
     return "\n".join(_profile(bench, side, each) for each in chosen if not each.of)
 

@@ -1,4 +1,4 @@
-"""The established implementation's two programs, if somebody has them: found by two variables, started on our files."""
+"""Programs of the reference, named by two environment variables and started on our files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MISSING = f"not run: reference (set {' and '.join(VARIABLES)})"
 
 
 def programs() -> tuple[str, str] | None:
-    """Paths of server and agent."""
+    """Return the paths of server and agent."""
     server, agent = (os.environ.get(name, "") for name in VARIABLES)
     return (server, agent) if server and agent else None
 
 
 def start_server(deployment: Deployment) -> ProgramProcess:
-    """With the frontend that the benchmarks use: HTTP CONNECT on the deployment's socket."""
+    """Start the server with the frontend of the benchmarks: HTTP CONNECT on the deployment's socket."""
     found = programs()
     assert found is not None, MISSING
     flags = [

@@ -1,4 +1,4 @@
-"""What a run found, for people: a table, targets met or not, and a plot for each group of rows.
+"""Report of a run: a table, targets met or missed, and a plot for each group of rows.
 
 docs/internals/performance.md holds the words; between its two marks stands what `write` puts there.
 """
@@ -30,7 +30,7 @@ COLOURS = {
 
 @dataclass
 class Run:
-    """Everything one run measured.
+    """Results of one run.
 
     Args:
         results: by scenario, then by side: one for each turn.
@@ -63,12 +63,12 @@ class Run:
         return statistics.median(values) if values else None
 
     def names(self) -> list[str]:
-        """The sides, without the delays that are in the scenarios' names."""
+        """Return the names of the sides, without the delays that belong to the scenarios' names."""
         found = [side.partition(",")[0] for each in self.results.values() for side in each]
         return [name for name in (*COLOURS, *sorted(set(found) - set(COLOURS))) if name in found]
 
     def text(self) -> str:
-        """The table, in Markdown: median (least to most), and CPU of server + agent for each operation or GiB."""
+        """Return the table in Markdown: median (least to most), and CPU of server and agent per operation or GiB."""
         names = self.names()
         lines = ["| scenario | unit | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         for scenario in self.scenarios:
@@ -82,7 +82,7 @@ class Run:
         return "\n".join(lines)
 
     def targets(self) -> str:
-        """Each target, and what was found: the median of the ratios of turns that stood side by side."""
+        """Return each target with the median of the ratios of turns that were measured side by side."""
         lines = ["| scenario | beside | wanted | found |", "|---|---|---|---|"]
         for scenario in self.scenarios:
             less = scenario.better == "less"
@@ -99,7 +99,7 @@ class Run:
         return "\n".join(lines)
 
     def _ratios(self, scenario: Scenario, side: str, figure: Callable[[Result], float | None]) -> list[float]:
-        """native / side, of each turn in which both have the figure."""
+        """Return native / side for each turn in which both have the figure."""
         of = self.results[scenario.name]
         pairs = [
             (figure(own), figure(other)) for own, other in zip(of.get("native", []), of.get(side, []), strict=False)
@@ -136,7 +136,7 @@ def _number(value: float) -> str:
 
 
 def write(run: Run) -> None:
-    """Put table, targets and plots into the page."""
+    """Write table, targets and plots into the page."""
     PLOTS.mkdir(exist_ok=True)
     groups = list(dict.fromkeys(each.group for each in run.scenarios))
     plots = []
@@ -154,7 +154,7 @@ def write(run: Run) -> None:
 
 
 def plot(title: str, scenarios: list[Scenario], run: Run) -> str:
-    """Bars, one for each scenario and side; each scenario has a scale of its own, of which the longest is the end."""
+    """Draw a bar for each scenario and side; each scenario's scale ends with its longest bar."""
     rows: list[tuple[str, str, float, float]] = []  # label, side, share of the longest, value
     for scenario in scenarios:
         found = {side: run.median(scenario, side) for side in run.results[scenario.name]}

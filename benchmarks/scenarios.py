@@ -1,4 +1,4 @@
-"""What is measured: the rows of the report, each a run of the load generator (or a few) against one side.
+"""Scenarios: the rows of the report, each one or a few runs of the load generator against one side.
 
 A result is a dict of figures; `operations` is what CPU time is divided by (GiB for bulk).
 """
@@ -34,13 +34,13 @@ Run = Callable[["Bench", Side], Result]
 
 
 def cpu_each(result: Result) -> float | None:
-    """Seconds of both programs for one operation, if both are known."""
+    """Return the CPU seconds of both programs per operation, or None if either is unknown."""
     return sum(result["cpu_s"]) / result["operations"] if result.get("operations") and result.get("cpu_s") else None
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row.
+    """Row of the report.
 
     Args:
         name: as the report says it.
@@ -73,7 +73,7 @@ class Scenario:
     once: bool = False
 
     def order(self, sides: Sequence[Side], turns: int, first: bool) -> list[Side]:
-        """Who runs it in a round, one after the other. The generator without a proxy runs in the first one only."""
+        """Return the sides of a round in their order. The generator without a proxy runs in the first round only."""
         if self.once and not first:
             return []
         all_once = [side for side in sides if side.name in self.sides and (first or not side.name.startswith("direct"))]
@@ -90,7 +90,7 @@ class Bench:
     results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
 
     def measure(self, scenario: Scenario, side: Side) -> Result:
-        """Run it once and keep what came of it; a side that stops is a result, too."""
+        """Run a scenario once on a side; a side that stops counts as a result, too."""
         pids, before, started = list(side.pids), side.cpu_s(), time.monotonic()
         try:
             result = scenario.run(self, side)
@@ -103,7 +103,7 @@ class Bench:
         return result
 
     def load(self, side: Side, scenario: str, target: str, to: str = "", **arguments: float) -> Result:
-        """Run the generator to its end."""
+        """Run the load generator to its end."""
         return answer(self.start_load(side, scenario, target, to, **arguments))
 
     def start_load(
@@ -156,7 +156,7 @@ def _mix(bench: Bench, side: Side) -> Result:
 
 
 def _stalled(count: int, target: str) -> Run:
-    """An echo beside connections that nobody reads: uploads to a sleeping target, or downloads by a sleeping client."""
+    """Measure echo beside stalled connections: uploads to a sleeping target, or downloads by a sleeping client."""
 
     def run(bench: Bench, side: Side) -> Result:
         with contextlib.ExitStack() as stack:
@@ -176,7 +176,7 @@ def _stalled(count: int, target: str) -> Run:
 
 
 def _fill(sockets: Sequence[Any]) -> None:
-    """Send on all of them until nothing is taken for a while."""
+    """Send on all sockets until none takes a byte for a while."""
     for sock in sockets:
         sock.setblocking(False)
     last = time.monotonic()
@@ -197,7 +197,7 @@ def _echo_beside_bulk(bench: Bench, side: Side) -> Result:
 
 
 def _idle(bench: Bench, side: Side) -> Result:
-    """Memory of so many open connections, on each program."""
+    """Measure the memory of each program per open connection."""
     before = side.memory_kib()
     load = bench.start_load(side, "idle", "echo", count=IDLE)
     assert load.stdout is not None
@@ -213,7 +213,7 @@ def _uploads(scenario: str) -> Run:
 
 
 def _killed(bench: Bench, side: Side) -> Result:
-    """Milliseconds from the death of the agent until a client in mid-download sees the end of it."""
+    """Measure the milliseconds from an agent's death until a client in mid-download sees the end."""
     assert side.restart is not None
     try:
         with Way(side.to, bench.port(side, "source")).blocking() as sock:
@@ -230,7 +230,7 @@ def _killed(bench: Bench, side: Side) -> Result:
 
 
 def _crowd(bench: Bench, side: Side) -> Result:
-    """So many agents lose their server, with programs and ports of their own."""
+    """Let a crowd of agents lose their server, with programs and ports of their own."""
     command = [sys.executable, "-m", "benchmarks.storm", f"--agents={AGENTS}"]
     output = subprocess.run(command, capture_output=True, text=True, timeout=STORM_TIMEOUT_S, check=True).stdout
     result: Result = json.loads(output)

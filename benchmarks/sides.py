@@ -1,6 +1,6 @@
-"""The sides of a benchmark: ways from the load generator to the targets, and the processes on them.
+"""Sides of a benchmark: ways from the load generator to the targets, and the processes on them.
 
-Owns their start and their end. Knows nothing of what is measured.
+Owns start and stop of the processes. Does not know the scenarios.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROGRAMS = {
 
 @dataclass
 class Side:
-    """A way to the targets.
+    """Way to the targets.
 
     Args:
         to: as `load --to` takes it: `direct`, `unix:/path`, `grpc:/path`, `tls:PORT:DIRECTORY`.
@@ -56,7 +56,7 @@ class Side:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children: a server's workers."""
+    """Return a process and its children, such as a server's workers."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -83,7 +83,7 @@ def _memory_kib(pid: int) -> float:
 
 @contextlib.contextmanager
 def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing: list[str]) -> Iterator[list[Side]]:
-    """Start every side that is wanted; stop them all at the end. What cannot be is told in `missing`."""
+    """Start every wanted side, and stop all at the end. `missing` names the sides that cannot be started."""
     with contextlib.ExitStack() as stack:
         sides = [Side("direct", "direct")]
         for name, more in PROGRAMS.items():
@@ -110,7 +110,7 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
 
 
 def our_side(stack: contextlib.ExitStack, directory: Path, name: str, *more: str, within: Sequence[str] = ()) -> Side:
-    """Server and agent; `within` is a command that becomes each of them (`env` chooses another checkout)."""
+    """Start our server and agent; `within` is a command that becomes each of them (`env` selects another checkout)."""
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
     workers = "--workers=2" in more
@@ -158,7 +158,7 @@ def _delayed(stack: contextlib.ExitStack, directory: Path, name: str, delay_ms: 
 
 
 def haproxy_side(stack: contextlib.ExitStack, directory: Path, targets: dict[str, int]) -> Side:
-    """Two HAProxy processes with TLS between them: no tunnel, no multiplexing, what one could reach at best."""
+    """Start two HAProxy processes with TLS between them: no tunnel and no multiplexing, the practical upper limit."""
     deployment = Deployment(directory)  # for its certificates
     (directory / "both.pem").write_bytes(
         (directory / "server.crt").read_bytes() + (directory / "server.key").read_bytes()

@@ -1,4 +1,4 @@
-"""Many agents lose their server at once: how long until all are back, and what it costs.
+"""Loss of one server by many agents at once: the time until all are connected again, and its cost.
 
     .venv/bin/python -m benchmarks.storm --agents 5000
 
@@ -79,7 +79,7 @@ class Crowd:
         self.tasks += [self._tasks.create_task(pool.run()) for pool in pools]
 
     async def start_all(self) -> None:
-        """Some at a time, each until it is connected: this one process is slower than as many nodes."""
+        """Start the agents a few at a time, each until it is connected, since one process is slower than many nodes."""
         for begin in range(0, len(self.pools), BATCH):
             batch = self.pools[begin : begin + BATCH]
             self.start(batch)
@@ -92,7 +92,7 @@ class Crowd:
             pool.close()
 
     async def all_connected(self) -> float:
-        """Seconds until every agent has a tunnel."""
+        """Return the seconds until every agent has a tunnel."""
         started = time.monotonic()
         await self._connected(self.pools)
         return time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Targets of a benchmark, in a process of their own: echo, source, sink, a sleeper that never reads, a judge.
+"""Targets of a benchmark in a process of their own: echo, source, sink, a sleeper that never reads, and a judge.
 
 python -m benchmarks.targets      prints {"echo": port, "source": port, ...} and serves until its input ends
 """
@@ -29,7 +29,7 @@ class Echo(asyncio.Protocol):
 
 
 class Source(Echo):
-    """Sends BULK bytes, then ends."""
+    """Target that sends BULK bytes and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -57,7 +57,7 @@ class Source(Echo):
 
 
 class Sink(Echo):
-    """Reads to the end, then answers with one byte."""
+    """Target that reads to the end and answers with one byte."""
 
     def data_received(self, data: bytes) -> None:
         return
@@ -67,14 +67,14 @@ class Sink(Echo):
 
 
 class Sleeper(Echo):
-    """Accepts and stops reading at the first byte. (uvloop begins to read whatever `connection_made` says.)"""
+    """Target that stops reading at the first byte. uvloop starts reading whatever `connection_made` does."""
 
     def data_received(self, data: bytes) -> None:
         self.transport.pause_reading()
 
 
 class Judge(Echo):
-    """Takes uploads that say their size first (8 bytes). Half-closed ones are answered with the size that arrived."""
+    """Target of uploads that announce their size in 8 bytes; answers a half-closed upload with the received size."""
 
     whole = 0  # of all connections since the last report
     got = 0
@@ -92,7 +92,7 @@ class Judge(Echo):
 
 
 class Verdict(Echo):
-    """Says how many uploads came whole since it was last asked."""
+    """Target that reports how many uploads arrived whole since the last report."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -106,7 +106,7 @@ TARGETS = {"echo": Echo, "source": Source, "sink": Sink, "sleeper": Sleeper, "ju
 
 @contextlib.contextmanager
 def running() -> Iterator[dict[str, int]]:
-    """All of them in a process of their own; their ports by name."""
+    """Run all targets in a process of their own and return their ports by name."""
     command = [sys.executable, "-m", "benchmarks.targets"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""What compose.yaml needs besides the programs.
+"""Certificates and test request for compose.yaml.
 
 `demo.py pki DIRECTORY` writes throwaway certificates for a server called "server" and for an agent.
 `demo.py fetch HOST:PORT SOCKET` gets a page through the tunnel, and tries for a minute: nothing waits for the agent.

@@ -1,4 +1,4 @@
-"""Collect a root file system: Python, the libraries it needs, PREFIX, CA certificates. No shell, no package manager.
+"""Root file system of an image: Python, its libraries, PREFIX, CA certificates. No shell, no package manager.
 
 LINKS becomes a tree with nothing but the names by which the programs are called, for
 an image that has a root file system already. Runs in the build stage, on the machine's own Python and C library.
@@ -53,14 +53,14 @@ def main(prefix: Path, root: Path, links: Path) -> None:
 
 
 def _interpreters(python: Path) -> Iterator[Path]:
-    """Every link from the virtual environment's `python3` to the program itself, which comes last."""
+    """Return every link from the virtual environment's `python3` to the program, which is last."""
     while python.is_symlink():
         python = python.parent.resolve() / python.readlink()
         yield python
 
 
 def _shared_libraries(programs: list[Path]) -> set[Path]:
-    """What the dynamic linker loads for them, itself included."""
+    """Return the files that the dynamic linker loads for the programs, the linker included."""
     found = set()
     for each in programs:
         ran = subprocess.run(
@@ -101,7 +101,7 @@ def _link(prefix: Path, root: Path) -> None:
 
 
 def _compile(trees: list[Path], root: Path) -> None:
-    """Now, because the programs cannot write; and never checked again: files of an image do not change."""
+    """Compile the modules now, since the programs cannot write, and without later checks, since files do not change."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     for each in trees:
         if not compileall.compile_dir(

@@ -1,4 +1,4 @@
-"""Write the events, causes and sides of the code into docs/secure/audit.schema.json (--check: fail on a difference)."""
+"""Writer of events, causes and sides in docs/secure/audit.schema.json (--check: fail on a difference)."""
 
 from __future__ import annotations
 

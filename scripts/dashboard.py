@@ -1,4 +1,4 @@
-"""Write the Grafana dashboard docs/operate/monitoring/dashboard.json from the table below (--check: compare)."""
+"""Writer of the Grafana dashboard docs/operate/monitoring/dashboard.json from the table below (--check: compare)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS, HEIGHT, STAT_HEIGHT = 24, 8, 4
 
 
 class Panel(NamedTuple):
-    """One panel. In queries, `@name` is a metric of this project for the chosen instances, `@@name` any other one.
+    """Panel of the dashboard. In queries, `@name` is a metric of ours for the chosen instances, `@@name` any other one.
 
     Args:
         queries: what a line is called -> PromQL.
@@ -236,7 +236,7 @@ ROWS: dict[str, list[Panel]] = {
 
 
 def query(text: str) -> str:
-    """PromQL with names and labels in full."""
+    """Return PromQL with full names and labels."""
     return re.sub(r"(@@?)(\w+)({)?", _selected, text)
 
 

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/operate/dashboard.md with Chromium: a server with agents, traffic and some trouble.
+"""Maker of the pictures in docs/operate/dashboard.md: Chromium, a server with agents, traffic and some faults.
 
 .venv/bin/python scripts/screenshots.py [SECONDS]    how long the traffic goes on before (300: the plots are full)
 """
@@ -22,7 +22,7 @@ KUBELET = 10250
 
 
 class Kubelet:
-    """Answers a line with so many bytes, or not at all: `silent`."""
+    """Target that answers a line with a number of bytes, or never if `silent`."""
 
     def __init__(self) -> None:
         self._serving: set[asyncio.Task[None] | None] = set()  # nobody else keeps a task that waits for ever
@@ -40,7 +40,7 @@ class Kubelet:
 
 
 async def chat(tunnel: ClientTunnel, node: int, dice: random.Random) -> None:
-    """A connection now and then, as of `kubectl logs -f`, `exec`, metrics."""
+    """Open connections now and then, as `kubectl logs -f`, `exec` and metrics do."""
     while True:
         with contextlib.suppress(DialError, ConnectionError, asyncio.IncompleteReadError):
             reader, writer = await tunnel.dial(f"127.0.{node}.1:{KUBELET}")
@@ -61,7 +61,7 @@ async def fail(tunnel: ClientTunnel, address: str, dice: random.Random) -> None:
 
 
 async def stall(tunnel: ClientTunnel) -> list[asyncio.StreamWriter]:
-    """A client that does not read, and a destination that does not."""
+    """Open a client that does not read, and a connection to a destination that does not."""
     _, idle = await tunnel.dial(f"127.0.2.1:{KUBELET}")
     idle.write(b"50000000\n")
     idle.transport.pause_reading()  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ def main(directory: Path) -> None:
 
 
 def _compile(tree: Path) -> None:
-    """Beside the sources, which tracebacks want to show; never compared with them: both are in one file."""
+    """Compile beside the sources, which tracebacks show; the compiled files are never compared with them."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(tree, quiet=1, legacy=True, stripdir=str(tree), invalidation_mode=mode):
         sys.exit("cannot compile what was installed")
