@@ -88,97 +88,138 @@ class AgentOptions(ProgramOptions):
         ("127.0.0.1",),
         group="Server",
         metavar="hosts",
-        help="Hosts of the proxy servers, each with its own port if given (host:port); commas, or the flag repeated. "
-        "Every address that a name has is used. A server's certificate must name its host.",
+        help="Comma-separated hosts of proxy servers, each with an optional port (host:port); may be repeated. All "
+        "addresses of a name are used. A server's certificate must name the host.",
     )
-    proxy_server_port: int = option(DEFAULT_PORT, check=port(), help="Port of the proxy server's agent listener.")
+    proxy_server_port: int = option(
+        DEFAULT_PORT, check=port(), help="TCP port of hosts in --proxy-server-host that have none."
+    )
     ca_cert: str = option(
-        "", check=existing_file, metavar="file", help="CA that the server's certificate must come from."
+        "",
+        check=existing_file,
+        metavar="file",
+        help="CA certificate file that verifies servers (required).",
     )
-    agent_cert: str = option("", check=existing_file, metavar="file", help="Client certificate shown to the server.")
-    agent_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
-    alpn_proto: tuple[str, ...] = option((), metavar="names", help="ALPN protocols offered before h2.")
+    agent_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Client certificate file shown to servers (empty = no client certificate).",
+    )
+    agent_key: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Private key file of --agent-cert (empty = no client certificate).",
+    )
+    alpn_proto: tuple[str, ...] = option(
+        (), metavar="names", help="Comma-separated ALPN protocols offered to servers before h2 (empty = only h2)."
+    )
     service_account_token_path: str = option(
-        "", check=existing_file, metavar="file", help="Token shown to the server, read anew for every connection."
+        "",
+        check=existing_file,
+        metavar="file",
+        help="File with the token shown to servers, read for each new connection (empty = no token).",
     )
-    keepalive_time: float = option(duration("1h"), check=positive, help="Ping a server that was silent for this long.")
+    keepalive_time: float = option(
+        duration("1h"), check=positive, help="Time without traffic after which a server's connection is pinged."
+    )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Time without traffic after which a server is pinged; after 20s without an answer the agent connects "
+        "again (0 = no heartbeat).",
+    )
     sync_interval: float = option(
-        duration("1s"), check=at_least(duration("10ms")), help="First pause between two tries to connect."
+        duration("1s"),
+        check=at_least(duration("10ms")),
+        help="Shortest pause between two attempts to connect to a server; grows by half after each failure.",
     )
-    sync_interval_cap: float = option(duration("10s"), help="And the longest.")
+    sync_interval_cap: float = option(
+        duration("10s"),
+        help="Longest pause between two attempts to connect to a server, at least --sync-interval.",
+    )
+    sync_forever: bool = option(False, help="Keep looking for further servers after all known servers are connected.")
+    probe_interval: float = option(
+        duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+    )
     agent_id: str = option(
         "",
         group="Identity",
         env="PROXY_AGENT_ID",
         check=header_text,
         metavar="id",
-        help="Unique name of this agent. Empty: a random one.",
+        help="Unique name of this agent (empty = random).",
     )
     agent_identifiers: str = option(
         "",
         check=_identifiers,
         metavar="query",
-        help="Addresses this agent stands for, as in ipv4=10.0.0.1&host=node-1&default-route=true.",
-    )
-    heartbeat_interval: float = option(
-        duration("10s"),
-        check=at_least(0),
-        help="Ping a server that was silent for this long; after 20s without an answer connect anew. 0: off.",
-    )
-    sync_forever: bool = option(False, help="Go on looking for servers when all that are known are connected.")
-    probe_interval: float = option(
-        duration("1s"), check=at_least(0), instead="the end of a connection is noticed at once"
+        help="Addresses that this agent serves, as a URL query of ipv4, ipv6, host, cidr and default-route, for "
+        "example ipv4=10.0.0.1&host=node-1&default-route=true (empty = none).",
     )
     allow_destination: tuple[str, ...] = option(
         (),
         group="Destinations",
         check=_rules,
         metavar="rules",
-        help="What may be dialled: an address, a network (10.0.0.0/8), a name, *.name or *; with a port or a range of "
-        "ports if wanted (10.0.0.0/8:10250, [fd00::/8]:30000-32767); commas, or the flag repeated. None: everything "
-        "but the addresses of cloud metadata services. Those only a rule for the very address allows.",
+        help="Comma-separated destinations that may be dialled; may be repeated. A rule is an address, a network "
+        "(10.0.0.0/8), a name, *.name or *, with an optional port or port range (10.0.0.0/8:10250, "
+        "[fd00::/8]:30000-32767). The address of a cloud metadata service is allowed only by a rule for exactly that "
+        "address (empty = all other destinations).",
     )
     deny_destination: tuple[str, ...] = option(
         (),
         check=_rules,
         metavar="rules",
-        help="What may not be dialled, in the same form. It wins over what is allowed.",
+        help="Comma-separated destinations that may not be dialled, in the form of --allow-destination and with "
+        "precedence over --allow-destination; may be repeated (empty = none).",
     )
     count_server_leases: bool = option(
-        False, group="Kubernetes API", help="Count the servers' leases, and connect to as many servers."
+        False,
+        group="Kubernetes API",
+        help="Count valid Lease objects of servers, and connect to that number of servers.",
     )
     server_count_source: str = option(
         "default",
         check=one_of("default", "max", ""),
         metavar="source",
-        help="With leases: default counts those only, max takes the larger of that and what the servers say.",
+        help="Number of servers to connect to with --count-server-leases: default = the number of Lease objects; max = "
+        "the larger of that number and the number that servers announce.",
     )
-    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the servers' Lease objects.")
     lease_label_selector: str = option(
         "k8s-app=konnectivity-server",
         deprecated_aliases=("lease-label",),
         check=_selector,
         metavar="selector",
-        help="Which leases are servers'. Empty: all of the namespace.",
+        help="Label selector of the servers' Lease objects (empty = all Lease objects of the namespace).",
     )
     kubeconfig: str = option(
         "",
         check=existing_file,
         metavar="file",
-        help="For reading leases. Empty: the pod's service account, else the usual places.",
+        help="Kubeconfig file for reading Lease objects (empty = the pod's service account, else $KUBECONFIG or "
+        "~/.kube/config).",
     )
     kube_api_content_type: str = option(
-        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
+        "application/vnd.kubernetes.protobuf",
+        metavar="type",
+        instead="requests to the Kubernetes API are written in JSON",
     )
     health_server_host: str = option(
         "",
         group="Health, metrics, profiles",
         metavar="address",
-        help="Address of the health port. Empty: all.",
+        help="IP address that the health port listens on (empty = all addresses).",
     )
-    health_server_port: int = option(8093, check=port(), help="Port of /healthz, /readyz and /metrics.")
-    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
-    admin_server_port: int = option(8094, check=port(), help="Port of /debug/pprof, if enabled.")
+    health_server_port: int = option(8093, check=port(), help="TCP port that serves /healthz, /readyz and /metrics.")
+    admin_bind_address: str = option(
+        "127.0.0.1", metavar="address", help="IP address that the admin port listens on (empty = all addresses)."
+    )
+    admin_server_port: int = option(
+        8094, check=port(), help="TCP port that serves /debug/pprof, with --enable-profiling."
+    )
     process_buffer_budget: int = redefault(ProgramOptions, "process_buffer_budget", size("8Mi"))
     tunnel_buffer_budget: int = redefault(ProgramOptions, "tunnel_buffer_budget", size("8Mi"))
     connection_window_max: int = redefault(ProgramOptions, "connection_window_max", size("8Mi"))
@@ -186,7 +227,7 @@ class AgentOptions(ProgramOptions):
         duration("25s"),
         group="Program",
         check=at_least(0),
-        help="After the first SIGTERM: how long connections may go on before it leaves. 0: as long as they live.",
+        help="Maximum time that open connections may continue after the first SIGTERM (0 = unlimited).",
     )
     xfr_channel_size: int = option(
         150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"

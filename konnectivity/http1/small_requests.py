@@ -69,14 +69,8 @@ class _SmallExchange:
             self._body.append(event)
 
     def response(self) -> SmallResponse:
-        """Return the response, which is complete.
-
-        Raises:
-            FetchError: the peer closed before it sent a head.
-
-        """
-        if self._head is None:
-            raise FetchError("the connection ended without an answer")
+        """Return the response, which is complete."""
+        assert self._head is not None, "a response that ends before its head is refused"
         headers = {name.lower(): value for name, value in self._head.headers}
         return SmallResponse(self._head.status, headers, b"".join(self._body))
 

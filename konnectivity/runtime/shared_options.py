@@ -15,53 +15,67 @@ class ProgramOptions(LogOptions):
     """Base of both programs' options. The defaults are those of a server."""
 
     enable_profiling: bool = option(
-        False, group="Health, metrics, profiles", help="Serve /debug/pprof on the admin port."
+        False, group="Health, metrics, profiles", help="Serve profiles at /debug/pprof of the admin port."
     )
-    enable_contention_profiling: bool = option(False, help="Measure how late the event loop is.")
+    enable_contention_profiling: bool = option(
+        False, help="Measure the delay of the event loop for the profiles; needs --enable-profiling."
+    )
     max_health_connections: int = option(
         MAX_CONNECTIONS,
         check=positive,
-        help="Maximum concurrent connections to the health port, and to the admin port. Over it, an idle one is closed "
-        "for the new one.",
+        help="Maximum number of concurrent connections to the health port, and again to the admin port; at the limit a "
+        "new connection replaces an idle one.",
     )
     process_buffer_budget: int = option(
         size("256Mi"),
         group="Memory",
         check=positive,
-        help="Bytes that may wait in this process for peers that do not read. Over it, new dials are refused.",
+        help="Maximum number of bytes that wait in this process for peers to read; above the limit new dials are "
+        "refused.",
     )
     tunnel_buffer_budget: int = option(
         size("64Mi"),
         check=positive,
-        help="The same for the connections of one tunnel, which is one agent's, or one server's. Over it, no new dials "
-        "through it.",
+        help="Maximum number of bytes that wait for peers to read on the connections of one tunnel (between one agent "
+        "and one server); above the limit new dials through the tunnel are refused.",
     )
     connection_buffer_budget: int = option(
         size("1Mi"),
         check=positive,
-        help="Bytes that may wait for one connection whose peer knows no credit, before the stream it shares is held.",
+        help="Maximum number of bytes that wait for one connection whose peer has no flow control; above the limit the "
+        "stream that the connection shares is held.",
     )
     stream_hold_timeout: float = option(
         duration("2s"),
         check=positive,
-        help="How long such a connection may hold the stream it shares with others, before it alone is reset.",
+        help="Maximum time that one connection above --connection-buffer-budget holds its shared stream, before that "
+        "connection is reset.",
+    )
+    connection_window: int = option(
+        size("64Ki"),
+        check=positive,
+        help="Initial flow-control window per connection and direction, in bytes, if the peer has flow control.",
+    )
+    connection_window_max: int = option(
+        size("32Mi"), check=positive, help="Maximum flow-control window per connection and direction, in bytes."
     )
     konnectivity_extension: bool = option(
         True,
-        help="Speak this project's extension (credit, half-close, exact close) to peers that know it. "
-        "Off: the established wire to everyone.",
+        group="Protocol",
+        help="Offer this project's extension of the protocol (flow control, half-close, exact close) to peers that "
+        "know it; false = only the reference protocol.",
     )
-    connection_window: int = option(
-        size("64Ki"), check=positive, help="Credit a connection starts with, per direction, if the peer knows credit."
-    )
-    connection_window_max: int = option(size("32Mi"), check=positive, help="And what it may grow to on a fast line.")
     grpc_implementation: str = option(
         "native",
-        group="Program",
         check=one_of("native", "grpcio"),
-        help="gRPC transport: native, or grpcio (slower; needs the extra konnectivity[grpcio]).",
+        help="gRPC transport: native, or grpcio, which is slower and needs the extra konnectivity[grpcio].",
     )
-    config: str = option("", metavar="file", help="YAML file with the names of these flags as its keys.")
+    config: str = option(
+        "",
+        group="Program",
+        metavar="file",
+        help="YAML file that sets options, with names of flags as its keys (empty = no file).",
+    )
     check_config: bool = option(False, help="Print the options in force and exit.")
 
     @property

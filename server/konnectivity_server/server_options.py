@@ -67,237 +67,328 @@ class ServerOptions(ProgramOptions):
         GRPC,
         group="Frontend (kube-apiserver)",
         check=_modes,
-        help="What the frontend speaks: grpc, http-connect, or both on the same socket (grpc,http-connect).",
+        help="Protocol of the frontend: grpc, http-connect, or grpc,http-connect for both on the same socket.",
     )
-    uds_name: str = option("", metavar="path", help="Unix socket of the frontend. Empty: none.")
-    delete_existing_uds_file: bool = option(True, help="Replace a unix socket at --uds-name that no live server uses.")
+    uds_name: str = option(
+        "", metavar="path", help="Path of the frontend's unix socket (empty = no unix socket, only TCP)."
+    )
+    delete_existing_uds_file: bool = option(
+        True, help="Replace a unix socket at --uds-name that no running server listens on."
+    )
     server_port: int = option(
         8090,
         check=_port_or_none,
-        help="TCP port of the frontend. 0: none. With --uds-name, TCP is served too only if --server-cert is given.",
+        help="TCP port of the frontend (0 = no TCP frontend). With --uds-name, the port is served only if "
+        "--server-cert is set.",
     )
-    server_bind_address: str = option("", metavar="address", help="Address of the TCP frontend. Empty: all.")
-    server_cert: str = option("", check=existing_file, metavar="file", help="Certificate of the TCP frontend.")
-    server_key: str = option("", check=existing_file, metavar="file", help="Private key of the TCP frontend.")
+    server_bind_address: str = option(
+        "", metavar="address", help="IP address that the TCP frontend listens on (empty = all addresses)."
+    )
+    server_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Certificate file of the TCP frontend (empty = no TCP frontend, which needs --uds-name).",
+    )
+    server_key: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Private key file of --server-cert (empty = no TCP frontend, which needs --uds-name).",
+    )
     server_ca_cert: str = option(
-        "", check=existing_file, metavar="file", help="CA that the certificates of TCP frontend clients must come from."
+        "",
+        check=existing_file,
+        metavar="file",
+        help="CA certificate file that verifies clients of the TCP frontend (empty = no TCP frontend, which needs "
+        "--uds-name).",
     )
     frontend_keepalive_time: float = option(
-        duration("1h"), check=positive, help="Ping a gRPC frontend that was silent for this long."
+        duration("1h"), check=positive, help="Time without traffic after which a gRPC frontend connection is pinged."
     )
-    agent_port: int = option(8091, group="Agents", check=port(1024, 49151), help="TCP port that agents connect to.")
-    agent_bind_address: str = option("", metavar="address", help="Address of the agent listener. Empty: all.")
-    cluster_cert: str = option("", check=existing_file, metavar="file", help="Certificate of the agent listener.")
-    cluster_key: str = option("", check=existing_file, metavar="file", help="Private key of the agent listener.")
+    agent_port: int = option(
+        8091, group="Agents", check=port(1024, 49151), help="TCP port that the server listens on for agents."
+    )
+    agent_bind_address: str = option(
+        "", metavar="address", help="IP address that the server listens on for agents (empty = all addresses)."
+    )
+    cluster_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Certificate file that the server shows to agents (required).",
+    )
+    cluster_key: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Private key file of --cluster-cert (required).",
+    )
     cluster_ca_cert: str = option(
-        "", check=existing_file, metavar="file", help="CA that agents' client certificates must come from."
+        "",
+        check=existing_file,
+        metavar="file",
+        help="CA certificate file that verifies client certificates of agents (empty = agents show no certificate).",
     )
     agent_namespace: str = option(
         "",
         metavar="namespace",
-        help="Namespace of the agents' service account. With the two below: agents must show a token, which the "
-        "Kubernetes API reviews. With --cluster-ca-cert as well, they need both.",
+        help="Namespace of the agents' service account. With --agent-service-account and --authentication-audience, "
+        "each agent must show a token that the Kubernetes API accepts; with --cluster-ca-cert, a certificate as well "
+        "(empty = agents show no token).",
     )
-    agent_service_account: str = option("", metavar="name", help="Name of the agents' service account.")
-    authentication_audience: str = option("", metavar="audience", help="Audience of the agents' tokens.")
+    agent_service_account: str = option(
+        "",
+        metavar="name",
+        help="Name of the service account that tokens of agents must belong to (empty = agents show no token).",
+    )
+    authentication_audience: str = option(
+        "", metavar="audience", help="Audience that tokens of agents must have (empty = agents show no token)."
+    )
     insecure_allow_unauthenticated_agents: bool = option(
         False,
-        help="Let anyone who can reach --agent-port register as an agent and receive the traffic. Never in production.",
+        help="Accept agents without certificate and token: anyone who reaches --agent-port can receive the cluster's "
+        "traffic. Never set this in production.",
     )
     agent_identity: str = option(
         credential_identity.NONE,
         check=one_of(*credential_identity.MODES),
         metavar="credential",
-        help="What must vouch for the addresses that an agent claims (its --agent-identifiers): none; certificate-san, "
-        "the names in its certificate; token, the pod and the node of its token.",
+        help="Credential that must contain the addresses an agent claims by --agent-identifiers: none = claims are not "
+        "checked; certificate-san = the agent's certificate names them; token = the pod and the node of the agent's "
+        "token have them.",
     )
-    keepalive_time: float = option(duration("1h"), check=positive, help="Ping an agent that was silent for this long.")
+    keepalive_time: float = option(
+        duration("1h"), check=positive, help="Time without traffic after which an agent's connection is pinged."
+    )
+    heartbeat_interval: float = option(
+        duration("10s"),
+        check=at_least(0),
+        help="Time without traffic after which an agent is pinged. An agent that does not answer gets no new dials, "
+        "and 20s later its tunnel is closed (0 = no heartbeat).",
+    )
     server_id: str = option(
         "",
         env="PROXY_SERVER_ID",
         check=header_text,
         metavar="id",
-        help="Unique name of this server, told to agents. Empty: a random one.",
+        help="Unique name of this server, which agents use to tell servers apart (empty = random).",
     )
-    server_count: int = option(1, help="How many servers there are, told to agents.")
+    server_count: int = option(
+        1, help=f"Number of servers that this server announces to agents, from 1 to {MAX_SERVER_COUNT} (0 = 1)."
+    )
     peers: tuple[str, ...] = option(
         (),
-        group="Other servers",
+        group="Peer servers",
         check=_hosts,
         metavar="hosts",
-        help="host or host:port (port 8133 if none is given) of the other servers' --peer-port, with commas. A name "
-        "may have the addresses of all of them. A dial that no agent of this server fits goes through theirs.",
+        help="Comma-separated addresses of other servers, host or host:port, where a name may resolve to all of them "
+        "and the port is their --peer-port, 8133 if omitted. A dial that no agent of this server matches is sent "
+        "through a peer server (empty = no peer servers are dialled).",
     )
-    peer_port: int = option(0, check=_port_or_none, help="TCP port that other servers connect to. 0: none.")
-    peer_bind_address: str = option("", metavar="address", help="Address of the peer listener. Empty: all.")
+    peer_port: int = option(
+        0, check=_port_or_none, help="TCP port that this server listens on for peer servers (0 = no listener)."
+    )
+    peer_bind_address: str = option(
+        "", metavar="address", help="IP address that this server listens on for peer servers (empty = all addresses)."
+    )
     peer_cert: str = option(
         "",
         check=existing_file,
         metavar="file",
-        help="Certificate shown to other servers, as server and as client; names what their --peers say.",
+        help="Certificate file shown to peer servers, as server and as client; must contain the name or address by "
+        "which their --peers lead to this server (empty = no peer servers).",
     )
-    peer_key: str = option("", check=existing_file, metavar="file", help="Its private key.")
+    peer_key: str = option(
+        "", check=existing_file, metavar="file", help="Private key file of --peer-cert (empty = no peer servers)."
+    )
     peer_ca_cert: str = option(
         "",
         check=existing_file,
         metavar="file",
-        help="CA that other servers' certificates must come from. Whoever has one can dial through every agent.",
+        help="CA certificate file that verifies peer servers; a holder of a certificate of this CA can dial through "
+        "every agent (empty = no peer servers).",
     )
     proxy_strategies: str = option(
         "default",
         group="Dialling",
         check=_strategies,
         metavar="names",
-        help="How to choose an agent, in order: any of default, destHost, defaultRoute, with commas.",
+        help="Comma-separated strategies that choose an agent for a dial, in order of preference: default, destHost, "
+        "defaultRoute.",
     )
     backend_dial_timeout: float = option(
         duration("10s"),
         check=at_least(0),
-        help="How long a dial through an agent may take. 0: as long as the agent takes.",
+        help="Maximum time from a dial request to the agent's answer (0 = unlimited).",
     )
     graceful_shutdown_timeout: float = option(
         duration("25s"),
         check=at_least(0),
-        help="After the first SIGTERM: how long connections may go on before the rest is cut. 0: they end at once.",
+        help="Maximum time that open connections may continue after the first SIGTERM (0 = connections are closed at "
+        "once).",
     )
     audit_log: str = option(
         "",
         group="Audit",
         metavar="file",
-        help="Write a JSON line to this file for each dial and each end of a connection: who, where to, through which "
-        "agent, what became of it. -: standard output. Empty: none.",
+        help="File that receives one JSON line per dial and one per end of a connection: client, destination, agent "
+        "and result; - writes to standard output (empty = no audit log).",
     )
     kubeconfig: str = option(
         "",
         group="Kubernetes API",
         check=existing_file,
         metavar="file",
-        help="For token reviews and leases. Empty: the pod's service account, else the usual places.",
+        help="Kubeconfig file for token reviews and leases (empty = the pod's service account, else $KUBECONFIG or "
+        "~/.kube/config).",
     )
-    kubeconfig_qps: float = option(0.0, help="Requests per second to the API, on average. 0: 5; less than 0: no limit.")
-    kubeconfig_burst: int = option(0, check=at_least(0), help="Requests to the API in one go. 0: 10.")
+    kubeconfig_qps: float = option(
+        0.0, help="Average number of requests per second to the Kubernetes API (0 = 5, negative = unlimited)."
+    )
+    kubeconfig_burst: int = option(
+        0, check=at_least(0), help="Maximum number of requests to the Kubernetes API in one burst (0 = 10)."
+    )
     kube_api_content_type: str = option(
-        "application/vnd.kubernetes.protobuf", metavar="type", instead="the API is spoken to in JSON"
+        "application/vnd.kubernetes.protobuf",
+        metavar="type",
+        instead="requests to the Kubernetes API are written in JSON",
     )
     enable_lease_controller: bool = option(
-        False, help="Publish a Lease for this server, and remove those of servers that are gone."
+        False, help="Publish a Lease object for this server, and delete expired Leases of other servers."
     )
-    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the leases.")
+    lease_namespace: str = option("kube-system", metavar="namespace", help="Namespace of the servers' Lease objects.")
     lease_label: str = option(
-        "k8s-app=konnectivity-server", metavar="labels", help="Labels of the leases: key=value, with commas."
+        "k8s-app=konnectivity-server",
+        metavar="labels",
+        help="Comma-separated labels, key=value each, of the servers' Lease objects.",
     )
     cipher_suites: tuple[str, ...] = option(
         (),
         group="TLS",
         check=_cipher_suites,
         metavar="names",
-        help="TLS 1.2 cipher suites of both listeners, by Go's names.",
+        help="Comma-separated TLS 1.2 cipher suites of the TCP frontend and the agent listener, by Go's names "
+        "(empty = OpenSSL's default).",
     )
     tls_min_version: str = option(
         "",
         check=one_of("", *TLS_VERSIONS),
         metavar="version",
-        help="Lowest TLS version, as in VersionTLS12 (the default).",
-    )
-    heartbeat_interval: float = option(
-        duration("10s"),
-        check=at_least(0),
-        help="Ping an agent that was silent for this long; without an answer no new dials go to it, and after 20s its "
-        "tunnel is given up. 0: off.",
+        help=f"Lowest TLS version of the listeners: {', '.join(TLS_VERSIONS)} (empty = VersionTLS12).",
     )
     health_bind_address: str = option(
         "",
         group="Health, metrics, profiles",
         metavar="address",
-        help="Address of the health port. Empty: all.",
+        help="IP address that the health port listens on (empty = all addresses).",
     )
-    health_port: int = option(8092, check=port(1024, 49151), help="Port of /healthz, /readyz and /metrics.")
-    admin_bind_address: str = option("127.0.0.1", metavar="address", help="Address of the admin port. Empty: all.")
+    health_port: int = option(
+        8092, check=port(1024, 49151), help="TCP port that serves /healthz, /readyz and /metrics."
+    )
+    admin_bind_address: str = option(
+        "127.0.0.1", metavar="address", help="IP address that the admin port listens on (empty = all addresses)."
+    )
     admin_port: int = option(
-        8095, check=port(1024, 49151), help="Port of /metrics, /api/v1 and, if enabled, the web page and /debug/pprof."
+        8095,
+        check=port(1024, 49151),
+        help="TCP port that serves /metrics, /api/v1, the web page and, with --enable-profiling, /debug/pprof.",
     )
     enable_dashboard: bool | None = option(
         None,
         kind=SWITCH,
-        help="Serve a web page about the running server at / of the admin port. auto: if --admin-bind-address is a "
-        "loopback address.",
+        help="Serve a web page about the running server at / of the admin port (true, false, or auto = only if "
+        "--admin-bind-address is a loopback address).",
+    )
+    max_connections_per_source: int = option(
+        0,
+        group="Limits (docs/secure/limits.md)",
+        check=at_least(0),
+        help="Maximum number of concurrent TCP connections per source address and listener; agents behind one load "
+        "balancer share an address (0 = unlimited).",
+    )
+    handshake_timeout: float = option(
+        duration("10s"),
+        check=positive,
+        help="Maximum time of a TLS handshake, and again of the HTTP/2 preface that follows.",
+    )
+    idle_connection_timeout: float = option(
+        duration("5m"),
+        check=at_least(0),
+        help="Time after which an HTTP/2 connection without any call is closed (0 = never).",
+    )
+    connect_head_timeout: float = option(
+        duration("1m"),
+        check=positive,
+        help="Maximum time from a frontend connection's start to the end of its first request head.",
+    )
+    max_connect_head: int = option(
+        size("1Mi"), check=positive, help="Maximum size of the head of an HTTP CONNECT request, in bytes."
+    )
+    max_address_length: int = option(
+        1024, check=positive, help="Maximum number of characters in the address of a dial's destination."
+    )
+    max_pending_dials_per_agent: int = option(
+        10_000,
+        check=positive,
+        help="Maximum number of pending dials per agent; a further dial goes to another agent, or waits.",
+    )
+    max_pending_dials_per_frontend: int = option(
+        65_536,
+        check=positive,
+        help="Maximum number of pending dials per frontend client, told apart by certificate name and source address; "
+        "all clients of the unix socket count as one.",
+    )
+    max_control_frame_rate: int = option(
+        5_000,
+        check=positive,
+        help="Maximum number of HTTP/2 frames per second without data (PING, SETTINGS, RST_STREAM ...) on one "
+        "connection, with bursts of twice that number. Above the limit an agent's connection is closed, and a "
+        "frontend's is read more slowly.",
+    )
+    max_new_stream_rate: int = option(
+        1_000,
+        check=positive,
+        help="Maximum number of new HTTP/2 streams per second, and in one burst, on one connection of an agent or a "
+        "peer server.",
+    )
+    max_header_list: int = option(
+        size("32Ki"), check=positive, help="Maximum size of the headers of one HTTP/2 request, in bytes."
+    )
+    max_unsent: int = option(
+        size("8Mi"),
+        check=positive,
+        help="Maximum number of bytes that wait for a peer to read, per HTTP/2 connection of an agent (above the limit "
+        "the connection is closed) or per stream of a frontend (above the limit the stream is reset).",
+    )
+    max_unsent_total: int = option(
+        size("256Mi"),
+        check=positive,
+        help="Maximum number of bytes that wait for peers to read, on all HTTP/2 connections together. Above the limit "
+        "the agent connection with the most unsent bytes is closed, or the frontend streams with the most are reset.",
+    )
+    max_incomplete_messages: int = option(
+        size("8Mi"),
+        check=positive,
+        help="Maximum number of bytes of incomplete gRPC messages, per HTTP/2 connection of an agent or a peer server.",
+    )
+    message_buffer_budget: int = option(
+        size("64Mi"),
+        check=positive,
+        help="Maximum number of bytes of incomplete gRPC messages larger than 64 KiB, of all frontends together; above "
+        "the limit a stream waits for its window until another stream's message is complete.",
     )
     workers: int = option(
         1,
         group="Program",
         check=positive,
-        help="Processes that share the ports and the socket, one for each core; to agents they are so many servers.",
+        help="Number of processes that share the ports and the unix socket, at most one per core; to agents each is a "
+        "server.",
     )
     xfr_channel_size: int = option(
         10, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
     )
     warn_on_channel_limit: bool = option(True, hidden=True, deprecated="stalls are counted in the metrics")
-    max_connections_per_source: int = option(
-        0,
-        group="Limits (docs/secure/limits.md)",
-        check=at_least(0),
-        help="TCP connections of one source address at a time, on each listener. 0: any number, as agents behind one "
-        "load balancer have one address.",
-    )
-    handshake_timeout: float = option(
-        duration("10s"), check=positive, help="How long TLS may take, and after it the beginning of HTTP/2."
-    )
-    idle_connection_timeout: float = option(
-        duration("5m"),
-        check=at_least(0),
-        help="Close an HTTP/2 connection without any call after this time. 0: never.",
-    )
-    connect_head_timeout: float = option(
-        duration("1m"), check=positive, help="How long a client of the frontend may take to say what it wants."
-    )
-    max_connect_head: int = option(size("1Mi"), check=positive, help="Bytes of an HTTP CONNECT request.")
-    max_address_length: int = option(1024, check=positive, help="Characters of a destination.")
-    max_pending_dials_per_agent: int = option(
-        10_000,
-        check=positive,
-        help="Dials that one agent is asked for at one time; over it other agents are asked, or the dial waits.",
-    )
-    max_pending_dials_per_frontend: int = option(
-        65_536,
-        check=positive,
-        help="Dials of one frontend that are not answered, by the name in its certificate and its address; all clients "
-        "of the unix socket are one.",
-    )
-    max_control_frame_rate: int = option(
-        5_000,
-        check=positive,
-        help="HTTP/2 frames a second that move no data (pings, settings, resets ...) on one connection, after a burst "
-        "of twice as many. Over it an agent's connection is closed, and a frontend's is read more slowly.",
-    )
-    max_new_stream_rate: int = option(
-        1_000,
-        check=positive,
-        help="HTTP/2 streams opened a second on one connection of an agent or a peer server, and at once.",
-    )
-    max_header_list: int = option(size("32Ki"), check=positive, help="Bytes of the headers of one HTTP/2 request.")
-    max_unsent: int = option(
-        size("8Mi"),
-        check=positive,
-        help="Bytes that may wait for a peer that does not read: on one HTTP/2 connection of an agent, before it is "
-        "cut; on one stream of a frontend, before that stream is reset.",
-    )
-    max_unsent_total: int = option(
-        size("256Mi"),
-        check=positive,
-        help="The same on all HTTP/2 connections together; over it the connection with the most is cut, or, if it is a "
-        "frontend's, the streams on it with the most are reset.",
-    )
-    max_incomplete_messages: int = option(
-        size("8Mi"),
-        check=positive,
-        help="Bytes of gRPC messages that are not whole yet, on one HTTP/2 connection of an agent or a peer server.",
-    )
-    message_buffer_budget: int = option(
-        size("64Mi"),
-        check=positive,
-        help="Bytes of the gRPC messages above 64 KiB that all frontends together may be sending at one time; over it "
-        "a stream gets no window until another's message is whole.",
-    )
 
     @property
     def modes(self) -> list[str]:

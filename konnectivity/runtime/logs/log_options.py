@@ -39,34 +39,60 @@ def _modules(text: str) -> str | None:
 class LogOptions(Options):
     """Base of both programs' options."""
 
-    verbosity: int = option(4, group="Log", name="v", aliases=("v",), help="Log level: the higher the more.")
+    verbosity: int = option(
+        4,
+        group="Log",
+        name="v",
+        aliases=("v",),
+        help="Log level (0 = start and stop, agents, failed dials, warnings, errors; 6 = also packets).",
+    )
     vmodule: str = option(
         "",
         check=_modules,
         metavar="patterns",
-        help="Levels of single modules: pattern=N with commas, where * and ? match in a file's name without .py.",
+        help="Comma-separated log levels of single modules, pattern=N each; * and ? in a pattern match file names "
+        "without .py (empty = -v for all modules).",
     )
-    logging_format: str = option("text", check=one_of("text", "json"), help="Format of the lines.")
-    logtostderr: bool = option(True, help="Log to stderr, and not to a file.")
-    alsologtostderr: bool = option(False, help="Log to stderr as well as to a file.")
+    logging_format: str = option("text", check=one_of("text", "json"), help="Format of log lines: text or json.")
+    logtostderr: bool = option(True, help="Write the log to standard error and not to a file.")
+    alsologtostderr: bool = option(
+        False, help="Write the log to standard error as well as to a file, with --logtostderr=false."
+    )
     stderrthreshold: str = option(
-        "2", check=_threshold, help="With a file: what goes to stderr as well, from this severity up (name or number)."
+        "2",
+        check=_threshold,
+        help="Lowest severity of lines that go to standard error as well as to a log file: INFO, WARNING, ERROR, "
+        "FATAL, or a number from 0 to 3.",
     )
     alsologtostderrthreshold: str = option(
-        "0", check=_threshold, help="With --alsologtostderr: from which severity up."
+        "0",
+        check=_threshold,
+        help="Lowest severity of lines that go to standard error with --alsologtostderr: INFO, WARNING, ERROR, FATAL, "
+        "or a number from 0 to 3.",
     )
     legacy_stderr_threshold_behavior: bool = option(
-        True, help="Without a file, everything goes to stderr. Off: --stderrthreshold holds there, too."
+        True,
+        help="Ignore --stderrthreshold without a log file, so that every line goes to standard error; false = apply "
+        "--stderrthreshold in every case.",
     )
-    log_file: str = option("", metavar="file", help="With --logtostderr=false: the file to append to.")
+    log_file: str = option(
+        "",
+        metavar="file",
+        help="Log file to append to, with --logtostderr=false (empty = a new file in --log-dir).",
+    )
     log_file_max_size: int = option(
-        1800, check=at_least(0), help="Size in MB at which the file is moved to its name with .1. 0: it grows."
+        1800,
+        check=at_least(0),
+        help="Maximum size of the log file in MiB; at the limit the file is renamed to end with .1 (0 = unlimited).",
     )
     log_dir: str = option(
-        "", metavar="directory", help="With --logtostderr=false and no --log-file: where to make one."
+        "",
+        metavar="directory",
+        help="Directory for a new log file, with --logtostderr=false and no --log-file (empty = the system's directory "
+        "for temporary files).",
     )
-    skip_headers: bool = option(False, help="No time, file and line before the messages.")
-    add_dir_header: bool = option(False, help="Show the directory of the file, too.")
+    skip_headers: bool = option(False, help="Omit severity, time, process, file and line number from log lines.")
+    add_dir_header: bool = option(False, help="Show the directory of the source file in log lines.")
     skip_log_headers: bool = option(False, instead="log files begin with the first message")
     one_output: bool = option(False, instead="there is one log file for all severities")
     log_backtrace_at: str = option(

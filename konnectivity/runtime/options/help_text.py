@@ -10,6 +10,7 @@ from konnectivity.runtime.options.value_kinds import STRING, STRINGS
 
 WIDTH = 100
 _HELP_COLUMN = 40
+_WITHOUT_EFFECT = "Accepted without effect"
 
 
 def _shown_default(each: Option) -> str:
@@ -41,9 +42,11 @@ def _usage_entry(each: Option) -> list[str]:
 
 
 def _grouped(options: Iterable[Option]) -> dict[str, list[Option]]:
+    """Return the options by group. The groups stand in the order in which their last options are declared."""
     groups: dict[str, list[Option]] = {}
     for each in options:
-        groups.setdefault(each.group or "Flags", []).append(each)
+        name = _WITHOUT_EFFECT if each.instead else each.group or "Flags"
+        groups[name] = [*groups.pop(name, []), each]
     return groups
 
 

@@ -78,8 +78,8 @@ def add_to(commands: Commands) -> None:
         "--output",
         choices=forms,
         default=BODY,
-        help="body: of the answer (to a terminal, control characters are written out); table: the hops; yaml, json: "
-        "all of it; default: %(default)s",
+        help="Output: body of the response, with control characters escaped on a terminal; table of the hops; or yaml "
+        "or json with both (default: %(default)s).",
     )
     parser.set_defaults(run=run)
 

@@ -108,7 +108,7 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         epilog=_VALIDATE_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    validate.add_argument("path", metavar="FILE")
+    validate.add_argument("path", metavar="FILE", help="File with an egress configuration.")
     validate.add_argument(
         "--server-args",
         nargs=argparse.REMAINDER,

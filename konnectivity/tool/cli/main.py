@@ -23,8 +23,8 @@ from konnectivity.tool.cli.argument_parser import Parser, misplaced_program
 from konnectivity.tool.cli.plain_stream import plain_streams
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the console script `konnectivity`."""
+def command_parser() -> Parser:
+    """Return the parser of all commands."""
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -43,6 +43,12 @@ def main(argv: list[str] | None = None) -> None:
         explain_route_command,
     ):
         command.add_to(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the console script `konnectivity`."""
+    parser = command_parser()
     with standard_streams.checked("konnectivity"), plain_streams():
         words = sys.argv[1:] if argv is None else argv
         if problem := misplaced_program(words):

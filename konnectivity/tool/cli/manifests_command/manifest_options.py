@@ -327,7 +327,8 @@ def addon_options(to: Group) -> None:
     )
     to.add_argument("--host-network", action="store_true", help="Run agents on the host's network.")
     _tenant_file_option(
-        to, "The TenantControlPlane to be patched; the patch has a port if the addon is off there. -: standard input"
+        to,
+        "File with the TenantControlPlane to patch, - for standard input; the patch sets a port if its addon is off.",
     )
 
 
