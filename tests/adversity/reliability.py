@@ -1,4 +1,4 @@
-"""docs/operate/reliability.md, made of what the tests of this folder measured: `make reliability`.
+"""Writer of docs/operate/reliability.md from the measurements of this folder: `make reliability`.
 
 A pytest plugin that is loaded by `-p reliability`: it writes the page if every test that ran has passed, and every
 promise was tested.
@@ -83,8 +83,8 @@ class Reliability:
 
 
 NOT_COMPARED = f"""
-The reference, side by side: not run: its programs were not at hand. Tests that look from outside only run on both, and
-the tables have a column for it, if {reference.VARIABLES[0]} and
+The reference was not measured: its programs were not available. Tests that observe from outside can run on both, and the
+tables then have a column for it, if {reference.VARIABLES[0]} and
 {reference.VARIABLES[1]} name its two programs (`make reliability`).
 """
 

@@ -1,4 +1,4 @@
-"""docs/reference/compatibility.md, made of what the tests of this folder and of tests/cluster found.
+"""Writer of docs/reference/compatibility.md from the outcomes of this folder and of tests/cluster.
 
     make compatibility
 
@@ -24,8 +24,8 @@ CLIENTS = {
     "client-library-2024": "konnectivity-client of 2024",
 }
 PAIRS = {
-    "ours": "server and agent of this project, with its extension",
-    "established-wire": "server and agent of this project, on the established wire",
+    "ours": "server and agent of this project, with the extension",
+    "established-wire": "server and agent of this project, with the reference protocol",
     "agent-on-grpcio": "agent of this project on grpcio",
     "agent-in-go": "an agent in Go, on grpc-go (tests/interop/peer)",
 }
@@ -82,7 +82,7 @@ class Matrix:
             .read_text()
             .format(
                 matrix=table(("client", *PAIRS.values()), cells),
-                besides=table(("besides, on pairs of their own", "tests"), besides),
+                besides=table(("other tests, with pairs of their own", "tests"), besides),
                 cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
                 versions=table(("part", "version"), versions()),
             )
