@@ -83,8 +83,8 @@ class Reliability:
 
 
 NOT_COMPARED = f"""
-The reference was not measured: its programs were not available. Tests that observe from outside can run on both, and the
-tables then have a column for it, if {reference.VARIABLES[0]} and
+The reference was not measured: its programs were not available. Tests that observe from outside can run on both, and
+the tables then have a column for it, if {reference.VARIABLES[0]} and
 {reference.VARIABLES[1]} name its two programs (`make reliability`).
 """
 
