@@ -1,4 +1,4 @@
-"""Two links back to back: each is the other's endpoint. The server's joint between a gRPC frontend and an agent."""
+"""Joint of two tunnels in the server: two connections back to back, each the local side of the other."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from konnectivity.tunnel.interfaces import Buffer
 
 
 class Bridge:
-    """Endpoint of one link, made of another link."""
+    """Local side of one connection, made of a connection of another tunnel.
 
-    __slots__ = ("other",)
+    Does not own the other connection, and keeps no bytes.
+    """
+
+    __slots__ = ("_other",)
 
     def __init__(self, other: Connection) -> None:
-        self.other = other
+        self._other = other
 
     def write(self, data: Buffer) -> bool:
-        return self.other.local_data(data)
+        """Pass data on; return False if the other connection must wait for credit."""
+        return self._other.local_data(data)
 
     def write_eof(self) -> None:
-        self.other.local_end()
+        """End the outbound direction of the other connection."""
+        self._other.local_end()
 
     def close(self) -> None:
-        self.other.local_gone()
+        """End both directions of the other connection, behind all data."""
+        self._other.local_gone()
 
     def abort(self, reason: str) -> None:
-        self.other.local_lost(reason)
+        """Reset the other connection."""
+        self._other.local_lost(reason)
 
     def buffered(self) -> int:
-        return self.other.queued
+        """Return the number of bytes that wait in the other connection."""
+        return self._other.queued
 
     def watch(self, left: int) -> None:
-        """Nothing to do: what leaves the other link is counted whenever more arrives."""
+        """Do nothing: bytes that leave the other connection are counted whenever more arrive."""
 
     def pause(self) -> None:
-        """Nothing to do: `write` said False, so the other link returns no credit until `resume`."""
+        """Do nothing: `write` returned False, so the other connection returns no credit until `resume`."""
 
     def resume(self) -> None:
-        self.other.local_drained()
+        """Let the other connection return credit again."""
+        self._other.local_drained()

@@ -1,17 +1,17 @@
-"""The dialing end of a tunnel: asks the far side for connections and pairs its answers with the requests.
+"""Dialing end of a tunnel: asks the far end for connections and pairs its answers with the dials.
 
-Used by the server towards an agent, and by our client towards a server.
+Owns the dials that have no answer yet. Does not know how long a dial may wait, nor what follows a failure. Used by the
+server towards agents and peer servers, and by the client towards a server.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from konnectivity import wire
-from konnectivity.errors import DIAL_TIMEOUT, UNRECOGNIZED, DialError, DialFailure
+from konnectivity.errors import ABANDONED, UNRECOGNIZED, DialError, DialFailure
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
 from konnectivity.tunnel.connection import Connection
@@ -19,152 +19,174 @@ from konnectivity.tunnel.states import ESTABLISHED_DIALING
 from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
-
-class Caller(Protocol):
-    """Who asked for a connection. Exactly one of the two is called, unless the dial was cancelled."""
-
-    def dial_succeeded(self, link: Connection) -> None:
-        """Attach an endpoint (`link.endpoint = ...`) before returning: data may follow at once."""
-
-    def dial_failed(self, error: DialError) -> None: ...
+_NOBODY = "nobody waits for this connection"
 
 
-class Dial:
-    """One request under way."""
+class DialOutcome(Protocol):
+    """Receiver of the outcome of a dial: exactly one of the two methods is called, unless the dial was withdrawn."""
 
-    __slots__ = ("address", "asked_at", "caller", "origin", "protocol", "random", "timer", "tunnel")
+    def dial_succeeded(self, connection: Connection) -> bool:
+        """Attach a local side to the connection and return True; return False if nobody wants the connection.
 
-    def __init__(
-        self, tunnel: DialingTunnel, random: int, address: str, protocol: str, caller: Caller, origin: str
-    ) -> None:
-        self.tunnel = tunnel
-        self.random = random
-        self.address = address
-        self.protocol = protocol
-        self.caller = caller
-        self.origin = origin
-        self.asked_at = 0.0
-        self.timer: asyncio.TimerHandle | None = None
+        Data may follow as soon as the method returns.
+        """
 
-    def cancel(self) -> None:
-        """Nobody wants the connection any more. No callback follows; what the far side opened is closed."""
-        if self.withdraw():
-            self.tunnel.options.traffic.dial_failed(DialFailure.CANCELLED.value)
+    def dial_failed(self, error: DialError) -> None:
+        """Take notice that there is no connection, and why."""
 
-    def withdraw(self) -> bool:
-        """The same, and it does not count as a failure. False: it is over already."""
-        asked = self.random in self.tunnel.pending
-        if self.tunnel.settle(self.random) is None:
-            return False
-        if asked:
-            self.tunnel.send_control(wire.close_dial(self.random))
-        return True
+
+class Dial(DialOutcome, Protocol):
+    """A dial as the tunnel sees it that is asked for the connection."""
+
+    @property
+    def address(self) -> str:
+        """Destination, as "host:port"."""
+
+    @property
+    def protocol(self) -> str:
+        """Network of the destination, such as "tcp"."""
+
+    @property
+    def origin(self) -> str:
+        """Name of the client, for logs."""
 
 
 class DialingTunnel(Tunnel):
-    """See the module."""
+    """Dialing end of one tunnel.
+
+    Owns the dials that the far end was asked for (`pending`) and those that wait until it has fewer (`queued`).
+    """
 
     dialing = True
-    most_pending = 1 << 62  # dials that the far side is asked for at one time; the others wait here
+    most_pending = 1 << 62  # dials that the far end is asked for at one time; further dials are queued
 
     def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
         super().__init__(stream, options, ESTABLISHED_DIALING, own_side, far_side)
-        self.pending: dict[int, Dial] = {}
-        self.queued: dict[int, Dial] = {}  # not asked for yet
+        self.pending: dict[int, tuple[Dial, float]] = {}  # by random number, with the time of the request
+        self.queued: dict[int, Dial] = {}
 
     @property
     def unanswered(self) -> int:
-        """Return the number of dials that have no answer yet, asked for or queued."""
+        """Number of dials that have no answer yet, asked for or queued."""
         return len(self.pending) + len(self.queued)
 
-    def dial(
-        self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
-    ) -> Dial:
-        """Ask for a connection to `address` ("host:port"). Never calls the caller before it returns.
+    def unanswered_dials(self) -> Iterator[Dial]:
+        """Yield the dials that have no answer at the moment of the call; they may be withdrawn meanwhile."""
+        return iter([*(dial for dial, _ in self.pending.values()), *self.queued.values()])
 
-        Args:
-            address: "host:port".
-            caller: who is told the outcome.
-            timeout_s: how long it may take; None or 0: for as long as it takes.
-            protocol: of the target.
-            origin: who asked, for the log.
+    def ask(self, dial: Dial) -> int:
+        """Ask the far end for a connection and return the number by which the dial can be withdrawn.
+
+        The dial is told the outcome later, never before this method returns.
 
         Raises:
-            DialError: the tunnel is gone.
+            DialError: the tunnel is closed.
 
         """
         if self.closed:
             raise DialError(DialFailure.TUNNEL_LOST, "the agent's tunnel is closed")
         random = secrets.randbits(63)
-        dial = Dial(self, random, address, protocol, caller, origin)
-        dial.asked_at = time.monotonic()
-        if timeout_s:
-            dial.timer = self._loop.call_later(timeout_s, self._timed_out, dial)
         if len(self.pending) < self.most_pending:
-            self._ask(dial)
+            self._ask(random, dial)
         else:
+            self.options.reached["pending_dials_per_agent"] += 1
             self.queued[random] = dial
-        return dial
+        return random
 
-    def _ask(self, dial: Dial) -> None:
-        dial.asked_at = time.monotonic()
-        self.pending[dial.random] = dial
-        self.send_control(wire.dial_req(dial.address, dial.random, dial.protocol))
+    def withdraw(self, random: int, failure: DialFailure | None = None) -> bool:
+        """Forget a dial, which is told nothing; return False if it is over.
 
-    def settle(self, random: int) -> Dial | None:
-        """Take a dial out of the pending or the queued ones, once; if others are queued, ask for the next."""
-        dial = self.pending.pop(random, None) or self.queued.pop(random, None)
-        if dial is not None and dial.timer is not None:
-            dial.timer.cancel()
-        if self.queued and not self.closed and len(self.pending) < self.most_pending:
-            self._ask(self.queued.pop(next(iter(self.queued))))
-        return dial
+        The far end is told to close what it opens. The failure, if one is given, is counted.
+        """
+        if self._settle(random) is not None:
+            self.send_control(wire.close_dial(random))
+        elif self.queued.pop(random, None) is None:
+            return False
+        if failure is not None:
+            self._traffic.dial_failed(failure.value)
+        return True
+
+    def dial_settled(self, seconds: float, refused: bool) -> None:
+        """Take notice of the seconds that a dial was pending here. For derived classes to override.
+
+        Args:
+            seconds: from the request to the answer or withdrawal of the dial.
+            refused: whether the answer was an error.
+
+        """
+        return
 
     def stream_closed(self, status: Status) -> None:
+        """End all connections, and tell all dials that the tunnel is lost."""
         super().stream_closed(status)
-        for random in [*self.pending, *self.queued]:
-            dial = self.settle(random)
+        reason = status.message or status.code.name
+        for random in list(self.pending):
+            settled = self._settle(random)
+            if settled is not None:
+                self._fail(settled[0], DialFailure.TUNNEL_LOST, reason)
+        for random in list(self.queued):
+            dial = self.queued.pop(random, None)
             if dial is not None:
-                self._failed(dial, DialFailure.TUNNEL_LOST, status.message or status.code.name)
+                self._fail(dial, DialFailure.TUNNEL_LOST, reason)
+
+    def _ask(self, random: int, dial: Dial) -> None:
+        self.pending[random] = dial, self._clock()
+        self.send_control(wire.dial_req(dial.address, random, dial.protocol))
+
+    def _settle(self, random: int, refused: bool = False) -> tuple[Dial, float] | None:
+        """Take out a dial that the far end was asked for, and ask for the next queued one.
+
+        Return the dial and the seconds since the request, or None if the dial is over.
+        """
+        found = self.pending.pop(random, None)
+        if found is None:
+            return None
+        dial, asked_at = found
+        seconds = self._clock() - asked_at
+        self.dial_settled(seconds, refused)
+        if self.queued and not self.closed and len(self.pending) < self.most_pending:
+            number = next(iter(self.queued))
+            self._ask(number, self.queued.pop(number))
+        return dial, seconds
 
     def _role_packet(self, packet: Packet) -> None:
         if packet.type == packet_types.DIAL_RSP:
             self._answered(packet.dialResponse.random, packet.dialResponse.connectID, packet.dialResponse.error)
         elif packet.type == packet_types.DIAL_CLS:
-            dial = self.settle(packet.closeDial.random)
-            if dial is not None:
-                self._failed(dial, DialFailure.CLOSED_BY_AGENT, "dial closed")
+            settled = self._settle(packet.closeDial.random)
+            if settled is not None:
+                self._fail(settled[0], DialFailure.CLOSED_BY_AGENT, "dial closed")
 
     def _answered(self, random: int, connect_id: int, error: str) -> None:
-        dial = self.settle(random)
-        if dial is None:  # cancelled, timed out, or forged: nobody waits for it
+        settled = self._settle(random, bool(error))
+        if settled is None:  # withdrawn, or never asked for
             self._traffic.dial_failed(UNRECOGNIZED)
             if connect_id and connect_id not in self.connections and self._may_answer():
-                self._refuse(connect_id)
-        elif error:
-            self._failed(dial, DialFailure.ENDPOINT, error)
+                self._close_unwanted(connect_id)
+            return
+        dial, seconds = settled
+        if error:
+            self._fail(dial, DialFailure.ENDPOINT, error)
         elif connect_id == 0 or connect_id in self.connections:
-            self._failed(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
+            self._fail(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
         else:
-            link = self.open_connection(connect_id)
-            link.destination, link.origin = dial.address, dial.origin
-            self._traffic.dial_seconds.observe(time.monotonic() - dial.asked_at)
-            dial.caller.dial_succeeded(link)
+            self._traffic.dial_seconds.observe(seconds)
+            connection = self.open_connection(connect_id)
+            connection.destination, connection.origin = dial.address, dial.origin
+            if not dial.dial_succeeded(connection):
+                self._traffic.dial_failed(ABANDONED)
+                connection.local_lost(_NOBODY)
 
-    def _refuse(self, connect_id: int) -> None:
-        """Close a connection that the far side opened and nobody wants."""
+    def _close_unwanted(self, connect_id: int) -> None:
+        """Close a connection that the far end opened for a dial that is over."""
         if self.extension is not None:
-            self.send_control(wire.reset(connect_id, self._own_side, "nobody waits for this connection", 0, 0))
+            self.send_control(wire.reset(connect_id, self._own_side, _NOBODY, 0, 0))
         else:
             self.send_control(wire.close_req(connect_id))
 
     def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
         return wire.close_req(connect_id) if data and connect_id else None
 
-    def _timed_out(self, dial: Dial) -> None:
-        if dial.withdraw():
-            self._failed(dial, DialFailure.TIMEOUT, DIAL_TIMEOUT)
-
-    def _failed(self, dial: Dial, failure: DialFailure, text: str) -> None:
+    def _fail(self, dial: Dial, failure: DialFailure, text: str) -> None:
         self._traffic.dial_failed(failure.value)
-        dial.caller.dial_failed(DialError(failure, text))
+        dial.dial_failed(DialError(failure, text))

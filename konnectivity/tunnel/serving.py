@@ -1,7 +1,7 @@
-"""The serving end of a tunnel: opens the connections that the far side asks for.
+"""Serving end of a tunnel: has the connections opened that the far end asks for, and answers its dials.
 
-Used by the agent towards a server, and by the server towards a gRPC frontend. How a connection is opened (a socket, or
-a dial through another tunnel) is the injected opener's business.
+Owns the dials of the far end that have no answer yet. Does not know how a connection is opened: that is for the
+injected opener. Used by the agent towards a server, and by the server towards gRPC frontends and peer servers.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from konnectivity import wire
-from konnectivity.errors import NO_MEMORY
+from konnectivity.errors import NO_MEMORY, DialError
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
+from konnectivity.tunnel.bridge import Bridge
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import LocalSide
 from konnectivity.tunnel.states import ESTABLISHED_SERVING
@@ -19,8 +20,12 @@ from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
 
-class DialIn:
-    """One request of the far side. The opener calls `connected` or `failed`, once; if `cancelled`, they do nothing."""
+class IncomingDial:
+    """A dial that the far end of a serving tunnel asked for.
+
+    The opener answers the dial once, with `connected` or `failed`. An opener that dials through another tunnel passes
+    the incoming dial there as the receiver of the outcome. After `cancelled` is set, an answer has no effect.
+    """
 
     __slots__ = ("address", "cancelled", "on_cancel", "protocol", "random", "tunnel")
 
@@ -30,26 +35,51 @@ class DialIn:
         self.protocol = protocol
         self.address = address
         self.cancelled = False
-        self.on_cancel: Callable[[], object] | None = None
+        self.on_cancel: Callable[[], object] | None = None  # set by the opener
 
-    def connected(self, endpoint: LocalSide) -> Connection | None:
-        """The connection stands: answer, and return its link. None: nobody wants it any more; close it."""
-        return self.tunnel.answer(self, endpoint)
+    def connected(self, local_side: LocalSide) -> Connection | None:
+        """Answer with a connection that has this local side; return None if the far end no longer wants one."""
+        self.on_cancel = None
+        return None if self.cancelled else self.tunnel.answer(self, local_side)
 
     def failed(self, text: str) -> None:
-        """The connection could not be had."""
-        self.tunnel.answer_failure(self, text)
+        """Answer that there is no connection, and why."""
+        self.on_cancel = None
+        if not self.cancelled:
+            self.tunnel.answer_failure(self, text)
+
+    def cancel(self) -> None:
+        """Tell the opener that the far end no longer wants the connection."""
+        self.cancelled = True
+        cancel, self.on_cancel = self.on_cancel, None
+        if cancel is not None:
+            cancel()
+
+    def dial_succeeded(self, connection: Connection) -> bool:
+        """Answer with a connection of another tunnel, joined to one of this tunnel."""
+        own = self.connected(Bridge(connection))
+        if own is None:
+            return False
+        connection.endpoint = Bridge(own)
+        return True
+
+    def dial_failed(self, error: DialError) -> None:
+        """Answer with the error of a dial through another tunnel."""
+        self.failed(str(error))
 
 
-Opener = Callable[[DialIn], None]
+Opener = Callable[[IncomingDial], None]
 
 
 class ServingTunnel(Tunnel):
-    """See the module.
+    """Serving end of one tunnel.
 
     Args:
-        opener: called for every dial.
-        single: established wire: one connection on this stream at most (a frontend's stream).
+        stream: message stream; the tunnel becomes its receiver.
+        options: settings and counters that the tunnels of one program share.
+        own_side, far_side: side of this program, and of what is behind the local sides of connections.
+        opener: called with every dial that is not refused at once.
+        single: whether a stream of the reference protocol carries one connection at most, as a frontend's does.
 
     """
 
@@ -65,31 +95,29 @@ class ServingTunnel(Tunnel):
         single: bool = False,
     ) -> None:
         super().__init__(stream, options, ESTABLISHED_SERVING, own_side, far_side)
-        self.opening: dict[int, DialIn] = {}
+        self.opening: dict[int, IncomingDial] = {}
         self._opener = opener
         self._single = single
         self._last_id = 0
 
-    def answer(self, dial: DialIn, endpoint: LocalSide) -> Connection | None:
-        if not self._settle(dial):
+    def answer(self, dial: IncomingDial, local_side: LocalSide) -> Connection | None:
+        """Answer a dial with a new connection and return it, or None if the dial is over."""
+        if self.opening.pop(dial.random, None) is None:
             return None
         self._last_id += 1
-        link = self.open_connection(self._last_id)
-        link.destination = dial.address
-        link.endpoint = endpoint
-        self.send_control(wire.dial_rsp(dial.random, link.connect_id))
-        return link
+        connection = self.open_connection(self._last_id)
+        connection.destination = dial.address
+        connection.endpoint = local_side
+        self.send_control(wire.dial_rsp(dial.random, connection.connect_id))
+        return connection
 
-    def answer_failure(self, dial: DialIn, text: str) -> None:
-        if self._settle(dial):
+    def answer_failure(self, dial: IncomingDial, text: str) -> None:
+        """Answer a dial with an error, unless the dial is over."""
+        if self.opening.pop(dial.random, None) is not None:
             self.send_control(wire.dial_rsp(dial.random, error=text))
 
-    def _settle(self, dial: DialIn) -> bool:
-        """The opener is done with it. False: nobody wants to know."""
-        dial.on_cancel = None
-        return not dial.cancelled and self.opening.pop(dial.random, None) is not None
-
     def stream_closed(self, status: Status) -> None:
+        """End all connections and cancel all dials."""
         super().stream_closed(status)
         for random in list(self.opening):
             self._cancel(random)
@@ -97,31 +125,33 @@ class ServingTunnel(Tunnel):
     def _role_packet(self, packet: Packet) -> None:
         if packet.type == packet_types.DIAL_REQ:
             request = packet.dialRequest
-            self._dial(DialIn(self, request.random, request.protocol, request.address))
+            self._open(request.random, request.protocol, request.address)
         elif packet.type == packet_types.DIAL_CLS:
             self._cancel(packet.closeDial.random)
 
-    def _dial(self, dial: DialIn) -> None:
-        if dial.random in self.opening:
-            self.send_control(wire.dial_rsp(dial.random, error="a dial with this id is already under way"))
-        elif self._single and self.extension is None and (self.opening or self._last_id):
-            self.send_control(
-                wire.dial_rsp(dial.random, error="this stream already carries a connection: open another")
-            )
-        elif self.ledger.exhausted or self.buffers_full:
+    def _open(self, random: int, protocol: str, address: str) -> None:
+        refusal = self._refusal(random)
+        if refusal:
+            self.send_control(wire.dial_rsp(random, error=refusal))
+            return
+        dial = self.opening[random] = IncomingDial(self, random, protocol, address)
+        self._opener(dial)
+
+    def _refusal(self, random: int) -> str:
+        """Return why a dial is refused at once; empty if the opener may have it."""
+        if random in self.opening:
+            return "a dial with this id is already under way"
+        if self._single and self.extension is None and (self.opening or self._last_id):
+            return "this stream already carries a connection: open another"
+        if self.ledger.exhausted or self.buffers_full:
             self.ledger.refused_dials += 1
-            self.send_control(wire.dial_rsp(dial.random, error=NO_MEMORY))
-        else:
-            self.opening[dial.random] = dial
-            self._opener(dial)
+            return NO_MEMORY
+        return ""
 
     def _cancel(self, random: int) -> None:
         dial = self.opening.pop(random, None)
         if dial is not None:
-            dial.cancelled = True
-            cancel, dial.on_cancel = dial.on_cancel, None
-            if cancel is not None:
-                cancel()
+            dial.cancel()
 
     def _close_unknown(self, connect_id: int, data: bool) -> bytes | None:
         if data and not connect_id:
