@@ -257,12 +257,12 @@ class GrpcTunnel(ClientTunnel):
     async def _dial(self, address: str, taken: HopTimings) -> Streams:
         transport = await self._connected(taken)
         try:
-            stream = _DialStream(transport, self._options, self._frontend.authority)
+            stream = _DialStream(transport, self._options, self._frontend.authority, address)
             await stream.response
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:
-            stream.dial(address, stream, None)
+            stream.ask(stream)
             streams = await stream.connected
             taken.done(hop_timings.DIAL)
             return streams
@@ -300,9 +300,13 @@ class GrpcTunnel(ClientTunnel):
 
 
 class _DialStream(DialingTunnel):
-    """One call of ProxyService with one connection on it."""
+    """One call of ProxyService, and the one dial on it."""
 
-    def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str) -> None:
+    protocol = "tcp"
+    origin = ""
+
+    def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str, address: str) -> None:
+        self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
         offer = Extension(options.ledger.initial_window)
@@ -311,13 +315,15 @@ class _DialStream(DialingTunnel):
         self.response = stream.response
         super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
 
-    def dial_succeeded(self, link: Connection) -> None:
+    def dial_succeeded(self, connection: Connection) -> bool:
+        """Hand the connection to the caller of `dial`, unless it gave up."""
         if self.connected.done():
-            link.local_lost("nobody waits for the connection")
-        else:
-            self.connected.set_result(streams_of(link))
+            return False
+        self.connected.set_result(streams_of(connection))
+        return True
 
     def dial_failed(self, error: DialError) -> None:
+        """Raise the error in the caller of `dial`, and end the call."""
         if str(error).endswith(NO_AGENT):
             error = DialError(DialFailure.NO_AGENT, NO_AGENT)
         if not self.connected.done():

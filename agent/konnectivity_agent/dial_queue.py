@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from konnectivity.errors import TOO_MANY_DIALS
 from konnectivity.net import addresses
-from konnectivity.tunnel.serving import DialIn, ServingTunnel
+from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
@@ -24,7 +24,7 @@ MAX_WAIT_S = 30.0  # as long as kube-apiserver waits for a dial; a server that g
 
 
 class _Waiting(NamedTuple):
-    dial: DialIn
+    dial: IncomingDial
     since: float
 
 
@@ -110,7 +110,7 @@ class Turn:
         self._lane.connecting += 1
 
 
-Start = Callable[[DialIn, Turn], asyncio.Task[None] | None]
+Start = Callable[[IncomingDial, Turn], asyncio.Task[None] | None]
 
 
 class DialQueue:
@@ -134,7 +134,7 @@ class DialQueue:
         """Return the number of dials that wait."""
         return sum(map(len, self._lanes.values()))
 
-    def open(self, dial: DialIn) -> None:
+    def open(self, dial: IncomingDial) -> None:
         """Start a dial now if there is room, or in its turn; refuse it if too many wait."""
         lane = self._lanes.setdefault(dial.tunnel, _DialLane())
         if len(lane) >= MAX_WAITING:
@@ -183,7 +183,7 @@ class DialQueue:
             self._begin(dial, lane, queue is lane.names)
         return True
 
-    def _begin(self, dial: DialIn, lane: _DialLane, looks_up: bool) -> None:
+    def _begin(self, dial: IncomingDial, lane: _DialLane, looks_up: bool) -> None:
         self._started += 1
         turn = Turn(self, lane, looks_up)
         task = self._start(dial, turn)
@@ -192,7 +192,7 @@ class DialQueue:
         else:
             task.add_done_callback(lambda _: turn.ended())
 
-    def _refuse(self, dial: DialIn) -> None:
+    def _refuse(self, dial: IncomingDial) -> None:
         self._reached["dials_per_server"] += 1
         dial.failed(f"dial {dial.protocol} {dial.address}: {TOO_MANY_DIALS}")
 

@@ -21,7 +21,7 @@ from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, loo
 from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tunnel.relay import Relay
-from konnectivity.tunnel.serving import DialIn
+from konnectivity.tunnel.serving import IncomingDial
 from konnectivity_agent.destination_policy import Policy, PolicyRefusal
 from konnectivity_agent.dial_queue import MAX_WAIT_S, Turn
 from konnectivity_agent.resolver import Resolver
@@ -77,7 +77,7 @@ class Dialer:
         self._timeout_s = timeout_s
         self._resolver = Resolver(reached=reached)
 
-    def open(self, dial: DialIn, turn: Turn | None = None) -> asyncio.Task[None] | None:
+    def open(self, dial: IncomingDial, turn: Turn | None = None) -> asyncio.Task[None] | None:
         """Start to open what the server asks for. Return the task that does; None if the dial is refused at once.
 
         A dial of a name asks `turn` for its place among the connection attempts; None: there is always room.
@@ -98,12 +98,12 @@ class Dialer:
         dial.on_cancel = task.cancel
         return task
 
-    def _failed(self, dial: DialIn) -> None:
+    def _failed(self, dial: IncomingDial) -> None:
         """Answer a dial that raised an unexpected exception."""
         self._dials.failed("unknown")
         dial.failed(f"dial {dial.protocol} {dial.address}: internal error of the agent")
 
-    async def _dial(self, dial: DialIn, host: str, port: int, turn: Turn | None) -> None:
+    async def _dial(self, dial: IncomingDial, host: str, port: int, turn: Turn | None) -> None:
         started = time.monotonic()
         relay = Relay()
         try:
@@ -164,7 +164,7 @@ def _descriptor_errno() -> int:
     return 0
 
 
-def _text(error: BaseException, dial: DialIn, host: str) -> str:
+def _text(error: BaseException, dial: IncomingDial, host: str) -> str:
     """Return Go's text for a dial that failed."""
     network = dial.protocol
     if isinstance(error, ConnectError):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 from konnectivity import wire
 from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiver
@@ -50,6 +52,7 @@ class TunnelOptions:
     hold_s: float | None = HOLD_S  # None: hold for as long as it takes (a stream with one connection on it)
     extension: bool = True
     log_connections: bool = True
+    clock: Callable[[], float] = monotonic
     reached: Counter[str] = field(default_factory=Counter)  # how often which limit was, by name
 
 
@@ -81,6 +84,7 @@ class Tunnel(StreamReceiver):
         self.extension: Extension | None = None
         self.log_fields: dict[str, str] = {}  # for the log: what the far end is
         self._loop = asyncio.get_running_loop()
+        self._clock = options.clock
         self.windows = FlowControl(self.ledger, self.connections, self._loop.time)
         self._traffic = options.traffic
         self._table = table

@@ -1,7 +1,7 @@
 """What one peer of the server may take of it, built from the options; and how often each limit was reached.
 
 Owns the numbers and the counts. Who keeps to them: the HTTP/2 transport, the listeners, the CONNECT frontend and the
-dispatcher. docs/secure/limits.md has them all in one table.
+pending dials. docs/secure/limits.md has them all in one table.
 """
 
 from __future__ import annotations

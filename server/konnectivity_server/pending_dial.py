@@ -10,9 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from konnectivity.errors import DIAL_TIMEOUT, DialError, DialFailure
+from konnectivity.grpc.message_stream import Peer
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel, DialOutcome
-from konnectivity_server.agents.agent_service import AgentTunnel
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.dial_answers import verdict_of
 
 if TYPE_CHECKING:
@@ -180,3 +181,17 @@ class PendingDial:
         self._owner.dial_ended(self, error)
         if error is not None and self._record is not None:
             self._record.refused(error)
+
+
+class StartDial(Protocol):
+    """Starts dials: what a frontend needs of the pending dials."""
+
+    def __call__(self, address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp") -> PendingDial:
+        """Ask a backend for a connection and return the pending dial.
+
+        The frontend is told the outcome later, never before this method returns.
+
+        Raises:
+            DialError: the dial failed at once.
+
+        """

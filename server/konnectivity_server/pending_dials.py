@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from konnectivity.errors import NO_AGENT, NO_MEMORY, TOO_MANY_DIALS, DialError, DialFailure
 from konnectivity.grpc.message_stream import Peer
@@ -21,10 +21,10 @@ from konnectivity.tunnel.dialing import DialingTunnel, DialOutcome
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.untrusted.untrusted_text import CUT, MAX_BYTES, cut
 from konnectivity_server import strategies
-from konnectivity_server.agents.agent_service import AgentTunnel
-from konnectivity_server.api.recent_problems import RecentProblems
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.peer_limits import DialLimits
 from konnectivity_server.pending_dial import PendingDial
+from konnectivity_server.recent_problems import RecentProblems
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
@@ -40,18 +40,6 @@ MAX_RETRIES = 3
 MAX_RELAYED_RETRIES = 1  # of a dial of another server, which retries it, too
 
 PickPeer = Callable[[Collection[DialingTunnel]], DialingTunnel | None]
-
-
-class StartDial(Protocol):
-    """Starts dials: what a frontend needs of the pending dials."""
-
-    def __call__(self, address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp") -> PendingDial:
-        """Start a dial and return it. The frontend is told the outcome later, never before this returns.
-
-        Raises:
-            DialError: the dial failed at once.
-
-        """
 
 
 def no_peers(tried: Collection[DialingTunnel]) -> DialingTunnel | None:
@@ -86,6 +74,7 @@ class PendingDials:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.retried = 0  # tries on another backend, of all dials
+        self.audit: AuditLog | None = None
         self.failures = RecentProblems(("reason", "destination", "agent", "server", "text"), clock)
         self._limits = limits or DialLimits()
         self._per_frontend: Counter[str] = Counter()
@@ -97,11 +86,10 @@ class PendingDials:
         self._pick_peer = pick_peer
         self._clock = clock
         self._random = Random()
-        self._audit: AuditLog | None = None
 
     def record_in(self, audit: AuditLog) -> None:
         """Record every dial in an audit log from now on."""
-        self._audit = audit
+        self.audit = audit
 
     def dial(
         self, address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp", relayed: bool = False
@@ -122,8 +110,8 @@ class PendingDials:
         name = origin.name
         source = name.rpartition(":")[0] or name
         record = None
-        if self._audit is not None:
-            record = self._audit.record(address, protocol, origin, relayed)
+        if self.audit is not None:
+            record = self.audit.record(address, protocol, origin, relayed)
         dial = PendingDial(self, frontend, address, protocol, name, source, relayed, record, self._clock())
         try:
             self._check_address(address, protocol)

@@ -7,6 +7,7 @@ it uses. Owns the background tasks. Does not know what any part does.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity import kube
 from konnectivity.runtime import lifecycle, logs, task_guard
+from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server import readiness, strategies
 from konnectivity_server.agents import agent_service, credential_identity
@@ -25,12 +27,13 @@ from konnectivity_server.api.server_view import ServerView, tunnels_of
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.api.traffic_samples import Sampler
 from konnectivity_server.audit.audit_log import AuditLog
-from konnectivity_server.dispatcher import Dispatcher
 from konnectivity_server.frontends import grpc_frontend
+from konnectivity_server.frontends.connect_frontend import ConnectFrontend
 from konnectivity_server.frontends.grpc_frontend import ProxyService
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.peers import peer_protocol
 from konnectivity_server.peers.server_set import ServerSet
+from konnectivity_server.pending_dials import PendingDials
 from konnectivity_server.readiness import Readiness
 from konnectivity_server.registry import Registry
 from konnectivity_server.server_listeners import ServerListeners
@@ -79,24 +82,26 @@ class ProxyServer:
         self._strategies = strategies.parse(options.proxy_strategies)
         self._agent_tunnels = self._tunnels(hold_s=options.stream_hold_timeout, log_connections=True)
         self._frontend_tunnels = self._tunnels(hold_s=None, log_connections=False)
-        self._dispatcher = Dispatcher(
+        self._dials = PendingDials(
             self._registry,
             self._strategies,
             options.backend_dial_timeout,
             self._memory,
             self._agent_tunnels.traffic,
             self._limits.dials,
+            lambda tried: self._servers.pick_peer(tried),
         )
+        self._connect = ConnectFrontend(self._dials.dial, self._limits.connect)
         self._servers = ServerSet(
             options,
             server_id,
             self._memory,
-            self._dispatcher,
+            self._opener(relayed=True),
+            self._dials.retry_all_of,
             self._agent_trouble,
             lambda count: agent_service.announce_server_count(self._registry, count),
             worker,
         )
-        self._dispatcher.peers = self._servers.peers
         self._readiness = Readiness(self._agent_trouble, lambda: self._servers.usable)
         self._client = self._kube_client()
         self._authenticator = self._token_authenticator()
@@ -110,12 +115,16 @@ class ProxyServer:
             tasks,
             options.heartbeat_interval,
             options.max_pending_dials_per_agent,
-            self._dispatcher.suspected,
+            self._dials.retry_all_of,
             self._servers.agents_changed,
             self._authenticator,
             self._verifier,
         )
         self.view = self._view()
+
+    def _opener(self, relayed: bool = False) -> Opener:
+        """Return an opener that dials through a backend; of this server only if `relayed`."""
+        return grpc_frontend.opener_of(functools.partial(self._dials.dial, relayed=relayed))
 
     def _tunnels(self, hold_s: float | None, log_connections: bool) -> TunnelOptions:
         return TunnelOptions(
@@ -173,7 +182,8 @@ class ProxyServer:
             strategies=self._strategies,
             registry=registry,
             agents=self._agents,
-            dials=self._dispatcher,
+            dials=self._dials,
+            connect=self._connect,
             agent_traffic=traffic,
             frontend_traffic=self._frontend_tunnels.traffic,
             peer_traffic=servers.peer_tunnels.traffic,
@@ -205,8 +215,8 @@ class ProxyServer:
             for work, kind in self._servers.loops():
                 self._run(work, kind)
             await self._listeners.open_agents({agent_service.PATH: self._agents.connect})
-            service = ProxyService(self._dispatcher, self._frontend_tunnels)
-            await self._listeners.open_frontends({grpc_frontend.PATH: service.proxy}, self._dispatcher)
+            service = ProxyService(self._opener(), self._frontend_tunnels)
+            await self._listeners.open_frontends({grpc_frontend.PATH: service.proxy}, self._connect.protocol)
             self.view.sampler.start()
             self._stack.callback(self.view.sampler.stop)
             answers = SharedAnswers(self._tasks)
@@ -220,7 +230,7 @@ class ProxyServer:
         if self._options.audit_log:
             audit = AuditLog(self._options.audit_log, self._server_id)
             self._stack.callback(audit.close)  # closed last, so that it records the end of every connection
-            self._dispatcher.audit = audit
+            self._dials.record_in(audit)
 
     def _start_loops(self) -> None:
         for each in self._listeners.tls.values():

@@ -6,6 +6,7 @@ Owns the listeners, their TLS and every HTTP/2 connection that came in by them. 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -16,8 +17,6 @@ from konnectivity.grpc.message_stream import Service
 from konnectivity.net.socket_listeners import Listener, SourceLimits, admit_tcp, listen_unix, serve_unix
 from konnectivity.net.unix_socket import BoundPath
 from konnectivity.runtime import logs
-from konnectivity_server.dispatcher import Dispatcher
-from konnectivity_server.frontends.connect_frontend import ConnectProtocol
 from konnectivity_server.frontends.protocol_detector import ProtocolDetector
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions
@@ -26,6 +25,7 @@ from konnectivity_server.workers.worker import Worker
 log = logs.get(__name__)
 
 Services = Mapping[str, Service]
+MakeConnect = Callable[[bytes], asyncio.Protocol]  # given the bytes that were read from the client before
 Files = tuple[str, str, str]  # certificate, key, CA
 
 
@@ -89,7 +89,7 @@ class ServerListeners:
         await self._admit("peers", address, self._http2(services, self._limits.peers))
         log.info("Listening for peers", address=_shown(address))
 
-    async def open_frontends(self, services: Services, dispatcher: Dispatcher) -> None:
+    async def open_frontends(self, services: Services, connect: MakeConnect) -> None:
         """The unix socket and the TCP port, whichever is wanted: gRPC, HTTP CONNECT, or both."""
         options = self._options
         address = (options.server_bind_address, options.server_port)
@@ -100,7 +100,7 @@ class ServerListeners:
             if options.tcp_frontend:
                 await self._serve_grpcio("frontends", services, address, options.frontend_files, keepalive_s)
             return
-        factory = self._frontend(services, dispatcher)
+        factory = self._frontend(services, connect)
         if options.uds_name:
             await self._listen_unix(factory)
             log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
@@ -117,16 +117,12 @@ class ServerListeners:
         self._path = listener.path
         self._keep(listener)
 
-    def _frontend(self, services: Services, dispatcher: Dispatcher) -> Callable[[], asyncio.BaseProtocol]:
+    def _frontend(self, services: Services, connect: MakeConnect) -> Callable[[], asyncio.BaseProtocol]:
         grpc = self._http2(services, self._limits.frontends)
-
-        def connect(first: bytes = b"") -> ConnectProtocol:
-            return ConnectProtocol(dispatcher, first, self._limits.connect)
-
         if self._options.modes == [GRPC]:
             return grpc
         if self._options.modes == [HTTP_CONNECT]:
-            return connect
+            return functools.partial(connect, b"")
         return lambda: ProtocolDetector(grpc, connect, self._limits.connect.head_timeout_s)
 
     def _http2(self, services: Services, options: TransportOptions) -> Callable[[], Http2Transport]:

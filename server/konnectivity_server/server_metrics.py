@@ -85,9 +85,7 @@ class ServerCollector(Collector):
             "server_connection_close_total",
             "Established end-to-end connections (post-dial) that were closed, by what closed them first.",
         ).add_each("reason", _close_reasons(agents))
-        yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(
-            view.dials.http_connections
-        )
+        yield gauge("server_http_connections", "Number of current HTTP CONNECT connections").add(view.connect.clients)
         yield gauge("server_pending_backend_dials", "Current number of pending backend dial requests").add(
             sum(agent.unanswered for agent in view.registry.all())
         )
@@ -119,7 +117,7 @@ class ServerCollector(Collector):
         )
         yield counter(
             "server_dials_moved_total", "Dials given to another agent because the first had no answer, or no room."
-        ).add(view.dials.moved)
+        ).add(view.dials.retried)
         kinds = {"Connect": agents, "Proxy": frontends}
         yield gauge(
             "server_grpc_connections", "Number of current grpc connections, partitioned by service method."

@@ -67,25 +67,25 @@ def test_the_schema_is_one_and_refuses_what_is_none():
 
 
 def records_of(end):
-    """What a trail writes about one dial."""
+    """Return the lines of the audit log about one dial."""
     found = []
     peer = Peer("127.0.0.1:1")
-    trail = audit_records.Trail(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
-    end(trail)
+    record = audit_records.DialRecord(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
+    end(record)
     stamp = {"version": audit_records.VERSION, "time": "2026-11-24T12:00:00.000000Z", "server": "s"}
     return [{**stamp, **record} for record in found]
 
 
 @pytest.mark.parametrize("failure", DialFailure)
 def test_every_reason_to_refuse_fits_the_schema(failure):
-    (record,) = records_of(lambda trail: trail.refused(DialError(failure, "text")))
+    (record,) = records_of(lambda record: record.refused(DialError(failure, "text")))
     VALIDATOR.validate(record)
     assert f"`{record['cause']}`" in PAGES
 
 
 def test_a_refusal_of_the_policy_fits_the_schema():
     (record,) = records_of(
-        lambda trail: trail.refused(DialError(DialFailure.ENDPOINT, f"dial: {REFUSED_BY_POLICY}: x"))
+        lambda record: record.refused(DialError(DialFailure.ENDPOINT, f"dial: {REFUSED_BY_POLICY}: x"))
     )
     assert record["cause"] == "policy"
     VALIDATOR.validate(record)

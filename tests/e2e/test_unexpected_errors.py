@@ -95,7 +95,7 @@ FAULTS = [
         "callback",
         "dial:http-connect",
     ),
-    Fault(SERVER, "konnectivity_server.dispatcher:Dispatcher.dial", "callback", "dial:http-connect"),
+    Fault(SERVER, "konnectivity_server.pending_dials:PendingDials.dial", "callback", "dial:http-connect"),
     Fault(SERVER, "konnectivity_server.frontends.grpc_frontend:ProxyService.proxy", "callback", "dial:grpc"),
     Fault(SERVER, "konnectivity_server.agents.agent_service:AgentService._admit", "callback"),
     Fault(

@@ -16,10 +16,10 @@ from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
-from konnectivity.tunnel.serving import DialIn, ServingTunnel
+from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
-from konnectivity_server.dispatcher import Dispatcher
-from konnectivity_server.frontends.connect_frontend import ConnectProtocol
+from konnectivity_server.frontends.connect_frontend import ConnectFrontend
+from konnectivity_server.pending_dials import PendingDials
 from konnectivity_server.registry import Registry
 
 Result = TypeVar("Result")
@@ -113,17 +113,22 @@ class Sink:
 
 
 class Asking:
-    """Takes whatever connection comes."""
+    """Dial that takes any connection."""
 
-    def dial_succeeded(self, link: Connection) -> None:
+    address = "node:1"
+    protocol = "tcp"
+    origin = ""
+
+    def dial_succeeded(self, link: Connection) -> bool:
         link.endpoint = Sink()
         link.local_data(b"hello")
+        return True
 
     def dial_failed(self, error: DialError) -> None:
         assert str(error) is not None
 
 
-def _open(dial: DialIn) -> None:
+def _open(dial: IncomingDial) -> None:
     if dial.address.startswith("no"):
         dial.failed("refused")
     elif not dial.address.startswith("slow"):
@@ -150,9 +155,7 @@ async def tunnels(messages: list[memoryview]) -> None:
 def _dialing(options: TunnelOptions) -> Tunnel:
     tunnel = DialingTunnel(MemoryStream(), options, sides.SERVER, sides.CLIENT)
     for number in range(1, 6):  # under numbers that the bytes can know
-        dial = tunnel.dial("node:1", Asking(), None)
-        tunnel.pending[number] = tunnel.pending.pop(dial.random)
-        dial.random = number
+        tunnel.pending[number] = tunnel.pending.pop(tunnel.ask(Asking()))
     return tunnel
 
 
@@ -200,9 +203,10 @@ class MemoryTransport(asyncio.Transport):
 
 async def connect(data: bytes, size: int) -> tuple[bytes, bool]:
     """What a CONNECT client is answered where there are no agents, and whether it is hung up on."""
-    dispatcher = Dispatcher(Registry(), ["default"], 10.0, MemoryBudget(), TunnelStats())
+    dials = PendingDials(Registry(), ["default"], 10.0, MemoryBudget(), TunnelStats())
+    frontend = ConnectFrontend(dials.dial)
     transport = MemoryTransport()
-    protocol = ConnectProtocol(dispatcher)
+    protocol = frontend.protocol()
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     for at in range(0, len(data), size):
@@ -210,8 +214,8 @@ async def connect(data: bytes, size: int) -> tuple[bytes, bool]:
             break
         transport.protocol.data_received(data[at : at + size])
     assert len(transport.written) <= 20 * len(data) + 500
-    assert dispatcher.http_connections in (0, 1)
+    assert frontend.clients in (0, 1)
     transport.protocol.connection_lost(None)
-    assert dispatcher.http_connections == 0
+    assert frontend.clients == 0
     written = b"\n".join(line for line in transport.written.split(b"\n") if not line.startswith(b"Date: "))
     return written, transport.closing

@@ -29,21 +29,17 @@ class AgentLoad:
         self._errors = 0.0  # weight of failed dials at `_error_at`
         self._error_at = 0.0
 
-    def answered(self, took_s: float) -> None:
-        """Count a dial that was answered after `took_s` seconds."""
-        self.dial_latency_s += LATENCY_WEIGHT * (took_s - self.dial_latency_s)
+    def answered(self, took_s: float, refused: bool) -> None:
+        """Count a dial that was answered after `took_s` seconds.
 
-    def failed(self, latency_before_s: float) -> None:
-        """Count a dial that was answered with an error, however fast.
-
-        Without this an agent that fails at once would look fast and idle, and attract all dials.
-
-        Args:
-            latency_before_s: smoothed latency before the error, below which the latency must not fall.
-
+        An error counts as load, and does not lower the latency: an agent that fails at once would look fast and idle, and
+        attract all dials.
         """
-        self.dial_latency_s = max(latency_before_s, self.dial_latency_s)
-        self._errors, self._error_at = self._recent_errors() + 1, self._clock()
+        latency = self.dial_latency_s + LATENCY_WEIGHT * (took_s - self.dial_latency_s)
+        if refused:
+            latency = max(latency, self.dial_latency_s)
+            self._errors, self._error_at = self._recent_errors() + 1, self._clock()
+        self.dial_latency_s = latency
 
     def total(self, connections: int, dials: int) -> float:
         """Return the load of an agent with a number of connections and of pending dials."""

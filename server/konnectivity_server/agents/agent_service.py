@@ -130,7 +130,6 @@ class AgentService:
         self._on_change = on_change
         self._authenticator = authenticator
         self._verifier = verifier
-        self._clock = clock
         self._instance = secrets.token_hex(8)  # of this process, whatever its server id
         self._presence = AgentPresence(clock)
         self._declines = RecentDeclines(clock)
@@ -196,7 +195,6 @@ class AgentService:
             self._declines,
             self._heartbeat_s,
             self._max_pending_dials,
-            self._clock,
         )
         offer = Extension(self._options.ledger.initial_window, self._instance)
         answer = {SERVER_ID: self._server_id, SERVER_COUNT: str(self._server_count())}

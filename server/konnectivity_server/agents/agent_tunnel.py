@@ -6,15 +6,13 @@ Owns the heartbeat and the timer for late dials. Does not know other agents; new
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from time import monotonic
 from typing import Protocol
 
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
-from konnectivity.tunnel.dialing import Caller, Dial, DialingTunnel
+from konnectivity.tunnel.dialing import Dial, DialingTunnel
 from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.agents import credential_identity
@@ -57,7 +55,6 @@ class AgentTunnel(DialingTunnel):
         declines: agents' connections that declined a dial a moment ago.
         heartbeat_s: seconds of silence before a ping; 0: no pings.
         most_pending: dials that the agent is asked for at one time; others wait in the server.
-        clock: monotonic seconds.
 
     """
 
@@ -72,21 +69,19 @@ class AgentTunnel(DialingTunnel):
         declines: RecentDeclines,
         heartbeat_s: float,
         most_pending: int,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.agent_id, self.identifiers = introduction
         self.user = account.user if account is not None else ""  # of its token
         self.holder = credential_identity.holder(stream.peer.certificate, account)
         self.log_fields = {"agent": self.agent_id}
-        self.connected_at = clock()
+        self.connected_at = self._clock()
         self.known = known
         self.heartbeat = Heartbeat(stream, self.measure, heartbeat_s, self._judged)
         self.most_pending = most_pending
         self._owner = owner
         self._declines = declines
-        self._clock = clock
-        self._load = AgentLoad(clock)
+        self._load = AgentLoad(self._clock)
         self._late: asyncio.TimerHandle | None = None
 
     @property
@@ -119,32 +114,20 @@ class AgentTunnel(DialingTunnel):
         """Seconds that recent dials took, smoothed."""
         return self._load.dial_latency_s
 
-    def dial(
-        self, address: str, caller: Caller, timeout_s: float | None, protocol: str = "tcp", origin: str = ""
-    ) -> Dial:
+    def ask(self, dial: Dial) -> int:
         """Ask the agent for a connection, and watch for a late answer."""
-        dial = super().dial(address, caller, timeout_s, protocol, origin)
+        random = super().ask(dial)
         if self._late is None:
             self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
-        return dial
+        return random
 
     def declined(self) -> None:
         """Ask the agents behind this TCP connection after the others for a while: one of them declined a dial."""
         self._declines.add(self.stream.peer.address)
 
-    def settle(self, random: int) -> Dial | None:
-        """Take a dial out of those that wait, and count how long the agent took."""
-        asked = random in self.pending
-        dial = super().settle(random)
-        if dial is not None and asked:
-            self._load.answered(self._clock() - dial.asked_at)
-        return dial
-
-    def _answered(self, random: int, connect_id: int, error: str) -> None:
-        before = self.dial_latency_s
-        super()._answered(random, connect_id, error)
-        if error:
-            self._load.failed(before)
+    def dial_settled(self, seconds: float, refused: bool) -> None:
+        """Count how long the agent took."""
+        self._load.answered(seconds, refused)
 
     def stream_closed(self, status: Status) -> None:
         """End the tunnel: tell the owner, then close every connection."""
@@ -159,7 +142,7 @@ class AgentTunnel(DialingTunnel):
         self._late = None
         if not self.pending or self.closed:
             return
-        oldest = next(iter(self.pending.values())).asked_at
+        _, oldest = next(iter(self.pending.values()))
         late = self._clock() - oldest
         if late >= LATE_DIAL_S and (self.stream.heard_at or 0.0) < oldest + LATE_DIAL_S / 2:
             self.heartbeat.probe()

@@ -42,12 +42,17 @@ class AgentRecords(Protocol):
 
 
 class DialRecords(Protocol):
-    """Counts and records that the dispatcher keeps."""
+    """Counts and records that the pending dials keep."""
 
-    http_connections: int
-    moved: int
+    retried: int
     failures: RecentProblems
     audit: AuditLog | None
+
+
+class ConnectRecords(Protocol):
+    """Count that the HTTP CONNECT frontend keeps."""
+
+    clients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class ServerView:
     registry: Registry[AgentTunnel]
     agents: AgentRecords
     dials: DialRecords
+    connect: ConnectRecords
     agent_traffic: TunnelStats
     frontend_traffic: TunnelStats
     peer_traffic: TunnelStats

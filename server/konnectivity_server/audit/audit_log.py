@@ -1,7 +1,7 @@
-"""The audit log's file: one JSON object per line, written by a thread of its own (docs/secure/audit.md).
+"""File of the audit log: one JSON object per line, written by a thread of its own (docs/secure/audit.md).
 
-A disk that is slow or full never holds up the tunnel: lines that find no place are dropped and counted, and the first
-that can be written again is followed by how many.
+A disk that is slow or full never delays a tunnel: lines beyond the queue are dropped and counted, and the next line
+that can be written is followed by a line with their number.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from konnectivity.grpc.message_stream import Peer
 from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
 from konnectivity.runtime.logs.log_writer import Writer
 from konnectivity.untrusted.untrusted_text import cut
-from konnectivity_server.audit.audit_records import VERSION, Record, Trail
+from konnectivity_server.audit.audit_records import VERSION, DialRecord, Record
 
 STANDARD_OUTPUT = "-"
 FILE_MODE = 0o600
 
 
 class AuditLog:
-    """Starts a trail for each dial, and writes its records.
+    """Audit log of one server: makes the record of each dial and writes it.
 
     Args:
-        path: of the file; `-`: standard output.
-        server_id: of this server.
+        path: path of the file; `-`: standard output.
+        server_id: id of this server.
 
     Raises:
         StartError: the file cannot be opened.
@@ -40,25 +40,25 @@ class AuditLog:
 
     def __init__(self, path: str, server_id: str) -> None:
         self.lines = 0  # handed to the writer
-        self._running: set[Trail] = set()
+        self._running: set[DialRecord] = set()
         self._writer = _Writer([(logging.NOTSET, _sink(path))])
         self._writer.setFormatter(_Lines(server_id))
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written."""
+        """Number of lines that could not be written."""
         return self._writer.dropped
 
-    def trail(self, destination: str, protocol: str, client: Peer, relayed: bool) -> Trail:
-        """Of a dial that begins."""
-        return Trail(
+    def record(self, destination: str, protocol: str, client: Peer, relayed: bool) -> DialRecord:
+        """Return the record of a dial that begins."""
+        return DialRecord(
             self._write, self._running, monotonic, secrets.token_hex(8), destination, protocol, client, relayed
         )
 
     def close(self) -> None:
-        """End what is open, and write what waits, but not for long."""
-        for trail in list(self._running):
-            trail.cut("the server is shutting down")
+        """Record the end of the open connections, and write the lines that wait, within a bounded time."""
+        for record in list(self._running):
+            record.cut("the server is shutting down")
         self._writer.close()
 
     def _write(self, record: Record) -> None:
@@ -67,7 +67,7 @@ class AuditLog:
 
 
 class _Writer(Writer):
-    """Says after each loss how many lines are lost, however few."""
+    """Writer that reports after each loss the number of lines that are lost so far, even if it is one."""
 
     def _notice_due(self, told: int) -> bool:
         return self.dropped > told
@@ -77,11 +77,14 @@ class _Writer(Writer):
 
 
 class _Lines(logging.Formatter):
+    """Formatter of one JSON object per line."""
+
     def __init__(self, server_id: str) -> None:
         super().__init__()
         self._server_id = server_id
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the fields of a record as JSON, behind the format's version, the time and the server's id."""
         fields: Mapping[str, Any] = record.__dict__["fields"]
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         stamp = {"version": VERSION, "time": time.replace("+00:00", "Z"), "server": self._server_id}

@@ -1,6 +1,6 @@
-"""What there is to record of each dial: who asked for what, who answered, what became of it. Pure.
+"""Records of the audit log about one dial: who asked for which destination, which backend answered, how it ended. Pure.
 
-Makes the records of docs/secure/audit.md. Does not know when it is, nor where they are written.
+Makes the records of docs/secure/audit.md. Knows neither the time nor where the records are written.
 """
 
 from __future__ import annotations
@@ -21,32 +21,31 @@ POLICY = "policy"
 REFUSED_CAUSES = (POLICY, *(each.value for each in DialFailure))
 CLOSED_CAUSES = CAUSES
 SIDES = tuple(sides.NAMES.values())
-CANCELLED = DialError(DialFailure.CANCELLED, "the client left before there was an answer")
 
 Record = dict[str, Any]
 Write = Callable[[Record], None]
 
 
-class Trail:
-    """The records of one dial: `refused`, or `dialled` and later `closed`.
+class DialRecord:
+    """Audit record of one dial: `refused`, or `dialled` and later `closed`.
 
     Args:
-        write: takes a record.
-        running: the trails of connections that are open now; this one joins and leaves.
+        write: takes each record.
+        running: dial records of the connections that are open; this one enters and leaves the set.
         clock: seconds, monotonic.
-        connection: the dial's own id.
-        destination, protocol: what was asked for.
-        client: who asked.
-        relayed: another server asked, for a client of its own.
+        connection: id of the dial, unique among all servers.
+        destination, protocol: address that the client asked for, and its network.
+        client: the client.
+        relayed: whether another server asked, for a client of its own.
 
     """
 
-    __slots__ = ("_asked", "_began", "_clock", "_link", "_over", "_running", "_through", "_write")
+    __slots__ = ("_asked", "_began", "_clock", "_connection", "_over", "_running", "_through", "_write")
 
     def __init__(
         self,
         write: Write,
-        running: set[Trail],
+        running: set[DialRecord],
         clock: Callable[[], float],
         connection: str,
         destination: str,
@@ -56,7 +55,7 @@ class Trail:
     ) -> None:
         self._write = write
         self._running = running
-        self._link: Connection | None = None
+        self._connection: Connection | None = None
         self._clock = clock
         self._began = clock()
         self._over = False
@@ -70,21 +69,21 @@ class Trail:
         }
 
     def asking(self, tunnel: DialingTunnel) -> None:
-        """An agent, or another server, is asked now."""
-        self._through = through(tunnel)
+        """Note that an agent or a peer server is asked, instead of the last one."""
+        self._through = backend_of(tunnel)
 
-    def dialled(self, link: Connection) -> None:
-        """There is a connection; what becomes of it is recorded at its end."""
+    def dialled(self, connection: Connection) -> None:
+        """Record the connection now, and its end later."""
         if not self._over:
             self._over = True
-            self._put("dialled", {"agent_connection": link.connect_id})
+            self._put("dialled", {"agent_connection": connection.connect_id})
             self._began = self._clock()
-            self._link = link
+            self._connection = connection
             self._running.add(self)
-            link.on_close = self._closed
+            connection.on_close = self._closed
 
-    def refused(self, error: DialError = CANCELLED) -> None:
-        """There is none."""
+    def refused(self, error: DialError) -> None:
+        """Record that there is no connection, and why."""
         if not self._over:
             self._over = True
             text = str(error)
@@ -92,23 +91,23 @@ class Trail:
             self._put("refused", {"cause": POLICY if policy else error.failure.value, "reason": text})
 
     def cut(self, reason: str) -> None:
-        """The server ends before the connection did."""
-        if self._link is not None and self in self._running:
-            self._end(self._link, "tunnel_lost", "server", reason)
+        """Record the end of an open connection, because the server ends first."""
+        if self._connection is not None and self in self._running:
+            self._end(self._connection, "tunnel_lost", "server", reason)
 
-    def _closed(self, link: Connection) -> None:
+    def _closed(self, connection: Connection) -> None:
         if self in self._running:
-            side = sides.name_of(link.blamed)
-            self._end(link, link.cause, side, link.reason or "both sides ended")
+            side = sides.name_of(connection.blamed)
+            self._end(connection, connection.cause, side, connection.reason or "both sides ended")
 
-    def _end(self, link: Connection, cause: str, side: str, reason: str) -> None:
+    def _end(self, connection: Connection, cause: str, side: str, reason: str) -> None:
         self._running.discard(self)
         self._put(
             "closed",
             {
-                "agent_connection": link.connect_id,
-                "bytes_to_destination": link.sent,
-                "bytes_from_destination": link.received,
+                "agent_connection": connection.connect_id,
+                "bytes_to_destination": connection.sent,
+                "bytes_from_destination": connection.received,
                 "cause": cause,
                 "side": side,
                 "reason": reason,
@@ -121,7 +120,7 @@ class Trail:
 
 
 def client_of(peer: Peer) -> Record:
-    """Who asked: the process behind a unix socket, as the kernel has it, or the address and the certificate's name."""
+    """Return the client: the process behind a unix socket, or the address and the certificate's common name."""
     found: Record = {"address": peer.address}
     if peer.process is not None:
         found |= peer.process._asdict()
@@ -130,8 +129,8 @@ def client_of(peer: Peer) -> Record:
     return found
 
 
-def through(tunnel: DialingTunnel) -> Record:
-    """Which agent, or which other server."""
+def backend_of(tunnel: DialingTunnel) -> Record:
+    """Return the agent or the peer server at the far end of a tunnel."""
     peer = tunnel.stream.peer
     certificate = {"certificate": peer.common_name} if peer.common_name else {}
     if isinstance(tunnel, AgentTunnel):

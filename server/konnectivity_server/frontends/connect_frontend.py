@@ -1,4 +1,8 @@
-"""The HTTP CONNECT frontend: one request head, one dial, then a relay. What is said on the wire: `connect_head`."""
+"""HTTP CONNECT frontend of a server: one request head, one dial, then a relay.
+
+Owns a client's socket until the answer, and the number of clients that are served. The bytes of requests and answers
+are in `connect_messages`. Does not know how a backend is chosen.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +16,68 @@ from konnectivity.http1.message_heads import HeadError, Heads
 from konnectivity.runtime import logs
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import Relay, hung_up
-from konnectivity_server.dispatcher import Dispatcher, Route
 from konnectivity_server.frontends.connect_messages import ESTABLISHED, BadRequest, answer_to, destination, refusal
 from konnectivity_server.peer_limits import ConnectLimits
+from konnectivity_server.pending_dial import PendingDial, StartDial
 
 log = logs.get(__name__)
 
 MAX_EARLY = 64 * 1024  # bytes a client may send behind its CONNECT before it has an answer
 
 
-class ConnectProtocol(asyncio.Protocol):
-    """A client from its first byte to the answer; then its socket belongs to a `Relay`."""
+class ConnectFrontend:
+    """HTTP CONNECT frontend: makes the protocol of each client, and counts the clients that are served.
 
-    def __init__(self, dispatcher: Dispatcher, first: bytes = b"", limits: ConnectLimits | None = None) -> None:
-        self._limits = limits or ConnectLimits()
-        self._refusals = 0
-        self._dispatcher = dispatcher
+    Args:
+        start_dial: starts the dial of a client.
+        limits: limits of each client.
+
+    """
+
+    def __init__(self, start_dial: StartDial, limits: ConnectLimits | None = None) -> None:
+        self.start_dial = start_dial
+        self.limits = limits or ConnectLimits()
+        self.clients = 0
+
+    def protocol(self, first: bytes = b"") -> ConnectProtocol:
+        """Return the protocol of a new client, of whom the bytes `first` were read before."""
+        return ConnectProtocol(self, first)
+
+    def client_served(self) -> None:
+        """Count a client whose dial begins."""
+        self.clients += 1
+
+    def client_left(self) -> None:
+        """Stop counting a client that was served."""
+        self.clients -= 1
+
+
+class ConnectProtocol(asyncio.Protocol):
+    """Protocol of one CONNECT client, from its first byte to the answer; then a relay owns the socket."""
+
+    def __init__(self, frontend: ConnectFrontend, first: bytes) -> None:
+        self._frontend = frontend
+        self._limits = frontend.limits
         self._heads = Heads(self._limits.head_bytes, first)
-        self._early = bytearray()
+        self._refusals = 0
+        self._early = bytearray()  # bytes behind the CONNECT
         self._transport: asyncio.Transport | None = None
-        self._dial: Route | None = None
+        self._dial: PendingDial | None = None
         self._answered = False
-        self._served = False  # counted, until a relay counts it
+        self._served = False  # counted by the frontend
         self._eof_received = False
-        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     # ---- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for a CONNECT, which may be among the bytes that were read before."""
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = self._loop.call_later(self._limits.head_timeout_s, self._head_late)
-        self._head_received()  # what a doorman has read
+        self._timer = asyncio.get_running_loop().call_later(self._limits.head_timeout_s, self._head_late)
+        self._read_heads()
 
     def data_received(self, data: bytes) -> None:
+        """Read a request head, or keep bytes that follow it until there is an answer."""
         if self._answered:
             return
         if self._dial is not None:
@@ -54,10 +86,10 @@ class ConnectProtocol(asyncio.Protocol):
                 self._transport.pause_reading()
             return
         self._heads.feed(data)
-        self._head_received()
+        self._read_heads()
 
     def eof_received(self) -> bool:
-        # A client on a unix socket may have ended only its side, and wait for the answer; any other is gone.
+        """Cancel the dial, unless the client may wait for the answer: on a unix socket it may have ended one side."""
         transport = self._transport
         if self._dial is not None and transport is not None and not hung_up(transport):
             self._eof_received = True
@@ -66,57 +98,66 @@ class ConnectProtocol(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the dial."""
         self._transport = None
         self._cancel()
         self._leave()
 
-    # ---- Caller ---------------------------------------------------------------------------------------------------
+    # ---- DialOutcome ----------------------------------------------------------------------------------------------
 
-    def dial_succeeded(self, link: Connection) -> None:
+    def dial_succeeded(self, connection: Connection) -> bool:
+        """Answer 200, and hand the socket to a relay."""
         self._dial = None
         transport = self._transport
         if transport is None:
-            self._dispatcher.abandoned(link)
-            return
+            return False
         self._answered = True
-        transport.write(ESTABLISHED)  # before the link can deliver anything
-        relay = _ClientRelay(self._dispatcher)
-        self._served = False
-        self._transport = None  # the relay's from now on
-        link.endpoint = relay
+        self._served = False  # the relay leaves for the client
+        self._transport = None
+        transport.write(ESTABLISHED)  # before the connection can deliver anything
+        relay = _ClientRelay(self._frontend)
+        connection.endpoint = relay
         relay.adopt(transport)
-        relay.attach(link, bytes(self._early), self._eof_received)
+        relay.attach(connection, bytes(self._early), self._eof_received)
+        return True
 
     def dial_failed(self, error: DialError) -> None:
+        """Answer with the error, and close."""
         self._dial = None
         self._end(answer_to(error))
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _head_received(self) -> None:
+    def _read_heads(self) -> None:
+        """Start the dial of a CONNECT; refuse other requests."""
         try:
             while (head := self._heads.take()) is not None:
                 try:
-                    self._start_dial(destination(head))
-                    return
+                    address = destination(head)
                 except BadRequest as bad:
                     if not bad.keep or self._too_many_refusals():
                         raise
                     if self._transport is not None:
                         self._transport.write(bad.answer)
+                else:
+                    self._start_dial(address)
+                    return
         except HeadError as error:
             self._refuse(refusal(error))
         except BadRequest as bad:
             self._refuse(bad)
 
     def _refuse(self, bad: BadRequest) -> None:
-        """Answer a request that is none, and close."""
+        """Answer a request that is no CONNECT, and close."""
         if bad.limit:
             self._limits.reached[bad.limit] += 1
         self._end(bad.answer)
 
     def _too_many_refusals(self) -> bool:
-        """Whoever asks on and on for what there is not, and does not read the answers, would fill our memory."""
+        """Count a refused request; return whether the client has had too many.
+
+        A client that sends requests without end and reads no answers would fill the memory with them.
+        """
         self._refusals += 1
         if self._refusals < self._limits.refusals:
             return False
@@ -135,16 +176,16 @@ class ConnectProtocol(asyncio.Protocol):
         if log.v(4):
             log.info("Dialing", destination=address, **{"from": origin.name})
         self._served = True
-        self._dispatcher.http_connections += 1
+        self._frontend.client_served()
         try:
-            self._dial = self._dispatcher.dial(address, self, origin)
+            self._dial = self._frontend.start_dial(address, self, origin)
         except DialError as error:
             self._end(answer_to(error))
 
     def _leave(self) -> None:
         if self._served:
             self._served = False
-            self._dispatcher.http_connections -= 1
+            self._frontend.client_left()
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -154,7 +195,7 @@ class ConnectProtocol(asyncio.Protocol):
             self._dial = None
 
     def _end(self, answer: bytes) -> None:
-        """Answer and close; read on for a moment, so that the answer is not lost to a reset."""
+        """Answer and close; read on for a moment, so that a reset does not destroy the answer."""
         transport = self._transport
         if transport is None:
             return
@@ -170,12 +211,13 @@ class ConnectProtocol(asyncio.Protocol):
 
 
 class _ClientRelay(Relay):
-    """The relay of a CONNECT client, counted for as long as its socket lives."""
+    """Relay of a CONNECT client, which is counted until its socket is closed."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, frontend: ConnectFrontend) -> None:
         super().__init__()
-        self._dispatcher = dispatcher
+        self._frontend = frontend
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection, and stop counting the client."""
         super().connection_lost(exc)
-        self._dispatcher.http_connections -= 1
+        self._frontend.client_left()

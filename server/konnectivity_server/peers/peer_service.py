@@ -5,7 +5,6 @@ Served on a port of its own, to whoever shows a certificate of the peers' CA.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 from konnectivity import wire
@@ -14,10 +13,8 @@ from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.serving import ServingTunnel
+from konnectivity.tunnel.serving import Opener, ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity_server.dispatcher import Dispatcher
-from konnectivity_server.frontends.grpc_frontend import open_through
 from konnectivity_server.peers.peer_protocol import SERVER_ID
 
 log = logs.get(__name__)
@@ -27,7 +24,7 @@ class PeerService:
     """Serves other servers.
 
     Args:
-        dispatcher: to the agents of this server.
+        opener: opens what other servers dial, through the agents of this one.
         options: of the tunnels.
         server_id: of this server.
         ready: whether agents are here that answer.
@@ -37,7 +34,7 @@ class PeerService:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        opener: Opener,
         options: TunnelOptions,
         server_id: str,
         ready: Callable[[], bool],
@@ -45,7 +42,7 @@ class PeerService:
     ) -> None:
         self.tunnels: set[PeerIn] = set()
         self.on_change = on_change
-        self._dispatcher = dispatcher
+        self._opener = opener
         self._options = options
         self._server_id = server_id
         self._ready = ready
@@ -65,7 +62,7 @@ class PeerService:
         ids, capabilities = stream.metadata.get_all(SERVER_ID), Extension.of(stream.metadata)
         if len(ids) != 1 or capabilities is None:
             raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
-        tunnel = PeerIn(stream, self._options, ids[0], self, self._dispatcher)
+        tunnel = PeerIn(stream, self._options, ids[0], self, self._opener)
         offer = Extension(self._options.ledger.initial_window)
         stream.accept({SERVER_ID: self._server_id} | offer.header())
         tunnel.negotiated(capabilities)
@@ -98,9 +95,8 @@ class PeerIn(ServingTunnel):
         options: TunnelOptions,
         server_id: str,
         service: PeerService,
-        dispatcher: Dispatcher,
+        opener: Opener,
     ) -> None:
-        opener = functools.partial(open_through, dispatcher, relayed=True)
         super().__init__(stream, options, sides.SERVER, sides.CLIENT, opener)
         self.server_id = server_id
         self.told: bool | None = None

@@ -6,14 +6,15 @@ peer service is listened for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from konnectivity import tls
 from konnectivity.runtime import logs
+from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity_server.dispatcher import Dispatcher
 from konnectivity_server.peers.peer_servers import PeerServers
 from konnectivity_server.peers.peer_service import PeerService
 from konnectivity_server.server_options import ServerOptions
@@ -35,7 +36,8 @@ class ServerSet:
         options: options of this server.
         server_id: id of this server.
         memory: memory budget that the tunnels to other servers share.
-        dispatcher: dials for other servers through the agents of this one.
+        opener: opens what other servers dial, through the agents of this one.
+        on_suspect: called with the tunnel to a server that stopped answering.
         agent_trouble: returns why no agent of this server can be used, or None.
         on_count: called with the number of servers when it changed.
         worker: the worker that this process is; None: the server has one process.
@@ -50,7 +52,8 @@ class ServerSet:
         options: ServerOptions,
         server_id: str,
         memory: MemoryBudget,
-        dispatcher: Dispatcher,
+        opener: Opener,
+        on_suspect: Callable[[DialingTunnel], object],
         agent_trouble: Callable[[], str | None],
         on_count: Callable[[int], object],
         worker: Worker | None = None,
@@ -67,11 +70,13 @@ class ServerSet:
         if options.uses_peers or worker is not None:
             incoming = TunnelOptions(ledger=memory, log_connections=False)
             self.service = PeerService(
-                dispatcher, incoming, server_id, lambda: agent_trouble() is None, self._count_may_have_changed
+                opener, incoming, server_id, lambda: agent_trouble() is None, self._count_may_have_changed
             )
-            self.peers = self._peers(server_id, dispatcher, worker)
+            self.peers = self._peers(server_id, on_suspect, worker)
 
-    def _peers(self, server_id: str, dispatcher: Dispatcher, worker: Worker | None) -> PeerServers:
+    def _peers(
+        self, server_id: str, on_suspect: Callable[[DialingTunnel], object], worker: Worker | None
+    ) -> PeerServers:
         options = self._options
         if options.uses_peers:
             certificate, key, ca = options.peer_files
@@ -83,7 +88,7 @@ class ServerSet:
             self.peer_tunnels,
             options.heartbeat_interval,
             self._count_may_have_changed,
-            dispatcher.suspected,
+            on_suspect,
         )
 
     @property
@@ -100,6 +105,10 @@ class ServerSet:
     def usable(self) -> bool:
         """Whether another server takes dials."""
         return self.peers is not None and self.peers.usable
+
+    def pick_peer(self, tried: Collection[DialingTunnel]) -> DialingTunnel | None:
+        """Return a tunnel to a server that may have an agent for a dial, and was not tried; None if there is none."""
+        return None if self.peers is None else self.peers.pick(tried)
 
     def count_leases(self, client: KubeClient) -> None:
         """Count the servers by their leases, too. The counting itself is one of `loops`."""

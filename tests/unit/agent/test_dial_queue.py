@@ -12,7 +12,7 @@ from konnectivity_agent.dial_queue import MAX_LOOKUPS, MAX_RUNNING, MAX_WAITING,
 
 
 class Dial:
-    """As much of a `DialIn` as the queue needs."""
+    """As much of an `IncomingDial` as the queue needs."""
 
     protocol = "tcp"
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from konnectivity.errors import DialError
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.memory_budget import MemoryBudget
-from konnectivity.tunnel.serving import DialIn, ServingTunnel
+from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.states import ESTABLISHED_DIALING, ESTABLISHED_SERVING, EXTENDED, Input, State
 from konnectivity.tunnel.tunnel import TunnelOptions
+from support.memory_dials import MemoryDial
 from support.memory_streams import StillLoop, stream_pair
 
 CLIENT, TARGET = 0, 1
@@ -145,25 +145,21 @@ class World:
             self.serving.negotiated(Extension(window))
         self.clients: list[Socket] = []
         self.targets: list[Socket] = []
-        self.failures: list[DialError] = []
 
     def dial(self) -> None:
-        self.dialing.dial(f"target:{len(self.clients)}", self, None)
+        self.dialing.ask(MemoryDial(f"target:{len(self.clients)}", attach=self._connected))
 
-    def _open(self, dial: DialIn) -> None:
+    def _open(self, dial: IncomingDial) -> None:
         target = Socket(half_close=self.extension)
         target.link = dial.connected(target)
         self.targets.append(target)
 
-    def dial_succeeded(self, link: Connection) -> None:
+    def _connected(self, link: Connection) -> None:
         client = Socket(link=link, half_close=self.extension)
         link.endpoint = client
         target = self.targets[len(self.clients)]
         client.partner, target.partner = target, client
         self.clients.append(client)
-
-    def dial_failed(self, error: DialError) -> None:
-        self.failures.append(error)
 
     def sockets(self) -> list[Socket]:
         return self.clients + self.targets[: len(self.clients)]

@@ -31,7 +31,7 @@ def until(condition):
 
 
 def leave(audit, destination="node:1"):
-    audit.trail(destination, "tcp", CLIENT, False).refused(DialError(DialFailure.NO_AGENT, "No agent available"))
+    audit.record(destination, "tcp", CLIENT, False).refused(DialError(DialFailure.NO_AGENT, "No agent available"))
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""Dials and local sides in memory: they keep what they were told, for a test to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from konnectivity.errors import DialError
+from konnectivity.tunnel.connection import Connection
+
+
+@dataclass(eq=False)
+class MemorySocket:
+    """Local side of a connection that takes everything."""
+
+    connection: Connection | None = None
+    received: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    closed: bool = False
+    aborted: str = ""  # the reason
+    full: bool = False  # takes data, and wants no more
+    paused: bool = False
+
+    def write(self, data: bytes | memoryview) -> bool:
+        self.received += data
+        return not self.full
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
+
+    def buffered(self) -> int:
+        return 0
+
+    def watch(self, left: int) -> None:
+        return
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+@dataclass(eq=False)
+class MemoryDial:
+    """A dial whose outcome is kept: a connection with a memory socket, or the errors."""
+
+    address: str = "target:80"
+    protocol: str = "tcp"
+    origin: str = "127.0.0.1:1"
+    wanted: bool = True  # whether it takes a connection
+    attach: Callable[[Connection], object] | None = None  # instead of a memory socket
+    connection: Connection | None = None
+    socket: MemorySocket = field(default_factory=MemorySocket)
+    errors: list[DialError] = field(default_factory=list)
+
+    def dial_succeeded(self, connection: Connection) -> bool:
+        assert self.connection is None, "a second outcome"
+        self.connection = connection
+        if not self.wanted:
+            return False
+        if self.attach is not None:
+            self.attach(connection)
+        else:
+            self.socket.connection = connection
+            connection.endpoint = self.socket
+        return True
+
+    def dial_failed(self, error: DialError) -> None:
+        assert self.connection is None, "a second outcome"
+        assert not self.errors, "a second outcome"
+        self.errors.append(error)
+
+    @property
+    def error(self) -> DialError:
+        """The error of a dial that failed."""
+        (error,) = self.errors
+        return error
