@@ -19,7 +19,8 @@ from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
-from konnectivity_server.agents.agent_service import AgentService, AgentTunnel
+from konnectivity_server.agents.agent_service import AgentService
+from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.peer_limits import DialLimits
 from konnectivity_server.pending_dial import PendingDial
 from konnectivity_server.pending_dials import PendingDials
@@ -145,6 +146,7 @@ class MemoryServer:
             per_agent,
             self.dials.retry_all_of,
             lambda: None,
+            clock=loop.time,
         )
 
     def agent(self, agent_id: str = "a", extension: bool = True) -> MemoryAgent:

@@ -32,8 +32,8 @@ class AgentLoad:
     def answered(self, took_s: float, refused: bool) -> None:
         """Count a dial that was answered after `took_s` seconds.
 
-        An error counts as load, and does not lower the latency: an agent that fails at once would look fast and idle, and
-        attract all dials.
+        An error counts as load, and does not lower the latency: an agent that fails at once would look fast and idle,
+        and attract all dials.
         """
         latency = self.dial_latency_s + LATENCY_WEIGHT * (took_s - self.dial_latency_s)
         if refused:
