@@ -1,0 +1,72 @@
+"""Address of a proxy server's frontend: a unix socket, or TCP with or without TLS.
+
+Owns no connection: it makes them. Does not know what is spoken on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from urllib.parse import quote
+
+from konnectivity.net import addresses
+from konnectivity.net.happy_eyeballs import connect_any
+from konnectivity.tunnel import hop_timings
+from konnectivity.tunnel.hop_timings import HopTimings
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class FrontendAddress:
+    """Address of a frontend, and how a connection to it is secured.
+
+    Args:
+        address: "unix:/path", "/path" or "host:port".
+        tls: client context for TCP; None: cleartext.
+        server_name: name that the server's certificate must carry; None: the host.
+
+    Raises:
+        ValueError: the address is malformed.
+
+    """
+
+    def __init__(self, address: str, tls: ssl.SSLContext | None, server_name: str | None) -> None:
+        self._path, self._host, self._port = addresses.split_frontend(address)
+        self._tls = tls
+        self._server_name = server_name or self._host
+        self.unencrypted = tls is None and not self._path  # over TCP, where servers expect TLS
+        self.authority = quote(self._path, safe="") if self._path else self._server_name  # for HTTP/2
+
+    async def open(self, protocol: asyncio.BaseProtocol, hops: HopTimings) -> None:
+        """Make a connection and hand it to `protocol`."""
+        loop = asyncio.get_running_loop()
+        if self._path:
+            await loop.create_unix_connection(lambda: protocol, self._path)
+            hops.done(hop_timings.CONNECT)
+            return
+        sock = await self._connected(hops)
+        await loop.create_connection(lambda: protocol, sock=sock, ssl=self._tls, server_hostname=self._name)
+        hops.done(hop_timings.TLS)
+
+    async def streams(self, hops: HopTimings) -> Streams:
+        """Make a connection and return its reader and writer."""
+        if self._path:
+            streams = await asyncio.open_unix_connection(self._path)
+            hops.done(hop_timings.CONNECT)
+            return streams
+        sock = await self._connected(hops)
+        streams = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self._name)
+        hops.done(hop_timings.TLS)
+        return streams
+
+    @property
+    def _name(self) -> str | None:
+        return self._server_name if self._tls is not None else None
+
+    async def _connected(self, hops: HopTimings) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        sock = await connect_any(found)
+        hops.done(hop_timings.CONNECT)
+        return sock

@@ -1,0 +1,120 @@
+"""Client tunnel over gRPC.
+
+Owns the HTTP/2 connection to the server, which its dials share: it is made by the first dial, and anew after a loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from konnectivity.client.client_tunnel import ClientTunnel
+from konnectivity.client.frontend_address import FrontendAddress, Streams
+from konnectivity.errors import NO_AGENT, DialError, DialFailure
+from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.status import RpcError, Status
+from konnectivity.tunnel import hop_timings, sides
+from konnectivity.tunnel.connection import Connection
+from konnectivity.tunnel.connection_transport import streams_of
+from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.extension import Extension
+from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.tunnel.tunnel import TunnelOptions
+
+CLOSE_TIMEOUT_S = 1.0
+_PATH = "/ProxyService/Proxy"
+
+
+class GrpcTunnel(ClientTunnel):
+    """Client tunnel in the mode "grpc": one HTTP/2 connection to the server, one stream for each dial."""
+
+    def __init__(self, frontend: FrontendAddress) -> None:
+        super().__init__(frontend)
+        self._transport: Http2Transport | None = None
+        self._connecting = asyncio.Lock()
+        self._gone = asyncio.Event()
+        self._options = TunnelOptions(hold_s=None, log_connections=False)
+
+    async def _dial(self, address: str, hops: HopTimings) -> Streams:
+        transport = await self._connected(hops)
+        try:
+            stream = ClientDialTunnel(transport, self._options, self._frontend.authority, address)
+            await stream.response
+        except RpcError as error:
+            raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
+        try:
+            stream.ask(stream)
+            streams = await stream.connected
+            hops.done(hop_timings.DIAL)
+            return streams
+        except BaseException:
+            stream.stream.abort()
+            raise
+
+    async def _connected(self, hops: HopTimings) -> Http2Transport:
+        async with self._connecting:
+            if self._transport is None or self._transport.closed or self._transport.goaway is not None:
+                self._gone = asyncio.Event()
+                self._transport = None  # if this dial cannot connect, the next one tries again
+                transport = Http2Transport(TransportOptions(), on_closed=self._lost)
+                await self._frontend.open(transport, hops)
+                if self._closed:
+                    transport.abort("the tunnel was closed")
+                    raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
+                self._transport = transport
+            return self._transport
+
+    def _lost(self, transport: Http2Transport) -> None:
+        if transport is self._transport:
+            self._gone.set()
+
+    async def _close(self) -> None:
+        transport = self._transport
+        if transport is None or transport.closed:
+            return
+        transport.close("the client is done")
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):  # for the end of TLS from the server
+                await self._gone.wait()
+        except TimeoutError:
+            transport.abort("the server does not say goodbye")
+
+
+class ClientDialTunnel(DialingTunnel):
+    """Tunnel of one dial: one call of ProxyService, and the one dial on it."""
+
+    protocol = "tcp"
+    origin = ""
+
+    def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str, address: str) -> None:
+        self.address = address
+        self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
+        self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
+        offer = Extension(options.ledger.initial_window)
+        stream = transport.open_stream(_PATH, offer.header(), self, authority)
+        assert stream.response is not None, "a client's stream has one"
+        self.response = stream.response
+        super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
+
+    def dial_succeeded(self, connection: Connection) -> bool:
+        """Hand the connection to the caller of `dial`, unless it gave up."""
+        if self.connected.done():
+            return False
+        self.connected.set_result(streams_of(connection))
+        return True
+
+    def dial_failed(self, error: DialError) -> None:
+        """Raise the error in the caller of `dial`, and end the call."""
+        if str(error).endswith(NO_AGENT):
+            error = DialError(DialFailure.NO_AGENT, NO_AGENT)
+        if not self.connected.done():
+            self.connected.set_exception(error)
+        self.stream.finish()
+
+    def connection_closed(self, connection: Connection) -> None:
+        super().connection_closed(connection)
+        self.stream.finish()
+
+    def stream_closed(self, status: Status) -> None:
+        super().stream_closed(status)
+        if not self.connected.done():
+            self.connected.set_exception(DialError(DialFailure.TUNNEL_LOST, str(status)))
