@@ -1,7 +1,7 @@
-"""The Kubernetes API, as far as the two programs need it: token reviews and leases.
+"""Client of the Kubernetes API: token reviews, pods and Leases, and what Leases mean.
 
-`connect` gives a client. All of it that needs the extra `konnectivity[kubernetes]` is imported there and not before:
-a program that does not talk to Kubernetes does not pay for it. `labels`, `lease` and `bucket` are pure.
+`connect` gives a client; the client and what it needs are imported then: a program that does not talk to Kubernetes
+does not carry them. `labels`, `lease_objects`, `lease_validity` and `api_answers` are pure.
 """
 
 from __future__ import annotations
@@ -16,22 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["KubeError", "connect"]
 
 
-def connect(kubeconfig: str = "", qps: float = 0.0, burst: int = 0) -> KubeClient:
-    """A client for the API of a kubeconfig; without one: of the cluster that this runs in, else of the user's.
-
-    Nothing is asked yet. Its `close` ends it.
+def connect(path: str = "", qps: float = 0.0, burst: int = 0) -> KubeClient:
+    """Return a client for the API of a kubeconfig; no request is made yet. The caller closes the client.
 
     Args:
-        kubeconfig: a file.
-        qps, burst: requests a second, and at once; 0: 5 and 10; less than 0: no limit.
+        path: a kubeconfig; empty: a pod's service account, or else the user's kubeconfig.
+        qps, burst: requests per second, and at once; 0: 5 and 10; less than 0: no limit.
 
     Raises:
-        KubeError: there is no access, a file cannot be used, or the extra is not installed.
+        KubeError: there is no access, or a file cannot be used.
 
     """
-    try:
-        from konnectivity.kube import kubeconfig as configs
-        from konnectivity.kube.api_client import KubeClient
-    except ModuleNotFoundError as error:
-        raise KubeError(f"{error.name} is missing: install konnectivity[kubernetes]") from error
-    return KubeClient(configs.load(kubeconfig), qps, burst)
+    from konnectivity.kube import kubeconfig
+    from konnectivity.kube.api_client import KubeClient
+
+    return KubeClient(kubeconfig.load(path), qps, burst)

@@ -1,101 +1,73 @@
-"""The client: token reviews, leases, and a watch on them, with a limited rate and a deadline for each request.
+"""Client of the Kubernetes API: token reviews, pods, Leases and a watch on them.
 
-On lightkube; what that lacks (deletion with a precondition, a watch that ends) is a plain request on its transport.
-Every failure is a `KubeError`. Owns its connections.
+Limits the rate of its requests, and gives each a deadline. Every failure is a `KubeError`. Owns its connections.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
-from time import monotonic
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
-import httpx2
-import msgspec
-from lightkube import AsyncClient
-from lightkube.config.kubeconfig import SingleConfig
-from lightkube.config.models import Cluster, Context, User
-from lightkube.core.exceptions import NotReadyError
-from lightkube.models.authentication_v1 import TokenReviewSpec, TokenReviewStatus
-from lightkube.models.meta_v1 import Status
-from lightkube.resources.authentication_v1 import TokenReview
-from lightkube.resources.coordination_v1 import Lease as LeaseObject
+import h11
 
+from konnectivity.kube import api_answers
+from konnectivity.kube.api_access import Access
+from konnectivity.kube.api_answers import ApiStatus, Event, PodPlace, Review
 from konnectivity.kube.api_error import KubeError
-from konnectivity.kube.api_transport import Transport
-from konnectivity.kube.kubeconfig import Access
-from konnectivity.kube.lease_objects import lease_of, version_of
-from konnectivity.kube.lease_validity import Lease
+from konnectivity.kube.api_transport import CHECK_INTERVAL_S, Transport
+from konnectivity.kube.http_pool import HttpAnswer
+from konnectivity.kube.labels import format_labels
+from konnectivity.kube.lease_objects import StoredLease
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.token_bucket import TokenBucket
 
 DEFAULT_QPS = 5.0
 DEFAULT_BURST = 10
 TIMEOUT_S = 10.0
-MAX_PAUSE_S = 60.0  # the longest Retry-After that is believed
+MAX_PAUSE_S = 60.0  # longest Retry-After that is obeyed
+MAX_BODY = 16 * 1024 * 1024  # of an answer: a list of more than 10,000 Leases
 MAX_LINE = 4 * 1024 * 1024  # of a watch; the API stores no object that large
 _NO_LIMIT = 1_000_000_000
+_REVIEWS = "apis/authentication.k8s.io/v1/tokenreviews"
 
 T = TypeVar("T")
-
-
-class Review(NamedTuple):
-    """What the API says about a token."""
-
-    authenticated: bool
-    user: str
-    audiences: tuple[str, ...]  # of those asked for, the ones the token is for; none from an API that knows none
-    error: str
-    extra: Mapping[str, tuple[str, ...]]  # what else is known of the user
-    uid: str = ""  # of the user; a service account's is drawn at random
-
-
-class PodPlace(NamedTuple):
-    """Where a pod is."""
-
-    uid: str
-    node: str
-    addresses: tuple[str, ...]  # its own, and its node's
-
-
-class Event(NamedTuple):
-    """One line of a watch: `kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
-
-    kind: str
-    lease: Lease
-    version: str
 
 
 class KubeClient:
     """The API that an `Access` leads to.
 
     Args:
-        access: where it is and how to log in.
-        qps, burst: requests a second, and at once; 0: 5 and 10; less than 0: no limit.
-        timeout_s: for each request, and the wait for its turn.
+        access: address and credentials.
+        qps, burst: requests per second, and at once; 0: 5 and 10; less than 0: no limit.
+        timeout_s: for each request, with the wait for its turn.
+        check_interval_s: seconds between two looks at files that may change.
 
     Raises:
         KubeError: a file that `access` names cannot be used.
 
     """
 
-    def __init__(self, access: Access, qps: float = 0.0, burst: int = 0, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        access: Access,
+        qps: float = 0.0,
+        burst: int = 0,
+        timeout_s: float = TIMEOUT_S,
+        check_interval_s: float = CHECK_INTERVAL_S,
+    ) -> None:
         self.server = access.server
         self._timeout_s = timeout_s
         unlimited = qps < 0
         rate, size = (_NO_LIMIT, _NO_LIMIT) if unlimited else (qps or DEFAULT_QPS, max(burst or DEFAULT_BURST, 1))
         self._bucket = TokenBucket(rate, size)
         self._turn = asyncio.Lock()
-        self._transport = Transport(access)
-        timeout = httpx2.Timeout(timeout_s)
-        self._plain = httpx2.AsyncClient(base_url=access.server, transport=self._transport, timeout=timeout)
-        # All of TLS and login is the transport's; `insecure` only keeps lightkube from loading CAs that nobody uses.
-        config = SingleConfig("-", Context(cluster="-"), Cluster(server=access.server, insecure=True), User())
-        self._api = AsyncClient(config, timeout=timeout, trust_env=False, transport=self._transport)
+        self._transport = Transport(access, check_interval_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,40 +77,19 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._plain.aclose()
-        await self._api.close()
+        await self._transport.close()
 
     async def review_token(self, token: str, audience: str, on_turn: Callable[[], object] = lambda: None) -> Review:
-        """Ask whose token it is, and whether it is for an audience. `on_turn` is called when the request goes out."""
-        review = TokenReview(spec=TokenReviewSpec(token=token, audiences=[audience]))
-
-        def create() -> Awaitable[TokenReview]:
-            on_turn()
-            return self._api.create(review)
-
-        answer = await self._call(create)
-        status = answer.status or TokenReviewStatus()
-        return Review(
-            bool(status.authenticated),
-            (status.user and status.user.username) or "",
-            tuple(status.audiences or ()),
-            status.error or "",
-            {str(key): tuple(map(str, values)) for key, values in ((status.user and status.user.extra) or {}).items()},
-            (status.user and status.user.uid) or "",
-        )
+        """Return the API's verdict on a token and an audience; `on_turn` is called when the request is sent."""
+        spec = {"token": token, "audiences": [audience]}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        return await self._ask(api_answers.review, "POST", _REVIEWS, body=body, on_turn=on_turn)
 
     async def get_pod(self, namespace: str, name: str) -> PodPlace | None:
-        """Where a pod is; None if there is none of that name."""
-
-        async def get() -> PodPlace:
-            response = await self._plain.get(f"api/v1/namespaces/{namespace}/pods/{name}")
-            pod = msgspec.json.decode(response.content, type=_Pod)
-            status = pod.status
-            ips = (status.hostIP, status.podIP, *(each.ip for each in (*status.hostIPs, *status.podIPs)))
-            return PodPlace(pod.metadata.uid, pod.spec.nodeName, tuple(dict.fromkeys(filter(None, ips))))
-
+        """Return the node and the addresses of a pod; None if there is no pod of that name."""
         try:
-            return await self._call(get)
+            path = f"api/v1/namespaces/{_part(namespace)}/pods/{_part(name)}"
+            return await self._ask(api_answers.pod_place, "GET", path)
         except KubeError as error:
             if error.code == HTTPStatus.NOT_FOUND:
                 return None
@@ -146,112 +97,130 @@ class KubeClient:
 
     async def list_leases(
         self, namespace: str, labels: Mapping[str, str] | None = None
-    ) -> tuple[list[LeaseObject], str]:
-        """The leases of a namespace, all or those with these labels, and the version to watch from."""
+    ) -> tuple[list[StoredLease], str]:
+        """Return the Leases of a namespace, all or those with these labels, and the version to watch from."""
+        query = {"labelSelector": format_labels(labels)} if labels else None
+        return await self._ask(api_answers.lease_list, "GET", _leases(namespace), query=query)
 
-        async def collect() -> tuple[list[LeaseObject], str]:
-            found = self._api.list(LeaseObject, namespace=namespace, labels=dict(labels) if labels else None)
-            leases = [lease async for lease in found]
-            try:
-                return leases, found.resourceVersion
-            except NotReadyError as error:  # lightkube's word for a list that has none
-                raise ValueError("a list without a resourceVersion") from error
+    async def get_lease(self, namespace: str, name: str) -> StoredLease:
+        """Return a Lease. KubeError with code 404: there is none of that name."""
+        return await self._ask(api_answers.lease, "GET", _leases(namespace, name))
 
-        return await self._call(collect)
+    async def create_lease(self, namespace: str, lease: StoredLease) -> StoredLease:
+        """Create a Lease and return it as it is stored. KubeError with code 409: it exists."""
+        return await self._ask(api_answers.lease, "POST", _leases(namespace), body=lease.content)
 
-    async def get_lease(self, namespace: str, name: str) -> LeaseObject:
-        return await self._call(lambda: self._api.get(LeaseObject, name, namespace=namespace))
-
-    async def create_lease(self, lease: LeaseObject) -> LeaseObject:
-        """What is stored now. Code 409: it exists."""
-        return await self._call(lambda: self._api.create(lease))
-
-    async def replace_lease(self, lease: LeaseObject) -> LeaseObject:
-        """What is stored now. Code 409: it is not of the version that was seen; 404: it is gone."""
-        return await self._call(lambda: self._api.replace(lease))
+    async def replace_lease(self, namespace: str, lease: StoredLease) -> StoredLease:
+        """Replace a Lease and return it as it is stored. KubeError with code 409: it has changed since; 404: gone."""
+        return await self._ask(api_answers.lease, "PUT", _leases(namespace, lease.lease.name), body=lease.content)
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> None:
-        """Delete it, if it still is of this version. Code 409: it is not; 404: it is gone."""
+        """Delete a Lease if it still has this version. KubeError with code 409: it has another one; 404: it is gone."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
-
-        async def delete() -> None:
-            await self._plain.request("DELETE", f"{_path(namespace)}/{name}", json=body)
-
-        await self._call(delete)
+        await self._ask(bytes, "DELETE", _leases(namespace, name), body=body)
 
     @asynccontextmanager
     async def watch_leases(self, namespace: str, version: str, seconds: float) -> AsyncGenerator[AsyncIterator[Event]]:
-        """Changes since a version, as they happen; the API ends it after so many seconds.
+        """Iterate over changes since a version as they happen; the API ends the watch after `seconds`.
 
-        The block is entered once the API has answered. Code 410, there or while iterating: the version is too old.
+        The block is entered once the API has answered. KubeError with code 410, then or while iterating: the version is
+        too old.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-        request = self._plain.build_request(
-            "GET",
-            _path(namespace),
-            params={**query, "timeoutSeconds": str(max(1, round(seconds)))},
-            timeout=httpx2.Timeout(self._timeout_s, read=seconds + self._timeout_s),
-        )
-
-        response = await self._call(lambda: self._plain.send(request, stream=True))
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(max(1, round(seconds))),
+        }
+        path = _leases(namespace)
+        answer = await self._call(lambda: self._transport.send("GET", path, query))
         try:
-            yield self._events(response)
+            yield self._events(answer, seconds + self._timeout_s)
         finally:
-            await response.aclose()
+            answer.close()
 
-    async def _events(self, response: httpx2.Response) -> AsyncIterator[Event]:
+    async def _events(self, answer: HttpAnswer, longest_s: float) -> AsyncIterator[Event]:
+        end = _now() + longest_s
+        rest = b""
         with self._failures():
-            rest = b""
-            async for data in response.aiter_bytes():
+            while True:
+                try:
+                    async with asyncio.timeout_at(end):
+                        data = await answer.receive()
+                except TimeoutError as error:
+                    raise KubeError(
+                        f"{self.server}: a watch without an end after {longest_s:g} s", reason="Timeout"
+                    ) from error
+                if not data:
+                    return
                 *lines, rest = (rest + data).split(b"\n")
                 for line in filter(None, lines):
                     yield _event(line)
                 if len(rest) > MAX_LINE:
-                    raise ValueError("a watch event without an end")
+                    raise ValueError(f"an event of a watch is larger than {MAX_LINE} bytes")
+
+    async def _ask(
+        self,
+        read: Callable[[bytes], T],
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> T:
+        """Return what `read` makes of the body of the answer to one request."""
+        content = json.dumps(body).encode() if body is not None else b""
+
+        async def request() -> T:
+            on_turn()
+            answer = await self._transport.send(method, path, query, content)
+            return read(await answer.read(MAX_BODY))
+
+        return await self._call(request)
 
     async def _call(self, request: Callable[[], Awaitable[T]]) -> T:
-        asked = False
+        sent = False
         with self._failures():
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await self._wait_for_turn()
-                    asked = True
+                    sent = True
                     return await request()
             except TimeoutError as error:
-                if asked:
+                if sent:
                     raise KubeError(f"{self.server}: no answer in {self._timeout_s:g} s", reason="Timeout") from error
-                why = "too many requests for --kubeconfig-qps, or the API asked for a pause"
+                cause = "too many requests for --kubeconfig-qps, or the API asked for a pause"
                 raise KubeError(
-                    f"{self.server}: no turn in {self._timeout_s:g} s: {why}", reason="Throttled"
+                    f"{self.server}: no turn in {self._timeout_s:g} s: {cause}", reason="Throttled"
                 ) from error
 
     async def _wait_for_turn(self) -> None:
-        async with self._turn:  # first come, first served; whoever gives up takes no token
-            while delay := self._bucket.delay(monotonic()):
+        async with self._turn:  # first come, first served; a caller that gives up takes no token
+            while delay := self._bucket.delay(_now()):
                 await asyncio.sleep(delay)
-            self._bucket.take(monotonic())
+            self._bucket.take(_now())
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Everything that can go wrong with a request, as a `KubeError`."""
+        """Raise everything that can go wrong with a request as a `KubeError`."""
         try:
             yield
         except KubeError as error:
-            self._bucket.close(monotonic() + min(error.retry_after_s, MAX_PAUSE_S))
+            self._bucket.close(_now() + min(error.retry_after_s, MAX_PAUSE_S))
             raise
-        except httpx2.TimeoutException as error:
-            raise KubeError(f"{self.server}: no answer in {self._timeout_s:g} s", reason="Timeout") from error
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            raise KubeError(f"{self.server}: {why(error)}", reason="Unreachable") from error
-        except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError) as error:
-            text = f"{self.server}: an answer that makes no sense: {error}"
-            raise KubeError(text, reason="Unintelligible") from error
+        except (OSError, h11.ProtocolError) as error:
+            raise KubeError(f"{self.server}: {_reason(error)}", reason="Unreachable") from error
+        except ValueError as error:
+            raise KubeError(f"{self.server}: the answer cannot be read: {error}", reason="Unintelligible") from error
 
 
-def why(error: BaseException) -> str:
-    """The innermost cause of a failed request, in words."""
-    while cause := _cause(error):
-        error = cause
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _reason(error: BaseException) -> str:
+    """Return the reason of a failed request, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -259,53 +228,18 @@ def why(error: BaseException) -> str:
     return words_of(error)
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    if isinstance(error, BaseExceptionGroup):
-        return error.exceptions[0]
-    inner = error.__cause__ or next(iter(error.args), None)  # httpcore hands it on as an argument
-    return inner if isinstance(inner, BaseException) else None
+def _event(line: bytes) -> Event:
+    found = api_answers.event(line)
+    if isinstance(found, ApiStatus):
+        raise KubeError(f"watch: {found.reason}: {found.message}", found.code, found.reason)
+    return found
 
 
-def _path(namespace: str) -> str:
-    return f"apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+def _leases(namespace: str, name: str = "") -> str:
+    path = f"apis/coordination.k8s.io/v1/namespaces/{_part(namespace)}/leases"
+    return f"{path}/{_part(name)}" if name else path
 
 
-class _Ip(msgspec.Struct):
-    ip: str = ""
-
-
-class _PodMetadata(msgspec.Struct):
-    uid: str
-
-
-class _PodSpec(msgspec.Struct):
-    nodeName: str = ""
-
-
-class _PodStatus(msgspec.Struct):
-    hostIP: str = ""
-    podIP: str = ""
-    hostIPs: list[_Ip] = []
-    podIPs: list[_Ip] = []
-
-
-class _Pod(msgspec.Struct):
-    """As much of a Pod as is of interest."""
-
-    metadata: _PodMetadata
-    spec: _PodSpec
-    status: _PodStatus
-
-
-class _Line(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-def _event(text: bytes) -> Event:
-    line = msgspec.json.decode(text, type=_Line)
-    if line.type == "ERROR":
-        status = msgspec.json.decode(line.object, type=Status)
-        raise KubeError(f"watch: {status.reason}: {status.message}", status.code or 0, status.reason or "")
-    found = msgspec.json.decode(line.object, type=LeaseObject)
-    return Event(line.type, lease_of(found), version_of(found))
+def _part(name: str) -> str:
+    """Return a name as one part of a path."""
+    return quote(name, safe="")

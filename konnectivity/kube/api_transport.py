@@ -1,103 +1,127 @@
-"""Requests to the API: TLS from memory, the certificate's name, credentials, files that change, refusals. Linux only.
+"""Requests to the Kubernetes API: credentials, certificate files that change, refusals.
 
-The transport under lightkube's client. Certificates never touch a disk: the root file system of a container is often
-read-only, and OpenSSL takes client certificates from files alone.
+Owns the pool of connections. Knows neither rates nor deadlines, nor what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import ssl
-from contextlib import ExitStack, suppress
-
-import httpx2
-import msgspec
-from lightkube.models.meta_v1 import Status
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
 from konnectivity import __version__
-from konnectivity.kube import credentials
+from konnectivity.kube import api_answers, credentials
+from konnectivity.kube.api_access import Access
 from konnectivity.kube.api_error import KubeError
-from konnectivity.kube.kubeconfig import Access, Material
-from konnectivity.net.error_texts import words_of
+from konnectivity.kube.api_route import ApiRoute
+from konnectivity.kube.http_connection import Header
+from konnectivity.kube.http_pool import HttpAnswer, HttpPool
 from konnectivity.runtime import logs
-from konnectivity.tls.contexts import notice_truncation
-from konnectivity.tls.memory_file import memory_file
 from konnectivity.untrusted.numbers import parse_decimal
 
 log = logs.get(__name__)
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
 
 USER_AGENT = f"konnectivity-python/{__version__}"
 CHECK_INTERVAL_S = 5.0
-_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
+MAX_REFUSAL = 1024 * 1024
 
 _Signature = tuple[tuple[int, int, int], ...]
 
 
-class Transport(httpx2.AsyncBaseTransport):
-    """One connection pool, replaced when the files it was made from change.
+class Transport:
+    """One pool of connections, replaced when the files it was made from change.
+
+    Args:
+        access: the API and how to log in.
+        check_interval_s: seconds between two looks at the files.
 
     Raises:
-        KubeError: from the start, and from requests: a file or a credential cannot be used. From requests: the API says
-            no. (What lightkube makes of a refusal that is no `Status` is an error without its code.)
+        KubeError: a certificate, a key, a CA bundle or the proxy's URL cannot be used.
 
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         self._access = access
+        self._check_interval_s = check_interval_s
         self._credentials = credentials.of(access)
         self._files = [part.path for part in (access.ca, access.certificate, access.key) if part and part.path]
         self._signature = self._look()
-        self._pool = _pool(access)
-        self._retired: httpx2.AsyncHTTPTransport | None = None  # requests may still be under way in it
+        self._route = ApiRoute(access)
+        self._pool = HttpPool(self._route.connect)
+        self._base_path = urlsplit(access.server).path.rstrip("/")
         self._check_due = 0.0
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.headers["User-Agent"] = USER_AGENT
-        if self._access.server_name:
-            request.extensions = {**request.extensions, "sni_hostname": self._access.server_name}
-        response = await self._send(request)
-        if response.status_code == httpx2.codes.UNAUTHORIZED and self._credentials.rejected(
-            request.headers.get("Authorization", "")
-        ):
-            await response.aclose()
-            response = await self._send(request)
-        if not response.is_success:
-            raise await _refusal(self._access.server, response)
-        return response
+    async def send(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> HttpAnswer:
+        """Send a request and return the answer if it is a success.
 
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-        if self._retired is not None:
-            await self._retired.aclose()
+        Args:
+            method: HTTP method.
+            path: behind that of the server's URL.
+            query: parameters.
+            body: a JSON document.
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
-        header = await self._credentials.header()
-        if header:
-            request.headers["Authorization"] = header
-        await self._reload()
-        return await self._pool.handle_async_request(request)
+        Raises:
+            KubeError: there is no credential, or the API refuses.
+            OSError: the connection broke, or there is none.
+            h11.ProtocolError: the answer is no HTTP.
 
-    async def _reload(self) -> None:
+        """
+        target = f"{self._base_path}/{path}" + (f"?{urlencode(query)}" if query else "")
+        answer, authorization = await self._send(method, target, body)
+        if answer.head.status == HTTPStatus.UNAUTHORIZED and self._credentials.rejected(authorization):
+            answer.close()
+            answer, _ = await self._send(method, target, body)
+        if not 200 <= answer.head.status < 300:
+            raise await self._refusal(answer)
+        return answer
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    async def _send(self, method: str, target: str, body: bytes) -> tuple[HttpAnswer, str]:
+        authorization = await self._credentials.header()
+        self._reload()
+        headers: list[Header] = [
+            ("Host", self._route.authority),
+            ("User-Agent", USER_AGENT),
+            ("Accept", "application/json"),
+        ]
+        if authorization:
+            headers.append(("Authorization", authorization))
+        if body:
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        return await self._pool.send(method, target, headers, body), authorization
+
+    async def _refusal(self, answer: HttpAnswer) -> KubeError:
+        head = answer.head
+        said = api_answers.refusal(await answer.read(MAX_REFUSAL), head.status, head.reason)
+        text = f"{self._access.server}: {said.code} {said.reason}" + (f": {said.message}" if said.message else "")
+        wait = parse_decimal(head.headers.get("retry-after", ""), most=10**9)
+        return KubeError(text, said.code, said.reason, float(wait or 0))
+
+    def _reload(self) -> None:
         now = asyncio.get_running_loop().time()
         if not self._files or now < self._check_due:
             return
-        self._check_due = now + CHECK_INTERVAL_S
+        self._check_due = now + self._check_interval_s
         signature = self._look()
         if signature == self._signature:
             return
         self._signature = signature
         try:
-            pool = _pool(self._access)
+            route = ApiRoute(self._access)
         except KubeError as error:
             log.warning("Changed files for the Kubernetes API cannot be used, keeping the old ones", reason=str(error))
             return
-        old, self._retired, self._pool = self._retired, self._pool, pool
+        self._pool.retire()
+        self._route, self._pool = route, HttpPool(route.connect)
         log.info("Changed files for the Kubernetes API are in use", source=self._access.source)
-        if old is not None:
-            await old.aclose()
 
     def _look(self) -> _Signature:
         found = []
@@ -106,74 +130,3 @@ class Transport(httpx2.AsyncBaseTransport):
                 status = os.stat(path)
                 found.append((status.st_ino, status.st_mtime_ns, status.st_size))
         return tuple(found)
-
-
-async def _refusal(server: str, response: httpx2.Response) -> KubeError:
-    reason, said = response.reason_phrase, ""
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-        status = msgspec.json.decode(await response.aread(), type=Status)
-        reason, said = status.reason or reason, status.message or ""
-    await response.aclose()
-    wait = response.headers.get("Retry-After", "")
-    text = f"{server}: {response.status_code} {reason}" + (f": {said}" if said else "")
-    return KubeError(text, response.status_code, reason, float(parse_decimal(wait, most=10**9) or 0))
-
-
-def _pool(access: Access) -> httpx2.AsyncHTTPTransport:
-    try:
-        return httpx2.AsyncHTTPTransport(
-            verify=tls_context(access), trust_env=False, limits=_LIMITS, proxy=access.proxy or None
-        )
-    except (ValueError, ImportError, httpx2.InvalidURL) as error:
-        raise KubeError(f"{access.source}: proxy-url {access.proxy!r}: {error}") from error
-
-
-def tls_context(access: Access) -> ssl.SSLContext:
-    """Raises:
-    KubeError: a certificate, a key or a CA bundle is none.
-
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.hostname_checks_common_name = False
-    notice_truncation(context)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if access.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif access.ca is not None:
-        _load_ca(context, access.ca)
-    else:
-        context.load_default_certs()
-    if access.certificate is not None and access.key is not None:
-        _load_pair(context, access.certificate, access.key)
-    return context
-
-
-def _load_ca(context: ssl.SSLContext, ca: Material) -> None:
-    try:
-        context.load_verify_locations(cadata=ca.read().decode("ascii", errors="ignore"))
-    except (ssl.SSLError, ValueError) as error:
-        raise KubeError(f"cannot use {_name(ca)}: {_text(error)}") from error
-
-
-def _load_pair(context: ssl.SSLContext, certificate: Material, key: Material) -> None:
-    with ExitStack() as stack:
-        contents = (certificate.read(), key.read())
-        try:
-            certificate_path, key_path = (stack.enter_context(memory_file(content)) for content in contents)
-        except OSError as error:
-            text = "a client certificate for the Kubernetes API needs /proc, which is not mounted here"
-            raise KubeError(text) from error
-        try:
-            context.load_cert_chain(certificate_path, key_path, password=lambda: b"")
-        except (ssl.SSLError, ValueError) as error:
-            raise KubeError(f"cannot use {_name(certificate)} with {_name(key)}: {_text(error)}") from error
-
-
-def _name(material: Material) -> str:
-    return f"{material.what} {material.path}".rstrip()
-
-
-def _text(error: Exception) -> str:
-    return getattr(error, "reason", None) or words_of(error)

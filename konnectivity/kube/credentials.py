@@ -11,8 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from konnectivity.kube.api_access import Access, Plugin
 from konnectivity.kube.api_error import KubeError
-from konnectivity.kube.kubeconfig import Access, Plugin
 from konnectivity.untrusted.file_content import read_file
 
 PLUGIN_TIMEOUT_S = 9.0  # less than a request has, so that the error names the plugin

@@ -24,7 +24,8 @@ from konnectivity.runtime import logs
 from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import Event, KubeClient
+    from konnectivity.kube.api_answers import Event
+    from konnectivity.kube.api_client import KubeClient
 
 log = logs.get(__name__)
 
@@ -96,11 +97,9 @@ class LeaseCounter:
             await asyncio.sleep(backoff.next())
 
     async def _list(self) -> None:
-        from konnectivity.kube.lease_objects import lease_of
-
         with self.lists.one():
             found, version = await self._client.list_leases(self._namespace)
-        matching = [lease for lease in map(lease_of, found) if self._selector.matches(lease.labels)]
+        matching = [each.lease for each in found if self._selector.matches(each.lease.labels)]
         self._names = {lease.name for lease in matching}
         self._sightings.keep(self._names)
         for lease in matching:
@@ -126,10 +125,10 @@ class LeaseCounter:
                 self._version = ""
 
     def _take(self, event: Event) -> None:
-        self._version = event.version or self._version
+        self._version = event.stored.version or self._version
         if event.kind == "BOOKMARK":
             return
-        lease = event.lease
+        lease = event.stored.lease
         if event.kind != "DELETED" and self._selector.matches(lease.labels):
             self._names.add(lease.name)
             if self._sightings.see(lease, self._loop.time(), self._now()):

@@ -1,50 +1,89 @@
-"""Between lightkube's Lease objects and what this project means by them. Pure, but needs lightkube."""
+"""Lease objects as the Kubernetes API stores them: read, and made anew for the next renewal. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
 
-from lightkube.models.coordination_v1 import LeaseSpec
-from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.coordination_v1 import Lease as LeaseObject
-
+from konnectivity.kube.json_object import JsonObject
 from konnectivity.kube.lease_validity import DURATION_S, Lease, expiry
 
-
-def lease_of(found: LeaseObject) -> Lease:
-    """What counts of a lease. Whatever is missing in it makes it invalid at most."""
-    metadata = found.metadata or ObjectMeta()
-    labels = {str(key): str(value) for key, value in (metadata.labels or {}).items()}
-    duration_s = found.spec.leaseDurationSeconds if found.spec is not None else None
-    return Lease(metadata.name or "", labels, expiry(found.spec), DURATION_S if duration_s is None else duration_s)
+_KIND = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+_OF_THE_API = "managedFields"  # metadata that only the API writes
 
 
-def version_of(found: LeaseObject) -> str:
-    return (found.metadata and found.metadata.resourceVersion) or ""
+@dataclass(frozen=True, slots=True)
+class StoredLease:
+    """One Lease object: its whole JSON, and the fields of it that are used here, checked.
+
+    Attributes:
+        content: the JSON, with fields that others wrote.
+        lease: labels and validity. A time or duration that is missing makes the lease invalid at most.
+        version: the resourceVersion; empty for an object that was not stored yet.
+        renew_time: time of the last renewal by its holder's clock.
+
+    """
+
+    content: Mapping[str, Any]
+    lease: Lease
+    version: str
+    renew_time: datetime | None
+
+    @classmethod
+    def read(cls, found: JsonObject) -> Self:
+        """Return the Lease that a JSON object holds.
+
+        Raises:
+            ValueError: a field has the wrong type, or a time is malformed.
+
+        """
+        metadata, spec = found.object("metadata"), found.object("spec")
+        renewed_at, acquired_at = _time(spec, "renewTime"), _time(spec, "acquireTime")
+        duration_s = spec.integer("leaseDurationSeconds")
+        lease = Lease(
+            metadata.text("name"),
+            metadata.text_map("labels"),
+            expiry(renewed_at or acquired_at, duration_s),
+            DURATION_S if duration_s is None else duration_s,
+        )
+        return cls(found.fields, lease, metadata.text("resourceVersion"), renewed_at)
 
 
 def renewed(
-    seen: LeaseObject | None,
+    seen: StoredLease | None,
     namespace: str,
     name: str,
     holder: str,
     labels: Mapping[str, str],
     duration_s: int,
     now: datetime,
-) -> LeaseObject:
-    """The lease to write: what was seen last (None: a new one) with our labels, holder and time; the rest stays."""
-    metadata = (seen and seen.metadata) or ObjectMeta(name=name, namespace=namespace)
-    spec = (seen and seen.spec) or LeaseSpec()
-    metadata.labels = dict(labels)
-    metadata.managedFields = None
-    spec.holderIdentity = holder
-    spec.leaseDurationSeconds = duration_s
-    spec.renewTime = _with_microseconds(now)
-    spec.acquireTime = spec.acquireTime and _with_microseconds(spec.acquireTime)
-    return LeaseObject(metadata=metadata, spec=spec)
+) -> StoredLease:
+    """Return the Lease to write next: labels, holder, duration and time are ours, all other fields stay as seen.
+
+    Args:
+        seen: the object as it was stored last; None: there is none yet.
+        namespace, name: of a new object.
+        holder: identity of the server.
+        labels: all labels of the object.
+        duration_s: seconds from a renewal until the lease expires.
+        now: time of the renewal.
+
+    """
+    content = {} if seen is None else seen.content
+    metadata = {"name": name, "namespace": namespace, **(content.get("metadata") or {}), "labels": dict(labels)}
+    metadata.pop(_OF_THE_API, None)
+    ours = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "renewTime": micro_time(now)}
+    spec = {**(content.get("spec") or {}), **ours}
+    return StoredLease.read(JsonObject({**_KIND, "metadata": metadata, "spec": spec}))
 
 
-def _with_microseconds(time: datetime) -> datetime:
-    """The API takes six digits behind the point, or refuses; a time without any is written without them."""
-    return time if time.microsecond else time.replace(microsecond=1)
+def micro_time(time: datetime) -> str:
+    """Return a time in the one form the API takes in a Lease: UTC, with six digits behind the point."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _time(spec: JsonObject, name: str) -> datetime | None:
+    text = spec.text(name)
+    return datetime.fromisoformat(text) if text else None

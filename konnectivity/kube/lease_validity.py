@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from konnectivity.kube.labels import Selector
 
@@ -18,19 +18,6 @@ NAME_PREFIX = "konnectivity-proxy-server-"
 DURATION_S = 30
 RENEW_INTERVAL_S = 15.0
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
-
-
-class Times(Protocol):
-    """The part of a Lease's `spec` that says how long it is valid; each may be missing."""
-
-    @property
-    def renewTime(self) -> datetime | None: ...
-
-    @property
-    def acquireTime(self) -> datetime | None: ...
-
-    @property
-    def leaseDurationSeconds(self) -> int | None: ...
 
 
 class Lease(NamedTuple):
@@ -45,19 +32,16 @@ class Lease(NamedTuple):
         return self.expires is not None and self.expires > now
 
 
-def expiry(spec: Times | None) -> datetime | None:
-    """When a lease runs out; None if its times are missing."""
-    if spec is None or spec.leaseDurationSeconds is None:
-        return None
-    start = spec.renewTime or spec.acquireTime
-    if start is None:
+def expiry(start: datetime | None, duration_s: int | None) -> datetime | None:
+    """Return when a lease expires by its holder's clock; None if its last renewal or its duration is unknown."""
+    if start is None or duration_s is None:
         return None
     if start.tzinfo is None:
         start = start.replace(tzinfo=UTC)
     try:
-        return start + timedelta(seconds=spec.leaseDurationSeconds)
+        return start + timedelta(seconds=duration_s)
     except OverflowError:
-        return _ALWAYS if spec.leaseDurationSeconds > 0 else start
+        return _ALWAYS if duration_s > 0 else start
 
 
 class _Sighting(NamedTuple):

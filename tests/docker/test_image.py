@@ -171,7 +171,7 @@ def test_only_the_variant_has_a_shell(roots, host):
 
 def test_kubernetes_clients_and_name_service_work_in_it(roots, host):
     code = (
-        "import lightkube, ssl, socket, konnectivity.kube.api_client; "
+        "import ssl, socket, konnectivity.kube.api_client; "
         "print(len(ssl.create_default_context().get_ca_certs()), socket.getaddrinfo('web', 80)[0][4])"
     )
     asked = host.start(roots[0], "code", ["/opt/konnectivity/bin/python3", "-IBc", code], {})

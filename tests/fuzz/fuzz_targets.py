@@ -23,8 +23,8 @@ from konnectivity.http2 import Http2Connection, Limits, Settings, events, frames
 from konnectivity.http2.abuse_limits import Costs
 from konnectivity.http2.frames import ConnectionFault
 from konnectivity.http2.header_blocks import HeaderBlocks
-from konnectivity.kube import kubeconfig
 from konnectivity.kube.api_error import KubeError
+from konnectivity.kube.kubeconfig_files import current_access
 from konnectivity.net import addresses
 from konnectivity.proto.client_pb2 import Packet
 from konnectivity.runtime.options import UsageError, parse
@@ -248,7 +248,7 @@ def kube_config(data: bytes) -> None:
         path = Path(directory, "kubeconfig")
         path.write_bytes(data)
         try:
-            kubeconfig.from_files([str(path)])
+            current_access([str(path)])
         except KubeError as error:
             assert "\n" not in str(error)
 

@@ -14,7 +14,7 @@ from konnectivity.tool.findings import COLUMNS, ERROR, NOTE, WARNING, Finding, e
 from konnectivity.tool.pki import certificate_check
 
 if TYPE_CHECKING:
-    from konnectivity.kube.kubeconfig import Access, Material
+    from konnectivity.kube.api_access import Access, Material
 
 _OPEN_TO_ALL = 0o004
 
@@ -34,14 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(path: str, clock: certificate_check.Clock) -> Iterator[Finding]:
-    try:
-        from konnectivity.kube import kubeconfig
-    except ModuleNotFoundError as error:
-        raise ValueError("lightkube is missing: install konnectivity[kubernetes]") from error
     from konnectivity.kube.api_error import KubeError
+    from konnectivity.kube.kubeconfig_files import current_access
 
     try:
-        access = kubeconfig.from_files([path])
+        access = current_access([path])
     except KubeError as error:
         yield Finding(path, ERROR, str(error), "write it anew: `konnectivity kubeconfig`")
         return

@@ -11,7 +11,8 @@ from konnectivity.kube.api_error import KubeError
 from konnectivity.tool.check_results import CheckResult, failed, ok, warning
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import KubeClient, Review
+    from konnectivity.kube.api_answers import Review
+    from konnectivity.kube.api_client import KubeClient
 
 REVIEWS, TOKEN_REVIEW, LEASES = "token-reviews", "token-review", "leases"
 NOBODYS_TOKEN = "konnectivity-doctor-asks-whether-reviews-are-allowed"
@@ -71,11 +72,10 @@ async def leases(kubeconfig: str, namespace: str, selector: str, servers: int) -
 
 async def _count(client: KubeClient, namespace: str, selector: str) -> int:
     from konnectivity.kube.labels import parse_selector
-    from konnectivity.kube.lease_objects import lease_of
     from konnectivity.kube.lease_validity import count
 
     found, _ = await client.list_leases(namespace)
-    return count(map(lease_of, found), parse_selector(selector), datetime.now(UTC))
+    return count((each.lease for each in found), parse_selector(selector), datetime.now(UTC))
 
 
 def _refused(check: str, kubeconfig: str, error: KubeError) -> CheckResult:

@@ -32,7 +32,8 @@ from konnectivity_server.agents.review_queue import Lane, QueuedReview, ReviewQu
 from konnectivity_server.agents.token_claims import Claims, claims_of
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import KubeClient, Review
+    from konnectivity.kube.api_answers import Review
+    from konnectivity.kube.api_client import KubeClient
 
 log = logs.get_peer_log(__name__)
 

@@ -23,9 +23,8 @@ from konnectivity.runtime import logs, task_guard
 from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 
 if TYPE_CHECKING:
-    from lightkube.resources.coordination_v1 import Lease as LeaseObject
-
     from konnectivity.kube.api_client import KubeClient
+    from konnectivity.kube.lease_objects import StoredLease
 
 log = logs.get(__name__)
 
@@ -76,7 +75,7 @@ class ServerLease:
         self._labels = dict(labels)
         self._now = now
         self._random = random or Random()
-        self._seen: LeaseObject | None = None  # as it was stored last
+        self._seen: StoredLease | None = None  # as it was stored last
         self._clock = clock
         self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))  # that the last requests of ours carried
         self._sightings = Sightings(patient=True)  # of the leases of others
@@ -140,15 +139,15 @@ class ServerLease:
         seen = self._seen or await self._look()
         now = self._now()
         lease = renewed(seen, self._namespace, self.name, self._server_id, self._labels, DURATION_S, now)
-        if lease.spec is not None and lease.spec.renewTime is not None:
-            self._times.append(lease.spec.renewTime)
+        if lease.renew_time is not None:
+            self._times.append(lease.renew_time)
         store = self._client.create_lease if seen is None else self._client.replace_lease
-        self._seen = await store(lease)
+        self._seen = await store(self._namespace, lease)
         if self.renewed_at is None:
             log.info("Lease published", lease=self.name, namespace=self._namespace)
         self.renewed_at = now
 
-    async def _look(self) -> LeaseObject | None:
+    async def _look(self) -> StoredLease | None:
         try:
             return await self._client.get_lease(self._namespace, self.name)
         except KubeError as error:
@@ -161,8 +160,6 @@ class ServerLease:
 
         By this server's own clock: what time another machine has is not known.
         """
-        from konnectivity.kube.lease_objects import lease_of, version_of
-
         try:
             with self.lists.one():
                 found, _ = await self._client.list_leases(self._namespace, self._labels)
@@ -170,12 +167,12 @@ class ServerLease:
             self._sightings.keep(())  # an API that is away stores no renewals: each lease gets its time anew
             raise
         now, wall = self._clock(), self._now()
-        known = {lease_of(each).name: each for each in found}
+        known = {each.lease.name: each for each in found}
         self._sightings.keep(known)
         for name, each in known.items():
-            self._sightings.see(lease_of(each), now, wall)
+            self._sightings.see(each.lease, now, wall)
             if name != self.name and not self._sightings.valid(name, now):
-                await self._cull_one(name, version_of(each))
+                await self._cull_one(name, each.version)
 
     async def _cull_one(self, name: str, version: str) -> None:
         try:
@@ -207,17 +204,15 @@ class ServerLease:
                 log.info("Lease withdrawn", lease=self.name, namespace=self._namespace)
 
     async def _delete(self) -> bool:
-        from konnectivity.kube.lease_objects import version_of
-
         lease = await self._look()
         if lease is None or not self._is_ours(lease):
             return False
-        await self._client.delete_lease(self._namespace, self.name, version_of(lease))
+        await self._client.delete_lease(self._namespace, self.name, lease.version)
         return True
 
-    def _is_ours(self, lease: LeaseObject) -> bool:
+    def _is_ours(self, lease: StoredLease) -> bool:
         """Whether the last renewal was one of ours. The lease may be another process's by now, with another clock."""
-        return lease.spec is not None and lease.spec.renewTime in self._times
+        return lease.renew_time in self._times
 
 
 def renewal_pause(random: Random) -> float:

@@ -17,7 +17,7 @@ from konnectivity.tool.doctor import (
 from konnectivity.untrusted.file_content import read_any
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import Review
+    from konnectivity.kube.api_answers import Review
     from konnectivity_server.server_options import ServerOptions
 
 

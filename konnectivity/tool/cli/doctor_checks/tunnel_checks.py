@@ -16,7 +16,7 @@ from konnectivity.tool.cli.doctor_checks.server_checks import token_of
 from konnectivity.tool.doctor import end_to_end_dial, kubernetes_api, server_comparison
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import Review
+    from konnectivity.kube.api_answers import Review
 
 
 async def side_by_side(case: Case) -> list[CheckResult]:

@@ -17,10 +17,11 @@ from time import monotonic
 import pytest
 
 from konnectivity import kube
-from konnectivity.kube import KubeError, api_transport, kubeconfig
+from konnectivity.kube import KubeError, kubeconfig
 from konnectivity.kube.api_client import KubeClient
-from konnectivity.kube.kubeconfig import EXEC_VERSIONS
-from konnectivity.kube.lease_objects import lease_of, renewed, version_of
+from konnectivity.kube.json_object import JsonObject
+from konnectivity.kube.kubeconfig_files import EXEC_VERSIONS
+from konnectivity.kube.lease_objects import StoredLease, renewed
 from konnectivity.testing.deployment import free_port
 from konnectivity.tool.pki.authority import Authority
 from support import kubernetes_api
@@ -31,14 +32,21 @@ LABELS = {"k8s-app": "konnectivity-server"}
 
 
 @asynccontextmanager
-async def client_of(api, *, qps=-1.0, burst=0, timeout_s=5.0, **config):
+async def client_of(api, *, qps=-1.0, burst=0, timeout_s=5.0, check_interval_s=5.0, **config):
     path = api.kubeconfig(api.directory / "kubeconfig", **config)
-    async with KubeClient(kubeconfig.load(str(path)), qps, burst, timeout_s) as client:
+    async with KubeClient(kubeconfig.load(str(path)), qps, burst, timeout_s, check_interval_s) as client:
         yield client
 
 
 def fresh(name="a", now=None):
     return renewed(None, NAMESPACE, name, name, LABELS, 30, now or datetime.now(UTC))
+
+
+def changed(lease, spec=None, **metadata):
+    """Return a lease with other metadata, and with more in its spec."""
+    content = lease.content
+    more = {"metadata": {**content["metadata"], **metadata}, "spec": {**content["spec"], **(spec or {})}}
+    return StoredLease.read(JsonObject({**content, **more}))
 
 
 async def refusal(waiting) -> KubeError:
@@ -66,43 +74,39 @@ async def test_a_token_is_reviewed(api):
 async def test_a_lease_from_its_making_to_its_end(api):
     async with client_of(api) as client:
         assert (await refusal(client.get_lease(NAMESPACE, "a"))).code == 404
-        made = await client.create_lease(fresh())
-        assert (await refusal(client.create_lease(fresh()))).reason == "AlreadyExists"
-        assert lease_of(await client.get_lease(NAMESPACE, "a")) == lease_of(made)
-        assert lease_of(made).valid(datetime.now(UTC))
+        made = await client.create_lease(NAMESPACE, fresh())
+        assert (await refusal(client.create_lease(NAMESPACE, fresh()))).reason == "AlreadyExists"
+        assert (await client.get_lease(NAMESPACE, "a")).lease == made.lease
+        assert made.lease.valid(datetime.now(UTC))
 
-        await client.replace_lease(renewed(made, NAMESPACE, "a", "a", {"other": "x"}, 30, datetime.now(UTC)))
-        made.metadata.resourceVersion = "1"
-        assert (await refusal(client.replace_lease(made))).reason == "Conflict"
+        await client.replace_lease(NAMESPACE, renewed(made, NAMESPACE, "a", "a", {"other": "x"}, 30, datetime.now(UTC)))
+        assert (await refusal(client.replace_lease(NAMESPACE, changed(made, resourceVersion="1")))).reason == "Conflict"
         (found,), _ = await client.list_leases(NAMESPACE, {"other": "x"})
         assert (await client.list_leases(NAMESPACE, LABELS))[0] == []
 
         conflict = await refusal(client.delete_lease(NAMESPACE, "a", "1"))
         assert (conflict.code, conflict.reason) == (409, "Conflict")
-        await client.delete_lease(NAMESPACE, "a", version_of(found))
+        await client.delete_lease(NAMESPACE, "a", found.version)
         assert (await refusal(client.delete_lease(NAMESPACE, "a", "1"))).code == 404
 
 
 async def test_a_renewed_lease_keeps_what_others_wrote(api):
     async with client_of(api) as client:
-        seen = fresh()
-        seen.metadata.annotations = {"note": "by a person"}
-        seen.spec.leaseTransitions = 3
-        stored = await client.create_lease(seen)
-        await client.replace_lease(renewed(stored, NAMESPACE, "a", "a", {"new": "label"}, 30, datetime.now(UTC)))
+        seen = changed(fresh(), annotations={"note": "by a person"}, spec={"leaseTransitions": 3, "strategy": "new"})
+        stored = await client.create_lease(NAMESPACE, seen)
+        await client.replace_lease(
+            NAMESPACE, renewed(stored, NAMESPACE, "a", "a", {"new": "label"}, 30, datetime.now(UTC))
+        )
         after = await client.get_lease(NAMESPACE, "a")
-        assert (after.metadata.annotations, after.metadata.labels) == ({"note": "by a person"}, {"new": "label"})
-        assert after.spec.leaseTransitions == 3
+        assert after.content["metadata"]["annotations"] == {"note": "by a person"}
+        assert after.lease.labels == {"new": "label"}
+        assert (after.content["spec"]["leaseTransitions"], after.content["spec"]["strategy"]) == (3, "new")
 
 
 async def test_a_full_second_is_written_as_the_api_wants_it(api):
     async with client_of(api) as client:
-        seen = fresh(now=datetime(2026, 1, 1, tzinfo=UTC))
-        seen.spec.acquireTime = datetime(2026, 1, 1, tzinfo=UTC)
-        stored = await client.create_lease(
-            renewed(seen, NAMESPACE, "a", "a", LABELS, 30, datetime(2026, 1, 1, tzinfo=UTC))
-        )
-        assert stored.spec.renewTime.second == 0
+        stored = await client.create_lease(NAMESPACE, fresh(now=datetime(2026, 1, 1, tzinfo=UTC)))
+        assert stored.renew_time == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def test_a_watch_tells_what_happens_and_ends(api):
@@ -111,24 +115,23 @@ async def test_a_watch_tells_what_happens_and_ends(api):
         _, version = await client.list_leases(NAMESPACE)
         seen = []
         async with client.watch_leases(NAMESPACE, version, 2) as events:
-            stored = await client.create_lease(fresh())
-            await client.delete_lease(NAMESPACE, "a", version_of(stored))
+            stored = await client.create_lease(NAMESPACE, fresh())
+            await client.delete_lease(NAMESPACE, "a", stored.version)
             async for event in events:
                 seen.append(event)
         told = [event for event in seen if event.kind != "BOOKMARK"]  # which come whenever it is quiet
         assert [event.kind for event in told] == ["ADDED", "DELETED"]
         assert seen[-1].kind == "BOOKMARK"
-        assert told[0].lease == lease_of(stored)
-        assert seen[-1].version == str(api.objects.version)
+        assert told[0].stored.lease == stored.lease
+        assert seen[-1].stored.version == str(api.objects.version)
 
 
 async def test_odd_characters_in_a_watched_lease(api):
     async with client_of(api) as client:
         _, version = await client.list_leases(NAMESPACE)
-        odd = fresh()
-        odd.metadata.annotations = {"note": "\u2028 \x85 \x1c \n"}
+        odd = changed(fresh(), annotations={"note": "\u2028 \x85 \x1c \n"})
         async with client.watch_leases(NAMESPACE, version, 5) as events:
-            await client.create_lease(odd)
+            await client.create_lease(NAMESPACE, odd)
             assert (await anext(events)).kind == "ADDED"
 
 
@@ -190,12 +193,17 @@ async def test_another_authority(api):
 
 @pytest.mark.parametrize("order", [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
 async def test_localhost_may_be_an_address_where_nobody_listens(api, monkeypatch, order):
-    async def addresses(host, port, **_):
+    loop = asyncio.get_running_loop()
+    look_up = loop.getaddrinfo
+
+    async def addresses(host, port, **how):
+        if host != "localhost":
+            return await look_up(host, port, **how)
         return [
             (socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in order
         ]
 
-    monkeypatch.setattr("anyio._core._sockets.getaddrinfo", addresses)
+    monkeypatch.setattr(loop, "getaddrinfo", addresses)
     async with client_of(api, cluster=api.cluster(server=f"https://localhost:{api.port}")) as client:
         await client.list_leases(NAMESPACE)
 
@@ -223,11 +231,10 @@ async def test_a_plugin_is_asked_again_when_its_token_is_refused(api):
         await client.list_leases(NAMESPACE)
 
 
-async def test_certificates_that_change_are_used(api, monkeypatch):
-    monkeypatch.setattr(api_transport, "CHECK_INTERVAL_S", 0.0)
+async def test_certificates_that_change_are_used(api):
     api.authority.issue("first", client=True).write(api.directory, "proxy")
     user = {"client-certificate": "proxy.crt", "client-key": "proxy.key"}
-    async with client_of(api, user=user) as client:
+    async with client_of(api, user=user, check_interval_s=0.0) as client:
         await client.list_leases(NAMESPACE)
         (api.directory / "proxy.crt").write_text("half a certifi")
         await client.list_leases(NAMESPACE)
@@ -394,7 +401,7 @@ async def test_requests_are_not_logged(api, caplog):
 def test_nothing_of_it_is_imported_by_the_programs_themselves():
     code = (
         "import sys, json, konnectivity.kube, konnectivity_server.server_app, konnectivity_agent.agent_app\n"
-        "print(json.dumps([name for name in ('lightkube', 'httpx2', 'yaml', 'msgspec') if name in sys.modules]))"
+        "print(json.dumps([name for name in ('yaml', 'konnectivity.kube.api_client') if name in sys.modules]))"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert json.loads(output) == []

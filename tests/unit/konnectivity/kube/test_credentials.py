@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from konnectivity.kube import credentials
+from konnectivity.kube.api_access import Access, Plugin
 from konnectivity.kube.api_error import KubeError
 from konnectivity.kube.credentials import PluginToken, TokenFile
-from konnectivity.kube.kubeconfig import EXEC_VERSIONS, Access, Plugin
+from konnectivity.kube.kubeconfig_files import EXEC_VERSIONS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

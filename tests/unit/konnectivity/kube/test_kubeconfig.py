@@ -10,6 +10,7 @@ import pytest
 
 from konnectivity.kube import kubeconfig
 from konnectivity.kube.api_error import KubeError
+from konnectivity.kube.kubeconfig_files import EXEC_VERSIONS
 
 CA = b"a CA bundle"
 
@@ -136,12 +137,12 @@ current-context: x
         ("a:\n  b: [", "is no YAML: line 2: expected the node content"),
         ("a: b: c", "is no YAML: line 1: mapping values are not allowed here"),
         ("\x00", "is no YAML: "),
-        ("- a\n", "Expected `object`, got `array`"),
+        ("- a\n", "document: expected an object, found a list"),
         ("", "there is no current-context"),
         ("current-context: x", "there is no context 'x'"),
         ("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]", "there is no cluster 'c'"),
         ("current-context: x\ncontexts: [{name: x, context: null}]", "there is no context 'x'"),
-        ("current-context: 3", "Expected `str | null`, got `int` - at `$.current-context`"),
+        ("current-context: 3", "current-context: expected a string, found an integer"),
     ],
 )
 def test_a_file_that_is_none(config, text, problem):
@@ -164,21 +165,21 @@ def test_a_file_that_is_none(config, text, problem):
         (
             {"server": "https://api", "insecure-skip-tls-verify": True, "certificate-authority": "ca"},
             {},
-            "insecure-skip-tls-verify beside a certificate authority",
+            "insecure-skip-tls-verify and a certificate authority exclude each other",
         ),
         ({"server": "https://api", "certificate-authority-data": "%%%"}, {}, "certificate-authority-data is no base64"),
-        ({"server": 5}, {}, "Expected `str | null`, got `int` - at `$.clusters[0].cluster.server`"),
+        ({"server": 5}, {}, "clusters[0].cluster.server: expected a string, found an integer"),
         (None, {"client-certificate": "a"}, "user 'u': a client certificate needs its key"),
         (None, {"client-key-data": encoded(b"k")}, "and a key its certificate"),
         (None, {"auth-provider": {"name": "gcp"}}, "'auth-provider' is not supported"),
         (None, {"as": "root"}, "'as' is not supported"),
-        (None, {"token": 5}, "Expected `str | null`, got `int`"),
+        (None, {"token": 5}, "users[0].user.token: expected a string, found an integer"),
         (None, {"exec": {"apiVersion": "v2", "command": "x"}}, "exec apiVersion 'v2' is none of"),
-        (None, {"exec": {"apiVersion": kubeconfig.EXEC_VERSIONS[0]}}, "missing required field `command`"),
+        (None, {"exec": {"apiVersion": EXEC_VERSIONS[0]}}, "users[0].user.exec.command is missing"),
         (
             None,
-            {"exec": {"apiVersion": kubeconfig.EXEC_VERSIONS[0], "command": "x", "interactiveMode": "Always"}},
-            "nobody is there to answer",
+            {"exec": {"apiVersion": EXEC_VERSIONS[0], "command": "x", "interactiveMode": "Always"}},
+            "needs a person to answer it",
         ),
     ],
 )

@@ -20,6 +20,10 @@ class Spec:
     leaseDurationSeconds: int | None = None
 
 
+def expires(spec):
+    return None if spec is None else expiry(spec.renewTime or spec.acquireTime, spec.leaseDurationSeconds)
+
+
 def ago(seconds):
     return NOW - timedelta(seconds=seconds)
 
@@ -47,13 +51,13 @@ def ago(seconds):
     ],
 )
 def test_a_lease_is_valid(spec, valid):
-    assert Lease("a", {}, expiry(spec)).valid(NOW) is valid
+    assert Lease("a", {}, expires(spec)).valid(NOW) is valid
 
 
 def leases():
     times = {"one": 5, "two": 15, "over": 31}
-    found = [Lease(name, {"app": "x"}, expiry(Spec(ago(age), None, 30))) for name, age in times.items()]
-    return [*found, Lease("other", {"app": "y"}, expiry(Spec(ago(1), None, 2))), Lease("empty", {"app": "x"}, None)]
+    found = [Lease(name, {"app": "x"}, expires(Spec(ago(age), None, 30))) for name, age in times.items()]
+    return [*found, Lease("other", {"app": "y"}, expires(Spec(ago(1), None, 2))), Lease("empty", {"app": "x"}, None)]
 
 
 def test_those_that_match_and_are_valid_are_counted():
@@ -64,7 +68,7 @@ def test_those_that_match_and_are_valid_are_counted():
 
 def lease(age_s, duration_s=30, name="one"):
     """A lease that was renewed `age_s` ago, by our clock."""
-    return Lease(name, {}, expiry(Spec(ago(age_s), None, duration_s)), duration_s)
+    return Lease(name, {}, expires(Spec(ago(age_s), None, duration_s)), duration_s)
 
 
 @pytest.mark.parametrize("skew_s", [-86400, -120, -31, 0, 31, 120, 86400])
