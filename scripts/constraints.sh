@@ -8,7 +8,7 @@ lock() {
     "$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --custom-compile-command "sh scripts/constraints.sh" "$@"
 }
-lock pyproject.toml --extra kubernetes --output-file docker/requirements.txt "$@"
+lock pyproject.toml --output-file docker/requirements.txt "$@"
 python3 -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
     lock - --output-file docker/requirements-build.txt "$@"

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of one target, with atheris. It is not among the development tools: it has no wheel for every
 Python. Where there is one,
 
-    python3.11 -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris -e '.[kubernetes]'
+    python3.11 -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris -e .
     /tmp/atheris/bin/python tests/fuzz/coverage_guided.py http2_server -max_total_time=600
 
 What stands behind the target goes to libFuzzer. New inputs that reach new code are kept in .fuzz/<target>/; one that

@@ -37,7 +37,6 @@ def pinned(name):
 PROGRAM, BUILD = pinned("requirements.txt"), pinned("requirements-build.txt")
 WANTED = [
     *((PROGRAM, each) for each in PROJECT["project"]["dependencies"]),
-    *((PROGRAM, each) for each in PROJECT["project"]["optional-dependencies"]["kubernetes"]),
     *((BUILD, each) for each in PROJECT["build-system"]["requires"]),
 ]
 
