@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from konnectivity.untrusted.numbers import finite
+
 _MOST = 2**63  # Kubernetes' integers have 64 bits
 _KINDS = ((bool, "a boolean"), (int, "an integer"), (float, "a number"), (str, "a string"), (list, "a list"))
 
@@ -63,6 +65,13 @@ class JsonObject:
             raise ValueError(f"{self._at(name)}: expected an integer of 64 bits")
         return int(value)
 
+    def number(self, name: str) -> float | None:
+        """Return the number in a field; None if it is absent or not finite."""
+        value = self._value(name, (int, float), "a number")
+        if isinstance(value, bool):
+            raise ValueError(f"{self._at(name)}: expected a number, found a boolean")
+        return None if value is None else finite(value)
+
     def object(self, name: str) -> JsonObject:
         """Return the object in a field; an empty one if it is absent."""
         return JsonObject(self.fields.get(name), self._at(name))
@@ -87,7 +96,7 @@ class JsonObject:
     def _list(self, name: str) -> list[Any]:
         return list(self._value(name, list, "a list") or ())
 
-    def _value(self, name: str, kind: type, expected: str) -> Any:
+    def _value(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
         value = self.fields.get(name)
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{self._at(name)}: expected {expected}, found {_kind(value)}")

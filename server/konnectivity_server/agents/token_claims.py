@@ -6,10 +6,9 @@ Good for the order of reviews and for the time a verdict is kept; never for a de
 from __future__ import annotations
 
 import base64
-import math
 from typing import NamedTuple
 
-import msgspec
+from konnectivity.kube.json_object import JsonObject, decode
 
 
 class Claims(NamedTuple):
@@ -22,37 +21,21 @@ class Claims(NamedTuple):
     expires: float | None = None  # seconds since 1970
 
 
-class _Account(msgspec.Struct):
-    name: str = ""
-    uid: str = ""
-
-
-class _Kubernetes(msgspec.Struct):
-    namespace: str = ""
-    serviceaccount: _Account = msgspec.field(default_factory=_Account)
-
-
-class _Payload(msgspec.Struct):
-    aud: str | list[str] = msgspec.field(default_factory=list[str])
-    exp: int | float | None = None
-    kubernetes: _Kubernetes = msgspec.field(default_factory=_Kubernetes, name="kubernetes.io")
-
-
-_DECODER = msgspec.json.Decoder(_Payload)
-
-
 def claims_of(token: str) -> Claims:
     """Return what a token says; nothing if it is no JWT. Takes time in proportion to the token's length."""
     parts = token.split(".", 3)
     if len(parts) != 3:
         return Claims()
     try:
-        found = _DECODER.decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        expires = None if found.exp is None else float(found.exp)
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return _claims(decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))))
+    except ValueError:
         return Claims()
-    if expires is not None and not math.isfinite(expires):
-        expires = None
-    account = found.kubernetes.serviceaccount
-    audiences = (found.aud,) if isinstance(found.aud, str) else tuple(found.aud)
-    return Claims(audiences, found.kubernetes.namespace, account.name, account.uid, expires)
+
+
+def _claims(payload: JsonObject) -> Claims:
+    kubernetes = payload.object("kubernetes.io")
+    account = kubernetes.object("serviceaccount")
+    single = isinstance(payload.fields.get("aud"), str)
+    audiences = (payload.text("aud"),) if single else payload.texts("aud")
+    expires = payload.number("exp")
+    return Claims(audiences, kubernetes.text("namespace"), account.text("name"), account.text("uid"), expires)
