@@ -55,7 +55,7 @@ class ProxyAgent:
         self._reached: Counter[str] = Counter()  # limits that were reached, by name
         self._tls = tls.ClientTls(options.ca_cert, options.agent_cert, options.agent_key, (*options.alpn_proto, "h2"))
         tunnels = TunnelOptions(
-            ledger=options.ledger(),
+            memory=options.ledger(),
             hold_s=options.stream_hold_timeout,
             extension=options.konnectivity_extension,
             reached=self._reached,

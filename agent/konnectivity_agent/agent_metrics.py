@@ -61,7 +61,7 @@ class AgentCollector(Collector):
         )
         yield tunnel_families.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_families.connections("agent", traffic, "to_server", "from_server")
-        yield from tunnel_families.memory("agent", tunnels.ledger)
+        yield from tunnel_families.memory("agent", tunnels.memory)
         yield from tunnel_families.dropped_log_lines("agent")
         yield tunnel_families.unexpected_errors("agent")
         yield tunnel_families.limits_reached("agent", tunnels.reached)

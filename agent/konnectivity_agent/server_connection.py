@@ -84,7 +84,7 @@ class AgentTunnel(ServingTunnel):
     def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: AgentIdentity) -> None:
         self.ended: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._owner: _TunnelOwner | None = None
-        offer = Extension(options.ledger.initial_window).header() if options.extension else {}
+        offer = Extension(options.memory.initial_window).header() if options.extension else {}
         stream = channel.open_stream(PATH, identity.metadata() | offer, self)
         super().__init__(stream, options, sides.AGENT, sides.TARGET, opener)
 
@@ -142,7 +142,9 @@ class ServerConnection:
         tunnel.report_to(self)
         if heartbeat_s and not self.extension:
             heartbeat_s = max(heartbeat_s, REFERENCE_HEARTBEAT_S)
-        self._heartbeat = Heartbeat(tunnel.stream, tunnel.measure, heartbeat_s, self._judged, SUSPECT_AFTER_S)
+        self._heartbeat = Heartbeat(
+            tunnel.stream, tunnel.round_trip.measure, heartbeat_s, self._judged, SUSPECT_AFTER_S
+        )
         self._heartbeat.start()
 
     @property

@@ -89,7 +89,7 @@ class ClientDialTunnel(DialingTunnel):
         self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        offer = Extension(options.ledger.initial_window)
+        offer = Extension(options.memory.initial_window)
         stream = transport.open_stream(_PATH, offer.header(), self, authority)
         assert stream.response is not None, "a client's stream has one"
         self.response = stream.response

@@ -53,12 +53,6 @@ class GrpcioStream(MessageStream):
         self._flowing = asyncio.Event()
         self._flowing.set()
 
-    @property
-    def congested(self) -> bool:
-        if self._queued >= HIGH_WATER and not self.closed:
-            self._blocked = True
-        return self._blocked
-
     def accept(self, metadata: dict[str, str]) -> None:
         if not self.closed:
             self._queue.put_nowait(as_fields(metadata.items()))
@@ -68,6 +62,10 @@ class GrpcioStream(MessageStream):
             message = b"".join((head, body))
             self._queued += len(message)
             self._queue.put_nowait(message)
+            if self._queued >= HIGH_WATER and not self._blocked:
+                self._blocked = True
+                if self.receiver is not None:
+                    self.receiver.pause_writing()
 
     def hold(self) -> None:
         self._flowing.clear()
@@ -102,7 +100,7 @@ class GrpcioStream(MessageStream):
         if self._blocked and self._queued < LOW_WATER:
             self._blocked = False
             if self.receiver is not None and not self.closed:
-                self.receiver.stream_drained()
+                self.receiver.resume_writing()
 
     def _drop(self) -> None:
         """Forget what was not sent."""

@@ -51,6 +51,7 @@ class Http2Call(MessageStream):
         self._held: int | None = None  # consumed but not acknowledged while the stream is held, or waits for memory
         self._accepted = False
         self._finished = False
+        self._paused = False  # the receiver is told that data should wait
 
     @property
     def round_trip_s(self) -> float | None:
@@ -72,10 +73,8 @@ class Http2Call(MessageStream):
 
     @property
     def congested(self) -> bool:
-        if self._transport.blocked or self._stream.queued:
-            self._transport.waiting[self._stream.id] = self
-            return True
-        return False
+        """Whether data should wait."""
+        return self._transport.blocked or self._stream.queued > 0
 
     def accept(self, metadata: dict[str, str]) -> None:
         if not self.closed and not self._accepted:
@@ -93,8 +92,16 @@ class Http2Call(MessageStream):
         transport.unflushed += size
         if transport.unflushed >= HIGH_WATER:
             transport.blocked = True
+        if (transport.blocked or self._stream.queued) and not self._paused:
+            self._pause()
         if not transport.flush_scheduled:
             transport.flush_soon()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.paused[self._stream.id] = self
+        if self.receiver is not None:
+            self.receiver.pause_writing()
 
     def hold(self) -> None:
         self._on_hold = True
@@ -276,9 +283,11 @@ class Http2Call(MessageStream):
         else:
             self.finish(status)
 
-    def drained(self) -> None:
+    def resume(self) -> None:
+        """Let the receiver send data again."""
+        self._paused = False
         if self.receiver is not None and not self.closed:
-            self.receiver.stream_drained()
+            self.receiver.resume_writing()
 
     def ended(self, status: Status) -> None:
         """The one place where a call ends."""

@@ -102,7 +102,7 @@ class Http2Transport(asyncio.BufferedProtocol):
         self.on_closed = on_closed
         self.on_made = on_made
         self.streams: dict[int, Http2Call] = {}
-        self.waiting: dict[int, Http2Call] = {}  # saw congestion, to be told when it ends
+        self.paused: dict[int, Http2Call] = {}  # told to let data wait, by the number of their stream
         self.blocked = False
         self.unflushed = 0
         self.incomplete = 0  # bytes of messages that are not whole
@@ -369,7 +369,7 @@ class Http2Transport(asyncio.BufferedProtocol):
 
     def forget(self, stream_id: int) -> None:
         self.streams.pop(stream_id, None)
-        self.waiting.pop(stream_id, None)
+        self.paused.pop(stream_id, None)
         if not self.streams:
             self._idle_since = monotonic()
 
@@ -412,9 +412,10 @@ class Http2Transport(asyncio.BufferedProtocol):
                 if stream is not None:
                     stream.ended(statuses.from_reset(event.code, event.message))
             case events.StreamDrained():
-                stream = self.waiting.pop(event.stream_id, None)
+                stream = self.paused.get(event.stream_id)
                 if stream is not None and not stream.congested:
-                    stream.drained()
+                    del self.paused[event.stream_id]
+                    stream.resume()
             case events.SettingsChanged():
                 if self.services is not None:
                     self._arm_keepalive()
@@ -539,10 +540,9 @@ class Http2Transport(asyncio.BufferedProtocol):
 
     def _unblock(self) -> None:
         self.blocked = False
-        waiting, self.waiting = self.waiting, {}
-        for stream in waiting.values():
-            if not stream.congested:  # else it waits again
-                stream.drained()
+        for stream_id, stream in list(self.paused.items()):
+            if not stream.congested and self.paused.pop(stream_id, None) is stream:
+                stream.resume()
 
     def _deadline_exceeded(self, stream: Http2Call) -> None:
         stream.refuse(Status(Code.DEADLINE_EXCEEDED, "deadline exceeded"))

@@ -53,7 +53,7 @@ class Peer:
 
 
 class StreamReceiver(Protocol):
-    """Owner of a stream. Called from the event loop, never re-entered by its own calls of the stream."""
+    """Owner of a stream. Called from the event loop; of its methods only `pause_writing` is called inside `send`."""
 
     def call_accepted(self, metadata: Metadata) -> None:
         """Client: the server's response headers, before any message."""
@@ -62,8 +62,13 @@ class StreamReceiver(Protocol):
     def message_received(self, message: memoryview) -> None:
         """One whole message. The view is valid for as long as it is kept."""
 
-    def stream_drained(self) -> None:
-        """The stream was seen congested and is no longer."""
+    def pause_writing(self) -> None:
+        """Note that data should wait: a message was sent while the stream was congested."""
+        return
+
+    def resume_writing(self) -> None:
+        """Send data again: the stream is no longer congested. Called once after each `pause_writing`."""
+        return
 
     def stream_closed(self, status: Status) -> None:
         """The last call: the stream is over, for whatever reason."""
@@ -105,18 +110,16 @@ class MessageStream(ABC):
         """
         return self.metadata
 
-    @property
-    @abstractmethod
-    def congested(self) -> bool:
-        """Whether data should wait; if True, `stream_drained` will follow. Messages sent all the same are kept."""
-
     @abstractmethod
     def accept(self, metadata: dict[str, str]) -> None:
         """Server: send the response headers. Once, before the first `send`."""
 
     @abstractmethod
     def send(self, head: bytes, body: Buffer = b"") -> None:
-        """Send one message, given in two parts so that the payload needs no copy. `body` must not change later."""
+        """Send one message, given in two parts so that the payload needs no copy. `body` must not change later.
+
+        A message sent while the stream is congested is kept, and the receiver's `pause_writing` is called.
+        """
 
     @abstractmethod
     def hold(self) -> None:

@@ -19,7 +19,7 @@ class Bridge:
 
     def write(self, data: Buffer) -> bool:
         """Pass data on; return False if the other connection must wait for credit."""
-        return self._other.local_data(data)
+        return self._other.outbound.send(data)
 
     def write_eof(self) -> None:
         """End the outbound direction of the other connection."""
@@ -35,7 +35,7 @@ class Bridge:
 
     def buffered(self) -> int:
         """Return the number of bytes that wait in the other connection."""
-        return self._other.queued
+        return self._other.outbound.queued
 
     def watch(self, left: int) -> None:
         """Do nothing: bytes that leave the other connection are counted whenever more arrive."""
@@ -45,4 +45,4 @@ class Bridge:
 
     def resume(self) -> None:
         """Let the other connection return credit again."""
-        self._other.local_drained()
+        self._other.inbound.local_drained()

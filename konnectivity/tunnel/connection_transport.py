@@ -1,6 +1,7 @@
-"""A link as an asyncio transport: a connection that ends in this process, for our client.
+"""Connection as an asyncio transport: a connection that ends in this process, for our client.
 
-`LinkTransport` is what the application's protocol writes to; `_Inlet` is the link's endpoint, which delivers to it.
+`ConnectionTransport` is the side that the application's protocol writes to; `_Inlet` is the local side, which delivers
+to that protocol.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 
 
-def streams_of(link: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Attach a reader and a writer to a link."""
+def streams_of(connection: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Attach a reader and a writer to a connection."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport = ConnectionTransport(link, protocol)
+    transport = ConnectionTransport(connection, protocol)
     protocol.connection_made(transport)
     return reader, asyncio.StreamWriter(transport, protocol, reader, cast("asyncio.AbstractEventLoop", _Loop(loop)))
 
@@ -39,16 +40,16 @@ class ConnectionTransport(asyncio.Transport):
 
     _start_tls_compatible = True  # asked for by `BaseEventLoop.start_tls`
 
-    def __init__(self, link: Connection, protocol: asyncio.Protocol) -> None:
-        super().__init__({"peername": link.destination})
-        self._link = link
-        self._inlet = _Inlet(link, protocol)
+    def __init__(self, connection: Connection, protocol: asyncio.Protocol) -> None:
+        super().__init__({"peername": connection.destination})
+        self._connection = connection
+        self._inlet = _Inlet(connection, protocol)
         self._closing = False
-        link.endpoint = self._inlet
+        connection.attach(self._inlet)
 
     def write(self, data: Any) -> None:
         if data and not self._closing:
-            self._link.local_data(bytes(data))
+            self._connection.outbound.send(bytes(data))
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         self.write(b"".join(list_of_data))
@@ -57,22 +58,22 @@ class ConnectionTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        self._link.local_end()
+        self._connection.local_end()
 
     def get_write_buffer_size(self) -> int:
-        return self._link.queued
+        return self._connection.outbound.queued
 
     def close(self) -> None:
         if not self._closing:
             self._closing = True
             self._inlet.discard()
-            self._link.local_gone()
+            self._connection.local_gone()
 
     def abort(self) -> None:
         if not self._closing:
             self._closing = True
             self._inlet.discard()
-            self._link.local_lost("aborted by the client")
+            self._connection.local_lost("aborted by the client")
             self._inlet.lose(None)
 
     def _force_close(self, exc: BaseException | None) -> None:
@@ -99,20 +100,20 @@ class ConnectionTransport(asyncio.Transport):
 
 
 class _Inlet:
-    """The link's endpoint: what arrives goes to the application's protocol, or waits until it reads."""
+    """The connection's endpoint: what arrives goes to the application's protocol, or waits until it reads."""
 
-    def __init__(self, link: Connection, protocol: asyncio.Protocol) -> None:
+    def __init__(self, connection: Connection, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
         self.reading = True
         self.lost = False
-        self._link = link
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._unread: list[bytes] = []
         self._eof = False  # the far side ended
         self._eof_told = False
         self._discarding = False
 
-    # ---- Endpoint -------------------------------------------------------------------------------------------------
+    # ---- LocalSide ------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer) -> bool:
         if self._discarding:
@@ -161,9 +162,9 @@ class _Inlet:
         while self._unread and self.reading:
             self._deliver(self._unread.pop(0))
         if not self._unread:
-            self._link.local_drained()
+            self._connection.inbound.local_drained()
             self._tell_eof()
-            if self._link.closed:
+            if self._connection.closed:
                 self.lose(None)
 
     def _deliver(self, data: bytes) -> None:
@@ -193,4 +194,4 @@ class _Inlet:
         if self._eof and not self._eof_told and not self._unread and not self._discarding:
             self._eof_told = True
             if not self.protocol.eof_received():
-                self._loop.call_soon(self._link.local_gone, "the client closes at the end of input")
+                self._loop.call_soon(self._connection.local_gone, "the client closes at the end of input")

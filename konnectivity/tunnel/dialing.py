@@ -15,7 +15,7 @@ from konnectivity.errors import ABANDONED, UNRECOGNIZED, DialError, DialFailure
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.states import ESTABLISHED_DIALING
+from konnectivity.tunnel.states import REFERENCE_DIALING
 from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
@@ -61,7 +61,7 @@ class DialingTunnel(Tunnel):
     most_pending = 1 << 62  # dials that the far end is asked for at one time; further dials are queued
 
     def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
-        super().__init__(stream, options, ESTABLISHED_DIALING, own_side, far_side)
+        super().__init__(stream, options, REFERENCE_DIALING, own_side, far_side)
         self.pending: dict[int, tuple[Dial, float]] = {}  # by random number, with the time of the request
         self.queued: dict[int, Dial] = {}
 
@@ -103,7 +103,7 @@ class DialingTunnel(Tunnel):
         elif self.queued.pop(random, None) is None:
             return False
         if failure is not None:
-            self._traffic.dial_failed(failure.value)
+            self.traffic.dial_failed(failure.value)
         return True
 
     def dial_settled(self, seconds: float, refused: bool) -> None:
@@ -160,7 +160,7 @@ class DialingTunnel(Tunnel):
     def _answered(self, random: int, connect_id: int, error: str) -> None:
         settled = self._settle(random, bool(error))
         if settled is None:  # withdrawn, or never asked for
-            self._traffic.dial_failed(UNRECOGNIZED)
+            self.traffic.dial_failed(UNRECOGNIZED)
             if connect_id and connect_id not in self.connections and self._may_answer():
                 self._close_unwanted(connect_id)
             return
@@ -170,11 +170,10 @@ class DialingTunnel(Tunnel):
         elif connect_id == 0 or connect_id in self.connections:
             self._fail(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
         else:
-            self._traffic.dial_seconds.observe(seconds)
-            connection = self.open_connection(connect_id)
-            connection.destination, connection.origin = dial.address, dial.origin
+            self.traffic.dial_seconds.observe(seconds)
+            connection = self.open_connection(connect_id, dial.address, dial.origin)
             if not dial.dial_succeeded(connection):
-                self._traffic.dial_failed(ABANDONED)
+                self.traffic.dial_failed(ABANDONED)
                 connection.local_lost(_NOBODY)
 
     def _close_unwanted(self, connect_id: int) -> None:
@@ -188,5 +187,5 @@ class DialingTunnel(Tunnel):
         return wire.close_req(connect_id) if data and connect_id else None
 
     def _fail(self, dial: Dial, failure: DialFailure, text: str) -> None:
-        self._traffic.dial_failed(failure.value)
+        self.traffic.dial_failed(failure.value)
         dial.dial_failed(DialError(failure, text))

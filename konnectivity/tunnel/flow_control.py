@@ -1,149 +1,187 @@
-"""How large the windows of a tunnel's connections are: by rate, by round trip, by who else is there. Pure.
+"""Flow-control windows of a tunnel's connections: sized by rate, round trip and light traffic beside them. Pure.
 
-What is under way on a line is what others wait behind: bytes beyond rate x round trip stand in a queue, in the kernel
-of whichever program is busy. So beside connections that receive little (a terminal, a log) a window is what makes a
-loaded round trip about twice an empty one; where all are bulk it may be more, which is faster.
-
-Owns what the windows have grown by, and the times at which they were looked at. Sends nothing.
+Bytes in flight on a tunnel delay all its connections: bytes beyond rate x round trip stand in a queue, in the kernel of
+whichever program is busy. So beside connections that receive at a low rate (a terminal, a log) a window is what makes a
+loaded round trip about twice an empty one; where all connections are bulk it may be more, which is faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from konnectivity.tunnel.memory_budget import MemoryBudget
 
-if TYPE_CHECKING:
-    from konnectivity.tunnel.connection import Connection
-
-SHARED = (2, 0.0003)  # so many round trips, and seconds, of its rate: beside connections that receive little
-ALONE = (4, 0.003)  # and where there are none
-SHARED_S = 2.0  # after such a connection was seen: longer than between two keystrokes
-COMPANY_S = 0.1  # between two looks for one
-COMPANY_EACH_S = 0.0001  # and so much more for each connection there is: a look goes over all of them
-LIGHT = 1024 * 1024  # bytes per second: less is little
-LOOK_S = 0.005  # a rate is taken over this time, and a round trip, at least: bytes come in bursts
-GROWTH = 4  # times, at most, at each step of a window
-SHRINK = 0.75  # of it, and less: a window that should be so small becomes it. Else it is left as it is
-MAX_STEP = 512 * 1024  # of credit that goes back at a time: a sender far away should not wait for half a window
-REST_S = 10.0  # between two returns of credit, after which a window is larger than it need be
+SHARED = (2, 0.0003)  # round trips, and seconds, of a connection's rate: beside connections that receive at a low rate
+ALONE = (4, 0.003)  # the same where there are no such connections
+SHARED_S = 2.0  # after light traffic was seen: longer than between two keystrokes
+LOOK_INTERVAL_S = 0.1  # between two looks for light traffic
+LOOK_EACH_S = 0.0001  # added to the interval for each connection: a look goes over all of them
+LIGHT = 1024 * 1024  # bytes per second: a lower rate is light traffic
+RATE_S = 0.005  # a rate is taken over at least this time and a round trip: bytes arrive in bursts
+GROWTH = 4  # largest factor of one step of a window
+SHRINK = 0.75  # a window shrinks if it should be smaller than this part of its size
+MAX_STEP = 512 * 1024  # largest step of credit: a sender far away should not wait for half a window
+REST_S = 10.0  # between two returns of credit, after which a window is larger than necessary
 SPARED = 104  # connections that may stall with their first window full, when others' have grown
 
 
 def wanted(passed: int, elapsed_s: float, round_trip_s: float, alone: bool) -> int:
-    """The window, in bytes, of a connection of which `passed` bytes went by in `elapsed_s` seconds."""
+    """Return the window, in bytes, of a connection that passed on `passed` bytes in `elapsed_s` seconds."""
     trips, turn_s = ALONE if alone else SHARED  # programs take turns on their cores
     return int(passed / elapsed_s * (trips * round_trip_s + turn_s))
 
 
+class ReceivedBytes(Protocol):
+    """Inbound direction of a connection, as flow control looks at it."""
+
+    @property
+    def received(self) -> int:
+        """Number of bytes received."""
+
+
+class RoundTrip(Protocol):
+    """Round trip of a tunnel."""
+
+    def refreshed_s(self) -> float:
+        """Return the round trip in seconds of a tunnel that queues nothing; measure it again if it is old."""
+
+
 class FlowControl:
-    """Of one tunnel.
+    """Window growth of one tunnel's connections, and whether light traffic was seen among them. Sends nothing.
 
     Args:
-        ledger: of the process.
-        links: the tunnel's connections, by id.
-        clock: seconds.
+        budget: memory limits of the process.
+        clock: returns seconds.
+        round_trip: round trip of the tunnel.
 
     """
 
-    __slots__ = ("_clock", "_company_at", "_grown", "_ledger", "_links", "_looked_at")
+    __slots__ = ("_flows", "_grown", "_light_at", "_looked_at", "budget", "clock", "round_trip")
 
-    def __init__(
-        self,
-        ledger: MemoryBudget,
-        links: Mapping[int, Connection],
-        clock: Callable[[], float],
-    ) -> None:
-        self._ledger = ledger
-        self._links = links
-        self._clock = clock
-        self._grown = 0  # bytes beyond their first size
-        self._company_at = -SHARED_S  # when somebody was seen who should not wait behind bulk
-        self._looked_at = 0.0  # for company
+    def __init__(self, budget: MemoryBudget, clock: Callable[[], float], round_trip: RoundTrip) -> None:
+        self.budget = budget
+        self.clock = clock
+        self.round_trip = round_trip
+        self._flows: dict[ReceivedBytes, tuple[int, float]] = {}  # bytes received at the last look, and its time
+        self._grown = 0  # bytes of all windows beyond their first size
+        self._light_at = -SHARED_S  # when light traffic was seen
+        self._looked_at = 0.0  # for light traffic
 
-    def opened(self, link: Connection) -> None:
-        link.opened_at = link.returned_at = link.rested_at = self._clock()
+    def open(self, flow: ReceivedBytes) -> Window:
+        """Return the window of a new connection."""
+        self._flows[flow] = (0, self.clock())
+        return Window(self, flow)
 
-    def granted_again(self, link: Connection, size: int) -> int:
-        """How much credit goes back to the link's peer for `size` bytes that left: more where the window grows."""
-        link.passed += size
-        if link.window > self._ledger.initial_window and self._rested(link):
-            return size - self._shrink(link, size)
-        if link.passed * 2 >= link.window:
-            return size + self._follow(link, size)
+    def close(self, flow: ReceivedBytes, window: int) -> None:
+        """Forget a connection whose window was `window` bytes."""
+        del self._flows[flow]
+        self.release(window - self.budget.initial_window)
+
+    def reserve(self, size: int) -> int:
+        """Reserve up to `size` bytes of window growth and return the number of bytes granted."""
+        # All windows full must not use up the tunnel's memory: its dials would be refused.
+        budget = self.budget
+        room = min(budget.tunnel_budget // 2, budget.tunnel_budget - SPARED * budget.initial_window) - self._grown
+        size = min(size, room)
+        if size <= 0 or not budget.reserve_growth(size):
+            return 0
+        self._grown += size
         return size
 
-    def closed(self, link: Connection) -> None:
-        self._book(-max(0, link.window - self._ledger.initial_window))
+    def release(self, size: int) -> None:
+        """Return `size` bytes of reserved window growth."""
+        self._grown -= size
+        self.budget.release_growth(size)
 
-    def _follow(self, link: Connection, size: int) -> int:
-        """Follow the link's rate; by how much more (or less) than `size` is granted again."""
-        wanted = self._wanted(link, link.passed)
+    def alone(self, flow: ReceivedBytes, now: float) -> bool:
+        """Return whether no connection other than `flow` received at a low rate lately."""
+        if now - self._looked_at > LOOK_INTERVAL_S + LOOK_EACH_S * len(self._flows):
+            self._look(flow, now)
+        return now - self._light_at > SHARED_S
+
+    def _look(self, flow: ReceivedBytes, now: float) -> None:
+        """Record whether any connection other than `flow` is receiving at a low rate."""
+        flows = self._flows
+        for each, (before, since) in flows.items():
+            received = each.received
+            if each is not flow and 0 < received - before < LIGHT * (now - since):
+                self._light_at = now
+            flows[each] = (received, now)
+        self._looked_at = now
+
+
+class Window:
+    """Flow-control window of one connection: the bytes its peer may have in flight.
+
+    Attributes:
+        size: the window, in bytes.
+        step: bytes that leave before credit is returned for them.
+
+    """
+
+    __slots__ = ("_flow", "_passed", "_rested_at", "_returned_at", "_shared", "size", "step")
+
+    def __init__(self, shared: FlowControl, flow: ReceivedBytes) -> None:
+        self.size = shared.budget.initial_window
+        self.step = self.size // 2
+        self._shared = shared
+        self._flow = flow
+        self._passed = 0  # bytes that left since the size was last computed
+        self._returned_at = self._rested_at = shared.clock()
+
+    def credit_for(self, size: int) -> int:
+        """Return the bytes of credit to grant for `size` bytes that left: more where the window grows."""
+        self._passed += size
+        if self.size > self._shared.budget.initial_window and self._rested():
+            return size - self._shrink(size)
+        if self._passed * 2 >= self.size:
+            return size + self._follow(size)
+        return size
+
+    def close(self) -> None:
+        """Return what the window has grown by."""
+        self._shared.close(self._flow, self.size)
+
+    def _follow(self, size: int) -> int:
+        """Follow the connection's rate; return the difference to `size` in the credit to grant."""
+        wanted = self._wanted()
         if wanted is None:
             return 0
-        link.passed = 0
-        window = link.window
-        wanted = min(wanted, window * GROWTH, self._ledger.max_window)
-        if wanted < window * SHRINK:
-            return -self._shrink(link, min(size, window - wanted))
-        more = self._grow(wanted - window) if wanted > window else 0
-        self._resize(link, window + more)
+        self._passed = 0
+        wanted = min(wanted, self.size * GROWTH, self._shared.budget.max_window)
+        if wanted < self.size * SHRINK:
+            return -self._shrink(min(size, self.size - wanted))
+        more = self._shared.reserve(wanted - self.size) if wanted > self.size else 0
+        self._resize(self.size + more)
         return more
 
-    def _shrink(self, link: Connection, size: int) -> int:
-        """A connection that has become slow needs no large window: bytes of `size` that are not granted again."""
-        less = max(0, min(size, link.window - self._ledger.initial_window))
-        self._book(-less)
-        self._resize(link, link.window - less)
-        link.passed = 0
+    def _shrink(self, size: int) -> int:
+        """Shrink the window by up to `size` bytes and return the number of bytes it shrank by."""
+        less = max(0, min(size, self.size - self._shared.budget.initial_window))
+        self._shared.release(less)
+        self._resize(self.size - less)
+        self._passed = 0
         return less
 
-    @staticmethod
-    def _resize(link: Connection, window: int) -> None:
-        link.window = window
-        link.step = min(window // 2, MAX_STEP)
+    def _resize(self, size: int) -> None:
+        self.size = size
+        self.step = min(size // 2, MAX_STEP)
 
-    def _wanted(self, link: Connection, passed: int) -> int | None:
-        """How large the link's window should be, `passed` bytes after the last answer; None: too early to say."""
-        now = link.rested_at = self._clock()
-        elapsed = now - link.returned_at
-        round_trip = link.line.round_trip_s
-        if elapsed < max(round_trip, LOOK_S):
+    def _wanted(self) -> int | None:
+        """Return the size that the window should have, in bytes; None if it is too early to tell."""
+        shared = self._shared
+        now = self._rested_at = shared.clock()
+        elapsed = now - self._returned_at
+        round_trip = shared.round_trip.refreshed_s()
+        if elapsed < max(round_trip, RATE_S):
             return None
-        link.returned_at = now
-        if now - self._looked_at > COMPANY_S + COMPANY_EACH_S * len(self._links):
-            self._look_for_company(link, now)
-        return wanted(passed, elapsed, round_trip, now - self._company_at > SHARED_S)
+        self._returned_at = now
+        return wanted(self._passed, elapsed, round_trip, shared.alone(self._flow, now))
 
-    def _grow(self, size: int) -> int:
-        """By how much, at most `size`, a window may be larger, so that all keep within their budgets; books it."""
-        # All windows full must not use up the tunnel's memory: its dials would be refused.
-        budget = self._ledger.tunnel_budget
-        room = min(budget // 2, budget - SPARED * self._ledger.initial_window) - self._grown
-        size = min(size, room)
-        if size <= 0 or not self._ledger.grow(size):
-            return 0
-        self._grown += size
-        return size
-
-    def _book(self, size: int) -> None:
-        """Windows are so much larger (or smaller) than they were."""
-        self._grown += size
-        self._ledger.grown += size
-
-    def _rested(self, link: Connection) -> bool:
-        """Whether long ago was the last time that this or `_wanted` was asked."""
-        now = self._clock()
-        slow = now - link.rested_at > REST_S
-        link.rested_at = now
+    def _rested(self) -> bool:
+        """Return whether the last return of credit was long ago; note this one."""
+        now = self._shared.clock()
+        slow = now - self._rested_at > REST_S
+        self._rested_at = now
         return slow
-
-    def _look_for_company(self, link: Connection, now: float) -> None:
-        """Whether other connections than this one receive, and little."""
-        for each in self._links.values():
-            moved, each.seen = each.received - each.seen, each.received
-            seconds = now - max(self._looked_at, each.opened_at)
-            if each is not link and 0 < moved < LIGHT * seconds:
-                self._company_at = now
-        self._looked_at = now

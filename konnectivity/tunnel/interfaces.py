@@ -1,89 +1,115 @@
-"""The two interfaces of a proxied connection: its local side and its tunnel side."""
+"""Interfaces around a proxied connection: its local side, its tunnel side, and what its two directions tell it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from konnectivity.tunnel.memory_budget import MemoryBudget
-
-if TYPE_CHECKING:
-    from konnectivity.tunnel.connection import Connection
-    from konnectivity.tunnel.flow_control import FlowControl
+from konnectivity.metrics.tunnel_stats import TunnelStats
+from konnectivity.tunnel.flow_control import FlowControl
+from konnectivity.tunnel.memory_budget import TunnelMemory
+from konnectivity.tunnel.scheduler import Scheduler
 
 Buffer = bytes | memoryview
 
 
 class LocalSide(Protocol):
-    """What a link asks of its local side."""
+    """Local side of a connection: a client's or target's socket, or a connection of another tunnel."""
 
     def write(self, data: Buffer) -> bool:
-        """Take data; False if it had to be buffered: `Link.local_drained` follows when the buffer is empty."""
+        """Take data. Return False if data had to be buffered: `InboundFlow.local_drained` follows when it has left."""
 
     def write_eof(self) -> None:
-        """No more data: end the local side's input behind everything written."""
+        """End the local side's input behind everything written."""
 
     def close(self) -> None:
         """Hand over everything written, then close both directions."""
 
     def abort(self, reason: str) -> None:
-        """Close at once, with an error if the local side can be shown one."""
+        """Close both directions at once, with an error if the local side can be shown one."""
 
     def buffered(self) -> int:
-        """Bytes taken by `write` that have not left yet."""
+        """Return the number of bytes taken by `write` that have not left yet."""
 
     def watch(self, left: int) -> None:
-        """`Link.local_progress` is wanted when no more than `left` bytes are buffered, if the endpoint can do that."""
+        """Call `InboundFlow.local_progress` when at most `left` bytes are buffered, if the local side can do that."""
 
     def pause(self) -> None:
-        """Deliver no more data to the link."""
+        """Deliver no more data to the connection."""
 
     def resume(self) -> None:
         """Undo `pause`."""
 
 
+class HeldFlow(Protocol):
+    """Inbound direction that holds a shared stream, because its peer knows no credit."""
+
+    def relieved(self) -> bool:
+        """Return whether the buffered bytes have fallen well below the connection's budget."""
+
+    def over_budget(self, reason: str) -> None:
+        """End the connection: it held the stream for too long."""
+
+
+class ExpiringConnection(Protocol):
+    """Connection with a time limit on progress."""
+
+    def progress(self) -> tuple[int, int]:
+        """Return the byte counts that change while the connection makes progress."""
+
+    def expired(self) -> None:
+        """End the connection: it made no progress in time."""
+
+
 class TunnelSide(Protocol):
-    """What a link asks of its tunnel."""
+    """Tunnel side of a connection: the stream that all connections of one tunnel share.
 
-    ledger: MemoryBudget
-    windows: FlowControl
+    Attributes:
+        memory: account of the bytes buffered for this tunnel's connections.
+        flow_control: sizes of the windows of this tunnel's connections.
+        scheduler: turns on the stream.
+        traffic: counters.
 
-    @property
-    def congested(self) -> bool: ...
+    """
 
-    @property
-    def round_trip_s(self) -> float:
-        """Of the empty line, in seconds, as far as it is known."""
+    memory: TunnelMemory
+    flow_control: FlowControl
+    scheduler: Scheduler
+    traffic: TunnelStats
 
-    def send_data(self, connect_id: int, data: Buffer) -> None: ...
+    def time(self) -> float:
+        """Return the time in seconds of a clock that never goes back."""
 
-    def send_control(self, packet: bytes) -> None: ...
+    def send_data(self, connect_id: int, data: Buffer) -> None:
+        """Send a DATA packet now."""
 
-    def book(self, size: int) -> None:
-        """So many bytes more (or less) wait here."""
+    def send_control(self, packet: bytes) -> None:
+        """Send a packet other than DATA now."""
 
-    def activate(self, link: Connection) -> None:
-        """The link has bytes it may send: give it its turns."""
+    def hold(self, flow: HeldFlow) -> None:
+        """Stop reading the stream until `flow` is relieved."""
 
-    def hold(self, link: Connection) -> None:
-        """The link, of a peer without credit, is over its budget."""
+    def unhold(self, flow: HeldFlow) -> None:
+        """Read the stream again, unless another flow holds it."""
 
-    def unhold(self, link: Connection) -> None: ...
+    def expire(self, connection: ExpiringConnection, timeout_s: float) -> None:
+        """Call `connection.expired` after `timeout_s` seconds without progress; replaces an earlier time limit."""
 
-    def stall(self, link: Connection, begins: bool) -> None:
-        """The endpoint takes nothing more, or has taken everything."""
 
-    def starve(self, link: Connection, begins: bool) -> None:
-        """There is no credit for what the endpoint says, or credit came."""
+class DirectionOwner(Protocol):
+    """Connection as its two directions see it."""
 
-    def expire(self, link: Connection, timeout_s: float) -> None:
-        """Call `Link.expired` after this time without progress."""
+    def violated(self, reason: str) -> None:
+        """End the connection: its peer broke the rules."""
 
-    def connection_closed(self, link: Connection) -> None:
-        """The link is over: forget it."""
+    def expired(self, reason: str, cause: str) -> None:
+        """End the connection: a limit of this side was reached. `cause` is the value for metrics."""
+
+    def flushed(self) -> None:
+        """Note that the local side has ended its output and every byte of it is sent."""
 
 
 class _Nowhere:
-    """Endpoint of a link that is not attached yet, or not any more."""
+    """Local side of a connection that has none yet or none any more."""
 
     def write(self, data: Buffer) -> bool:
         return True
@@ -104,4 +130,15 @@ class _Nowhere:
     def resume(self) -> None: ...
 
 
+class _Nobody:
+    """Owner of the directions of a connection that is over."""
+
+    def violated(self, reason: str) -> None: ...
+
+    def expired(self, reason: str, cause: str) -> None: ...
+
+    def flushed(self) -> None: ...
+
+
 NOWHERE: LocalSide = _Nowhere()
+NOBODY: DirectionOwner = _Nobody()

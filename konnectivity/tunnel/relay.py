@@ -1,6 +1,6 @@
-"""Socket <-> link: the only byte pump. Owns one client's or target's socket from its first byte to its close.
+"""Socket <-> connection: the only byte pump. Owns one client's or target's socket from its first byte to its close.
 
-Reads go through the one buffer of the event loop's thread, and are never larger than the link's credit.
+Reads go through the one buffer of the event loop's thread, and are never larger than the connection's credit.
 Writes are handed to the kernel at once; `write` says whether it took everything.
 """
 
@@ -14,8 +14,9 @@ from typing import cast
 
 from konnectivity.net import read_buffer
 from konnectivity.net.error_texts import words_of
-from konnectivity.tunnel.connection import PAYLOAD, Connection
+from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
+from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
 LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
 FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written
@@ -25,15 +26,16 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Relay(asyncio.BufferedProtocol):
-    """Endpoint of a link, made of an asyncio transport (TCP, TLS or unix).
+    """LocalSide of a connection, made of an asyncio transport (TCP, TLS or unix).
 
     It is either made before its socket (`connection_made` follows), or takes a socket over with `adopt`.
     """
 
     def __init__(self) -> None:
-        self.link: Connection | None = None
+        self.connection: Connection | None = None
+        self._outbound: OutboundQueue | None = None  # of the connection
         self._loop = asyncio.get_running_loop()
-        self._buffer = read_buffer.buffer()[:PAYLOAD]
+        self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
         self._unix = False
@@ -41,30 +43,31 @@ class Relay(asyncio.BufferedProtocol):
         self._watched = False  # `watch` is armed
         self._eof_received = False
         self._closing = False
-        self._early = b""  # read before there was a link
+        self._early = b""  # read before there was a connection
         self._lost = ""
         self._timer: asyncio.TimerHandle | None = None
 
-    def attach(self, link: Connection, early: bytes = b"", ended: bool = False) -> None:
-        """Start to pump: the link is this socket's other side.
+    def attach(self, connection: Connection, early: bytes = b"", ended: bool = False) -> None:
+        """Start to pump: the connection is this socket's other side.
 
         Args:
-            link: the connection.
+            connection: the connection.
             early: bytes that were read from the socket before.
             ended: whether the end of its output was seen before, too.
 
         """
-        self.link = link
+        self.connection = connection
+        self._outbound = connection.outbound
         early += self._early
         self._early = b""
         if early:
-            link.local_data(early)
+            connection.outbound.send(early)
         if ended or self._eof_received:
             self.eof_received()
-        elif not link.paused:
+        elif not connection.outbound.paused:
             self.resume()
         if self._transport is None:
-            link.local_lost(self._lost)
+            connection.local_lost(self._lost)
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a socket that another protocol has read from."""
@@ -83,16 +86,16 @@ class Relay(asyncio.BufferedProtocol):
             keep_alive(sock)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        link = self.link
-        if link is None or link.credit >= PAYLOAD or link.credit <= 0:
+        outbound = self._outbound
+        if outbound is None or outbound.credit >= MAX_PAYLOAD or outbound.credit <= 0:
             return self._buffer
-        return self._buffer[: link.credit]
+        return self._buffer[: outbound.credit]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing:
             return
-        if self.link is not None:
-            self.link.local_data(bytes(self._buffer[:nbytes]))
+        if self._outbound is not None:
+            self._outbound.send(bytes(self._buffer[:nbytes]))
         elif self._transport is not None:
             # A target that speaks first. (The event loop starts to read whatever `connection_made` says.)
             self._early += bytes(self._buffer[:nbytes])
@@ -100,15 +103,15 @@ class Relay(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._eof_received = True
-        link, transport = self.link, self._transport
+        connection, transport = self.connection, self._transport
         if self._closing or transport is None:
             return False
-        if link is None:
+        if connection is None:
             return True
         if not self._plain or (self._unix and hung_up(transport)):
-            link.local_gone()
-            return False if link.closed else self._plain
-        link.local_end()
+            connection.local_gone()
+            return False if connection.closed else self._plain
+        connection.local_end()
         if self._closing:
             return False
         if self._unix:
@@ -120,25 +123,25 @@ class Relay(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
-        link, transport = self.link, self._transport
-        if link is None or transport is None:
+        connection, transport = self.connection, self._transport
+        if connection is None or transport is None:
             return
         if self._watched:
             self._watched = False
             transport.set_write_buffer_limits(high=1, low=0)  # not empty: `pause_writing` follows at once
             if transport.get_write_buffer_size():
-                link.local_progress()
+                connection.inbound.local_progress()
                 return
-        link.local_drained()
+        connection.inbound.local_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         self._transport = None
         self._lost = _reason(exc)
-        if self.link is not None:
-            self.link.local_lost(self._lost)
+        if self.connection is not None:
+            self.connection.local_lost(self._lost)
 
-    # ---- Endpoint -------------------------------------------------------------------------------------------------
+    # ---- LocalSide -------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer) -> bool:
         transport = self._transport
@@ -153,9 +156,9 @@ class Relay(asyncio.BufferedProtocol):
             return
         if self._plain:
             self._transport.write_eof()
-        elif self.link is not None:
+        elif self.connection is not None:
             self.close()  # asyncio's TLS cannot end one direction only
-            self.link.local_gone("closed after the far side ended its data")
+            self.connection.local_gone("closed after the far side ended its data")
 
     def close(self) -> None:
         transport = self._transport
@@ -203,10 +206,10 @@ class Relay(asyncio.BufferedProtocol):
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _check_hangup(self) -> None:
-        if self.link is None or self._transport is None:
+        if self.connection is None or self._transport is None:
             return
         if hung_up(self._transport):
-            self.link.local_gone()
+            self.connection.local_gone()
         else:
             self._timer = self._loop.call_later(HANGUP_CHECK_S, self._check_hangup)
 

@@ -15,7 +15,7 @@ from konnectivity.grpc.status import Status
 from konnectivity.tunnel.bridge import Bridge
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import LocalSide
-from konnectivity.tunnel.states import ESTABLISHED_SERVING
+from konnectivity.tunnel.states import REFERENCE_SERVING
 from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
@@ -60,7 +60,7 @@ class IncomingDial:
         own = self.connected(Bridge(connection))
         if own is None:
             return False
-        connection.endpoint = Bridge(own)
+        connection.attach(Bridge(own))
         return True
 
     def dial_failed(self, error: DialError) -> None:
@@ -94,7 +94,7 @@ class ServingTunnel(Tunnel):
         opener: Opener,
         single: bool = False,
     ) -> None:
-        super().__init__(stream, options, ESTABLISHED_SERVING, own_side, far_side)
+        super().__init__(stream, options, REFERENCE_SERVING, own_side, far_side)
         self.opening: dict[int, IncomingDial] = {}
         self._opener = opener
         self._single = single
@@ -105,9 +105,8 @@ class ServingTunnel(Tunnel):
         if self.opening.pop(dial.random, None) is None:
             return None
         self._last_id += 1
-        connection = self.open_connection(self._last_id)
-        connection.destination = dial.address
-        connection.endpoint = local_side
+        connection = self.open_connection(self._last_id, dial.address)
+        connection.attach(local_side)
         self.send_control(wire.dial_rsp(dial.random, connection.connect_id))
         return connection
 
@@ -143,8 +142,8 @@ class ServingTunnel(Tunnel):
             return "a dial with this id is already under way"
         if self._single and self.extension is None and (self.opening or self._last_id):
             return "this stream already carries a connection: open another"
-        if self.ledger.exhausted or self.buffers_full:
-            self.ledger.refused_dials += 1
+        if self.options.memory.exhausted or self.memory.full:
+            self.options.memory.refuse_dial()
             return NO_MEMORY
         return ""
 

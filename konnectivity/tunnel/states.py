@@ -12,20 +12,24 @@ from collections.abc import Mapping
 
 
 class State(enum.Enum):
+    """State of a connection at one end of a tunnel."""
+
     OPEN = "open"
     SENT_END = "sent end"  # our direction is complete
     RCVD_END = "received end"  # the peer's direction is complete
-    CLOSING = "closing"  # established wire: CLOSE_REQ sent, CLOSE_RSP awaited
+    CLOSING = "closing"  # reference protocol: CLOSE_REQ sent, CLOSE_RSP awaited
     CLOSED = "closed"
 
 
 class Input(enum.Enum):
-    LOCAL_END = "local end"  # the endpoint ended its output, and all of it is sent
-    LOCAL_GONE = "local gone"  # the endpoint ended its output and takes no more input
-    LOCAL_LOST = "local lost"  # the endpoint broke before it ended its output
+    """Event that can change a connection's state."""
+
+    LOCAL_END = "local end"  # the local side ended its output, and all of it is sent
+    LOCAL_GONE = "local gone"  # the local side ended its output and takes no more input
+    LOCAL_LOST = "local lost"  # the local side broke before it ended its output
     PEER_END = "peer end"
     PEER_STOP = "peer stop"
-    PEER_CLOSE = "peer close"  # established wire: both directions at once
+    PEER_CLOSE = "peer close"  # reference protocol: both directions at once
     PEER_RESET = "peer reset"
     TUNNEL_LOST = "tunnel lost"
     VIOLATION = "violation"
@@ -33,7 +37,7 @@ class Input(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a transition does, each a method of `Link`."""
+    """Step of a transition, named after the method of `Connection` that takes it."""
 
     SEND_END = "_send_end"
     SEND_STOP = "_send_stop"
@@ -45,6 +49,21 @@ class Action(enum.Enum):
     END_LOCAL = "_end_local"
     CLOSE_LOCAL = "_close_local"
     ABORT_LOCAL = "_abort_local"
+
+
+_CAUSES = {
+    Input.PEER_RESET: "reset",
+    Input.LOCAL_LOST: "reset",
+    Input.TUNNEL_LOST: "tunnel_lost",
+    Input.VIOLATION: "violation",
+    Input.EXPIRED: "timeout",
+}
+CAUSES = ("end", *dict.fromkeys(_CAUSES.values()), "budget")  # values of `Connection.cause`
+
+
+def cause_of(event: Input) -> str:
+    """Return the cause, for metrics, of an end that `event` led to."""
+    return _CAUSES.get(event, "end")
 
 
 Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
@@ -81,8 +100,8 @@ EXTENDED: Table = {
     (_R, _I.PEER_STOP): (_C, (_A.DROP_QUEUE, _A.SEND_END, _A.CLOSE_LOCAL)),
 }
 
-# The established wire, towards the side that dials: it says CLOSE_REQ, we say CLOSE_RSP.
-ESTABLISHED_SERVING: Table = {
+# The reference protocol, towards the side that dials: it sends CLOSE_REQ, we send CLOSE_RSP.
+REFERENCE_SERVING: Table = {
     **_ALWAYS,
     (_O, _I.LOCAL_END): (_C, (_A.SEND_CLOSE, _A.CLOSE_LOCAL)),
     (_O, _I.LOCAL_GONE): (_O, ()),
@@ -90,8 +109,8 @@ ESTABLISHED_SERVING: Table = {
     (_O, _I.PEER_CLOSE): (_C, (_A.DROP_QUEUE, _A.SEND_CLOSE, _A.CLOSE_LOCAL)),
 }
 
-# The established wire, towards the side that serves: we say CLOSE_REQ, it says CLOSE_RSP.
-ESTABLISHED_DIALING: Table = {
+# The reference protocol, towards the side that serves: we send CLOSE_REQ, it sends CLOSE_RSP.
+REFERENCE_DIALING: Table = {
     **_ALWAYS,
     (_O, _I.LOCAL_END): (_S, (_A.AWAIT_ANSWER,)),
     (_O, _I.LOCAL_GONE): (_O, ()),

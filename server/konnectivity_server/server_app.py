@@ -128,7 +128,7 @@ class ProxyServer:
 
     def _tunnels(self, hold_s: float | None, log_connections: bool) -> TunnelOptions:
         return TunnelOptions(
-            ledger=self._memory,
+            memory=self._memory,
             hold_s=hold_s,
             extension=self._options.konnectivity_extension,
             log_connections=log_connections,

@@ -120,8 +120,8 @@ class Asking:
     origin = ""
 
     def dial_succeeded(self, link: Connection) -> bool:
-        link.endpoint = Sink()
-        link.local_data(b"hello")
+        link.attach(Sink())
+        link.outbound.send(b"hello")
         return True
 
     def dial_failed(self, error: DialError) -> None:
@@ -140,8 +140,8 @@ async def tunnels(messages: list[memoryview]) -> None:
     for extension in (False, True):
         ledger = MemoryBudget(process_budget=10_000, tunnel_budget=8000, connection_budget=2000, initial_window=1000)
         for make in (_dialing, _serving):
-            tunnel = make(TunnelOptions(ledger=ledger, extension=extension))
-            tunnel.negotiated(Extension(1000) if extension else None)
+            tunnel = make(TunnelOptions(memory=ledger, extension=extension))
+            tunnel.negotiate(Extension(1000) if extension else None)
             for message in messages:
                 tunnel.message_received(message)
             stream: Any = tunnel.stream
@@ -149,7 +149,7 @@ async def tunnels(messages: list[memoryview]) -> None:
             assert len(tunnel.connections) <= len(messages)
             tunnel.stream_closed(OK)
             assert not tunnel.connections
-            assert tunnel.buffered == ledger.used == 0, "memory of connections that are gone is still counted"
+            assert tunnel.memory.used == ledger.used == 0, "memory of connections that are gone is still counted"
 
 
 def _dialing(options: TunnelOptions) -> Tunnel:

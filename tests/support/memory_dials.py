@@ -69,7 +69,7 @@ class MemoryDial:
             self.attach(connection)
         else:
             self.socket.connection = connection
-            connection.endpoint = self.socket
+            connection.attach(self.socket)
         return True
 
     def dial_failed(self, error: DialError) -> None:

@@ -59,7 +59,7 @@ class FarEnd:
         self.end = ServingTunnel(stream, TunnelOptions(), sides.AGENT, sides.TARGET, self.dials.append)
         stream.receiver = self.end
         if extension:
-            self.end.negotiated(Extension(65_536))
+            self.end.negotiate(Extension(65_536))
 
     @property
     def asked(self) -> list[IncomingDial]:
@@ -110,7 +110,7 @@ class MemoryPeer(FarEnd):
         near, far = stream_pair()
         super().__init__(far, extension=True)
         self.tunnel = near.receiver = DialingTunnel(near, options, sides.SERVER, sides.CLIENT)
-        self.tunnel.negotiated(Extension(65_536))
+        self.tunnel.negotiate(Extension(65_536))
         self.tunnel.log_fields = {"server": server_id}
 
 
@@ -121,8 +121,8 @@ class MemoryServer:
         loop = asyncio.get_running_loop()
         self.reached: Counter[str] = Counter()
         self.memory = MemoryBudget()
-        self.options = TunnelOptions(ledger=self.memory, clock=loop.time, reached=self.reached)
-        self.peer_options = TunnelOptions(ledger=self.memory, clock=loop.time)
+        self.options = TunnelOptions(memory=self.memory, clock=loop.time, reached=self.reached)
+        self.peer_options = TunnelOptions(memory=self.memory, clock=loop.time)
         self.traffic = self.options.traffic
         self.registry: Registry[AgentTunnel] = Registry()
         self.peers: list[MemoryPeer] = []

@@ -28,14 +28,11 @@ class MemoryStream(MessageStream):
         self.inbox_bytes = 0
         self.held = False
         self.closed = False
-        self._waiting = False
+        self._paused = False
 
     @property
     def congested(self) -> bool:
-        if not self.closed and self.other.inbox_bytes >= CONGESTED_AT:
-            self._waiting = True
-            return True
-        return False
+        return not self.closed and self.other.inbox_bytes >= CONGESTED_AT
 
     def accept(self, metadata: dict[str, str]) -> None:
         return
@@ -45,6 +42,10 @@ class MemoryStream(MessageStream):
             message = head + bytes(body)
             self.other.inbox.append(message)
             self.other.inbox_bytes += len(message)
+            if self.congested and not self._paused:
+                self._paused = True
+                if self.receiver is not None:
+                    self.receiver.pause_writing()
 
     def hold(self) -> None:
         self.held = True
@@ -70,13 +71,14 @@ class MemoryStream(MessageStream):
             done += 1
             if self.receiver is not None:
                 self.receiver.message_received(memoryview(message))
-            self.other.tell_drained()
+            self.other.tell_resumed()
         return done
 
-    def tell_drained(self) -> None:
-        if self._waiting and not self.congested and self.receiver is not None and not self.closed:
-            self._waiting = False
-            self.receiver.stream_drained()
+    def tell_resumed(self) -> None:
+        """Let the receiver send again, if it was told to wait and the other end has taken enough."""
+        if self._paused and not self.congested and self.receiver is not None and not self.closed:
+            self._paused = False
+            self.receiver.resume_writing()
 
     def _end(self, status: Status) -> None:
         for end in (self, self.other):

@@ -31,9 +31,6 @@ class _Receiver(StreamReceiver):
     def message_received(self, message: memoryview) -> None:
         return
 
-    def stream_drained(self) -> None:
-        return
-
     def stream_closed(self, status: Status) -> None:
         return
 

@@ -74,9 +74,6 @@ class Admission(StreamReceiver):
         """Refuse a packet that the agent sends too early."""
         self._stream.finish(Status(Code.FAILED_PRECONDITION, "a packet before the server accepted the call"))
 
-    def stream_drained(self) -> None:
-        """Do nothing: nothing was sent."""
-
     def stream_closed(self, status: Status) -> None:
         """Cancel the decision."""
         if self._task is not None:
@@ -196,11 +193,11 @@ class AgentService:
             self._heartbeat_s,
             self._max_pending_dials,
         )
-        offer = Extension(self._options.ledger.initial_window, self._instance)
+        offer = Extension(self._options.memory.initial_window, self._instance)
         answer = {SERVER_ID: self._server_id, SERVER_COUNT: str(self._server_count())}
         extension = Extension.of(stream.metadata) if self._options.extension else None
         stream.accept(answer | offer.header() if extension is not None else answer)
-        tunnel.negotiated(extension)
+        tunnel.negotiate(extension)
         tunnel.heartbeat.start()
         self._register(tunnel)
         return tunnel

@@ -52,7 +52,7 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
         "dial_latency": round(agent.dial_latency_s, 6),
         "connections": len(agent.connections),
         "pending_dials": agent.unanswered,
-        "buffered_bytes": agent.buffered,
+        "buffered_bytes": agent.memory.used,
         "load": round(agent.load, 6),
         "extension": agent.extension is not None,
         "state": state_of(agent),
@@ -104,6 +104,6 @@ _KEYS: Keys[AgentTunnel] = {
     "dial_latency": lambda agent: agent.dial_latency_s,
     "connections": lambda agent: len(agent.connections),
     "pending_dials": lambda agent: agent.unanswered,
-    "buffered_bytes": lambda agent: agent.buffered,
+    "buffered_bytes": lambda agent: agent.memory.used,
     "load": lambda agent: agent.load,
 }

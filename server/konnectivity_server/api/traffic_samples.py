@@ -65,13 +65,15 @@ class Stalls:
         destinations: _Still = {}
         for tunnel in tunnels:
             for link in tunnel.connections.values():
-                if link.blocked:
-                    taken = link.received - link.endpoint.buffered()
-                    known = self._clients.get(link, (taken, link.stalled_at))
+                if link.inbound.blocked:
+                    taken = link.inbound.taken
+                    known = self._clients.get(link, (taken, link.inbound.blocked_at))
                     clients[link] = known if known[0] == taken else (taken, now)
-                if link.credit <= 0:
-                    known = self._destinations.get(link, (link.sent, link.starved_at if link.starved else now))
-                    destinations[link] = known if known[0] == link.sent else (link.sent, now)
+                if link.outbound.credit <= 0:
+                    known = self._destinations.get(
+                        link, (link.outbound.sent, link.outbound.starved_at if link.outbound.starved else now)
+                    )
+                    destinations[link] = known if known[0] == link.outbound.sent else (link.outbound.sent, now)
         self._clients, self._destinations = clients, destinations
 
     def counts(self, now: float) -> dict[str, int]:
@@ -83,9 +85,9 @@ class Stalls:
     def of(self, link: Connection, now: float) -> Stall | None:
         """The longer of the two, if it is long enough to count."""
         longest = None
-        if link.blocked and (known := self._clients.get(link)) is not None:
+        if link.inbound.blocked and (known := self._clients.get(link)) is not None:
             longest = Stall(CLIENT, now - known[1])
-        if link.credit <= 0 and (known := self._destinations.get(link)) is not None:
+        if link.outbound.credit <= 0 and (known := self._destinations.get(link)) is not None:
             seconds = now - known[1]
             if longest is None or seconds > longest.seconds:
                 longest = Stall(DESTINATION, seconds)

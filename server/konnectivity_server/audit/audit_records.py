@@ -11,8 +11,9 @@ from typing import Any
 from konnectivity.errors import REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.tunnel import sides
-from konnectivity.tunnel.connection import CAUSES, Connection
+from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.tunnel.states import CAUSES
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 
 VERSION = 1
@@ -80,7 +81,7 @@ class DialRecord:
             self._began = self._clock()
             self._connection = connection
             self._running.add(self)
-            connection.on_close = self._closed
+            connection.call_when_closed(self._closed)
 
     def refused(self, error: DialError) -> None:
         """Record that there is no connection, and why."""
@@ -106,8 +107,8 @@ class DialRecord:
             "closed",
             {
                 "agent_connection": connection.connect_id,
-                "bytes_to_destination": connection.sent,
-                "bytes_from_destination": connection.received,
+                "bytes_to_destination": connection.outbound.sent,
+                "bytes_from_destination": connection.inbound.received,
                 "cause": cause,
                 "side": side,
                 "reason": reason,

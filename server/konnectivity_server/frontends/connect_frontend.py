@@ -116,7 +116,7 @@ class ConnectProtocol(asyncio.Protocol):
         self._transport = None
         transport.write(ESTABLISHED)  # before the connection can deliver anything
         relay = _ClientRelay(self._frontend)
-        connection.endpoint = relay
+        connection.attach(relay)
         relay.adopt(transport)
         relay.attach(connection, bytes(self._early), self._eof_received)
         return True

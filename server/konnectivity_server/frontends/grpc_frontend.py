@@ -30,9 +30,9 @@ class ProxyService:
         """Accept a call, and return the tunnel that receives its messages."""
         tunnel = ServingTunnel(stream, self.options, sides.SERVER, sides.CLIENT, self.opener, single=True)
         extension = Extension.of(stream.metadata) if self.options.extension else None
-        offer = Extension(self.options.ledger.initial_window)
+        offer = Extension(self.options.memory.initial_window)
         stream.accept(offer.header() if extension is not None else {})
-        tunnel.negotiated(extension)
+        tunnel.negotiate(extension)
         return tunnel
 
 

@@ -48,11 +48,11 @@ class PeerTunnel(DialingTunnel):
         self.server_id = ""
         self.connected_at = monotonic()
         self._peers = peers
-        offer = Extension(options.ledger.initial_window)
+        offer = Extension(options.memory.initial_window)
         stream = transport.open_stream(PATH, {SERVER_ID: server_id} | offer.header(), self)
         super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.accepted = stream.accepted
-        self.heartbeat = Heartbeat(stream, self.measure, peers.heartbeat_s, self._judged)
+        self.heartbeat = Heartbeat(stream, self.round_trip.measure, peers.heartbeat_s, self._judged)
 
     @property
     def suspect(self) -> bool:

@@ -63,9 +63,9 @@ class PeerService:
         if len(ids) != 1 or capabilities is None:
             raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
         tunnel = PeerIn(stream, self._options, ids[0], self, self._opener)
-        offer = Extension(self._options.ledger.initial_window)
+        offer = Extension(self._options.memory.initial_window)
         stream.accept({SERVER_ID: self._server_id} | offer.header())
-        tunnel.negotiated(capabilities)
+        tunnel.negotiate(capabilities)
         self.announce([tunnel])
         if ids[0] != self._server_id:  # not this server, on its way through all addresses of a name
             self.tunnels.add(tunnel)

@@ -60,7 +60,7 @@ class ServerSet:
     ) -> None:
         self.peers: PeerServers | None = None  # tunnels to other servers
         self.service: PeerService | None = None  # tunnels from other servers
-        self.peer_tunnels = TunnelOptions(ledger=memory)
+        self.peer_tunnels = TunnelOptions(memory=memory)
         self.lease_counter: LeaseCounter | None = None
         self._options = options
         self._on_count = on_count
@@ -68,7 +68,7 @@ class ServerSet:
         self._configured = options.server_count * (1 if worker is None else worker.count)
         self._announced = self._configured
         if options.uses_peers or worker is not None:
-            incoming = TunnelOptions(ledger=memory, log_connections=False)
+            incoming = TunnelOptions(memory=memory, log_connections=False)
             self.service = PeerService(
                 opener, incoming, server_id, lambda: agent_trouble() is None, self._count_may_have_changed
             )

@@ -22,7 +22,7 @@ async def test_a_dial_is_asked_of_an_agent_and_its_connection_is_handed_to_the_f
     assert dial.ended
     assert frontend.connection is not None
     assert (frontend.connection.destination, frontend.connection.origin) == ("node:1", CLIENT.name)
-    frontend.connection.local_data(b"hello")
+    frontend.connection.outbound.send(b"hello")
     agent.stream.deliver()
     assert target.received == b"hello"
 
@@ -414,7 +414,7 @@ async def test_the_audit_record_names_the_agent_that_answered():
     second.connects()
     assert [record["event"] for record in records] == ["dialled"]
     assert records[0]["agent"]["id"] == second.tunnel.agent_id
-    frontend.connection.local_data(b"12345")
+    frontend.connection.outbound.send(b"12345")
     frontend.connection.local_lost("broken")
     assert (records[1]["event"], records[1]["cause"], records[1]["side"]) == ("closed", "reset", "client")
     assert records[1]["bytes_to_destination"] == 5

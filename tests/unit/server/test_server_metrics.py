@@ -6,7 +6,7 @@ import pytest
 
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.tunnel import sides
-from konnectivity.tunnel.connection import CAUSES
+from konnectivity.tunnel.states import CAUSES
 from konnectivity_server.server_metrics import _close_reasons
 
 

@@ -113,7 +113,10 @@ class Burner(StreamReceiver):
         self.log[-1] += 1
         self.on_message()
 
-    def stream_drained(self):
+    def pause_writing(self):
+        return
+
+    def resume_writing(self):
         return
 
     def stream_closed(self, status):

@@ -39,7 +39,10 @@ class Receiver:
         self.messages.append(len(message))
         self.changed.set()
 
-    def stream_drained(self):
+    def pause_writing(self):
+        pass
+
+    def resume_writing(self):
         pass
 
     def stream_closed(self, status):

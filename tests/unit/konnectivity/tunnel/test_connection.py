@@ -18,7 +18,7 @@ from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
-from konnectivity.tunnel.states import ESTABLISHED_DIALING, ESTABLISHED_SERVING, EXTENDED, Input, State
+from konnectivity.tunnel.states import EXTENDED, REFERENCE_DIALING, REFERENCE_SERVING, Input, State
 from konnectivity.tunnel.tunnel import TunnelOptions
 from support.memory_dials import MemoryDial
 from support.memory_streams import StillLoop, stream_pair
@@ -90,7 +90,7 @@ class Socket:
     def say(self, data: bytes) -> None:
         if not (self.paused or self.ended or self.gone or self.closed) and self.link is not None:
             self.said += data
-            self.link.local_data(data)
+            self.link.outbound.send(data)
 
     def end(self) -> None:
         if not (self.ended or self.gone or self.closed) and self.link is not None:
@@ -114,7 +114,7 @@ class Socket:
             self.heard += self.waiting[:half]
             del self.waiting[:half]
             if self.link is not None:
-                self.link.local_progress()
+                self.link.inbound.local_progress()
 
     def free(self) -> None:
         if self.stuck:
@@ -122,7 +122,7 @@ class Socket:
             self.heard += self.waiting
             self.waiting.clear()
             if self.link is not None:
-                self.link.local_drained()
+                self.link.inbound.local_drained()
 
 
 class World:
@@ -141,8 +141,8 @@ class World:
         self.serving = ServingTunnel(self.right, self.options[1], sides.AGENT, sides.TARGET, self._open)
         self.left.receiver, self.right.receiver = self.dialing, self.serving
         if extension:
-            self.dialing.negotiated(Extension(window))
-            self.serving.negotiated(Extension(window))
+            self.dialing.negotiate(Extension(window))
+            self.serving.negotiate(Extension(window))
         self.clients: list[Socket] = []
         self.targets: list[Socket] = []
 
@@ -156,7 +156,7 @@ class World:
 
     def _connected(self, link: Connection) -> None:
         client = Socket(link=link, half_close=self.extension)
-        link.endpoint = client
+        link.attach(client)
         target = self.targets[len(self.clients)]
         client.partner, target.partner = target, client
         self.clients.append(client)
@@ -187,7 +187,7 @@ class World:
             not self.dialing.connections
             and not self.serving.connections
             and all(
-                options.ledger.used == 0 and tunnel.buffered == 0 and options.ledger.grown == 0
+                options.memory.used == 0 and tunnel.memory.used == 0 and options.memory.grown == 0
                 for options, tunnel in zip(self.options, (self.dialing, self.serving), strict=True)
             )
         )
@@ -298,14 +298,14 @@ def test_a_stuck_receiver_gets_its_window_and_no_more() -> None:
             world.right.deliver()
         assert len(target.waiting) == 4096
         assert client.paused
-        assert world.options[1].ledger.used == 4096, "and it is booked"
+        assert world.options[1].memory.used == 4096, "and it is booked"
         target.free()
         for _ in range(20):
             world.left.deliver()
             world.right.deliver()
         assert bytes(target.heard) == bytes(50_000)
         assert not client.paused
-        assert world.options[1].ledger.used == 0
+        assert world.options[1].memory.used == 0
 
     in_still_time(scenario())
 
@@ -324,7 +324,7 @@ def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
             world.left.deliver()
             world.right.deliver()
         assert (len(target.heard), len(target.waiting)) == (2048, 4096)
-        assert world.options[1].ledger.used == len(target.waiting)
+        assert world.options[1].memory.used == len(target.waiting)
 
     in_still_time(scenario())
 
@@ -369,17 +369,17 @@ def test_a_window_leaves_room_for_others_while_they_talk() -> None:
         (bulk, key), (target, _) = world.clients, world.targets
         assert target.link is not None
         await rush(world, bulk)
-        alone = target.link.window
+        alone = target.link.inbound.window.size
         for _ in range(10):
             key.say(b"k")
             await rush(world, bulk)
-        assert target.link.window < alone / 2
+        assert target.link.inbound.window.size < alone / 2
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
         for _ in range(2):  # the first look still sees the last key
             await loop.advance(3)
             await rush(world, bulk)
-        assert target.link.window == alone
+        assert target.link.inbound.window.size == alone
 
     in_still_time(scenario())
 
@@ -389,8 +389,8 @@ def test_a_window_grows_while_its_data_moves_fast_and_is_given_back_at_the_end()
         world, client, target = connected(window=4096)
         await rush(world, client)
         assert target.link is not None
-        assert target.link.window == 16 * 4096, "up to its maximum"
-        assert world.options[1].ledger.grown == 15 * 4096
+        assert target.link.inbound.window.size == 16 * 4096, "up to its maximum"
+        assert world.options[1].memory.grown == 15 * 4096
         client.go()
         target.go()
         for _ in range(5):
@@ -406,7 +406,7 @@ def test_windows_together_stay_below_what_refuses_dials() -> None:
 
     async def scenario() -> None:
         world = World(extension=True, window=4096)
-        ledger = world.options[1].ledger
+        ledger = world.options[1].memory
         ledger.tunnel_budget = 128 * 4096  # as an agent has it
         play(world, [*[("dial",)] * 100, ("deliver", 1, 900), ("deliver", 0, 900)])
         assert len(world.clients) == 100
@@ -431,15 +431,15 @@ def test_a_window_shrinks_when_its_data_becomes_slow() -> None:
         world, client, target = connected(window=4096)
         await rush(world, client)
         assert target.link is not None
-        assert target.link.window == 16 * 4096
+        assert target.link.inbound.window.size == 16 * 4096
         for _ in range(120):
             await loop.advance(11)
             say_and_deliver(world, client)
-        assert target.link.window == 4096
-        assert world.options[1].ledger.grown == 0
+        assert target.link.inbound.window.size == 4096
+        assert world.options[1].memory.grown == 0
         assert target.heard == client.said, "and nothing waits for credit"
         await rush(world, client)
-        assert target.link.window == 16 * 4096, "and grows again"
+        assert target.link.inbound.window.size == 16 * 4096, "and grows again"
 
     in_still_time(scenario())
 
@@ -451,7 +451,7 @@ def test_more_data_than_granted_ends_that_connection_only() -> None:
         world.right.deliver()
         world.left.deliver()
         assert client.link is not None
-        client.link.credit += 100_000  # a peer that does not count
+        client.link.outbound.add_credit(100_000)  # a peer that does not count
         target.stuck = True
         client.say(bytes(9000))
         world.right.deliver()
@@ -546,7 +546,7 @@ def test_established_wire_a_slow_reader_that_drains_in_time_is_not_reset() -> No
 
 def test_every_state_answers_every_input() -> None:
     """The tables name no state or input that does not exist, and end only in states that can be left."""
-    for table in (EXTENDED, ESTABLISHED_SERVING, ESTABLISHED_DIALING):
+    for table in (EXTENDED, REFERENCE_SERVING, REFERENCE_DIALING):
         for (state, event), (after, actions) in table.items():
             assert state is not State.CLOSED
             assert isinstance(event, Input)

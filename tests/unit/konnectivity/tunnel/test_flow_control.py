@@ -1,4 +1,4 @@
-"""How large windows should be: a few lines as they are, and what the windows of one tunnel do together."""
+"""Windows of a tunnel: the size of one, and what all windows of a tunnel do together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konnectivity.tunnel import flow_control, sides
+from konnectivity.tunnel import flow_control
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.flow_control import FlowControl
-from konnectivity.tunnel.interfaces import Buffer
+from konnectivity.tunnel.flow_control import Window
 from konnectivity.tunnel.memory_budget import KIB, MIB, MemoryBudget
-from konnectivity.tunnel.states import EXTENDED
+from support.still_tunnel_side import StillTunnelSide
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ from konnectivity.tunnel.states import EXTENDED
     [
         (400 * MIB, 0.0002, False, 0.28 * MIB),  # loopback: the others wait well below a millisecond
         (400 * MIB, 0.0002, True, 1.5 * MIB),
-        (100 * MIB, 0.05, False, 10 * MIB),  # a long line must be full all the same
+        (100 * MIB, 0.05, False, 10 * MIB),  # a long path must be full all the same
         (100 * MIB, 0.05, True, 20 * MIB),
         (MIB, 0.05, False, 0.1 * MIB),  # a slow client far away
     ],
@@ -28,99 +27,84 @@ def test_a_window_follows_rate_and_round_trip(rate, round_trip_s, alone, wanted)
     assert flow_control.wanted(rate // 100, 0.01, round_trip_s, alone) == pytest.approx(wanted, rel=0.05)
 
 
-class Line:
-    """A tunnel's part in it: the ledger, its connections, the time, and what was granted."""
+def tunnel_side(round_trip_s: float = 0.0002, **budgets: int) -> StillTunnelSide:
+    return StillTunnelSide(MemoryBudget(**budgets), round_trip_s)
 
-    congested = False
 
-    def __init__(self, round_trip_s: float = 0.0002, **budgets: int) -> None:
-        self.now = 100.0
-        self.ledger = MemoryBudget(**budgets)
-        self.connections: dict[int, Connection] = {}
-        self.round_trip_s = round_trip_s
-        self.windows = FlowControl(self.ledger, self.connections, lambda: self.now)
+def window_of(connection: Connection) -> Window:
+    assert connection.inbound.window is not None
+    return connection.inbound.window
 
-    def open(self) -> Connection:
-        number = len(self.connections)
-        link = Connection(number, self, EXTENDED, False, 64 * KIB, sides.CLIENT, sides.CLIENT)
-        self.connections[number] = link
-        self.windows.opened(link)
-        return link
 
-    def receive(self, link: Connection, size: int, seconds: float) -> None:
-        """The link receives so much in this time, in portions of half a window."""
-        rate = size / seconds
-        while size > 0:
-            portion = min(max(link.window // 2, 1), size)
-            self.now += portion / rate
-            link.peer_data(memoryview(bytes(portion)))
-            size -= portion
-
-    def send_control(self, packet: bytes) -> None: ...
-    def send_data(self, connect_id: int, data: Buffer) -> None: ...
-    def book(self, size: int) -> None: ...
-    def activate(self, link: Connection) -> None: ...
-    def hold(self, link: Connection) -> None: ...
-    def unhold(self, link: Connection) -> None: ...
-    def stall(self, link: Connection, begins: bool) -> None: ...
-    def starve(self, link: Connection, begins: bool) -> None: ...
-    def expire(self, link: Connection, timeout_s: float) -> None: ...
-    def connection_closed(self, link: Connection) -> None: ...
+def receive(tunnel: StillTunnelSide, connection: Connection, size: int, seconds: float) -> None:
+    """Let the connection receive `size` bytes in `seconds` seconds, in portions of half a window."""
+    rate = size / seconds
+    while size > 0:
+        portion = min(max(window_of(connection).size // 2, 1), size)
+        tunnel.now += portion / rate
+        connection.inbound.receive(memoryview(bytes(portion)))
+        size -= portion
 
 
 def test_a_fast_connection_gets_a_large_window_and_a_quiet_one_keeps_its_first():
-    line = Line(round_trip_s=0.05)
-    fast, quiet = line.open(), line.open()
-    line.receive(fast, 100 * MIB, 1.0)
-    assert fast.window == pytest.approx(20 * MIB, rel=0.2)
-    assert quiet.window == line.ledger.initial_window
-    assert line.ledger.grown == fast.window - line.ledger.initial_window
+    tunnel = tunnel_side(round_trip_s=0.05)
+    fast, quiet = tunnel.open(), tunnel.open()
+    receive(tunnel, fast, 100 * MIB, 1.0)
+    assert window_of(fast).size == pytest.approx(20 * MIB, rel=0.2)
+    assert window_of(quiet).size == 64 * KIB
+    assert tunnel.memory.budget.grown == window_of(fast).size - 64 * KIB
 
 
-def test_beside_one_that_receives_little_it_is_smaller():
-    alone, shared = Line(), Line()
+def test_a_window_is_smaller_beside_a_connection_that_receives_at_a_low_rate():
+    alone, shared = tunnel_side(), tunnel_side()
     fast = alone.open()
-    alone.receive(fast, 400 * MIB, 1.0)
+    receive(alone, fast, 400 * MIB, 1.0)
     beside, typed = shared.open(), shared.open()
     for _ in range(10):
-        shared.receive(typed, 64, 0.001)
-        shared.receive(beside, 40 * MIB, 0.1)
-    assert beside.window < fast.window / 3
+        receive(shared, typed, 64, 0.001)
+        receive(shared, beside, 40 * MIB, 0.1)
+    assert window_of(beside).size < window_of(fast).size / 3
 
 
 def test_a_window_that_grew_is_given_back_when_its_connection_becomes_slow():
-    line = Line(round_trip_s=0.05)
-    link = line.open()
-    line.receive(link, 100 * MIB, 1.0)
+    tunnel = tunnel_side(round_trip_s=0.05)
+    connection = tunnel.open()
+    receive(tunnel, connection, 100 * MIB, 1.0)
     for _ in range(100):
-        line.now += flow_control.REST_S + 1
-        line.receive(link, link.step, 0.1)
-    assert link.window == line.ledger.initial_window
-    assert line.ledger.grown == 0
+        tunnel.now += flow_control.REST_S + 1
+        receive(tunnel, connection, window_of(connection).step, 0.1)
+    assert window_of(connection).size == 64 * KIB
+    assert tunnel.memory.budget.grown == 0
 
 
-def test_all_windows_of_a_tunnel_take_half_its_budget_and_the_dead_give_theirs_back():
-    line = Line(round_trip_s=0.05, tunnel_budget=16 * MIB)
-    links = [line.open() for _ in range(4)]
-    for link in links:
-        line.receive(link, 100 * MIB, 1.0)
-    assert 7 * MIB < line.ledger.grown <= 8 * MIB
-    for link in links:
-        link.tunnel_lost("the end")
-    assert line.ledger.grown == 0
+def test_all_windows_of_a_tunnel_take_half_its_budget_and_closed_connections_give_theirs_back():
+    tunnel = tunnel_side(round_trip_s=0.05, tunnel_budget=16 * MIB)
+    connections = [tunnel.open() for _ in range(4)]
+    for connection in connections:
+        receive(tunnel, connection, 100 * MIB, 1.0)
+    assert 7 * MIB < tunnel.memory.budget.grown <= 8 * MIB
+    for connection in connections:
+        connection.tunnel_lost("the end")
+    assert tunnel.memory.budget.grown == 0
 
 
 @given(
     steps=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4 * MIB), st.floats(0.0001, 30)), max_size=40),
     budget=st.integers(8 * MIB, 64 * MIB),
 )
-def test_whatever_is_received_credit_is_exact_and_windows_keep_within_their_bounds(steps, budget):
-    line = Line(round_trip_s=0.02, tunnel_budget=budget)
-    links = [line.open() for _ in range(4)]
+def test_credit_is_exact_and_windows_keep_within_their_bounds_whatever_is_received(steps, budget):
+    tunnel = tunnel_side(round_trip_s=0.02, tunnel_budget=budget)
+    connections = [tunnel.open() for _ in range(4)]
+    memory = tunnel.memory.budget
+    returned = 0
     for number, size, seconds in steps:
-        line.receive(links[number], size, seconds)
-        ledger = line.ledger
-        assert ledger.grown == sum(link.window - ledger.initial_window for link in links) <= budget // 2
-        for link in links:
-            assert ledger.initial_window <= link.window <= ledger.max_window
-            assert link.granted + link.unreturned == link.window  # nothing granted twice, nothing forgotten
+        receive(tunnel, connections[number], size, seconds)
+        windows = [window_of(connection) for connection in connections]
+        assert memory.grown == sum(window.size - memory.initial_window for window in windows) <= budget // 2
+        for connection, window in zip(connections, windows, strict=True):
+            assert memory.initial_window <= window.size <= memory.max_window
+            # Nothing is granted twice and nothing is forgotten: bytes in flight and bytes not returned are a window.
+            assert window.size - window.step < connection.inbound.granted <= window.size
+        credit = sum(packet.credit.bytes for packet in tunnel.packets[returned:])
+        returned = len(tunnel.packets)
+        assert credit >= 0

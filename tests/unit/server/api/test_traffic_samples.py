@@ -2,109 +2,76 @@
 
 from __future__ import annotations
 
-from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.memory_budget import MemoryBudget
-from konnectivity.tunnel.states import EXTENDED
 from konnectivity_server.api.traffic_samples import SAMPLES, STALLED_S, Ring, Stalls
+from support.still_tunnel_side import StillLocalSide, StillTunnelSide
 
 
-class Line:
-    """The tunnel side of links: sends nowhere."""
-
-    congested = False
-
-    def __init__(self):
-        self.ledger = MemoryBudget()
-        self.connections = {}
-
-    def activate(self, link):
-        link.take_turn(1 << 20)
-
-    def __getattr__(self, name):
-        return lambda *_: None
-
-
-class Client:
-    """The local side: takes what it is told to."""
-
-    def __init__(self):
-        self.waiting = 0
-
-    def write(self, data):
-        self.waiting += len(data)
-        return False
-
-    def buffered(self):
-        return self.waiting
-
-    def __getattr__(self, name):
-        return lambda *_: None
-
-
-def connected(credit=64 * 1024):
-    line = Line()
-    link = line.connections[1] = Connection(1, line, EXTENDED, True, credit, sides.CLIENT, sides.SERVER)
-    link.endpoint = Client()
-    return line, link
+def connected(credit: int = 64 * 1024) -> tuple[StillTunnelSide, Connection, StillLocalSide]:
+    tunnel, client = StillTunnelSide(), StillLocalSide()
+    connection = tunnel.open(credit)
+    connection.attach(client)
+    client.blocked = True
+    return tunnel, connection, client
 
 
 def test_a_client_that_reads_nothing_stalls_after_a_while():
-    line, link = connected()
+    tunnel, connection, client = connected()
     stalls = Stalls()
-    link.stalled_at = 10.0
-    link.peer_data(memoryview(bytes(1000)))
-    stalls.look([line], 10.5)
-    assert stalls.of(link, 11.0) is None
-    stalls.look([line], 11.5)
-    stalls.look([line], 12.5)
-    assert stalls.of(link, 12.5) == ("client", 2.5)
+    tunnel.now = 10.0
+    connection.inbound.receive(memoryview(bytes(1000)))
+    stalls.look([tunnel], 10.5)
+    assert stalls.of(connection, 11.0) is None
+    stalls.look([tunnel], 11.5)
+    stalls.look([tunnel], 12.5)
+    assert stalls.of(connection, 12.5) == ("client", 2.5)
     assert stalls.counts(12.5) == {"client": 1, "destination": 0}
-    link.endpoint.waiting = 0
-    link.local_drained()
-    assert stalls.of(link, 13.0) is None
+    client.kept = 0
+    connection.inbound.local_drained()
+    assert stalls.of(connection, 13.0) is None
     assert stalls.counts(13.5) == {"client": 0, "destination": 0}
 
 
 def test_a_client_that_reads_slowly_does_not():
-    line, link = connected()
+    tunnel, connection, client = connected()
     stalls = Stalls()
-    link.stalled_at = 10.0
-    link.peer_data(memoryview(bytes(10_000)))
+    tunnel.now = 10.0
+    connection.inbound.receive(memoryview(bytes(10_000)))
     for second in range(60):
-        stalls.look([line], 11.0 + second)
-        assert stalls.of(link, 11.0 + second) is None
-        link.endpoint.waiting -= 1
+        stalls.look([tunnel], 11.0 + second)
+        assert stalls.of(connection, 11.0 + second) is None
+        client.kept -= 1
     for second in range(60, 65):
-        stalls.look([line], 11.0 + second)
-    assert stalls.of(link, 75.0).side == "client"
-    assert stalls.of(link, 75.0).seconds == 4.0
+        stalls.look([tunnel], 11.0 + second)
+    assert stalls.of(connection, 75.0).side == "client"
+    assert stalls.of(connection, 75.0).seconds == 4.0
 
 
 def test_a_destination_that_takes_nothing_uses_up_its_credit():
-    line, link = connected(credit=1000)
+    tunnel, connection, _ = connected(credit=1000)
     stalls = Stalls()
-    link.starved_at = 1.0  # a tunnel's to write down
-    link.local_data(bytes(1000))  # as much as it may: a socket that reads no more than that has nothing queued
-    stalls.look([line], 1.0)
-    assert stalls.of(link, 1.0) is None
-    assert stalls.of(link, 1.0 + STALLED_S) == ("destination", STALLED_S)
-    link.peer_credit(500)
-    assert stalls.of(link, 4.0) is None
-    link.local_data(bytes(500))
-    stalls.look([line], 5.0)
-    assert stalls.of(link, 6.0) is None, "it took something since"
+    tunnel.now = 1.0
+    connection.outbound.send(bytes(1000))  # as much as it may: a socket that reads no more than that has nothing queued
+    stalls.look([tunnel], 1.0)
+    assert stalls.of(connection, 1.0) is None
+    assert stalls.of(connection, 1.0 + STALLED_S) == ("destination", STALLED_S)
+    connection.outbound.add_credit(500)
+    assert stalls.of(connection, 4.0) is None
+    connection.outbound.send(bytes(500))
+    stalls.look([tunnel], 5.0)
+    assert stalls.of(connection, 6.0) is None, "it took something since"
 
 
 def test_the_side_that_waits_longer_is_named():
-    line, link = connected(credit=1000)
+    tunnel, connection, _ = connected(credit=1000)
     stalls = Stalls()
-    link.stalled_at, link.starved_at = 5.0, 4.0
-    link.local_data(bytes(1000))
-    link.peer_data(memoryview(bytes(10)))
-    stalls.look([line], 4.0)
-    stalls.look([line], 8.0)
-    assert stalls.of(link, 8.0) == ("destination", 4.0)
+    tunnel.now = 4.0
+    connection.outbound.send(bytes(1000))
+    tunnel.now = 5.0
+    connection.inbound.receive(memoryview(bytes(10)))
+    stalls.look([tunnel], 4.0)
+    stalls.look([tunnel], 8.0)
+    assert stalls.of(connection, 8.0) == ("destination", 4.0)
     assert stalls.counts(8.0) == {"client": 0, "destination": 1}
 
 
