@@ -1,4 +1,4 @@
-"""Options of `proxy-agent`: the declarations, what follows from them, and how they go together."""
+"""Options of `proxy-agent`: the declarations, values derived from them, and the checks of combinations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _identifiers(text: str) -> str | None:
 
 
 def identifiers_that_fit_nothing(text: str) -> list[tuple[str, str]]:
-    """Return the kinds and values of identifiers that no destination can match. What a shell should replace is not."""
+    """Return kind and value of each identifier that no destination can match, except values with a `$`."""
     pairs = [tuple(map(unquote_plus, pair.partition("=")[::2])) for pair in text.split("&") if pair]
     return [(kind, value) for kind, value in pairs if "$" not in value and not _fits(kind, value)]
 
@@ -82,7 +82,7 @@ def _selector(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class AgentOptions(ProgramOptions):
-    """Everything `proxy-agent` can be told."""
+    """Options of `proxy-agent`."""
 
     proxy_server_host: tuple[str, ...] = option(
         ("127.0.0.1",),
@@ -239,10 +239,10 @@ class AgentOptions(ProgramOptions):
         return parse_hosts(self.proxy_server_host, self.proxy_server_port)
 
     def proxies(self, environment: Mapping[str, str]) -> dict[tuple[str, int], forward_proxy.Proxy]:
-        """The forward proxy of each server that has one.
+        """Return the forward proxy of each server that is reached through one.
 
         Raises:
-            ValueError: a variable's value cannot be used.
+            ValueError: the value of an environment variable is no proxy.
 
         """
         chosen = {server: forward_proxy.choose(environment, *server) for server in self.servers}

@@ -21,8 +21,8 @@ from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.grpc.grpcio_stream import CODES, Call, ClientStream, Context, ServerStream, as_fields
 from konnectivity.grpc.message_stream import Peer, Service, StreamReceiver
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.net.addresses import is_unspecified
 from konnectivity.net.socket_listeners import ListenError, listen_tcp, open_unix
-from konnectivity.net.source_limit import is_unspecified
 from konnectivity.net.unix_socket import SOCKET_MODE, BoundPath
 from konnectivity.runtime import task_guard
 from konnectivity.untrusted.file_content import read_file

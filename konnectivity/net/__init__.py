@@ -1,1 +1,5 @@
-"""Sockets as everything else uses them: outgoing TCP connections, and words for what goes wrong with one."""
+"""Sockets of the operating system: listeners with limits per source, outgoing connections, addresses, error texts.
+
+`addresses`, `source_address`, `backoff` and `token_bucket` are pure. No module of this package knows a protocol above
+TCP and TLS.
+"""

@@ -1,8 +1,8 @@
-"""Addresses of destinations and servers: "host:port" in the spellings that occur. Pure.
+"""Addresses of destinations and servers: "host:port" in its spellings. Pure.
 
 A host is an IPv4 address of four decimal numbers, an IPv6 address with or without a zone, or a name of letters, digits,
-hyphens and underscores (RFC 952, RFC 1123). Nothing else is a host: what the C library would read differently from a
-policy (a NUL, `0x7f.1`, `127.1`), or what would end a line of HTTP, is refused here before anyone looks at it.
+hyphens and underscores (RFC 952, RFC 1123). Any other text is refused: one that the C library would read differently
+from a policy (a NUL, `0x7f.1`, `127.1`), or one that would end a line of HTTP. Resolves no name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 
 from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
 
-NETWORKS = ("tcp", "tcp4", "tcp6")  # what is dialled; Go's names
+NETWORKS = ("tcp", "tcp4", "tcp6")  # Go's names of the networks of a dial
 MAX_NAME = 253  # characters of a host name without its final dot (RFC 1035)
 MAX_LABEL = 63
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
@@ -23,7 +23,7 @@ _SHOWN = 256  # characters of a refused address in an error text
 
 
 def host_of(address: str) -> str:
-    """Return the host of a requested address, for choosing an agent. An IPv6 host may stand with or without brackets.
+    """Return the host of a requested address, for the choice of an agent. An IPv6 host may have brackets.
 
     >>> host_of("10.0.0.1:10250"), host_of("[fd00::1]:10250"), host_of("fd00::1"), host_of("node-1")
     ('10.0.0.1', 'fd00::1', 'fd00::1', 'node-1')
@@ -52,11 +52,19 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def is_unspecified(host: str) -> bool:
+    """Return whether a host stands for all interfaces: empty, `0.0.0.0`, `::`, or another spelling of these."""
+    try:
+        return not host or ip_address(host.removeprefix("[").removesuffix("]")).is_unspecified
+    except ValueError:
+        return False
+
+
 def parse(network: str, address: str) -> tuple[str, int]:
     """Return host and port of a dial.
 
     Raises:
-        ValueError: with the text of a failed dial, as Go has it.
+        ValueError: with Go's text of a failed dial.
 
     """
     if network not in NETWORKS:
@@ -68,10 +76,10 @@ def parse(network: str, address: str) -> tuple[str, int]:
 
 
 def split(address: str) -> tuple[str, int]:
-    """Return host and port of an address to dial. An empty host stands for the machine that dials, as in Go.
+    """Return host and port of an address to dial. An empty host means the machine that dials, as in Go.
 
     Raises:
-        ValueError: with Go's text for what is wrong, which clients match on.
+        ValueError: with Go's text for the error, which clients match.
 
     """
     if address.startswith("["):
@@ -119,10 +127,10 @@ def split_frontend(address: str) -> tuple[str, str, int]:
 
 
 def check_host(host: str) -> None:
-    """Refuse a text that is neither an address nor a name.
+    """Check that a text is an address or a name.
 
     Raises:
-        ValueError: with Go's text, and between its two halves the reason.
+        ValueError: with Go's text, and the reason between its two halves.
 
     """
     problem = _address_problem(host) if ":" in host or is_numeric(host) else _name_problem(host)
@@ -131,12 +139,12 @@ def check_host(host: str) -> None:
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an address, and nothing has to be looked up."""
+    """Return whether a host is an address, so that no name has to be resolved."""
     return (":" in host or is_numeric(host)) and not _address_problem(host)
 
 
 def is_numeric(host: str) -> bool:
-    """Return whether all labels are numbers: the C library takes such a host for an address, and never for a name."""
+    """Return whether all labels are numbers: the C library reads such a host as an address, never as a name."""
     return all(map(_NUMBER.fullmatch, host.rstrip(".").split(".")))
 
 
@@ -146,7 +154,7 @@ def is_label(label: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Return a foreign text for an error message: at most 256 characters, whatever is not printable ASCII escaped."""
+    """Return a foreign text for an error message: at most 256 characters, all but printable ASCII escaped."""
     cut = text[:_SHOWN] + "..." if len(text) > _SHOWN else text
     return cut if cut.isascii() and cut.isprintable() else ascii(cut)[1:-1]
 
@@ -155,7 +163,7 @@ def parse_hosts(texts: Iterable[str], default_port: int) -> list[tuple[str, int]
     """Return host and port of each item of a list of `host`, `host:port`, `[v6]:port` or `v6`.
 
     Raises:
-        ValueError: an item has no host, a host that is none, or a port that is none.
+        ValueError: an item has no host, or an invalid host or port.
 
     """
     found: list[tuple[str, int]] = []
@@ -179,7 +187,7 @@ def parse_hosts(texts: Iterable[str], default_port: int) -> list[tuple[str, int]
 
 
 def _configured_problem(host: str) -> str:
-    """Return what speaks against a host that an operator wrote. A name may be written in any script."""
+    """Return the error in a host that an operator wrote, or an empty text. A name may be in any script."""
     if ":" in host:
         return _address_problem(host)
     try:

@@ -1,6 +1,6 @@
-"""Words for errors of the operating system, of name resolution and of TLS: Go's words, without numbers or class names.
+"""Texts for errors of the operating system, of name resolution and of TLS: Go's words, without numbers or class names.
 
-Everything that a person, a peer or a log is told about such an error comes from here.
+Every such error in an answer, a log line or a message for a person has its text from this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ssl
 
 TIMEOUT = "i/o timeout"
 NO_SUCH_HOST = "no such host"
-_GO = {  # where Go's words are not those of every C library
+_GO = {  # errors for which Go's words differ from those of some C libraries
     errno.ECONNREFUSED: "connection refused",
     errno.ENETUNREACH: "network is unreachable",
     errno.EHOSTUNREACH: "no route to host",
@@ -27,7 +27,7 @@ _GO = {  # where Go's words are not those of every C library
     errno.EMFILE: "too many open files",
     errno.ENFILE: "too many open files in system",
 }
-_BY_CLASS = (  # errors that Python's own code raises without a number
+_BY_CLASS = (  # errors that Python raises without a number
     (ConnectionResetError, errno.ECONNRESET),
     (ConnectionRefusedError, errno.ECONNREFUSED),
     (ConnectionAbortedError, errno.ECONNABORTED),
@@ -52,7 +52,7 @@ def words_of(error: BaseException) -> str:
         return "not text in UTF-8"
     if isinstance(error, UnicodeError):  # of the codec for host names
         return NO_SUCH_HOST
-    return _said(error)
+    return _own_text(error)
 
 
 def errno_words(number: int) -> str:
@@ -64,15 +64,15 @@ def errno_words(number: int) -> str:
 
 
 def lookup_words(error: socket.gaierror) -> str:
-    """Return Go's words for a name that could not be looked up."""
+    """Return Go's words for a name that could not be resolved."""
     temporary = error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_FAIL)
     return "server misbehaving" if temporary else NO_SUCH_HOST
 
 
-def _said(error: BaseException) -> str:
+def _own_text(error: BaseException) -> str:
     """Return the text of an error without a number, or words for its class."""
     text = str(error)
-    if number := _NUMBER.search(text):  # several errors in one text: the first one stands for them
+    if number := _NUMBER.search(text):  # of several errors in one text, the first one is used
         return errno_words(int(number[1]))
     if text:
         return text

@@ -1,6 +1,6 @@
-"""Outgoing TCP connections to one of several addresses: IPv4 and IPv6 raced (RFC 8305), the first failure told.
+"""Outgoing TCP connection to one of several addresses: IPv4 and IPv6 in parallel (RFC 8305).
 
-Owns the sockets until one of them is connected. Looks no name up.
+Owns the sockets until one of them is connected. Does not resolve names.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from konnectivity.runtime import task_guard
 
 ATTEMPT_DELAY_S = 0.25  # between the beginnings of two attempts (RFC 8305 section 5)
 
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]  # as of `socket.getaddrinfo`
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]  # an item of `socket.getaddrinfo`
 
 
 class ConnectError(OSError):
-    """No address could be connected to; the error is that of the first one.
+    """Failure of all addresses, with the error of the first one.
 
     Attributes:
         address: "host:port" of the first address, numeric.
@@ -46,10 +46,10 @@ Attempt = asyncio.Task[socket.socket | ConnectError | None]
 
 
 async def connect_any(addresses: Sequence[AddressInfo], delay_s: float = ATTEMPT_DELAY_S) -> socket.socket:
-    """Return a socket that is connected to the address that answered first.
+    """Return a socket connected to the address that answered first.
 
     Args:
-        addresses: at least one; the first is preferred, and the families take turns.
+        addresses: at least one; the first one is tried first, then the families alternate.
         delay_s: seconds before the next address is tried while one has not answered.
 
     Raises:
@@ -63,7 +63,7 @@ async def connect_any(addresses: Sequence[AddressInfo], delay_s: float = ATTEMPT
         try:
             raise outcome
         finally:
-            del outcome  # its traceback refers to this frame: no cycle is left to the garbage collector
+            del outcome  # its traceback refers to this frame, which would be a cycle for the garbage collector
     attempts: list[Attempt] = []
     chosen: socket.socket | None = None
     try:
@@ -108,7 +108,7 @@ async def _attempt(info: AddressInfo) -> socket.socket | ConnectError:
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, address)
-    except Exception as error:  # uvloop has others than OSError for addresses that the kernel would refuse
+    except Exception as error:  # uvloop raises other errors than OSError for addresses that the kernel would refuse
         sock.close()
         return ConnectError(where(address), "connect", error)
     except BaseException:
@@ -128,7 +128,7 @@ def _connected(attempts: Iterable[Attempt]) -> Iterator[socket.socket]:
 
 
 def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """Return the addresses with their families taking turns, the family of the first one first."""
+    """Return the addresses with alternating families, beginning with the family of the first one."""
     by_family: dict[int, list[AddressInfo]] = {}
     for each in addresses:
         by_family.setdefault(each[0], []).append(each)

@@ -1,13 +1,13 @@
-"""The memory that sockets read into: one buffer for each thread, since its event loop reads one socket at a time.
+"""Read buffer of a thread: the memory that all sockets of an event loop read into, one at a time.
 
-Who is given it hands on a copy of what came, before it returns to the event loop. Knows nothing of sockets.
+A protocol copies the received bytes before it returns to the event loop. Does not know sockets.
 """
 
 from __future__ import annotations
 
 import threading
 
-SIZE = 256 * 1024  # what uvloop reads at once under TLS
+SIZE = 256 * 1024  # size of one read of uvloop under TLS
 
 
 class _Thread(threading.local):
@@ -19,5 +19,5 @@ _thread = _Thread()
 
 
 def buffer() -> memoryview:
-    """This thread's: SIZE bytes."""
+    """Return the buffer of this thread, of SIZE bytes."""
     return _thread.buffer

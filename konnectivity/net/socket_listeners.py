@@ -1,4 +1,8 @@
-"""Opening of TCP listeners, on one address or all, with clear errors when that fails. Unix sockets: `unix_socket`."""
+"""Listeners on TCP ports and unix sockets, and the error when one cannot be opened.
+
+`source_limit` accepts TCP connections within limits; `unix_socket` owns the path of a unix socket. Does not know the
+protocol of a connection.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +35,17 @@ BACKLOG = 4096
 
 
 class ListenError(Exception):
-    """A listener cannot be opened; `str()` says which and why."""
+    """Failure to open a listener; `str()` gives its name, its address and the reason."""
 
 
 class Listener(Protocol):
-    """Open listener. `close` ends it; connections that it took stay."""
+    """Open listener. `close` ends it; accepted connections stay open."""
 
     def close(self) -> None: ...
 
 
 class TcpListener:
-    """Listener on one or more TCP sockets, accepted by the event loop."""
+    """Listener on one or more TCP sockets whose connections the event loop accepts."""
 
     def __init__(self, sockets: list[socket.socket], servers: list[asyncio.Server]) -> None:
         self.sockets = sockets
@@ -73,18 +77,19 @@ async def listen_tcp(
     shared: bool = False,
     handshake_timeout_s: float = TLS_HANDSHAKE_TIMEOUT_S,
 ) -> TcpListener:
-    """Listen on `host` (empty, `0.0.0.0` or `::`: all interfaces, IPv4 and IPv6).
+    """Listen on a TCP port.
 
     Args:
         what: name of the listener, for errors.
-        host, port: where.
+        host: name or address; empty, `0.0.0.0` or `::`: all interfaces, IPv4 and IPv6.
+        port: port number; 0: any free port.
         context: TLS, or None.
         factory: makes the protocol of a connection.
-        shared: whether other processes of this user may listen there, too.
-        handshake_timeout_s: time for TLS.
+        shared: whether other processes of this user may listen on the port, too.
+        handshake_timeout_s: maximum seconds of a TLS handshake.
 
     Raises:
-        ListenError: the address cannot be had.
+        ListenError: the address cannot be bound.
 
     """
     loop = asyncio.get_running_loop()
@@ -103,10 +108,10 @@ async def admit_tcp(
     port: int,
     context: ssl.SSLContext | None,
     factory: Callable[[], asyncio.BaseProtocol],
-    entry: SourceLimits,
+    limits: SourceLimits,
 ) -> Listener:
-    """Listen as `listen_tcp` does, within the limits of `entry`. Failed TLS handshakes are counted and logged."""
-    return source_limit.SourceLimitedListener(what, _bound(what, host, port, entry.shared), context, factory, entry)
+    """Listen as `listen_tcp` does, within `limits`. Failed TLS handshakes are counted and logged."""
+    return source_limit.SourceLimitedListener(what, _bound(what, host, port, limits.shared), context, factory, limits)
 
 
 async def listen_unix(what: str, path: str, replace: bool, factory: Callable[[], asyncio.BaseProtocol]) -> UnixListener:
@@ -114,12 +119,12 @@ async def listen_unix(what: str, path: str, replace: bool, factory: Callable[[],
 
     Args:
         what: name of the listener, for errors.
-        path: where.
-        replace: whether a socket that nobody answers on, or that its server is about to leave, is replaced.
+        path: path of the socket.
+        replace: whether a socket without a server, or of a draining one, is replaced.
         factory: makes the protocol of a connection.
 
     Raises:
-        ListenError: the path cannot be had.
+        ListenError: the path cannot be bound.
 
     """
     bound = await open_unix(what, path, replace)
@@ -127,7 +132,7 @@ async def listen_unix(what: str, path: str, replace: bool, factory: Callable[[],
 
 
 async def open_unix(what: str, path: str, replace: bool) -> UnixSocket:
-    """Return the socket of `listen_unix`, listening already, without anybody who takes its connections."""
+    """Return a listening unix socket whose connections nobody accepts yet; arguments and errors as `listen_unix`."""
     try:
         return await bind_unix(path, replace, BACKLOG)
     except OSError as error:
@@ -135,7 +140,7 @@ async def open_unix(what: str, path: str, replace: bool) -> UnixSocket:
 
 
 async def serve_unix(sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
-    """Take connections of a unix socket that is bound already."""
+    """Accept the connections of a listening unix socket."""
     return await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=BACKLOG)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-IPV6_PREFIX = 64  # bits; whoever has one IPv6 address usually has the whole /64
+IPV6_PREFIX = 64  # bits; the holder of one IPv6 address usually holds its whole /64
 
 
 def source_of(address: str) -> str:

@@ -1,7 +1,7 @@
-"""Path of a listening unix socket: taken only when no live server needs it, removed only by the process that bound it.
+"""Path of a listening unix socket: bound only when no live server needs it, removed only by the process that bound it.
 
-A server that drains goes on answering at its socket until it ends. It marks the path (`mark_leaving`), so that its
-successor takes the path over at once instead of waiting; afterwards it leaves the path alone, which is the successor's.
+A draining server still answers at its socket until it ends. It marks the path (`mark_leaving`), so that its successor
+takes the path over at once; from then on the path belongs to the successor.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from konnectivity.runtime import logs
 log = logs.get(__name__)
 
 SOCKET_MODE = 0o770
-LEAVING = stat.S_ISVTX  # set on the path of a server that drains; means nothing else on a socket
-TAKEOVER_TIMEOUT_S = 5.0  # for a server that answers at the path to leave it
+LEAVING = stat.S_ISVTX  # mode bit of the path of a draining server; without another meaning on a socket
+TAKEOVER_TIMEOUT_S = 5.0  # for a server that answers at the path to free it
 _RETRY_S = 0.1
-_LOCK_TIMEOUT_S = 0.2  # servers hold the lock for less than a millisecond; whoever holds it longer is no server
+_LOCK_TIMEOUT_S = 0.2  # a server holds the lock for less than a millisecond; another process may hold it longer
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "an ordinary file", stat.S_IFLNK: "a symbolic link"}
 
 
@@ -38,7 +38,7 @@ class BoundPath:
 
     @property
     def is_ours(self) -> bool:
-        """Return whether the path still leads to this socket. No other can have its inode while it is open."""
+        """Return whether the path still leads to this socket, whose inode is unique while it is open."""
         try:
             found = os.lstat(self.path)
         except OSError:
@@ -46,13 +46,13 @@ class BoundPath:
         return (found.st_dev, found.st_ino) == self._identity
 
     def mark_leaving(self) -> None:
-        """Let a successor take the path over now."""
+        """Mark the path, so that a successor takes it over at once."""
         with _locked(self.path), suppress(OSError):
             if self.is_ours:
                 os.chmod(self.path, SOCKET_MODE | LEAVING)
 
     def remove(self) -> None:
-        """Remove the path, unless another process has bound it since. To be called before the socket is closed."""
+        """Remove the path, unless another process has bound it since. Call this before the socket is closed."""
         with _locked(self.path), suppress(OSError):
             if self.is_ours:
                 os.unlink(self.path)
@@ -66,7 +66,7 @@ class UnixSocket(BoundPath):
         self.socket = sock
 
     def hand_over(self, private: str) -> BoundPath:
-        """Put the socket that is bound at `private` in the place of this one, which is closed."""
+        """Replace this socket, which is closed, by the one that is bound at `private`."""
         with _locked(self.path):
             os.rename(private, self.path)
             taken = BoundPath(self.path)
@@ -75,29 +75,29 @@ class UnixSocket(BoundPath):
 
 
 async def bind_unix(path: str, replace: bool, backlog: int) -> UnixSocket:
-    """Return a listening socket at `path`, of mode 0770 from the start: nobody else can connect in between.
+    """Return a listening socket at `path`, with mode 0770 from the start.
 
     Args:
-        path: where.
+        path: path of the socket.
         replace: whether a socket that no server needs is removed first.
-        backlog: connections that may wait to be accepted.
+        backlog: number of connections that may wait to be accepted.
 
     Raises:
-        OSError: the path cannot be had; the text says why, and what to do.
+        OSError: the path cannot be bound; the text has the reason and the action.
 
     """
-    end, told = monotonic() + TAKEOVER_TIMEOUT_S, False
+    end, warned = monotonic() + TAKEOVER_TIMEOUT_S, False
     while True:
         try:
             return _bind(path, replace, backlog)
         except _InUseError as error:
             if monotonic() >= end:
                 raise OSError(str(error)) from None
-            if not told:
+            if not warned:
                 log.warning(
                     "Waiting for another server to leave the unix socket", path=path, seconds=TAKEOVER_TIMEOUT_S
                 )
-                told = True
+                warned = True
         await asyncio.sleep(_RETRY_S)
 
 
@@ -105,7 +105,7 @@ def make_room(path: str, replace: bool) -> None:
     """Remove the socket at `path` if no server needs it.
 
     Raises:
-        OSError: something else is there.
+        OSError: the path leads to something else, or a server answers at it.
 
     """
     try:
@@ -123,7 +123,7 @@ def make_room(path: str, replace: bool) -> None:
 
 
 class _InUseError(Exception):
-    """A live server has the path."""
+    """Path that a live server answers at."""
 
 
 def _bind(path: str, replace: bool, backlog: int) -> UnixSocket:
@@ -144,7 +144,7 @@ def _bind(path: str, replace: bool, backlog: int) -> UnixSocket:
 
 
 def _answers(path: str) -> bool:
-    """Return whether a process listens at a socket."""
+    """Return whether a process listens at the socket of `path`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -160,7 +160,7 @@ def _answers(path: str) -> bool:
 
 @contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Keep other servers from changing the path meanwhile, where the file system has locks."""
+    """Keep other servers from changing the path during the block, if the file system has locks."""
     lock, end = -1, monotonic() + _LOCK_TIMEOUT_S
     with suppress(OSError):
         lock = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

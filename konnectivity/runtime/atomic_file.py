@@ -1,4 +1,4 @@
-"""Files that are replaced in one step: a program that reads one while it changes never sees half of it."""
+"""Replacement of a file in one step, so that a concurrent reader sees the old or the new content. Owns no file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PRIVATE, PUBLIC = 0o600, 0o644
 
 
 def write(path: Path, content: bytes, mode: int) -> Path:
-    """Write a file, in a directory that is made if it is not there. An existing one is replaced, with its mode."""
+    """Write `content` to `path` with `mode`, replacing an existing file and its mode; missing directories are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)

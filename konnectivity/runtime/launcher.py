@@ -1,6 +1,6 @@
-"""One file, three programs: finds the one a command line names, and starts it. The images and the zipapp begin here.
+"""Launcher of the three programs: selects one by the command line and starts it. The images and the zipapp start here.
 
-Imports nothing of the programs before it is known which one is wanted; ends on a signal that comes meanwhile.
+Imports no program before the selection. Until the program handles signals itself, SIGTERM and SIGINT end the process.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _AGENT = "konnectivity_agent.agent_main"
 _TOOL = "konnectivity.tool.cli.main"
 _MODULES = {
     "proxy-server": _SERVER,
-    "konnectivity-server": _SERVER,  # as k0s calls it
+    "konnectivity-server": _SERVER,  # the name that k0s uses
     "proxy-agent": _AGENT,
     "konnectivity-agent": _AGENT,
 }
 
 
 def choose(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The module of the program, and its arguments: by the name it was called, else by the first argument.
+    """Return the module of the program and its arguments, selected by the name of the command or the first argument.
 
-    What names neither server nor agent is a command line of the `konnectivity` tool.
+    Every other name selects the `konnectivity` tool.
     """
     names = [PurePath(argv[0]).name, *argv[1:2]]
     for skipped, name in enumerate(names):
@@ -37,7 +37,7 @@ def choose(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def main() -> None:
-    """Become the program that `sys.argv` names; does not return."""
+    """Run the program that `sys.argv` names until it ends."""
     module, arguments = choose(sys.argv)
     if module != _TOOL:
         _end_on_signal()
@@ -45,13 +45,13 @@ def main() -> None:
 
 
 def command(program: str) -> list[str]:
-    """The beginning of a command line that starts one of the three from the same files as this program."""
+    """Return the beginning of a command line that starts `program` from the same files as this process."""
     if isinstance(__spec__.loader, zipimporter):
         return [sys.executable, "-IB", os.path.realpath(__spec__.loader.archive), program]
     return [sys.executable, "-c", "from konnectivity.runtime.launcher import main; main()", program]
 
 
 def _end_on_signal() -> None:
-    """Until the program listens itself: process 1 of a container does not get a signal that it has no handler for."""
+    """End the process on SIGTERM or SIGINT: the kernel does not deliver a signal without a handler to process 1."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))

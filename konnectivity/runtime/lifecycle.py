@@ -1,4 +1,4 @@
-"""How a program of ours runs: uvloop, signals, and one way out. Knows nothing of what the program does."""
+"""Lifecycle of a program: event loop, signals, start errors and exit code. Does not know what the program does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _LARGEST_BUFFER = 2 * 1024 * 1024
 
 
 class Signals:
-    """SIGINT and SIGTERM of this process: `first` is set by the first one; a second one sets `second`."""
+    """SIGINT and SIGTERM of this process.
+
+    Attributes:
+        first: set by the first signal.
+        second: set by every later signal.
+
+    """
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
@@ -34,7 +40,7 @@ class Signals:
             loop.add_signal_handler(number, self._received)
 
     def end(self) -> None:
-        """As if both had come."""
+        """Set both events, as two signals would."""
         self.first.set()
         self.second.set()
 
@@ -43,7 +49,7 @@ class Signals:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as this process may have: each connection is one. (Go programs do the same.)"""
+    """Raise the soft limit of open files to the hard limit, as Go programs do: each connection is an open file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with suppress(OSError, ValueError):
@@ -51,20 +57,20 @@ def raise_file_limit() -> None:
 
 
 def reuse_memory() -> None:
-    """Let buffers come from memory that this process has, not from the kernel, page by page, each time.
+    """Make glibc reuse freed buffers instead of returning them to the kernel.
 
-    glibc maps what is larger than 128 KiB, and gives back what is free at the end of its heap, until it has seen that
-    larger blocks come and go (mallopt(3), "dynamic mmap threshold"): so show it one. Elsewhere this does nothing.
+    glibc maps blocks larger than 128 KiB, and trims the end of its heap, until a larger block was freed once
+    (mallopt(3), "dynamic mmap threshold"): so allocate and free one. Without effect on other C libraries.
     """
     bytearray(_LARGEST_BUFFER)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run `main` on uvloop and return its exit code. What cannot start says why on stderr and exits 1."""
+    """Run `main` on uvloop and return its exit code: 1, and the reason on stderr, if the program cannot start."""
     error_stream.install()
     raise_file_limit()
     reuse_memory()
-    # The live objects of a proxy are long-lived: without this, full collections scan them all for nothing.
+    # Objects of a proxy live long: without this, each full collection scans all of them in vain.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     code = 1

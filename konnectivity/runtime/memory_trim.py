@@ -1,8 +1,7 @@
-"""Return of free memory to the kernel, some time after it was used. On glibc; elsewhere it does nothing.
+"""Return of free memory to the kernel after a burst, with glibc; without effect on other C libraries.
 
-The buffers of a crowd of connections lie in glibc's heap, which shrinks at its end only: one small block behind them
-kept the memory of all after they were gone. Owns the timer and what resident memory was at the last look. Does not know
-what the memory is used for.
+glibc's heap shrinks only at its end, so one small block keeps the freed buffers of many connections resident. Owns the
+timer and the resident memory at the last check. Does not know what the memory is used for.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import getpagesize
 
-INTERVAL_S = 10.0  # between two looks; memory that is used again within two of them is kept
-GROWTH = 1.1  # resident memory, relative to the least so far, that is worth a look at the heap
-SLACK = 4 * 1024 * 1024  # bytes beyond that
-_LEAST_FREE = 8 * 1024 * 1024  # bytes of the heap that are free
+INTERVAL_S = 10.0  # between two checks; memory that is used again within two intervals is kept
+GROWTH = 1.1  # resident memory, relative to the smallest so far, above which the heap is examined
+SLACK = 4 * 1024 * 1024  # bytes added to that
+_LEAST_FREE = 8 * 1024 * 1024  # free bytes of the heap that are worth trimming
 
 
 class _Mallinfo(ctypes.Structure):
@@ -40,20 +39,20 @@ class Heap:
         self._info.restype = _Mallinfo
 
     def free_bytes(self) -> int:
-        """Return the size of all free blocks, whether the kernel has their pages or not."""
+        """Return the size of all free blocks in bytes, resident or not."""
         return int(self._info().fordblks)
 
     def trim(self) -> None:
-        """Give the pages of free blocks back; takes about 1 ms for 10 MiB."""
+        """Return the pages of free blocks to the kernel; takes about 1 ms for 10 MiB."""
         self._trim(ctypes.c_size_t(0))
 
 
 class MemoryTrim:
-    """Timer that looks at resident memory and trims the heap after a burst.
+    """Timer that checks resident memory and trims the heap after a burst.
 
     Args:
-        loop: of the program.
-        heap: to look at.
+        loop: event loop that runs the timer.
+        heap: the heap to trim.
         resident: returns the resident memory in bytes.
 
     """
@@ -63,15 +62,15 @@ class MemoryTrim:
         self._heap = heap
         self._resident = resident
         self._least = resident()
-        self._large = False  # at the last look
+        self._large = False  # at the last check
         self._timer = loop.call_later(INTERVAL_S, self._next)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the timer."""
         self._timer.cancel()
 
     def look(self) -> None:
-        """Trim the heap if the process was larger than before at this look and at the last one."""
+        """Trim the heap if resident memory was above its bound at this check and at the one before."""
         resident = self._resident()
         self._least = min(self._least, resident)
         large = resident > self._least * GROWTH + SLACK
@@ -87,7 +86,7 @@ class MemoryTrim:
 
 
 def start(loop: asyncio.AbstractEventLoop) -> None:
-    """Begin to look, for as long as the event loop runs."""
+    """Start a timer that runs until the event loop ends."""
     try:
         heap = Heap()
         resident_bytes()
@@ -97,10 +96,10 @@ def start(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def resident_bytes(statm: str = "/proc/self/statm") -> int:
-    """Return the resident memory of this process.
+    """Return the resident memory of this process in bytes.
 
     Raises:
-        OSError: there is no /proc.
+        OSError: /proc is missing.
 
     """
     return int(Path(statm).read_text().split()[1]) * getpagesize()

@@ -1,7 +1,7 @@
-"""Looking into a running program: tasks, sampled stacks, memory, event-loop delay. Owns the pages under /debug/pprof.
+"""Profiles of a running program under /debug/pprof: tasks, sampled stacks, memory, delay of the event loop.
 
-They are named like Go's, because that is where people look, but hold Python's: plain text a person can read, stacks in
-the collapsed form that flame graph tools take. Knows nothing of the program it looks into.
+The pages have the names of Go's, where people look for them, and hold plain text; stacks are in the collapsed form of
+flame graph tools. Does not know the program.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAMPLES_PER_SECOND = 100
 LAG_INTERVAL_S = 0.1
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
-_profiling = threading.Lock()  # held while a profile is taken: each takes a thread, and names are looked up in threads
+_profiling = threading.Lock()  # held while a profile is taken: it occupies a thread of the pool that resolves names
 
 _INDEX = """\
 Profiles of this process:
@@ -39,7 +39,13 @@ Profiles of this process:
 
 
 class LoopLag:
-    """How much later than asked for the event loop runs a timer, ten times a second. `start`, then `stop`."""
+    """Delay of the event loop: lateness of a timer that is due ten times a second.
+
+    Attributes:
+        seconds: distribution of the delays.
+        worst: longest delay in seconds.
+
+    """
 
     def __init__(self) -> None:
         self.seconds = Histogram(LAG_BOUNDS)
@@ -49,10 +55,12 @@ class LoopLag:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """Begin to measure."""
         self._due = time.monotonic() + LAG_INTERVAL_S
         self._timer = self._loop.call_later(LAG_INTERVAL_S, self._tick)
 
     def stop(self) -> None:
+        """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -64,7 +72,7 @@ class LoopLag:
 
 
 def routes(lag: LoopLag | None) -> Routes:
-    """The pages. `lag` is there with contention profiling."""
+    """Return the pages. `lag` is None without contention profiling."""
     return {
         "/debug/pprof": lambda request: Response(301, {"Location": "/debug/pprof/"}, b""),
         "/debug/pprof/": lambda request: text(_INDEX),
@@ -120,7 +128,7 @@ def _stack(frame: FrameType | None) -> list[str]:
 
 
 def _heap(request: Request) -> Response:
-    found = gc.collect() if request.value("gc", "0") != "0" else None  # as Go's page of this name does
+    found = gc.collect() if request.value("gc", "0") != "0" else None  # the same parameter as of Go's page
     kinds = collections.Counter(type(each).__name__ for each in gc.get_objects())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = [f"peak resident memory: {peak} KiB"]

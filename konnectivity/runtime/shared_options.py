@@ -1,4 +1,4 @@
-"""The options that both programs have: profiles, buffer memory, windows, transport, where options come from."""
+"""Options that both programs have: profiles, memory, protocol, and the config file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from konnectivity.tunnel.memory_budget import MemoryBudget
 
 @dataclass(frozen=True)
 class ProgramOptions(LogOptions):
-    """Base of both programs' options. The defaults are those of a server."""
+    """Base of the options of both programs, with the server's defaults."""
 
     enable_profiling: bool = option(
         False, group="Health, metrics, profiles", help="Serve profiles at /debug/pprof of the admin port."
@@ -80,7 +80,7 @@ class ProgramOptions(LogOptions):
 
     @property
     def growth_budget(self) -> int:
-        """Bytes by which all windows together may grow."""
+        """Number of bytes by which all flow-control windows together may grow."""
         return self.process_buffer_budget // 2
 
     def ledger(self) -> MemoryBudget:

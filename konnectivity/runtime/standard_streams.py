@@ -1,6 +1,6 @@
-"""Standard streams of a program: there, whatever it was started with, and written without a traceback.
+"""Standard streams of a program: opened if missing, and written without a traceback.
 
-Owns what happens when a stream is closed, its reader has left, or its device is full. Does not know what is written.
+Owns the reaction to a closed stream, to a reader that left, and to a full device. Does not know what is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FAILED = 1  # exit code
 
 
 class OutputLostError(SystemExit):
-    """Standard output takes no more: the command ends. No handler of other errors takes this for one of its own."""
+    """Failed write to standard output, which ends the command; a SystemExit, so that handlers of OSError pass it on."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(_FAILED)
@@ -27,8 +27,8 @@ class OutputLostError(SystemExit):
 def open_missing() -> None:
     """Open the null device in place of each standard stream that is closed.
 
-    Otherwise the next socket or file would take its number: what is meant for a person would be written there, and the
-    event loop ends the process when it closes a descriptor below 3.
+    Otherwise the next socket or file would get its number: messages for a person would be written there, and the event
+    loop ends the process when it closes a descriptor below 3.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -36,11 +36,16 @@ def open_missing() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  # as long as the process
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  # open until the process ends
 
 
 def say(text: str) -> None:
-    """Write a text to standard output."""
+    """Write a text to standard output.
+
+    Raises:
+        OutputLostError: the write failed.
+
+    """
     try:
         sys.stdout.write(text)
     except OSError as error:
@@ -48,16 +53,16 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a text to standard error. If that takes none, nobody is there to be told."""
+    """Write a text to standard error. A failed write is ignored, since there is nowhere to report it."""
     with suppress(OSError):
         sys.stderr.write(text)
 
 
 @contextmanager
 def checked(program: str) -> Iterator[None]:
-    """Run a block that prints, and deliver what it printed. If that fails, say why in one line, and exit with 1.
+    """Run a block that prints, and flush its output. On failure print one line with the reason and exit with code 1.
 
-    A reader that left, as `head` does, is no news: nothing is said.
+    If the reader of the output left, as `head` does, nothing is printed.
     """
     open_missing()
     lost: OSError | None = None
@@ -77,7 +82,7 @@ def checked(program: str) -> Iterator[None]:
 
 
 def _delivered(stream: TextIO) -> OSError | None:
-    """Flush a stream. If that fails, drop what it holds, or the interpreter complains of it when it ends."""
+    """Flush a stream. On failure return the error and drop the buffer, which the interpreter would complain about."""
     try:
         stream.flush()
     except OSError as error:

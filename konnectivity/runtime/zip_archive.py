@@ -1,8 +1,8 @@
-"""Starts the programs from one zip file: its compiled modules are loaded without a file that anybody could find.
+"""Zip archive of the programs: loads its compiled modules without leaving a file behind.
 
-`zipimport` reads Python modules out of the archive; what is compiled, the dynamic linker wants as a file. It gets one
-in memory that has no name, or, where the kernel has none, one that is deleted as soon as it is loaded. So nothing is
-unpacked or left behind, a read-only root works, and there is no cache to tamper with. Knows nothing of the programs.
+`zipimport` reads Python modules from the archive, but the dynamic linker needs a compiled module as a file. It gets an
+unnamed file in memory or, on a kernel without these, a temporary file that is deleted once it is loaded. So a read-only
+root works, and there is no cache to tamper with. Does not know the programs.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from importlib.util import spec_from_file_location
 from types import ModuleType
 from zipimport import zipimporter
 
-_MFD_NOEXEC_SEAL = (
-    8  # never to be started as a program: hosts may demand it (vm.memfd_noexec); unknown before Linux 6.3
-)
+_MFD_NOEXEC_SEAL = 8  # the file cannot be executed, which hosts may demand (vm.memfd_noexec); unknown before Linux 6.3
 
 Place = Callable[[bytes], AbstractContextManager[str]]
 
 
 def main(name: str, archive: str, compiled: Sequence[str], python: tuple[int, int], machine: str) -> None:
-    """Become the program that `sys.argv` names. Called by the archive's `__main__`, with what was noted at its build.
+    """Run the program that `sys.argv` names. The archive's `__main__` passes values that its build recorded.
 
     Args:
-        name: the archive's path, for messages.
-        archive: a path that leads to it whatever becomes of that one.
-        compiled: the compiled modules in it.
-        python: the version of Python they are for.
-        machine: and the machine.
+        name: path of the archive, for messages.
+        archive: path that leads to the archive even if `name` is replaced.
+        compiled: paths of compiled modules in the archive.
+        python: version of Python that the modules were built for.
+        machine: machine that the modules were built for.
 
     """
     if sys.version_info[:2] != python or os.uname().machine != machine:
@@ -49,7 +47,7 @@ def main(name: str, archive: str, compiled: Sequence[str], python: tuple[int, in
 
 @contextmanager
 def in_memory(data: bytes) -> Iterator[str]:
-    """A file in memory. It stays open: glibc takes libraries for the same if they have the same path."""
+    """Yield the path of a file in memory, which stays open: glibc takes two libraries with one path for the same."""
     try:
         file = os.memfd_create("konnectivity", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
     except OSError:
@@ -61,7 +59,7 @@ def in_memory(data: bytes) -> Iterator[str]:
 
 @contextmanager
 def in_directory(data: bytes) -> Iterator[str]:
-    """A file where temporary ones go, for as long as it takes to load it."""
+    """Yield the path of a temporary file, which is deleted afterwards."""
     import tempfile
 
     with tempfile.NamedTemporaryFile(prefix="konnectivity-", suffix=".so") as file:
@@ -71,10 +69,11 @@ def in_directory(data: bytes) -> Iterator[str]:
 
 
 class ExtensionModules(MetaPathFinder):
-    """Finds the compiled modules of an archive.
+    """Finder of the compiled modules of an archive.
 
     Args:
-        compiled: their paths in it.
+        archive: path of the archive.
+        compiled: paths of the modules in the archive.
 
     """
 
@@ -90,7 +89,7 @@ class ExtensionModules(MetaPathFinder):
 
 
 class ExtensionModule(ExtensionFileLoader):
-    """Loads one, from the first place that will do."""
+    """Loader of one compiled module, from the first kind of file that works."""
 
     places: Sequence[Place] = (in_memory, in_directory)
 
@@ -113,12 +112,12 @@ class ExtensionModule(ExtensionFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        module.__file__ = self.path  # and not where it was loaded from
+        module.__file__ = self.path  # instead of the file it was loaded from
 
 
 def module_name(path: str) -> str:
-    """`google/_upb/_message.abi3.so` -> `google._upb._message`."""
-    for suffix in EXTENSION_SUFFIXES:  # the longest come first
+    """Return the name of the compiled module at `path`: `google/_upb/_message.abi3.so` is `google._upb._message`."""
+    for suffix in EXTENSION_SUFFIXES:  # the longest is first
         if path.endswith(suffix):
             return path.removesuffix(suffix).replace("/", ".")
     raise ValueError(f"{path} is no compiled module of this Python")

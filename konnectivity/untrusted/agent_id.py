@@ -1,4 +1,4 @@
-"""Rule for the id of an agent, for the agent that has it and the server that is told. Pure."""
+"""Rule for the id of an agent, checked by the agent and by the server. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MAX_LENGTH = 256  # characters
 
 
 def problem_of(agent_id: str) -> str:
-    """Return why a text cannot be an agent's id, or an empty text."""
+    """Return the error in an agent's id, or an empty text."""
     if len(agent_id) > MAX_LENGTH:
         return f"the agent id has {len(agent_id)} characters; at most {MAX_LENGTH} are allowed"
     if not agent_id.isprintable():

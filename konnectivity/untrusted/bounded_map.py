@@ -1,7 +1,7 @@
-"""Mapping that is bounded in entries and in bytes, for everything that is keyed by what a peer chooses. Pure.
+"""Mapping bounded in entries and in bytes, for keys that peers choose. Pure.
 
-Owns the entries and the sum of their sizes. Does not know what they mean, nor a clock: an entry that expires carries
-its time itself.
+Owns the entries and the sum of their sizes. Does not know their meaning, nor a clock: an entry that expires contains
+its own time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-ENTRY_BYTES = 200  # of an entry besides its key and value: the slot in the dict, the record of its size
+ENTRY_BYTES = 200  # memory of an entry beside its key and value: the slot in the dict and the record of its size
 
 
 def size_of(*parts: Any) -> int:
-    """Return the bytes of memory that `parts` hold: texts, numbers, and tuples of them, to any depth."""
+    """Return the bytes of memory of `parts`: texts, numbers, and tuples of them, to any depth."""
     found, rest = 0, list(parts)
     while rest:
         part = rest.pop()
@@ -28,12 +28,12 @@ def size_of(*parts: Any) -> int:
 
 
 class BoundedMap(Generic[K, V]):
-    """Mapping that forgets the entry written longest ago when another one does not fit.
+    """Mapping that removes the entry written longest ago when a new one does not fit.
 
     Args:
-        max_entries: number of entries.
-        max_bytes: sum of the sizes of all entries. An entry that is larger alone is not kept.
-        size: returns the bytes of memory that a key and its value hold, without `ENTRY_BYTES`.
+        max_entries: maximum number of entries.
+        max_bytes: maximum sum of the sizes of all entries; a single larger entry is not kept.
+        size: returns the bytes of memory of a key and its value, without `ENTRY_BYTES`.
 
     """
 
@@ -53,7 +53,7 @@ class BoundedMap(Generic[K, V]):
         return key in self._entries
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Write an entry, and forget those written longest ago until all fit."""
+        """Write an entry, and remove those written longest ago until all fit."""
         self.pop(key)
         size = self._size(key, value) + ENTRY_BYTES
         if size > self.max_bytes or self.max_entries < 1:
@@ -69,7 +69,7 @@ class BoundedMap(Generic[K, V]):
         return None if found is None else found[0]
 
     def pop(self, key: K) -> V | None:
-        """Forget `key` and return its value, or None."""
+        """Remove `key` and return its value, or None."""
         found = self._entries.pop(key, None)
         if found is None:
             return None

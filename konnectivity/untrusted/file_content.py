@@ -1,7 +1,7 @@
-"""Content of files that people name: whole, bounded, and read without waiting for anyone.
+"""Content of files that people name: whole, bounded in size, and read without waiting for another process.
 
-A path may lead to what is no file: a directory, a pipe that nobody writes to, a device without an end. A program that
-serves others reads regular files only; where nobody else waits, as in a tool, pipes and devices are read, too.
+A path may lead to a directory, a pipe without a writer, or an endless device. A program that serves others reads only
+regular files (`read_file`); a tool reads pipes and devices, too (`read_any`). Does not know what a file holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_SIZE = 8 * 1024 * 1024  # bytes
 
 
 class NoSuchContent(OSError):
-    """A path that leads to what is not read. Has words for a person in place of an error number."""
+    """Path to something that is not read; has a text in place of an error number."""
 
     def __init__(self, words: str, path: str | Path) -> None:
         super().__init__(words)
@@ -30,11 +30,11 @@ def read_file(path: str | Path, limit: int = MAX_SIZE) -> bytes:
     """Return the content of a regular file.
 
     Raises:
-        OSError: the file cannot be read, is no regular file, or is too large. `strerror` has the words for a person.
-        ValueError: there can be no such path.
+        OSError: the file cannot be read, is not a regular file, or is too large; `strerror` has the reason.
+        ValueError: the path has a NUL character.
 
     """
-    # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -48,10 +48,10 @@ def read_file(path: str | Path, limit: int = MAX_SIZE) -> bytes:
 
 
 def read_any(path: str | Path, limit: int = MAX_SIZE) -> bytes:
-    """Return the content of a file, a pipe or a device, and wait for it.
+    """Wait for and return the content of a file, a pipe or a device.
 
     Raises:
-        OSError, ValueError: as `read_file`, except for what is no file.
+        OSError, ValueError: as `read_file`, except for pipes and devices.
 
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)

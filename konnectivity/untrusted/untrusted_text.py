@@ -1,11 +1,11 @@
-"""Foreign text: what peers, files and users wrote, cut to a length and made safe to print. Pure.
+"""Text from peers, files and people, cut to a length and made safe to print. Pure.
 
-Owns the one escaping that logs, tools and pages use, and the cut of texts in packets. Does not know who prints.
+Owns the escaping that logs, tools and pages share, and the cut of texts in packets. Does not know the output.
 """
 
 from __future__ import annotations
 
-MAX_BYTES = 1024  # of one text in a packet, in UTF-8
+MAX_BYTES = 1024  # size of one text in a packet, in UTF-8
 CUT = "\N{HORIZONTAL ELLIPSIS}"  # the last character of a text that was cut
 _CUT_BYTES = len(CUT.encode())
 _ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
@@ -40,7 +40,7 @@ def visible(text: str, length: int = MAX_BYTES) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with its line ends and tabs, and every other character that is not printable written out.
+    r"""Return `text` with line ends and tabs kept, and every other character that is not printable escaped.
 
     >>> printable("two\n\tlines\x1b[2J\r")
     'two\n\tlines\\x1b[2J\\r'

@@ -1,4 +1,4 @@
-"""Options of `proxy-server`: the declarations, and what follows from them. How they go together: `consistency`."""
+"""Options of `proxy-server`: the declarations, and values derived from them. `option_rules` checks combinations."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _hosts(texts: tuple[str, ...]) -> str | None:
 
 @dataclass(frozen=True)
 class ServerOptions(ProgramOptions):
-    """Everything `proxy-server` can be told."""
+    """Options of `proxy-server`."""
 
     mode: str = option(
         GRPC,
@@ -405,7 +405,7 @@ class ServerOptions(ProgramOptions):
 
     @property
     def admin_is_local(self) -> bool:
-        """Whether only programs of this machine (and what they forward) reach the admin port."""
+        """Whether only programs of this machine reach the admin port."""
         return is_loopback(self.admin_bind_address)
 
     @property
@@ -414,7 +414,7 @@ class ServerOptions(ProgramOptions):
 
     @property
     def agent_files(self) -> tuple[str, str, str]:
-        """Certificate, key, CA of the agents' listener."""
+        """Certificate, key and CA of the agent listener."""
         return self.cluster_cert, self.cluster_key, self.cluster_ca_cert
 
     @property

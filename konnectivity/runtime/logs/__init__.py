@@ -1,7 +1,7 @@
-"""The log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
+"""Log of a program: messages with fields, in klog's text format or as JSON, to stderr, to a file, or to both.
 
-`get` gives a part of the program its log; `get_peer_log` the log for lines that a peer can cause as often as it likes;
-`configure` says where everything goes. What is logged at which verbosity is in docs/operate/logging.md.
+`get` returns the log of a module, `get_peer_log` the rate-limited log for lines that peers cause, and `configure` sets
+destination and verbosity. docs/operate/logging.md lists what is logged at which verbosity.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ _line_rates = [_line_rate]
 
 
 class Log:
-    """Writes messages with fields: `log.info("dialled", address="10.0.0.1:80", took=0.2)`."""
+    """Log of one module: `log.info("dialled", address="10.0.0.1:80", took=0.2)` writes a message with fields.
+
+    Attributes:
+        verbosity: level of detail that `configure` set for the module.
+
+    """
 
     __slots__ = ("_logger", "verbosity")
 
@@ -64,27 +69,26 @@ class Log:
         self._logger.error(message, extra={"fields": fields}, stacklevel=2)
 
     def exception(self, message: str, /, **fields: object) -> None:
-        """An error with the traceback of the exception being handled: for our own mistakes, never for bad input."""
+        """Log an error with the traceback of the current exception: for programming errors, never for bad input."""
         self._logger.error(message, exc_info=sys.exc_info(), extra={"fields": fields}, stacklevel=2)
 
     def v(self, level: int) -> bool:
-        """Whether details of this level are wanted: `if log.v(4): log.info(...)`."""
+        """Return whether lines of this level are written: `if log.v(4): log.info(...)`."""
         return level <= self.verbosity
 
     def refresh(self) -> None:
-        """Take over what `configure` said."""
+        """Read the verbosity that `configure` set."""
         stem = self._logger.name.rpartition(".")[2]
         own = [level for pattern, level in _modules if fnmatchcase(stem, pattern)]
         self.verbosity = own[0] if own else _verbosity
 
 
 class PeerLog:
-    """Log for lines that a peer can cause as often as it likes: at most 10 per message and peer in 10 s.
+    """Rate-limited log for lines that peers cause: at most 10 per message and peer in 10 s.
 
-    `log.warning("10.0.0.7", "Agent refused", reason=...)`: the peer's address, name or source limits the rate; a line
-    that shall show it has it as a field, too. The message is a fixed text. The next line that is let through has the
-    number of lines left out before it as `left_out` (about this peer) and `left_out_of_others` (about peers that were
-    forgotten since).
+    `log.warning("10.0.0.7", "Agent refused", reason=...)`: the first argument, a peer's address, name or source, is the
+    key of the rate and is not written. The message is a fixed text. The next line after a gap has the number of lines
+    left out before it as `left_out` (about this peer) and `left_out_of_others` (about peers that were forgotten since).
     """
 
     __slots__ = ("_logger", "_rate")
@@ -115,40 +119,40 @@ class PeerLog:
 
 @dataclass(frozen=True, slots=True)
 class LogDestination:
-    """Where the log goes. Thresholds are levels of the standard library's logging."""
+    """Destination and form of the log. Thresholds are levels of the standard library's logging."""
 
-    stderr_from: int | None = logging.INFO  # None: nothing goes there
+    stderr_from: int | None = logging.INFO  # None: no line is written to stderr
     file: str = ""
-    max_file_size: int = 0  # bytes; 0: as it comes
+    max_file_size: int = 0  # bytes; 0: unlimited
     json: bool = False
     header: bool = True
     directory: bool = False
 
 
 def get(name: str) -> Log:
-    """The log of a part of the program. Fine at import time, before `configure`."""
+    """Return the log of the module `name`. May be called before `configure`."""
     return Log(logging.getLogger(name))
 
 
 def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
-    """Return the log for lines that peers can cause; its rate is that of the process, unless `rate` is given."""
+    """Return the rate-limited log of the module `name`; without `rate`, all modules share one."""
     if rate is not None:
         _line_rates.append(rate)
     return PeerLog(logging.getLogger(name), _line_rate if rate is None else rate)
 
 
 def left_out() -> int:
-    """Return the number of lines about peers that were left out because too many came."""
+    """Return the number of lines about peers that the rate limit left out."""
     return sum(rate.left_out for rate in _line_rates)
 
 
 def dropped() -> int:
-    """Lines that could not be written."""
+    """Return the number of lines that could not be written."""
     return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Writer))
 
 
 def flush() -> None:
-    """Wait until what was logged is written, but not for long. At the end of the process this happens by itself."""
+    """Wait for at most a second until all lines are written. The end of the process does so as well."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
@@ -159,17 +163,17 @@ def configure(
     destination: LogDestination | None = None,
     modules: tuple[tuple[str, int], ...] = (),
 ) -> None:
-    """Send all logging of the process somewhere. May be called again.
+    """Set the destination and verbosity of all logs of the process. May be called again.
 
     Args:
         verbosity: level of detail.
-        stream: instead of stderr as it is now; written by whoever logs, at once.
-        destination: where to, and how it looks; written by a thread of its own, unless `stream` is given.
-        modules: (pattern, level) for the modules whose file name matches, without its ending; the first that matches
+        stream: stream instead of stderr, which the thread that logs writes to.
+        destination: destination and form; without `stream`, a thread of its own writes the lines.
+        modules: (pattern, level) for modules whose file name without .py matches the pattern; the first match
             counts.
 
     Raises:
-        OSError: the file cannot be opened. Nothing has changed then.
+        OSError: the file cannot be opened, and nothing has changed.
 
     """
     global _verbosity, _modules
@@ -181,7 +185,7 @@ def configure(
     _verbosity, _modules = verbosity, modules
     for each in _logs:
         each.refresh()
-    logging.raiseExceptions = False  # a full disk is no reason to fail, nor to talk about it in every line
+    logging.raiseExceptions = False  # a full disk neither raises nor prints an error per line
     root = logging.getLogger()
     for old in [each for each in root.handlers if each.name == _HANDLER]:
         root.removeHandler(old)
@@ -194,7 +198,7 @@ def configure(
 
 def _sinks(where: LogDestination) -> list[tuple[int, Sink]]:
     sinks: list[tuple[int, Sink]] = []
-    if where.stderr_from is not None and sys.stderr is not None:  # None: the process was started without one
+    if where.stderr_from is not None and sys.stderr is not None:  # None: the process has no stderr
         sinks.append((where.stderr_from, sink_of(sys.stderr)))
     if where.file:
         sinks.append((logging.NOTSET, LogFile(where.file, where.max_file_size)))

@@ -1,6 +1,6 @@
-"""Standard error of a program, for everything that is no log line: tracebacks, warnings, why a program cannot start.
+"""Standard error of a program, for texts that are not log lines: tracebacks, warnings, start errors.
 
-Owns the thread that writes it. A program whose stderr nobody reads goes on, and ends.
+Owns the thread that writes them, so that a program whose stderr nobody reads neither stops nor hangs at its end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_TEXT = 64 * 1024  # characters of one write
 
 
 class ErrorStream(io.TextIOBase):
-    """Text stream whose writes never wait. `flush` waits until the text is written, for a second at most."""
+    """Text stream whose writes never wait. `flush` waits for at most a second until the text is written."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -32,7 +32,7 @@ class ErrorStream(io.TextIOBase):
         if self._writer is None:
             try:
                 self._writer = Writer([(logging.NOTSET, Descriptor(self._fd))])
-            except (OSError, RuntimeError):  # no descriptor left, or the interpreter is about to end
+            except (OSError, RuntimeError):  # no descriptor left, or the interpreter is ending
                 return len(text)
             atexit.register(self.flush)
         self._writer.put(logging.CRITICAL, printable(text[:MAX_TEXT]))
@@ -50,9 +50,9 @@ class ErrorStream(io.TextIOBase):
 
 
 def install() -> None:
-    """Replace `sys.stderr`, if it is a file, by a stream whose writes never wait."""
+    """Replace `sys.stderr`, if it has a descriptor, by a stream whose writes never wait."""
     try:
         fd = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+    except (AttributeError, OSError, ValueError):  # no stderr, or one without a descriptor
         return
     sys.stderr = ErrorStream(fd)

@@ -1,4 +1,4 @@
-"""Rate limit for log lines that a peer can cause: so many per interval, and a count of the lines left out.
+"""Rate limit for log lines that a peer can cause: a number of lines per interval, and a count of those left out.
 
 `LineRate` owns the counts per message and peer. It is bounded in keys and in bytes per key, knows no log, and reads
 time from an injected clock.

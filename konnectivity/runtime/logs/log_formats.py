@@ -1,7 +1,7 @@
-"""How a log line looks: klog's text, or JSON. Owns the lengths of lines and values.
+"""Formats of log lines: klog's text, or JSON. Owns the lengths of lines and values.
 
-Texts of peers stand in lines escaped (`foreign_text`), so that they cannot forge lines, and cut, so that a line has a
-maximum length.
+Texts of peers are escaped (`untrusted_text`), so that they cannot forge lines, and cut, so that a line has a maximum
+length.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _CUT_FIELD = "cut"  # is true in a line without the fields that did not fit
 
 
 class KlogFormatter(logging.Formatter):
-    """`I1123 09:46:53.123456   12345 module.py:42] "message" key="value"`, always a single line.
+    """Formatter of `I1123 09:46:53.123456   12345 module.py:42] "message" key="value"`, always one line.
 
-    The message is quoted as klog quotes that of a structured line; lines of other libraries are klog's plain ones.
+    The message of a line with fields is quoted; lines of other libraries are klog's plain ones.
 
     Args:
-        header: whether what stands before the message is written.
-        directory: whether the file's directory is, too.
+        header: whether severity, time, process and file precede the message.
+        directory: whether the directory of the file is written, too.
 
     """
 
@@ -58,7 +58,7 @@ class KlogFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: `ts` (seconds), `level`, `caller`, `msg`, then the fields."""
+    """Formatter of one JSON object per line: `ts` (seconds), `level`, `caller`, `msg`, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -81,13 +81,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def bounded(value: object, key: str = "") -> object:
-    """Return `value` as JSON can say it, texts cut to the length of a value; what is longer as its text, cut."""
+    """Return `value` as a JSON value, with texts cut to the length of a value; a longer value as its text, cut."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, list | tuple | dict) and not hasattr(value, "_fields"):  # a named tuple has a text of its own
+    if isinstance(value, list | tuple | dict) and not hasattr(value, "_fields"):  # a named tuple has a text
         try:
             text = jsonlib.dumps(value, default=str)
-        except (TypeError, ValueError):  # keys that are no texts, or a value that contains itself
+        except (TypeError, ValueError):  # keys that are not texts, or a value that contains itself
             text = str(value)
         else:
             if len(text) <= MAX_VALUE:
@@ -97,7 +97,7 @@ def bounded(value: object, key: str = "") -> object:
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[str, object]:
-    """Return the fields of a record of ours, or none; and the traceback, if there is one."""
+    """Return the fields of a record, with its traceback if it has one."""
     fields: Mapping[str, object] = getattr(record, "fields", {})
     if record.exc_info and record.exc_info[0]:
         return {**fields, _TRACE: formatter.formatException(record.exc_info)}
@@ -105,6 +105,7 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[
 
 
 def severity(level: int) -> str:
+    """Return the name of a logging level."""
     if level >= logging.CRITICAL:
         return "fatal"
     if level >= logging.ERROR:
@@ -127,7 +128,7 @@ def _shortened(key: str, text: str) -> str:
 
 
 def _escaped_shortly(key: str, text: str) -> str:
-    """Return `text`, shortened so that what JSON makes of it has at most the length of two values."""
+    """Return `text`, shortened so that its JSON has at most the length of two values."""
     short = _shortened(key, text)
     most = MAX_TRACE if key == _TRACE else 2 * MAX_VALUE
     if len(jsonlib.dumps(short)) <= most:
@@ -136,7 +137,7 @@ def _escaped_shortly(key: str, text: str) -> str:
 
 
 def _text(value: object) -> str:
-    """Return the words of a value; those of an error stand there without its number or the name of its class."""
+    """Return the text of a value; that of an error has neither its number nor the name of its class."""
     if isinstance(value, BaseException) and (not str(value) or "Errno" in str(value)):
         return words_of(value)
     return str(value)

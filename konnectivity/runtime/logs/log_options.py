@@ -1,4 +1,4 @@
-"""Options of the log, shared by both programs: klog's flags with klog's meaning, and the format."""
+"""Options of the log that both programs have: klog's flags with klog's meaning, and the format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _modules(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class LogOptions(Options):
-    """Base of both programs' options."""
+    """Options of the log, base of `ProgramOptions`."""
 
     verbosity: int = option(
         4,
@@ -100,7 +100,7 @@ class LogOptions(Options):
     )
 
     def configure_log(self, program: str) -> None:
-        """Send the log where the options say; and say which options do nothing."""
+        """Configure the log, and log which of the given options have no effect."""
         modules = tuple((pattern, int(level)) for pattern, level in _MODULE.findall(self.vmodule))
         destination = self._destination(program)
         try:
@@ -130,13 +130,13 @@ class LogOptions(Options):
 
 
 def _temporary_directory() -> str:
-    with suppress(FileNotFoundError):  # nothing can be written anywhere
+    with suppress(FileNotFoundError):  # no directory is writable
         return tempfile.gettempdir()
     return "/tmp"  # noqa: S108 - to be named in the error that follows  # nosec B108
 
 
 def _file_name(program: str) -> str:
-    """As klog names it: program, host, user, severity, time, process."""
+    """Return klog's name of a log file: program, host, user, severity, time, process."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,6 +1,6 @@
-"""The places log lines are written to: a stream, or a file that may be renamed and may not grow for ever.
+"""Outputs of the log: a stream, or a file with rotation by name and a maximum size.
 
-They are slow and they fail; who calls them (`writer`) keeps that from the program.
+Owns the open descriptors. Writes block and fail; `log_writer` keeps that from the program.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ import stat
 from contextlib import suppress
 from typing import Protocol, TextIO
 
-_PROC = "/proc/"  # its links lead to open files of processes, whatever name these have
+_PROC = "/proc/"  # links in it lead to open files of processes
 
 
 class Sink(Protocol):
-    """Somewhere for text."""
+    """Output of text."""
 
     def write(self, text: str) -> None:
-        """Raises OSError, ValueError: the text may be there in part."""
+        """Write `text`.
+
+        Raises:
+            OSError, ValueError: the write failed; a part of the text may be written.
+
+        """
 
     def close(self) -> None: ...
 
 
 class Descriptor:
-    """Own copy of an open file, such as stderr. It shares no lock and no buffer with the interpreter's streams.
+    """Duplicate of an open descriptor, such as stderr, without the locks and buffers of the interpreter's streams.
 
-    A write to a pipe that nobody reads waits for ever, and holds nothing but the thread that writes.
+    A write to a pipe without a reader blocks the writing thread and nothing else.
     """
 
     def __init__(self, fd: int) -> None:
@@ -37,7 +42,7 @@ class Descriptor:
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # others that share the pipe or terminal made it non-blocking
+            except BlockingIOError:  # another process that shares the pipe or terminal made it non-blocking
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 poll.poll()
@@ -47,7 +52,7 @@ class Descriptor:
 
 
 class StreamSink:
-    """A stream that belongs to others, and that may have no file behind it."""
+    """Stream that is not closed here, and that may have no descriptor."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -61,7 +66,7 @@ class StreamSink:
 
 
 def sink_of(stream: TextIO) -> Sink:
-    """Return the sink for a stream: its file if there is one, so that no lock of the stream is ever held."""
+    """Return the sink for a stream: its descriptor if it has one, so that no lock of the stream is held."""
     try:
         return Descriptor(stream.fileno())
     except (OSError, ValueError):  # io.UnsupportedOperation is both
@@ -69,15 +74,19 @@ def sink_of(stream: TextIO) -> Sink:
 
 
 class LogFile:
-    """Appends to `path`, and opens it anew when it was renamed or removed (log rotation).
+    """Log file that is appended to, and opened again after it was renamed or removed (log rotation).
 
-    Before it grows over `max_size` bytes (0: no limit) it is moved to its name with `.1`, or emptied if it cannot be
-    moved. That is done with regular files only, by their own name: a link that leads to one stays where it is. Devices,
-    pipes, and what is reached through /proc (as /dev/stdout is) are written to and left alone. A file is made with
-    `mode`; one that is there keeps its own.
+    A file that would grow over `max_size` is renamed to end with `.1`, or emptied if it cannot be renamed. Only regular
+    files are renamed, by their own name, so that a link to one stays. Devices, pipes, and files reached through /proc
+    (as /dev/stdout is) are only written to.
+
+    Args:
+        path: name of the file.
+        max_size: bytes; 0: unlimited.
+        mode: permissions of a new file; an existing file keeps its own.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
 
     """
 
@@ -102,12 +111,12 @@ class LogFile:
         os.close(self._fd)
 
     def _open(self) -> int:
-        # Not blocking: to open a named pipe that nobody reads is an error, and no wait for ever.
+        # Not blocking, so that opening a named pipe without a reader is an error instead of a wait.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(self._path, flags, self._mode)
 
     def _follow(self, more: int) -> None:
-        """Make the open file the one of that name, with room for so many bytes more."""
+        """Open the file again if its name leads elsewhere, and make room for `more` bytes."""
         mine = os.fstat(self._fd)
         try:
             there = os.stat(self._path)
@@ -135,7 +144,7 @@ class LogFile:
 
 def _own_name(path: str) -> str | None:
     """Return the name of the file that `path` leads to, without links; None if a link of /proc is on the way."""
-    with suppress(OSError):  # links that change meanwhile, or lead in a circle
+    with suppress(OSError):  # links that change meanwhile, or form a circle
         for _ in range(40):
             path = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
             if path.startswith(_PROC):

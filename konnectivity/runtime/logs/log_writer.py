@@ -1,8 +1,8 @@
-"""Writes log lines from a thread of its own, so that a slow or full disk never holds up the program.
+"""Writer of log lines in a thread of its own, so that a slow or full disk never delays the program.
 
-A container's stderr is such a disk too: behind the pipe somebody writes a file. Lines that find too many waiting, or
-cannot be written, are dropped and counted. Lines that come fast are written in batches, which is cheaper. The thread is
-a daemon and holds no lock that the interpreter's exit needs: a program ends although nobody reads its stderr.
+Owns the queue of lines and the counts of dropped ones: a line is dropped if the queue is full or the write fails. Lines
+in quick succession are written in batches. The thread is a daemon and holds no lock that the interpreter's exit needs,
+so a program ends even if nobody reads its stderr. Does not know what a line says.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ FLUSH_TIMEOUT_S = 1.0
 
 
 class Writer(logging.Handler):
-    """Sends each record to the sinks whose level it reaches."""
+    """Logging handler that queues each record for the sinks whose level it reaches."""
 
     def __init__(self, sinks: Sequence[tuple[int, Sink]]) -> None:
         super().__init__()
-        self._rejected = 0  # lines that found no place; each counter has one thread that changes it
-        self._lost = 0  # lines that some sink did not get
-        self._accepted = 0  # characters that found a place
-        self._finished = 0  # characters of those that are written, or lost
+        self._rejected = 0  # lines that found the queue full; each counter is changed by one thread
+        self._lost = 0  # lines that a sink failed to write
+        self._accepted = 0  # characters that were queued
+        self._finished = 0  # characters that were written or lost since
         self._sinks = sinks
-        self._told = [0] * len(sinks)  # how many of both each sink was told of
+        self._announced = [0] * len(sinks)  # dropped lines that the last notice in each sink counted
         self._waiting: deque[tuple[int, str] | threading.Event] = deque()
-        self._stuck = False  # the lines did not get written in the time of a flush: it is not waited for again
+        self._stuck = False  # the last flush timed out, so the next one does not wait
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -40,23 +40,23 @@ class Writer(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """Lines that some sink did not get."""
+        """Number of lines that were not queued, or that a sink failed to write."""
         return self._rejected + self._lost
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises, never waits."""
+        """Format and queue a record, or count it as dropped. Never raises, never waits."""
         if self._full:
             self._rejected += 1
             return
         try:
             line = self.format(record) + "\n"
-        except Exception:  # a value in it that cannot be shown
+        except Exception:  # a value that cannot be formatted
             self._rejected += 1
             return
         self.put(record.levelno, line)
 
     def put(self, level: int, text: str) -> None:
-        """Hand `text` to the sinks whose level it reaches, or drop it if too much waits."""
+        """Queue `text` for the sinks whose level it reaches, or drop it if the queue is full."""
         if self._full:
             self._rejected += 1
             return
@@ -69,7 +69,7 @@ class Writer(logging.Handler):
         return len(self._waiting) >= MAX_LINES or self._accepted - self._finished >= MAX_CHARACTERS
 
     def flush(self) -> None:
-        """Wait until the lines so far are written, but not for long."""
+        """Wait for at most a second until all queued lines are written."""
         if self._thread.is_alive() and not self._stuck:
             written = threading.Event()
             self._waiting.append(written)
@@ -77,6 +77,7 @@ class Writer(logging.Handler):
             self._stuck = not written.wait(FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
+        """Write all queued lines and close the sinks, within a second."""
         self._closing.set()
         self._wake.set()
         if not self._stuck:
@@ -111,11 +112,11 @@ class Writer(logging.Handler):
             event.set()
 
     def _write_to(self, number: int, batch: list[tuple[int, str]]) -> None:
-        """One sink's part of a batch, and the notice if it is due there: a sink that fails has not been told."""
+        """Write a sink's part of a batch, and the notice of dropped lines if it is due in that sink."""
         level, sink = self._sinks[number]
         lines = [line for severity, line in batch if severity >= level]
         dropped = self.dropped
-        notice = [self._notice()] if level <= logging.ERROR and self._notice_due(self._told[number]) else []
+        notice = [self._notice()] if level <= logging.ERROR and self._notice_due(self._announced[number]) else []
         if not lines and not notice:
             return
         try:
@@ -124,11 +125,11 @@ class Writer(logging.Handler):
             self._lost += len(lines)
             return
         if notice:
-            self._told[number] = dropped
+            self._announced[number] = dropped
 
-    def _notice_due(self, told: int) -> bool:
-        """Whether the log should say how many lines are dropped, after it spoke of so many."""
-        return self.dropped > 2 * told  # once, then when there are twice as many
+    def _notice_due(self, announced: int) -> bool:
+        """Return whether another notice is due: at the first dropped line, then each time the number has doubled."""
+        return self.dropped > 2 * announced
 
     def _notice(self) -> str:
         record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "Log lines were dropped", None, None)

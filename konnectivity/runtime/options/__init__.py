@@ -5,7 +5,7 @@ variable, a key of the file, a line of `--help` and a row of docs/reference/serv
 The command line is read in the dialect of Go's pflag, because manifests and launchers written for the Go programs are
 passed to ours unchanged.
 
-This package knows no option of any program, and nothing about what the values are used for.
+The package does not know the options of any program, nor what values are used for.
 """
 
 from konnectivity.runtime.options.command_line import HelpRequested, UsageError
@@ -20,6 +20,7 @@ from konnectivity.runtime.options.value_checks import (
     one_of,
     port,
     positive,
+    positive_duration,
 )
 from konnectivity.runtime.options.value_kinds import (
     BOOL,
@@ -76,6 +77,7 @@ __all__ = [
     "parse_duration",
     "port",
     "positive",
+    "positive_duration",
     "read",
     "redefault",
     "size",

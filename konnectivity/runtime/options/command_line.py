@@ -1,4 +1,4 @@
-"""The command line in the dialect of Go's pflag. Finds the flags in the arguments; their values are text to it."""
+"""Command line in the dialect of Go's pflag: finds the flags in the arguments. Does not interpret their values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from konnectivity.runtime.options.declarations import Option
 
 
 class UsageError(Exception):
-    """The person who started the program wrote something wrong; `problems` names every mistake."""
+    """Error in the options of a program; `problems` has one text per mistake."""
 
     def __init__(self, problems: list[str], program: str = "") -> None:
         super().__init__(f"{program}: {'; '.join(problems)}" if program else "; ".join(problems))
@@ -18,34 +18,55 @@ class UsageError(Exception):
 
 
 class HelpRequested(Exception):
-    """`-h` or `--help` was given."""
+    """Request for the help text by `-h` or `--help`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was written, and where."""
+    """Value as it was written, and its source.
+
+    Attributes:
+        text: the value.
+        where: the source for an error text.
+        source: the source in one or two words.
+
+    """
 
     text: str
     where: str
-    source: str  # the same, short
+    source: str
 
     def invalid(self, why: object) -> str:
+        """Return the error text for a value that cannot be used."""
         return f'invalid argument "{self.text}" for {self.where}: {why}'
 
 
 class CommandLine:
-    """Finds the flags in the arguments. Does not interpret their values."""
+    """Arguments of a program.
+
+    Attributes:
+        found: values by field.
+        problems: error texts.
+        words: arguments that are neither flags nor their values.
+
+    """
 
     def __init__(self, options: Iterable[Option], argv: Sequence[str]) -> None:
         self.found: dict[str, list[Given]] = {}
         self.problems: list[str] = []
-        self.words: list[str] = []  # arguments that are neither flags nor their values
+        self.words: list[str] = []
         self._rest = iter(argv)
         declared = list(options)
         self._longs = {name: each for each in declared for name in each.long_names}
         self._shorts = {alias: each for each in declared for alias in each.aliases if len(alias) == 1}
 
     def read(self) -> None:
+        """Read all arguments.
+
+        Raises:
+            HelpRequested: `-h` or `--help` is among them.
+
+        """
         for argument in self._rest:
             if argument == "--":
                 self.words += self._rest
@@ -54,7 +75,7 @@ class CommandLine:
                 self._long(argument)
             elif argument.startswith("-") and argument != "-":
                 self._short(argument)
-            else:  # the Go programs ignore such arguments, so manifests may have some
+            else:  # the reference ignores such arguments, so manifests may have some
                 self.words.append(argument)
 
     def _long(self, argument: str) -> None:
@@ -100,7 +121,7 @@ class CommandLine:
 
 
 def nearest(name: str, options: Mapping[str, Option]) -> str | None:
-    """The name that was probably meant, of those that people are told."""
+    """Return the name in `options` most similar to `name`, or None; hidden and deprecated names are not offered."""
     hidden = {
         name for name, each in options.items() if each.hidden or each.deprecated or name in each.deprecated_aliases
     }

@@ -1,7 +1,7 @@
-"""The file that `--config` names: YAML, a mapping with the names of the flags as its keys.
+"""Reader of the file that `--config` names: a YAML mapping with names of flags as its keys.
 
-Values are taken as they are written, not as YAML would read them: `1:30` is no number in base 60, and an id of `012`
-keeps its zero. Finds the options; their values are text to it. PyYAML is imported when a file is read, not before.
+Owns the mapping from keys to options. Values stay texts, so that YAML does not read `1:30` as a number in base 60, and
+an id of `012` keeps its zero. PyYAML is imported only when there is a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class ConfigFile:
-    """What a file sets, by field, in `found`; and in `problems` what is wrong with it, for a person."""
+    """Config file.
+
+    Attributes:
+        found: values by field.
+        problems: error texts.
+
+    """
 
     def __init__(self, options: Iterable[Option], path: str) -> None:
         self.found: dict[str, list[Given]] = {}
@@ -29,6 +35,7 @@ class ConfigFile:
         self._lines: dict[str, int] = {}
 
     def read(self) -> None:
+        """Read the file, and fill `found` and `problems`."""
         try:
             root = _root(_content(self._path))
         except OSError as error:
@@ -59,7 +66,7 @@ class ConfigFile:
             self._problem(line, f'key "{name}" wants {wanted}')
             return
         where, source = f'"{name}" in line {line} of config file "{self._path}"', f"file, line {line}"
-        if items is value.value:  # each item is one value, whatever commas are in it
+        if items is value.value:  # each item is one value, even with commas
             texts = [option.kind.write((each.value,)) for each in items] or [option.kind.write(())]
             self.found[option.field] = [Given(text, where, source) for text in texts]
         elif value.tag != _NULL:  # a key without a value sets nothing
@@ -70,13 +77,23 @@ class ConfigFile:
 
 
 def _content(path: str) -> bytes:
-    """Raises OSError, ValueError."""
+    """Return the bytes of a file.
+
+    Raises:
+        OSError, ValueError: as `read_any`.
+
+    """
     return read_any(path, MAX_BYTES)
 
 
 def _root(content: bytes) -> list[tuple[Any, Any]]:
-    """The nodes of the keys and values. Raises ValueError, which names the line."""
-    import yaml  # only who has such a file pays for it
+    """Return the nodes of keys and values.
+
+    Raises:
+        ValueError: the content is no YAML mapping; the error names the line.
+
+    """
+    import yaml  # imported late: most programs have no such file
 
     try:
         root: Any = yaml.compose(content, Loader=yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""Declarations: what makes a field of a dataclass an option, and the options a class has."""
+"""Declarations of options: fields of a dataclass made by `option`, and the list of all options of a class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENVIRONMENT_PREFIX = "KONNECTIVITY_"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One declaration, as `option()` made it. `field` and `flag` are filled in by `declared`."""
+    """Declaration of one option, made by `option`. `declared` fills in `field` and `flag`."""
 
     kind: Kind[Any]
     default: Any
@@ -35,13 +35,13 @@ class Option:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that set it, the first found wins."""
+        """Names of the environment variables that set the option; the first that is set wins."""
         own = ENVIRONMENT_PREFIX + self.flag.replace("-", "_").upper()
         return (self.env, own) if self.env else (own,)
 
     @property
     def long_names(self) -> tuple[str, ...]:
-        """The names that stand behind two dashes, its own first."""
+        """Names that are written with two dashes, the option's own first."""
         return (self.flag, *(alias for alias in self.aliases if len(alias) > 1), *self.deprecated_aliases)
 
 
@@ -61,27 +61,27 @@ def option(
     group: str | None = None,
     instead: str | None = None,
 ) -> T:
-    """A field of an `Options` class.
+    """Return a field of an `Options` class that is an option.
 
     Args:
-        default: decides the kind unless `kind` does: a str, int, float, bool, `duration("1h")`, `size("64Ki")`, or
+        default: decides the kind unless `kind` is given: a str, int, float, bool, `duration("1h")`, `size("64Ki")`, or
             a tuple of str for a list.
         help: one or two sentences for `--help` and the documentation.
-        kind: how the text is read, where the default cannot tell.
-        env: another environment variable that sets it, beside KONNECTIVITY_<NAME>.
-        name: the flag, if it is not the field's name with dashes.
-        hidden: not shown by `--help`.
-        deprecated: what to do instead; printed when the option is used, and not shown by `--help`.
-        metavar: the word for the value in `--help`, if it is not the kind's.
-        check: says what is wrong with a value, or None.
-        aliases: other names; one letter is a short flag.
-        deprecated_aliases: other names that are not shown, and said to be old when they are used.
-        instead: it is accepted and does nothing; what does its work here.
-        group: opens a group of `--help`, for this option and those after it.
+        kind: reader and writer of the value, where the default does not decide.
+        env: another environment variable that sets the option, beside KONNECTIVITY_<NAME>.
+        name: the flag's name, if it differs from the field's name with dashes.
+        hidden: whether `--help` leaves the option out.
+        deprecated: advice that is printed when the option is used; `--help` leaves the option out.
+        metavar: the word for the value in `--help`, if it differs from the kind's name.
+        check: returns the error text of a value, or None.
+        aliases: other names; a name of one letter is a short flag.
+        deprecated_aliases: other names that `--help` leaves out; using one prints a warning.
+        instead: text that says what replaces the option, which is accepted without effect.
+        group: heading in `--help` of this option and of those declared after it.
 
     """
     chosen = kind or next(found for type_, found in KINDS if isinstance(default, type_))
-    # There and back: the default is then a plain value, and known to be one that a person can write.
+    # Written and read again, the default is a plain value that a person can write.
     plain = chosen.read(chosen.write(default))
     made = Option(
         chosen,
@@ -103,7 +103,7 @@ def option(
 
 
 def redefault(base: type[Options], name: str, default: T) -> T:
-    """A field that is an option of a base class with another default."""
+    """Return a field that is the option `name` of a base class with another default."""
     made: Option = next(each for each in fields(base) if each.name == name).metadata["option"]
     plain = made.kind.read(made.kind.write(default))
     result: T = field(default=plain, metadata={"option": replace(made, default=plain)})
@@ -112,30 +112,33 @@ def redefault(base: type[Options], name: str, default: T) -> T:
 
 @dataclass(frozen=True)
 class Options:
-    """Base of a program's options. The derived class is a frozen dataclass too.
+    """Options of a program. The derived class is a frozen dataclass as well.
 
-    `sources` says of each field that was set what set it: `flag --mode`, `environment PROXY_SERVER_ID`, `file, line 3`.
+    Attributes:
+        sources: the source of each field that was set: `flag --mode`, `environment PROXY_SERVER_ID`, `file, line 3`.
+        words: arguments that are neither flags nor their values.
+
     """
 
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
-    words: tuple[str, ...] = field(default=(), kw_only=True, repr=False, compare=False)  # arguments that are no flags
+    words: tuple[str, ...] = field(default=(), kw_only=True, repr=False, compare=False)
 
     def given(self, name: str) -> bool:
-        """Whether the option of this field was set by whatever means, even to its default."""
-        getattr(self, name)  # a misspelt name is an error, not "no"
+        """Return whether any source set the option of this field, even to its default."""
+        getattr(self, name)  # a misspelt name raises AttributeError
         return name in self.sources
 
     def doubts(self) -> list[str]:
-        """Return what is probably not meant, but keeps no program from starting. For derived classes to override."""
+        """Return warnings about values that are probably mistakes. Derived classes override this."""
         return []
 
     def problems(self) -> list[str]:
-        """What is wrong with the options taken together. For derived classes to override."""
+        """Return the errors of combinations of options. Derived classes override this."""
         return []
 
 
 def declared(cls: type[Options]) -> list[Option]:
-    """The options of a class in the order of declaration, its own before those it inherits."""
+    """Return the options of a class in the order of declaration, its own before inherited ones."""
 
     def distance(name: str) -> int:
         return max(i for i, owner in enumerate(cls.__mro__) if name in getattr(owner, "__dataclass_fields__", ()))

@@ -1,4 +1,4 @@
-"""Options shown to people: the help text, the reference page, the options in force."""
+"""Texts about options for people: `--help`, the reference page, the options in force, warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WITHOUT_EFFECT = "Accepted without effect"
 
 
 def _shown_default(each: Option) -> str:
-    """The default for a reader; "" if it is what one expects anyway: nothing, zero, false."""
+    """Return the default as `--help` shows it; empty for an empty text, zero and false."""
     text = each.kind.write(each.default) if each.default else ""
     return f'"{text}"' if text and each.kind is STRING else text
 
@@ -31,7 +31,7 @@ def _usage_entry(each: Option) -> list[str]:
     if each.instead:
         notes.append(f"no effect here: {each.instead}")
     text = f"{each.help} ({', '.join(notes)})".lstrip() if notes else each.help
-    # A long head has a line of its own; a short one stands before the first line of the help.
+    # A long head gets a line of its own; a short one precedes the first line of the help.
     alone = [head] if len(head) > _HELP_COLUMN - 2 else []
     first = " " * _HELP_COLUMN if alone else f"{head:{_HELP_COLUMN}}"
     rest = " " * _HELP_COLUMN
@@ -51,7 +51,7 @@ def _grouped(options: Iterable[Option]) -> dict[str, list[Option]]:
 
 
 def usage(cls: type[Options], program: str, description: str) -> str:
-    """The text of `--help`."""
+    """Return the text of `--help`."""
     lines = [*textwrap.wrap(description, WIDTH), "", "Usage:", f"  {program} [flags]"]
     for group, options in _grouped(o for o in declared(cls) if not (o.hidden or o.deprecated)).items():
         lines += ["", f"{group}:"]
@@ -64,7 +64,7 @@ def usage(cls: type[Options], program: str, description: str) -> str:
 
 
 def markdown(cls: type[Options], program: str) -> str:
-    """The reference page: a table row for every option, the hidden and the deprecated ones too."""
+    """Return the reference page: a table row for every option, with hidden and deprecated ones."""
     lines = [f"## {program}"]
     for group, options in _grouped(declared(cls)).items():
         lines += ["", f"### {group}", "", "| Flag | Value | Default | Meaning |", "|---|---|---|---|"]
@@ -89,7 +89,7 @@ def _markdown_row(each: Option) -> str:
 
 
 def effective(options: Options) -> str:
-    """All values in force, as a file for `--config`; behind each where it comes from."""
+    """Return all values in force as a file for `--config`, each with its source as a comment."""
     lines = []
     for each in declared(type(options)):
         if not each.deprecated and each.field not in ("config", "check_config"):
@@ -104,19 +104,19 @@ def effective(options: Options) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML string in ASCII, whatever characters are in it."""
+    """Return a text as a YAML string in ASCII."""
     text = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(each if " " <= each <= "~" else f"\\U{ord(each):08x}" for each in text) + '"'
 
 
 def notices(options: Options) -> list[str]:
-    """A line for each option that was set and does nothing here: what does its work."""
+    """Return a line for each option that was set and has no effect, with its replacement."""
     used = [each for each in declared(type(options)) if each.instead and options.given(each.field)]
     return [f"--{each.flag} has no effect here: {each.instead}" for each in used]
 
 
 def deprecations(options: Options) -> list[str]:
-    """A line for each deprecated option or name that was used."""
+    """Return a line for each deprecated option or name that was used."""
     lines = []
     for each in declared(type(options)):
         if each.deprecated and options.given(each.field):
@@ -127,9 +127,9 @@ def deprecations(options: Options) -> list[str]:
 
 
 def doubts(options: Options) -> list[str]:
-    """Return a line for each value or argument that is probably not meant, and keeps no program from starting."""
+    """Return a warning for each value or argument that is probably a mistake."""
     words = [
-        f"argument {word!r} is not used: it is no flag, and no flag takes it (a switch is written --flag=false)"
+        f"argument {word!r} is ignored: it is neither a flag nor the value of one (write a switch as --flag=false)"
         for word in options.words
     ]
     return [f"Warning: {line}" for line in (*words, *options.doubts())]

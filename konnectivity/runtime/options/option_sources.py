@@ -1,4 +1,4 @@
-"""From the command line, the environment and a file to a program's options, or to all that is wrong with them."""
+"""Sources of options: command line, environment and file, read into a program's options or a list of errors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], program: str) -> Chosen:
-    """The options that are asked for. A flag beats a variable, a variable the file, the file the default.
+    """Return the options. A flag has precedence over a variable, a variable over the file, the file over the default.
 
     Raises:
-        UsageError: with everything that is wrong, not only the first mistake.
+        UsageError: with all errors, not only the first.
         HelpRequested: `-h` or `--help` is among the flags.
 
     """
@@ -41,10 +41,13 @@ def parse(cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], pr
 def read(
     cls: type[Chosen], argv: Sequence[str], environ: Mapping[str, str], without: Container[Check] = ()
 ) -> tuple[Chosen, list[str]]:
-    """The options that are asked for, and all that is wrong with them; what cannot be read has its default.
+    """Return the options and all errors in them; an option that cannot be read has its default.
 
     Args:
-        without: checks that are not made, as of files that are on another machine.
+        cls: class of the options.
+        argv: command line without the program's name.
+        environ: environment variables.
+        without: checks that are skipped, for example of files on another machine.
 
     Raises:
         HelpRequested: `-h` or `--help` is among the flags.
@@ -79,7 +82,7 @@ def read(
 
 
 def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
-    """Empty counts as not set, as for the Go programs. Kubernetes' own variables are not meant for us."""
+    """Return the value of the first variable that is not empty, except variables that Kubernetes itself sets."""
     for variable in each.variables:
         text = environ.get(variable, "")
         if text and not (variable.endswith("_PORT") and _SERVICE_LINK.match(text)):
@@ -88,7 +91,7 @@ def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
 
 
 def _interpret(each: Option, given: list[Given], values: dict[str, Any], problems: list[str]) -> None:
-    """Put the value into `values`, unless it cannot be read."""
+    """Read a value into `values`, or append why it cannot be read to `problems`."""
     readings = []
     for one in given:
         try:
@@ -100,7 +103,7 @@ def _interpret(each: Option, given: list[Given], values: dict[str, Any], problem
 
 
 def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] | None = None) -> Chosen:
-    """What a program's `main` begins with: its options, or the help or the mistakes printed and the program ended."""
+    """Return the options of a program's `main`, or print the help or all errors and exit."""
     try:
         options = parse(cls, sys.argv[1:] if argv is None else argv, os.environ, program)
     except HelpRequested:
@@ -108,7 +111,7 @@ def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] 
         raise SystemExit(0) from None
     except UsageError as error:
         errors = "".join(f"Error: {visible(problem, MAX_PROBLEM)}\n" for problem in error.problems)
-        # And once more at the end: of a pod that failed, Kubernetes keeps the last lines only.
+        # Errors are repeated at the end: Kubernetes keeps only the last lines of a failed pod.
         complain(f"{errors}\n{usage(cls, program, description)}\n{errors}")
         raise SystemExit(1) from None
     for line in (*deprecations(options), *doubts(options)):

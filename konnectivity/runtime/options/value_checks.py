@@ -1,4 +1,4 @@
-"""Checks of option values: each says what is wrong with a value, or None."""
+"""Checks of option values: each returns the error text of a value, or None. The tool uses `positive_duration`."""
 
 from __future__ import annotations
 
@@ -6,42 +6,43 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from konnectivity.runtime.options.value_kinds import Duration, format_duration
+from konnectivity.runtime.options.value_kinds import Duration, format_duration, parse_duration
+from konnectivity.untrusted.numbers import MAX_PORT
 
 Check = Callable[[Any], str | None]
 
 
-def port(low: int = 1, high: int = 65535) -> Check:
-    """A port number within a range."""
+def port(low: int = 1, high: int = MAX_PORT) -> Check:
+    """Return a check that a port number is within a range."""
     return lambda value: None if low <= value <= high else f"must be a port between {low} and {high}"
 
 
 def one_of(*allowed: str) -> Check:
-    """One of a few words. The empty one, if allowed, is not spoken of."""
+    """Return a check that a text is one of `allowed`. The error does not list an empty text."""
     words = ", ".join(filter(None, allowed))
     return lambda value: None if value in allowed else f"must be one of: {words}"
 
 
 def at_least(minimum: float) -> Check:
-    """A number or duration that is not smaller."""
+    """Return a check that a number or duration is not below `minimum`."""
     shown = format_duration(minimum) if isinstance(minimum, Duration) else f"{minimum:g}"
     return lambda value: None if value >= minimum else f"must be {shown} or more"
 
 
 def positive(value: float) -> str | None:
-    """A number or duration above zero."""
+    """Check that a number or duration is above zero."""
     return None if value > 0 else "must be greater than 0"
 
 
 def header_text(value: str) -> str | None:
-    """A text that can be the value of a header: HTTP/2 and gRPC carry no other."""
+    """Check that a text can be the value of an HTTP/2 header."""
     if not (value.isascii() and value.isprintable()):
         return "must be of printable ASCII characters"
     return "must not begin or end with a space" if value != value.strip() else None
 
 
 def existing_file(path: str) -> str | None:
-    """A file that is there. Empty means "not set" and is fine."""
+    """Check that a path leads to a file. An empty path means that the option is not set, and passes."""
     if not path:
         return None
     try:
@@ -51,3 +52,19 @@ def existing_file(path: str) -> str | None:
     except ValueError as error:  # a null byte
         return f"{error}; check the path"
     return "is a directory; give the path of a file" if os.path.isdir(path) else None
+
+
+def positive_duration(flag: str, text: str) -> float:
+    """Return the seconds of a duration above zero, given as the value of `flag`.
+
+    Raises:
+        ValueError: the text is no duration, or not above zero; the error names flag and value.
+
+    """
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{flag}={text}: {error}") from None
+    if problem := positive(seconds):
+        raise ValueError(f"{flag}={text}: {problem}")
+    return seconds

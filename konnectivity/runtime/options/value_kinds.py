@@ -1,4 +1,4 @@
-"""Kinds of option values: how each is read from text, and written so that reading gives it back. Pure."""
+"""Kinds of option values: reading of each from text, and writing so that reading returns the same value. Pure."""
 
 from __future__ import annotations
 
@@ -32,26 +32,31 @@ _SIZE_UNITS = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
 
 
 class Duration(float):
-    """Seconds; marks a default as a duration."""
+    """Number of seconds that marks a default as a duration."""
 
 
 class Size(int):
-    """Bytes; marks a default as a byte size."""
+    """Number of bytes that marks a default as a size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """How values of one type are read from text, and written so that reading gives them back."""
+    """Reader and writer of the values of one type."""
 
     name: str
-    read: Callable[[str], T]  # raises ValueError, saying what to write instead
+    read: Callable[[str], T]  # raises ValueError, whose text says what to write instead
     write: Callable[[T], str]
-    bare: str | None = None  # what the flag without a value stands for; None: it takes the next argument
-    appends: bool = False  # a repeated flag adds to the value
+    bare: str | None = None  # value of a flag without a value; None: the flag takes the next argument
+    appends: bool = False  # whether a repeated flag adds to the value
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from Go's syntax: `1h0m0s`, `500ms`, `1.5h`, `-1s`, `0`. Exact to the nanosecond, like Go."""
+    """Return the seconds of a duration in Go's syntax: `1h0m0s`, `500ms`, `1.5h`, `-1s`, `0`. Exact to a nanosecond.
+
+    Raises:
+        ValueError: the text is no duration, or longer than 292 years.
+
+    """
     body = text[1:] if text.startswith(("+", "-")) else text
     if body == "0":
         return 0.0
@@ -70,7 +75,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Go's way of writing a duration: `1h0m0s`, `1m30s`, `1.5s`, `500ms`, `0s`."""
+    """Write a duration as Go does: `1h0m0s`, `1m30s`, `1.5s`, `500ms`, `0s`."""
     nanos = round(abs(seconds) * 1e9)
     if nanos == 0:
         return "0s"
@@ -90,12 +95,12 @@ def _decimal(nanos: int, unit: int) -> str:
 
 
 def duration(text: str) -> Duration:
-    """The default of a duration option."""
+    """Return the default of a duration option."""
     return Duration(parse_duration(text))
 
 
 def size(text: str) -> Size:
-    """The default of a byte size option."""
+    """Return the default of a size option."""
     return Size(_read_size(text))
 
 
@@ -146,7 +151,7 @@ def _write_size(value: int) -> str:
 
 
 def _read_strings(text: str) -> tuple[str, ...]:
-    if text == "[]":  # how launchers print an empty list
+    if text == "[]":  # launchers print an empty list in this form
         return ()
     try:
         return tuple(next(csv.reader([text], strict=True), ()))
@@ -164,7 +169,7 @@ STRING: Kind[str] = Kind("string", str, str)
 INT: Kind[int] = Kind("int", _read_int, str)
 FLOAT: Kind[float] = Kind("float", _read_float, lambda value: repr(value).removesuffix(".0"))
 BOOL: Kind[bool] = Kind("bool", _read_bool, lambda value: "true" if value else "false", bare="true")
-SWITCH: Kind[bool | None] = Kind(  # None: the program decides
+SWITCH: Kind[bool | None] = Kind(  # None means that the program decides
     "switch", _read_switch, lambda value: "auto" if value is None else BOOL.write(value), bare="true"
 )
 DURATION: Kind[float] = Kind("duration", parse_duration, format_duration)

@@ -23,7 +23,7 @@ from konnectivity.http1.http_client import (
 from konnectivity.http1.http_exchange import FetchError, ResponseHead
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
-from konnectivity.runtime.options import parse_duration
+from konnectivity.runtime.options import positive_duration
 from konnectivity.tls import TlsError, client_context
 from konnectivity.tls.contexts import notice_truncation
 from konnectivity.tool.cli import frontend_arguments, output
@@ -160,7 +160,7 @@ def _task(arguments: argparse.Namespace) -> _Task:
         frontend_arguments.of(arguments),
         _target_tls(arguments) if url.scheme == "https" else None,
         arguments.target_name or url.host,
-        parse_duration(arguments.max_time),
+        positive_duration("--max-time", arguments.max_time),
     )
 
 

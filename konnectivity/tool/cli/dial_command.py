@@ -14,7 +14,7 @@ import uvloop
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
-from konnectivity.runtime.options import parse_duration
+from konnectivity.runtime.options import positive_duration
 from konnectivity.tls import TlsError
 from konnectivity.tool.cli import frontend_arguments, output
 from konnectivity.tool.cli.plain_stream import Payload
@@ -61,7 +61,7 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return 0 if both directions ended cleanly."""
     try:
-        timeout_s = parse_duration(arguments.timeout)
+        timeout_s = positive_duration("--timeout", arguments.timeout)
         addresses.split(arguments.destination)
         found = frontend_arguments.of(arguments)
     except (ValueError, TlsError) as error:

@@ -11,7 +11,7 @@ import uvloop
 
 from konnectivity.http1.http_client import Url, parse_url
 from konnectivity.net import addresses
-from konnectivity.runtime.options import HelpRequested, parse_duration
+from konnectivity.runtime.options import HelpRequested, positive_duration
 from konnectivity.runtime.options.value_checks import existing_file
 from konnectivity.tls import TlsError
 from konnectivity.tool import admin_client
@@ -180,7 +180,7 @@ def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers
 
     case = Case(
         Clock(datetime.now(UTC), timedelta(days=arguments.warn_days)),
-        parse_duration(arguments.timeout),
+        positive_duration("--timeout", arguments.timeout),
         arguments.kubeconfig,
         arguments.token,
         arguments.audience or DEFAULT_AUDIENCE,

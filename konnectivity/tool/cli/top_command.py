@@ -9,7 +9,7 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from konnectivity.runtime.options import parse_duration
+from konnectivity.runtime.options import positive_duration
 from konnectivity.tool import admin_client
 from konnectivity.tool.cli import output
 from konnectivity.tool.cli.plain_stream import unguarded
@@ -70,9 +70,10 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code (listed in `_EXAMPLE`)."""
     try:
-        interval_s, timeout_s = parse_duration(arguments.interval), parse_duration(arguments.timeout)
-        if interval_s < SHORTEST_S or timeout_s <= 0:
-            raise ValueError(f"--interval must be {SHORTEST_S:g}s or more, and --timeout more than 0")
+        interval_s = positive_duration("--interval", arguments.interval)
+        timeout_s = positive_duration("--timeout", arguments.timeout)
+        if interval_s < SHORTEST_S:
+            raise ValueError(f"--interval={arguments.interval}: must be {SHORTEST_S:g}s or more")
     except ValueError as error:
         output.complain("top", error)
         return 2

@@ -23,7 +23,7 @@ class Echo(asyncio.Protocol):
 
 
 @pytest.fixture
-async def house():
+async def listener():
     reached, port = Counter(), free_port()
     async with asyncio.TaskGroup() as tasks:
         door = await admit_tcp("tests", "127.0.0.1", port, None, Echo, SourceLimits(tasks, 2, reached=reached))
@@ -32,8 +32,8 @@ async def house():
         door.close()
 
 
-async def enter(house, source="127.0.0.1"):
-    return await asyncio.open_connection("127.0.0.1", house.port, local_addr=(source, 0))
+async def enter(listener, source="127.0.0.1"):
+    return await asyncio.open_connection("127.0.0.1", listener.port, local_addr=(source, 0))
 
 
 async def says(guest, text):
@@ -47,34 +47,34 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-async def test_one_source_is_full_and_another_is_not(house):
-    inside = [await enter(house) for _ in range(2)]
+async def test_one_source_is_full_and_another_is_not(listener):
+    inside = [await enter(listener) for _ in range(2)]
     assert [await says(guest, b"hello") for guest in inside] == [b"hello"] * 2
-    refused = await enter(house)
+    refused = await enter(listener)
     assert await asyncio.wait_for(refused[0].read(), 5) == b""
-    other = await enter(house, "127.0.0.2")
+    other = await enter(listener, "127.0.0.2")
     assert await says(other, b"hello") == b"hello"
-    assert house.inside == {"127.0.0.1": 2, "127.0.0.2": 1}
-    assert house.reached == {"connections_per_source": 1}
+    assert listener.open == {"127.0.0.1": 2, "127.0.0.2": 1}
+    assert listener.reached == {"connections_per_source": 1}
     inside[0][1].close()  # one leaves by itself, one is shown out
     assert await says(inside[1], b"bye") == b"bye"
-    await until(lambda: house.inside == {"127.0.0.2": 1})
-    again = await enter(house)
+    await until(lambda: listener.open == {"127.0.0.2": 1})
+    again = await enter(listener)
     assert await says(again, b"hello") == b"hello"
     for _, writer in (*inside, refused, other, again):
         writer.close()
-    await until(lambda: not house.inside)
+    await until(lambda: not listener.open)
 
 
-async def test_those_inside_stay_when_the_door_is_closed(house):
-    guest = await enter(house)
+async def test_those_inside_stay_when_the_door_is_closed(listener):
+    guest = await enter(listener)
     assert await says(guest, b"hello") == b"hello"
-    house.close()
+    listener.close()
     with pytest.raises(ConnectionRefusedError):
-        await enter(house)
+        await enter(listener)
     assert await says(guest, b"still here") == b"still here"
     guest[1].close()
-    await until(lambda: not house.inside)
+    await until(lambda: not listener.open)
 
 
 async def test_a_port_that_is_taken():

@@ -62,7 +62,7 @@ async def listening(pki, timeout_s=10.0):
         try:
             yield port, found
             async with asyncio.timeout(5):
-                while listener.inside:
+                while listener.open:
                     await asyncio.sleep(0.01)
         finally:
             listener.close()
@@ -224,13 +224,13 @@ def test_a_listener_that_closes_ends_the_handshakes_in_progress(pki, run):
         async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
             listener = await admit_tcp("tests", "127.0.0.1", port, tls.context, Echo, SourceLimits(tasks))
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            while not listener.inside:
+            while not listener.open:
                 await asyncio.sleep(0.01)
             listener.close()
             with suppress(ConnectionResetError):
                 assert await reader.read() == b""
             writer.close()
-            assert not listener.inside
+            assert not listener.open
 
     run(main)
 
