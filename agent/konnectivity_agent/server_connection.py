@@ -73,7 +73,7 @@ class _TunnelOwner(Protocol):
     def tunnel_server_count(self, count: int) -> None: ...
 
 
-class AgentTunnel(ServingTunnel):
+class ServerTunnel(ServingTunnel):
     """Agent's end of the tunnel to one server.
 
     Attributes:
@@ -124,7 +124,7 @@ class ServerConnection:
     def __init__(
         self,
         channel: Channel,
-        tunnel: AgentTunnel,
+        tunnel: ServerTunnel,
         answer: Metadata,
         heartbeat_s: float,
         address: DialAddress,
@@ -254,11 +254,29 @@ async def connect(
 
     """
     channel = await _channel(address, settings, tasks)
+    return await greet(channel, address, events, settings.heartbeat_s, identity, options, opener)
+
+
+async def greet(
+    channel: Channel,
+    address: DialAddress,
+    events: ServerConnectionEvents,
+    heartbeat_s: float,
+    identity: AgentIdentity,
+    options: TunnelOptions,
+    opener: Opener,
+) -> ServerConnection:
+    """Greet the server at the other end of `channel`, which is closed if that fails.
+
+    Raises:
+        CONNECT_ERRORS: the server refused the agent, or gave no proper answer in time.
+
+    """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            tunnel = AgentTunnel(channel, options, opener, identity)
+            tunnel = ServerTunnel(channel, options, opener, identity)
             answer = await tunnel.stream.accepted()
-        return ServerConnection(channel, tunnel, answer, settings.heartbeat_s, address, events)
+        return ServerConnection(channel, tunnel, answer, heartbeat_s, address, events)
     except BaseException:
         channel.close("the agent is leaving")
         raise
