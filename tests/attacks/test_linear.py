@@ -30,8 +30,8 @@ from konnectivity.tunnel.extension import Extension
 from konnectivity.untrusted import numbers, untrusted_text
 from konnectivity_server import registry
 from konnectivity_server.agents import agent_identifiers
-from konnectivity_server.agents.token_authentication import token_of
 from konnectivity_server.agents.token_claims import claims_of
+from konnectivity_server.agents.token_rules import token_of
 from konnectivity_server.frontends import connect_messages
 
 SMALL, LARGE = 16 * 1024, 1024 * 1024

@@ -53,9 +53,9 @@ def _server_files(given: ServerOptions, case: Case) -> list[CheckResult]:
 
 
 async def _reviewed(given: ServerOptions, kubeconfig: str, case: Case) -> list[CheckResult]:
-    from konnectivity_server.agents.token_authentication import Expected
+    from konnectivity_server.agents.token_rules import ExpectedAccount
 
-    expected = Expected(given.agent_namespace, given.agent_service_account, given.authentication_audience)
+    expected = ExpectedAccount(given.agent_namespace, given.agent_service_account, given.authentication_audience)
 
     def judge(review: Review) -> str:
         refusal = expected.refusal(review)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konnectivity_server.agents.token_authentication import Expected
 from konnectivity_server.agents.token_claims import Claims, claims_of
+from konnectivity_server.agents.token_rules import ExpectedAccount
 
 
 def jwt(payload):
@@ -31,7 +31,7 @@ OURS = {
     },
     "sub": "system:serviceaccount:kube-system:konnectivity-agent",
 }
-EXPECTED = Expected("kube-system", "konnectivity-agent", "system:konnectivity-server")
+EXPECTED = ExpectedAccount("kube-system", "konnectivity-agent", "system:konnectivity-server")
 
 
 def test_a_token_of_a_service_account():
