@@ -1,16 +1,15 @@
-"""Holds an agent's claims against its credential, before it may register.
+"""Verification of an agent's claims against its credential, before the agent may register.
 
-What a credential vouches for is `identity`'s business; of a pod, the Kubernetes API is asked for its addresses. Owns
-the counts of refusals, and what is remembered of pods.
+Owns the counts of refusals, and the addresses of pods that were looked up. Does not know what a credential vouches for
+(`credential_identity`), nor how the Kubernetes API is reached.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.status import Code, RpcError
@@ -24,59 +23,80 @@ from konnectivity_server.agents.agent_identifiers import Identifiers
 from konnectivity_server.agents.credential_identity import Account, Pod
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import KubeClient
+    from konnectivity.kube.api_client import PodPlace
 
 log = logs.get_peer_log(__name__)
 
 REMEMBERED_FOR_S = 60.0
 LOOKUP_PAUSE_S = 2.0  # between two look-ups of one pod, whatever its agent claims
-MAX_REMEMBERED = 10_000  # pods, and reasons in the log
-MAX_REMEMBERED_BYTES = 16 * 1024 * 1024  # of each
+MAX_PODS = 10_000  # pods that are remembered
+MAX_POD_BYTES = 16 * 1024 * 1024  # memory of their names and addresses
+_RECORD_BYTES = 300  # of the records that hold a pod's names and addresses
 
 
-@dataclass(slots=True)
+class PodLookup(Protocol):
+    """Client of an API that knows pods."""
+
+    async def get_pod(self, namespace: str, name: str) -> PodPlace | None:
+        """Return the node and the addresses of a pod, or None if there is no pod of that name.
+
+        Raises:
+            KubeError: the API did not answer.
+
+        """
+
+
 class ClaimVerifier:
-    """Refuses agents that claim more than their credential vouches for.
+    """Verifier that refuses agents whose claims exceed what their credential vouches for.
 
     Args:
         mode: `certificate-san` or `token`.
-        client: the API to ask for pods, with `token`.
-        clock: seconds, monotonic.
+        client: looks up pods; required for `token`.
+        clock: monotonic seconds.
+        max_pods: number of pods that are remembered.
+        max_bytes: memory of the remembered pods, in bytes.
 
     """
 
-    mode: str
-    client: KubeClient | None = None
-    clock: Callable[[], float] = monotonic
-    refused: dict[str, int] = field(default_factory=dict)  # by the kind of the first claim, or `api`
-    _pods: BoundedMap[str, tuple[Identifiers, float]] = field(
-        default_factory=lambda: _remembered(_pod_size)
-    )  # and when
-    _under_way: dict[str, asyncio.Future[Identifiers]] = field(default_factory=dict)  # look-ups, by uid
-    _logged: LoggedReasons = field(default_factory=LoggedReasons)  # refusals, by agent
+    def __init__(
+        self,
+        mode: str,
+        client: PodLookup | None = None,
+        clock: Callable[[], float] = monotonic,
+        max_pods: int = MAX_PODS,
+        max_bytes: int = MAX_POD_BYTES,
+    ) -> None:
+        self.refused: dict[str, int] = {}  # by the kind of the first claim that exceeds, or `api`
+        self.clock = clock
+        self._mode = mode
+        self._client = client
+        # Names and addresses by the pod's uid, and the time of the look-up.
+        self._pods: BoundedMap[str, tuple[Identifiers, float]] = BoundedMap(max_pods, max_bytes, _pod_size)
+        self._under_way: dict[str, asyncio.Future[Identifiers]] = {}  # look-ups by the pod's uid
+        self._logged = LoggedReasons()  # refusals, by agent
 
     async def check(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> None:
-        """Nothing, if every claim is vouched for.
+        """Accept the claims of an agent.
 
         Raises:
-            RpcError: PERMISSION_DENIED, one is not; UNAVAILABLE, that cannot be found out now.
+            RpcError: PERMISSION_DENIED, the credential does not vouch for a claim; UNAVAILABLE, the API did not answer.
 
         """
         granted = credential_identity.of_certificate(peer.certificate)
-        if self.mode == credential_identity.TOKEN:
+        if self._mode == credential_identity.TOKEN:
             granted = await self._of_pod(agent_id, peer, account, claimed)
         found = credential_identity.excess(claimed, granted)
         if not found:
             self._logged.clear(agent_id)
             return
         names = credential_identity.shown(list(credential_identity.claims(granted))) or "nothing"
-        whose = credential_identity.holder(peer.certificate, account) or "none"
+        holder = credential_identity.holder(peer.certificate, account) or "none"
         text = f"agent {agent_id!r} claims {credential_identity.shown(found)}; its credential vouches for {names}"
-        self._refuse(agent_id, peer, found[0].kind, f"{text} [{whose}]")
+        self._refuse(agent_id, peer, found[0].kind, f"{text} [{holder}]")
         raise RpcError(Code.PERMISSION_DENIED, text)
 
     async def _of_pod(self, agent_id: str, peer: Peer, account: Account | None, claimed: Identifiers) -> Identifiers:
-        """The names and addresses of a token's pod and node. The API is asked only if the claims need it."""
+        """Return the names and addresses of a token's pod and node; ask the API only if the claims require it."""
         pod = account.pod if account is not None else None
         if pod is None:
             return Identifiers()
@@ -113,23 +133,19 @@ class ClaimVerifier:
         return found
 
     async def _ask(self, pod: Pod) -> Identifiers:
-        assert self.client is not None, "token identity has a client"
-        found = await self.client.get_pod(pod.namespace, pod.name)
+        assert self._client is not None, "token identity has a client"
+        found = await self._client.get_pod(pod.namespace, pod.name)
         if found is None or found.uid != pod.uid:
-            return Identifiers()  # deleted, or another one of that name
+            return Identifiers()  # the pod was deleted, or replaced by another one of that name
         return Identifiers(ipv4=found.addresses, host=(found.node,) if found.node else ())
 
     def _refuse(self, agent_id: str, peer: Peer, kind: str, reason: str) -> None:
-        """Count and log a refusal: a line for an agent, another one when the reason changes, not many for a source."""
+        """Count and log a refusal: one line for an agent, one more when the reason changes, few for a source."""
         self.refused[kind] = self.refused.get(kind, 0) + 1
         if self._logged.record(agent_id, reason):
             log.warning(source_of(peer.address), "Agent's claim refused", agent=agent_id, peer=peer.name, reason=reason)
 
 
-def _remembered(size: Callable[[str, Any], int]) -> BoundedMap[str, Any]:
-    return BoundedMap(MAX_REMEMBERED, MAX_REMEMBERED_BYTES, size)
-
-
 def _pod_size(uid: str, known: tuple[Identifiers, float]) -> int:
     names = known[0]
-    return size_of(uid, names.ipv4, names.ipv6, names.host) + 300  # of the records
+    return size_of(uid, names.ipv4, names.ipv6, names.host) + _RECORD_BYTES

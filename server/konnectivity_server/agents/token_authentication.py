@@ -76,6 +76,7 @@ class TokenAuthenticator:
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
         limits: limits of the token checks.
+        peer_log: log for the lines about refusals.
 
     """
 
@@ -90,6 +91,7 @@ class TokenAuthenticator:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = _wall_clock,
         limits: ReviewLimits | None = None,
+        peer_log: logs.PeerLog = log,
     ) -> None:
         self.cache_hits = 0
         self.refused: dict[str, int] = {}  # by reason
@@ -106,6 +108,7 @@ class TokenAuthenticator:
         self._reviews = TokenReviews(self._review, self._history, tasks, self._reached, limits, clock)
         self._waiting = 0
         self._checks: Counter[str] = Counter()  # under way, by connection
+        self._log = peer_log
         self._logged = LoggedReasons()  # refusals, by agent
 
     @property
@@ -140,7 +143,7 @@ class TokenAuthenticator:
             return Account(verdict.user, verdict.pod)
         refusal = verdict.refusal
         self.refused[refusal.reason] = self.refused.get(refusal.reason, 0) + 1
-        self._log(agent_id, peer, refusal)
+        self._log_refusal(agent_id, peer, refusal)
         raise RpcError(refusal.code, refusal.text)
 
     async def _verdict(self, token: str, peer: Peer) -> TokenVerdict:
@@ -211,8 +214,8 @@ class TokenAuthenticator:
     def _cache(self, digest: bytes, verdict: TokenVerdict, seconds: float) -> None:
         self._verdicts[digest] = verdict, self._clock() + seconds
 
-    def _log(self, agent_id: str, peer: Peer, refusal: TokenRefusal) -> None:
+    def _log_refusal(self, agent_id: str, peer: Peer, refusal: TokenRefusal) -> None:
         """Log a refusal: one line for an agent, another one when the reason changes, and not too many for a source."""
         reason = refusal.detail or refusal.text
         if self._logged.record(agent_id, reason):
-            log.warning(source_of(peer.address), "Agent refused", agent=agent_id, peer=peer.name, reason=reason)
+            self._log.warning(source_of(peer.address), "Agent refused", agent=agent_id, peer=peer.name, reason=reason)

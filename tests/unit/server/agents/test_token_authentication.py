@@ -1,46 +1,29 @@
-"""Agents that show a token: who is accepted, who is refused and why, and what a burst of them asks of the API."""
+"""Authentication by token against a reviewer in memory: verdicts that are kept, limits, floods, and the log."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from time import monotonic
 
 import pytest
 
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError
-from konnectivity.kube import kubeconfig
-from konnectivity.kube.api_client import KubeClient
+from konnectivity.kube.api_error import KubeError
 from konnectivity.runtime import logs
-from konnectivity.runtime.logs.line_rate import LineRate
-from konnectivity_server.agents import token_authentication
+from konnectivity.runtime.logs import LineRate
+from konnectivity.runtime.task_guard import counts
+from konnectivity_server.agents.credential_identity import Account
 from konnectivity_server.agents.token_authentication import TokenAuthenticator
-from konnectivity_server.agents.token_claims import claims_of
-from support import kubernetes_api
-from support.kubernetes_api import KubernetesApi
+from konnectivity_server.agents.token_reviews import ReviewLimits
+from support.token_reviewer import AUDIENCE, USER, MemoryReviewer, jwt, service_account_token
 
-USER = "system:serviceaccount:kube-system:konnectivity-agent"
-AUDIENCE = "system:konnectivity-server"
-
-
-@pytest.fixture
-def api(tmp_path):
-    with KubernetesApi(tmp_path) as api:
-        api.add_token("good", USER, AUDIENCE)
-        yield api
-
-
-@pytest.fixture(autouse=True)
-def rate(monkeypatch):
-    """Lines of the log are counted anew for each test."""
-    monkeypatch.setattr(token_authentication, "log", logs.get_peer_log(token_authentication.__name__, LineRate()))
+LOGGER = "konnectivity_server.agents.token_authentication"
+LIMITS = ReviewLimits()
 
 
 class Clock:
@@ -52,21 +35,23 @@ class Clock:
 
 
 @pytest.fixture
-async def make(api):
-    """Authenticators, with a client for each."""
-    clients = []
-    tasks = asyncio.TaskGroup()
-    await tasks.__aenter__()
+async def tasks():
+    async with asyncio.TaskGroup() as tasks:
+        yield tasks
 
-    def make(qps=-1.0, burst=0, timeout_s=5.0, **how):
-        config = kubeconfig.load(str(api.kubeconfig(api.directory / "kubeconfig")))
-        clients.append(KubeClient(config, qps, burst, timeout_s))
-        return TokenAuthenticator(clients[-1], tasks, "kube-system", "konnectivity-agent", AUDIENCE, **how)
 
-    yield make
-    await tasks.__aexit__(None, None, None)
-    for client in clients:
-        await client.close()
+@pytest.fixture
+def make(tasks):
+    """Make authenticators whose clock is that of the loop, unless another one is given."""
+
+    def make(reviewer=None, **how):
+        peer_log = logs.get_peer_log(LOGGER, LineRate())  # lines of each test are counted anew
+        how = {"clock": asyncio.get_running_loop().time, "peer_log": peer_log} | how
+        return TokenAuthenticator(
+            reviewer or MemoryReviewer(), tasks, "kube-system", "konnectivity-agent", AUDIENCE, **how
+        )
+
+    return make
 
 
 def shown(token, agent="agent-1", address="192.0.2.1:1"):
@@ -74,109 +59,31 @@ def shown(token, agent="agent-1", address="192.0.2.1:1"):
 
 
 async def refusal(authenticator, metadata, peer=None):
-    peer = peer or Peer("192.0.2.1:1")
     with pytest.raises(RpcError) as caught:
-        await authenticator.check(metadata, peer)
+        await authenticator.check(metadata, peer or Peer("192.0.2.1:1"))
     return caught.value.status
 
 
-def jwt(**claims):
-    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
+# ---- verdicts -------------------------------------------------------------------------------------------------------
 
 
-# ---- who is accepted ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("token", ["good", "good\n", " good "])
-async def test_the_right_service_account_is_accepted(make, token):
+async def test_an_accepted_token_gives_the_account(make):
     authenticator = make()
-    assert (await authenticator.check(*shown(token))).user == USER
+    assert (await authenticator.check(*shown("good"))) == Account(USER)
     assert (authenticator.reviews, authenticator.refused, authenticator.seconds.count) == (1, {}, 1)
 
 
-@pytest.mark.parametrize(
-    ("headers", "reason", "text"),
-    [
-        ([], "missing", "Authentication context was not found in metadata"),
-        (
-            [("authorization", "Bearer good"), ("Authorization", "Bearer good")],
-            "several",
-            "too many (2) tokens are received",
-        ),
-        ([("authorization", "good")], "scheme", "the token has to follow 'Bearer '"),
-        ([("authorization", "bearer good")], "scheme", "the token has to follow 'Bearer '"),
-        ([("authorization", "Bearer ")], "scheme", "the token has to follow 'Bearer '"),
-        ([("authorization", "")], "scheme", "the token has to follow 'Bearer '"),
-        ([("authorization", "Bearer g\udcff")], "scheme", "the token has characters that no token has"),
-        ([("authorization", "Bearer a\tb")], "scheme", "the token has characters that no token has"),
-    ],
-)
-async def test_a_call_without_a_proper_token(api, make, headers, reason, text):
-    authenticator = make()
-    status = await refusal(authenticator, Metadata([("agentid", "a"), *headers]))
-    assert (status.code, status.message) == (Code.UNKNOWN, text)
-    assert authenticator.refused == {reason: 1}
-    assert not api.requests
+async def test_a_request_without_a_token_is_refused_without_a_review(make):
+    reviewer = MemoryReviewer()
+    authenticator = make(reviewer)
+    status = await refusal(authenticator, Metadata([("agentid", "a")]))
+    assert (status.code, status.message) == (Code.UNKNOWN, "Authentication context was not found in metadata")
+    assert (authenticator.refused, reviewer.requests) == ({"missing": 1}, [])
 
 
-@pytest.mark.parametrize(
-    ("user", "audience", "error", "reason", "text"),
-    [
-        (USER, AUDIENCE, "lookup failed", "invalid", "the token is not valid: lookup failed"),
-        (USER, "another", "", "invalid", "the token is not valid: [invalid bearer token, token audiences ['another']]"),
-        ("admin", AUDIENCE, "", "user", "unexpected user name 'admin'"),
-        (f"{USER}:more", AUDIENCE, "", "user", f"unexpected user name '{USER}:more'"),
-        ("system:node:kube-system:konnectivity-agent", AUDIENCE, "", "user", "is no service account"),
-        ("other:serviceaccount:kube-system:konnectivity-agent", AUDIENCE, "", "user", "is no service account"),
-        (
-            "system:serviceaccount:default:konnectivity-agent",
-            AUDIENCE,
-            "",
-            "namespace",
-            "the service account is of namespace 'default', not 'kube-system'",
-        ),
-        (
-            "system:serviceaccount:kube-system:default",
-            AUDIENCE,
-            "",
-            "service_account",
-            "the service account is 'default', not 'konnectivity-agent'",
-        ),
-    ],
-)
-async def test_a_token_that_is_not_accepted(api, make, user, audience, error, reason, text):
-    api.add_token("t", user, audience, error=error)
-    authenticator = make()
-    status = await refusal(authenticator, *shown("t"))
-    assert status.code is Code.UNKNOWN
-    assert text in status.message
-    assert authenticator.refused == {reason: 1}
-
-
-async def test_an_unknown_token(make):
-    status = await refusal(make(), *shown("stolen"))
-    assert status.message == "the token is not valid: [invalid bearer token, unknown token]"
-
-
-async def test_an_api_that_knows_no_audiences_has_not_checked_them(api, make):
-    api.objects.audience_aware = False
-    status = await refusal(make(), *shown("good"))
-    assert status.message == f"the token is not for the audience '{AUDIENCE}'"
-
-
-async def test_not_authenticated_and_no_word_why(api, make):
-    api.fail(kubernetes_api.REVIEWS, 201, body=b'{"spec": {"token": ""}, "status": {}}')
-    assert (await refusal(make(), *shown("good"))).message == "the token is not valid"
-    api.fail(kubernetes_api.REVIEWS, 201, body=b'{"spec": {"token": ""}}')
-    assert (await refusal(make(), *shown("good"))).message == "the token is not valid"
-
-
-# ---- what is kept ---------------------------------------------------------------------------------------------------
-
-
-async def test_verdicts_are_kept_for_a_while(api, make):
-    clock = Clock(1000.0)
-    authenticator = make(clock=clock)
+async def test_verdicts_are_kept_for_a_while(make):
+    clock, reviewer = Clock(1000.0), MemoryReviewer()
+    authenticator = make(reviewer, clock=clock)
     for _ in range(3):
         await authenticator.check(*shown("good"))
         await refusal(authenticator, *shown("bad"))
@@ -186,110 +93,73 @@ async def test_verdicts_are_kept_for_a_while(api, make):
     await refusal(authenticator, *shown("bad"))
     assert authenticator.reviews == 3
     clock.now += 50.0
-    del api.objects.tokens["good"]
+    del reviewer.accepted["good"]
     await refusal(authenticator, *shown("good"))
 
 
-async def test_no_longer_than_the_token_lives(api, make):
-    token, clock, wall_clock = jwt(exp=5020), Clock(1000.0), Clock(5000.0)
-    api.add_token(token, USER, AUDIENCE)
-    authenticator = make(clock=clock, wall_clock=wall_clock)
+async def test_a_verdict_is_kept_no_longer_than_the_token_lives(make):
+    token, clock, wall_clock, reviewer = jwt(exp=5020), Clock(1000.0), Clock(5000.0), MemoryReviewer()
+    reviewer.accepted[token] = ""
+    authenticator = make(reviewer, clock=clock, wall_clock=wall_clock)
     await authenticator.check(*shown(token))
     clock.now += 19.0
     await authenticator.check(*shown(token))
     assert authenticator.reviews == 1
     clock.now, wall_clock.now = clock.now + 2.0, 5021.0
-    await authenticator.check(*shown(token))  # the API still takes it: a matter of clocks
+    await authenticator.check(*shown(token))  # the API accepts it still: clocks differ
     await authenticator.check(*shown(token))
     assert authenticator.reviews == 3
 
 
-@pytest.mark.parametrize(
-    ("token", "ends"),
-    [
-        (jwt(exp=1700000000), 1700000000.0),
-        (jwt(exp=1.5, sub="x" * 50), 1.5),
-        (jwt(sub="x"), None),
-        (jwt(exp=None), None),
-        (jwt(exp="soon"), None),
-        (jwt(exp=10**400), None),
-        ("opaque", None),
-        ("a.%%%.c", None),
-        ("a..c", None),
-        ("e30.WzFd.c", None),
-        ("e30." + base64.urlsafe_b64encode(b"[" * 100_000).decode(), None),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_when_a_token_says_that_it_ends(token, ends):
-    assert claims_of(token).expires == ends
+async def test_the_number_of_verdicts_is_bounded(make):
+    authenticator = make(limits=ReviewLimits(remembered=5))
+    for number in range(20):
+        await refusal(authenticator, *shown(f"bad-{number}", f"agent-{number}"))
+    for number in range(20):
+        await refusal(authenticator, *shown(f"bad-{19 - number}"))
+    assert authenticator.cache_hits == 5
 
 
-async def test_the_store_is_bounded(make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "MAX_REMEMBERED", 5)
-    authenticator = make()
-    for i in range(20):
-        await refusal(authenticator, *shown(f"bad-{i}", f"agent-{i}"))
-    assert len(authenticator._verdicts) == 5
-    await refusal(authenticator, *shown("bad-19"))
-    assert authenticator.cache_hits == 1
-
-
-# ---- the API has trouble --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fault", "what", "code"),
-    [
-        ({"status": 401}, "401 Unauthorized", Code.UNKNOWN),
-        ({"status": 403}, "403 Forbidden", Code.UNKNOWN),
-        ({"status": 500}, "500 InternalError", Code.UNKNOWN),
-        ({"status": 429}, "429 TooManyRequests", Code.UNAVAILABLE),
-        ({"half": True}, "Unreachable", Code.UNKNOWN),
-        ({"status": 201, "body": b"{"}, "Unintelligible", Code.UNKNOWN),
-        ({"delay_s": 3.0}, "Timeout", Code.UNKNOWN),
-    ],
-    ids=str,
-)
-async def test_trouble_refuses_this_time_only(api, make, fault, what, code, caplog):
-    authenticator = make(timeout_s=0.5)
-    api.fail(kubernetes_api.REVIEWS, **fault)
+async def test_an_error_of_the_api_is_not_kept(make):
+    reviewer = MemoryReviewer()
+    authenticator = make(reviewer)
+    reviewer.error = KubeError("cannot reach https://192.0.2.9", reason="Unreachable")
     status = await refusal(authenticator, *shown("good"))
-    assert status.code is code
-    assert f"could not check the token ({what})" in status.message
-    assert api.url not in status.message  # that is for the log
-    assert any(
-        api.url in str(record.fields) for record in caplog.records if record.name.endswith(".token_authentication")
-    )
+    assert status.code is Code.UNKNOWN
+    assert "192.0.2.9" not in status.message
+    reviewer.error = None
+    assert (await authenticator.check(*shown("good"))).user == USER
     assert authenticator.refused == {"api": 1}
-    api.faults.clear()
-    assert (await authenticator.check(*shown("good"))).user == USER
 
 
-async def test_an_api_that_comes_up_later(api, make):
-    authenticator = make()
-    api.down()
-    for _ in range(3):
-        assert "(Unreachable)" in (await refusal(authenticator, *shown("good"))).message
-    api.up()
-    assert (await authenticator.check(*shown("good"))).user == USER
+async def test_a_review_that_raises_refuses_every_agent_that_waits_for_it(make):
+    reviewer = MemoryReviewer(delay_s=1.0)
+    reviewer.error = ZeroDivisionError("broken on purpose")
+    authenticator, before = make(reviewer), counts["token review"]
+    found = await asyncio.gather(*(refusal(authenticator, *shown("good")) for _ in range(3)))
+    assert {each.message for each in found} == {"the server could not check the token; its log says more"}
+    assert counts["token review"] == before + 1
+    assert (await refusal(authenticator, *shown("bad"))).code is Code.UNKNOWN  # its slot is free again
 
 
-async def test_an_agent_is_not_kept_waiting_for_ever(api, make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "CHECK_TIMEOUT_S", 0.3)
-    api.fail(kubernetes_api.REVIEWS, delay_s=3.0, times=1)
-    authenticator = make()
+async def test_an_agent_is_not_kept_waiting_for_ever(make):
+    reviewer = MemoryReviewer(delay_s=30.0)
+    authenticator, loop = make(reviewer), asyncio.get_running_loop()
+    began = loop.time()
     status = await refusal(authenticator, *shown("good"))
     assert (status.code, status.message) == (Code.UNAVAILABLE, "too many agents at once, come back later")
-    monkeypatch.undo()
+    assert loop.time() - began == pytest.approx(LIMITS.check_timeout_s)
+    reviewer.delay_s = 0.0
+    await asyncio.sleep(25.0)
     assert (await authenticator.check(*shown("good"))).user == USER
+    assert authenticator.reviews == 1  # the review went on, and its verdict was kept
 
 
 # ---- many at once ---------------------------------------------------------------------------------------------------
 
 
 async def outcomes(authenticator, tokens):
-    """How many checks ended how."""
+    """Return how many checks ended how."""
 
     async def one(number, token):
         try:
@@ -300,55 +170,48 @@ async def outcomes(authenticator, tokens):
     return Counter(await asyncio.gather(*(one(number, token) for number, token in enumerate(tokens))))
 
 
-async def test_five_thousand_agents_with_one_token_are_one_review(api, make):
-    authenticator = make()
-    api.fail(kubernetes_api.REVIEWS, delay_s=0.2)
-    before = monotonic()
-    assert await outcomes(authenticator, ["good"] * 5000) == {USER: 5000}
-    assert monotonic() - before < 5
-    assert api.requests[kubernetes_api.REVIEWS] == 1
-    assert authenticator.shared == 4999
+async def test_agents_with_one_token_are_one_review(make):
+    reviewer = MemoryReviewer(delay_s=0.2)
+    authenticator = make(reviewer)
+    assert await outcomes(authenticator, ["good"] * 1000) == {USER: 1000}
+    assert (len(reviewer.requests), authenticator.shared) == (1, 999)
 
 
-async def test_five_thousand_agents_with_one_token_and_no_api(api, make):
-    authenticator = make()
-    api.down()
-    assert await outcomes(authenticator, ["good"] * 5000) == {"UNKNOWN": 5000}
-    assert authenticator.reviews == 1
-
-
-async def test_five_thousand_agents_with_a_token_each_stay_within_the_rate(api, make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "CHECK_TIMEOUT_S", 2.0)
-    tokens = [f"token-{number}" for number in range(5000)]
-    for token in tokens:
-        api.add_token(token, USER, AUDIENCE)
-    authenticator = make(qps=50, burst=100)
-    before = monotonic()
+async def test_agents_with_a_token_each_stay_within_the_rate(make):
+    reviewer = MemoryReviewer(per_s=50)
+    tokens = [f"token-{number}" for number in range(1000)]
+    reviewer.accepted |= dict.fromkeys(tokens, "")
+    authenticator, loop = make(reviewer), asyncio.get_running_loop()
+    began = loop.time()
     first = await outcomes(authenticator, tokens)
-    assert monotonic() - before < 6
-    assert first[USER] + first["UNAVAILABLE"] == 5000
-    assert 20 <= first[USER] <= api.requests[kubernetes_api.REVIEWS] <= 100 + 50 * 3
-    second = await outcomes(authenticator, tokens)  # they come back: what is known is not asked again
+    assert loop.time() - began == pytest.approx(LIMITS.check_timeout_s)
+    assert first[USER] + first["UNAVAILABLE"] == 1000
+    assert 490 <= first[USER] <= len(reviewer.requests) <= 510
+    second = await outcomes(authenticator, tokens)  # the agents return: known tokens are not reviewed again
     assert second[USER] > first[USER]
 
 
-async def test_no_more_than_some_wait(make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "MAX_WAITING", 3)
-    assert await outcomes(make(), ["good"] * 5) == {USER: 3, "UNAVAILABLE": 2}
+async def test_a_bounded_number_of_agents_waits_for_one_review(make):
+    assert await outcomes(make(limits=ReviewLimits(waiting=3)), ["good"] * 5) == {USER: 3, "UNAVAILABLE": 2}
 
 
-async def test_only_some_reviews_at_a_time(api, make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "MAX_REVIEWS", 2)
-    api.fail(kubernetes_api.REVIEWS, delay_s=0.2)
-    authenticator = make()
-    before = monotonic()
+async def test_agents_with_a_proven_token_may_wait_twice_as_many(make):
+    clock = Clock(1000.0)
+    authenticator = make(limits=ReviewLimits(waiting=3), clock=clock)
+    await authenticator.check(*shown("good"))
+    clock.now += 100.0  # the verdict is not kept any more
+    assert await outcomes(authenticator, ["good"] * 10) == {USER: 6, "UNAVAILABLE": 4}
+
+
+async def test_a_bounded_number_of_reviews_is_under_way(make):
+    authenticator, loop = make(MemoryReviewer(delay_s=0.2), limits=ReviewLimits(reviews=2)), asyncio.get_running_loop()
+    began = loop.time()
     await outcomes(authenticator, [f"bad-{number}" for number in range(6)])
-    assert monotonic() - before >= 0.6
+    assert loop.time() - began == pytest.approx(0.6)
 
 
-async def test_whoever_asked_first_may_leave(api, make):
-    authenticator = make()
-    api.fail(kubernetes_api.REVIEWS, delay_s=0.3, times=1)
+async def test_the_agent_that_asked_first_may_leave(make):
+    authenticator = make(MemoryReviewer(delay_s=0.3))
     first = asyncio.create_task(authenticator.check(*shown("good")))
     await asyncio.sleep(0.05)
     others = asyncio.gather(*(authenticator.check(*shown("good")) for _ in range(3)))
@@ -359,39 +222,36 @@ async def test_whoever_asked_first_may_leave(api, make):
     assert authenticator.reviews == 1
 
 
-async def test_a_review_that_nobody_waits_for_is_not_begun(make):
-    authenticator = make(qps=0.001, burst=1, timeout_s=1.0)
+async def test_a_review_that_no_agent_waits_for_is_not_begun(make):
+    reviewer = MemoryReviewer(per_s=0.5)
+    authenticator = make(reviewer)
     waiting = [asyncio.create_task(authenticator.check(*shown(f"bad-{n}", "a", f"192.0.2.1:{n}"))) for n in range(40)]
     await asyncio.sleep(0.1)
-    began = authenticator.reviews
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert authenticator.reviews == began == 1 + token_authentication.MAX_BEFORE_TURN
-    assert len(authenticator._queue) == authenticator._waiting == len(authenticator._checks) == 0
-    assert len(authenticator._under_way) == token_authentication.MAX_BEFORE_TURN  # these end by themselves
+    await asyncio.sleep(100.0)
+    assert authenticator.reviews == len(reviewer.requests) == 1 + LIMITS.before_turn
 
 
-async def test_whoever_waits_may_leave(api, make):
-    authenticator = make()
-    api.fail(kubernetes_api.REVIEWS, delay_s=0.3, times=1)
-    first = asyncio.create_task(authenticator.check(*shown("good")))
-    await asyncio.sleep(0.05)
-    second = asyncio.create_task(authenticator.check(*shown("good")))
-    await asyncio.sleep(0.05)
-    second.cancel()
-    assert (await first).user == USER
-    assert authenticator.reviews == 1
+async def test_checks_of_one_connection_are_bounded(make):
+    reached = Counter()
+    authenticator = make(MemoryReviewer(delay_s=0.3), reached=reached)
+    more = LIMITS.checks_per_connection + 5
+    found = await asyncio.gather(*(authenticator.check(*shown("good")) for _ in range(more)), return_exceptions=True)
+    assert Counter(type(each).__name__ for each in found) == {"Account": LIMITS.checks_per_connection, "RpcError": 5}
+    assert reached == {"token_checks_per_connection": 5}
+    assert await authenticator.check(*shown("good"))
+
+
+async def test_a_token_that_is_too_long_is_not_reviewed(make):
+    reached, reviewer = Counter(), MemoryReviewer()
+    status = await refusal(make(reviewer, reached=reached), *shown("x" * 8192))
+    assert "at most 8192 are allowed" in status.message
+    assert (reached, reviewer.requests) == ({"token_length": 1}, [])
 
 
 # ---- a flood of tokens that strangers make up -----------------------------------------------------------------------
-
-
-def service_account_token(number, uid=""):
-    account = {"name": "konnectivity-agent", "uid": uid}
-    return jwt(
-        aud=[AUDIENCE], exp=4e9, n=number, **{"kubernetes.io": {"namespace": "kube-system", "serviceaccount": account}}
-    )
 
 
 @asynccontextmanager
@@ -414,102 +274,85 @@ async def flood(authenticator, token_of, connections=40, address="192.0.2.1"):
 
 
 async def admitted_after(authenticator, token, address):
-    began = monotonic()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     assert (await authenticator.check(*shown(token, "honest", address))).user == USER
-    return monotonic() - began
+    return loop.time() - began
 
 
 @pytest.mark.parametrize(
     ("token", "known", "forged", "address", "at_most_s"),
     [
-        ("good", None, False, "198.51.100.1:1", 2.0),  # another address
-        ("good", None, False, "192.0.2.1:9999", 4.0),  # behind one balancer: a turn of each connection
-        ("good", "192.0.2.7:1", False, "192.0.2.1:9999", 2.0),  # this token was accepted before
-        (service_account_token("honest", "a1"), None, False, "192.0.2.1:9999", 2.0),  # the flood has no claims
-        (service_account_token("honest", "a1"), None, True, "198.51.100.1:1", 2.0),  # the flood has them, too
-        (service_account_token("honest", "a1"), "192.0.2.1:5", True, "192.0.2.1:9999", 2.0),  # ... but not the uid
+        ("good", None, False, "198.51.100.1:1", 1.0),  # another address
+        ("good", None, False, "192.0.2.1:9999", 2.5),  # behind one balancer: a turn of each connection
+        ("good", "192.0.2.7:1", False, "192.0.2.1:9999", 1.0),  # this token was accepted before
+        (service_account_token("honest", "a1"), None, False, "192.0.2.1:9999", 1.0),  # the flood has no claims
+        (service_account_token("honest", "a1"), None, True, "198.51.100.1:1", 1.0),  # the flood has them, too
+        (service_account_token("honest", "a1"), "192.0.2.1:5", True, "192.0.2.1:9999", 1.0),  # ... but not the uid
     ],
     ids=["address", "connection", "token", "claims", "forged-claims", "uid"],
 )
-async def test_an_honest_agent_comes_in_beside_a_flood(api, make, token, known, forged, address, at_most_s):
+async def test_an_honest_agent_is_admitted_beside_a_flood(make, token, known, forged, address, at_most_s):
     """Twenty reviews a second, and 400 tokens of 40 connections that wait for one at any time."""
-    clock = Clock(1000.0)
-    authenticator = make(qps=20, burst=1, clock=clock)
-    api.add_token(token, USER, AUDIENCE, uid="a1")
+    reviewer, age_s = MemoryReviewer(per_s=20), 0.0
+    loop = asyncio.get_running_loop()
+    authenticator = make(reviewer, clock=lambda: loop.time() + age_s)
+    reviewer.accepted[token] = "a1"
     if known is not None:
         first = token if token == "good" else service_account_token("first", "a1")
-        api.add_token(first, USER, AUDIENCE, uid="a1")
+        reviewer.accepted[first] = "a1"
         await admitted_after(authenticator, first, known)
-        clock.now += 100.0  # the verdict is not remembered any more
+        age_s += 100.0  # the verdict is not kept any more
     made_up = (lambda number: service_account_token(number, "b2")) if forged else "garbage-{}".format
     async with flood(authenticator, made_up):
         assert await admitted_after(authenticator, token, address) < at_most_s
 
 
-async def test_a_token_that_waited_in_vain_comes_first_the_next_time(make, monkeypatch):
-    """An opaque token, behind the balancer of 400 connections, each with a token of its own."""
-    monkeypatch.setattr(token_authentication, "CHECK_TIMEOUT_S", 1.0)
-    authenticator = make(qps=10, burst=1)
-    async with flood(authenticator, "garbage-{}".format, connections=400):
+async def test_a_token_that_waited_in_vain_comes_first_the_next_time(make):
+    """An opaque token, behind the balancer of 100 connections, each with a token of its own."""
+    reviewer = MemoryReviewer(per_s=10)
+    authenticator = make(reviewer, limits=ReviewLimits(check_timeout_s=3.0))
+    async with flood(authenticator, "garbage-{}".format, connections=100):
         assert (await refusal(authenticator, *shown("good", "honest", "192.0.2.1:9999"))).code is Code.UNAVAILABLE
-        monkeypatch.setattr(token_authentication, "CHECK_TIMEOUT_S", 10.0)
         assert await admitted_after(authenticator, "good", "192.0.2.1:9998") < 3.0
 
 
-async def test_a_queue_that_is_full_lets_better_tokens_in(api, make, monkeypatch):
-    monkeypatch.setattr(token_authentication, "MAX_WAITING", 50)
-    reached = Counter()
-    token = service_account_token("honest")
-    api.add_token(token, USER, AUDIENCE)
-    authenticator = make(qps=10, burst=1, reached=reached)
+async def test_a_queue_that_is_full_lets_better_tokens_in(make):
+    reached, token, reviewer = Counter(), service_account_token("honest"), MemoryReviewer(per_s=10)
+    reviewer.accepted[token] = ""
+    authenticator = make(reviewer, reached=reached, limits=ReviewLimits(waiting=50))
     async with flood(authenticator, "garbage-{}".format, connections=10):
-        assert await admitted_after(authenticator, token, "192.0.2.1:9999") < 3.0
+        assert await admitted_after(authenticator, token, "192.0.2.1:9999") < 1.0
     assert reached["token_checks"] > 0
-
-
-async def test_checks_of_one_connection(api, make):
-    reached = Counter()
-    authenticator = make(reached=reached)
-    api.fail(kubernetes_api.REVIEWS, delay_s=0.3)
-    more = token_authentication.MAX_CHECKS + 5
-    found = await asyncio.gather(*(authenticator.check(*shown("good")) for _ in range(more)), return_exceptions=True)
-    assert Counter(type(each).__name__ for each in found) == {"Account": token_authentication.MAX_CHECKS, "RpcError": 5}
-    assert reached == {"token_checks_per_connection": 5}
-    assert await authenticator.check(*shown("good"))
-
-
-async def test_a_token_that_is_too_long(api, make):
-    reached = Counter()
-    status = await refusal(make(reached=reached), *shown("x" * token_authentication.MAX_TOKEN))
-    assert "at most 8192 are allowed" in status.message
-    assert reached == {"token_length": 1}
-    assert not api.requests
-
-
-async def test_strangers_cannot_fill_the_log(make, caplog):
-    authenticator = make()
-    for number in range(300):
-        token = [("authorization", "nonsense")]
-        agent = Metadata([("agentid", f"agent-{number}"), *token])
-        await refusal(authenticator, agent, Peer(f"192.0.2.1:{number}"))
-    lines = [record for record in caplog.records if record.name == "konnectivity_server.agents.token_authentication"]
-    assert 0 < len(lines) <= 20
 
 
 # ---- the log --------------------------------------------------------------------------------------------------------
 
 
-async def test_one_line_for_an_agent_and_one_more_when_the_reason_changes(api, make, caplog):
-    caplog.set_level(logging.INFO)
+def lines_of(caplog, source):
+    return [each for each in caplog.records if each.name == LOGGER and source in each.fields["peer"]]
+
+
+async def test_strangers_cannot_fill_the_log(make, caplog):
     authenticator = make()
+    for number in range(300):
+        agent = Metadata([("agentid", f"agent-{number}"), ("authorization", "nonsense")])
+        await refusal(authenticator, agent, Peer(f"203.0.113.1:{number}"))
+    assert 0 < len(lines_of(caplog, "203.0.113.1")) <= 20
+
+
+async def test_one_line_for_an_agent_and_one_more_when_the_reason_changes(make, caplog):
+    caplog.set_level(logging.INFO)
+    reviewer = MemoryReviewer()
+    authenticator, address = make(reviewer), "203.0.113.2:1"
     for token in ("geheim", "geheim", "good", "geheim"):
         with suppress(RpcError):
-            await authenticator.check(*shown(token))
-    api.fail(kubernetes_api.REVIEWS, 403)
-    await refusal(authenticator, *shown("geheim-2"))
-    await refusal(authenticator, *shown("geheim", "agent-2"))
-    lines = [record for record in caplog.records if record.name == "konnectivity_server.agents.token_authentication"]
+            await authenticator.check(*shown(token, address=address))
+    reviewer.error = KubeError("no", 403, "Forbidden")
+    await refusal(authenticator, *shown("geheim-2", address=address))
+    await refusal(authenticator, *shown("geheim", "agent-2", address=address))
+    lines = lines_of(caplog, "203.0.113.2")
     assert [record.fields["agent"] for record in lines] == ["agent-1", "agent-1", "agent-1", "agent-2"]
-    assert "403 Forbidden" in lines[2].fields["reason"]
+    assert lines[2].fields["reason"] == "cannot check the token: no"
     assert all(record.levelname == "WARNING" for record in lines)
     assert "geheim" not in caplog.text + str([record.__dict__ for record in caplog.records])

@@ -77,6 +77,23 @@ def test_what_says_nothing(token):
     assert claims_of(token) == Claims()
 
 
+@pytest.mark.parametrize(
+    ("token", "ends"),
+    [
+        (jwt({"exp": 1700000000}), 1700000000.0),
+        (jwt({"exp": 1.5, "sub": "x" * 50}), 1.5),
+        (jwt({"sub": "x"}), None),
+        (jwt({"exp": None}), None),
+        (jwt({"exp": "soon"}), None),
+        (jwt({"exp": 10**400}), None),
+        ("a..c", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_time_at_which_a_token_ends(token, ends):
+    assert claims_of(token).expires == ends
+
+
 @given(st.text(max_size=200) | st.binary(max_size=200).map(jwt))
 def test_any_text(token):
     claims_of(token)
