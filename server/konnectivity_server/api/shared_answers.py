@@ -1,7 +1,7 @@
-"""Answers that take a while, each made once for all requests that arrived before its making began.
+"""Shared answers: an answer that takes a while is made once for all requests that arrived before its making began.
 
-Owns the work under way: few at a time, with a rest behind each in proportion to what it took, so that requests without
-end cost a share of the time only. Does not know what the work is.
+Owns the work under way. Few answers are made at one time, each followed by a pause in proportion to the time that it
+took, so that requests without end cost a bounded share of the time. Does not know what is answered.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from time import monotonic
 from konnectivity.http1.handlers import Later, Response
 from konnectivity.runtime import task_guard
 
-AT_ONCE = 2
-REST = 4.0  # times what the work took
-MAX_REST_S = 1.0
+AT_ONCE = 2  # answers that are made at one time
+PAUSE_FACTOR = 4.0  # pause after an answer, as a multiple of the time that it took
+MAX_PAUSE_S = 1.0
 
 
 class _Work:
-    """One answer: `began` is infinite until its making begins."""
+    """Making of one answer; `began` is infinite until it begins."""
 
     def __init__(self) -> None:
         self.began = float("inf")
@@ -30,23 +30,34 @@ class SharedAnswers:
     """Answers under way, each shared by all requests that arrived before its making began.
 
     Args:
-        tasks: where the work runs.
-        rest: how long to rest behind the work, times what it took.
+        tasks: group in which answers are made.
+        pause_factor: pause after an answer, as a multiple of the time that it took.
+        clock: monotonic seconds, as in `Request.arrived`.
 
     """
 
-    def __init__(self, tasks: asyncio.TaskGroup, rest: float = REST) -> None:
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        pause_factor: float = PAUSE_FACTOR,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._tasks = tasks
-        self._rest = rest
+        self._pause_factor = pause_factor
+        self._clock = clock
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._latest: dict[Hashable, _Work] = {}  # by key: the work that may still take in requests
+        self._latest: dict[Hashable, _Work] = {}  # by key: the work that more requests may join
+
+    def __len__(self) -> int:
+        """Return the number of keys with work under way."""
+        return len(self._latest)
 
     def get(self, key: Hashable, arrived: float, make: Callable[[], Awaitable[Response]]) -> Later:
         """Return the answer of work that begins after a request arrived.
 
         Args:
             key: what the answer depends on.
-            arrived: when the request was read, on the monotonic clock.
+            arrived: when the request was read.
             make: makes the answer.
 
         """
@@ -54,11 +65,11 @@ class SharedAnswers:
         if work is None or work.began < arrived:
             work = self._latest[key] = _Work()
             task_guard.start(self._tasks, lambda: self._make(key, work, make), "answer", f"answer {key}")
-        return asyncio.shield(work.answer)  # a client that leaves takes it from no other
+        return asyncio.shield(work.answer)  # a client that leaves takes the answer from no other
 
     async def _make(self, key: Hashable, work: _Work, make: Callable[[], Awaitable[Response]]) -> None:
         async with self._slots:
-            work.began = monotonic()
+            work.began = self._clock()
             try:
                 work.answer.set_result(await make())
             finally:
@@ -66,4 +77,4 @@ class SharedAnswers:
                     work.answer.set_result(None)
                 if self._latest.get(key) is work:
                     del self._latest[key]
-            await asyncio.sleep(min(MAX_REST_S, self._rest * (monotonic() - work.began)))
+            await asyncio.sleep(min(MAX_PAUSE_S, self._pause_factor * (self._clock() - work.began)))
