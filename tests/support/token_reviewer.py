@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Callable
 
-from konnectivity.kube.api_client import Review
+from konnectivity.kube.api_answers import Review
 
 USER = "system:serviceaccount:kube-system:konnectivity-agent"
 AUDIENCE = "system:konnectivity-server"

@@ -23,7 +23,7 @@ from konnectivity_server.agents.agent_identifiers import Identifiers
 from konnectivity_server.agents.credential_identity import Account, Pod
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import PodPlace
+    from konnectivity.kube.api_answers import PodPlace
 
 log = logs.get_peer_log(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.status import Code, RpcError
-from konnectivity.kube.api_client import PodPlace
+from konnectivity.kube.api_answers import PodPlace
 from konnectivity.kube.api_error import KubeError
 from konnectivity_server.agents import claim_verification
 from konnectivity_server.agents.agent_identifiers import parse

@@ -6,7 +6,7 @@ import pytest
 
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code
-from konnectivity.kube.api_client import Review
+from konnectivity.kube.api_answers import Review
 from konnectivity.kube.api_error import KubeError
 from konnectivity_server.agents.token_rules import (
     MAX_TOKEN,
