@@ -1,4 +1,5 @@
-"""HTTP/1.1 (RFC 9112) for everything but CONNECT: health and admin ports, the tool's client, forward proxies.
+"""HTTP/1.1 (RFC 9112) for everything but the CONNECT frontend: health and admin ports, clients, forward proxies.
 
-`http_server` serves `handlers`; `http_client` sends one request; `message_heads` is the shared reader of message heads.
+`http_server` serves `handlers`. `message_heads` is the one reader of message heads, `http_exchange` the one client side
+of a request, used by `http_client` (streaming) and `small_requests` (whole responses).
 """

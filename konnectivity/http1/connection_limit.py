@@ -1,7 +1,6 @@
-"""Connections of one listener, at most so many: a new one takes the place of the one that is missed least.
+"""Limit of concurrent connections of one listener: at the limit, a new connection replaces the least useful one. Pure.
 
-Owns the set and the choice. The source with the most connections loses one of its own; among these one that waits for
-nothing goes first.
+Owns the set of connections and the choice. The source with the most connections loses one, an idle one first.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ MAX_CONNECTIONS = 200
 
 
 class Stage(IntEnum):
-    """Progress of a connection, in the order in which connections are given up."""
+    """Progress of a connection, in the order in which connections are closed for others."""
 
-    IDLE = 0  # has had an answer, asks for nothing
-    SILENT = 1  # has not sent a whole request, or does not take its answer
-    BUSY = 2  # has had an answer, and waits for another
-    FRESH = 3  # has been made a moment ago, and has sent nothing yet
-    FIRST = 4  # waits for its first answer
+    IDLE = 0  # has had a response, and has no request
+    SILENT = 1  # has not sent a whole request, or does not read its response
+    BUSY = 2  # has had a response, and waits for another
+    FRESH = 3  # is new, and has sent nothing yet
+    FIRST = 4  # waits for its first response
 
 
 class Member(Protocol):
-    """A connection as this module sees it."""
+    """Connection that can be closed for another."""
 
     source: str
 
@@ -34,21 +33,21 @@ class Member(Protocol):
 
     @property
     def since(self) -> float:
-        """Return when the connection reached its stage, in seconds of any clock."""
+        """Time at which the connection reached its stage, in seconds of any clock."""
 
     def close(self) -> None:
-        """Close behind what was written."""
+        """Close after the pending output."""
 
     def abort(self) -> None:
-        """Close at once; `Connections.remove` is called by the connection."""
+        """Close at once; the connection calls `ConnectionLimit.remove`."""
 
 
 class ConnectionLimit:
     """Connections of one listener, and the choice of the one that is closed for a new one.
 
     Args:
-        most: connections at a time.
-        reached: counts the connections that were given up or refused.
+        most: maximum concurrent connections.
+        reached: counts connections that were closed for others or refused.
 
     """
 
@@ -65,7 +64,7 @@ class ConnectionLimit:
         return iter(list(self._members))
 
     def add(self, new: Member) -> bool:
-        """Add a connection, in place of another if there are too many. Return False if the new one has to go."""
+        """Add a connection, and close another one at the limit. Return False if the new one must be closed."""
         if len(self._members) >= self._most:
             self.reached["health_connections"] += 1
             victim = self._victim(new.source)
@@ -78,7 +77,7 @@ class ConnectionLimit:
         return True
 
     def remove(self, member: Member) -> None:
-        """Forget a connection. May be called twice."""
+        """Remove a connection. May be called twice."""
         if member in self._members:
             del self._members[member]
             self._sources[member.source] -= 1
@@ -91,5 +90,5 @@ class ConnectionLimit:
             (each for each in self._members if each.source == largest), key=lambda each: (each.stage, each.since)
         )
         if victim.stage is Stage.FIRST and self._sources[source] + 1 >= count:
-            return None  # all wait for their first answer, and the new one is of no smaller source
+            return None  # all wait for their first response, and the new one's source has no fewer connections
         return victim

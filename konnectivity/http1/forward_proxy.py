@@ -1,7 +1,7 @@
-"""The forward proxy on the way to a server: whether there is one, what it is asked, and what it answers.
+"""Forward proxy between an agent and a server: selection by environment variables, and CONNECT exchange.
 
-Owns the rules of HTTPS_PROXY and NO_PROXY, and the CONNECT exchange up to the moment the line is the server's. Knows
-nothing of TLS, nor of who wants the line. Everything but `open_socket` is pure.
+Owns the rules of HTTPS_PROXY and NO_PROXY, and the socket until the proxy has connected it to the server. Does not know
+TLS, nor what the connection is for. Everything but `open_socket` is pure.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.untrusted.numbers import parse_decimal
 
-MAX_HEAD = 16 * 1024  # of the answer, up to the line that is the server's
-TIMEOUT_S = 20.0  # TCP to the proxy, and its answer; meanwhile it connects to the server
+MAX_HEAD = 16 * 1024  # bytes of the proxy's response head
+TIMEOUT_S = 20.0  # for TCP to the proxy and its response, before which it connects to the server
 HTTP_PORT = 80
 _FORM = "expected http://host:port or http://user:password@host:port, with %XX for special characters in the last two"
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
@@ -37,12 +37,12 @@ Ip = IPv4Address | IPv6Address
 
 
 class ProxyError(ConnectionError):
-    """There is no way through the proxy; `str()` says why."""
+    """Failure to connect through the proxy; `str()` has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy. Its text has no credentials."""
+    """HTTP proxy. Its text has no credentials."""
 
     host: str
     port: int
@@ -53,10 +53,10 @@ class Proxy:
 
 
 def choose(environment: Mapping[str, str], host: str, port: int) -> Proxy | None:
-    """The proxy for connections to a server; None: it is connected to directly.
+    """Return the proxy for connections to a server, or None for a direct connection.
 
     Raises:
-        ValueError: there should be one, but the variable's value cannot be used.
+        ValueError: the variable is set, but its value is no URL of an HTTP proxy.
 
     """
     variable = _variable(environment, "https_proxy")
@@ -66,10 +66,10 @@ def choose(environment: Mapping[str, str], host: str, port: int) -> Proxy | None
 
 
 def connect_request(proxy: Proxy, host: str, port: int) -> bytes:
-    """What the proxy is asked. It is given the name, and looks it up itself.
+    """Return the CONNECT request for a server. The proxy resolves the name.
 
     Raises:
-        ProxyError: it cannot be asked for such a host.
+        ProxyError: the host cannot be written in a request.
 
     """
     name = _ascii(host)
@@ -83,10 +83,10 @@ def connect_request(proxy: Proxy, host: str, port: int) -> bytes:
 
 
 class ProxyAnswer:
-    """The proxy's answer to CONNECT, as its bytes arrive.
+    """Response of the proxy to CONNECT, read as its bytes arrive.
 
     Attributes:
-        complete: the answer is a yes, and has been taken whole; all that follows comes from the server.
+        complete: whether a whole response has accepted the request; all later bytes are the server's.
 
     """
 
@@ -97,10 +97,10 @@ class ProxyAnswer:
         self._beginning = b""
 
     def receive(self, data: bytes) -> int:
-        """Look at the bytes that came (none: the proxy closed), and return how many of them belong to the answer.
+        """Take received bytes (none: the proxy closed) and return how many of them belong to the response.
 
         Raises:
-            ProxyError: the answer is a no, or is none.
+            ProxyError: the response refuses the request, or is not HTTP.
 
         """
         if not data:
@@ -136,10 +136,10 @@ class ProxyAnswer:
 
 
 async def open_socket(proxy: Proxy, host: str, port: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
-    """A socket whose other end is the server's. Not one byte of the server has been read from it.
+    """Return a socket that the proxy has connected to the server. No byte of the server has been read from it.
 
     Raises:
-        ProxyError: the proxy is not to be reached, or says no, or nothing.
+        ProxyError: the proxy cannot be reached, refuses, or does not respond in time.
 
     """
     request = connect_request(proxy, host, port)
@@ -167,7 +167,7 @@ async def _connected(proxy: Proxy) -> socket.socket:
 
 
 async def _accepted(sock: socket.socket, answer: ProxyAnswer) -> None:
-    """Read the answer, and leave what follows it to whoever gets the socket."""
+    """Read the response, and leave the bytes after it in the socket."""
     loop = asyncio.get_running_loop()
     arrived = asyncio.Event()
     loop.add_reader(sock, arrived.set)
@@ -182,12 +182,12 @@ async def _accepted(sock: socket.socket, answer: ProxyAnswer) -> None:
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:
-    """The variable that counts, in lower or upper case; empty: it is not set. An empty value counts as not set."""
+    """Return the name of the variable that has a value, in lower or upper case, or an empty text."""
     return next((each for each in (name, name.upper()) if environment.get(each)), "")
 
 
 def _parse(variable: str, value: str) -> Proxy:
-    # No message repeats the value, nor a part of it that may be one of the password.
+    # No error shows the value, or a part of it, which may be a part of the password.
     text = value.strip()
     if "://" not in text:
         text = f"http://{text}"
@@ -215,7 +215,7 @@ def _basic(url: SplitResult) -> str:
 
 
 def _direct(rules: str, host: str, port: int) -> bool:
-    """Whether NO_PROXY excepts a server, or it is this host itself."""
+    """Return whether NO_PROXY excepts a server, or the server is on a loopback address."""
     name = _ascii(host.strip().lower())
     address = _ip(name)
     if is_loopback(name):
@@ -247,7 +247,7 @@ def _contains(rule: str, address: Ip) -> bool:
 
 
 def _split(rule: str) -> tuple[str, str]:
-    """Host and port of a rule; a port only if there is one for certain."""
+    """Return host and port of a rule; the port is empty if it could be a part of an IPv6 address."""
     if bracketed := re.fullmatch(r"\[(.*)\]:(.*)", rule):
         return bracketed[1], bracketed[2]
     host, _, port = rule.partition(":")
@@ -263,7 +263,7 @@ def _ip(text: str) -> Ip | None:
 
 
 def _ascii(name: str) -> str:
-    """As it is asked for in DNS; a name that has no such form as it is."""
+    """Return a name in the ASCII form of DNS, or unchanged if it has none."""
     try:
         return ".".join(each if each.isascii() else each.encode("idna").decode("ascii") for each in name.split("."))
     except UnicodeError:

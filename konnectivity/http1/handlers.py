@@ -1,5 +1,7 @@
-"""Requests, answers and handlers of the health and admin ports. A handler is called with a `Request` and returns a
-`Response`, now or later. What serves them is `http_server`.
+"""Requests, responses and handlers of the health and admin ports.
+
+A handler is called with a `Request` and returns a `Response`, or a future of one. Knows neither connections nor paths;
+`http_server` calls the handlers.
 """
 
 from __future__ import annotations
@@ -15,57 +17,57 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 class Request(NamedTuple):
-    """What a handler may look at. The values of `headers` have their names in lower case."""
+    """Request as a handler sees it; names of headers are in lower case."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str] = {}
-    arrived: float = math.inf  # when its last byte was read, on the monotonic clock
+    arrived: float = math.inf  # monotonic time at which its last byte was read
 
     @property
     def host(self) -> str:
-        """Return the Host header."""
+        """Value of the Host header."""
         return self.headers.get("host", "")
 
     @property
     def known(self) -> str:
-        """Return the If-None-Match header: what the client has."""
+        """Value of the If-None-Match header, the tag of the client's copy."""
         return self.headers.get("if-none-match", "")
 
     def asks(self, key: str) -> bool:
-        """Return whether the query has this key, with a value or without."""
+        """Return whether the query has `key`, with or without a value."""
         return any(part.partition("=")[0] == key for part in self.query.split("&"))
 
     def value(self, key: str, default: str = "") -> str:
-        """Return the first value of a key of the query."""
+        """Return the first value of `key` in the query."""
         return next((value for name, value in parse_qsl(self.query) if name == key), default)
 
 
 class Response(NamedTuple):
-    """An answer. `Date` and `Content-Length` are added."""
+    """Response. The server adds `Date` and `Content-Length`."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-Later = asyncio.Future["Response | None"]  # None: the work raised an exception, which is recorded
+Later = asyncio.Future["Response | None"]  # None: the handler raised an exception, which is recorded
 Handler = Callable[[Request], "Response | Later"]
 Routes = Mapping[str, Handler]
 
 
 def text(body: str, status: int = 200) -> Response:
-    """An answer of plain text."""
+    """Return a response of plain text."""
     return Response(status, {"Content-Type": PLAIN, "X-Content-Type-Options": "nosniff"}, body.encode())
 
 
 def shared(make: Callable[[Request], Response], key: Callable[[Request], object] = lambda request: None) -> Handler:
-    """Return a handler that makes one answer for all requests that arrived before it began to make it.
+    """Return a handler that makes one response for all requests that arrived before it was made.
 
     Args:
-        make: makes an answer of the present state.
-        key: what the answer depends on; only the answer to the last key is kept.
+        make: makes a response of the present state.
+        key: returns the value that a response depends on; only the response of the last key is kept.
 
     """
     made_at = -math.inf

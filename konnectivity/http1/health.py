@@ -1,4 +1,4 @@
-"""Answers of health ports: named checks, and the text about them. Owns the format, not what is checked."""
+"""Responses of health ports: named checks and their text. Owns the format; does not know what is checked."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from konnectivity.http1.handlers import Request, Response, text
 
 
 class Check(NamedTuple):
-    """One thing that must be true. `failure` says what is wrong now, or None."""
+    """Named condition of readiness; `failure` returns the reason why it fails now, or None."""
 
     name: str
     failure: Callable[[], str | None]
 
 
 def verbose(results: Sequence[tuple[str, str | None]]) -> str:
-    """A line for each check: `[+]name ok` or `[-]name failed: why`."""
+    """Return one line per check: `[+]name ok` or `[-]name failed: reason`."""
     return "".join(f"[-]{name} failed: {why}\n" if why else f"[+]{name} ok\n" for name, why in results)
 
 
 def ready(checks: Sequence[Check], not_ready_status: int, terse: bool = False) -> Callable[[Request], Response]:
-    """Handler of a readiness path.
+    """Return the handler of a readiness path.
 
     Args:
-        checks: all of them must hold.
-        not_ready_status: of the answer when one does not.
-        terse: whether that answer is only the reason of the first failed check, unless `?verbose` is asked for.
+        checks: conditions that must all hold.
+        not_ready_status: status of the response when one fails.
+        terse: whether that response is only the reason of the first failed check, without `?verbose`.
 
     """
 
@@ -43,5 +43,5 @@ def ready(checks: Sequence[Check], not_ready_status: int, terse: bool = False) -
 
 
 def alive(request: Request) -> Response:
-    """Handler of a liveness path: that it answers is the answer."""
+    """Answer a liveness path: any response means alive."""
     return text("ok")

@@ -1,9 +1,8 @@
-"""Admin ports that no page of another site may ask through the operator's browser.
+"""Guard of admin ports against requests that a page of another site makes through the operator's browser. Pure.
 
-A browser says which site asks, in Sec-Fetch-Site and in Origin, as far as the port is on this machine or has TLS.
-A page may be of a site whose name its owner lets point to 127.0.0.1: it could then read what is served there (DNS
-rebinding). Such a request has that name as its host. People and programs that mean a port of their own machine say its
-address, or localhost.
+A browser names the requesting site in Sec-Fetch-Site and in Origin, if the port is on this machine or has TLS. Against
+DNS rebinding, where the name of a site resolves to 127.0.0.1, the Host header of a request to a local port must be an
+address or localhost. Owns no port; does not know what a handler serves.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from konnectivity.net.addresses import host_of
 
 
 def guarded(handler: Handler, local: bool = True, page: bool = False) -> Handler:
-    """Return a handler that refuses what a page of another site asks: 403, or 421 (RFC 9110 section 15.5.20).
+    """Return a handler that refuses requests of pages of other sites: 403, or 421 (RFC 9110 section 15.5.20).
 
     Args:
-        handler: answers all others.
-        local: whether the port is of this machine only, and is asked by address or as localhost.
-        page: whether the answer is a page, to which others may link.
+        handler: handler of all other requests.
+        local: whether only this machine reaches the port, so that the Host must be an address or localhost.
+        page: whether the response is a page, to which other sites may link.
 
     """
 
@@ -35,7 +34,7 @@ def guarded(handler: Handler, local: bool = True, page: bool = False) -> Handler
 
 
 def is_cross_site(request: Request) -> bool:
-    """Return whether a browser says that a page of another site asks. Programs such as curl say nothing of the kind."""
+    """Return whether a browser sent the request for a page of another site; curl sends no such header."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return True
     origin = request.headers.get("origin")
@@ -43,13 +42,13 @@ def is_cross_site(request: Request) -> bool:
 
 
 def _is_navigation(request: Request) -> bool:
-    """Return whether a person follows a link, and the page shall not be inside another."""
+    """Return whether the browser follows a link, and does not embed the page in another."""
     asked = [request.headers.get(f"sec-fetch-{name}") for name in ("mode", "dest")]
     return request.method == "GET" and asked == ["navigate", "document"]
 
 
 def is_meant(request: Request) -> bool:
-    """Whether the request names this machine as its host. None at all is no browser's."""
+    """Return whether the Host is an address, localhost or missing; browsers always send one."""
     name = host_of(request.host).lower().rstrip(".")
     if not request.host or name == "localhost" or name.endswith(".localhost"):
         return True

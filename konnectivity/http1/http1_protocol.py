@@ -1,7 +1,7 @@
-"""One connection of a health or an admin port: heads in, answers out. Heads are parsed by h11.
+"""Connection of a health or admin port: reads heads of requests, parsed by h11, and writes responses.
 
-Reads 16 KiB at a time, and nothing while a whole request may be here that has no answer yet. Parses and answers in its
-turns only. A connection that is over a limit gets a status, if it can be given one, and is closed.
+Reads 16 KiB at a time, and stops reading while a received request has no response yet. Parses and responds only when
+the scheduler calls. A connection over a limit gets a status, if possible, and is closed. Does not know the paths.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from konnectivity.runtime import task_guard
 READ_SIZE = 16 * 1024
 MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100  # lines of a head
-REQUEST_TIMEOUT_S = 10.0  # from the first byte of a request, or the connection's beginning, to the request's last byte
-ANSWER_TIMEOUT_S = 30.0  # for a client to take its answer
+REQUEST_TIMEOUT_S = 10.0  # from the first byte of a request, or the start of the connection, to the request's last byte
+ANSWER_TIMEOUT_S = 30.0  # for a client to read its response
 IDLE_TIMEOUT_S = 180.0  # between two requests
 FRESH_S = 0.2  # after which a new connection that has sent nothing counts as silent
-LINGER_S = 1.0  # for a client to read its last answer while it still sends
+LINGER_S = 1.0  # for a client that still sends to read its last response
 _FAILED = text("internal error\n", 500)
 
 
@@ -39,27 +39,27 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     Args:
         routes: path -> handler.
-        connections: those of the same listener.
-        turns: those of the same listener.
+        connections: limit of the listener.
+        scheduler: scheduler of the listener.
 
     """
 
-    def __init__(self, routes: Routes, connections: ConnectionLimit, turns: RequestScheduler) -> None:
+    def __init__(self, routes: Routes, connections: ConnectionLimit, scheduler: RequestScheduler) -> None:
         self.source = ""
         self.since = monotonic()
         self._routes = routes
         self._connections = connections
-        self._turns = turns
+        self._scheduler = scheduler
         self._buffer = read_buffer.buffer()[:READ_SIZE]
         self._heads = Heads(MAX_HEAD, most_lines=MAX_FIELDS)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * MAX_HEAD)
-        self._has_body = False  # of the request: no handler wants it, and nothing is read behind its head
+        self._has_body = False  # whether the request has a body, which no handler reads
         self._arrived = 0.0
         self._answered = False
-        self._waiting = False  # for a turn
-        self._blocked = False  # the client does not take its answers
-        self._pending: Later | None = None  # an answer that takes a while
-        self._dropping = False  # what still arrives: the connection ends
+        self._waiting = False  # whether the scheduler has this connection queued
+        self._blocked = False  # the client does not read its responses
+        self._pending: Later | None = None  # response that a handler makes later
+        self._dropping = False  # received bytes, since the connection ends
         self._eof = False
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -94,7 +94,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._eof = True
-        return self._waiting  # the answer of a request that is here is written first
+        return self._waiting  # the response to a received request is written first
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -121,8 +121,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     @property
     def stage(self) -> Stage:
-        """Return the progress of the connection, for the choice of the one that is given up."""
-        if self._eof:  # nearly always gone, and not only done with what it sends
+        """Progress of the connection, for the choice of the one that is closed for another."""
+        if self._eof:  # the client has nearly always closed, not only its sending side
             return Stage.IDLE
         if not self._answered and not self._heads and monotonic() - self.since < FRESH_S:
             return Stage.FRESH
@@ -132,7 +132,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         return Stage.IDLE if idle else Stage.SILENT
 
     def close(self) -> None:
-        """End the connection behind what was written; at once if the client does not take that in time."""
+        """End the connection after its pending output, or after ANSWER_TIMEOUT_S if the client does not read."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
             self._arm(ANSWER_TIMEOUT_S)
@@ -158,10 +158,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self.since = monotonic()
 
     def _ask(self) -> None:
-        """Wait for a turn."""
+        """Queue the next request with the scheduler."""
         self._waiting = True
         self._since_now()
-        self._turns.ask(self.source, self._turn)
+        self._scheduler.ask(self.source, self._turn)
 
     def _turn(self) -> None:
         self._waiting = False
@@ -185,7 +185,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             (self._continue if answered else self._read_on)()
 
     def _continue(self) -> None:
-        """Take the next request: one that is here, or one to be read."""
+        """Queue the next request if its bytes are received, else read on."""
         if self._heads and not (self._blocked or self._dropping):
             self._ask()
         else:
@@ -201,7 +201,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             transport.resume_reading()
 
     def _step(self) -> bool:
-        """Take one request, if its head is here, and answer it. Return False if more has to be read first."""
+        """Answer one request if its head is complete. Return False if more bytes are needed."""
         head = self._heads.take()
         if head is None:
             return False
@@ -221,7 +221,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()  # the handler bounds its own time
         if not self._heads and self._transport is not None:
-            self._transport.resume_reading()  # to see that the client leaves
+            self._transport.resume_reading()  # to notice that the client leaves
         response.add_done_callback(self._finisher(request))
 
     def _finisher(self, request: h11.Request) -> Callable[[Later], None]:
@@ -232,10 +232,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
         try:
             self._write_later(request, future)
         finally:
-            self._turns.spent(monotonic() - began)
+            self._scheduler.spent(monotonic() - began)
 
     def _write_later(self, request: h11.Request, future: Later) -> None:
-        """Write the answer that was waited for."""
+        """Write the response of a handler that made it later."""
         self._pending = None
         if self._transport is None or future.cancelled():
             return
@@ -264,7 +264,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self.close()
 
     def _response_to(self, request: h11.Request) -> Response | Later:
-        if request.method == b"CONNECT":  # its answer, if it were a good one, would be no HTTP from its head on
+        if request.method == b"CONNECT":  # after the head of a 200, the client would send another protocol
             return text("this port is no proxy\n", 405)
         path, _, query = _origin_form(request.target.decode("ascii")).partition("?")
         handler = self._routes.get(unquote(path))
@@ -278,14 +278,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return _FAILED
 
     def _refuse(self, status: int) -> None:
-        """Answer bad input, if there is no answer yet, and close."""
+        """Answer bad input, unless a response has begun, and close."""
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             answer = text(f"{status} {HTTPStatus(status).phrase}\n", status)
             self._respond(answer._replace(headers={**answer.headers, "Connection": "close"}))
         self._linger()
 
     def _linger(self) -> None:
-        """Close, but read on for a moment and drop it, so that no reset takes the answer away."""
+        """Close after dropping input for LINGER_S, so that no reset destroys the last response."""
         self._dropping = True
         self._heads.rest()
         transport = self._transport
@@ -320,7 +320,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
 
 def _origin_form(target: str) -> str:
-    """Path and query of a request target that may be a whole URL."""
+    """Return path and query of a request target, which may be a whole URL."""
     if target.startswith("/") or "://" not in target:
         return target
     return "/" + target.partition("://")[2].partition("/")[2]

@@ -1,4 +1,7 @@
-"""One HTTP/1.1 request on a connection that stands, as `konnectivity curl` makes it. Knows no tunnel and no TLS."""
+"""Client of one HTTP/1.1 request over an open connection, with a streamed response: `konnectivity curl` and `doctor`.
+
+Owns URLs, headers and the times of the response. Does not know tunnels, nor TLS.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Url(NamedTuple):
-    """Where a URL leads."""
+    """Parts of a URL."""
 
     scheme: str
     host: str
@@ -27,11 +30,12 @@ class Url(NamedTuple):
 
     @property
     def address(self) -> str:
+        """Address to dial, with the port."""
         return f"{self._bracketed}:{self.port}"
 
     @property
     def authority(self) -> str:
-        """For the Host header: without the scheme's own port."""
+        """Value of the Host header, without the default port of the scheme."""
         return self._bracketed if self.port == _PORTS[self.scheme] else self.address
 
     @property
@@ -40,13 +44,15 @@ class Url(NamedTuple):
 
 
 class ByteStream(Protocol):
+    """Open connection as bytes."""
+
     async def read(self, size: int = ...) -> bytes: ...
 
     async def write(self, data: bytes) -> None: ...
 
 
 class Plain:
-    """asyncio's streams as a `Stream`."""
+    """asyncio's streams as a `ByteStream`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -62,7 +68,7 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What is asked for."""
+    """Request, without the headers that are added."""
 
     url: Url
     method: str = "GET"
@@ -70,7 +76,7 @@ class FetchRequest:
     body: bytes = b""
 
     def all_headers(self) -> list[Header]:
-        """Those given, and those that were left out and are needed."""
+        """Return all headers of the request: the given ones, and defaults for missing ones."""
         given = {name.lower() for name, _ in self.headers}
         defaults = {"Host": self.url.authority, "User-Agent": USER_AGENT, "Accept": "*/*", "Connection": "close"}
         if self.body or self.method in ("POST", "PUT", "PATCH"):
@@ -79,8 +85,10 @@ class FetchRequest:
 
 
 def parse_url(text: str) -> Url:
-    """Raises:
-    ValueError: it is no URL that can be fetched.
+    """Return the parts of a URL; without a scheme it is http.
+
+    Raises:
+        ValueError: the text is no URL of a host by http or https.
 
     """
     parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -99,8 +107,10 @@ def parse_url(text: str) -> Url:
 
 
 def parse_header(text: str) -> Header:
-    """Raises:
-    ValueError: it is no `Name: value`.
+    """Return name and value of a header `Name: value`.
+
+    Raises:
+        ValueError: the text has another form.
 
     """
     name, colon, value = text.partition(":")
@@ -116,10 +126,17 @@ async def fetch(
     on_head: Callable[[ResponseHead], object],
     on_data: Callable[[bytes], object],
 ) -> None:
-    """Send the request and read the answer to its end; its head and its body are handed on as they come.
+    """Send the request and read the response to its end.
+
+    Args:
+        stream: open connection.
+        request: the request.
+        taken: receives the times of first byte and transfer.
+        on_head: called with the head of the response.
+        on_data: called with each part of the body.
 
     Raises:
-        FetchError: the other side does not speak HTTP, or ends too early.
+        FetchError: the peer does not speak HTTP, or its response is incomplete.
         OSError: the connection broke.
 
     """

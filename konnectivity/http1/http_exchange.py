@@ -1,7 +1,7 @@
 """Client's side of one HTTP/1.1 request and its response. Pure.
 
-Owns the bytes of the request and the reading of the response (h11) up to its end. Does not know where bytes go to or
-arrive from, nor a clock: `http_client` streams a response over a connection, `small_requests` collects one.
+Owns the bytes of the request and the reading of the response (h11) up to its end. Does not know connections, nor a
+clock: `http_client` streams a response over a connection, `small_requests` collects one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Header = tuple[str, str]
 
 
 class FetchError(Exception):
-    """The response is missing, incomplete or no HTTP; `str()` says which."""
+    """Failure to get a response: it is missing, incomplete or no HTTP; `str()` has the reason."""
 
 
 class ResponseHead(NamedTuple):
@@ -37,7 +37,8 @@ class HttpExchange:
         body: the request's body; a body needs its Content-Length among the headers.
 
     Attributes:
-        complete: whether the response is here to its end.
+        request: bytes to send.
+        complete: whether the response has been received to its end.
 
     Raises:
         FetchError: such a request cannot be sent.

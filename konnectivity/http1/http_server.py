@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 responder for health and admin ports: exact paths, small answers, keep-alive.
+"""HTTP/1.1 server of health and admin ports: exact paths, small responses, keep-alive.
 
-Owns its listeners; each has its own limit of connections and its own turns, so that no port can delay another, and the
-tunnels only by its share of the event loop. Knows no path.
+Owns the listeners. Each has its own limit of connections and its own scheduler, so that one port cannot delay another,
+nor the tunnels by more than its share of the event loop. Does not know the paths.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ log = logs.get(__name__)
 
 
 class HttpServer:
-    """Listeners with their routes, and every connection they took.
+    """Listeners with their routes and open connections.
 
     Args:
-        connections: connections of each listener at a time.
-        reached: counts those that were given up for others.
+        connections: maximum concurrent connections of each listener.
+        reached: counts connections that were closed for others.
 
     """
 
@@ -38,7 +38,7 @@ class HttpServer:
         self._on_close: list[Callable[[], object]] = []
 
     async def listen(self, what: str, host: str, port: int, routes: Routes) -> None:
-        """Serve `routes`. Port 0: not at all. A port that cannot be had is logged: the tunnel goes on without it."""
+        """Serve `routes` on a TCP port (0: do nothing). A failure to bind is logged, and the program runs on."""
         if not port:
             return
         try:
@@ -58,7 +58,7 @@ class HttpServer:
         self._on_close.append(callback)
 
     def close(self) -> None:
-        """Close the listeners, and the connections behind what was written."""
+        """Close the listeners, and each connection after its pending output."""
         for callback in self._on_close:
             callback()
         for listener in self._listeners:
@@ -68,6 +68,6 @@ class HttpServer:
                 connection.close()
 
     def _protocol(self, routes: Routes) -> Callable[[], asyncio.BaseProtocol]:
-        connections, turns = ConnectionLimit(self._most, self.reached), RequestScheduler()
+        connections, scheduler = ConnectionLimit(self._most, self.reached), RequestScheduler()
         self._connections.append(connections)
-        return functools.partial(HttpProtocol, routes, connections, turns)
+        return functools.partial(HttpProtocol, routes, connections, scheduler)

@@ -10,7 +10,7 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
-MAX_LINES = 1000  # of one head; h11 takes about 10 microseconds for each
+MAX_LINES = 1000  # lines of one head; h11 needs about 10 microseconds per line
 _END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(rb"[!-~]+ +[^ \r\n]+ +HTTP/\d+\.\d+\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
@@ -24,7 +24,7 @@ class HeadFault(Enum):
 
 
 class HeadError(Exception):
-    """Bytes that are no head of an HTTP/1 message, or a head over a limit."""
+    """Refusal of bytes that are no head of an HTTP/1 message, or of a head over a limit."""
 
     def __init__(self, fault: HeadFault) -> None:
         super().__init__(fault)
@@ -45,12 +45,12 @@ def status_line_of(head: bytes) -> StatusLine | None:
 
 
 class Heads:
-    """Bytes that a client sent, and the heads of requests among them.
+    """Received bytes of a client, cut into heads of requests.
 
     Args:
-        most: bytes of one head.
+        most: maximum bytes of one head.
         first: bytes that were received before.
-        most_lines: lines of one head.
+        most_lines: maximum lines of one head.
 
     """
 
@@ -66,18 +66,18 @@ class Heads:
         self._line_is_good = False
 
     def __len__(self) -> int:
-        """Return the number of bytes that are held."""
+        """Return the number of bytes that are not taken yet."""
         return len(self._received)
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Append bytes that were received."""
+        """Append received bytes."""
         self._received += data
 
     def take(self) -> bytes | None:
-        """Remove the next head and return it with its last line end, or return None while it is not whole.
+        """Remove and return the next head with its last line end, or return None while it is incomplete.
 
         Raises:
-            HeadError: the bytes are no HTTP message, which their first line shows, or the head is too large.
+            HeadError: the first line is not that of an HTTP message, or the head is too large.
 
         """
         received = self._received
@@ -98,14 +98,14 @@ class Heads:
         return head
 
     def rest(self) -> bytes:
-        """Remove and return all bytes that are held."""
+        """Remove and return all bytes that are not taken yet."""
         rest = bytes(self._received)
         self._received.clear()
         self._scanned = 0
         return rest
 
     def _check_line(self) -> None:
-        """Refuse what is no HTTP as soon as its first byte, or its first line, is here."""
+        """Refuse bytes that are not HTTP as soon as their first byte, or their first line, has been received."""
         received = self._received
         if self._line_is_good:
             return
@@ -117,12 +117,12 @@ class Heads:
             self._line_is_good = True
 
     def _begins_well(self, received: bytearray) -> bool:
-        """Return whether the bytes, of which one at least is here, may become a first line."""
+        """Return whether the bytes, at least one, may be the beginning of a first line."""
         return received[:1].isalpha()
 
 
 class ResponseHeads(Heads):
-    """Bytes that a server sent, and the heads of responses among them. Arguments are those of `Heads`."""
+    """Received bytes of a server, cut into heads of responses. Arguments are those of `Heads`."""
 
     _first_line = _STATUS_LINE
 

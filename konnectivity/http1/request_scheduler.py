@@ -1,7 +1,7 @@
-"""Turns of the requests at one listener: one at a time, and at most a share of the event loop's time.
+"""Scheduler of the requests at one listener: one at a time, and within a share of the event loop's time.
 
-Owns the queue. Whoever asks is queued with the others of its source, and the sources take turns: a source that asks
-without end delays its own requests. Does not know what a turn is used for.
+Owns one queue per source and serves the sources round-robin, so that a source with many requests delays only its own.
+Does not know requests.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-SHARE = 0.3  # of the event loop's time, at the most, over any time that is long
-TIMER_S = 0.001  # the event loop rounds what is shorter to nothing, and would spin
-BURST_S = 0.02  # of work that may be done ahead of the share
+SHARE = 0.3  # largest long-term share of the event loop's time
+TIMER_S = 0.001  # shortest timer; the event loop rounds shorter ones to zero, and would spin
+BURST_S = 0.02  # seconds of work that may be done ahead of the share
 
 
 class RequestScheduler:
-    """Queue of the requests at one listener, served by source in turn and within a share of the event loop's time.
+    """Queues of work, served by source in turn and within a share of the event loop's time.
 
     Args:
-        share: part of the time that turns may take.
-        burst_s: seconds of work that are done at once after a pause.
+        share: share of the time that work may take.
+        burst_s: seconds of work that may be done at once after a pause.
         clock: returns monotonic seconds.
 
     """
@@ -31,12 +31,12 @@ class RequestScheduler:
         self._share = share
         self._burst_s = burst_s / share
         self._clock = clock
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}  # by source, in the order of their turns
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}  # by source, the next one first
         self._timer: asyncio.Handle | None = None
-        self._paid_until = 0.0  # when the work that was done fits into the share
+        self._paid_until = 0.0  # time from which the work done so far is within the share
 
     def __len__(self) -> int:
-        """Return the number of turns that are waited for."""
+        """Return the number of queued pieces of work."""
         return sum(map(len, self._waiting.values()))
 
     def ask(self, source: str, work: Callable[[], None]) -> None:
@@ -45,11 +45,11 @@ class RequestScheduler:
         self._schedule()
 
     def spent(self, seconds: float) -> None:
-        """Charge work that was done for the listener outside of a turn."""
+        """Charge seconds of work that was done for the listener outside of the queue."""
         self._paid_until = max(self._paid_until, self._clock() - seconds) + seconds / self._share
 
     def close(self) -> None:
-        """Forget all who wait."""
+        """Drop all queued work."""
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,6 +1,6 @@
 """Small HTTP/1.1 requests whose response is kept whole in memory: GET from an admin port or from a worker.
 
-Owns the limit of a response's size. Knows no path, and nothing of what a response means.
+Owns the limit of a response's size. Does not know the paths, nor the meaning of a response.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def get_blocking(address: str, target: str, timeout_s: float, max_body: int = MA
 
     Raises:
         FetchError: the response is no HTTP, incomplete or too large.
-        OSError: there is no connection, or no complete response within `timeout_s` seconds (TimeoutError).
-        ValueError: the address is none.
+        OSError: the connection failed, or the response is not complete within `timeout_s` seconds (TimeoutError).
+        ValueError: the address is not "host:port".
 
     """
     exchange = _SmallExchange(address, target, max_body)
