@@ -1,4 +1,7 @@
-"""Which agents are connected. Pure: it keeps them and finds them, and never talks to them."""
+"""Registry of connected agents, with indexes by address and network. Pure.
+
+Owns the indexes. Does not talk to agents, and does not choose among them.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +16,34 @@ from konnectivity_server.agents.agent_identifiers import MAX_LENGTH, Identifiers
 MAX_SPELLINGS = 65_536
 MAX_SPELLING_BYTES = 16 * 1024 * 1024
 
-_spellings: BoundedMap[str, str] = BoundedMap(MAX_SPELLINGS, MAX_SPELLING_BYTES)  # canonical ones, by what was said
+_spellings: BoundedMap[str, str] = BoundedMap(MAX_SPELLINGS, MAX_SPELLING_BYTES)  # canonical, by the spelling received
 
 
 class Backend(Protocol):
-    """One agent's stream, as far as choosing one is concerned."""
+    """Agent stream as the strategies see it, which choose one for a dial."""
 
     agent_id: str
     identifiers: Identifiers
 
     @property
-    def draining(self) -> bool: ...
+    def usable(self) -> bool:
+        """Whether a dial may be asked of the agent while others are usable, too."""
 
     @property
-    def exhausted(self) -> bool: ...
+    def draining(self) -> bool:
+        """Whether the agent said that it leaves."""
 
     @property
-    def suspect(self) -> bool: ...
+    def exhausted(self) -> bool:
+        """Whether the agent has no room for more."""
 
     @property
-    def duplicate(self) -> bool: ...
+    def suspect(self) -> bool:
+        """Whether the agent does not answer pings."""
 
     @property
-    def declining(self) -> bool: ...
-
-    @property
-    def load(self) -> float: ...
+    def load(self) -> float:
+        """Load for comparison with other agents."""
 
 
 A = TypeVar("A", bound=Backend)
@@ -46,7 +51,7 @@ K = TypeVar("K")
 
 
 class Group(Generic[A]):
-    """Agents among which one is chosen: add, remove and look at the n-th, each in constant time."""
+    """Agents in a list and a dict: each is added, removed and found by its place in constant time."""
 
     __slots__ = ("_places", "members")
 
@@ -55,11 +60,13 @@ class Group(Generic[A]):
         self._places: dict[A, int] = {}
 
     def add(self, agent: A) -> None:
+        """Add an agent, once."""
         if agent not in self._places:
             self._places[agent] = len(self.members)
             self.members.append(agent)
 
     def remove(self, agent: A) -> None:
+        """Remove an agent, if the group has it."""
         place = self._places.pop(agent, None)
         if place is None:
             return
@@ -70,7 +77,7 @@ class Group(Generic[A]):
 
 
 class Index(Generic[K, A]):
-    """Agents by a key. An agent that is alone under its key takes no more than an entry of a dict."""
+    """Agents by key. A key with one agent takes one entry of a dict and no object."""
 
     __slots__ = ("_found",)
 
@@ -117,17 +124,18 @@ Kind = tuple[int, int]  # IP version, prefix length
 
 
 class Registry(Generic[A]):
-    """All connected agents. One agent id may have several streams."""
+    """All connected agent streams. One agent id may have several."""
 
     def __init__(self) -> None:
         self._all: Group[A] = Group()
         self._default_routes: Group[A] = Group()
         self._by_address: Index[str, A] = Index()
         self._by_network: dict[Kind, Index[int, A]] = {}
-        # As they were when the agent came: reading them again would take ten times as long as removing them.
+        # Kept from the registration: to read the identifiers again would take ten times as long as the removal.
         self._keys_of: dict[A, tuple[list[str], list[tuple[Kind, int]]]] = {}
 
     def add(self, agent: A) -> None:
+        """Register an agent, once."""
         if agent in self._keys_of:
             return
         addresses, networks = list(map(canonical, agent.identifiers.addresses)), _networks(agent.identifiers)
@@ -141,6 +149,7 @@ class Registry(Generic[A]):
             self._by_network.setdefault(kind, Index()).add(network, agent)
 
     def remove(self, agent: A) -> None:
+        """Remove an agent, if it is registered."""
         addresses, networks = self._keys_of.pop(agent, ((), ()))
         self._all.remove(agent)
         self._default_routes.remove(agent)
@@ -154,25 +163,26 @@ class Registry(Generic[A]):
                     del self._by_network[kind]
 
     def __len__(self) -> int:
+        """Return the number of agent streams."""
         return len(self._all.members)
 
     @property
     def addresses(self) -> int:
-        """How many different addresses and networks the agents stand for."""
+        """Number of different addresses and networks that the agents stand for."""
         return len(self._by_address) + sum(map(len, self._by_network.values()))
 
     @property
     def answering_addresses(self) -> int:
-        """Return the number of addresses and networks that an agent stands for which answers pings."""
+        """Number of addresses and networks that have an agent which answers pings."""
         groups = chain(self._by_address, *self._by_network.values())
         return sum(any(not agent.suspect for agent in group) for group in groups)
 
     def all(self) -> Sequence[A]:
-        """Not to be changed, nor kept."""
+        """Return all agents. The caller must neither change nor keep the sequence."""
         return self._all.members
 
     def at(self, host: str) -> Sequence[A]:
-        """Agents that stand for this host: by its address or name, else by the longest prefix that holds it."""
+        """Return the agents that stand for a host: by its address or name, else by the longest prefix of it."""
         found = self._by_address.at(canonical(host))
         if found:
             return found
@@ -190,6 +200,7 @@ class Registry(Generic[A]):
         return ()
 
     def default_routes(self) -> Sequence[A]:
+        """Return the agents with a default route. The caller must neither change nor keep the sequence."""
         return self._default_routes.members
 
 
@@ -207,7 +218,7 @@ def canonical(host: str) -> str:
 
 
 def _may_be_address(host: str) -> bool:
-    """Return whether it is worth a closer look, which takes some ten times as long, whether `host` is an IP address."""
+    """Return whether `host` may be an IP address; a certain answer takes some ten times as long."""
     return ":" in host or "0" <= host.rstrip("]")[-1:] <= "9"
 
 
@@ -220,7 +231,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _networks(identifiers: Identifiers) -> list[tuple[tuple[int, int], int]]:
-    """((IP version, prefix length), network number) of each `cidr`. One that is none is left out."""
+    """Return ((IP version, prefix length), network number) of each valid `cidr`."""
     found: list[tuple[tuple[int, int], int]] = []
     for text in identifiers.cidr:
         try:

@@ -1,7 +1,7 @@
-"""Which agent gets a dial: `default`, `destHost` and `defaultRoute`, asked in the order configured. Pure.
+"""Choice of the agent for a dial: strategies `default`, `destHost` and `defaultRoute`, in the configured order. Pure.
 
-Among the agents that a strategy allows, the lighter of two drawn at random is taken: nearly as good as the lightest of
-all, without everybody running to the same one ("The power of two choices", Mitzenmacher 2001).
+Among the agents that a strategy allows, the less loaded of two drawn at random is taken. That is nearly as good as the
+least loaded of all, and does not send all dials to the same agent ("The power of two choices", Mitzenmacher 2001).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NAMES = ("default", "destHost", "defaultRoute")
 
 
 def candidates(name: str, registry: Registry[A], address: str) -> Sequence[A]:
-    """Agents that a strategy allows for an address."""
+    """Return the agents that a strategy allows for an address."""
     if name == "destHost":
         return registry.at(host_of(address))
     if name == "defaultRoute":
@@ -27,18 +27,20 @@ def candidates(name: str, registry: Registry[A], address: str) -> Sequence[A]:
 def pick(
     strategies: Sequence[str], registry: Registry[A], address: str, random: Random, tried: Collection[object] = ()
 ) -> A | None:
-    """The agent for an address; None if no strategy has one that is ready and was not tried."""
+    """Return the agent for an address; None if no strategy has an agent that is ready and was not tried."""
     for name in strategies:
-        chosen = _lighter(candidates(name, registry, address), random, tried)
-        if chosen is not None:
-            return chosen
+        allowed = candidates(name, registry, address)
+        if allowed:
+            chosen = _less_loaded(allowed, random, tried)
+            if chosen is not None:
+                return chosen
     return None
 
 
 def last_resort(
     strategies: Sequence[str], registry: Registry[A], address: str, random: Random, tried: Collection[object] = ()
 ) -> A | None:
-    """Return an agent when none is ready; None if every one was tried.
+    """Return an agent when none is ready; None if every agent was tried.
 
     An agent that is new or declines is better than one that drains or is full, and that is better than a silent one.
     """
@@ -51,26 +53,22 @@ def last_resort(
     return None
 
 
-def _lighter(allowed: Sequence[A], random: Random, tried: Collection[object]) -> A | None:
-    if not allowed:
-        return None
+def _less_loaded(allowed: Sequence[A], random: Random, tried: Collection[object]) -> A | None:
+    """Return the less loaded of two agents drawn at random among those that are usable and were not tried."""
     count = len(allowed)
-    drawn = [allowed[int(random.random() * count)] for _ in range(2 if count > 1 else 1)]
-    if not all(_usable(agent, tried) for agent in drawn):
-        usable = [agent for agent in allowed if _usable(agent, tried)]
+    one = other = allowed[int(random.random() * count)]
+    if count > 1:
+        other = allowed[int(random.random() * count)]
+    if not one.usable or one in tried or (other is not one and (not other.usable or other in tried)):
+        usable = [agent for agent in allowed if agent.usable and agent not in tried]
         if not usable:
             return None
-        drawn = [random.choice(usable), random.choice(usable)]
-    return min(drawn, key=lambda agent: agent.load)
-
-
-def _usable(agent: A, tried: Collection[object]) -> bool:
-    unfit = agent.draining or agent.exhausted or agent.suspect or agent.duplicate or agent.declining
-    return not unfit and agent not in tried
+        one, other = random.choice(usable), random.choice(usable)
+    return one if one is other or one.load <= other.load else other
 
 
 def size(name: str, registry: Registry[A]) -> int:
-    """How many keys a strategy can choose from: agent ids, or for `destHost` the addresses that agents stand for."""
+    """Return the number of keys a strategy can choose from: agent ids, or for `destHost` addresses of agents."""
     if name == "destHost":
         return registry.addresses
     return len({agent.agent_id for agent in candidates(name, registry, "")})
@@ -84,16 +82,16 @@ def ready(name: str, registry: Registry[A]) -> int:
 
 
 def answers(name: str, registry: Registry[A]) -> bool:
-    """Whether a strategy has an agent that is not silent."""
+    """Return whether a strategy has an agent that answers pings."""
     agents = registry.all() if name == "destHost" and registry.addresses else candidates(name, registry, "")
     return any(not agent.suspect for agent in agents)
 
 
 def parse(text: str) -> list[str]:
-    """Strategy names of a comma list.
+    """Return the strategy names in a comma-separated list.
 
     Raises:
-        ValueError: none, or an unknown one.
+        ValueError: the list is empty or has an unknown name.
 
     """
     names = [name for name in (item.strip() for item in text.split(",")) if name]

@@ -85,6 +85,13 @@ class AgentTunnel(DialingTunnel):
         self._late: asyncio.TimerHandle | None = None
 
     @property
+    def usable(self) -> bool:
+        """Whether a dial may be asked of the agent while other agents are usable, too."""
+        return not (
+            self.draining or self.exhausted or self.suspect or self.declining or (self.known and self.duplicate)
+        )
+
+    @property
     def suspect(self) -> bool:
         """Whether the agent seems to be gone: it does not answer a ping."""
         return self.heartbeat.verdict is not HeartbeatVerdict.ALIVE

@@ -26,6 +26,10 @@ class Agent:
     declining: bool = False
     load: float = 1.0
 
+    @property
+    def usable(self) -> bool:
+        return not (self.draining or self.exhausted or self.suspect or self.duplicate or self.declining)
+
 
 def registry_of(*agents: Agent) -> Registry[Agent]:
     registry: Registry[Agent] = Registry()
