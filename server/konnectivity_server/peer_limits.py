@@ -1,7 +1,7 @@
-"""What one peer of the server may take of it, built from the options; and how often each limit was reached.
+"""Limits of what one peer of the server may use, built from the options, and how often each limit was reached.
 
-Owns the numbers and the counts. Who keeps to them: the HTTP/2 transport, the listeners, the CONNECT frontend and the
-pending dials. docs/secure/limits.md has them all in one table.
+Owns the numbers and the counts. The HTTP/2 transport, the listeners, the CONNECT frontend and the pending dials enforce
+them. docs/secure/limits.md has all limits.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from konnectivity.tunnel.extension import EXTENSION
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.server_options import ServerOptions
 
-AGENT_FIRST_WINDOW = 512 * 1024  # established wire: what an agent may send beyond what was passed on
-FRONTEND_FIRST_WINDOW = 64 * 1024  # of each of the many streams of one connection
-AGENT_STREAMS = 100  # at a time on one connection of an agent
-HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # of header fields kept for the calls of all connections
-# Header fields that the services read, and that are kept: all others are dropped when a call begins.
+AGENT_FIRST_WINDOW = 512 * 1024  # bytes that an agent without the extension may send ahead of what was passed on
+FRONTEND_FIRST_WINDOW = 64 * 1024  # bytes per stream, of which one connection has many
+AGENT_STREAMS = 100  # concurrent streams on one connection of an agent
+HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # bytes of header fields kept for the calls of all connections
+# Header fields that the services read. All others are dropped when a call begins.
 AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
 FRONTEND_FIELDS = frozenset({EXTENSION})
 PEER_FIELDS = frozenset({"serverid", EXTENSION})
@@ -32,30 +32,36 @@ PEER_FIELDS = frozenset({"serverid", EXTENSION})
 
 @dataclass(frozen=True, slots=True)
 class ConnectLimits:
-    """Of one client of the HTTP CONNECT frontend. Times in seconds, sizes in bytes."""
+    """Limits of one client of the HTTP CONNECT frontend. Times in seconds, sizes in bytes."""
 
-    head_timeout_s: float = 60.0  # from its first byte to a CONNECT that is whole
+    head_timeout_s: float = 60.0  # from the first byte of the client to a complete CONNECT
     head_bytes: int = 1024 * 1024
-    refusals: int = 100  # requests that are no CONNECT, before it is hung up on
+    refusals: int = 100  # requests other than CONNECT until the connection is closed
     reached: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class DialLimits:
-    """Of dials under way."""
+    """Limits of pending dials."""
 
-    per_frontend: int = 65_536
+    per_frontend: int = 65_536  # pending dials of one frontend
     address_bytes: int = 1024
     reached: Counter[str] = field(default_factory=Counter)
 
 
 class ServerLimits:
-    """See the module."""
+    """Limits of one server, for each kind of peer.
 
-    def __init__(self, options: ServerOptions, ledger: MemoryBudget) -> None:
+    Args:
+        options: options of the server.
+        memory: memory budget of all tunnels.
+
+    """
+
+    def __init__(self, options: ServerOptions, memory: MemoryBudget) -> None:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
-        self.handshake_failures: Counter[tuple[str, str]] = Counter()  # of TLS, by listener and reason
+        self.handshake_failures: Counter[tuple[str, str]] = Counter()  # TLS handshakes, by listener and reason
         self.turns = ReadScheduler()
         self.unsent: SendBudget[Http2Transport] = SendBudget(options.max_unsent_total)
         self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)
@@ -81,7 +87,7 @@ class ServerLimits:
                 options.message_buffer_budget,
                 options.process_buffer_budget,
                 monotonic,
-                lambda: ledger.used < ledger.process_budget // 2,
+                lambda: memory.used < memory.process_budget // 2,
             ),
             limits=replace(frontends.limits, new_streams_per_s=0, slow_down=True),
         )

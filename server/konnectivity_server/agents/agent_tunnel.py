@@ -88,7 +88,12 @@ class AgentTunnel(DialingTunnel):
     def usable(self) -> bool:
         """Whether a dial may be asked of the agent while other agents are usable, too."""
         return not (
-            self.draining or self.exhausted or self.suspect or self.declining or (self.known and self.duplicate)
+            self.draining
+            or len(self.pending) >= self.most_pending
+            or self.buffered >= self.ledger.tunnel_budget
+            or self.heartbeat.verdict is not HeartbeatVerdict.ALIVE
+            or (self.known and self.duplicate)
+            or self._declines.holds(self.stream.peer.address)
         )
 
     @property

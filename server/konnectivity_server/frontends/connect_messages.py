@@ -1,7 +1,7 @@
-"""CONNECT on the wire: heads of requests, what they ask for, and the bytes that answer. Pure.
+"""Messages of HTTP CONNECT: the destination in the head of a request, and the bytes of each answer. Pure.
 
-Heads are parsed by h11. Answers are written byte for byte as clients of the established server know them
-(docs/internals/protocol.md, "HTTP CONNECT").
+Heads are parsed by h11. Answers are byte for byte those that clients of the reference know (docs/internals/protocol.md,
+"HTTP CONNECT").
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _VERSION = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ +HTTP/(\d+)\.(\d+)\r?\n")
 
 
 class BadRequest(Exception):
-    """What came is no request we serve.
+    """Request that the frontend does not serve.
 
     Args:
-        answer: what to send.
+        answer: bytes to send.
         keep: whether the connection stays open.
-        limit: the one that was reached, if it was that.
+        limit: name of the limit that was reached, if one was.
 
     """
 
@@ -41,17 +41,17 @@ class BadRequest(Exception):
 
 
 def refusal(error: HeadError) -> BadRequest:
-    """Return the refusal of bytes that are no head of a request, or of a head that is too large."""
+    """Return the refusal of bytes that are not a request head, or of a head that is too large."""
     if error.fault is HeadFault.TOO_LARGE:
         return BadRequest(_error(b"431 Request Header Fields Too Large"), limit="connect_head")
     return BadRequest(_bad_request())
 
 
 def destination(head: bytes) -> str:
-    """Of a CONNECT: "host:port", not judged any further.
+    """Return the destination of a CONNECT, which should be "host:port" but is not checked.
 
     Raises:
-        BadRequest: it is no CONNECT, or no HTTP.
+        BadRequest: the head is not that of a CONNECT, or not HTTP.
 
     """
     version = _VERSION.match(head)
@@ -59,7 +59,7 @@ def destination(head: bytes) -> str:
         raise BadRequest(_error(b"505 HTTP Version Not Supported"))
     line = _REQUEST_LINE.match(head)
     if line is not None and not _HOST.search(head):
-        # h11 insists on Host, which CONNECT may leave out: it would only repeat the target (RFC 9110 section 7.2).
+        # h11 requires Host, which a CONNECT may omit because it would only repeat the target (RFC 9110 section 7.2).
         head = head[: line.end()] + b"Host: " + line[1] + b"\r\n" + head[line.end() :]
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
     parser.receive_data(head)
@@ -78,7 +78,7 @@ def destination(head: bytes) -> str:
         target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
     if not target:
         raise BadRequest(_bad_request())
-    if target.startswith("["):  # of a zone, RFC 6874 has the percent sign escaped
+    if target.startswith("["):  # RFC 6874 escapes the percent sign of a zone
         target = target.replace("%25", "%", 1)
     return target
 
@@ -86,7 +86,7 @@ def destination(head: bytes) -> str:
 def answer_to(error: DialError) -> bytes:
     """Return the bytes that tell a CONNECT client why its dial failed.
 
-    The reason is in the body, and in the status line, which is all that kube-apiserver shows of an answer.
+    The reason is in the body and in the status line, because kube-apiserver shows only the status line.
     """
     text = str(error).encode()
     reason = _reason(str(error))
@@ -116,7 +116,7 @@ def _reason(text: str) -> bytes:
 
 
 def _status_of(text: str) -> bytes:
-    """HTTP status of an agent's error text."""
+    """Return the HTTP status of an agent's error text."""
     if REFUSED_BY_POLICY in text:
         return b"403"
     lowered = text.lower()
@@ -128,7 +128,7 @@ def _status_of(text: str) -> bytes:
 
 
 def _wants_close(request: h11.Request) -> bool:
-    """Whether the connection ends after a refused request: said so, old, or with a body we would have to skip."""
+    """Return whether the connection ends after a refused request: on demand, before HTTP/1.1, or because of a body."""
     names = {name for name, _ in request.headers}
     asked = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
     return asked or request.http_version != b"1.1" or bool(names & {b"content-length", b"transfer-encoding"})

@@ -1,4 +1,7 @@
-"""A frontend's listener: HTTP CONNECT, gRPC, or both on one socket, told apart by their first bytes."""
+"""Detection of the protocol of a frontend connection, HTTP CONNECT or gRPC, by its first bytes.
+
+Owns the socket until the bytes are known. Does not know what either protocol does with it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,14 @@ _FIRST = PREFACE[:4]  # no HTTP/1 method begins with it
 
 
 class ProtocolDetector(asyncio.Protocol):
-    """Reads the first bytes of a connection and hands it on."""
+    """Protocol of a connection until its first bytes are read.
+
+    Args:
+        grpc: returns the protocol of a gRPC connection.
+        connect: returns the protocol of an HTTP CONNECT client, given the bytes that were read.
+        first_bytes_timeout_s: longest time until the first bytes arrive, in seconds.
+
+    """
 
     def __init__(
         self,
@@ -29,10 +39,12 @@ class ProtocolDetector(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first bytes, and close the connection if they do not arrive in time."""
         self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(self._first_bytes_timeout_s, self._transport.close)
 
     def data_received(self, data: bytes) -> None:
+        """Hand the connection on when the bytes tell the protocol."""
         self._first += data
         if len(self._first) < len(_FIRST) and _FIRST.startswith(self._first):
             return
@@ -51,6 +63,7 @@ class ProtocolDetector(asyncio.Protocol):
             connect.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
         self._leave()
 
     def _leave(self) -> None:
