@@ -67,7 +67,7 @@ def allowing(site):
 
 async def refused(call: grpc_peer.Call, address: str, number: int) -> str:
     await call.say(wire.dial_req(address, number))
-    while (answer := await call.hear()).type != wire.kinds.DIAL_RSP:
+    while (answer := await call.hear()).type != wire.packet_types.DIAL_RSP:
         pass
     assert answer.dialResponse.random == number
     return answer.dialResponse.error

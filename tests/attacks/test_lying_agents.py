@@ -25,7 +25,7 @@ async def liars(site, answer):
     async def lie(call):
         while True:
             packet = await call.hear(timeout=1000)
-            if packet.type == wire.kinds.DIAL_REQ:
+            if packet.type == wire.packet_types.DIAL_REQ:
                 heard.append(packet.dialRequest.address)
                 await call.say(answer(packet.dialRequest.random))
 
@@ -104,7 +104,7 @@ async def test_an_agent_that_fails_at_once_does_not_draw_all_dials(site):
             nonlocal heard
             while True:
                 packet = await call.hear(timeout=1000)
-                if packet.type == wire.kinds.DIAL_REQ:
+                if packet.type == wire.packet_types.DIAL_REQ:
                     heard += 1
                     await call.say(
                         wire.dial_rsp(packet.dialRequest.random, error="dial tcp 10.0.0.1:80: connect: refused")

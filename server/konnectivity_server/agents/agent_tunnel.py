@@ -90,7 +90,7 @@ class AgentTunnel(DialingTunnel):
         return not (
             self.draining
             or len(self.pending) >= self.most_pending
-            or self.buffered >= self.ledger.tunnel_budget
+            or self.memory.full
             or self.heartbeat.verdict is not HeartbeatVerdict.ALIVE
             or (self.known and self.duplicate)
             or self._declines.holds(self.stream.peer.address)
