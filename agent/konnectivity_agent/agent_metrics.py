@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import Metric
-from prometheus_client.registry import Collector
-
 from konnectivity.metrics import tunnel_families
 from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
 
 if TYPE_CHECKING:
+    from prometheus_client import Metric
+
     from konnectivity.kube.lease_counter import LeaseCounter
     from konnectivity.tls import ClientTls
     from konnectivity.tunnel.tunnel import TunnelOptions
@@ -35,7 +34,7 @@ class MetricSources:
     leases: LeaseCounter | None = None  # None: leases are not counted
 
 
-class AgentCollector(Collector):
+class AgentCollector:
     """Collector of one agent's metrics."""
 
     def __init__(self, sources: MetricSources) -> None:

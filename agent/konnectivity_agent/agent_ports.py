@@ -14,7 +14,7 @@ from konnectivity.http1.handlers import PLAIN, Request, Response, Routes, shared
 from konnectivity.http1.health import Check
 from konnectivity.http1.host_check import guarded
 from konnectivity.http1.http_server import HttpServer
-from konnectivity.metrics.exposition import CONTENT_TYPE, exposition, registry
+from konnectivity.metrics.exposition import CONTENT_TYPE, MetricsRegistry
 from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime import profiling
 from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
@@ -37,7 +37,7 @@ async def serve(
 
     """
     server = HttpServer(options.max_health_connections, reached)
-    source = registry(collector)
+    source = MetricsRegistry(collector)
     ready = health.ready([Check("ping", lambda: None), Check("server-connected", not_ready)], 503)
     await server.listen(
         "health",
@@ -47,7 +47,7 @@ async def serve(
             "/healthz": health.alive,
             "/readyz": ready,
             "/ready": ready,
-            "/metrics": shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source))),
+            "/metrics": shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, source.text())),
         },
     )
     pages: Routes = {"/metrics": _redirect_to(options.health_server_port), **_profiles(options, server)}

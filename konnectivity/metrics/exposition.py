@@ -1,20 +1,23 @@
-"""Metrics of a program: its own registry, builders of metric families, and the text that Prometheus scrapes.
+"""Metric families of a program, and the text that Prometheus scrapes.
 
-Nothing is counted here: collectors read plain counters when somebody scrapes. The text is written here and not by
-prometheus_client, because that appends `_total` to every counter and three of the established names have none.
+Counts nothing: collectors read plain counters at each scrape. prometheus_client holds the families and collects the
+process's own figures; it is loaded at the first scrape, because a program that nobody scrapes need not carry it. The
+text is written here, because prometheus_client appends `_total` to every counter, and three names of the reference have
+none.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from typing import TYPE_CHECKING, Protocol
 
 from konnectivity.kube.call_counts import CallCounts
 from konnectivity.metrics.histograms import Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.samples import Sample
 
 PREFIX = "konnectivity_network_proxy_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,46 +26,85 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
-def registry(*collectors: Collector) -> CollectorRegistry:
-    """A registry with the given collectors and the process's own figures (memory, CPU, open files)."""
-    made = CollectorRegistry()
-    for collector in (*collectors, ProcessCollector(registry=None)):
-        made.register(collector)
-    return made
+class MetricSource(Protocol):
+    """Collector of prometheus_client, without its base class."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families with the samples of this moment."""
+        ...
+
+
+class MetricsRegistry:
+    """Collectors of one program, with the process's own figures: memory, CPU time, open files.
+
+    Args:
+        sources: collectors of the program.
+
+    """
+
+    def __init__(self, *sources: MetricSource) -> None:
+        self._sources = sources
+        self._registry: CollectorRegistry | None = None
+
+    def text(self) -> bytes:
+        """Return all families in the text format, sorted by name. The first call loads prometheus_client."""
+        if self._registry is None:
+            self._registry = self._load()
+        return _text(self._registry.collect())
+
+    def _load(self) -> CollectorRegistry:
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        made = CollectorRegistry()
+        for source in (*self._sources, ProcessCollector(registry=None)):
+            made.register(source)
+        return made
 
 
 class Family:
-    """Builds one metric family. A family that gets no sample is not exposed."""
+    """Builder of one metric family. A family without samples is not exposed.
+
+    Args:
+        kind: gauge, counter or histogram.
+        name: of the family, without the common prefix.
+        text: HELP of the family.
+
+    """
 
     def __init__(self, kind: str, name: str, text: str) -> None:
+        from prometheus_client import Metric
+
         self.metric = Metric(PREFIX + name, text, kind)
 
     def add(self, value: float, **labels: str) -> Family:
+        """Add a sample and return the family."""
         self.metric.add_sample(self.metric.name, labels, value)
         return self
 
     def add_each(self, label: str, values: Mapping[str, float]) -> Family:
-        """A sample for each value of a label."""
+        """Add a sample for each value of a label, and return the family."""
         for text, value in sorted(values.items()):
             self.add(value, **{label: text})
         return self
 
 
 def gauge(name: str, text: str) -> Family:
+    """Return an empty gauge."""
     return Family("gauge", name, text)
 
 
 def counter(name: str, text: str) -> Family:
-    """A counter whose name stays as it is given."""
+    """Return an empty counter; its name gets no suffix."""
     return Family("counter", name, text)
 
 
 def histogram(name: str, text: str, values: Histogram) -> Family:
+    """Return a histogram without labels."""
     return histograms(name, text, "", {"": values})
 
 
 def histograms(name: str, text: str, label: str, values: Mapping[str, Histogram]) -> Family:
-    """One for each value of a label."""
+    """Return a histogram for each value of a label, in one family."""
     family = Family("histogram", name, text)
     metric = family.metric
     for value, one in sorted(values.items()):
@@ -76,7 +118,14 @@ def histograms(name: str, text: str, label: str, values: Mapping[str, Histogram]
 
 
 def requests(label: str, calls: CallCounts, total: tuple[str, str], latency: tuple[str, str]) -> list[Family]:
-    """Requests to the Kubernetes API, by the label for the HTTP status; `total` and `latency` are (name, HELP)."""
+    """Return the families about requests to the Kubernetes API.
+
+    Args:
+        label: name of the label that holds the HTTP status.
+        calls: the counts.
+        total, latency: name and HELP of the counter and of the histogram.
+
+    """
     answers = counter(*total)
     for (status, reason), count in sorted(calls.answers.items()):
         answers.add(count, **{label: str(status), "reason": reason})
@@ -84,17 +133,12 @@ def requests(label: str, calls: CallCounts, total: tuple[str, str], latency: tup
 
 
 def metrics_of(families: Iterable[Family]) -> list[Metric]:
-    """What a collector returns."""
+    """Return the metrics that families built."""
     return [family.metric for family in families]
 
 
-def exposition(source: CollectorRegistry) -> bytes:
-    """All families of a registry in the text format, sorted by name."""
-    return _text(source.collect())
-
-
 def text_of(families: Iterable[Family]) -> bytes:
-    """The same of these."""
+    """Return families in the text format, sorted by name."""
     return _text(metrics_of(families))
 
 
@@ -117,7 +161,7 @@ def _line(sample: Sample) -> str:
 
 
 def _number(value: float) -> str:
-    """As Go prints it: whole numbers without a point."""
+    """Return a number as Go prints it: whole numbers without a point."""
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(value)

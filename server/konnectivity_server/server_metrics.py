@@ -1,6 +1,6 @@
 """Metrics of the proxy server: established names, types, labels and HELP texts, and this project's own beside them.
 
-A collector: reads plain counters when somebody scrapes. Label values that never occurred are not shown, as clients
+The collector reads plain counters at each scrape. Label values that never occurred are not shown, as clients
 compare whole families.
 """
 
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-
-from prometheus_client import Metric
-from prometheus_client.registry import Collector
+from typing import TYPE_CHECKING
 
 from konnectivity.errors import DialFailure
 from konnectivity.metrics import tunnel_families
@@ -20,11 +18,14 @@ from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS, TunnelStats
 from konnectivity_server import strategies
 from konnectivity_server.api.server_view import ServerView
 
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
 # Kinds of failure that the established program does not tell apart.
 _REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
 
 
-class ServerCollector(Collector):
+class ServerCollector:
     """Collector of one server's metrics."""
 
     def __init__(self, view: ServerView) -> None:

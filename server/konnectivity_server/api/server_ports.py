@@ -6,7 +6,7 @@ from konnectivity.http1 import health
 from konnectivity.http1.handlers import Response, shared
 from konnectivity.http1.health import Check
 from konnectivity.http1.http_server import HttpServer
-from konnectivity.metrics.exposition import CONTENT_TYPE, exposition, registry
+from konnectivity.metrics.exposition import CONTENT_TYPE, MetricsRegistry
 from konnectivity.runtime import profiling
 from konnectivity_server.api import admin_port, api_routes
 from konnectivity_server.api.server_view import ServerView
@@ -19,9 +19,9 @@ from konnectivity_server.workers.worker import Worker
 async def serve(view: ServerView, answers: SharedAnswers, options: ServerOptions, worker: Worker | None) -> HttpServer:
     """Open both ports, or the one unix socket at which the supervisor asks a worker. The caller closes the result."""
     http = HttpServer(options.max_health_connections, view.limits.reached)
-    source = registry(ServerCollector(view))
+    source = MetricsRegistry(ServerCollector(view))
 
-    metrics = shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, exposition(source)))
+    metrics = shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, source.text()))
     checked = health.ready([Check("agents", view.not_ready)], 500, terse=True)
     ready = shared(checked, key=lambda request: request.asks("verbose"))
     paths = {"/healthz": health.alive, "/readyz": ready, "/ready": ready, "/metrics": metrics}

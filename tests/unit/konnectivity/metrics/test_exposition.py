@@ -6,7 +6,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from konnectivity.metrics.exposition import Family, counter, exposition, gauge, histogram, metrics_of, registry
+from konnectivity.metrics.exposition import Family, MetricsRegistry, counter, gauge, histogram, metrics_of
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.metrics.tunnel_families import go_name
 
@@ -16,7 +16,7 @@ def shown(*families: Family) -> str:
         def collect(self) -> list[Metric]:
             return metrics_of(families)
 
-    text = exposition(registry(Fixed())).decode()
+    text = MetricsRegistry(Fixed()).text().decode()
     list(text_string_to_metric_families(text))  # it parses
     return "".join(f"{line}\n" for line in text.splitlines() if "konnectivity" in line)
 
