@@ -1,4 +1,4 @@
-"""Links of all pages lead somewhere: to a file, and to a heading in it; and the files that they name are there."""
+"""Pages for readers: short, listed where a reader begins, with links and paths that resolve, in plain sentences."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import ROOT
+from support.checkout import DOCS, ROOT
 
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+READ = [page for page in PAGES if page.name != "CHANGELOG.md"]  # history keeps its words
+FOLDERS = sorted(page.parent for page in DOCS.rglob("README.md"))
+MOST_LINES = 250
 LINKS = [
     (page, link)
     for page in PAGES
@@ -43,3 +46,38 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 
 def test_names_are_found() -> None:
     assert sum(len(NAMED.findall(page.read_text())) for page in PAGES) > 200
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_short(page: Path) -> None:
+    assert len(page.read_text().splitlines()) <= MOST_LINES
+
+
+def test_every_folder_of_pages_has_a_first_page() -> None:
+    assert sorted({page.parent for page in DOCS.rglob("*.md")}) == FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_the_first_page_of_a_folder_lists_its_pages(folder: Path) -> None:
+    listed = set(re.findall(r"\]\(([^)#\s]+)", (folder / "README.md").read_text()))
+    pages = {page.name for page in folder.glob("*.md")} | {
+        f"{page.parent.name}/README.md" for page in folder.glob("*/*.md")
+    }
+    assert pages - {"README.md"} <= listed
+
+
+# Phrases without an actor, a quantity or a noun, and words that mean something only inside the project.
+UNCLEAR = re.compile(
+    r"established (?:program|server|agent|implementation|wire|one|peer|packet|set-up)s?\b|\bgoes on\b|\bgo on\b|\bwho(?:ever)? asks\b"
+    r"|\bwho comes\b|\bso many\b|\bso long as\b|\bwhat is said\b|\bas it is\b|\bas they are\b|\bis no(?:t any)? more\b"
+    r"|\b(?<![Tt]here )(?:is|are) no (?!longer)[a-z]|\b(?:of|are|is|than|by|from|with|and) ours\b|\bOurs\b|\b(?:of|are) theirs\b|\bunder way\b"
+    r"|\bledgers?\b|\buplinks?\b|\bfleets?\b|\bvouchers?\b|\bguests?\b|\bstyle-2\b"
+)
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_has_no_unclear_phrase(page: Path) -> None:
+    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
+    prose = re.sub(r"(?m)`[^`\n]*`|^    .*$", "", prose)
+    found = [match[0] for match in UNCLEAR.finditer(" ".join(prose.split()))]
+    assert found == []
