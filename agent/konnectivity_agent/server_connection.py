@@ -24,8 +24,7 @@ from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
-from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
+from konnectivity.tunnel.heartbeat import Heartbeat
 from konnectivity.tunnel.serving import Opener, ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_agent.pool_plan import DialAddress
@@ -84,8 +83,7 @@ class ServerTunnel(ServingTunnel):
     def __init__(self, channel: Channel, options: TunnelOptions, opener: Opener, identity: AgentIdentity) -> None:
         self.ended: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._owner: _TunnelOwner | None = None
-        offer = Extension(options.memory.initial_window).header() if options.extension else {}
-        stream = channel.open_stream(PATH, identity.metadata() | offer, self)
+        stream = channel.open_stream(PATH, identity.metadata() | options.offer(), self)
         super().__init__(stream, options, sides.AGENT, sides.TARGET, opener)
 
     def report_to(self, owner: _TunnelOwner) -> None:
@@ -143,7 +141,7 @@ class ServerConnection:
         if heartbeat_s and not self.extension:
             heartbeat_s = max(heartbeat_s, REFERENCE_HEARTBEAT_S)
         self._heartbeat = Heartbeat(
-            tunnel.stream, tunnel.round_trip.measure, heartbeat_s, self._judged, SUSPECT_AFTER_S
+            tunnel.stream, tunnel.round_trip.measure, heartbeat_s, self, "server", SUSPECT_AFTER_S
         )
         self._heartbeat.start()
 
@@ -155,7 +153,7 @@ class ServerConnection:
     @property
     def alive(self) -> bool:
         """Whether the server answers."""
-        return self._heartbeat.verdict is HeartbeatVerdict.ALIVE and not self._tunnel.closed
+        return self._heartbeat.alive and not self._tunnel.closed
 
     @property
     def draining(self) -> bool:
@@ -221,11 +219,14 @@ class ServerConnection:
         """Report the number of servers that the server announces."""
         self._events.server_count_announced(self, count)
 
-    def _judged(self, verdict: HeartbeatVerdict) -> None:
-        if verdict is HeartbeatVerdict.DEAD:
-            self._tunnel.stream.abort("the server answers no ping")
-            return
-        log.warning("Server does not answer" if not self.alive else "Server answers again", server=self.server_id)
+    def peer_suspected(self) -> None:
+        """Report that the server does not answer a ping."""
+        log.warning("Server does not answer", server=self.server_id)
+        self._events.verdict_changed(self)
+
+    def peer_recovered(self) -> None:
+        """Report that the server answers again."""
+        log.warning("Server answers again", server=self.server_id)
         self._events.verdict_changed(self)
 
 

@@ -16,7 +16,6 @@ from konnectivity.tunnel import hop_timings, sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.connection_transport import streams_of
 from konnectivity.tunnel.dialing import DialingTunnel
-from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.hop_timings import HopTimings
 from konnectivity.tunnel.tunnel import TunnelOptions
 
@@ -89,8 +88,7 @@ class ClientDialTunnel(DialingTunnel):
         self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        offer = Extension(options.memory.initial_window)
-        stream = transport.open_stream(_PATH, offer.header(), self, authority)
+        stream = transport.open_stream(_PATH, options.offer(), self, authority)
         assert stream.response is not None, "a client's stream has one"
         self.response = stream.response
         super().__init__(stream, options, sides.CLIENT, sides.CLIENT)

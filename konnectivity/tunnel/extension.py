@@ -1,6 +1,6 @@
-"""What two peers of this project tell each other in metadata (docs/internals/protocol.md, "Extension"). Pure.
+"""Offer of the extension in the metadata of a call (docs/internals/protocol.md, "Extension"). Pure.
 
-The header is sent by both sides; the extension is used only on a stream where both named it.
+Both sides send the header; the extension is spoken only on a stream where both offered it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _MAX_INSTANCE = 64  # characters
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One side's offer.
+    """Offer of one side.
 
     Attributes:
-        window: the credit, in bytes per connection, that this side grants its peer at first.
-        instance: a random word of the server's process, which tells servers with one server id apart; empty: none.
+        window: credit, in bytes per connection, that this side grants its peer at first.
+        instance: random word of the server's process, which tells servers with one server id apart; empty: none.
 
     """
 
@@ -30,12 +30,21 @@ class Extension:
     instance: str = ""
 
     def header(self) -> dict[str, str]:
+        """Return the header field that makes this offer."""
         more = f"; instance={self.instance}" if self.instance else ""
         return {EXTENSION: f"{VERSION}; window={self.window}{more}"}
 
+    def answer(self, metadata: Metadata) -> tuple[Extension | None, dict[str, str]]:
+        """Return the offer in the metadata of a call, and the header field that answers with this offer.
+
+        Both are empty if the caller makes no offer: then the reference protocol is spoken.
+        """
+        offer = Extension.of(metadata)
+        return offer, {} if offer is None else self.header()
+
     @classmethod
     def of(cls, metadata: Metadata) -> Extension | None:
-        """The peer's offer; None if it makes none that we understand, which means the established wire."""
+        """Return the peer's offer; None if there is none of a known version: the reference protocol is spoken."""
         values = metadata.get_all(EXTENSION)
         if len(values) != 1:
             return None

@@ -1,7 +1,7 @@
-"""Is the peer of a tunnel still there? Pings a silent one, suspects it when no answer comes, gives it up in the end.
+"""Heartbeat of a tunnel: pings a silent peer, suspects it when no answer arrives, and ends the stream in the end.
 
-Anything heard counts as an answer: a line that carries data is alive, however long its queue. Owns its timer and its
-verdict, not what follows from it. A stream whose transport cannot ping is believed alive.
+Owns its timer and its verdict. Every byte heard counts as an answer: a stream that carries data is alive, however long
+its queue. A stream whose transport cannot ping is believed alive. Does not know what follows from a suspicion.
 """
 
 from __future__ import annotations
@@ -10,29 +10,44 @@ import asyncio
 import enum
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from konnectivity.grpc.message_stream import MessageStream
 
-INTERVAL_S = 10.0
 SUSPECT_AFTER_S = 3.0  # a ping without an answer
 DEAD_AFTER_S = 20.0  # the same, for good
+RECHECK_S = 0.2  # between two looks at a suspected peer
 
 
 class HeartbeatVerdict(enum.Enum):
+    """Judgment on the peer of a stream."""
+
     ALIVE = "alive"
     SUSPECT = "suspect"
     DEAD = "dead"
 
 
+class HeartbeatOwner(Protocol):
+    """Owner of a heartbeat, which hears its news."""
+
+    def peer_suspected(self) -> None:
+        """Handle a peer that does not answer a ping."""
+
+    def peer_recovered(self) -> None:
+        """Handle a suspected peer that answers again."""
+
+
 class Heartbeat:
-    """Watches one stream from `start` to `stop`.
+    """Watch over one stream, from `start` to `stop`.
 
     Args:
-        stream: of the peer.
+        stream: the stream; aborted when the peer is given up.
         ping: asks the peer for a sign of life.
-        interval_s: how long it may be silent before it is pinged; 0: it is not watched.
-        on_change: called with each new verdict. After DEAD the heartbeat has stopped.
-        suspect_after_s: how long a ping may be without an answer; None: `SUSPECT_AFTER_S`.
+        interval_s: seconds of silence before a ping; 0: no pings.
+        owner: hears about suspicions.
+        peer: noun for the peer in the reason of the end, such as "agent".
+        suspect_after_s: seconds without an answer to a ping before the peer is suspected.
+        clock: returns seconds; the clock of `stream.heard_at`.
 
     """
 
@@ -41,40 +56,50 @@ class Heartbeat:
         stream: MessageStream,
         ping: Callable[[], object],
         interval_s: float,
-        on_change: Callable[[HeartbeatVerdict], object],
-        suspect_after_s: float | None = None,
+        owner: HeartbeatOwner,
+        peer: str,
+        suspect_after_s: float = SUSPECT_AFTER_S,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.verdict = HeartbeatVerdict.ALIVE
+        self._verdict = HeartbeatVerdict.ALIVE
         self._stream = stream
         self._ping = ping
         self._interval_s = interval_s
-        self._on_change = on_change
-        self._suspect_after_s = SUSPECT_AFTER_S if suspect_after_s is None else suspect_after_s
+        self._owner = owner
+        self._peer = peer
+        self._suspect_after_s = suspect_after_s
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._asked_at: float | None = None  # a ping is out, and nothing was heard since
+        self._asked_at: float | None = None  # when a ping was sent, if nothing was heard since
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the peer answers, as far as it is known."""
+        return self._verdict is HeartbeatVerdict.ALIVE
+
     def start(self) -> None:
+        """Watch the stream from now on, if pings are wanted and the transport can ping."""
         if self._interval_s and self._stream.heard_at is not None:
             self._arm(self._interval_s)
 
     def stop(self) -> None:
-        """For good. Its owner, to whom the callbacks belong, is forgotten."""
+        """Watch no longer, and forget the owner."""
         self._cancel_timer()
-        self._ping = self._on_change = _nobody
+        self._ping, self._owner = _no_ping, _NOBODY
+
+    def probe(self) -> None:
+        """Ping the peer now, unless a ping is unanswered already."""
+        if self._timer is not None and self._asked_at is None:
+            self._ask()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def probe(self) -> None:
-        """Something is late: ask now."""
-        if self._timer is not None and self._asked_at is None:
-            self._ask()
-
     def _ask(self) -> None:
-        self._asked_at = monotonic()
+        self._asked_at = self._clock()
         self._ping()
         self._arm(self._suspect_after_s)
 
@@ -84,31 +109,41 @@ class Heartbeat:
         self._timer = self._loop.call_later(seconds, self._check)
 
     def _check(self) -> None:
-        now, heard_at = monotonic(), self._stream.heard_at or 0.0
+        now, heard_at = self._clock(), self._stream.heard_at or 0.0
         if self._asked_at is None or heard_at > self._asked_at:
-            self._asked_at = None
-            self._change(HeartbeatVerdict.ALIVE)
-            silent = now - heard_at
-            if silent < self._interval_s:
-                self._arm(self._interval_s - silent)
-            else:
-                self._ask()
+            self._answered(now - heard_at)
             return
-        silent = now - self._asked_at
-        if silent >= DEAD_AFTER_S:
-            self._cancel_timer()
-            self._change(HeartbeatVerdict.DEAD)
+        if now - self._asked_at >= DEAD_AFTER_S:
+            self._verdict = HeartbeatVerdict.DEAD
             self.stop()
+            self._stream.abort(f"the {self._peer} answers no ping")
+            return
+        # Short steps from here on: a peer that answers again is not suspected for longer than necessary.
+        self._arm(RECHECK_S)
+        if self._verdict is HeartbeatVerdict.ALIVE:
+            self._verdict = HeartbeatVerdict.SUSPECT
+            self._owner.peer_suspected()
+
+    def _answered(self, silent_s: float) -> None:
+        self._asked_at = None
+        if silent_s < self._interval_s:
+            self._arm(self._interval_s - silent_s)
         else:
-            # Short steps from here on: a peer that comes back is not suspected for longer than it has to.
-            self._arm(0.2)
-            self._change(HeartbeatVerdict.SUSPECT)
-
-    def _change(self, verdict: HeartbeatVerdict) -> None:
-        if verdict is not self.verdict:
-            self.verdict = verdict
-            self._on_change(verdict)
+            self._ask()
+        if self._verdict is HeartbeatVerdict.SUSPECT:
+            self._verdict = HeartbeatVerdict.ALIVE
+            self._owner.peer_recovered()
 
 
-def _nobody(*_: object) -> None:
-    """Who is asked and told after the end."""
+class _Nobody:
+    """Owner of a heartbeat that has stopped."""
+
+    def peer_suspected(self) -> None: ...
+
+    def peer_recovered(self) -> None: ...
+
+
+_NOBODY: HeartbeatOwner = _Nobody()
+
+
+def _no_ping() -> None: ...

@@ -60,6 +60,10 @@ class TunnelOptions:
     clock: Callable[[], float] = monotonic
     reached: Counter[str] = field(default_factory=Counter)  # number of times that each limit was reached, by its name
 
+    def offer(self) -> dict[str, str]:
+        """Return the header field by which a call offers the extension; nothing if it is switched off."""
+        return Extension(self.memory.initial_window).header() if self.extension else {}
+
 
 class Tunnel(StreamReceiver):
     """One end of one tunnel: the part that dialing and serving ends share.
@@ -107,6 +111,19 @@ class Tunnel(StreamReceiver):
         self._answers = TokenBucket(ANSWERS_PER_S, ANSWERS_PER_S, self.time)
         self.traffic.streams += 1
         self.traffic.streams_seen += 1
+
+    def accept_call(self, headers: dict[str, str], instance: str = "") -> None:
+        """Accept the peer's call with these response headers, and speak the extension if both sides offer it.
+
+        `instance` is the random word of this server's process, if it is to be told.
+        """
+        offer: Extension | None = None
+        answer: dict[str, str] = {}
+        if self.options.extension:
+            own = Extension(self.options.memory.initial_window, instance)
+            offer, answer = own.answer(self.stream.metadata)
+        self.stream.accept(headers | answer)
+        self.negotiate(offer)
 
     def negotiate(self, offer: Extension | None) -> None:
         """Speak the extension from now on, if the peer offers it and this side does."""

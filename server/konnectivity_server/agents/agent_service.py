@@ -17,7 +17,6 @@ from konnectivity.grpc.message_stream import MessageStream, Peer, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.runtime import logs, task_guard
-from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.agents.agent_identifiers import Identifiers
 from konnectivity_server.agents.agent_introduction import AgentIntroduction, introduction_of
@@ -193,11 +192,8 @@ class AgentService:
             self._heartbeat_s,
             self._max_pending_dials,
         )
-        offer = Extension(self._options.memory.initial_window, self._instance)
-        answer = {SERVER_ID: self._server_id, SERVER_COUNT: str(self._server_count())}
-        extension = Extension.of(stream.metadata) if self._options.extension else None
-        stream.accept(answer | offer.header() if extension is not None else answer)
-        tunnel.negotiate(extension)
+        headers = {SERVER_ID: self._server_id, SERVER_COUNT: str(self._server_count())}
+        tunnel.accept_call(headers, self._instance)
         tunnel.heartbeat.start()
         self._register(tunnel)
         return tunnel

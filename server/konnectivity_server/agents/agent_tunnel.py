@@ -13,7 +13,7 @@ from konnectivity.grpc.status import Status
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import Dial, DialingTunnel
-from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
+from konnectivity.tunnel.heartbeat import Heartbeat
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.agents import credential_identity
 from konnectivity_server.agents.agent_introduction import AgentIntroduction
@@ -77,7 +77,7 @@ class AgentTunnel(DialingTunnel):
         self.log_fields = {"agent": self.agent_id}
         self.connected_at = self._clock()
         self.known = known
-        self.heartbeat = Heartbeat(stream, self.round_trip.measure, heartbeat_s, self._judged)
+        self.heartbeat = Heartbeat(stream, self.round_trip.measure, heartbeat_s, self, "agent")
         self.most_pending = most_pending
         self._owner = owner
         self._declines = declines
@@ -99,7 +99,7 @@ class AgentTunnel(DialingTunnel):
     @property
     def suspect(self) -> bool:
         """Whether the agent seems to be gone: it does not answer a ping."""
-        return self.heartbeat.verdict is not HeartbeatVerdict.ALIVE
+        return not self.heartbeat.alive
 
     @property
     def duplicate(self) -> bool:
@@ -160,12 +160,12 @@ class AgentTunnel(DialingTunnel):
             self.heartbeat.probe()
         self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
 
-    def _judged(self, verdict: HeartbeatVerdict) -> None:
-        if verdict is HeartbeatVerdict.DEAD:
-            self.stream.abort("the agent answers no ping")
-        elif verdict is HeartbeatVerdict.SUSPECT:
-            log.warning(self.agent_id, "Agent does not answer", agent=self.agent_id)
-            self._owner.agent_suspected(self)
-        else:
-            log.warning(self.agent_id, "Agent answers again", agent=self.agent_id)
-            self._owner.agent_recovered(self)
+    def peer_suspected(self) -> None:
+        """Tell the owner that the agent does not answer a ping."""
+        log.warning(self.agent_id, "Agent does not answer", agent=self.agent_id)
+        self._owner.agent_suspected(self)
+
+    def peer_recovered(self) -> None:
+        """Tell the owner that the agent answers again."""
+        log.warning(self.agent_id, "Agent answers again", agent=self.agent_id)
+        self._owner.agent_recovered(self)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from konnectivity.errors import DialError
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.tunnel import sides
-from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.serving import IncomingDial, Opener, ServingTunnel
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.pending_dial import StartDial
@@ -29,10 +28,7 @@ class ProxyService:
     def proxy(self, stream: MessageStream) -> ServingTunnel:
         """Accept a call, and return the tunnel that receives its messages."""
         tunnel = ServingTunnel(stream, self.options, sides.SERVER, sides.CLIENT, self.opener, single=True)
-        extension = Extension.of(stream.metadata) if self.options.extension else None
-        offer = Extension(self.options.memory.initial_window)
-        stream.accept(offer.header() if extension is not None else {})
-        tunnel.negotiate(extension)
+        tunnel.accept_call({})
         return tunnel
 
 

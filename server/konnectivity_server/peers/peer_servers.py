@@ -23,8 +23,7 @@ from konnectivity.runtime import logs, task_guard
 from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
-from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
+from konnectivity.tunnel.heartbeat import Heartbeat
 from konnectivity.tunnel.tunnel import TunnelOptions
 from konnectivity_server.peers.peer_protocol import PATH, SERVER_ID
 
@@ -48,16 +47,15 @@ class PeerTunnel(DialingTunnel):
         self.server_id = ""
         self.connected_at = monotonic()
         self._peers = peers
-        offer = Extension(options.memory.initial_window)
-        stream = transport.open_stream(PATH, {SERVER_ID: server_id} | offer.header(), self)
+        stream = transport.open_stream(PATH, {SERVER_ID: server_id} | options.offer(), self)
         super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.accepted = stream.accepted
-        self.heartbeat = Heartbeat(stream, self.round_trip.measure, peers.heartbeat_s, self._judged)
+        self.heartbeat = Heartbeat(stream, self.round_trip.measure, peers.heartbeat_s, self, "server")
 
     @property
     def suspect(self) -> bool:
         """Whether it seems to be gone: it answers no ping."""
-        return self.heartbeat.verdict is not HeartbeatVerdict.ALIVE
+        return not self.heartbeat.alive
 
     @property
     def usable(self) -> bool:
@@ -93,15 +91,17 @@ class PeerTunnel(DialingTunnel):
         if not self.over.done():
             self.over.set_result(status)
 
-    def _judged(self, verdict: HeartbeatVerdict) -> None:
-        if verdict is HeartbeatVerdict.DEAD:
-            self.stream.abort("the server answers no ping")
-            return
-        log.warning("Peer does not answer" if self.suspect else "Peer answers again", peer=self.server_id)
-        if self.suspect:
-            self._peers.on_suspect(self)
-            self._peers.look_again()
-        elif self._peers.tunnels.get(self.server_id) is not self:
+    def peer_suspected(self) -> None:
+        """Move the dials of a server that does not answer to others, and look for its successor."""
+        log.warning("Peer does not answer", peer=self.server_id)
+        self._peers.on_suspect(self)
+        self._peers.look_again()
+        self._peers.on_change()
+
+    def peer_recovered(self) -> None:
+        """Use the server again, unless another tunnel took the place of this one."""
+        log.warning("Peer answers again", peer=self.server_id)
+        if self._peers.tunnels.get(self.server_id) is not self:
             self._end_when_idle()  # another tunnel took its place meanwhile
         self._peers.on_change()
 

@@ -59,13 +59,11 @@ class PeerService:
             RpcError: it is no server of this set.
 
         """
-        ids, capabilities = stream.metadata.get_all(SERVER_ID), Extension.of(stream.metadata)
-        if len(ids) != 1 or capabilities is None:
+        ids = stream.metadata.get_all(SERVER_ID)
+        if len(ids) != 1 or Extension.of(stream.metadata) is None:
             raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
         tunnel = PeerIn(stream, self._options, ids[0], self, self._opener)
-        offer = Extension(self._options.memory.initial_window)
-        stream.accept({SERVER_ID: self._server_id} | offer.header())
-        tunnel.negotiate(capabilities)
+        tunnel.accept_call({SERVER_ID: self._server_id})
         self.announce([tunnel])
         if ids[0] != self._server_id:  # not this server, on its way through all addresses of a name
             self.tunnels.add(tunnel)

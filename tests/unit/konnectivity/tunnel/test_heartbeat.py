@@ -1,106 +1,156 @@
-"""A peer that falls silent, is suspected, comes back, or does not."""
+"""Heartbeat of a tunnel: a peer that falls silent, is suspected, answers again, or does not."""
 
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
-from konnectivity.tunnel import heartbeat as heartbeats
-from konnectivity.tunnel.heartbeat import Heartbeat, HeartbeatVerdict
+from konnectivity.tunnel.heartbeat import DEAD_AFTER_S, SUSPECT_AFTER_S, Heartbeat
+from support.memory_streams import StillLoop
+
+INTERVAL_S = 10.0
+STEP_S = 0.1
+
+Scenario = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Line:
-    """A stream, as far as a heartbeat looks at it."""
+class SilentPeer:
+    """Stream of a peer, and the owner of its heartbeat.
 
-    def __init__(self) -> None:
-        self.heard_at: float | None = monotonic()
+    Attributes:
+        frozen: whether the peer answers no ping.
+        pings: number of pings sent.
+        news: what the owner heard, and the reason of the end.
+
+    """
+
+    def __init__(self, interval_s: float = INTERVAL_S, can_ping: bool = True) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StillLoop)
+        self.loop = loop
+        self.heard_at = loop.time() if can_ping else None
         self.frozen = False
         self.pings = 0
+        self.news: list[str] = []
+        self.heartbeat = Heartbeat(self, self.ping, interval_s, self, "agent", clock=loop.time)  # type: ignore[arg-type]
+        self.heartbeat.start()
 
     def ping(self) -> None:
         self.pings += 1
         if not self.frozen:
-            asyncio.get_running_loop().call_soon(self.hear)
+            self.loop.call_soon(self.hear)
 
     def hear(self) -> None:
-        self.heard_at = monotonic()
+        self.heard_at = self.loop.time() + STEP_S / 2  # later than the ping
+
+    def abort(self, reason: str) -> None:
+        self.news.append(reason)
+
+    def peer_suspected(self) -> None:
+        self.news.append("suspected")
+
+    def peer_recovered(self) -> None:
+        self.news.append("recovered")
+
+    async def wait(self, seconds: float) -> None:
+        """Let the time pass in small steps."""
+        for _ in range(round(seconds / STEP_S)):
+            await self.loop.advance(STEP_S)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(heartbeats, "SUSPECT_AFTER_S", 0.1)
-    monkeypatch.setattr(heartbeats, "DEAD_AFTER_S", 0.5)
+@pytest.fixture
+def in_still_time() -> Callable[[Scenario], None]:
+    def run(scenario: Scenario) -> None:
+        with asyncio.Runner(loop_factory=StillLoop) as runner:
+            runner.run(scenario())
+
+    return run
 
 
-async def watched(line: Line, interval_s: float = 0.1) -> tuple[Heartbeat, list[HeartbeatVerdict]]:
-    verdicts: list[HeartbeatVerdict] = []
-    beat = Heartbeat(line, line.ping, interval_s, verdicts.append)  # type: ignore[arg-type]
-    beat.start()
-    return beat, verdicts
+def test_a_quiet_peer_that_answers_is_pinged_now_and_then_and_stays_alive(in_still_time):
+    async def scenario():
+        peer = SilentPeer()
+        await peer.wait(10 * INTERVAL_S)
+        assert 5 <= peer.pings <= 10
+        assert peer.heartbeat.alive
+        assert peer.news == []
+
+    in_still_time(scenario)
 
 
-async def test_a_quiet_peer_that_answers_is_alive():
-    line = Line()
-    beat, verdicts = await watched(line)
-    await asyncio.sleep(0.5)
-    beat.stop()
-    assert 2 <= line.pings <= 5
-    assert verdicts == []
+def test_a_peer_that_talks_is_not_pinged(in_still_time):
+    async def scenario():
+        peer = SilentPeer()
+        for _ in range(50):
+            await peer.wait(INTERVAL_S / 5)
+            peer.hear()
+        assert peer.pings == 0
+
+    in_still_time(scenario)
 
 
-async def test_a_peer_that_talks_is_not_pinged():
-    line = Line()
-    beat, _ = await watched(line)
-    for _ in range(20):
-        await asyncio.sleep(0.02)
-        line.hear()
-    beat.stop()
-    assert line.pings == 0
+def test_a_frozen_peer_is_suspected_and_then_its_stream_is_ended(in_still_time):
+    async def scenario():
+        peer = SilentPeer()
+        peer.frozen = True
+        await peer.wait(INTERVAL_S + SUSPECT_AFTER_S + 0.5)
+        assert peer.news == ["suspected"]
+        assert not peer.heartbeat.alive
+        await peer.wait(DEAD_AFTER_S)
+        assert peer.news == ["suspected", "the agent answers no ping"]
+        assert peer.pings == 1
+
+    in_still_time(scenario)
 
 
-async def test_a_frozen_peer_is_suspected_then_given_up():
-    line = Line()
-    line.frozen = True
-    beat, verdicts = await watched(line)
-    await asyncio.sleep(0.3)
-    assert verdicts == [HeartbeatVerdict.SUSPECT]
-    await asyncio.sleep(0.6)
-    assert verdicts == [HeartbeatVerdict.SUSPECT, HeartbeatVerdict.DEAD]
-    beat.stop()
+def test_a_suspected_peer_that_answers_is_alive_again_at_once(in_still_time):
+    async def scenario():
+        peer = SilentPeer()
+        peer.frozen = True
+        await peer.wait(INTERVAL_S + SUSPECT_AFTER_S + 0.5)
+        peer.frozen = False
+        peer.hear()
+        await peer.wait(0.5)
+        assert peer.news == ["suspected", "recovered"]
+        assert peer.heartbeat.alive
+
+    in_still_time(scenario)
 
 
-async def test_a_peer_that_comes_back_is_alive_again():
-    line = Line()
-    line.frozen = True
-    beat, verdicts = await watched(line)
-    await asyncio.sleep(0.3)
-    line.frozen = False
-    line.hear()
-    await asyncio.sleep(0.3)
-    beat.stop()
-    assert verdicts == [HeartbeatVerdict.SUSPECT, HeartbeatVerdict.ALIVE]
+def test_a_probe_does_not_wait_for_the_interval(in_still_time):
+    async def scenario():
+        peer = SilentPeer(interval_s=3600.0)
+        peer.frozen = True
+        peer.heartbeat.probe()
+        peer.heartbeat.probe()
+        assert peer.pings == 1
+        await peer.wait(SUSPECT_AFTER_S + 0.5)
+        assert peer.news == ["suspected"]
+
+    in_still_time(scenario)
 
 
-async def test_a_probe_does_not_wait_for_the_interval():
-    line = Line()
-    line.frozen = True
-    beat, verdicts = await watched(line, 60.0)
-    beat.probe()
-    beat.probe()
-    assert line.pings == 1
-    await asyncio.sleep(0.2)
-    beat.stop()
-    assert verdicts == [HeartbeatVerdict.SUSPECT]
+def test_a_stopped_heartbeat_tells_nobody(in_still_time):
+    async def scenario():
+        peer = SilentPeer()
+        peer.frozen = True
+        await peer.wait(INTERVAL_S + 0.5)
+        peer.heartbeat.stop()
+        await peer.wait(2 * DEAD_AFTER_S)
+        assert peer.news == []
+
+    in_still_time(scenario)
 
 
 @pytest.mark.parametrize("off", ["interval", "transport"])
-async def test_it_can_be_off(off):
-    line = Line()
-    if off == "transport":
-        line.heard_at = None
-    beat, _ = await watched(line, 0.0 if off == "interval" else 0.05)
-    beat.probe()
-    await asyncio.sleep(0.15)
-    assert line.pings == 0
+def test_a_heartbeat_can_be_off(in_still_time, off):
+    async def scenario():
+        peer = SilentPeer(0.0 if off == "interval" else INTERVAL_S, can_ping=off == "interval")
+        peer.heartbeat.probe()
+        await peer.wait(3 * INTERVAL_S)
+        assert peer.pings == 0
+
+    in_still_time(scenario)
