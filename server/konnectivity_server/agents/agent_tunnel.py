@@ -91,7 +91,7 @@ class AgentTunnel(DialingTunnel):
             self.draining
             or len(self.pending) >= self.most_pending
             or self.memory.full
-            or self.heartbeat.verdict is not HeartbeatVerdict.ALIVE
+            or not self.heartbeat.alive
             or (self.known and self.duplicate)
             or self._declines.holds(self.stream.peer.address)
         )
