@@ -21,7 +21,8 @@ def connect(path: str = "", qps: float = 0.0, burst: int = 0) -> KubeClient:
 
     Args:
         path: a kubeconfig; empty: a pod's service account, or else the user's kubeconfig.
-        qps, burst: requests per second, and at once; 0: 5 and 10; less than 0: no limit.
+        qps: requests per second; 0: 5; less than 0: no limit.
+        burst: requests at once; 0: 10.
 
     Raises:
         KubeError: there is no access, or a file cannot be used.

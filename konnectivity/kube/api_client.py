@@ -40,11 +40,12 @@ T = TypeVar("T")
 
 
 class KubeClient:
-    """The API that an `Access` leads to.
+    """Client of one Kubernetes API. `close` ends it.
 
     Args:
         access: address and credentials.
-        qps, burst: requests per second, and at once; 0: 5 and 10; less than 0: no limit.
+        qps: requests per second; 0: 5; less than 0: no limit.
+        burst: requests at once; 0: 10.
         timeout_s: for each request, with the wait for its turn.
         check_interval_s: seconds between two looks at files that may change.
 

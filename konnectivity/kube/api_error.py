@@ -1,15 +1,15 @@
-"""The one exception of everything that has to do with the Kubernetes API."""
+"""Error of everything that has to do with the Kubernetes API."""
 
 from __future__ import annotations
 
 
 class KubeError(Exception):
-    """The API cannot be used, did not answer, or said no. `str()` names the file or the address, and what is wrong.
+    """Failure to use the API: no access, no answer, or a refusal. `str()` names the file or address, and the reason.
 
     Attributes:
-        code: HTTP status of the answer; 0: there was none.
-        reason: the API's word for it, such as `Conflict`; without an answer `Timeout` or `Unreachable`.
-        retry_after_s: when to come back, if the API said so; else 0.
+        code: HTTP status of the answer; 0: there was no answer.
+        reason: the API's word for the refusal, such as `Conflict`; without an answer `Timeout` or `Unreachable`.
+        retry_after_s: seconds to wait before the next request, as the API demands; 0: no demand.
 
     """
 

@@ -1,4 +1,4 @@
-"""Counts the answers to one kind of request. Plain fields that a metrics collector reads."""
+"""Counter of the answers to one kind of request. Plain fields that a metrics collector reads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OK = 200
 
 
 class CallCounts:
-    """How many by (HTTP status, reason), and how long by HTTP status. Status 0: there was no answer.
+    """Answers by HTTP status and reason, and their latency by HTTP status. Status 0: there was no answer.
 
     Args:
-        bounds: of the histograms, in seconds.
+        bounds: upper bounds of the latency histograms, in seconds.
 
     """
 
@@ -26,12 +26,13 @@ class CallCounts:
         self._bounds = bounds
 
     def count(self, status: int, reason: str, seconds: float) -> None:
+        """Record one answer, or a request without one (status 0)."""
         self.answers[status, reason] = self.answers.get((status, reason), 0) + 1
         self.seconds.setdefault(status, Histogram(self._bounds)).observe(seconds)
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Count the request that the block makes. What it raises goes on; one that is given up does not count."""
+        """Count the request that the block makes, and raise its error. A request that is cancelled does not count."""
         began = monotonic()
         try:
             yield

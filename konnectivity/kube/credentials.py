@@ -1,4 +1,7 @@
-"""The `Authorization` header for the API: from a token, a file that changes, or a program that prints one."""
+"""Credentials for the Kubernetes API: a fixed one, a token file that changes, or a credential plugin.
+
+Each gives the value of the Authorization header. Knows nothing of requests.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from konnectivity.kube.api_access import Access, Plugin
 from konnectivity.kube.api_error import KubeError
 from konnectivity.untrusted.file_content import read_file
 
-PLUGIN_TIMEOUT_S = 9.0  # less than a request has, so that the error names the plugin
-_EARLY = timedelta(seconds=10)  # a credential about to end is replaced before
+PLUGIN_TIMEOUT_S = 9.0  # less than the timeout of a request, so that the error names the plugin
+_EARLY = timedelta(seconds=10)  # before its end a credential is replaced
 
 
 def _now() -> datetime:
@@ -24,8 +27,10 @@ def _now() -> datetime:
 
 
 class Credentials(Protocol):
+    """Source of the Authorization header."""
+
     async def header(self) -> str:
-        """The header's value now; empty: no header.
+        """Return the value of the header for the next request; empty: no header.
 
         Raises:
             KubeError: there is no credential.
@@ -33,11 +38,11 @@ class Credentials(Protocol):
         """
 
     def rejected(self, header: str) -> bool:
-        """The API did not take that one. Whether asking again may give another."""
+        """Note that the API refused this value, and return whether `header` may give another one at once."""
 
 
 class Fixed:
-    """Always the same, or none."""
+    """Credential that never changes, or none."""
 
     def __init__(self, header: str) -> None:
         self._header = header
@@ -50,7 +55,7 @@ class Fixed:
 
 
 class TokenFile:
-    """A file with a token, read again when it changed: service account tokens do so every hour."""
+    """Token file, read again when it has changed, as the file of a service account does every hour."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -81,7 +86,7 @@ class TokenFile:
 
 
 class PluginToken:
-    """What a credential plugin prints, until it ends or the API refuses it. One run at a time."""
+    """Token that a credential plugin prints, used until it expires or is refused. One run of the plugin at a time."""
 
     def __init__(self, plugin: Plugin, now: Callable[[], datetime] = _now) -> None:
         self._plugin = plugin
@@ -148,7 +153,7 @@ class PluginToken:
 
 
 def of(access: Access) -> Credentials:
-    """The credentials that an access names."""
+    """Return the credentials that an access names."""
     if access.token_file:
         return TokenFile(access.token_file)
     if access.plugin is not None:

@@ -1,4 +1,4 @@
-"""A kubeconfig for one user of one cluster, with everything in it. Pure: contents in, the file's text out."""
+"""Kubeconfig for one user of one cluster, with all certificates and keys inside it. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ CLUSTER = "kubernetes"
 
 
 def with_certificate(certificate: bytes, key: bytes) -> dict[str, str]:
-    """The credential of a user who shows a client certificate."""
+    """Return the credential of a user with a client certificate."""
     return {"client-certificate-data": _data(certificate), "client-key-data": _data(key)}
 
 
 def with_token_file(path: str) -> dict[str, str]:
-    """The credential of a user whose token somebody else renews, at that path."""
+    """Return the credential of a user whose token is in a file that another program renews."""
     return {"tokenFile": path}
 
 
 def document(server: str, ca: bytes, user: str, credential: dict[str, str], server_name: str = "") -> dict[str, Any]:
-    """The whole file.
+    """Return the content of the file.
 
     Raises:
-        ValueError: the server is no https:// address.
+        ValueError: `server` is no https:// address.
 
     """
     _check_server(server)

@@ -1,4 +1,4 @@
-"""Kubernetes labels and label selectors. Pure. Source: Kubernetes "Labels and Selectors"."""
+"""Labels and label selectors, read by the rules of Kubernetes. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,19}")
 
 
 class Requirement(NamedTuple):
-    """One condition: `operator` is one of `exists`, `!`, `in`, `notin`, `>`, `<`."""
+    """One condition of a selector: `operator` is one of `exists`, `!`, `in`, `notin`, `>`, `<`."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Labels) -> bool:
+        """Return whether the labels meet the condition."""
         value = labels.get(self.key)
         if self.operator == "exists":
             return value is not None
@@ -39,7 +40,7 @@ class Requirement(NamedTuple):
 
 
 class Selector(NamedTuple):
-    """All requirements must hold. Without any, everything matches. `str()` is the text it was made from."""
+    """Conjunction of requirements; without any, all labels match. `str()` is the text of the selector."""
 
     text: str = ""
     requirements: tuple[Requirement, ...] = ()
@@ -48,14 +49,15 @@ class Selector(NamedTuple):
         return self.text
 
     def matches(self, labels: Labels) -> bool:
+        """Return whether the labels meet all requirements."""
         return all(each.matches(labels) for each in self.requirements)
 
 
 def parse_selector(text: str) -> Selector:
-    """The selector that a text like `a=b,c!=d,e in (x,y),!f,g` stands for.
+    """Return the selector in a text such as `a=b,c!=d,e in (x,y),!f,g`.
 
     Raises:
-        ValueError: the text is none; says what was found where.
+        ValueError: the text is no selector; `str()` names what was found and what was expected.
 
     """
     tokens = _Tokens(text)
@@ -70,10 +72,10 @@ def parse_selector(text: str) -> Selector:
 
 
 def parse_labels(text: str) -> dict[str, str]:
-    """The labels of `k=v[,k=v]`; spaces around keys and values do not count.
+    """Return the labels in `k=v[,k=v]`; spaces around keys and values are ignored.
 
     Raises:
-        ValueError: there is none, an item is no pair, or Kubernetes would not take it.
+        ValueError: there is no label, an item is no pair, or Kubernetes would refuse a key or value.
 
     """
     found: dict[str, str] = {}
@@ -86,12 +88,12 @@ def parse_labels(text: str) -> dict[str, str]:
 
 
 def format_labels(labels: Labels) -> str:
-    """The selector text for exactly these labels."""
+    """Return the selector text that demands exactly these labels."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 class _Tokens:
-    """The tokens of a selector, one ahead; `next` is empty at the end."""
+    """Tokens of a selector, and a position among them; `next` is empty at the end."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -103,7 +105,7 @@ class _Tokens:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
     def take(self, *wanted: str) -> str:
-        """The next token, which has to be the first of `wanted`; the last one describes it."""
+        """Return the next token, which has to be `wanted[0]`; `wanted[-1]` describes it in the error."""
         if self.next != wanted[0]:
             raise self.error(wanted[-1])
         return self.advance()
@@ -114,7 +116,7 @@ class _Tokens:
         return token
 
     def value(self) -> str:
-        """A value; there may be none, which is the empty one."""
+        """Return the value that comes next, empty if there is none."""
         return _value("" if self.next in _PUNCTUATION else self.advance())
 
     def error(self, expected: str) -> ValueError:

@@ -1,9 +1,9 @@
-"""How many servers there are, by the leases that they keep.
+"""Number of servers, counted by the leases that they keep.
 
-Lists the leases of a namespace once, then watches them. Judges each by when its renewal was seen here: the times in
-leases are those of other clocks, and one that differs much from ours is warned of. A lease that seems to have run out
-is asked for before it is believed: an API that is away tells nothing of servers, and the last good count stands. Knows
-nothing of tunnels.
+Lists the leases of a namespace once, then watches them. Judges each lease by when this machine saw its renewal: the
+times in leases are those of other clocks, and the log warns of one that differs much from ours. Before a lease counts
+as expired, the leases are listed again: an API that is away tells nothing of servers, and the last good count stays.
+Knows nothing of tunnels.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 LATENCY_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
-WATCH_S = 300.0  # then the API ends a watch, and a new one goes on from there
-CLOCKS_DIFFER_S = 10.0  # is warned of: validity of tokens and certificates suffers, too
+WATCH_S = 300.0  # after which the API ends a watch, and the next one continues
+CLOCKS_DIFFER_S = 10.0  # from which the log warns: validity of tokens and certificates suffers, too
 EXPIRY_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 30.0
@@ -39,15 +39,21 @@ _GONE = 410
 
 
 class LeaseCounter:
-    """Counts valid leases that match, from `run` on.
+    """Counter of valid leases that match a selector; counts while `run` runs.
+
+    Attributes:
+        count: valid leases, at least 1; the last good number while the API is away.
+        synced: set once the API has answered.
+        lists: answers to list requests.
+        watches: answers to watch requests.
 
     Args:
-        client: asks the API.
-        namespace: where the leases are.
-        selector: which of them count.
-        on_change: called when `count` changed.
-        now: the time of day, aware of its zone.
-        random: for jitter: thousands may ask the same API.
+        client: of the API.
+        namespace: of the leases.
+        selector: of the leases that count.
+        on_change: called when `count` has changed.
+        now: returns the time of day, with its zone.
+        random: for jitter, because thousands may ask the same API.
 
     """
 
@@ -60,8 +66,8 @@ class LeaseCounter:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
     ) -> None:
-        self.count = 1  # at least; the last good one while the API is away
-        self.synced = asyncio.Event()  # the API has answered once
+        self.count = 1
+        self.synced = asyncio.Event()
         self.lists = CallCounts(LATENCY_BOUNDS)
         self.watches = CallCounts(LATENCY_BOUNDS)
         self._client = client
@@ -72,11 +78,11 @@ class LeaseCounter:
         self._random = random or Random()
         self._names: set[str] = set()  # of the leases that match
         self._sightings = Sightings()
-        self._differences: dict[str, float] = {}  # of clocks, by lease, at its last renewal
+        self._differences: dict[str, float] = {}  # seconds between two clocks, by lease, at its last renewal
         self._skew_reported = False
         self._loop = asyncio.get_running_loop()
-        self._first_end: float | None = None  # of those that were counted, by the loop's clock
-        self._version = ""  # up to where the API has told; empty: to be listed
+        self._first_end: float | None = None  # expiry of a counted lease, by the loop's clock
+        self._version = ""  # of the last event; empty: list first
         self._logged = LoggedReasons()
 
     async def run(self) -> None:
@@ -109,7 +115,7 @@ class LeaseCounter:
         self._recount()
 
     async def _watch(self) -> None:
-        """Follow the changes until the API ends the watch, or a lease seems to have run out: then to be listed."""
+        """Follow the changes until the API ends the watch; if a lease expires before, have the leases listed."""
         seconds = WATCH_S * (0.8 + 0.4 * self._random.random())
         async with AsyncExitStack() as stack:
             with self.watches.one():
@@ -140,7 +146,7 @@ class LeaseCounter:
         self._recount()
 
     def _compare_clocks(self, lease: Lease) -> None:
-        """Warn once if two renewals in a row, seen as they happened, carry times far from ours."""
+        """Warn once if two renewals in a row, seen as they happened, have times far from this machine's clock."""
         before = self._differences.get(lease.name, 0.0)
         now = self._differences[lease.name] = clock_difference(lease, self._now())
         if self._skew_reported or min(abs(before), abs(now)) < CLOCKS_DIFFER_S or (before > 0) != (now > 0):
@@ -154,7 +160,7 @@ class LeaseCounter:
         )
 
     def _expiry(self) -> float | None:
-        """When, by the loop's clock, a lease that was counted has run out: time to ask. None: none was counted."""
+        """Return when the first counted lease has expired, by the loop's clock; None if no lease is counted."""
         return None if self._first_end is None else max(self._first_end, self._loop.time()) + EXPIRY_GRACE_S
 
     def _recount(self) -> None:

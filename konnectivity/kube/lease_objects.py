@@ -64,7 +64,8 @@ def renewed(
 
     Args:
         seen: the object as it was stored last; None: there is none yet.
-        namespace, name: of a new object.
+        namespace: of a new object.
+        name: of a new object.
         holder: identity of the server.
         labels: all labels of the object.
         duration_s: seconds from a renewal until the lease expires.

@@ -1,8 +1,7 @@
-"""Leases: which are valid, and how many. Pure: the time is told. Knows no API and no clock.
+"""Validity of leases, judged by the time at which their renewals are seen. Pure: knows no API and no clock.
 
-A server that is alive renews a Lease object, and writes the time of its own clock into it. Clocks differ. So whoever
-counts servers, or deletes the leases of dead ones, judges a lease by when a renewal was seen here (`Sightings`), as
-client-go's leader election does.
+A server that is alive renews a Lease object, and writes the time of its own clock into the object. Clocks differ.
+Therefore a lease is judged by when this machine saw a renewal (`Sightings`), as in client-go's leader election.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
 class Lease(NamedTuple):
-    """As much of a Lease as counting needs."""
+    """Name, labels and validity of a Lease."""
 
     name: str
     labels: Mapping[str, str]
-    expires: datetime | None  # by its holder's clock; None: what would tell is missing, so it never was valid
+    expires: datetime | None  # by its holder's clock; None: its times are missing, and it never was valid
     duration_s: int = DURATION_S
 
     def valid(self, now: datetime) -> bool:
+        """Return whether the lease is valid by the time written into it."""
         return self.expires is not None and self.expires > now
 
 
@@ -50,13 +50,13 @@ class _Sighting(NamedTuple):
 
 
 class Sightings:
-    """What one observer saw of leases: when each was renewed, by the observer's own clock.
+    """Renewals of leases that one observer saw, by the observer's own monotonic clock, in seconds.
 
-    A lease is valid for its duration after its renewal was seen. That time is monotonic seconds.
+    A lease is valid for its duration after its renewal was seen.
 
     Args:
-        patient: a lease that is seen for the first time is taken for one that was renewed just now. Otherwise the time
-            in it decides, and nothing else can: whether its holder is alive shows when it is renewed, or is not.
+        patient: whether a lease that is seen for the first time counts as renewed just now. Otherwise the time written
+            into it decides until its first renewal is seen.
 
     """
 
@@ -77,6 +77,7 @@ class Sightings:
         self._seen = {name: each for name, each in self._seen.items() if name in names}
 
     def forget(self, name: str) -> None:
+        """Forget one lease."""
         self._seen.pop(name, None)
 
     def ends_at(self, name: str) -> float:
@@ -89,6 +90,7 @@ class Sightings:
         return (each.ends_at for each in self._seen.values())
 
     def valid(self, name: str, now: float) -> bool:
+        """Return whether a lease is valid."""
         return self.ends_at(name) > now
 
     def _left_s(self, lease: Lease, first: bool, wall: datetime) -> float:
@@ -109,5 +111,5 @@ def clock_difference(lease: Lease, wall: datetime) -> float:
 
 
 def count(leases: Iterable[Lease], selector: Selector, now: datetime) -> int:
-    """Return how many leases match and are valid by the times in them: for one look, where clocks agree."""
+    """Return the number of leases that match and are valid by the times written into them: for a single look."""
     return sum(lease.valid(now) and selector.matches(lease.labels) for lease in leases)

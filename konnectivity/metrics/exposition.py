@@ -123,7 +123,8 @@ def requests(label: str, calls: CallCounts, total: tuple[str, str], latency: tup
     Args:
         label: name of the label that holds the HTTP status.
         calls: the counts.
-        total, latency: name and HELP of the counter and of the histogram.
+        total: name and HELP of the counter.
+        latency: name and HELP of the histogram.
 
     """
     answers = counter(*total)

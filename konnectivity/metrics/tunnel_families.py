@@ -1,6 +1,6 @@
-"""Metric families that tunnels of every kind have: from `Traffic` and `Ledger` to names, labels and HELP texts.
+"""Metric families that tunnels of every kind have: names, labels and HELP texts for their counters.
 
-Established names are kept to the letter; those of this project stand beside them.
+Names of the reference are kept to the letter; those of this project stand beside them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from konnectivity.wire import packet_types
 
 
 class CertificateFiles(Protocol):
-    """What is known of one end's TLS files. Times in seconds since 1970."""
+    """Facts about the TLS files of one end. Times are seconds since 1970."""
 
     not_after: float | None
     ca_not_after: float | None
@@ -33,7 +33,7 @@ ERRORS_HELP = (
 
 
 def packets(program: str, segments: Mapping[str, tuple[Sequence[int], int]]) -> Family:
-    """Packets by segment, given as segment -> (all packets but DATA by type, DATA packets)."""
+    """Return the packets by segment, from segment -> (all packets but DATA by type, DATA packets)."""
     family = counter(f"{program}_stream_packets_total", PACKETS_HELP)
     for segment, (others, data) in segments.items():
         counts = {packet_types.NAMES[number]: count for number, count in enumerate(others) if count}
@@ -46,7 +46,7 @@ def packets(program: str, segments: Mapping[str, tuple[Sequence[int], int]]) -> 
 
 
 def stream_errors(program: str, segments: Mapping[str, TunnelStats]) -> Family:
-    """Streams that ended with an error, by the segment it was read from."""
+    """Return the streams that ended with an error, by the segment that the error was read from."""
     family = counter(f"{program}_stream_errors_total", ERRORS_HELP)
     for segment, traffic in segments.items():
         for code, count in sorted(traffic.stream_errors.items()):
@@ -55,17 +55,18 @@ def stream_errors(program: str, segments: Mapping[str, TunnelStats]) -> Family:
 
 
 def go_name(code: str) -> str:
-    """A status code as Go prints it: `DEADLINE_EXCEEDED` is `DeadlineExceeded`, `CANCELLED` is `Canceled`."""
+    """Return a status code as Go prints it: `DEADLINE_EXCEEDED` is `DeadlineExceeded`, `CANCELLED` is `Canceled`."""
     return "Canceled" if code == Code.CANCELLED.name else code.title().replace("_", "")
 
 
 def connections(program: str, traffic: TunnelStats, outbound: str, inbound: str) -> Iterator[Family]:
-    """What one kind of tunnel carried, and what held it up.
+    """Yield the traffic of one kind of tunnel, and its delays.
 
     Args:
         program: prefix of the names.
         traffic: the counters.
-        outbound, inbound: labels of the two directions, such as `to_agent` and `from_agent`.
+        outbound: label of the direction away from this program, such as `to_agent`.
+        inbound: label of the direction towards this program, such as `from_agent`.
 
     """
     bytes_total = counter(f"{program}_bytes_total", "Payload bytes carried, by direction.")
@@ -96,7 +97,7 @@ def connections(program: str, traffic: TunnelStats, outbound: str, inbound: str)
 
 
 def memory(program: str, ledger: MemoryBudget) -> Iterator[Family]:
-    """Buffer memory: what waits, what may wait, and what was refused for it."""
+    """Yield buffered bytes, their limits, and the dials refused at the limit."""
     yield gauge(f"{program}_buffered_bytes", "Bytes that wait for peers that do not read.").add(ledger.used)
     yield (
         gauge(f"{program}_buffer_budget_bytes", "Bytes that may wait before new dials are refused, by scope.")
@@ -121,19 +122,25 @@ def dropped_log_lines(program: str) -> Iterator[Family]:
 
 
 def limits_reached(program: str, reached: Mapping[str, int]) -> Family:
-    """Times that each limit was reached, by its name."""
+    """Return how often each limit was reached, by the name of the limit."""
     text = "Times a limit on what one peer may take was reached, by limit."
     return counter(f"{program}_limits_reached_total", text).add_each("limit", dict(sorted(reached.items())))
 
 
 def unexpected_errors(program: str) -> Family:
-    """Exceptions that no code expected, by what the task that raised them did."""
+    """Return the unexpected exceptions, by kind of task."""
     text = "Unexpected errors of this program, by kind of task: each ended one task and has a line in the log."
     return counter(f"{program}_unexpected_errors_total", text).add_each("task", task_guard.counts)
 
 
 def certificates(program: str, ends: Mapping[str, CertificateFiles]) -> Iterator[Family]:
-    """When certificates expire, and how it went with replacing them. `ends`: what they are for -> their files."""
+    """Yield expiry and reloads of certificates.
+
+    Args:
+        program: prefix of the names.
+        ends: what the files are for -> the facts about them.
+
+    """
     expiry = gauge(
         f"{program}_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in seconds since 1970."
     )

@@ -1,4 +1,7 @@
-"""TLS from files, by Go's rules, with certificates that change while connections live. See docs/secure/tls.md."""
+"""TLS by Go's rules, from files that are replaced while the programs run. See docs/secure/tls.md.
+
+`contexts` makes contexts, `certificate_reload` renews them, `pem_files` judges files, `handshake_failures` explains.
+"""
 
 from konnectivity.tls import handshake_failures
 from konnectivity.tls.certificate_reload import ClientTls, ServerTls

@@ -1,7 +1,7 @@
-"""Contexts that follow their files: what changed on disk holds for every connection made from then on.
+"""TLS contexts that are renewed when certificates, keys or CA bundles on disk have changed.
 
-Owns when files are looked at, and what is said of those that cannot be used. Established connections keep the context
-they were made with. `pem_files` judges the files, `contexts` makes contexts of them.
+Decides when the files are checked, and logs changes that cannot be used. New connections use the newest context; others
+keep theirs. `pem_files` judges the files, `contexts` makes the contexts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from konnectivity.tls.pem_files import Bundle, Pair, TlsError, read_bundle, read
 
 log = logs.get(__name__)
 
-LOOK_INTERVAL_S = 1.0  # connections that come thick and fast do not look at the files each
-IDLE_LOOK_INTERVAL_S = 10.0  # without any connection
-MAX_SESSIONS = 1000  # of TLS 1.2, kept by a listener that asks for no certificates
+LOOK_INTERVAL_S = 1.0  # at least between two checks, however many connections are made
+IDLE_LOOK_INTERVAL_S = 10.0  # between two checks while no connection is made
+MAX_SESSIONS = 1000  # of TLS 1.2, at a listener that asks for no client certificates
 PATIENCE_S = 5.0  # certificate and key are replaced one after the other, and a file is not written in one go
 
 Clock = Callable[[], float]
@@ -33,16 +33,16 @@ T = TypeVar("T")
 
 
 def wall_clock() -> float:
-    """Seconds since 1970."""
+    """Return the seconds since 1970."""
     return datetime.now(UTC).timestamp()
 
 
 class _Part(Generic[T]):
-    """Newest usable content of some files that belong together. Files of another part cannot hold it up.
+    """Files that belong together, and the newest content of them that can be used.
 
     Args:
         paths: the files.
-        read: reads them; told whether they may be as a file that is still being written.
+        read: returns their content; its argument allows what a file that is still being written looks like.
 
     """
 
@@ -56,17 +56,17 @@ class _Part(Generic[T]):
 
     @property
     def failing(self) -> bool:
-        """Whether the files as they are now cannot be used."""
+        """Whether the present files cannot be used."""
         return self._failing_since is not None
 
     def look(self, now: float) -> bool:
         """Read the files if they have changed, and return whether there is a new value.
 
         Raises:
-            TlsError: the files cannot be used, and that is worth a line in the log now. The value stays.
+            TlsError: the files cannot be used, which was not reported yet. The value stays.
 
         """
-        stamps = self._stamps()  # before the files are read: a change under way is one more change, at the next look
+        stamps = self._stamps()  # before reading: a later change is found by the next check
         if stamps == self._used and not self.failing:
             return False
         patient = self._failing_since is None or now - self._failing_since < PATIENCE_S
@@ -86,20 +86,21 @@ class _Part(Generic[T]):
 
 
 class _Files:
-    """Newest context that could be made of some files, for one end of TLS.
+    """Files of one end of TLS, and the newest context made of them.
 
     Attributes:
-        not_after: when the certificate expires, seconds since 1970; None: it shows none.
+        not_after: when the certificate expires, seconds since 1970; None: there is no certificate.
         ca_not_after: when the first certificate of the CA bundle expires; None: there is no bundle.
-        last_reload: when files were last taken into use, seconds since 1970.
-        reloads: times that files were taken into use, after the first time.
-        reload_failures: changes that could not be used.
+        last_reload: when files were last read into a context, seconds since 1970.
+        reloads: number of changes that were taken into use.
+        reload_failures: number of changes that could not be used.
 
     Args:
         pair: certificate and key; both empty: none.
         ca: CA bundle; empty: none.
-        make: makes a context of the two.
-        wall, clock: return seconds since 1970, and monotonic seconds.
+        make: makes a context of pair and bundle.
+        wall: returns seconds since 1970.
+        clock: returns monotonic seconds.
 
     """
 
@@ -120,12 +121,12 @@ class _Files:
         self._pair = _Part(pair, lambda lenient: read_pair(*pair)) if pair[0] else None
         self._bundle = _Part((ca,), lambda lenient: read_bundle(ca, lenient)) if ca else None
         self._looked_at = clock()
-        self._stale = False  # the context is not made of the newest content
+        self._stale = False  # whether the context is older than the content
         self._renew()
         self._taken()
 
     def look(self) -> None:
-        """Take files into use that have changed. If they cannot be used, their old content stays; the log says so."""
+        """Use files that have changed. If they cannot be used, log that and keep the old content."""
         now = self._looked_at = self._clock()
         for part in (self._pair, self._bundle):
             try:
@@ -146,20 +147,20 @@ class _Files:
             log.info("TLS files have changed; new connections use them", files=self._paths)
 
     async def run(self) -> None:
-        """Look at the files for ever, even if nobody connects: what is wrong with them shall be known before."""
+        """Check the files until cancelled, also without connections, so that faults are known before they matter."""
         while True:
             failing = any(part is not None and part.failing for part in (self._pair, self._bundle))
             await asyncio.sleep(LOOK_INTERVAL_S if failing else IDLE_LOOK_INTERVAL_S)
             self.look()
 
     def newest(self) -> ssl.SSLContext:
-        """Return the context for a connection that is made now."""
+        """Return the context for a new connection."""
         if self._clock() - self._looked_at >= LOOK_INTERVAL_S:
             self.look()
         return self._context
 
     def _spent(self) -> bool:
-        """Return whether another context is needed although no file has changed."""
+        """Return whether a new context is needed although no file has changed."""
         return False
 
     def _renew(self) -> None:
@@ -188,7 +189,12 @@ class _Files:
 
 
 class ServerTls(_Files):
-    """A listener's. `context` is for `create_server`, once; arguments and errors are `server_context`'s."""
+    """TLS files of a listener. Arguments and errors are those of `server_context`.
+
+    Attributes:
+        context: for the listener, which keeps it for life; each connection gets the newest context.
+
+    """
 
     def __init__(
         self,
@@ -215,12 +221,12 @@ class ServerTls(_Files):
         self.context: ssl.SSLContext = _ListenerContext(self.newest)
 
     def _spent(self) -> bool:
-        """Return whether the context has too many sessions of TLS 1.2: whoever resumes one is not verified again."""
+        """Return whether the context has too many sessions of TLS 1.2: clients that resume one are not verified."""
         return self._context.session_stats()["number"] > (MAX_SESSIONS if self._bundle is None else 0)
 
 
 class ClientTls(_Files):
-    """A client's. Arguments and errors are `client_context`'s.
+    """TLS files of a client. Arguments and errors are those of `client_context`.
 
     Attributes:
         alpn: protocols that are offered.
@@ -246,12 +252,12 @@ class ClientTls(_Files):
         super().__init__((certificate, key), ca, make, wall, clock)
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that is made now."""
+        """Return the context for a new connection."""
         return self.newest()
 
 
 class _ListenerContext(ssl.SSLContext):
-    """A listener keeps one context for life; this one begins each connection with the newest instead of itself."""
+    """Context of a listener that begins each connection with the newest context in its place."""
 
     _newest: Callable[[], ssl.SSLContext]
 
@@ -275,7 +281,7 @@ class _ListenerContext(ssl.SSLContext):
 
 
 def _stamp(path: str) -> Stamp:
-    """What differs when a file was written or replaced, or a link in its path now leads elsewhere. None: not there."""
+    """Return values that change when a file or a link in its path is replaced; None if there is no file."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""TLS contexts from files, for each role on each edge. Owns what is offered and demanded; `pem_files` judges the files.
+"""TLS contexts of listeners and clients. Owns what is offered and demanded; `pem_files` judges the files.
 
 The rules are those of Go's TLS where OpenSSL has others: any certificate of a CA bundle is trusted as it stands, also
 one that is not a root; the common name is no host name; X509_STRICT, which Python may turn on, is off.
@@ -29,14 +29,16 @@ def server_context(
     ciphers: Sequence[str] = (),
     min_version: str = "",
 ) -> ssl.SSLContext:
-    """Context of a listener. With a client CA, every client must show a certificate that it verifies.
+    """Return the context of a listener. With a client CA, every client must show a certificate that the CA verifies.
 
     Args:
-        certificate, key, client_ca: PEM files; no client CA: clients are not asked.
+        certificate: PEM file with the chain.
+        key: PEM file.
+        client_ca: PEM file; empty: clients are not asked for a certificate.
         alpn: protocols, the preferred one first.
-        optional_client: a client may show no certificate, but not a wrong one.
-        ciphers: Go's names of the suites for TLS 1.2 and below; none: those that Go takes. Those of TLS 1.3 are not
-            to choose, in Go or here.
+        optional_client: whether a client may show no certificate; a wrong one is refused.
+        ciphers: Go's names of the suites for TLS 1.2 and below; empty: Go's choice. The suites of TLS 1.3 cannot be
+            chosen, as in Go.
         min_version: Go's name of the lowest TLS version; empty: 1.2.
 
     Raises:
@@ -48,7 +50,7 @@ def server_context(
 
 
 def client_context(ca: str, certificate: str, key: str, alpn: Sequence[str]) -> ssl.SSLContext:
-    """Context of a client that trusts only `ca`, and shows a certificate if it has one. Same errors."""
+    """Return the context of a client that trusts only `ca`, and shows a certificate if there is one. Same errors."""
     return make_client(pem_files.read_bundle(ca), pem_files.read_pair(certificate, key) if certificate else None, alpn)
 
 
@@ -85,14 +87,14 @@ def make_client(ca: Bundle, pair: Pair | None, alpn: Sequence[str]) -> ssl.SSLCo
 
 
 def key_exchange(openssl: tuple[int, ...] = ssl.OPENSSL_VERSION_INFO) -> str:
-    """Return which key exchange two ends of this OpenSSL agree on in TLS 1.3."""
+    """Return the key exchange that two ends with this OpenSSL agree on in TLS 1.3."""
     if openssl >= _HYBRID_SINCE:
         return "X25519MLKEM768, hybrid and post-quantum"
     return "X25519, not post-quantum: X25519MLKEM768 needs OpenSSL 3.5"
 
 
 def server_name(host: str) -> str:
-    """The name of a host for SNI and in certificates: without the brackets of an IPv6 address or a final dot."""
+    """Return the name of a host for SNI and in certificates: without the brackets of an IPv6 address or a final dot."""
     return host.removeprefix("[").removesuffix("]").removesuffix(".")
 
 
@@ -114,7 +116,7 @@ def _new(protocol: int, alpn: Sequence[str], ciphers: Sequence[str] = (), min_ve
 
 def _set_min_version(context: ssl.SSLContext, name: str) -> None:
     if name not in TLS_VERSIONS:
-        raise TlsError(f"TLS version {name!r} is unknown; there are {', '.join(TLS_VERSIONS)}")
+        raise TlsError(f"TLS version {name!r} is unknown: use one of {', '.join(TLS_VERSIONS)}")
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with warnings.catch_warnings(), suppress(ValueError):  # OpenSSL may have been built without the oldest
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -124,7 +126,7 @@ def _set_min_version(context: ssl.SSLContext, name: str) -> None:
 def _set_ciphers(context: ssl.SSLContext, names: Sequence[str]) -> None:
     for name in names:
         if name not in CIPHER_SUITES:
-            raise TlsError(f"cipher suite {name!r} is unknown or insecure; there are {', '.join(CIPHER_SUITES)}")
+            raise TlsError(f"cipher suite {name!r} is unknown or insecure: use one of {', '.join(CIPHER_SUITES)}")
     suites = [CIPHER_SUITES[name] for name in names or CIPHER_SUITES]
     suites = [suite for suite in suites if suite not in CIPHER_SUITES]  # in TLS 1.3 the two names are the same
     if not suites:

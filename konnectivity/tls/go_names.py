@@ -1,4 +1,4 @@
-"""Go's names of TLS versions and cipher suites, as the flags of the established programs take them."""
+"""Go's names of TLS versions and cipher suites, as the flags of the reference take them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Server side of TLS sessions: a failed handshake sends its alert and is reported.
 
 asyncio and uvloop drop what OpenSSL has written when a handshake fails, and with it the alert that tells the peer why.
-To an event loop `ServerSession` presents the failure as "more bytes are needed": the loop then sends the alert and goes
-on reading. The connection ends when the peer closes it, or when whoever was told of the failure closes it.
+To an event loop `ServerSession` presents the failure as "more bytes are needed": the loop then sends the alert and
+continues to read. The connection ends when the peer or the receiver of `on_failure` closes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 OnFailure = Callable[[ssl.SSLError], object]
 
-# Told of the failure of handshakes that begin in this context. asyncio makes no connection known to `wrap_bio`.
+# Called for handshakes that begin in this context and fail. `wrap_bio` is not told its connection by asyncio.
 on_failure: ContextVar[OnFailure | None] = ContextVar("on_failure", default=None)
 
 _MORE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError)
@@ -33,6 +33,7 @@ class ServerSession(ssl.SSLObject):
         self._on_failure = on_failure.get()
 
     def do_handshake(self) -> None:
+        """Continue the handshake; after its failure, ask the event loop for more bytes."""
         if not self._failed:
             try:
                 super().do_handshake()

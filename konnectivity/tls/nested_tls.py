@@ -1,4 +1,4 @@
-"""TLS as a client over any pair of asyncio streams: through a tunnel, which may be TLS itself. Owns no connection."""
+"""TLS of a client over any pair of asyncio streams, such as a tunnel that has TLS itself. Owns no connection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _TRUNCATED = "UNEXPECTED_EOF_WHILE_READING"
 
 
 class InnerTls:
-    """Bytes in the clear on this side, TLS on the other.
+    """TLS session of a client: plain bytes for its user, TLS on the streams.
 
     Args:
-        reader, writer: the connection that carries it.
-        context: a client's.
-        server_name: that the certificate has to name.
+        reader: of the connection below.
+        writer: of the connection below.
+        context: of a client.
+        server_name: name that the certificate must have.
 
     """
 
@@ -32,18 +33,20 @@ class InnerTls:
         self.session = context.wrap_bio(self._in, self._out, server_hostname=server_name)
 
     async def handshake(self) -> None:
-        """Raises:
-        ssl.SSLError: there is no TLS, or the certificate is not accepted.
-        OSError: the connection broke.
+        """Exchange keys and certificates.
+
+        Raises:
+            ssl.SSLError: the other side does not speak TLS, or its certificate is not accepted.
+            OSError: the connection broke.
 
         """
         await self._until_done(self.session.do_handshake)
 
     async def read(self, size: int = _CHUNK) -> bytes:
-        """Some bytes; none at the end, which the other side has announced.
+        """Return up to `size` bytes; empty at the end that the other side announced.
 
         Raises:
-            ssl.SSLEOFError: the end came without announcement: something may be missing.
+            ssl.SSLEOFError: the connection ended without the end of TLS: data may be missing.
             OSError: the connection broke.
 
         """
@@ -53,6 +56,7 @@ class InnerTls:
             return b""
 
     async def write(self, data: bytes) -> None:
+        """Send bytes. Errors: those of `read`."""
         await self._until_done(lambda: self.session.write(data))
 
     async def _until_done(self, step: Callable[[], T]) -> T:

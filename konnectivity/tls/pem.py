@@ -1,4 +1,4 @@
-"""PEM files (RFC 7468): finds their blocks. Knows nothing of what the blocks hold. Pure."""
+"""Blocks of PEM files (RFC 7468). Pure; knows nothing of the contents of blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
 
 
 class Block(NamedTuple):
-    """What stands between a BEGIN and its END."""
+    """Block between a BEGIN and its END."""
 
     label: str  # "CERTIFICATE", "PRIVATE KEY", ...
     line: int  # of its BEGIN, from 1
@@ -18,10 +18,10 @@ class Block(NamedTuple):
     body: bytes
 
     def data(self) -> bytes:
-        """What the block holds.
+        """Return the decoded content of the block.
 
         Raises:
-            ValueError: it is not base64, or has headers.
+            ValueError: the block is not base64, or has headers.
 
         """
         try:
@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
 
 def blocks(content: bytes) -> list[Block]:
-    """All blocks of a file, in their order. Text around them is a comment.
+    """Return all blocks of a file, in their order. Text around blocks is a comment.
 
     Raises:
         ValueError: a block has no end, as in a file that is still being written.

@@ -1,6 +1,6 @@
-"""Contents of the PEM files of TLS: a certificate with its key, and a CA bundle, each read and judged by itself.
+"""PEM files of TLS: a certificate with its key, and a CA bundle. Reads each and checks that OpenSSL can use it.
 
-What was read stays usable when its file has changed or gone.
+The contents stay usable when their file is changed or removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 
 
 class TlsError(Exception):
-    """A certificate, key or CA file cannot be used; `str()` says which and why."""
+    """Certificate, key or CA file that cannot be used; `str()` names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Pair:
     key_path: str
     certificate: bytes
     key: bytes
-    shown: Certificate  # the first of the chain
+    shown: Certificate  # first of the chain
 
     def use(self, context: ssl.SSLContext) -> None:
         """Let the context show this certificate.
@@ -65,7 +65,7 @@ class Bundle:
 
     Attributes:
         not_after: when the first of them expires, seconds since 1970.
-        unclosed: what is wrong with the end of the file, which is left out; empty: nothing.
+        unclosed: fault of the last block, which is left out; empty: the file is complete.
 
     """
 
@@ -83,7 +83,7 @@ def read_pair(certificate: str, key: str) -> Pair:
     """Return the pair that two PEM files hold; they may be one file.
 
     Raises:
-        TlsError: a file is missing, is not what it should be, or the two are no pair.
+        TlsError: a file is missing or malformed, or key and certificate do not belong together.
 
     """
     content = _read(certificate, "certificate")
@@ -103,10 +103,10 @@ def read_bundle(path: str, unclosed_end: bool = True) -> Bundle:
 
     Args:
         path: the file.
-        unclosed_end: whether a last block without an end is left out, as Go does: a file that is being written has one.
+        unclosed_end: whether a last block without an end is left out, as in Go: a file that is being written has one.
 
     Raises:
-        TlsError: the file is missing, or is not what it should be.
+        TlsError: the file is missing or malformed.
 
     """
     content, unclosed = _read(path, "CA bundle"), ""

@@ -1,6 +1,6 @@
-"""What a certificate says of itself: whose it is and when it is valid. A short walk over its DER (RFC 5280). Pure.
+"""Subject and validity of a certificate, read from its DER (RFC 5280). Pure.
 
-Checks nothing: signatures, names and purposes are OpenSSL's business.
+Verifies nothing: signatures, names and purposes are left to OpenSSL.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ESCAPED = re.compile(r'[,+"\\<>;]|^[ #]| $')
 
 
 class Certificate(NamedTuple):
-    """Times in seconds since 1970."""
+    """Subject and validity of a certificate. Times are seconds since 1970."""
 
     subject: str  # as in RFC 4514: `CN=agent,O=kubernetes`
     not_before: float
@@ -40,7 +40,7 @@ class Certificate(NamedTuple):
 
 
 def first(content: bytes) -> Certificate:
-    """The first certificate of a PEM file: of a chain, the one that the others vouch for.
+    """Return the first certificate of a PEM file; in a chain, the one that the others vouch for.
 
     Raises:
         ValueError: there is none, or it is malformed.
@@ -52,7 +52,7 @@ def first(content: bytes) -> Certificate:
 
 
 def chain(content: bytes) -> Iterator[bytes]:
-    """The DER of each certificate of a PEM file. Other blocks are skipped, and certificates with PEM headers, as in Go.
+    """Return the DER of each certificate of a PEM file, without those that have PEM headers, as in Go.
 
     Raises:
         ValueError: a block is malformed.
@@ -62,7 +62,7 @@ def chain(content: bytes) -> Iterator[bytes]:
 
 
 def parse(der: bytes) -> Certificate:
-    """Read a certificate.
+    """Return the subject and the validity of a certificate in DER.
 
     Raises:
         ValueError: it is malformed.
@@ -81,7 +81,7 @@ def parse(der: bytes) -> Certificate:
 
 
 class _DerReader:
-    """Elements of DER, one after the other."""
+    """Reader of DER elements, one after the other."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -89,11 +89,11 @@ class _DerReader:
 
     @property
     def tag(self) -> int | None:
-        """Of the next element; None: there is no other."""
+        """Tag of the next element; None at the end."""
         return self._data[self._at] if self._at < len(self._data) else None
 
     def take(self, *tags: int) -> bytes:
-        """The contents of the next element, which has one of these tags (none given: any)."""
+        """Return the content of the next element, which must have one of these tags (none given: any tag)."""
         tag = self.tag
         if tag is None or (tags and tag not in tags):
             raise ValueError(f"malformed certificate: {'no element' if tag is None else f'tag {tag:#x}'} at {self._at}")
@@ -107,6 +107,7 @@ class _DerReader:
         return self._data[start : self._at]
 
     def expect_end(self) -> None:
+        """Raise ValueError unless all elements were taken."""
         if self.tag is not None:
             raise ValueError("malformed certificate: something follows it")
 
