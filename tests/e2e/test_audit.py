@@ -25,7 +25,7 @@ from support.targets import listening
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "secure/audit.schema.json").read_text())
-PAGES = "".join((DOCS / name).read_text() for name in ("secure/audit.md", "reference/metrics.md"))
+PAGES = "".join((DOCS / name).read_text() for name in ("secure/audit.md", "reference/metrics.md", "reference/api.md"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 FOUR = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect", False)]
 

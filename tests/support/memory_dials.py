@@ -11,19 +11,27 @@ from konnectivity.tunnel.connection import Connection
 
 @dataclass(eq=False)
 class MemorySocket:
-    """Local side of a connection that takes everything."""
+    """Local side of a connection that takes everything, unless it is full."""
 
     connection: Connection | None = None
     received: bytearray = field(default_factory=bytearray)
     ended: bool = False
     closed: bool = False
     aborted: str = ""  # the reason
-    full: bool = False  # takes data, and wants no more
+    full: bool = False  # buffers what it is given
+    waiting: int = 0  # bytes that are buffered
     paused: bool = False
 
     def write(self, data: bytes | memoryview) -> bool:
         self.received += data
+        self.waiting += len(data) if self.full else 0
         return not self.full
+
+    def drain(self) -> None:
+        """Take everything again, also what is buffered."""
+        assert self.connection is not None
+        self.full, self.waiting = False, 0
+        self.connection.inbound.local_drained()
 
     def write_eof(self) -> None:
         self.ended = True
@@ -35,7 +43,7 @@ class MemorySocket:
         self.aborted = reason
 
     def buffered(self) -> int:
-        return 0
+        return self.waiting
 
     def watch(self, left: int) -> None:
         return
