@@ -1,0 +1,51 @@
+"""Limits of the server's peers, as the options set them."""
+
+from __future__ import annotations
+
+from konnectivity.runtime.options import load
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity_server.peer_limits import AGENT_FIELDS, FRONTEND_FIELDS, PEER_FIELDS, ServerLimits
+from konnectivity_server.server_options import ServerOptions
+
+
+def limits_of(*arguments: str, memory: MemoryBudget | None = None) -> ServerLimits:
+    options = load(ServerOptions, "proxy-server", "", ["--uds-name=/tmp/x", "--server-port=0", *arguments])
+    return ServerLimits(options, memory or MemoryBudget())
+
+
+def test_each_option_reaches_the_limit_that_it_names():
+    limits = limits_of(
+        "--connect-head-timeout=7s",
+        "--max-connect-head=2048",
+        "--max-pending-dials-per-frontend=12",
+        "--max-address-length=99",
+        "--max-header-list=4096",
+        "--max-control-frame-rate=50",
+    )
+    assert (limits.connect.head_timeout_s, limits.connect.head_bytes) == (7.0, 2048)
+    assert (limits.dials.per_frontend, limits.dials.address_bytes) == (12, 99)
+    for transport in (limits.agents, limits.peers, limits.frontends):
+        assert transport.limits.header_list_bytes == 4096
+        assert (transport.limits.cheap_frames_per_s, transport.limits.cheap_frames_burst) == (50, 100)
+
+
+def test_each_peer_keeps_only_the_header_fields_that_its_service_reads():
+    limits = limits_of()
+    assert limits.agents.metadata_names == AGENT_FIELDS
+    assert limits.peers.metadata_names == PEER_FIELDS
+    assert limits.frontends.metadata_names == FRONTEND_FIELDS
+
+
+def test_a_frontend_that_floods_is_slowed_down_and_may_open_streams_as_fast_as_it_likes():
+    limits = limits_of("--max-new-stream-rate=5")
+    assert limits.agents.limits.new_streams_per_s == 5
+    assert not limits.agents.limits.slow_down
+    assert limits.frontends.limits.new_streams_per_s == 0
+    assert limits.frontends.limits.slow_down
+
+
+def test_all_kinds_of_peers_share_one_count_of_reached_limits_and_one_budget_of_headers():
+    limits = limits_of()
+    transports = (limits.agents, limits.peers, limits.frontends)
+    assert all(each.reached is limits.reached for each in (*transports, limits.connect, limits.dials))
+    assert all(each.header_budget is limits.header_budget for each in transports)
