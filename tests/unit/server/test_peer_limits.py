@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from konnectivity.runtime.options import load
+from typing import Any
+
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.peer_limits import AGENT_FIELDS, FRONTEND_FIELDS, PEER_FIELDS, ServerLimits
 from konnectivity_server.server_options import ServerOptions
 
 
-def limits_of(*arguments: str, memory: MemoryBudget | None = None) -> ServerLimits:
-    options = load(ServerOptions, "proxy-server", "", ["--uds-name=/tmp/x", "--server-port=0", *arguments])
-    return ServerLimits(options, memory or MemoryBudget())
+def limits_of(**options: Any) -> ServerLimits:
+    return ServerLimits(ServerOptions(**options), MemoryBudget())
 
 
 def test_each_option_reaches_the_limit_that_it_names():
     limits = limits_of(
-        "--connect-head-timeout=7s",
-        "--max-connect-head=2048",
-        "--max-pending-dials-per-frontend=12",
-        "--max-address-length=99",
-        "--max-header-list=4096",
-        "--max-control-frame-rate=50",
+        connect_head_timeout=7.0,
+        max_connect_head=2048,
+        max_pending_dials_per_frontend=12,
+        max_address_length=99,
+        max_header_list=4096,
+        max_control_frame_rate=50,
     )
     assert (limits.connect.head_timeout_s, limits.connect.head_bytes) == (7.0, 2048)
     assert (limits.dials.per_frontend, limits.dials.address_bytes) == (12, 99)
@@ -37,7 +37,7 @@ def test_each_peer_keeps_only_the_header_fields_that_its_service_reads():
 
 
 def test_a_frontend_that_floods_is_slowed_down_and_may_open_streams_as_fast_as_it_likes():
-    limits = limits_of("--max-new-stream-rate=5")
+    limits = limits_of(max_new_stream_rate=5)
     assert limits.agents.limits.new_streams_per_s == 5
     assert not limits.agents.limits.slow_down
     assert limits.frontends.limits.new_streams_per_s == 0
