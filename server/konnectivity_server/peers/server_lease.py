@@ -1,7 +1,7 @@
-"""The lease by which agents count this server: published, renewed, withdrawn; and expired ones of others culled.
+"""Lease of the server, by which agents count it: published, renewed and withdrawn; expired leases of others are culled.
 
-Owns one Lease object for as long as `run` runs, and the two loops that keep it. Knows nothing of tunnels. An API that
-is down delays; it ends nothing.
+Owns one Lease object while `run` runs, and the two loops that maintain it. Does not know the tunnels. An API that does
+not answer delays a renewal and ends nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CULL_INTERVAL_S = 15.0
 CULL_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_BACKOFF_S = 0.2
 LAST_BACKOFF_S = 7.0
-MAX_CONFLICTS = 5  # in a row, answered at once
+MAX_CONFLICTS = 5  # in a row that are answered at once
 WITHDRAW_TIMEOUT_S = 5.0
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -41,15 +41,15 @@ _NOT_FOUND, _CONFLICT = 404, 409
 
 
 class ServerLease:
-    """Keeps the lease of one server.
+    """Lease of one server.
 
     Args:
-        client: asks the API.
-        server_id: who holds it; its name is made of that.
-        namespace: where it is.
-        labels: all of its labels, and those by which others are found.
-        now: the time of day, aware of its zone.
-        random: for jitter.
+        client: client of the Kubernetes API.
+        server_id: holder of the lease; the name of the lease is made of it.
+        namespace: namespace of the lease.
+        labels: all labels of the lease; the leases of other servers have the same.
+        now: returns the time of day, with its zone.
+        random: source of the jitter between renewals.
         clock: monotonic seconds.
 
     """
@@ -66,7 +66,7 @@ class ServerLease:
     ) -> None:
         self.name = f"{NAME_PREFIX}{server_id}"
         self.culled = 0
-        self.lists = CallCounts(LATENCY_BOUNDS)  # by the culling loop, as the metrics want it
+        self.lists = CallCounts(LATENCY_BOUNDS)  # of the culling loop
         self.deletes = CallCounts(LATENCY_BOUNDS)
         self.renewed_at: datetime | None = None
         self._client = client
@@ -75,11 +75,13 @@ class ServerLease:
         self._labels = dict(labels)
         self._now = now
         self._random = random or Random()
-        self._seen: StoredLease | None = None  # as it was stored last
+        self._seen: StoredLease | None = None  # as stored last
         self._clock = clock
-        self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))  # that the last requests of ours carried
+        self._times: deque[datetime] = deque(
+            maxlen=2 * (MAX_CONFLICTS + 1)
+        )  # of the last renewals that this process sent
         self._sightings = Sightings(patient=True)  # of the leases of others
-        self._logged = LoggedReasons()  # failures, by what was to be done
+        self._logged = LoggedReasons()  # failures, by purpose
 
     async def run(self) -> None:
         """Publish, renew and cull until cancelled; then withdraw the lease."""
@@ -93,7 +95,7 @@ class ServerLease:
     async def _renew_forever(self) -> None:
         backoff = Backoff(FIRST_BACKOFF_S, LAST_BACKOFF_S)
         while True:
-            if await self._managed("renew the lease", self._renew):
+            if await self._attempt("renew the lease", self._renew):
                 backoff.reset()
                 await asyncio.sleep(renewal_pause(self._random))
             else:
@@ -101,7 +103,7 @@ class ServerLease:
 
     async def _cull_forever(self) -> None:
         while True:
-            await self._managed("cull expired leases", self._cull)
+            await self._attempt("cull expired leases", self._cull)
             await asyncio.sleep(self._cull_pause())
 
     def _cull_pause(self) -> float:
@@ -109,16 +111,16 @@ class ServerLease:
         first = min((end for end in self._sightings.ends() if end > self._clock()), default=math.inf)
         return min(CULL_INTERVAL_S, first - self._clock() + CULL_GRACE_S)
 
-    async def _managed(self, what: str, action: Callable[[], Awaitable[None]]) -> bool:
-        """Whether it worked. One line in the log when that changes, or the reason does."""
+    async def _attempt(self, purpose: str, action: Callable[[], Awaitable[None]]) -> bool:
+        """Return whether an action worked. Log when that changes, or when the reason of the failure does."""
         try:
             await action()
         except KubeError as error:
-            if self._logged.record(what, error.reason):
-                log.warning("Leases fail, will keep trying", to=what, namespace=self._namespace, reason=str(error))
+            if self._logged.record(purpose, error.reason):
+                log.warning("Leases fail, will keep trying", to=purpose, namespace=self._namespace, reason=str(error))
             return False
-        if self._logged.clear(what):
-            log.info("Leases work again", to=what, namespace=self._namespace)
+        if self._logged.clear(purpose):
+            log.info("Leases work again", to=purpose, namespace=self._namespace)
         return True
 
     async def _renew(self) -> None:
@@ -128,12 +130,12 @@ class ServerLease:
                 return
             except KubeError as error:
                 stale = error.code == _CONFLICT or (error.code == _NOT_FOUND and self._seen is not None)
-                self._seen = None  # whatever it was, look again
+                self._seen = None  # look at the stored version before the next try
                 if not stale or attempt == MAX_CONFLICTS:
                     raise
 
     async def _write(self) -> None:
-        """Store the lease with a new time: in the place of the one that was seen, or of the one that is there."""
+        """Store the lease with a new time, over the version that was seen last or, if there is none, that is stored."""
         from konnectivity.kube.lease_objects import renewed
 
         seen = self._seen or await self._look()
@@ -156,15 +158,15 @@ class ServerLease:
             raise
 
     async def _cull(self) -> None:
-        """Delete the leases of others that were seen for as long as they last, and were not renewed.
+        """Delete the leases of others that were watched for their duration and were not renewed.
 
-        By this server's own clock: what time another machine has is not known.
+        The duration is measured by this server's own clock, because the clock of another machine is not known.
         """
         try:
             with self.lists.one():
                 found, _ = await self._client.list_leases(self._namespace, self._labels)
         except KubeError:
-            self._sightings.keep(())  # an API that is away stores no renewals: each lease gets its time anew
+            self._sightings.keep(())  # no renewal is stored meanwhile: watch each lease anew
             raise
         now, wall = self._clock(), self._now()
         known = {each.lease.name: each for each in found}
@@ -179,7 +181,7 @@ class ServerLease:
             with self.deletes.one():
                 await self._client.delete_lease(self._namespace, name, version)
         except KubeError as error:
-            if error.code not in (_NOT_FOUND, _CONFLICT):  # gone, or renewed meanwhile
+            if error.code not in (_NOT_FOUND, _CONFLICT):  # the lease is gone, or was renewed meanwhile
                 raise
             return
         self.culled += 1
@@ -194,7 +196,7 @@ class ServerLease:
                     try:
                         withdrawn = await self._delete()
                         break
-                    except KubeError as error:  # a conflict: our last renewal, cut off half way, came after all
+                    except KubeError as error:  # a conflict: our last renewal, cancelled while it was sent, was stored
                         if error.code != _CONFLICT or attempt == MAX_CONFLICTS:
                             raise
         except (KubeError, TimeoutError) as error:
@@ -211,10 +213,10 @@ class ServerLease:
         return True
 
     def _is_ours(self, lease: StoredLease) -> bool:
-        """Whether the last renewal was one of ours. The lease may be another process's by now, with another clock."""
+        """Return whether the last renewal is from this process. Another process may hold the lease by now."""
         return lease.renew_time in self._times
 
 
 def renewal_pause(random: Random) -> float:
-    """Seconds from one renewal to the next: servers that started together do not stay together."""
+    """Return the seconds from one renewal to the next; the jitter separates servers that started together."""
     return RENEW_INTERVAL_S * (1 + RENEW_JITTER * random.random())
