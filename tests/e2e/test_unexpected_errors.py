@@ -82,13 +82,15 @@ FAULTS = [
     Fault(SERVER, "konnectivity_server.api.agent_list:agents", "answer", "admin:/api/v1/agents?limit=1"),
     Fault(
         SERVER,
-        "konnectivity_server.workers.supervisor:SupervisorRoutes._answer",
+        "konnectivity_server.workers.supervisor_routes:SupervisorRoutes._answer",
         "answer",
         "health:/metrics",
         ("--workers=2",),
     ),
     Fault(SERVER, "konnectivity_server.workers.merged_answers:metrics", "answer", "health:/metrics", ("--workers=2",)),
-    Fault(SERVER, "konnectivity_server.workers.supervisor:ask", "answer", "admin:/api/v1/peers", ("--workers=2",)),
+    Fault(
+        SERVER, "konnectivity_server.workers.supervisor_routes:ask", "answer", "admin:/api/v1/peers", ("--workers=2",)
+    ),
     Fault(
         SERVER,
         "konnectivity_server.frontends.connect_frontend:ConnectProtocol._start_dial",

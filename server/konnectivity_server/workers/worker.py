@@ -1,7 +1,7 @@
-"""Where a worker stands among the others of one server: told by the supervisor when it starts it. No I/O of its own.
+"""Worker: the number of a process among the workers of one server, told by the supervisor when it starts the process.
 
-Workers share the agents' port and the frontends; each has its own server id, and a private unix socket in a common
-directory for its endpoints and one for dials of its siblings.
+Workers share the agents' port and the frontends. Each has its own server id, and two private unix sockets in a common
+directory: one for its health and admin routes, one for dials of the other workers. No I/O.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ VARIABLE = "_KONNECTIVITY_WORKER"  # not an option: only a supervisor sets it
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker's.
+    """One worker of a server.
 
     Args:
-        index: from 0.
-        count: of workers.
-        directory: of their private sockets.
-        frontend_fd: the listening unix socket of the frontends, inherited; -1: there is none.
-        parent_fd: end of a pipe; the other end closes when the supervisor is gone.
+        index: number of the worker, from 0.
+        count: number of workers.
+        directory: directory of the workers' private sockets.
+        frontend_fd: descriptor of the frontends' listening unix socket, inherited; -1: there is none.
+        parent_fd: end of a pipe whose other end closes when the supervisor ends.
 
     """
 
@@ -35,35 +35,37 @@ class Worker:
 
     @property
     def endpoints(self) -> str:
-        """Path of the socket for health and admin endpoints."""
+        """Path of the socket for the health and admin routes."""
         return endpoints_of(self.directory, self.index)
 
     @property
     def dials(self) -> str:
-        """Path of the socket for dials of the siblings."""
+        """Path of the socket for dials of the other workers."""
         return self._dials_of(self.index)
 
     @property
     def siblings(self) -> list[tuple[str, int]]:
-        """The same of the others, as hosts of `Peers`."""
+        """The same sockets of the other workers, as hosts of `PeerServers`."""
         return [(self._dials_of(index), 0) for index in range(self.count) if index != self.index]
 
     def server_id(self, server_id: str) -> str:
-        """This worker's, given that of the whole."""
+        """Return the server id of this worker, given that of the server as a whole."""
         return f"{server_id}-{self.index}"
 
     def _dials_of(self, index: int) -> str:
         return f"{self.directory}/dials-{index}.sock"
 
     def text(self) -> str:
+        """Return the worker as the value of the environment variable."""
         return json.dumps(asdict(self))
 
 
 def endpoints_of(directory: str, index: int) -> str:
+    """Return the path of a worker's socket for the health and admin routes."""
     return f"{directory}/endpoints-{index}.sock"
 
 
 def taken(environment: MutableMapping[str, str] = os.environ) -> Worker | None:
-    """The place of this process, if it is a worker; processes that it starts are none."""
+    """Return the worker that this process is, or None; processes that it starts are no workers."""
     text = environment.pop(VARIABLE, "")
     return Worker(**json.loads(text)) if text else None

@@ -1,4 +1,4 @@
-"""A server's lease against an API server over TLS: published and withdrawn, and an API that starts late or goes away."""
+"""A lease against an API server over TLS: published and withdrawn, and an API that starts late or goes away."""
 
 from __future__ import annotations
 
