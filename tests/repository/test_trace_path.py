@@ -1,0 +1,32 @@
+"""Length of the chains of calls that a DATA byte and a CONNECT dial pass through."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools import trace_path
+from tools.trace_path import CallChain, Traces
+
+# Upper bounds: calls, files. A change that makes a chain shorter lowers them.
+BOUNDS = {"server_hop": (14, 8), "agent_hop": (16, 10), "dial": (226, 47)}
+
+
+@pytest.fixture(scope="module")
+def traces() -> Traces:
+    return trace_path.run()
+
+
+@pytest.mark.parametrize("path", BOUNDS)
+def test_a_chain_of_calls_is_no_longer_than_its_bound(traces: Traces, path: str) -> None:
+    chain: CallChain = getattr(traces, path)
+    calls, files = BOUNDS[path]
+    assert len(chain.calls) <= calls, "\n".join(f"{file} {function}" for file, function in chain.calls)
+    assert chain.files <= files
+
+
+def test_a_byte_passes_the_client_socket_the_tunnel_and_the_target_socket(traces: Traces) -> None:
+    server, agent = ([function for _, function in hop.calls] for hop in (traces.server_hop, traces.agent_hop))
+    assert "Relay.buffer_updated" in server
+    assert "Tunnel.send_data" in server
+    assert "Tunnel.message_received" in agent
+    assert "Relay.write" in agent
