@@ -7,21 +7,21 @@ servers, nor when to connect again: it reports to a `ServerConnectionEvents`, wh
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from konnectivity import tls
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
-from konnectivity.grpc.message_stream import Channel
+from konnectivity.grpc.implementations import implementation
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import RpcError, Status
+from konnectivity.grpc.transport import Channel, Destination
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http1 import forward_proxy
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.net.error_texts import words_of
-from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.heartbeat import Heartbeat
@@ -284,40 +284,18 @@ async def greet(
 
 
 async def _channel(address: DialAddress, settings: ServerConnectionSettings, tasks: asyncio.TaskGroup) -> Channel:
-    if settings.implementation == "grpcio":
-        from konnectivity.grpc import grpcio_transport  # grpcio is an extra
-
-        where = (address.host, address.port)
-        return await grpcio_transport.connect(where, settings.files, tasks, keepalive_time_s=settings.keepalive_time_s)
+    """Return a connection to the server, through a forward proxy if the settings name one for it."""
+    chosen = implementation(settings.implementation)
+    proxy = settings.proxies.get((address.host, address.port)) if chosen.opens_sockets else None
+    destination = Destination(
+        (address.ip or address.host, address.port),
+        name=address.host,
+        open_socket=None if proxy is None else partial(forward_proxy.open_socket, proxy, address.host, address.port),
+        connect_timeout_s=TCP_TIMEOUT_S if proxy is None else None,
+        handshake_timeout_s=CONNECT_TIMEOUT_S,
+    )
     options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
-    if proxy := settings.proxies.get((address.host, address.port)):
-        sock = await forward_proxy.open_socket(proxy, address.host, address.port)
-    else:
-        sock = await _tcp(address)
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, transport = await asyncio.get_running_loop().create_connection(
-                lambda: Http2Transport(options),
-                sock=sock,
-                ssl=settings.tls.context(),
-                server_hostname=tls.server_name(address.host),
-            )
-    except BaseException:
-        sock.close()
-        raise
-    if transport.alpn not in settings.tls.alpn:
-        transport.abort()
-        raise ConnectionError("the server does not speak HTTP/2 (no ALPN h2): is this its agent port?")
-    transport.authority = address.host
-    return transport
-
-
-async def _tcp(address: DialAddress) -> socket.socket:
-    """Return a connected socket. A name that was not looked up before is looked up now."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(TCP_TIMEOUT_S):
-        found = await loop.getaddrinfo(address.ip or address.host, address.port, type=socket.SOCK_STREAM)
-        return await connect_any(found)
+    return await chosen.connect(destination, settings.tls, options, tasks)
 
 
 # ValueError: a host that can be no name, or a token file without a token.

@@ -1,6 +1,6 @@
 """Address of a proxy server's frontend: a unix socket, or TCP with or without TLS.
 
-Owns no connection: it makes them. Does not know what is spoken on them.
+Owns no connection: it makes them. Does not know the requests that are sent on them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import socket
 import ssl
 from urllib.parse import quote
 
+from konnectivity.grpc import http2_client
+from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.net import addresses
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.tunnel import hop_timings
@@ -38,15 +40,14 @@ class FrontendAddress:
         self.unencrypted = tls is None and not self._path  # over TCP, where servers expect TLS
         self.authority = quote(self._path, safe="") if self._path else self._server_name  # for HTTP/2
 
-    async def open(self, protocol: asyncio.BaseProtocol, hops: HopTimings) -> None:
-        """Make a connection and hand it to `protocol`."""
-        loop = asyncio.get_running_loop()
+    async def start(self, transport: Http2ClientTransport, hops: HopTimings) -> None:
+        """Make a connection, and speak HTTP/2 on it by `transport`."""
         if self._path:
-            await loop.create_unix_connection(lambda: protocol, self._path)
+            await http2_client.start(transport, await http2_client.open_unix(self._path), None)
             hops.done(hop_timings.CONNECT)
             return
         sock = await self._connected(hops)
-        await loop.create_connection(lambda: protocol, sock=sock, ssl=self._tls, server_hostname=self._name)
+        await http2_client.start(transport, sock, self._tls, self._server_name)
         hops.done(hop_timings.TLS)
 
     async def streams(self, hops: HopTimings) -> Streams:

@@ -10,8 +10,9 @@ import asyncio
 from konnectivity.client.client_tunnel import ClientTunnel
 from konnectivity.client.frontend_address import FrontendAddress, Streams
 from konnectivity.errors import NO_AGENT, DialError, DialFailure
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.grpc.status import RpcError, Status
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.tunnel import hop_timings, sides
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.connection_transport import streams_of
@@ -28,7 +29,7 @@ class GrpcTunnel(ClientTunnel):
 
     def __init__(self, frontend: FrontendAddress) -> None:
         super().__init__(frontend)
-        self._transport: Http2Transport | None = None
+        self._transport: Http2ClientTransport | None = None
         self._connecting = asyncio.Lock()
         self._gone = asyncio.Event()
         self._options = TunnelOptions(hold_s=None, log_connections=False)
@@ -36,8 +37,8 @@ class GrpcTunnel(ClientTunnel):
     async def _dial(self, address: str, hops: HopTimings) -> Streams:
         transport = await self._connected(hops)
         try:
-            stream = ClientDialTunnel(transport, self._options, self._frontend.authority, address)
-            await stream.response
+            stream = ClientDialTunnel(transport, self._options, address)
+            await stream.stream.accepted()
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:
@@ -49,22 +50,18 @@ class GrpcTunnel(ClientTunnel):
             stream.stream.abort()
             raise
 
-    async def _connected(self, hops: HopTimings) -> Http2Transport:
+    async def _connected(self, hops: HopTimings) -> Http2ClientTransport:
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
                 self._gone = asyncio.Event()
                 self._transport = None  # if this dial cannot connect, the next one tries again
-                transport = Http2Transport(TransportOptions(), on_closed=self._lost)
-                await self._frontend.open(transport, hops)
+                transport = Http2ClientTransport(TransportOptions(), self._frontend.authority, self._gone.set)
+                await self._frontend.start(transport, hops)
                 if self._closed:
                     transport.abort("the tunnel was closed")
                     raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
                 self._transport = transport
             return self._transport
-
-    def _lost(self, transport: Http2Transport) -> None:
-        if transport is self._transport:
-            self._gone.set()
 
     async def _close(self) -> None:
         transport = self._transport
@@ -84,13 +81,11 @@ class ClientDialTunnel(DialingTunnel):
     protocol = "tcp"
     origin = ""
 
-    def __init__(self, transport: Http2Transport, options: TunnelOptions, authority: str, address: str) -> None:
+    def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str) -> None:
         self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        stream = transport.open_stream(_PATH, options.offer(), self, authority)
-        assert stream.response is not None, "a client's stream has one"
-        self.response = stream.response
+        stream = transport.open_stream(_PATH, options.offer(), self)
         super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
 
     def dial_succeeded(self, connection: Connection) -> bool:

@@ -1,7 +1,7 @@
-"""The stream seam on grpcio's asyncio API (extra `grpcio`), both roles: slower than `native`, and independent of it.
+"""Transport of gRPC on grpcio's asyncio API (extra `grpcio`), both roles: slower than the native one, and independent.
 
-Owns listeners and connections; `alternative_stream` has the calls on them. grpcio owns sockets, TLS, HTTP/2 and tasks
-of its own.
+Owns listeners and connections; the calls on them are in `grpcio_stream`. grpcio owns sockets, TLS, HTTP/2 and tasks of
+its own. It knows neither the limits of `TransportOptions` nor those of source addresses.
 """
 
 from __future__ import annotations
@@ -17,43 +17,71 @@ import grpc
 import grpc.aio
 
 from konnectivity import tls
-from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.grpc.grpcio_stream import CODES, Call, ClientStream, Context, ServerStream, as_fields
 from konnectivity.grpc.message_stream import Peer, Service, StreamReceiver
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.transport import Address, Destination
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net.addresses import is_unspecified
-from konnectivity.net.socket_listeners import ListenError, listen_tcp, open_unix
+from konnectivity.net.socket_listeners import ListenError, SourceLimits, listen_tcp, open_unix
 from konnectivity.net.unix_socket import SOCKET_MODE, BoundPath
 from konnectivity.runtime import task_guard
 from konnectivity.untrusted.file_content import read_file
 
 log = logging.getLogger(__name__)
 
-Address = tuple[str, int] | str  # host and port, or the path of a unix socket
+CONNECT_TIMEOUT_S = 10.0  # at most, whatever the destination allows: grpcio connects in one step
 READY = grpc.ChannelConnectivity.READY
-KEEPALIVE_TIME_S = 3600.0
-KEEPALIVE_TIMEOUT_S = 20.0
-CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 _INT_MAX = 2**31 - 1
 
 
 class GrpcioServer(grpc.GenericRpcHandler):
-    """A listener and the calls on it."""
+    """Listener, and the calls on its connections. Implements `transport.GrpcServer`.
 
-    def __init__(self, services: Mapping[str, Service], keepalive_time_s: float) -> None:
-        self.port = 0  # the one in use
-        self.path: BoundPath | None = None  # of a unix socket
+    Args:
+        services: handler of the calls, by path.
+        options: settings, of which grpcio knows those of the keepalive.
+
+    """
+
+    def __init__(self, services: Mapping[str, Service], options: TransportOptions) -> None:
+        self.port = 0
+        self.path: BoundPath | None = None
         self._services = services
         self._streams: dict[ServerStream, asyncio.Task[object] | None] = {}
-        options = [
-            *_options(keepalive_time_s),
+        arguments = [
+            *_arguments(options),
             ("grpc.so_reuseport", 0),  # a busy port is an error
             ("grpc.http2.max_ping_strikes", 0),  # clients may measure and keep alive as they like
         ]
-        self._server = grpc.aio.server(handlers=(self,), options=options)
+        self._server = grpc.aio.server(handlers=(self,), options=arguments)
 
-    def bind(self, target: str, credentials: grpc.ServerCredentials | None) -> None:
+    async def listen_tcp(self, what: str, address: tuple[str, int], server_tls: tls.ServerTls | None) -> None:
+        """Listen on TCP."""
+        credentials = None if server_tls is None else _server_credentials(*server_tls.files)
+        probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not say why it cannot listen
+        probe.close()
+        host, port = address
+        try:
+            # grpcio listens on both families where the host is "::".
+            self._bind(_target(("::" if is_unspecified(host) else host, port)), credentials)
+        except RuntimeError as error:
+            raise ListenError(f"cannot listen on {_printable(address)} for {what}: {error}") from error
+
+    async def listen_unix(self, what: str, path: str, replace: bool) -> None:
+        """Listen on a unix socket, bound beside `path` and then renamed: grpcio removes a file at the name it gets."""
+        reserved = await open_unix(what, path, replace)
+        private = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
+        try:
+            self._bind(_target(private), None)
+            self.path = reserved.hand_over(private)
+        except (RuntimeError, OSError) as error:
+            reserved.remove()
+            reserved.socket.close()
+            raise ListenError(f"cannot listen on {_printable(path)} for {what}: {error}") from error
+
+    def _bind(self, target: str, credentials: grpc.ServerCredentials | None) -> None:
         mask = os.umask(0o777 & ~SOCKET_MODE)
         try:
             if credentials is None:
@@ -64,14 +92,18 @@ class GrpcioServer(grpc.GenericRpcHandler):
             os.umask(mask)
 
     async def start(self) -> None:
+        """Accept connections."""
         await self._server.start()
 
-    async def close(self) -> None:
-        """Close the listener; calls under way end with UNAVAILABLE on both sides."""
+    def stop_listening(self) -> None:
+        """Do nothing: grpcio cannot stop to listen while its calls continue."""
+
+    async def close(self, reason: str = "") -> None:
+        """Close the listener; open calls end with UNAVAILABLE on both sides."""
         if self.path is not None:
             self.path.remove()
         for stream in self._streams:
-            stream.lost(Status(Code.UNAVAILABLE, "the server is shutting down"))
+            stream.lost(Status(Code.UNAVAILABLE, reason or "the server is shutting down"))
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 handlers = [task for task in self._streams.values() if task is not None]
@@ -82,7 +114,7 @@ class GrpcioServer(grpc.GenericRpcHandler):
             log.warning("gRPC calls did not end in %g s", CLOSE_TIMEOUT_S)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """Grpcio asks what to do with a call; None is UNIMPLEMENTED."""
+        """Return grpcio's handler for a call; None ends the call with UNIMPLEMENTED."""
         service = self._services.get(details.method)
         if service is None:
             return None
@@ -106,65 +138,37 @@ async def serve(
     what: str,
     services: Mapping[str, Service],
     address: Address,
-    files: tuple[str, str, str] | None,
-    keepalive_time_s: float,
+    server_tls: tls.ServerTls | None,
+    options: TransportOptions,
+    sources: SourceLimits | None = None,
     replace: bool = True,
 ) -> GrpcioServer:
-    """Listen on TCP (host empty: all interfaces) or on a unix socket of mode 0770.
-
-    Args:
-        what: who the listener is for, for error messages.
-        services: path -> what to do with a call.
-        address: where.
-        files: certificate, key and client CA (empty: clients show no certificate); None: cleartext.
-        keepalive_time_s: silence after which the peer is asked whether it is there.
-        replace: whether a socket that no server needs is replaced at a unix socket's path.
+    """Listen on TCP or on a unix socket; see `transport.Serve`. `sources` does not apply.
 
     Raises:
-        ListenError, TlsError: what cannot be opened, and why.
+        ListenError, TlsError: the listener cannot be opened, and the reason.
 
     """
-    credentials = None if files is None else _server_credentials(*files)
-    server = GrpcioServer(services, keepalive_time_s)
+    server = GrpcioServer(services, options)
     if isinstance(address, str):
-        await _bind_unix(server, what, address, replace)
+        await server.listen_unix(what, address, replace)
     else:
-        await _bind_tcp(server, what, address, credentials)
+        await server.listen_tcp(what, address, server_tls)
     await server.start()
     return server
 
 
-async def _bind_tcp(
-    server: GrpcioServer, what: str, address: tuple[str, int], credentials: grpc.ServerCredentials | None
-) -> None:
-    probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not say why it cannot listen
-    probe.close()
-    host, port = address
-    try:
-        server.bind(_target(("::" if is_unspecified(host) else host, port)), credentials)  # grpcio: both families
-    except RuntimeError as error:
-        raise ListenError(f"cannot listen on {_printable(address)} for {what}: {error}") from error
-
-
-async def _bind_unix(server: GrpcioServer, what: str, path: str, replace: bool) -> None:
-    """Bind at a name of its own beside `path`, then rename: grpcio removes what it finds at the name it was given."""
-    reserved = await open_unix(what, path, replace)
-    private = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
-    try:
-        server.bind(_target(private), None)
-        server.path = reserved.hand_over(private)
-    except (RuntimeError, OSError) as error:
-        reserved.remove()
-        reserved.socket.close()
-        raise ListenError(f"cannot listen on {_printable(path)} for {what}: {error}") from error
-
-
 class GrpcioChannel:
-    """One connection of a client. Lost means lost, as with `native`: whoever wants another makes it."""
+    """Connection of a client. A lost connection is not made again; the owner makes another.
+
+    Attributes:
+        closed: whether the connection takes no new call.
+
+    """
 
     def __init__(self, channel: grpc.aio.Channel, peer: Peer, tasks: asyncio.TaskGroup) -> None:
         self.peer = peer
-        self.closed = False  # takes no new call
+        self.closed = False
         self._channel = channel
         self._tasks = tasks
         self._streams: dict[asyncio.Task[None], ClientStream] = {}
@@ -173,7 +177,7 @@ class GrpcioChannel:
     def open_stream(
         self, path: str, metadata: Mapping[str, str], receiver: StreamReceiver, timeout_s: float | None = None
     ) -> ClientStream:
-        """Start a call. `ClientStream.response` is done when the server accepted or refused it.
+        """Start a call. `ClientStream.accepted` returns when the server has accepted it.
 
         Raises:
             RpcError: the connection takes no new call.
@@ -190,71 +194,68 @@ class GrpcioChannel:
         return stream
 
     def close(self, reason: str = "") -> None:
-        """End the calls under way with UNAVAILABLE, and close the connection."""
+        """End the open calls with UNAVAILABLE, and close the connection."""
         self.closed = True
         for stream in self._streams.values():
             stream.lost(Status(Code.UNAVAILABLE, reason or "the connection was closed"))
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def watch(self, on_closed: Callable[[GrpcioChannel], None] | None) -> None:
-        """From the first moment of the connection to its last."""
+    async def watch(self, on_closed: Callable[[], object] | None) -> None:
+        """Run from the first moment of the connection to its last."""
         self._watcher = asyncio.current_task()
         try:
             await self._channel.wait_for_state_change(READY)
             self.closed = True
-            while self._streams:  # the server goes away: calls under way may end
+            while self._streams:  # the server goes away: open calls may end
                 await asyncio.wait(self._streams)
         finally:
             self.closed = True
             await self._channel.close()
             if on_closed is not None:
-                on_closed(self)
+                on_closed()
 
 
 async def connect(
-    address: Address,
-    files: tuple[str, str, str] | None,
+    destination: Destination,
+    client_tls: tls.ClientTls | None,
+    options: TransportOptions,
     tasks: asyncio.TaskGroup,
-    on_closed: Callable[[GrpcioChannel], None] | None = None,
-    keepalive_time_s: float = KEEPALIVE_TIME_S,
+    on_closed: Callable[[], object] | None = None,
 ) -> GrpcioChannel:
-    """Open a connection.
-
-    Args:
-        address: host and port, or the path of a unix socket.
-        files: CA, certificate and key (both empty: show no certificate); None: cleartext.
-        tasks: where the connection and its calls run; it ends when `close` was called or the connection is lost.
-        on_closed: called once, when the connection is gone.
-        keepalive_time_s: silence after which the peer is asked whether it is there.
+    """Open a connection; see `transport.Connect`.
 
     Raises:
-        RpcError: UNAVAILABLE, and why.
+        RpcError: UNAVAILABLE, and the reason.
         TlsError: a file is missing or is not what it should be.
+        ValueError: the destination opens its own socket, which grpcio cannot use.
 
     """
-    options = [
-        *_options(keepalive_time_s),
+    if destination.open_socket is not None:
+        raise ValueError("grpcio opens its sockets itself: a forward proxy needs --grpc-implementation=native")
+    arguments = [
+        *_arguments(options),
         ("grpc.use_local_subchannel_pool", 1),  # else two channels share one connection
         ("grpc.client_idle_timeout_ms", _INT_MAX),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
     ]
-    if files is None:
-        channel = grpc.aio.insecure_channel(_target(address), options)
+    target, shown = _target(destination.address), _printable(destination.address)
+    if client_tls is None:
+        channel = grpc.aio.insecure_channel(target, arguments)
     else:
-        channel = grpc.aio.secure_channel(_target(address), _client_credentials(*files), options)
+        channel = grpc.aio.secure_channel(target, _client_credentials(*client_tls.files), arguments)
+    timeout_s = min(destination.handshake_timeout_s or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await _connected(channel)
     except TimeoutError as error:
         await channel.close()
-        text = f"no connection to {_printable(address)} in {CONNECT_TIMEOUT_S:g} s"
-        raise RpcError(Code.UNAVAILABLE, text) from error
+        raise RpcError(Code.UNAVAILABLE, f"no connection to {shown} in {timeout_s:g} s") from error
     except BaseException:
         await channel.close()
         raise
-    connection = GrpcioChannel(channel, Peer("unix" if isinstance(address, str) else _printable(address)), tasks)
+    connection = GrpcioChannel(channel, Peer("unix" if isinstance(destination.address, str) else shown), tasks)
     task_guard.start(tasks, lambda: connection.watch(on_closed), "gRPC connection")
     await asyncio.sleep(0)  # from here on the watcher owns the channel
     return connection
@@ -268,11 +269,11 @@ async def _connected(channel: grpc.aio.Channel) -> None:
         await channel.wait_for_state_change(state)
 
 
-def _options(keepalive_time_s: float) -> list[tuple[str, int]]:
+def _arguments(options: TransportOptions) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-        ("grpc.keepalive_time_ms", min(_INT_MAX, round(keepalive_time_s * 1000))),
-        ("grpc.keepalive_timeout_ms", round(KEEPALIVE_TIMEOUT_S * 1000)),
+        ("grpc.max_receive_message_length", options.max_message_size),
+        ("grpc.keepalive_time_ms", min(_INT_MAX, round(options.keepalive_time_s * 1000))),
+        ("grpc.keepalive_timeout_ms", round(options.keepalive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),  # no limit
     ]

@@ -1,13 +1,14 @@
-"""Budget in bytes for the header fields that the calls of one process hold, shared among its connections. Pure.
+"""Budgets in bytes for the header fields that open calls keep: of one connection, and of one process. Pure.
 
-Each connection has a limit of its own; this one bounds a crowd that stays below that. Knows nothing of HTTP/2.
+Each connection has a limit of its own; the budget of the process bounds many connections that stay below theirs.
+Knows nothing of HTTP/2.
 """
 
 from __future__ import annotations
 
 
 class HeaderBudget:
-    """Bytes held on all connections. When they are spent, a connection may still hold its equal share of the total.
+    """Bytes kept on all connections. When they are spent, a connection may still keep its equal share of the total.
 
     Args:
         total: bytes on all connections together.
@@ -17,10 +18,10 @@ class HeaderBudget:
     def __init__(self, total: int) -> None:
         self.used = 0
         self._total = total
-        self._holders = 0  # connections that hold something
+        self._holders = 0  # number of connections that keep something
 
     def reserve(self, held: int, size: int) -> bool:
-        """Book `size` bytes for a connection that holds `held`; return False, and book nothing, if that is too much."""
+        """Reserve `size` bytes for a connection that keeps `held`; return False, and reserve nothing, if too much."""
         holders = self._holders + (not held)
         if self.used + size > self._total and held + size > self._total // holders:
             return False
@@ -29,7 +30,39 @@ class HeaderBudget:
         return True
 
     def release(self, held: int, size: int) -> None:
-        """Give back `size` of the `held` bytes of a connection."""
+        """Return `size` of the `held` bytes of a connection."""
         self.used -= size
         if held == size:
             self._holders -= 1
+
+
+class ConnectionHeaders:
+    """Bytes of header fields kept for the calls of one connection.
+
+    Args:
+        limit: bytes that this connection may keep.
+        budget: budget of the process; None: only `limit` holds.
+
+    """
+
+    __slots__ = ("_budget", "_limit", "held")
+
+    def __init__(self, limit: int, budget: HeaderBudget | None) -> None:
+        self.held = 0
+        self._limit = limit
+        self._budget = budget
+
+    def reserve(self, size: int) -> str:
+        """Reserve `size` bytes for a call; return the name of the limit that forbids it, or "" on success."""
+        if self.held + size > self._limit:
+            return "header_bytes"
+        if self._budget is not None and not self._budget.reserve(self.held, size):
+            return "header_bytes_total"
+        self.held += size
+        return ""
+
+    def release(self, size: int) -> None:
+        """Return the `size` bytes that were reserved for a call."""
+        if size and self._budget is not None:
+            self._budget.release(self.held, size)
+        self.held -= size

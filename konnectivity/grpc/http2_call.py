@@ -1,168 +1,208 @@
-"""One call on an `Http2Transport`: messages in and out of an HTTP/2 stream, and its end. Owns no socket."""
+"""One call on an HTTP/2 connection: messages in and out of one stream, and the end of the call.
+
+Owns the message stream: its framing, its window credit and its receiver. Does not own the socket or the HTTP/2
+connection, which it uses through `CallConnection`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
+from konnectivity.grpc.call_memory import CallMemory, IncompleteMessages
+from konnectivity.grpc.event_reader import EventReader
 from konnectivity.grpc.framing import PREFIX, MessageReader
-from konnectivity.grpc.message_memory import SMALL_MESSAGE, MessageMemory
-from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiver
+from konnectivity.grpc.http2_writer import Http2Writer
+from konnectivity.grpc.message_stream import Buffer, MessageStream, Peer, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
-from konnectivity.grpc.read_scheduler import LONG_S
+from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import ErrorCode
 from konnectivity.http2.stream_state import Http2Stream
 
-if TYPE_CHECKING:
-    from konnectivity.grpc.http2_transport import Http2Transport
-
-MANY_MESSAGES = 64  # in one piece of DATA: from there on their delivery may be spread over several turns
+MANY_MESSAGES = 64  # in one piece of DATA, above which their delivery may take several turns
 _NOTHING = memoryview(b"")
-HIGH_WATER = 128 * 1024  # bytes written but not taken by the kernel from which data waits in its own connection
-_LOOK_AGAIN_S = 1.0  # for memory, which others than streams give back, too
+
+
+class CallConnection(Protocol):
+    """Connection of a call: what the call may use of it, and where it reports its end."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Event loop of the connection."""
+
+    @property
+    def options(self) -> TransportOptions:
+        """Settings of the connection."""
+
+    @property
+    def peer(self) -> Peer:
+        """Other end of the connection."""
+
+    @property
+    def writer(self) -> Http2Writer:
+        """Writer of the call's frames."""
+
+    @property
+    def reader(self) -> EventReader:
+        """Reader that hands the call its data."""
+
+    @property
+    def incomplete(self) -> IncompleteMessages:
+        """Count of incomplete messages that all calls share."""
+
+    @property
+    def round_trip(self) -> RoundTrip:
+        """Measured round trip."""
+
+    def ping(self, done: Callable[[float], object] | None = None) -> None:
+        """Measure the round trip."""
+
+    def call_ended(self, stream_id: int, call: Http2Call) -> None:
+        """Forget a call that has ended."""
 
 
 class Http2Call(MessageStream):
-    """One call on an `Http2Transport`."""
+    """One call on an HTTP/2 connection.
 
-    def __init__(self, transport: Http2Transport, stream: Http2Stream, path: str, metadata: Metadata) -> None:
-        self.peer = transport.peer
+    Attributes:
+        header_bytes: bytes that the connection has reserved for `metadata`.
+
+    Args:
+        connection: connection that carries the call.
+        stream: HTTP/2 stream of the call.
+        path: gRPC method, such as "/AgentService/Connect".
+        metadata: request headers on a server; none on a client.
+        receiver: receiver of the messages, if it is known yet.
+        header_bytes: bytes that the connection has reserved for `metadata`.
+
+    """
+
+    def __init__(
+        self,
+        connection: CallConnection,
+        stream: Http2Stream,
+        path: str,
+        metadata: Metadata,
+        receiver: StreamReceiver | None = None,
+        header_bytes: int = 0,
+    ) -> None:
+        self.peer = connection.peer
         self.path = path
         self.metadata = metadata
-        self.receiver: StreamReceiver | None = None
-        self.response: asyncio.Future[Metadata] | None = None  # client: set by the transport until headers are here
-        self.deadline: asyncio.TimerHandle | None = None
+        self.receiver = receiver
+        self.header_bytes = header_bytes
         self.closed = False
-        self._transport = transport
+        self._connection = connection
+        self._writer = connection.writer
         self._stream = stream
-        self._reader = MessageReader(transport.options.max_message_size)
-        self.header_bytes = 0  # what the transport booked for `metadata`
+        self._client = connection.writer.http2.client
+        self._response: asyncio.Future[Metadata] | None = None  # client: done when the headers are here
+        if self._client:
+            self._response = connection.loop.create_future()
+            self._response.add_done_callback(_retrieved)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._reader = MessageReader(connection.options.max_message_size)
         self._rest: tuple[Iterator[memoryview], int, bool] | None = None  # messages not delivered yet, credit, end
-        self._incomplete = 0  # what the transport counts of a message that is not whole
-        self._memory = transport.options.message_memory
-        self._granted = False  # the message that is not whole has memory
-        self._waiting: asyncio.TimerHandle | None = None  # for memory
-        self._on_hold = False
-        self._held: int | None = None  # consumed but not acknowledged while the stream is held, or waits for memory
+        self._memory = CallMemory(connection.incomplete, self)
+        self._withheld: int | None = None  # bytes consumed but not acknowledged; None: nothing is withheld
         self._accepted = False
         self._finished = False
-        self._paused = False  # the receiver is told that data should wait
+        self._paused = False  # the receiver was told that data should wait
+
+    # ---- MessageStream --------------------------------------------------------------------------------------------
 
     @property
     def round_trip_s(self) -> float | None:
-        return self._transport.round_trip.last
+        return self._connection.round_trip.last
 
     @property
     def least_round_trip_s(self) -> float | None:
-        return self._transport.round_trip.least
+        return self._connection.round_trip.least
 
     @property
     def heard_at(self) -> float | None:
-        return self._transport.heard_at
+        return self._connection.reader.heard_at
 
     def measure(self, done: Callable[[float], object] | None = None) -> None:
-        self._transport.ping(done)
+        self._connection.ping(done)
 
     async def accepted(self) -> Metadata:
-        return self.metadata if self.response is None else await self.response
+        return self.metadata if self._response is None else await self._response
 
     @property
     def congested(self) -> bool:
         """Whether data should wait."""
-        return self._transport.blocked or self._stream.queued > 0
+        return self._writer.blocked or self._stream.queued > 0
 
     def accept(self, metadata: dict[str, str]) -> None:
         if not self.closed and not self._accepted:
             self._accepted = True
             fields = [(name.lower(), value) for name, value in metadata.items()]
-            self._transport.http2.send_headers(self._stream.id, call_metadata.RESPONSE + fields)
-            self._transport.flush_soon()
+            self._writer.send_headers(self._stream.id, call_metadata.RESPONSE + fields)
 
     def send(self, head: bytes, body: Buffer = b"") -> None:
         if self.closed or self._finished:
             return
-        size = len(head) + len(body)
-        transport = self._transport
-        transport.http2.send_data(self._stream, PREFIX.pack(0, size) + head, body)
-        transport.unflushed += size
-        if transport.unflushed >= HIGH_WATER:
-            transport.blocked = True
-        if (transport.blocked or self._stream.queued) and not self._paused:
+        writer, stream = self._writer, self._stream
+        writer.send(stream, PREFIX.pack(0, len(head) + len(body)) + head, body)
+        if (writer.blocked or stream.queued) and not self._paused:
             self._pause()
-        if not transport.flush_scheduled:
-            transport.flush_soon()
 
     def _pause(self) -> None:
         self._paused = True
-        self._transport.paused[self._stream.id] = self
+        self._writer.call_paused(self._stream.id, self)
         if self.receiver is not None:
             self.receiver.pause_writing()
 
     def hold(self) -> None:
-        self._on_hold = True
-        if self._held is None:
-            self._held = 0
-        if self._memory is not None:
-            self._leave_memory(self._memory)  # the rest of a message comes only when the hold is over
+        self.withhold_credit()
+        self._memory.pause()
 
     def release(self) -> None:
-        self._on_hold = False
-        if self._memory is not None:
-            for other in self._memory.grant():  # it was on hold because its data waited here
-                other._memory_granted()
-            self._ask_memory(self._memory)
-        if self._waiting is None:
-            self._return_held()
-
-    def _return_held(self) -> None:
-        held, self._held = self._held, None
-        if held:
-            self._transport.acknowledge(self._stream.id, held)
+        self._memory.resume(self._reader.size)
+        if not self._memory.waits:
+            self.return_credit()
 
     def widen(self, size: int) -> None:
-        self._transport.http2.grow_window(self._stream.id, size)
-        self._transport.flush_soon()
+        self._writer.grow_window(self._stream.id, size)
 
     def finish(self, status: Status = statuses.OK) -> None:
         if self.closed or self._finished:
             return
         self._finished = True
-        http2 = self._transport.http2
-        if http2.client:
-            http2.end_stream(self._stream.id)
-            self._transport.flush_soon()
+        if self._client:
+            self._writer.end_stream(self._stream.id)
             return
         trailers = [("grpc-status", str(int(status.code)))]
         if status.message:
             trailers.append(("grpc-message", statuses.encode_message(status.message)))
-        http2.send_headers(
-            self._stream.id, trailers if self._accepted else call_metadata.RESPONSE + trailers, end_stream=True
-        )
+        headers = trailers if self._accepted else call_metadata.RESPONSE + trailers
+        self._writer.send_headers(self._stream.id, headers, end_stream=True)
         if not self._stream.queue:
-            # A complete answer, and nothing more is wanted from the client (RFC 9113 section 8.1).
-            http2.reset_stream(self._stream.id, ErrorCode.NO_ERROR)
-        self._transport.flush_soon()
+            # The answer is complete, and nothing more is wanted from the client (RFC 9113 section 8.1).
+            self._writer.reset_stream(self._stream.id, ErrorCode.NO_ERROR)
         self.ended(status)
 
     def abort(self, message: str = "") -> None:
         if not self.closed:
-            self._transport.http2.reset_stream(self._stream.id, ErrorCode.CANCEL)
-            self._transport.flush_soon()
+            self._writer.reset_stream(self._stream.id, ErrorCode.CANCEL)
             self.ended(Status(Code.CANCELLED, message))
 
-    # ---- called by the transport ----------------------------------------------------------------------------------
+    # ---- called by the reader -------------------------------------------------------------------------------------
 
     def data_received(self, data: memoryview, credit: int, ends: bool) -> None:
+        """Deliver the messages that are complete with `data`."""
         reader = self._reader
         receiver = self.receiver
         messages = reader.feed(data)
-        if messages and self._memory is not None and (self._granted or self._waiting is not None):
-            self._leave_memory(self._memory)
+        memory = self._memory
+        if messages and memory.pending:
+            memory.leave()
         if len(messages) > MANY_MESSAGES:
             self._rest = iter(messages), credit, ends
             self.deliver_rest()
@@ -171,114 +211,82 @@ class Http2Call(MessageStream):
             if self.closed or receiver is None:
                 break
             receiver.message_received(message)
-        if reader.held != self._incomplete and not self.closed:
-            self._count_incomplete(reader)
+        if reader.held != memory.held and not self.closed:
+            memory.count(reader.held, reader.size)
         if reader.fault is not None:
-            self._refuse_message(reader.fault)
+            if reader.limit:
+                self._connection.options.reached[reader.limit] += 1
+            self.refuse(reader.fault.status)
             return
-        if self._held is None:
-            self._transport.http2.consumed(self._stream, credit)  # what that says goes out behind this read
+        if self._withheld is None:
+            self._writer.http2.consumed(self._stream, credit)  # the reader flushes behind this read
         else:
-            self._held += credit
+            self._withheld += credit
         if ends:
             self.remote_ended()
 
     def deliver_rest(self) -> None:
-        """Deliver messages until all are, or the connection's turn took long: then the transport comes back to it."""
+        """Deliver messages until there are no more, or the connection's turn is over: then the reader calls again."""
         if self._rest is None:
             return
         messages, credit, ends = self._rest
         receiver = self.receiver
+        turn = self._connection.reader
         for message in messages:
             if self.closed or receiver is None:
                 break
             receiver.message_received(message)
-            if monotonic() - self._transport.turn_began > LONG_S:
-                self._transport.unfinished = self
+            if turn.turn_is_over:
+                turn.defer(self)
                 return
         self._rest = None
         self.data_received(_NOTHING, credit, ends)
 
-    def _count_incomplete(self, reader: MessageReader) -> None:
-        added = reader.held - self._incomplete
-        self._incomplete = reader.held
-        transport, memory = self._transport, self._memory
-        if memory is not None:
-            memory.held += added
-            if reader.held and memory.held > memory.most_held:
-                self._refuse_incomplete()
-            else:
-                self._ask_memory(memory)
-            return
-        transport.incomplete += added
-        if reader.held and transport.incomplete > transport.options.incomplete_bytes:
-            self._refuse_incomplete()
+    # ---- called by `CallMemory` -----------------------------------------------------------------------------------
 
-    def _refuse_incomplete(self) -> None:
-        self._transport.options.reached["incomplete_messages"] += 1
-        self.refuse(Status(Code.RESOURCE_EXHAUSTED, "too many bytes of messages that are not whole"))
+    def withhold_credit(self) -> None:
+        """Return no window from now on."""
+        if self._withheld is None:
+            self._withheld = 0
 
-    # ---- memory for a large message ---------------------------------------------------------------------------------
+    def return_credit(self) -> None:
+        """Return the window that was withheld, and from now on all window at once."""
+        withheld, self._withheld = self._withheld, None
+        if withheld:
+            self._writer.acknowledge(self._stream.id, withheld)
 
-    def _ask_memory(self, memory: MessageMemory[Http2Call]) -> None:
-        """Let the peer send the rest of a large message only when there is memory for it."""
-        size = self._reader.size
-        if size <= SMALL_MESSAGE or self._granted or self._on_hold or self._waiting is not None:
-            return
-        if memory.ask(self, size):
-            self._granted = True
-            return
-        self._transport.options.reached["message_memory"] += 1
-        self._waiting = self._wait_for_memory(memory)
-        if self._held is None:
-            self._held = 0
+    def refuse_incomplete(self) -> None:
+        """End the call: its incomplete message keeps too much memory."""
+        self._connection.options.reached["incomplete_messages"] += 1
+        self.refuse(Status(Code.RESOURCE_EXHAUSTED, "too many bytes of incomplete messages"))
 
-    def _memory_granted(self) -> None:
-        self._granted = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-        self._return_held()
+    # ---- called by the transport ----------------------------------------------------------------------------------
 
-    def _leave_memory(self, memory: MessageMemory[Http2Call]) -> None:
-        self._granted = False
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-            if not self._on_hold:
-                self._return_held()
-        for other in memory.leave(self):
-            other._memory_granted()
+    def start_deadline(self, timeout_s: float) -> None:
+        """End the call with DEADLINE_EXCEEDED after `timeout_s` seconds, unless it has ended before."""
+        if not self.closed:
+            status = Status(Code.DEADLINE_EXCEEDED, "deadline exceeded")
+            self._deadline = self._connection.loop.call_later(timeout_s, self.refuse, status)
 
-    def _waited(self, memory: MessageMemory[Http2Call]) -> None:
-        """Look for memory again, and end the streams that have kept it for too long without completing a message."""
-        self._waiting = self._wait_for_memory(memory)
-        for other in memory.grant():
-            other._memory_granted()
-        for other in memory.overdue(self._transport.options.message_timeout_s):
-            other._refuse_incomplete()
-
-    def _wait_for_memory(self, memory: MessageMemory[Http2Call]) -> asyncio.TimerHandle:
-        seconds = min(_LOOK_AGAIN_S, self._transport.options.message_timeout_s)
-        return self._transport.loop.call_later(seconds, self._waited, memory)
-
-    def _refuse_message(self, fault: RpcError) -> None:
-        if self._reader.limit:
-            self._transport.options.reached[self._reader.limit] += 1
-        self.refuse(fault.status)
+    def response_received(self, metadata: Metadata) -> None:
+        """Client: record that the server has accepted the call."""
+        self.metadata = metadata
+        if self._response is not None and not self._response.done():
+            if self.receiver is not None:
+                self.receiver.call_accepted(metadata)
+            self._response.set_result(metadata)
 
     def remote_ended(self) -> None:
-        """The peer sends no more: for a bidirectional tunnel the call is over."""
+        """End the call, because the peer sends no more: a tunnel works both ways or not at all."""
         if self._reader.incomplete:
             self.refuse(Status(Code.INTERNAL, "the stream ended inside a message"))
-        elif not self._transport.http2.client:
+        elif not self._client:
             self.finish()
 
     def refuse(self, status: Status) -> None:
         """End the call for a fault of the peer."""
-        if self._transport.http2.client:
-            self._transport.http2.reset_stream(self._stream.id, ErrorCode.CANCEL)
-            self._transport.flush_soon()
+        if self._client:
+            self._writer.reset_stream(self._stream.id, ErrorCode.CANCEL)
             self.ended(status)
         else:
             self.finish(status)
@@ -290,23 +298,23 @@ class Http2Call(MessageStream):
             self.receiver.resume_writing()
 
     def ended(self, status: Status) -> None:
-        """The one place where a call ends."""
+        """End the call on this side. Every call ends here."""
         if self.closed:
             return
         self.closed = True
-        if self.deadline is not None:
-            self.deadline.cancel()
-        if self._memory is None:
-            self._transport.incomplete -= self._incomplete
-        else:
-            self._memory.held -= self._incomplete
-            self._leave_memory(self._memory)
-        self._incomplete = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._memory.close()
         self._rest = None
-        self._transport.release_headers(self.header_bytes)
-        self._transport.forget(self._stream.id)
-        if self.response is not None and not self.response.done():
-            self.response.set_exception(RpcError(status.code, status.message))
+        self._connection.call_ended(self._stream.id, self)
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(RpcError(status.code, status.message))
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.stream_closed(status)
+
+
+def _retrieved(future: asyncio.Future[Metadata]) -> None:
+    """Mark a future's exception as seen, whether or not anybody waits for it."""
+    if not future.cancelled():
+        future.exception()

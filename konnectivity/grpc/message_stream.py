@@ -6,7 +6,7 @@ Two implementations: `native` (our HTTP/2) and `alternative` (grpcio). Code abov
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -140,21 +140,6 @@ class MessageStream(ABC):
     @abstractmethod
     def abort(self, message: str = "") -> None:
         """End the stream now, dropping what was not sent. `stream_closed` follows."""
-
-
-class Channel(Protocol):
-    """A client's connection, whose calls are streams."""
-
-    def open_stream(self, path: str, metadata: Mapping[str, str], receiver: StreamReceiver) -> MessageStream:
-        """Start a call.
-
-        Raises:
-            RpcError: the connection takes no new call.
-
-        """
-
-    def close(self, reason: str = "") -> None:
-        """End the calls under way with UNAVAILABLE, and close."""
 
 
 Service = Callable[[MessageStream], StreamReceiver]

@@ -1,7 +1,7 @@
-"""Pauses in the reading of one connection that many users share: the peer is slowed down, and nobody is cut.
+"""Pauses in the reading of one connection that many users share: the peer is slowed down, and no user is cut.
 
-The reasons for a pause: a flood of frames that move no data, for a time; answers that wait because the peer does not
-read its socket, until it does; and a read that took long, until it is the connection's turn. Knows nothing of HTTP/2.
+Reasons for a pause: a flood of frames that move no data, for a time; answers that wait because the peer does not read
+its socket, until it does; and a read that took long, until the connection's turn. Knows nothing of HTTP/2.
 """
 
 from __future__ import annotations
@@ -12,16 +12,29 @@ from collections.abc import Callable
 
 
 class ReadingPause:
-    """The one owner of `pause_reading` and `resume_reading` of a transport, beside the turns of slow readers.
+    """Owner of `pause_reading` and `resume_reading` of one transport, beside the turns of slow readers.
 
     Args:
-        transport: whose reading pauses.
+        transport: transport whose reading pauses.
         most_unread: bytes in its write buffer above which nothing is read.
-        timeout_s: after which a peer that is waited for, and has read nothing, is given up.
-        reached: counts, by name, how often which limit was reached.
-        give_up: called then.
+        timeout_s: seconds without progress after which a peer that does not read is given up.
+        reached: counter of reached limits, by name.
+        give_up: called when the peer is given up.
 
     """
+
+    __slots__ = (
+        "_deadline",
+        "_give_up",
+        "_left",
+        "_loop",
+        "_most_unread",
+        "_reached",
+        "_rest",
+        "_timeout_s",
+        "_transport",
+        "_waits_its_turn",
+    )
 
     def __init__(
         self,
@@ -31,7 +44,7 @@ class ReadingPause:
         reached: Counter[str],
         give_up: Callable[[], object],
     ) -> None:
-        self.waits_its_turn = False
+        self._waits_its_turn = False
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._most_unread = most_unread
@@ -42,8 +55,21 @@ class ReadingPause:
         self._deadline: asyncio.TimerHandle | None = None
         self._left = 0  # bytes unread when the deadline was set
 
+    @property
+    def paused(self) -> bool:
+        """Whether there is a reason to read nothing."""
+        return self._rest is not None or self._deadline is not None or self._waits_its_turn
+
+    def begin_wait(self) -> None:
+        """Keep the reading paused until `end_wait`: the connection waits for its turn."""
+        self._waits_its_turn = True
+
+    def end_wait(self) -> None:
+        """Drop this reason for a pause; whoever waited resumes the reading if no other reason is left."""
+        self._waits_its_turn = False
+
     def read(self, overdue_s: float) -> None:
-        """Note that something was read; read nothing for `overdue_s`, because of a flood of control frames."""
+        """Record a read, and read nothing for `overdue_s` seconds because of a flood of control frames."""
         if self._transport.is_closing():
             return
         if overdue_s and self._rest is None:
@@ -53,20 +79,21 @@ class ReadingPause:
             self._transport.pause_reading()
 
     def written(self) -> None:
-        """Read nothing until the peer has read, if more waits in the write buffer than may."""
+        """Read nothing until the peer has read, if too much waits in the write buffer."""
         if self._deadline is None and self._unread > self._most_unread and not self._transport.is_closing():
             self._reached["unread_bytes"] += 1
             self._transport.pause_reading()
             self._wait()
 
     def drained(self) -> None:
-        """The peer has read what was written."""
+        """Read again: the peer has read what was written."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
             self._resume()
 
     def close(self) -> None:
+        """Cancel the timers."""
         for timer in (self._rest, self._deadline):
             if timer is not None:
                 timer.cancel()
@@ -78,11 +105,6 @@ class ReadingPause:
     def _rested(self) -> None:
         self._rest = None
         self._resume()
-
-    @property
-    def paused(self) -> bool:
-        """Return whether there is a reason to read nothing."""
-        return self._rest is not None or self._deadline is not None or self.waits_its_turn
 
     def _resume(self) -> None:
         if not self.paused and not self._transport.is_closing():

@@ -1,21 +1,28 @@
-"""What waits on all connections of a process for peers that do not read, and which one goes when it is too much.
+"""Budget in bytes for the output that waits on all connections of a process for peers that do not read. Pure.
 
-Each connection has a bound of its own; this is the one of a crowd that stays below it. Asked only about connections
-that have something waiting. Knows nothing of HTTP/2.
+Each connection has a bound of its own; this budget bounds many connections that stay below theirs. Only connections
+with waiting output are counted. Knows nothing of HTTP/2.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
+class UnreadOutput(Protocol):
+    """Output of one connection, which can be dropped."""
+
+    def cut_unread(self) -> None:
+        """Drop output that waits, because this connection has the most of it."""
+
+
 class SendBudget(Generic[T]):
-    """Bytes by connection.
+    """Number of bytes that wait, by connection.
 
     Args:
-        budget: bytes that may wait on all of them together.
+        budget: bytes that may wait on all connections together.
 
     """
 
@@ -25,7 +32,12 @@ class SendBudget(Generic[T]):
         self._waiting: dict[T, int] = {}
 
     def note(self, connection: T, waiting: int) -> T | None:
-        """So much waits on it now. Returns the one with the most, which is to be cut, if all is too much."""
+        """Record `waiting` bytes for a connection.
+
+        Returns:
+            The connection with the most waiting bytes, which must be cut, if the budget is exceeded; else None.
+
+        """
         self.total += waiting - self._waiting.get(connection, 0)
         self._waiting[connection] = waiting
         if self.total <= self._budget:
@@ -33,5 +45,5 @@ class SendBudget(Generic[T]):
         return max(self._waiting, key=self._waiting.__getitem__)
 
     def forget(self, connection: T) -> None:
-        """It is read again, or gone."""
+        """Remove a connection whose peer reads again, or that is closed."""
         self.total -= self._waiting.pop(connection, 0)

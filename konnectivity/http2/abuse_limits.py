@@ -157,6 +157,10 @@ class Costs:
         self.reached[limit] += 1
         return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text)
 
+    def replies_written(self) -> None:
+        """Record that the peer's socket has taken all answers given so far."""
+        self.unsent_replies = 0
+
     def reply(self) -> None:
         """Count one answer to a control frame.
 

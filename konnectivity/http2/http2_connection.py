@@ -81,14 +81,9 @@ class Http2Connection:
     def goaway_received(self) -> bool:
         return self._inbound.goaway_received
 
-    @property
-    def unsent_replies(self) -> int:
-        """Answers given since this was last set to 0, by whoever writes, when the line had taken everything."""
-        return self._inbound.costs.unsent_replies
-
-    @unsent_replies.setter
-    def unsent_replies(self, value: int) -> None:
-        self._inbound.costs.unsent_replies = value
+    def replies_written(self) -> None:
+        """Record that the peer's socket has taken all answers given so far."""
+        self._inbound.costs.replies_written()
 
     @property
     def overdue_s(self) -> float:

@@ -218,6 +218,7 @@ class ServerTls(_Files):
             log.warning(
                 "TLS below 1.2 is allowed, but OpenSSL may refuse it", allowed=min_version, openssl=ssl.OPENSSL_VERSION
             )
+        self.files = (certificate, key, client_ca)
         self.context: ssl.SSLContext = _ListenerContext(self.newest)
 
     def _spent(self) -> bool:
@@ -230,6 +231,7 @@ class ClientTls(_Files):
 
     Attributes:
         alpn: protocols that are offered.
+        files: paths of the CA, the certificate and the key; the last two may be empty.
 
     """
 
@@ -244,6 +246,7 @@ class ClientTls(_Files):
         clock: Clock = monotonic,
     ) -> None:
         self.alpn = tuple(alpn)
+        self.files = (ca, certificate, key)
 
         def make(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
             assert bundle is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from konnectivity.grpc.implementations import implementation
 from konnectivity_server.agents import credential_identity
 
 
@@ -107,7 +108,7 @@ def _identity(options: RuledOptions) -> Iterator[str]:
     if options.agent_identity == credential_identity.CERTIFICATE:
         if not options.cluster_ca_cert:
             yield "--agent-identity=certificate-san needs --cluster-ca-cert"
-        if options.grpc_implementation != "native":
+        if not implementation(options.grpc_implementation).reads_certificates:
             yield "--agent-identity=certificate-san needs --grpc-implementation=native"
     if options.agent_identity == credential_identity.TOKEN and not options.reviews_tokens:
         yield "--agent-identity=token needs --agent-namespace, --agent-service-account and --authentication-audience"
@@ -130,9 +131,11 @@ def _leases(options: RuledOptions) -> Iterator[str]:
 
 
 def _transport(options: RuledOptions) -> Iterator[str]:
-    if options.grpc_implementation == "grpcio" and len(options.modes) > 1:
+    if implementation(options.grpc_implementation).shares_sockets:
+        return
+    if len(options.modes) > 1:
         yield "--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect"
-    if options.workers > 1 and options.grpc_implementation == "grpcio":
+    if options.workers > 1:
         yield "--workers needs --grpc-implementation=native"
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from konnectivity.grpc.header_budget import HeaderBudget
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
 from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.read_scheduler import ReadScheduler
-from konnectivity.grpc.send_budget import SendBudget
+from konnectivity.grpc.send_budget import SendBudget, UnreadOutput
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Limits
 from konnectivity.tunnel.extension import EXTENSION
 from konnectivity.tunnel.memory_budget import MemoryBudget
@@ -63,7 +63,7 @@ class ServerLimits:
         self.reached: Counter[str] = Counter()
         self.handshake_failures: Counter[tuple[str, str]] = Counter()  # TLS handshakes, by listener and reason
         self.turns = ReadScheduler()
-        self.unsent: SendBudget[Http2Transport] = SendBudget(options.max_unsent_total)
+        self.unsent: SendBudget[UnreadOutput] = SendBudget(options.max_unsent_total)
         self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached

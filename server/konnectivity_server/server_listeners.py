@@ -1,6 +1,6 @@
-"""Where the server listens: for agents, for frontends, for peers and for the other workers, native or on grpcio.
+"""Listeners of the server: for agents, for frontends, for peer servers and for the other workers.
 
-Owns the listeners, their TLS and every HTTP/2 connection that came in by them. What is served there it is given.
+Owns the listeners, their TLS and every HTTP/2 connection that they accept. Does not know the services it is given.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from konnectivity import tls
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc import http2_server
+from konnectivity.grpc.http2_server import Http2Server
+from konnectivity.grpc.implementations import implementation
 from konnectivity.grpc.message_stream import Service
+from konnectivity.grpc.transport import GrpcServer
 from konnectivity.net.socket_listeners import Listener, SourceLimits, admit_tcp, listen_unix, serve_unix
 from konnectivity.net.unix_socket import BoundPath
 from konnectivity.runtime import logs
@@ -55,9 +58,10 @@ class ServerListeners:
             reached=limits.reached,
             handshake_failures=limits.handshake_failures,
         )
-        self._agents: Listener | None = None
+        self._implementation = implementation(options.grpc_implementation)
+        self._agents: GrpcServer | None = None
+        self._servers: list[GrpcServer] = []
         self._path: BoundPath | None = None  # of the frontends' unix socket, if this process bound it
-        self._transports: set[Http2Transport] = set()
         self._stack = AsyncExitStack()
         self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
         if options.tcp_frontend:
@@ -72,41 +76,55 @@ class ServerListeners:
         return tls.ServerTls(*files, alpn, ciphers=options.cipher_suites, min_version=options.tls_min_version)
 
     async def open_agents(self, services: Services) -> None:
+        """Listen for agents."""
         options = self._options
         address = (options.agent_bind_address, options.agent_port)
-        if options.grpc_implementation == "grpcio":
-            await self._serve_grpcio("agents", services, address, options.agent_files, options.keepalive_time)
-        else:
-            self._agents = await self._admit("agents", address, self._http2(services, self._limits.agents))
+        self._agents = await self._implementation.serve(
+            "agents", services, address, self.tls["agents"], self._limits.agents, self._entry
+        )
+        self._servers.append(self._agents)
         log.info("Listening for agents", address=_shown(address))
 
     async def open_siblings(self, services: Services, path: str) -> None:
-        """For the other workers of this server, on a unix socket."""
-        self._keep(await listen_unix("siblings", path, True, self._http2(services, self._limits.peers)))
+        """Listen for the other workers of this server, on a unix socket."""
+        self._servers.append(await http2_server.serve("siblings", services, path, None, self._limits.peers))
 
     async def open_peers(self, services: Services) -> None:
+        """Listen for peer servers."""
         address = (self._options.peer_bind_address, self._options.peer_port)
-        await self._admit("peers", address, self._http2(services, self._limits.peers))
+        self._servers.append(
+            await http2_server.serve("peers", services, address, self.tls["peers"], self._limits.peers, self._entry)
+        )
         log.info("Listening for peers", address=_shown(address))
 
     async def open_frontends(self, services: Services, connect: MakeConnect) -> None:
-        """The unix socket and the TCP port, whichever is wanted: gRPC, HTTP CONNECT, or both."""
+        """Listen for frontends, gRPC or HTTP CONNECT or both, on the sockets that the options name."""
         options = self._options
         address = (options.server_bind_address, options.server_port)
-        if GRPC in options.modes and options.grpc_implementation == "grpcio":
-            keepalive_s = options.frontend_keepalive_time
+        if GRPC in options.modes and not self._implementation.shares_sockets:
             if options.uds_name:
-                await self._serve_grpcio("frontends", services, options.uds_name, None, keepalive_s)
+                await self._serve_frontends(services, options.uds_name, None)
             if options.tcp_frontend:
-                await self._serve_grpcio("frontends", services, address, options.frontend_files, keepalive_s)
+                await self._serve_frontends(services, address, self.tls["frontends"])
             return
         factory = self._frontend(services, connect)
         if options.uds_name:
             await self._listen_unix(factory)
             log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
         if options.tcp_frontend:
-            await self._admit("frontends", address, factory)
+            context = self.tls["frontends"].context
+            self._keep(await admit_tcp("frontends", *address, context, factory, self._entry))
             log.info("Listening for frontends", address=_shown(address), mode=options.mode)
+
+    async def _serve_frontends(
+        self, services: Services, address: tuple[str, int] | str, server_tls: tls.ServerTls | None
+    ) -> None:
+        replace = self._options.delete_existing_uds_file
+        server = await self._implementation.serve(
+            "frontends", services, address, server_tls, self._limits.frontends, self._entry, replace
+        )
+        self._path = self._path or server.path
+        self._servers.append(server)
 
     async def _listen_unix(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         options = self._options
@@ -118,33 +136,14 @@ class ServerListeners:
         self._keep(listener)
 
     def _frontend(self, services: Services, connect: MakeConnect) -> Callable[[], asyncio.BaseProtocol]:
-        grpc = self._http2(services, self._limits.frontends)
+        """Return the maker of a frontend's protocol on a socket that gRPC and HTTP CONNECT may share."""
+        server = Http2Server(services, self._limits.frontends)
+        self._servers.append(server)
         if self._options.modes == [GRPC]:
-            return grpc
+            return server.new_transport
         if self._options.modes == [HTTP_CONNECT]:
             return functools.partial(connect, b"")
-        return lambda: ProtocolDetector(grpc, connect, self._limits.connect.head_timeout_s)
-
-    def _http2(self, services: Services, options: TransportOptions) -> Callable[[], Http2Transport]:
-        transports = self._transports
-        return lambda: Http2Transport(options, services, transports.discard, transports.add)
-
-    async def _admit(
-        self, what: str, address: tuple[str, int], factory: Callable[[], asyncio.BaseProtocol]
-    ) -> Listener:
-        listener = await admit_tcp(what, *address, self.tls[what].context, factory, self._entry)
-        self._keep(listener)
-        return listener
-
-    async def _serve_grpcio(
-        self, what: str, services: Services, address: tuple[str, int] | str, files: Files | None, keepalive_s: float
-    ) -> None:
-        from konnectivity.grpc import grpcio_transport  # grpcio is an extra
-
-        replace = self._options.delete_existing_uds_file
-        server = await grpcio_transport.serve(what, services, address, files, keepalive_s, replace=replace)
-        self._path = self._path or server.path
-        self._stack.push_async_callback(server.close)
+        return lambda: ProtocolDetector(server.new_transport, connect, self._limits.connect.head_timeout_s)
 
     def _keep(self, listener: Listener) -> None:
         self._stack.callback(listener.close)
@@ -152,16 +151,15 @@ class ServerListeners:
     def drain(self) -> None:
         """Accept no new agents, and leave the frontends' unix socket to a successor that asks for it."""
         if self._agents is not None:
-            self._agents.close()
+            self._agents.stop_listening()
         if self._path is not None:
             self._path.mark_leaving()
 
     async def close(self, reason: str) -> None:
         """Close every connection, then the listeners."""
         self.drain()
-        for transport in list(self._transports):
-            transport.close(reason)
-        await asyncio.sleep(0)
+        for server in self._servers:
+            await server.close(reason)
         await self._stack.aclose()
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 from attack_site import MIB, honest, measured, memory_returns
 
-from konnectivity.grpc.http2_transport import Http2Transport
+from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.net.socket_listeners import admit_tcp
 from konnectivity.net.source_limit import SourceLimits
 from konnectivity.testing.deployment import free_port
@@ -91,7 +91,7 @@ async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
 
     def alive() -> int:
         gc.collect()
-        return sum(isinstance(each, Http2Transport) for each in gc.get_objects())
+        return sum(isinstance(each, Http2ClientTransport) for each in gc.get_objects())
 
     async with asyncio.TaskGroup() as tasks:
         door = await admit_tcp("tests", "127.0.0.1", port, listener.context, asyncio.Protocol, SourceLimits(tasks))

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 import uvloop
 
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.http2_server import Http2ServerTransport
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.tool.pki.authority import Authority
 
 # Sizes for which the tool's cases are made: it sends 20 kB where it wants to exceed the largest frame, and opens as
@@ -49,7 +50,7 @@ def server_tls(tmp_path: Path) -> ssl.SSLContext:
 async def run(h2spec: str, report: Path, tls: ssl.SSLContext | None) -> str:
     """Run the tool against a server of ours; return what it prints."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Http2Transport(OPTIONS, services={}), "127.0.0.1", 0, ssl=tls)
+    server = await loop.create_server(lambda: Http2ServerTransport(OPTIONS, services={}), "127.0.0.1", 0, ssl=tls)
     async with server:
         port = str(server.sockets[0].getsockname()[1])
         arguments = ["--strict", "-h", "127.0.0.1", "-p", port, "--timeout", "2", "-j", str(report)]

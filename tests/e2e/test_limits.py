@@ -355,7 +355,7 @@ async def test_messages_that_never_end(served):
         while (ended := await peer.hear(events.HeadersReceived)).end_stream is False:
             pass
         fields = dict(ended.headers)
-        assert (fields["grpc-status"], fields["grpc-message"]) == ("8", "too many bytes of messages that are not whole")
+        assert (fields["grpc-status"], fields["grpc-message"]) == ("8", "too many bytes of incomplete messages")
         assert ended.stream_id == streams[10], "ten of them fit"
     assert (await asyncio.to_thread(reached, deployment)).keys() == {"incomplete_messages"}
 

@@ -8,9 +8,11 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc import http2_client
+from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.grpc.message_stream import StreamReceiver
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net.error_texts import words_of
 
 FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
@@ -39,14 +41,10 @@ async def knock(
     dial: Callable[[], Awaitable[socket.socket]], context: ssl.SSLContext, server_name: str, timeout_s: float
 ) -> ServiceAnswer:
     """Call a service that only a frontend offers."""
-    transport: Http2Transport | None = None
+    transport = Http2ClientTransport(TransportOptions(), server_name)
     try:
         async with asyncio.timeout(timeout_s):
-            sock = await dial()
-            _, transport = await asyncio.get_running_loop().create_connection(
-                lambda: Http2Transport(TransportOptions()), sock=sock, ssl=context, server_hostname=server_name
-            )
-            transport.authority = server_name
+            await http2_client.start(transport, await dial(), context, server_name)
             await transport.open_stream(FRONTEND_PATH, {}, _Receiver()).accepted()
         return ServiceAnswer(frontend=True)
     except RpcError as error:
@@ -56,5 +54,4 @@ async def knock(
     except OSError as error:
         return ServiceAnswer(text=words_of(error))
     finally:
-        if transport is not None:
-            transport.abort("the doctor is leaving")
+        transport.abort("the doctor is leaving")

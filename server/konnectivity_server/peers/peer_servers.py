@@ -15,8 +15,10 @@ from random import Random
 from time import monotonic
 
 from konnectivity import tls
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc import http2_client
 from konnectivity.grpc.status import Code, RpcError, Status
+from konnectivity.grpc.transport import Channel, Destination
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net.backoff import Backoff
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime import logs, task_guard
@@ -41,7 +43,7 @@ KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a
 class PeerTunnel(DialingTunnel):
     """This server's end of a tunnel to another one."""
 
-    def __init__(self, transport: Http2Transport, options: TunnelOptions, server_id: str, peers: PeerServers) -> None:
+    def __init__(self, transport: Channel, options: TunnelOptions, server_id: str, peers: PeerServers) -> None:
         self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self.ready = False  # whether it has agents that answer
         self.server_id = ""
@@ -227,18 +229,15 @@ class PeerServers:
         finally:
             transport.close("the server is done with its peer")
 
-    async def _transport(self, host: str, port: int, ip: str) -> Http2Transport:
-        loop = asyncio.get_running_loop()
+    async def _transport(self, host: str, port: int, ip: str) -> Channel:
+        client_tls = None
+        if host.startswith("/"):
+            destination = Destination(host, "worker", connect_timeout_s=None, handshake_timeout_s=None)
+        else:
+            client_tls = self.tls
+            destination = Destination((ip, port), host, connect_timeout_s=None, handshake_timeout_s=None)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            if host.startswith("/"):
-                _, transport = await loop.create_unix_connection(_transport, host)
-                transport.authority = "worker"
-                return transport
-            assert self.tls is not None
-            context, name = self.tls.context(), tls.server_name(host)
-            _, transport = await loop.create_connection(_transport, ip, port, ssl=context, server_hostname=name)
-        transport.authority = host
-        return transport
+            return await http2_client.connect(destination, client_tls, TransportOptions())
 
     async def _addresses(self, host: str, port: int) -> list[tuple[str, int, str]]:
         """Where a host is; where it was before, if that cannot be told now."""
@@ -259,7 +258,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, RpcError | tls.TlsError):
         return str(error)
     return tls.handshake_failures.of_peer(error) or words_of(error)
-
-
-def _transport() -> Http2Transport:
-    return Http2Transport(TransportOptions())

@@ -12,9 +12,10 @@ import pytest
 from hpack import Encoder
 
 from konnectivity.grpc.framing import PREFIX
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc.http2_server import Http2ServerTransport
 from konnectivity.grpc.message_stream import StreamReceiver
 from konnectivity.grpc.read_scheduler import HEAVY_S, MOST_HEAVY_S, ReadScheduler
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import frames
 
 SIZE = 4 << 20
@@ -142,7 +143,7 @@ async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
         theirs.setblocking(False)
         send = functools.partial(theirs.send, frames.frame(frames.DATA, 0, 1, message))
         services = {"/x": lambda stream, send=send: stream.accept({}) or Burner(passes, send)}
-        factory = functools.partial(Http2Transport, options, services, transports.discard, transports.add)
+        factory = functools.partial(Http2ServerTransport, options, services, transports.add, transports.discard)
         await loop.connect_accepted_socket(factory, ours)
         fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "x")]
         fields += [("te", "trailers"), ("content-type", "application/grpc")]

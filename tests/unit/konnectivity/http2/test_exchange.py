@@ -81,7 +81,7 @@ class OurEnd(Book):
         )
 
     def take(self) -> bytes:
-        self.http2.unsent_replies = 0
+        self.http2.replies_written()
         return b"".join(self.http2.take())
 
     def receive(self, data: bytes) -> None:

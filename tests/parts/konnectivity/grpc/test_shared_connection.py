@@ -9,10 +9,13 @@ from time import monotonic
 
 import pytest
 
-from konnectivity.grpc.http2_transport import Http2Transport, TransportOptions
+from konnectivity.grpc import http2_client
+from konnectivity.grpc.http2_server import Http2ServerTransport
 from konnectivity.grpc.message_memory import MessageMemory
 from konnectivity.grpc.send_budget import SendBudget
 from konnectivity.grpc.status import Code
+from konnectivity.grpc.transport import Destination
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Limits
 from konnectivity.net.socket_listeners import listen_unix
 
@@ -77,13 +80,13 @@ class Pair:
         return receiver
 
     def _connected(self):
-        self.server = Http2Transport(self.options, {PATH: self._serve})
+        self.server = Http2ServerTransport(self.options, {PATH: self._serve})
         return self.server
 
     async def call(self):
         """Open a stream; return both ends."""
         receiver = Receiver()
-        receiver.stream = self.client.open_stream(PATH, {}, receiver, "localhost")
+        receiver.stream = self.client.open_stream(PATH, {}, receiver)
         await receiver.stream.accepted()
         return receiver, self.served[-1]
 
@@ -95,10 +98,8 @@ def joined(tmp_path):
         options.setdefault("limits", LIMITS)
         pair = Pair(TransportOptions(reached=Counter(), **options))
         listener = await listen_unix("users", str(tmp_path / "socket"), True, pair._connected)
-        loop = asyncio.get_running_loop()
-        _, pair.client = await loop.create_unix_connection(
-            lambda: Http2Transport(TransportOptions(unsent_bytes=1 << 30, limits=PATIENT)), str(tmp_path / "socket")
-        )
+        options = TransportOptions(unsent_bytes=1 << 30, limits=PATIENT)
+        pair.client = await http2_client.connect(Destination(str(tmp_path / "socket")), None, options)
         try:
             yield pair
         finally:
@@ -129,9 +130,9 @@ async def test_large_messages_wait_for_each_other_and_all_arrive(joined):
 async def test_a_message_that_does_not_become_whole_ends_its_stream_while_others_wait(joined):
     async with joined(message_memory=memory(LARGE), message_timeout_s=0.2) as pair:
         stuck, stuck_there = await pair.call()
-        http2 = pair.client.http2
+        http2 = pair.client.writer.http2
         http2.send_data(http2.streams[stuck.stream._stream.id], b"\0" + LARGE.to_bytes(4, "big"), bytes(70_000))
-        pair.client.flush_soon()
+        pair.client.writer.flush_soon()
         await asyncio.sleep(0.5)
         assert stuck.status is None, "nobody waits for its memory"
         whole, whole_there = await pair.call()
@@ -171,11 +172,11 @@ async def test_over_the_bound_of_all_incomplete_messages_the_stream_that_brings_
     shared = memory(1 << 30, most_held=300_000)
     async with joined(message_memory=shared) as pair:
         calls = [await pair.call() for _ in range(4)]
-        http2 = pair.client.http2
+        http2 = pair.client.writer.http2
         for client, _ in calls:
             stream = http2.streams[client.stream._stream.id]
             http2.send_data(stream, b"\0" + LARGE.to_bytes(4, "big"), bytes(90_000))
-            pair.client.flush_soon()
+            pair.client.writer.flush_soon()
             await asyncio.sleep(0.05)
         await until(calls[3][0], lambda heard: heard.status)
         assert calls[3][0].status.code is Code.RESOURCE_EXHAUSTED
@@ -196,8 +197,8 @@ async def deaf(pair):
     async with asyncio.timeout(WAIT_S):
         while not pair.reached["unread_bytes"]:
             for number in range(1000):
-                pair.client.http2.ping(number.to_bytes(8, "big"))
-            pair.client.flush()
+                pair.client.writer.http2.ping(number.to_bytes(8, "big"))
+            pair.client.writer.flush()
             await asyncio.sleep(0.005)
     yield
     if not line.is_closing():
@@ -209,8 +210,8 @@ async def test_a_peer_that_does_not_read_is_not_read(joined):
         await pair.call()
         async with deaf(pair):
             for _ in range(1000):
-                pair.client.http2.ping(bytes(8))
-            pair.client.flush()
+                pair.client.writer.http2.ping(bytes(8))
+            pair.client.writer.flush()
             await asyncio.sleep(0.1)
             assert pair.server._transport.get_write_buffer_size() < 700_000
         await pair.call()
