@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from konnectivity import kube, tls
+from konnectivity.grpc.implementations import Implementation, implementation
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.runtime import lifecycle, logs, task_guard
 from konnectivity.tunnel.tunnel import TunnelOptions
@@ -54,6 +55,7 @@ class ProxyAgent:
         self._tasks = tasks
         self._reached: Counter[str] = Counter()  # limits that were reached, by name
         self._tls = tls.ClientTls(options.ca_cert, options.agent_cert, options.agent_key, (*options.alpn_proto, "h2"))
+        grpc = implementation(options.grpc_implementation)
         tunnels = TunnelOptions(
             memory=options.ledger(),
             hold_s=options.stream_hold_timeout,
@@ -66,8 +68,7 @@ class ProxyAgent:
             server_connection.connect,
             settings=ServerConnectionSettings(
                 self._tls,
-                (options.ca_cert, options.agent_cert, options.agent_key),
-                options.grpc_implementation,
+                grpc,
                 options.keepalive_time,
                 options.heartbeat_interval,
                 proxies,
@@ -78,7 +79,7 @@ class ProxyAgent:
             tasks=tasks,
         )
         self._pool = ServerPool(
-            ServerLookup(options.servers, options.servers if options.grpc_implementation == "grpcio" else proxies),
+            ServerLookup(options.servers, proxies if grpc.opens_sockets else options.servers),
             PoolPlan(options.sync_interval, options.sync_interval_cap, options.sync_forever, Random()),
             ServerCount(options.server_count_source),
             connect,
@@ -141,7 +142,7 @@ async def run(options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXI
     """Run an agent until it is signalled and return the exit code: a signal drains, a second one ends at once."""
     signals = lifecycle.Signals()
     log.info("Proxy agent started", id=agent_id)
-    _announce(proxies, options.grpc_implementation)
+    _announce(proxies, implementation(options.grpc_implementation))
     try:
         async with asyncio.TaskGroup() as tasks:
             agent = ProxyAgent(options, agent_id, proxies, tasks)
@@ -158,11 +159,11 @@ async def run(options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXI
     return 0
 
 
-def _announce(proxies: Proxies, implementation: str) -> None:
+def _announce(proxies: Proxies, grpc: Implementation) -> None:
     """Log which forward proxies are in use."""
     for proxy in dict.fromkeys(proxies.values()):
         servers = [str(DialAddress(*server)) for server, each in proxies.items() if each == proxy]
-        if implementation == "grpcio":
-            log.warning("HTTPS_PROXY is not honoured with grpcio, connecting directly", proxy=proxy, servers=servers)
-        else:
+        if grpc.opens_sockets:
             log.info("Connecting through a forward proxy (HTTPS_PROXY)", proxy=proxy, servers=servers)
+        else:
+            log.warning("HTTPS_PROXY is not honoured with grpcio, connecting directly", proxy=proxy, servers=servers)

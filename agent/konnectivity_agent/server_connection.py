@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from konnectivity import tls
-from konnectivity.grpc.implementations import implementation
+from konnectivity.grpc.implementations import Implementation
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import RpcError, Status
 from konnectivity.grpc.transport import Channel, Destination
@@ -59,8 +59,7 @@ class ServerConnectionSettings:
     """Settings of the connections to all servers."""
 
     tls: tls.ClientTls
-    files: tuple[str, str, str]  # CA, certificate, key: for grpcio, which reads them itself
-    implementation: str
+    grpc: Implementation
     keepalive_time_s: float
     heartbeat_s: float  # 0: no heartbeat
     proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)  # by host and port; not for grpcio
@@ -285,8 +284,7 @@ async def greet(
 
 async def _channel(address: DialAddress, settings: ServerConnectionSettings, tasks: asyncio.TaskGroup) -> Channel:
     """Return a connection to the server, through a forward proxy if the settings name one for it."""
-    chosen = implementation(settings.implementation)
-    proxy = settings.proxies.get((address.host, address.port)) if chosen.opens_sockets else None
+    proxy = settings.proxies.get((address.host, address.port)) if settings.grpc.opens_sockets else None
     destination = Destination(
         (address.ip or address.host, address.port),
         name=address.host,
@@ -295,7 +293,7 @@ async def _channel(address: DialAddress, settings: ServerConnectionSettings, tas
         handshake_timeout_s=CONNECT_TIMEOUT_S,
     )
     options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
-    return await chosen.connect(destination, settings.tls, options, tasks)
+    return await settings.grpc.connect(destination, settings.tls, options, tasks)
 
 
 # ValueError: a host that can be no name, or a token file without a token.

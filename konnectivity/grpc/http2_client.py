@@ -157,6 +157,7 @@ async def open_unix(path: str) -> socket.socket:
         OSError: nobody listens there, or the path cannot be reached.
 
     """
+    await asyncio.sleep(0)  # a timeout of 0 s ends the attempt, as it does with TCP
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -13,6 +13,7 @@ import pytest
 from attack_site import MIB, honest, measured, memory_returns
 
 from konnectivity.grpc.http2_client import Http2ClientTransport
+from konnectivity.grpc.implementations import implementation
 from konnectivity.net.socket_listeners import admit_tcp
 from konnectivity.net.source_limit import SourceLimits
 from konnectivity.testing.deployment import free_port
@@ -85,7 +86,9 @@ class Ignored(server_connection.ServerConnectionEvents):
 async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
     """An agent without a certificate tries for as long as it lives."""
     files = (site.path("ca.crt"), "", "")
-    settings = server_connection.ServerConnectionSettings(ClientTls(*files, ["h2"]), files, "native", 3600.0, 0.0)
+    settings = server_connection.ServerConnectionSettings(
+        ClientTls(*files, ["h2"]), implementation("native"), 3600.0, 0.0
+    )
     listener = ServerTls(site.path("server.crt"), site.path("server.key"), site.path("ca.crt"), ["h2"])
     port = free_port()
 

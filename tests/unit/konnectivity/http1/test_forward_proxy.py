@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konnectivity import tls
+from konnectivity.grpc.implementations import implementation
 from konnectivity.http1.forward_proxy import (
     MAX_HEAD,
     Proxy,
@@ -397,7 +398,7 @@ async def test_tls_that_fails_behind_the_proxy_leaves_no_socket(tmp_path):
     async with listening(no_tls) as address, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         proxy = proxy_at(int(address.rpartition(":")[2]))
         settings = server_connection.ServerConnectionSettings(
-            client, ("", "", ""), "native", 3600.0, 0.0, {SERVER: proxy}
+            client, implementation("native"), 3600.0, 0.0, {SERVER: proxy}
         )
         with pytest.raises(ssl.SSLError):
             await server_connection._channel(DialAddress(*SERVER), settings, tasks)
