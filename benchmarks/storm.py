@@ -25,7 +25,7 @@ from konnectivity import tls
 from konnectivity.runtime import lifecycle, logs
 from konnectivity.testing.deployment import Deployment
 from konnectivity.tunnel.memory_budget import MemoryBudget
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent.destination_policy import Policy
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import PoolPlan

@@ -14,7 +14,7 @@ from konnectivity import kube, tls
 from konnectivity.grpc.implementations import Implementation, implementation
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.runtime import lifecycle, logs, task_guard
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent import agent_ports, server_connection
 from konnectivity_agent.agent_metrics import AgentCollector, MetricSources
 from konnectivity_agent.agent_options import AgentOptions

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from konnectivity.kube.lease_counter import LeaseCounter
     from konnectivity.tls import ClientTls
-    from konnectivity.tunnel.tunnel import TunnelOptions
+    from konnectivity.tunnel.tunnel_options import TunnelOptions
     from konnectivity_agent.dialer import DialCounters
     from konnectivity_agent.server_pool import ServerPool
 

@@ -26,7 +26,7 @@ from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.heartbeat import Heartbeat
 from konnectivity.tunnel.serving import Opener, ServingTunnel
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent.pool_plan import DialAddress
 from konnectivity_agent.server_greeting import AgentIdentity, read_answer
 

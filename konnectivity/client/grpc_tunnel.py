@@ -18,7 +18,7 @@ from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.connection_transport import streams_of
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.hop_timings import HopTimings
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 
 CLOSE_TIMEOUT_S = 1.0
 _PATH = "/ProxyService/Proxy"

@@ -43,7 +43,7 @@ class Connection:
     Attributes:
         outbound: direction from the local side to the tunnel.
         inbound: direction from the tunnel to the local side.
-        opened_at: when it was established, on the tunnel's clock.
+        opened_at: when it was opened, on the tunnel's clock.
         reason: why it ended, or will end, in words.
         cause: kind of reason, for metrics; one of `states.CAUSES`, empty while the connection is open.
         blamed: side that caused the end.

@@ -18,7 +18,7 @@ from konnectivity.tunnel.interfaces import Buffer
 
 
 def streams_of(connection: Connection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Attach a reader and a writer to a connection."""
+    """Return a reader and a writer of a connection, and attach them to it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -28,7 +28,7 @@ def streams_of(connection: Connection) -> tuple[asyncio.StreamReader, asyncio.St
 
 
 class _Loop:
-    """Event loop as a `StreamWriter` uses it. TLS over a connection is asyncio's: uvloop has it for sockets only."""
+    """Event loop as a `StreamWriter` uses it. TLS is that of asyncio: uvloop has it for sockets only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.create_future = loop.create_future
@@ -36,7 +36,7 @@ class _Loop:
 
 
 class ConnectionTransport(asyncio.Transport):
-    """The application's side."""
+    """Application's side of the connection."""
 
     _start_tls_compatible = True  # asked for by `BaseEventLoop.start_tls`
 
@@ -100,7 +100,7 @@ class ConnectionTransport(asyncio.Transport):
 
 
 class _Inlet:
-    """The connection's endpoint: what arrives goes to the application's protocol, or waits until it reads."""
+    """Local side of the connection: passes data to the application's protocol, or keeps it until the protocol reads."""
 
     def __init__(self, connection: Connection, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
@@ -141,7 +141,7 @@ class _Inlet:
         return sum(map(len, self._unread))
 
     def watch(self, left: int) -> None:
-        """Nothing to do: an application that reads again takes everything at once."""
+        """Do nothing: an application that reads again takes everything at once."""
 
     def pause(self) -> None:
         self.protocol.pause_writing()
@@ -153,7 +153,7 @@ class _Inlet:
     # ---- for the transport ----------------------------------------------------------------------------------------
 
     def resume_reading(self) -> None:
-        """Deliver what waits; later, because a protocol does not expect data before this returns."""
+        """Deliver what waits, in a later pass of the loop: a protocol expects no data before this method returns."""
         if not self.reading:
             self.reading = True
             self._loop.call_soon(self._deliver_unread)
@@ -181,7 +181,7 @@ class _Inlet:
             left = left[count:]
 
     def discard(self) -> None:
-        """The application wants nothing more."""
+        """Drop what waits and what arrives: the application takes no more."""
         self._discarding = True
         self._unread.clear()
 

@@ -16,7 +16,8 @@ from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.grpc.status import Status
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.states import REFERENCE_DIALING
-from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
+from konnectivity.tunnel.tunnel import Tunnel
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
 _NOBODY = "nobody waits for this connection"

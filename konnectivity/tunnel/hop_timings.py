@@ -1,4 +1,4 @@
-"""How long each hop of a connection took. A stopwatch; knows of no hop but by its name."""
+"""Stopwatch for the hops of one connection. Knows hops by their names only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from time import monotonic
 
 CONNECT = "connect"  # to the proxy server's socket, with the look-up of its name
 TLS = "tls"  # with the proxy server
-DIAL = "dial"  # server, agent, target: until the server says that the connection stands
+DIAL = "dial"  # server, agent, target: until the server says that the connection is open
 TARGET_TLS = "target_tls"  # with the target, through the tunnel
 FIRST_BYTE = "first_byte"  # from the request, or the end of the dial, to the first byte of the target
-TRANSFER = "transfer"  # the rest of the answer
+TRANSFER = "transfer"  # the rest of the response
 
 
 class HopTimings:
@@ -22,17 +22,18 @@ class HopTimings:
         self._last = clock()
 
     def done(self, hop: str) -> None:
-        """A hop is over; what comes next begins now."""
+        """End a hop; the next one begins now."""
         now = self._clock()
         self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
         self._last = now
 
     @property
     def total(self) -> float:
+        """Seconds of all hops."""
         return sum(self.seconds.values())
 
     def milliseconds(self) -> dict[str, float]:
-        """For a person or a program; `total` comes last."""
+        """Return the milliseconds of each hop, and of all hops as `total`, which is the last item."""
         return {hop: round(seconds * 1000, 2) for hop, seconds in (*self.seconds.items(), ("total", self.total))}
 
     def __str__(self) -> str:

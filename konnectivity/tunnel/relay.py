@@ -1,7 +1,7 @@
-"""Socket <-> connection: the only byte pump. Owns one client's or target's socket from its first byte to its close.
+"""Byte pump between a socket and a connection. Owns a client's or target's socket from its first byte to its close.
 
 Reads go through the one buffer of the event loop's thread, and are never larger than the connection's credit.
-Writes are handed to the kernel at once; `write` says whether it took everything.
+Writes are handed to the kernel at once. Does not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
-LINGER_S = 5.0  # a socket we closed: how long the other end may go on sending before it is cut
-FLUSH_S = 30.0  # a socket we closed: how long it may take nothing of what is still to be written
-HANGUP_CHECK_S = 1.0  # a unix socket that ended its output: how often to ask whether it is gone altogether
+LINGER_S = 5.0  # closed by this side: longest time that the other end may send before it is cut off
+FLUSH_S = 30.0  # closed by this side: longest time without progress while bytes are still to be written
+HANGUP_CHECK_S = 1.0  # between two looks whether a unix socket that ended its output is closed altogether
 _SMALL = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Relay(asyncio.BufferedProtocol):
-    """LocalSide of a connection, made of an asyncio transport (TCP, TLS or unix).
+    """Local side of a connection, made of an asyncio transport (TCP, TLS or unix).
 
-    It is either made before its socket (`connection_made` follows), or takes a socket over with `adopt`.
+    A relay is either made before its socket (`connection_made` follows), or takes a socket over with `adopt`.
     """
 
     def __init__(self) -> None:
@@ -43,17 +43,17 @@ class Relay(asyncio.BufferedProtocol):
         self._watched = False  # `watch` is armed
         self._eof_received = False
         self._closing = False
-        self._early = b""  # read before there was a connection
+        self._early = b""  # bytes read before there was a connection
         self._lost = ""
         self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, connection: Connection, early: bytes = b"", ended: bool = False) -> None:
-        """Start to pump: the connection is this socket's other side.
+        """Start to pump bytes between the socket and a connection.
 
         Args:
             connection: the connection.
             early: bytes that were read from the socket before.
-            ended: whether the end of its output was seen before, too.
+            ended: whether the end of the socket's output was seen before.
 
         """
         self.connection = connection
@@ -97,7 +97,7 @@ class Relay(asyncio.BufferedProtocol):
         if self._outbound is not None:
             self._outbound.send(bytes(self._buffer[:nbytes]))
         elif self._transport is not None:
-            # A target that speaks first. (The event loop starts to read whatever `connection_made` says.)
+            # A target that sends first. (The event loop starts to read, whatever `connection_made` does.)
             self._early += bytes(self._buffer[:nbytes])
             self._transport.pause_reading()
 
@@ -167,8 +167,8 @@ class Relay(asyncio.BufferedProtocol):
         self._closing = True
         self._cancel_timer()
         if self._plain and not self._eof_received:
-            # A close with unread input makes the kernel send RST, which can destroy what we just wrote: end our
-            # side, and read on for a moment.
+            # A close with unread input makes the kernel send RST, which can destroy what was just written: end this
+            # side's output, and read on for a moment.
             transport.write_eof()
             transport.resume_reading()
             self._timer = self._loop.call_later(LINGER_S, self._linger_over)
@@ -238,7 +238,10 @@ class Relay(asyncio.BufferedProtocol):
 
 
 def hung_up(transport: asyncio.Transport) -> bool:
-    """Whether the other end closed altogether, not only its output. Only a plain unix socket can tell the two apart."""
+    """Return whether the other end closed both directions, not only its output.
+
+    Only a plain unix socket can tell the two apart; of any other socket the answer is True.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX or sock.fileno() < 0:
         return True
@@ -248,7 +251,7 @@ def hung_up(transport: asyncio.Transport) -> bool:
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
+    """Set TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9)):
         option = getattr(socket, name, None)

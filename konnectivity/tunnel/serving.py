@@ -16,7 +16,8 @@ from konnectivity.tunnel.bridge import Bridge
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import LocalSide
 from konnectivity.tunnel.states import REFERENCE_SERVING
-from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
+from konnectivity.tunnel.tunnel import Tunnel
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
 

@@ -1,8 +1,8 @@
-"""What a connection does on each input, as tables: one for each dialect. Pure data.
+"""State tables of a connection, one for each dialect, and the cause that each input gives to its end. Pure data.
 
 Which packets say "end", "stop" and "reset" depends on the dialect: the extension of docs/internals/protocol.md, or the
-established wire, which has no half-close. An input without a row breaks the dialect's rules. DATA and CREDIT move no
-state.
+reference protocol, which has no half-close. An input without a row breaks the dialect's rules. DATA and CREDIT change
+no state.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ EXTENDED: Table = {
     (_S, _I.LOCAL_GONE): (_S, (_A.SEND_STOP,)),
     (_R, _I.LOCAL_GONE): (_R, ()),
     (_O, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
-    (_S, _I.LOCAL_LOST): (_S, (_A.SEND_STOP,)),  # our direction was complete: spare it
+    (_S, _I.LOCAL_LOST): (_S, (_A.SEND_STOP,)),  # the outbound direction was complete: it is spared
     (_R, _I.LOCAL_LOST): (_C, (_A.SEND_RESET,)),
     (_O, _I.PEER_END): (_R, (_A.END_LOCAL,)),
     (_S, _I.PEER_END): (_C, (_A.CLOSE_LOCAL,)),
     (_R, _I.PEER_END): (_C, (_A.SEND_RESET, _A.ABORT_LOCAL)),  # twice: a violation
     (_O, _I.PEER_STOP): (_S, (_A.DROP_QUEUE, _A.SEND_END)),
-    (_S, _I.PEER_STOP): (_S, ()),  # crossed with our end
+    (_S, _I.PEER_STOP): (_S, ()),  # crossed with DATA_END of this side
     (_R, _I.PEER_STOP): (_C, (_A.DROP_QUEUE, _A.SEND_END, _A.CLOSE_LOCAL)),
 }
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 from konnectivity import wire
@@ -20,19 +17,19 @@ from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiv
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
 from konnectivity.http2.abuse_limits import TokenBucket
-from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides, tunnel_log
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.flow_control import FlowControl
 from konnectivity.tunnel.interfaces import ExpiringConnection, HeldFlow
-from konnectivity.tunnel.memory_budget import MemoryBudget, TunnelMemory
+from konnectivity.tunnel.memory_budget import TunnelMemory
 from konnectivity.tunnel.progress_timers import ProgressTimers
 from konnectivity.tunnel.round_trip_probe import RoundTripProbe
 from konnectivity.tunnel.scheduler import Scheduler
 from konnectivity.tunnel.states import EXTENDED, Table
-from konnectivity.tunnel.stream_hold import HOLD_S, StreamHold
+from konnectivity.tunnel.stream_hold import StreamHold
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import Packet, packet_types
 
 log = logs.get(__name__)
@@ -46,23 +43,6 @@ _CONNECTION_PACKETS: dict[int, tuple[str, Callable[[Connection, Any], None]]] = 
     packet_types.RESET: ("reset", lambda connection, reset: connection.peer_reset(reset.reason, reset.side)),
     packet_types.STOP: ("stop", lambda connection, stop: connection.peer_stop(stop.reason)),
 }
-
-
-@dataclass(slots=True)
-class TunnelOptions:
-    """Settings and counters that the tunnels of one program share. Times in seconds."""
-
-    memory: MemoryBudget = field(default_factory=MemoryBudget)
-    traffic: TunnelStats = field(default_factory=TunnelStats)
-    hold_s: float | None = HOLD_S  # None: no limit (a stream with one connection on it)
-    extension: bool = True
-    log_connections: bool = True
-    clock: Callable[[], float] = monotonic
-    reached: Counter[str] = field(default_factory=Counter)  # number of times that each limit was reached, by its name
-
-    def offer(self) -> dict[str, str]:
-        """Return the header field by which a call offers the extension; nothing if it is switched off."""
-        return Extension(self.memory.initial_window).header() if self.extension else {}
 
 
 class Tunnel(StreamReceiver):

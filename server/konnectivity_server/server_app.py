@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from konnectivity import kube
 from konnectivity.runtime import lifecycle, logs, task_guard
 from konnectivity.tunnel.serving import Opener
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server import readiness, strategies
 from konnectivity_server.agents import agent_service, credential_identity
 from konnectivity_server.agents.agent_service import AgentService

@@ -18,7 +18,7 @@ from konnectivity.net.socket_listeners import admit_tcp
 from konnectivity.net.source_limit import SourceLimits
 from konnectivity.testing.deployment import free_port
 from konnectivity.tls import ClientTls, ServerTls
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent import server_connection
 from konnectivity_agent.pool_plan import DialAddress
 from konnectivity_agent.server_greeting import AgentIdentity

@@ -17,7 +17,8 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
-from konnectivity.tunnel.tunnel import Tunnel, TunnelOptions
+from konnectivity.tunnel.tunnel import Tunnel
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.frontends.connect_frontend import ConnectFrontend
 from konnectivity_server.pending_dials import PendingDials
 from konnectivity_server.registry import Registry

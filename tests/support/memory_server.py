@@ -18,7 +18,7 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.agents.agent_service import AgentService
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.peer_limits import DialLimits

@@ -15,7 +15,7 @@ from konnectivity.grpc.status import RpcError, Status
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from support.memory_streams import MemoryStream
 
 WINDOW = 64 * 1024

@@ -17,7 +17,7 @@ from konnectivity.grpc.message_stream import MessageStream, Peer, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.runtime import logs, task_guard
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.agents.agent_identifiers import Identifiers
 from konnectivity_server.agents.agent_introduction import AgentIntroduction, introduction_of
 from konnectivity_server.agents.agent_presence import AgentPresence

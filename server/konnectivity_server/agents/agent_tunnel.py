@@ -14,7 +14,7 @@ from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import Dial, DialingTunnel
 from konnectivity.tunnel.heartbeat import Heartbeat
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.agents import credential_identity
 from konnectivity_server.agents.agent_introduction import AgentIntroduction
 from konnectivity_server.agents.agent_load import AgentLoad

@@ -12,7 +12,7 @@ from konnectivity.errors import DialError
 from konnectivity.grpc.message_stream import MessageStream
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.serving import IncomingDial, Opener, ServingTunnel
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.pending_dial import StartDial
 
 PATH = "/ProxyService/Proxy"

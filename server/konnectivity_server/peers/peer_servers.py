@@ -26,7 +26,7 @@ from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.heartbeat import Heartbeat
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.peers.peer_protocol import PATH, SERVER_ID
 
 log = logs.get(__name__)

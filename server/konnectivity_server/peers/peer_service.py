@@ -14,7 +14,7 @@ from konnectivity.runtime import logs
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.serving import Opener, ServingTunnel
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.peers.peer_protocol import SERVER_ID
 
 log = logs.get(__name__)

@@ -14,7 +14,7 @@ from konnectivity.runtime import logs
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import Opener
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.peers.peer_servers import PeerServers
 from konnectivity_server.peers.peer_service import PeerService
 from konnectivity_server.server_options import ServerOptions

@@ -10,7 +10,7 @@ import pytest
 
 from konnectivity.grpc.status import OK, Code, RpcError, Status
 from konnectivity.tunnel.serving import IncomingDial
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent.pool_plan import DialAddress
 from konnectivity_agent.server_connection import (
     CONNECT_TIMEOUT_S,

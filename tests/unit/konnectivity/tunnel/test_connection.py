@@ -19,7 +19,7 @@ from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.states import EXTENDED, REFERENCE_DIALING, REFERENCE_SERVING, Input, State
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from support.memory_dials import MemoryDial
 from support.memory_streams import StillLoop, stream_pair
 

@@ -12,7 +12,7 @@ from konnectivity.grpc.status import Code, Status
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import packet_types
 from support.memory_dials import MemoryDial
 from support.memory_server import advance, in_still_time

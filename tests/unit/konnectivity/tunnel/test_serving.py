@@ -10,7 +10,7 @@ from konnectivity.grpc.status import Status
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import packet_types
 from support.memory_dials import MemorySocket
 from support.memory_server import in_still_time

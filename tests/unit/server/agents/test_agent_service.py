@@ -13,7 +13,7 @@ from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.proto.client_pb2 import Packet
 from konnectivity.runtime import task_guard
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import packet_types
 from konnectivity_server.agents.agent_service import Admission, AgentService, announce_server_count
 from konnectivity_server.agents.agent_tunnel import SETTLED_S, AgentTunnel

@@ -9,7 +9,7 @@ from konnectivity.grpc.metadata import Metadata
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.extension import Extension
-from konnectivity.tunnel.tunnel import TunnelOptions
+from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.frontends.grpc_frontend import ProxyService, opener_of
 from support.memory_dials import MemoryDial, MemorySocket
 from support.memory_server import CLIENT, MemoryAgent, MemoryServer, advance, in_still_time
