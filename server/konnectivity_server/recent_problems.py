@@ -1,4 +1,7 @@
-"""What went wrong lately, for people: dials that failed, agents that left. Short, and each thing once. Pure."""
+"""Recent problems, for people: dials that failed, agents that left. Pure.
+
+Owns the latest of each kind, once each with a count. Bounded in number, in length and in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,27 @@ from typing import Any
 
 from konnectivity.untrusted.bounded_map import BoundedMap, size_of
 
-KEPT = 100  # different failures
-LONGEST = 300  # characters of a text that came from outside
-MAX_BYTES = 1024 * 1024  # of all that is kept
+KEPT = 100  # different problems
+LONGEST = 300  # characters of a text from a peer
+MAX_BYTES = 1024 * 1024  # memory of all problems
 
 
 @dataclass(slots=True)
 class ReportedProblem:
-    """Something that happened so often, first and last at a time."""
+    """Problem with its count and the times of its first and last occurrence."""
 
     first: float
     last: float
     count: int = 1
-    more: dict[str, Any] | None = None  # about the last one
+    more: dict[str, Any] | None = None  # details of the last occurrence
 
 
 class RecentProblems:
-    """The latest of their kind.
+    """Recent problems of one sort.
 
     Args:
-        names: of what tells one from another.
-        clock: seconds, monotonic.
+        names: names of the fields that tell one problem from another.
+        clock: monotonic seconds.
 
     """
 
@@ -38,7 +41,13 @@ class RecentProblems:
         self._seen: BoundedMap[tuple[str | None, ...], ReportedProblem] = BoundedMap(KEPT, MAX_BYTES, _size)
 
     def add(self, *what: str | None, **more: Any) -> None:
-        """It happened now. `more`: what is not the same each time."""
+        """Record a problem that happened now.
+
+        Args:
+            what: values of the fields that tell one problem from another.
+            more: details that differ each time; those of the last time are kept.
+
+        """
         key = tuple(text if text is None else _short(text) for text in what)
         now = self._clock()
         seen = self._seen.pop(key) or ReportedProblem(now, now, 0)
@@ -47,7 +56,7 @@ class RecentProblems:
         self._seen[key] = seen
 
     def listed(self) -> list[dict[str, Any]]:
-        """The latest first. Times in seconds before now."""
+        """Return the problems as JSON fields, the latest first. Times are in seconds before now."""
         now = self._clock()
         return [
             {

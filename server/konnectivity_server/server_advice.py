@@ -1,4 +1,4 @@
-"""What proxy-server's options amount to, and what people run into with them. Pure: options in, findings out."""
+"""Advice on proxy-server's options: their effect in a few lines, and the mistakes that people make with them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OLD_TLS = ("VersionTLS10", "VersionTLS11")
 
 
 def amounts_to(options: ServerOptions) -> dict[str, str]:
-    """The options in a few lines."""
+    """Return the effect of the options, in a few lines."""
     facts = {"frontend": "; ".join(_frontends(options)) or "none"}
     facts["egress configuration"] = _egress(options)
     facts["agents connect to"] = (
@@ -31,7 +31,7 @@ def amounts_to(options: ServerOptions) -> dict[str, str]:
 
 
 def pitfalls(options: ServerOptions) -> list[CheckResult]:
-    """What to look at before these options are put into a manifest."""
+    """Return what to check before these options are put into a manifest."""
     return [
         *_frontend_pitfalls(options),
         *_agent_pitfalls(options),

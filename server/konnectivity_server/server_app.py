@@ -178,6 +178,7 @@ class ProxyServer:
         gauges = {"agents": lambda: len(registry), "connections": lambda: open_connections(registry)}
         return ServerView(
             server_id=self._server_id,
+            clock=monotonic,
             started_at=monotonic(),
             strategies=self._strategies,
             registry=registry,

@@ -18,7 +18,7 @@ DESCRIPTION = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Console script `proxy-server`."""
+    """Run the console script `proxy-server`."""
     with standard_streams.checked("proxy-server"):
         options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
         if options.check_config:
@@ -29,12 +29,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _program(options: ServerOptions) -> Callable[[], Coroutine[Any, Any, int]]:
-    """What this process is: the server, one of its workers, or who looks after these."""
+    """Return the program of this process: the server, one worker of it, or the supervisor of the workers."""
     from konnectivity_server import server_app
     from konnectivity_server.workers import supervisor, worker  # after the options: `--help` needs none of it
 
     server_id = options.server_id or str(uuid.uuid4())
-    here = worker.taken()
-    if here is not None:
-        return functools.partial(server_app.run, options, here.server_id(server_id), here)
+    this = worker.taken()
+    if this is not None:
+        return functools.partial(server_app.run, options, this.server_id(server_id), this)
     return functools.partial(server_app.run if options.workers == 1 else supervisor.run, options, server_id)

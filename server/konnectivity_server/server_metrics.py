@@ -1,4 +1,4 @@
-"""Metrics of the proxy server: established names, types, labels and HELP texts, and this project's own beside them.
+"""Metrics of the proxy server: those of the reference with its names, types, labels and HELP texts, and further ones.
 
 The collector reads plain counters at each scrape. Label values that never occurred are not shown, as clients
 compare whole families.
@@ -21,7 +21,7 @@ from konnectivity_server.api.server_view import ServerView
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-# Kinds of failure that the established program does not tell apart.
+# Kinds of failure that the reference does not tell apart.
 _REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
 
 
@@ -222,7 +222,7 @@ def _close_reasons(agents: TunnelStats) -> dict[str, int]:
 
 
 def _writes(agents: TunnelStats) -> Histogram:
-    """Writes to frontends. Those the kernel takes at once are not timed and count as instant; the others waited."""
+    """Return the times of writes to frontends: those that waited, and zero for those that the kernel took at once."""
     writes = Histogram(DIAL_BOUNDS)
     writes.merge(agents.stall_seconds)
     writes.observe(0.0, max(0, agents.received_data - agents.stall_seconds.count))

@@ -1,4 +1,4 @@
-"""What an agent says of itself: the `agentIdentifiers` header, URL-query encoded. Pure."""
+"""Identifiers of an agent: addresses, names and networks in its header `agentIdentifiers`, URL-query encoded. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 @dataclass(frozen=True, slots=True)
 class Identifiers:
-    """Addresses an agent stands for. Values are opaque strings, as sent."""
+    """Addresses, names and networks that an agent serves. Values are opaque strings, as sent."""
 
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
@@ -24,15 +24,15 @@ class Identifiers:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Everything that `destHost` looks up."""
+        """Addresses and names by which the strategy destHost finds the agent."""
         return self.ipv4 + self.ipv6 + self.host
 
 
 def parse(text: str) -> Identifiers:
-    """Decode the header's value. Unknown keys are ignored.
+    """Return the identifiers that a header's value encodes. Unknown keys are ignored.
 
     Raises:
-        ValueError: it is not a URL query (a `;`, or a bad percent-escape).
+        ValueError: the text is not a URL query (a `;`, or a bad percent-escape).
 
     """
     found: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
-"""What an agent's credential vouches for, and which of the agent's claims go beyond it. Pure.
+"""Identity that an agent's credential vouches for, and the claims of the agent that exceed it. Pure.
 
-A claim is an address, a name, a network, or the default route (`identifiers`). What counts is what the registry makes
-of it: `ipv4=node-1` is the name, `host=10.0.0.7` the address.
+A claim is an address, a name, a network, or the default route (`agent_identifiers`). Claims are compared as the
+registry reads them: `ipv4=node-1` is a name, `host=10.0.0.7` an address.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Certificate = Mapping[str, Any]  # as `ssl.SSLSocket.getpeercert` has it
 
 
 class Pod(NamedTuple):
-    """Whose a token is, as its review says; empty where it does not say. The pod's node is the API's word, too."""
+    """Pod that a token is bound to, and its node, as the token's review names them; empty if it names none."""
 
     namespace: str
     name: str
@@ -35,14 +35,14 @@ class Pod(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Who showed a token."""
+    """Account of a reviewed token."""
 
     user: str
     pod: Pod | None = None
 
 
 class Claim(NamedTuple):
-    """One thing that an agent says of itself: its kind is that of `--agent-identifiers`."""
+    """One claim of an agent; its kind is a key of `--agent-identifiers`."""
 
     kind: str
     value: str
@@ -52,7 +52,7 @@ class Claim(NamedTuple):
 
 
 def pod_of(namespace: str, extra: Mapping[str, tuple[str, ...]]) -> Pod | None:
-    """Of a reviewed token's `extra`; None if the token is bound to no pod."""
+    """Return the pod that a reviewed token's `extra` names, or None if the token is bound to no pod."""
 
     def one(name: str) -> str:
         values = extra.get(f"{_EXTRA}{name}", ())
@@ -63,7 +63,7 @@ def pod_of(namespace: str, extra: Mapping[str, tuple[str, ...]]) -> Pod | None:
 
 
 def of_certificate(certificate: Certificate | None) -> Identifiers:
-    """What a verified certificate vouches for: its SANs, the node it is of, and what its `konnectivity:` URIs say."""
+    """Return what a verified certificate vouches for: its SANs, its node, and its `konnectivity:` URIs."""
     found = [Identifiers(host=tuple(_node_names(certificate or {})))]
     for kind, value in (certificate or {}).get("subjectAltName", ()):
         if kind == "IP Address":
@@ -76,7 +76,7 @@ def of_certificate(certificate: Certificate | None) -> Identifiers:
 
 
 def merged(*each: Identifiers) -> Identifiers:
-    """Everything that any of them has."""
+    """Return the union of some identifiers."""
     return Identifiers(
         ipv4=tuple(value for one in each for value in one.ipv4),
         ipv6=tuple(value for one in each for value in one.ipv6),
@@ -87,7 +87,7 @@ def merged(*each: Identifiers) -> Identifiers:
 
 
 def holder(certificate: Certificate | None, account: Account | None) -> str:
-    """Whose credential it is, whatever is renewed of it: agents with the same one are the same."""
+    """Return the holder of a credential, which stays the same when the credential is renewed."""
     parts = []
     if certificate:
         subject = [f"{key}={value}" for group in certificate.get("subject", ()) for key, value in group]
@@ -100,14 +100,14 @@ def holder(certificate: Certificate | None, account: Account | None) -> str:
 
 
 def excess(claimed: Identifiers, granted: Identifiers) -> list[Claim]:
-    """The claims that are not granted."""
+    """Return the claims that are not granted."""
     addresses = {canonical(each) for each in granted.addresses}
     networks = [network for network in map(_network, granted.cidr) if network is not None]
     return [claim for claim in claims(claimed) if not _covers(addresses, networks, granted.default_route, claim)]
 
 
 def claims(names: Identifiers) -> Iterator[Claim]:
-    """One by one."""
+    """Yield the claims one by one."""
     for kind in ("ipv4", "ipv6", "host", "cidr"):
         for value in getattr(names, kind):
             yield Claim(kind, value)
@@ -116,7 +116,7 @@ def claims(names: Identifiers) -> Iterator[Claim]:
 
 
 def shown(found: list[Claim]) -> str:
-    """For people, and not too long."""
+    """Return claims as a text for people, of bounded length."""
     listed = [str(each)[:300] for each in found[:MAX_SHOWN]]
     rest = len(found) - len(listed)
     return " ".join(listed) + (f" and {rest} more" if rest else "")

@@ -1,8 +1,7 @@
-"""Queue of tokens that wait for their review: the lanes, and whose turn is next. Pure.
+"""Queue of tokens that wait for their review, in lanes. Pure.
 
-Owns the order and its bounds. Of the lanes that wait, each gets turns by its weight; in a lane the sources take turns,
-then the connections of a source, then the oldest entry is next. Does not know what an entry is, nor who decides its
-lane.
+Owns the order and its bounds. Each lane with entries gets turns by its weight; in a lane the sources take turns, then
+the connections of a source, then the oldest entry is next. Does not know what an entry is, nor how its lane is chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 class Lane(enum.IntEnum):
-    """Kinds of tokens that wait, best first. A claim is what the token says and nobody has checked."""
+    """Kinds of waiting tokens, best first. The claims of a token are not verified."""
 
     PROVEN = 0  # accepted before, or it names the service account's uid, which no stranger knows
     CLAIMS_RETURNING = 1  # names our audience and account, and has waited in vain before
@@ -33,7 +32,7 @@ WEIGHTS = (16, 8, 4, 2, 4, 2, 1)  # turns of each lane while all wait
 
 @dataclass(slots=True, eq=False)
 class QueuedReview(Generic[T]):
-    """One that waits."""
+    """Entry of the queue."""
 
     lane: Lane
     source: str

@@ -1,6 +1,6 @@
-"""Claims that a service account token makes of itself, read without a check of its signature. Pure.
+"""Claims of a service account token, read without a check of its signature. Pure.
 
-Good for the order of reviews and for the time a verdict is kept; never for a decision to accept.
+They decide the order of reviews and how long a verdict is kept, and never whether a token is accepted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Claims(NamedTuple):
 
 
 def claims_of(token: str) -> Claims:
-    """Return what a token says; nothing if it is no JWT. Takes time in proportion to the token's length."""
+    """Return the claims of a token, empty if it is no JWT, in time proportional to the token's length."""
     parts = token.split(".", 3)
     if len(parts) != 3:
         return Claims()

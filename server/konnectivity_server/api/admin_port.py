@@ -1,4 +1,4 @@
-"""The admin port: the program's own endpoints, with the web page if it is wanted, for those it is meant for."""
+"""Routes of the admin port: the API of the program and, if enabled, the web page, behind the check of the host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from konnectivity_server.server_options import ServerOptions
 
 
 class AdminRoutes(Mapping[str, Handler]):
-    """Everything that is served there, given the program's own endpoints."""
+    """Routes of the admin port.
+
+    Args:
+        options: whether the page is served, and whether the port is local.
+        own: routes of the program itself.
+
+    """
 
     def __init__(self, options: ServerOptions, own: Routes) -> None:
         self._own = own

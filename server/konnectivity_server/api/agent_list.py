@@ -1,11 +1,10 @@
-"""How an agent, or another server, stands: what there is to know about it, and whether it is asked for connections.
+"""Agent and peer lists of the admin API: state, traffic and latency of each tunnel.
 
-/api/v1/agents is a list of all agents; asked for an order, a limit or a match, it is an object with some of them.
+/api/v1/agents returns a list of all agents. With an order, a limit or a match it returns an object with some of them.
 """
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
 from konnectivity.http1.handlers import Request, Response
@@ -26,17 +25,19 @@ async def agents(view: ServerView, request: Request) -> Response:
         return await _all_agents(view)
     query = query_of(request, _KEYS, "state")
     found = await choose(list(view.registry.all()), _KEYS, query, _text)
-    return await written(query.head(found), "agents", found.items, agent_of)
+    now = view.clock()
+    return await written(query.head(found), "agents", found.items, lambda agent: agent_of(agent, now))
 
 
 async def _all_agents(view: ServerView) -> Response:
-    """Return the list of all agents, one a line."""
-    rows = [text async for text in rows_of(list(view.registry.all()), agent_of)]
+    """Return the list of all agents, one per line."""
+    now = view.clock()
+    rows = [text async for text in rows_of(list(view.registry.all()), lambda agent: agent_of(agent, now))]
     return answer(f"[{LINE.join(rows)}]\n".encode())
 
 
-def agent_of(agent: AgentTunnel) -> dict[str, Any]:
-    """What there is to know about one agent's tunnel. Times in seconds."""
+def agent_of(agent: AgentTunnel, now: float) -> dict[str, Any]:
+    """Return one agent as JSON fields, at a moment on the monotonic clock. Times are in seconds."""
     names = agent.identifiers
     identifiers = {"ipv4": names.ipv4, "ipv6": names.ipv6, "host": names.host, "cidr": names.cidr}
     heard_at = agent.stream.heard_at
@@ -46,8 +47,8 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
         "credential": agent.holder,
         "identifiers": {kind: values for kind, values in identifiers.items() if values},
         "default_route": names.default_route,
-        "connected_for": round(monotonic() - agent.connected_at, 3),
-        "heard_ago": None if heard_at is None else round(monotonic() - heard_at, 3),
+        "connected_for": round(now - agent.connected_at, 3),
+        "heard_ago": None if heard_at is None else round(now - heard_at, 3),
         "round_trip": agent.stream.round_trip_s,
         "dial_latency": round(agent.dial_latency_s, 6),
         "connections": len(agent.connections),
@@ -60,12 +61,13 @@ def agent_of(agent: AgentTunnel) -> dict[str, Any]:
 
 
 def peers_of(view: ServerView) -> list[dict[str, Any]]:
-    """The servers that this one can dial through. Times in seconds."""
+    """Return the servers through which this one can dial. Times are in seconds."""
+    now = view.clock()
     return [
         {
             "id": each.server_id,
             "peer": each.stream.peer.name,
-            "connected_for": round(monotonic() - each.connected_at, 3),
+            "connected_for": round(now - each.connected_at, 3),
             "round_trip": each.stream.round_trip_s,
             "connections": len(each.connections),
             "pending_dials": each.unanswered,
@@ -76,7 +78,7 @@ def peers_of(view: ServerView) -> list[dict[str, Any]]:
 
 
 def state_of(agent: AgentTunnel | PeerTunnel) -> str:
-    """Why an agent is not asked, or `ready`."""
+    """Return `ready`, or the reason why a dial asks other agents first."""
     if agent.suspect:
         return "silent"
     if agent.draining:
@@ -89,7 +91,7 @@ def state_of(agent: AgentTunnel | PeerTunnel) -> str:
 
 
 def _text(agent: AgentTunnel) -> str:
-    """What a filter looks for its text in."""
+    """Return the text in which a filter looks for its words."""
     names = agent.identifiers
     return "\n".join((agent.agent_id, agent.stream.peer.name, *names.addresses, *names.cidr, state_of(agent)))
 

@@ -1,10 +1,10 @@
-"""JSON about a running server, on its admin port: who is connected, and where a dial would go. Reads, changes nothing.
+"""Routes of the admin API: JSON about a running server. Reads only.
 
-/api/v1/overview                       the server at a glance, with the last minutes and what went wrong
-/api/v1/agents                         the agents: who, since when, what they carry, whether they answer
-/api/v1/connections                    the connections: where to, how much, whether they move
-/api/v1/peers                          the other servers, and whether they take dials
-/api/v1/route?destination=HOST:PORT    which agent would be asked, and what was against the others
+/api/v1/overview                       state of the server, traffic of the last minutes, recent problems
+/api/v1/agents                         agents: address, credential, traffic, state
+/api/v1/connections                    connections: destination, amounts, stalls
+/api/v1/peers                          peer servers, and whether they take dials
+/api/v1/route?destination=HOST:PORT    the agents that a dial would choose from, and the state of the others
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def routes(view: ServerView, answers: SharedAnswers) -> Routes:
 
 
 def explain(view: ServerView, destination: str) -> dict[str, Any]:
-    """How a destination finds its agent: each strategy in turn, up to the one that decides."""
+    """Return how a dial to a destination chooses its agent: each strategy in turn, up to the one that decides."""
     steps: list[dict[str, Any]] = []
     chosen = None
     for name in view.strategies:

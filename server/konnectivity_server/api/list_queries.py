@@ -1,5 +1,6 @@
-"""Choosing what a list on the admin port shows: filter, order, limit. Looks at a slice at a time, so that others have
-their turn in between, however long the whole is. Does not know what is listed.
+"""List queries of the admin API: filter, order and limit.
+
+Looks at a slice of the list at a time, so that other work has its turn in between. Does not know what is listed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Item = TypeVar("Item")
 Row = dict[str, Any]
 Keys = Mapping[str, Callable[[Item], Any]]
 
-SLICE = 500  # of what is looked through: about a millisecond
-ROWS = 100  # of what is written
+SLICE = 500  # items that are looked through at a time: about a millisecond
+ROWS = 100  # rows that are written at a time
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1000
 LINE = ",\n"  # between two rows
@@ -27,29 +28,29 @@ AT_EASE = ("open", "ready")
 
 
 class BadQuery(Exception):
-    """What was asked makes no sense; `str()` says why to the one who asked."""
+    """Query that cannot be answered; `str()` is the reason, for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What somebody wants to see of a list."""
+    """Order, limit and filter of a list."""
 
     sort: str
     descending: bool
     limit: int
-    match: str  # in lower case; "": all
+    match: str  # in lower case; empty: all items
 
     def head(self, found: Found[Any]) -> dict[str, Any]:
-        """What an answer says before its rows."""
+        """Return the fields of an answer before its rows."""
         sort = f"-{self.sort}" if self.descending else self.sort
         return {"total": found.total, "matching": found.matching, "sort": sort, "limit": self.limit}
 
 
 def query_of(request: Request, keys: Iterable[str], default: str) -> Query:
-    """Of `sort`, `limit` and `match`. With a - before the key the largest come first.
+    """Return the query that `sort`, `limit` and `match` of a request ask for.
 
     Raises:
-        BadQuery: there is no such key, or `limit` is no number.
+        BadQuery: `sort` is not one of the keys, or `limit` is not a number.
 
     """
     sort = request.value("sort", default)
@@ -60,10 +61,10 @@ def query_of(request: Request, keys: Iterable[str], default: str) -> Query:
 
 
 def number(request: Request, key: str, default: int, most: int) -> int:
-    """A number of the query.
+    """Return a number of the query, at most `most`.
 
     Raises:
-        BadQuery: it is none.
+        BadQuery: the value is not a number.
 
     """
     asked = parse_decimal(request.value(key, str(default)), most=10**9)
@@ -74,7 +75,7 @@ def number(request: Request, key: str, default: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[Item]):
-    """The first in the order asked for; how many match, and how many there are."""
+    """Items found, the first in order; the number of items that match, and of all items."""
 
     items: list[Item]
     matching: int
@@ -82,14 +83,22 @@ class Found(Generic[Item]):
 
 
 def order(key: str, value: Any) -> Any:
-    """By what a field is sorted: nothing before something, a state that is as it should be behind all others."""
+    """Return the sort key of a field: empty values first, and the states of a healthy item last."""
     if key == "state":
         return value in AT_EASE, value
     return (value is not None, value)
 
 
 async def choose(items: Iterable[Item], keys: Keys[Item], query: Query, text: Callable[[Item], str]) -> Found[Item]:
-    """Look through all of the items. `text`: what a match is looked for in."""
+    """Look through all items and return those that the query asks for.
+
+    Args:
+        items: all items.
+        keys: functions that return the value of a sort key.
+        query: order, limit and filter.
+        text: returns the text in which the filter looks for its words.
+
+    """
     key = keys[query.sort]
     found: list[tuple[Any, Item]] = []
     total = matching = 0
@@ -111,7 +120,7 @@ def _first(pair: tuple[Any, object]) -> Any:
 
 
 async def written(head: Mapping[str, Any], name: str, items: Sequence[Item], row: Callable[[Item], Row]) -> Response:
-    """A JSON object of `head`, and under `name` a row for each item."""
+    """Return a JSON object with the fields of `head`, and under `name` a row for each item."""
     rows = [text async for text in rows_of(items, row)]
     text = json.dumps({**head, name: []})
     return answer(f"{text[:-2]}{LINE.join(rows)}]}}\n".encode())
@@ -126,6 +135,6 @@ async def rows_of(items: Sequence[Item], row: Callable[[Item], Row]) -> AsyncIte
 
 
 def answer(body: bytes, status: int = 200) -> Response:
-    """JSON that nobody keeps."""
+    """Return an answer of JSON that no cache may keep."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return Response(status, headers, body)

@@ -1,11 +1,10 @@
-"""/api/v1/overview: the server at a glance. Is it ready, what does it carry, what went wrong lately?"""
+"""Overview of the admin API: whether the server is ready, what it carries, and what failed lately."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
 from resource import RUSAGE_SELF, getrusage
-from time import monotonic
 from typing import Any
 
 from konnectivity import __version__
@@ -18,10 +17,10 @@ from konnectivity_server.api.traffic_samples import INTERVAL_S, SAMPLES
 
 
 def of(view: ServerView, request: Request) -> dict[str, Any]:
-    """The answer. Times in seconds.
+    """Return the overview as JSON fields. Times are in seconds.
 
     Raises:
-        BadQuery: `history`, which says how many samples are wanted, is no number.
+        BadQuery: `history`, the number of samples, is not a number.
 
     """
     samples = number(request, "history", SAMPLES, SAMPLES)
@@ -30,7 +29,7 @@ def of(view: ServerView, request: Request) -> dict[str, Any]:
         "id": view.server_id,
         "version": __version__,
         "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "uptime": round(monotonic() - view.started_at, 3),
+        "uptime": round(view.clock() - view.started_at, 3),
         "ready": trouble is None,
         "not_ready": trouble,
         "strategies": view.strategies,
@@ -58,7 +57,7 @@ def _agents(view: ServerView) -> dict[str, int]:
 
 def _connections(view: ServerView) -> dict[str, int]:
     tunnels = view.registry.all()
-    stalled = view.sampler.stalls.counts(monotonic())
+    stalled = view.sampler.stalls.counts(view.clock())
     return {
         "open": sum(len(each.connections) for each in tunnels),
         "through_servers": sum(len(each.connections) for each in view.peer_tunnels),
@@ -81,7 +80,7 @@ def _memory(view: ServerView) -> dict[str, int]:
 
 
 def resident_bytes(statm: str = "/proc/self/statm") -> int:
-    """Return the resident memory of this process; where there is no /proc, the most that it has been."""
+    """Return the resident memory of this process; without /proc, its largest value so far."""
     try:
         return memory_trim.resident_bytes(statm)
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""The server's health and admin ports: which path answers what."""
+"""Health and admin ports of the server: the handler of each path."""
 
 from __future__ import annotations
 

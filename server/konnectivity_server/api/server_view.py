@@ -60,7 +60,8 @@ class ServerView:
     """Parts of one server, for reading."""
 
     server_id: str
-    started_at: float  # monotonic seconds
+    clock: Callable[[], float]  # monotonic seconds
+    started_at: float
     strategies: Sequence[str]
     registry: Registry[AgentTunnel]
     agents: AgentRecords

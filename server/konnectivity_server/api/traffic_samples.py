@@ -1,30 +1,25 @@
-"""A look at the server once a second: what it carried in the last minutes, and which connections do not move.
+"""Traffic samples: once a second, the amounts that the server carried and the connections that do not move.
 
-Reads counters that are kept anyway, and costs the connections nothing. Does not know who asks.
+Owns the samples of the last minutes and the timer. Reads counters that exist anyway, so that it costs the connections
+nothing. Does not know the readers of the samples.
 """
 
 from __future__ import annotations
 
 import asyncio
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from konnectivity.metrics.tunnel_stats import TunnelStats
-from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.tunnel import Tunnel
-
-_Still = dict[Connection, tuple[int, float]]  # bytes that a side had, and since when it has no more
+from konnectivity_server.api.stalls import Stalls
 
 INTERVAL_S = 1.0
 SAMPLES = 300
-STALLED_S = 2.0  # without a byte moving, until a connection counts as stalled
-CLIENT, DESTINATION = "client", "destination"
 
 
 class Ring:
-    """The last numbers of a series."""
+    """Ring of the last numbers of a series."""
 
     __slots__ = ("_at", "_numbers")
 
@@ -33,74 +28,23 @@ class Ring:
         self._at = 0
 
     def add(self, number: int) -> None:
+        """Add the newest number, in the place of the oldest one."""
         self._numbers[self._at] = number
         self._at = (self._at + 1) % len(self._numbers)
 
     def last(self, count: int) -> list[int]:
-        """The newest at the end."""
+        """Return the last `count` numbers, the newest at the end."""
         numbers = self._numbers[self._at :] + self._numbers[: self._at]
         return numbers[len(numbers) - count :].tolist()
 
 
-class Stall(NamedTuple):
-    """A side of a connection that takes nothing, and for how long."""
-
-    side: str
-    seconds: float
-
-
-class Stalls:
-    """Which connections wait for a side that takes nothing.
-
-    What waits for a client may be moving all the same, as slowly as the client reads: only looking twice can tell.
-    """
-
-    def __init__(self) -> None:
-        self._clients: _Still = {}
-        self._destinations: _Still = {}
-
-    def look(self, tunnels: Iterable[Tunnel], now: float) -> None:
-        """See who has moved since the last time."""
-        clients: _Still = {}
-        destinations: _Still = {}
-        for tunnel in tunnels:
-            for link in tunnel.connections.values():
-                if link.inbound.blocked:
-                    taken = link.inbound.taken
-                    known = self._clients.get(link, (taken, link.inbound.blocked_at))
-                    clients[link] = known if known[0] == taken else (taken, now)
-                if link.outbound.credit <= 0:
-                    known = self._destinations.get(
-                        link, (link.outbound.sent, link.outbound.starved_at if link.outbound.starved else now)
-                    )
-                    destinations[link] = known if known[0] == link.outbound.sent else (link.outbound.sent, now)
-        self._clients, self._destinations = clients, destinations
-
-    def counts(self, now: float) -> dict[str, int]:
-        """How many stall, by the side that takes nothing."""
-        links = {**self._clients, **self._destinations}
-        sides = Counter(stall.side for link in links if not link.closed and (stall := self.of(link, now)) is not None)
-        return {CLIENT: sides[CLIENT], DESTINATION: sides[DESTINATION]}
-
-    def of(self, link: Connection, now: float) -> Stall | None:
-        """The longer of the two, if it is long enough to count."""
-        longest = None
-        if link.inbound.blocked and (known := self._clients.get(link)) is not None:
-            longest = Stall(CLIENT, now - known[1])
-        if link.outbound.credit <= 0 and (known := self._destinations.get(link)) is not None:
-            seconds = now - known[1]
-            if longest is None or seconds > longest.seconds:
-                longest = Stall(DESTINATION, seconds)
-        return longest if longest is not None and longest.seconds >= STALLED_S else None
-
-
 class Sampler:
-    """Looks once a second, from `start` to `stop`.
+    """Sampler of a server's traffic, once a second from `start` to `stop`.
 
     Args:
-        traffic: of the connections that rates are of.
-        tunnels: all whose connections are looked at.
-        gauges: what else there is a series of, by name.
+        traffic: counters of the connections through the agents.
+        tunnels: returns the tunnels whose connections may stall.
+        gauges: functions that return the present value of further series, by the name of the series.
 
     """
 
@@ -108,7 +52,7 @@ class Sampler:
         self, traffic: TunnelStats, tunnels: Callable[[], Iterable[Tunnel]], gauges: Mapping[str, Callable[[], int]]
     ) -> None:
         self.stalls = Stalls()
-        self.samples = 0  # that were taken
+        self.samples = 0  # taken since the start
         self._traffic = traffic
         self._tunnels = tunnels
         self._gauges = gauges
@@ -119,16 +63,18 @@ class Sampler:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """Arm the timer for the next sample."""
         now = self._loop.time()
         self._due = max(self._due, now - INTERVAL_S) + INTERVAL_S  # in step, unless the loop stood still
         self._timer = self._loop.call_at(self._due, self._tick)
 
     def stop(self) -> None:
+        """Take no more samples."""
         if self._timer is not None:
             self._timer.cancel()
 
     def series(self, count: int) -> dict[str, list[int]]:
-        """The last samples by name, the newest at the end: amounts per second, and how many there were."""
+        """Return the last `count` samples of each series by its name, the newest at the end."""
         count = min(count, self.samples, SAMPLES)
         return {name: ring.last(count) for name, ring in self._rings.items()}
 

@@ -1,7 +1,7 @@
-"""The answers of several workers as one: metrics added up, lists joined, readiness of all. Pure.
+"""Merged answers: the answers of several workers as one answer of the server. Pure.
 
-Most metrics are amounts, of which the whole has the sum. Those that are the same everywhere, or where one says it for
-all, are named below.
+Metrics are amounts, whose sum is that of the server, except for those named below. Lists are joined. Does not know how
+a worker is asked.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from konnectivity_server.api.list_queries import order
 
-LEAST = ("_expiry_timestamp_seconds", "process_start_time_seconds")  # the earliest counts
+LEAST = ("_expiry_timestamp_seconds", "process_start_time_seconds")  # of these the smallest value counts
 MOST = ("_last_reload_timestamp_seconds", "_server_count", "_leases")
-SAME = ('_buffer_budget_bytes{scope="tunnel"}', '_buffer_budget_bytes{scope="connection"}')  # in whatever worker
-TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # of one agent, in whatever worker
+SAME = ('_buffer_budget_bytes{scope="tunnel"}', '_buffer_budget_bytes{scope="connection"}')  # the same in every worker
+TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # of one agent, the same in every worker
 
 
 def metrics(texts: Iterable[str]) -> str:
-    """Expositions of the same program in Prometheus' text format -> one."""
+    """Return one exposition in Prometheus' text format, merged from those of all workers."""
     heads: dict[str, list[str]] = {}  # HELP and TYPE lines by family
     samples: dict[str, dict[str, float]] = {}  # by family, then by name and labels
     for text in texts:
@@ -53,9 +53,10 @@ def _number(value: float) -> str:
 
 
 def documents(values: Sequence[Any]) -> Any:
-    """JSON of the same endpoint -> one: lists are joined, numbers added, of anything else the first counts.
+    """Return one JSON value, merged from those of all workers for the same path.
 
-    The members of a list that are objects say which worker they are from.
+    Lists are joined, numbers are added; of other values the first one counts. Objects in a list get the number of their
+    worker.
     """
     first = values[0]
     if all(isinstance(value, list) for value in values):
@@ -73,7 +74,7 @@ def documents(values: Sequence[Any]) -> Any:
 
 
 def listed(values: Sequence[Any], name: str) -> Any:
-    """Objects with some of a list under `name`, in order -> one, in the same order and no longer."""
+    """Return one object with a list under `name`, merged from ordered lists, in the same order and with the same limit."""
     sort, limit = values[0]["sort"], values[0]["limit"]
     key = sort.removeprefix("-")
     rows = [{**row, "worker": index} for index, value in enumerate(values) for row in value[name]]
@@ -83,7 +84,7 @@ def listed(values: Sequence[Any], name: str) -> Any:
 
 
 def overview(values: Sequence[Any], server_id: str) -> Any:
-    """Each worker's /api/v1/overview -> the whole server's."""
+    """Return the overview of the server, merged from those of all workers."""
     first = values[0]
     troubles = [value["not_ready"] for value in values if value["not_ready"]]
     recent, gone = (
@@ -111,7 +112,7 @@ def overview(values: Sequence[Any], server_id: str) -> Any:
 
 
 def _added(every: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
-    """Series that end now, each number with its contemporaries."""
+    """Return the sums of series that end at the same time."""
     found = {}
     for name in every[0]:
         backwards = [series[name][::-1] for series in every]
@@ -120,7 +121,7 @@ def _added(every: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
 
 
 def readiness(answers: Sequence[tuple[int, str]], verbose: bool) -> tuple[int, str]:
-    """(status, body) of each worker that runs -> of the whole: ready if there is one and all are."""
+    """Return the status and body of the server's readiness: ready if a worker runs and all that run are ready."""
     if not answers:
         return 500, "no worker runs\n"
     status = max(status for status, _ in answers)

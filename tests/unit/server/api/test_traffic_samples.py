@@ -1,78 +1,70 @@
-"""The look once a second: what counts as stalled, and the last minutes of numbers."""
+"""Traffic samples: once a second, the amounts of the last minutes."""
 
 from __future__ import annotations
 
-from konnectivity.tunnel.connection import Connection
-from konnectivity_server.api.traffic_samples import SAMPLES, STALLED_S, Ring, Stalls
-from support.still_tunnel_side import StillLocalSide, StillTunnelSide
+import asyncio
+
+import pytest
+
+from konnectivity.metrics.tunnel_stats import TunnelStats
+from konnectivity_server.api.traffic_samples import INTERVAL_S, SAMPLES, Ring, Sampler
 
 
-def connected(credit: int = 64 * 1024) -> tuple[StillTunnelSide, Connection, StillLocalSide]:
-    tunnel, client = StillTunnelSide(), StillLocalSide()
-    connection = tunnel.open(credit)
-    connection.attach(client)
-    client.blocked = True
-    return tunnel, connection, client
+class Site:
+    """A sampler of counters that the test writes."""
+
+    def __init__(self):
+        self.traffic = TunnelStats()
+        self.agents = 0
+        self.sampler = Sampler(self.traffic, list, {"agents": lambda: self.agents})
 
 
-def test_a_client_that_reads_nothing_stalls_after_a_while():
-    tunnel, connection, client = connected()
-    stalls = Stalls()
-    tunnel.now = 10.0
-    connection.inbound.receive(memoryview(bytes(1000)))
-    stalls.look([tunnel], 10.5)
-    assert stalls.of(connection, 11.0) is None
-    stalls.look([tunnel], 11.5)
-    stalls.look([tunnel], 12.5)
-    assert stalls.of(connection, 12.5) == ("client", 2.5)
-    assert stalls.counts(12.5) == {"client": 1, "destination": 0}
-    client.kept = 0
-    connection.inbound.local_drained()
-    assert stalls.of(connection, 13.0) is None
-    assert stalls.counts(13.5) == {"client": 0, "destination": 0}
+@pytest.fixture
+async def site():
+    return Site()
 
 
-def test_a_client_that_reads_slowly_does_not():
-    tunnel, connection, client = connected()
-    stalls = Stalls()
-    tunnel.now = 10.0
-    connection.inbound.receive(memoryview(bytes(10_000)))
-    for second in range(60):
-        stalls.look([tunnel], 11.0 + second)
-        assert stalls.of(connection, 11.0 + second) is None
-        client.kept -= 1
-    for second in range(60, 65):
-        stalls.look([tunnel], 11.0 + second)
-    assert stalls.of(connection, 75.0).side == "client"
-    assert stalls.of(connection, 75.0).seconds == 4.0
+async def test_a_sample_is_the_amount_since_the_one_before(site):
+    site.sampler.start()
+    site.traffic.sent_bytes = 1000
+    site.agents = 3
+    await asyncio.sleep(INTERVAL_S)
+    site.traffic.sent_bytes = 1500
+    site.traffic.opened = 2
+    site.traffic.dial_failed("timeout")
+    await asyncio.sleep(INTERVAL_S)
+    series = site.sampler.series(10)
+    assert series["bytes_to_destination"] == [1000, 500]
+    assert series["agents"] == [3, 3]
+    assert (series["dials"], series["dial_failures"], series["stalled"]) == ([0, 2], [0, 1], [0, 0])
+    site.sampler.stop()
 
 
-def test_a_destination_that_takes_nothing_uses_up_its_credit():
-    tunnel, connection, _ = connected(credit=1000)
-    stalls = Stalls()
-    tunnel.now = 1.0
-    connection.outbound.send(bytes(1000))  # as much as it may: a socket that reads no more than that has nothing queued
-    stalls.look([tunnel], 1.0)
-    assert stalls.of(connection, 1.0) is None
-    assert stalls.of(connection, 1.0 + STALLED_S) == ("destination", STALLED_S)
-    connection.outbound.add_credit(500)
-    assert stalls.of(connection, 4.0) is None
-    connection.outbound.send(bytes(500))
-    stalls.look([tunnel], 5.0)
-    assert stalls.of(connection, 6.0) is None, "it took something since"
+async def test_no_more_samples_than_were_taken_or_asked_for_are_returned(site):
+    assert site.sampler.series(SAMPLES)["dials"] == []
+    site.sampler.start()
+    await asyncio.sleep(5 * INTERVAL_S)
+    assert len(site.sampler.series(SAMPLES)["dials"]) == 5
+    assert len(site.sampler.series(2)["dials"]) == 2
+    await asyncio.sleep(2 * SAMPLES * INTERVAL_S)
+    assert len(site.sampler.series(10**6)["dials"]) == SAMPLES
+    site.sampler.stop()
 
 
-def test_the_side_that_waits_longer_is_named():
-    tunnel, connection, _ = connected(credit=1000)
-    stalls = Stalls()
-    tunnel.now = 4.0
-    connection.outbound.send(bytes(1000))
-    tunnel.now = 5.0
-    connection.inbound.receive(memoryview(bytes(10)))
-    stalls.look([tunnel], 4.0)
-    stalls.look([tunnel], 8.0)
-    assert stalls.of(connection, 8.0) == ("destination", 4.0)
-    assert stalls.counts(8.0) == {"client": 0, "destination": 1}
+async def test_a_stopped_sampler_takes_no_more_samples(site):
+    site.sampler.start()
+    await asyncio.sleep(INTERVAL_S)
+    site.sampler.stop()
+    await asyncio.sleep(10 * INTERVAL_S)
+    assert site.sampler.samples == 1
+
+
+async def test_a_loop_that_stood_still_takes_no_samples_for_that_time(site):
+    site.sampler.start()
+    asyncio.get_running_loop().now += 100.0  # nothing ran meanwhile
+    await asyncio.sleep(3 * INTERVAL_S)
+    assert 3 <= site.sampler.samples <= 5
+    site.sampler.stop()
 
 
 def test_a_ring_forgets_the_oldest():
