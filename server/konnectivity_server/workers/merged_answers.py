@@ -74,7 +74,7 @@ def documents(values: Sequence[Any]) -> Any:
 
 
 def listed(values: Sequence[Any], name: str) -> Any:
-    """Return one object with a list under `name`, merged from ordered lists, in the same order and with the same limit."""
+    """Return one object with a list under `name`, merged from ordered lists, in their order and with their limit."""
     sort, limit = values[0]["sort"], values[0]["limit"]
     key = sort.removeprefix("-")
     rows = [{**row, "worker": index} for index, value in enumerate(values) for row in value[name]]
