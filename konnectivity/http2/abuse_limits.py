@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from konnectivity.http2.frames import ConnectionFault, ErrorCode
+from konnectivity.net.token_bucket import TokenBucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +37,6 @@ _FREE_FIELDS = 20  # of a header block cost nothing beside their frame: no gRPC 
 _FIELDS_PER_FRAME = 2  # further fields that cost as much as a cheap frame
 
 
-class TokenBucket:
-    """`burst` tokens, refilled at `rate` a second by the injected clock."""
-
-    __slots__ = ("_burst", "_clock", "_rate", "_then", "_tokens")
-
-    def __init__(self, burst: int, rate: int, clock: Callable[[], float]) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._clock = clock
-        self._tokens = float(burst)
-        self._then = clock()
-
-    def take(self, count: int = 1) -> bool:
-        """Take tokens; False, and none taken, when there are not so many."""
-        if self._tokens < count:
-            now = self._clock()
-            self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
-            self._then = now
-            if self._tokens < count:
-                return False
-        self._tokens -= count
-        return True
-
-    def overdraw(self, count: int) -> float:
-        """Take tokens that may not be there yet, and return how many are missing."""
-        if not self.take(count):
-            self._tokens -= count
-        return max(0.0, -self._tokens)
-
-    @property
-    def overdue_s(self) -> float:
-        """Return the seconds until no token is overdrawn; 0.0 when none is."""
-        return max(0.0, -self._tokens / self._rate - (self._clock() - self._then)) if self._tokens < 0 else 0.0
-
-
 class Costs:
     """What one peer has cost so far. `reached` counts, by name, how often which limit ended it."""
 
@@ -91,10 +57,10 @@ class Costs:
         self.reached = Counter() if reached is None else reached
         self._most_unsent_replies = limits.unsent_replies
         self._most_earned = limits.cheap_frames_burst
-        self._cheap = TokenBucket(limits.cheap_frames_burst, limits.cheap_frames_per_s, clock)
+        self._cheap = TokenBucket(limits.cheap_frames_per_s, limits.cheap_frames_burst, clock)
         self._slow_down = limits.slow_down
         self._streams = (
-            TokenBucket(limits.new_streams_burst, limits.new_streams_per_s, clock) if limits.new_streams_per_s else None
+            TokenBucket(limits.new_streams_per_s, limits.new_streams_burst, clock) if limits.new_streams_per_s else None
         )
 
     def spend(self, count: int = 1) -> None:

@@ -66,7 +66,7 @@ class KubeClient:
         self._timeout_s = timeout_s
         unlimited = qps < 0
         rate, size = (_NO_LIMIT, _NO_LIMIT) if unlimited else (qps or DEFAULT_QPS, max(burst or DEFAULT_BURST, 1))
-        self._bucket = TokenBucket(rate, size)
+        self._bucket = TokenBucket(rate, size, _now)
         self._turn = asyncio.Lock()
         self._transport = Transport(access, check_interval_s)
 
@@ -198,9 +198,9 @@ class KubeClient:
 
     async def _wait_for_turn(self) -> None:
         async with self._turn:  # first come, first served; a caller that gives up takes no token
-            while delay := self._bucket.delay(_now()):
+            while delay := self._bucket.delay():
                 await asyncio.sleep(delay)
-            self._bucket.take(_now())
+            self._bucket.take()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -208,7 +208,7 @@ class KubeClient:
         try:
             yield
         except KubeError as error:
-            self._bucket.close(_now() + min(error.retry_after_s, MAX_PAUSE_S))
+            self._bucket.close(min(error.retry_after_s, MAX_PAUSE_S))
             raise
         except (OSError, h11.ProtocolError) as error:
             raise KubeError(f"{self.server}: {_reason(error)}", reason="Unreachable") from error

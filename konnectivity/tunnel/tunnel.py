@@ -16,7 +16,7 @@ from konnectivity import wire
 from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import OK, Status
-from konnectivity.http2.abuse_limits import TokenBucket
+from konnectivity.net.token_bucket import TokenBucket
 from konnectivity.runtime import logs
 from konnectivity.tunnel import sides, tunnel_log
 from konnectivity.tunnel.connection import Connection

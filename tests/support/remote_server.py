@@ -152,4 +152,4 @@ class RemoteTunnel(DialingTunnel):
         loop = asyncio.get_running_loop()
         super().__init__(stream, TunnelOptions(clock=loop.time), sides.SERVER, sides.CLIENT)
         self.request = stream.metadata
-        self.negotiated(Extension.of(stream.metadata))
+        self.negotiate(Extension.of(stream.metadata))
