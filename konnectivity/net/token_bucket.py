@@ -5,7 +5,6 @@ Owns the number of tokens. Does not know what a token stands for, and never wait
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 
@@ -29,8 +28,8 @@ class TokenBucket:
         self._size = float(size)
         self._clock = clock
         self._tokens = self._size
-        self._filled_at = -math.inf
-        self._closed_until = -math.inf
+        self._filled_at = clock()
+        self._closed_until = self._filled_at
 
     def take(self, count: int = 1) -> bool:
         """Take `count` tokens; return False, and take none, if there are fewer."""
