@@ -23,7 +23,7 @@ PROGRAMS = (SERVER, AGENT)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program with its arguments."""
+    """Program, proxy-server or proxy-agent, with its arguments."""
 
     name: str
     arguments: tuple[str, ...]
