@@ -1,17 +1,23 @@
-"""The Go programs of production as peers: built once, spoken to as processes."""
+"""Go programs of production as peers, built once and run as processes. Modules of this folder find each other."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from konnectivity.testing.deployment import Deployment
+from support import targets
+from support.targets import listening
 from konnectivity.tool.pki.authority import Authority
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = ROOT / ".cache" / "bin"
@@ -124,3 +130,18 @@ def kubelet(programs, tmp_path_factory):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+@pytest.fixture
+async def echo():
+    async with listening(targets.echo) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Return a function: version -> paths of the reference's server and agent, built once."""
+    if "REFERENCE_SOURCES" not in os.environ:
+        pytest.skip("REFERENCE_SOURCES does not name the sources of the reference (head of tests/interop/reference.sh)")
+    subprocess.run(["sh", str(Path(__file__).parent / "reference.sh")], check=True, timeout=1200)
+    return lambda version: tuple(BIN / f"reference-{version}" / name for name in ("proxy-server", "proxy-agent"))

@@ -1,0 +1,106 @@
+"""Our programs with those of the reference, three versions of it: each client through each pair that has one of ours.
+
+A server of the reference has one frontend, so a pair with it is started for each kind of frontend.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from contextlib import closing, suppress
+
+import pytest
+
+from egress_scenarios import EgressScenarios
+from konnectivity.testing.deployment import Deployment, free_port
+
+VERSIONS = ("4f8517c1", "v0.36.0", "v0.31.0")
+FRONTENDS = {  # the clients of each, and the server's flags for it
+    "grpc": ("grpc-uds", "client-library", "grpc-uds-2024", "client-library-2024"),
+    "connect-uds": ("connect-uds", "connect-uds-2024"),
+    "connect-tls": ("connect-tls",),
+}
+OURS, ON_GRPCIO = "ours", "ours on grpcio"
+PAIRS = [
+    *((version, agent) for version in VERSIONS for agent in (OURS, ON_GRPCIO)),
+    *((OURS, version) for version in VERSIONS),
+]
+COMBINATIONS = [
+    ((server, agent, frontend), client)
+    for server, agent in PAIRS
+    for frontend, clients in FRONTENDS.items()
+    for client in clients
+]
+pytestmark = pytest.mark.timeout(120)
+
+
+def name(value):
+    if isinstance(value, tuple):
+        return f"server {value[0]}-agent {value[1]}-{value[2]}"
+    return value
+
+
+def pytest_generate_tests(metafunc):
+    """Run every scenario with each combination; those of one pair follow each other."""
+    if "client" in metafunc.fixturenames:
+        metafunc.parametrize(("pair", "client"), COMBINATIONS, indirect=True, ids=name, scope="module")
+
+
+def until_ready(health_port):
+    """Wait until the server has an agent: programs of every kind answer /readyz."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with closing(http.client.HTTPConnection("127.0.0.1", health_port, timeout=2)) as connection, suppress(OSError):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the server with the health port {health_port} did not become ready")
+
+
+def frontend_flags(deployment, frontend):
+    if frontend == "connect-tls":
+        files = {"ca-cert": "ca.crt", "cert": "server.crt", "key": "server.key"}
+        tls = [f"--server-{flag}={deployment.path(file)}" for flag, file in files.items()]
+        return ["--mode=http-connect", f"--server-port={deployment.server_port}", *tls]
+    mode = "grpc" if frontend == "grpc" else "http-connect"
+    return [f"--mode={mode}", f"--uds-name={deployment.socket}", "--server-port=0"]
+
+
+def reference_server(deployment, frontend):
+    return [
+        f"--agent-port={deployment.agent_port}",
+        f"--admin-port={deployment.admin_port}",
+        f"--health-port={deployment.health_port}",
+        f"--cluster-ca-cert={deployment.path('ca.crt')}",
+        f"--cluster-cert={deployment.path('server.crt')}",
+        f"--cluster-key={deployment.path('server.key')}",
+        *frontend_flags(deployment, frontend),
+    ]
+
+
+@pytest.fixture(scope="module")
+def pair(request, reference, programs, tmp_path_factory):
+    server, agent, frontend = request.param
+    deployment = Deployment(tmp_path_factory.mktemp("pair"))
+    if server == OURS:
+        deployment.start_server()
+    else:
+        deployment.start_program(reference(server)[0], reference_server(deployment, frontend))
+    if agent in VERSIONS:
+        arguments = deployment.agent_arguments(health_port=free_port())
+        deployment.start_program(reference(agent)[1], arguments)
+    else:
+        deployment.start_agent(*(["--grpc-implementation=grpcio"] if agent == ON_GRPCIO else []))
+    until_ready(deployment.health_port)
+    yield deployment
+    deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def client(request, pair, kubelet, drivers):
+    return drivers(pair, request.param, kubelet[1])
+
+
+class TestReference(EgressScenarios):
+    """Every scenario with every client through every pair of ours and the reference."""
