@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from konnectivity.testing.deployment import Deployment
+from konnectivity.tool.pki.authority import Authority
 from support import targets
 from support.targets import listening
-from konnectivity.tool.pki.authority import Authority
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -145,3 +145,9 @@ def reference():
         pytest.skip("REFERENCE_SOURCES does not name the sources of the reference (head of tests/interop/reference.sh)")
     subprocess.run(["sh", str(Path(__file__).parent / "reference.sh")], check=True, timeout=1200)
     return lambda version: tuple(BIN / f"reference-{version}" / name for name in ("proxy-server", "proxy-agent"))
+
+
+@pytest.fixture
+def told_by_connect(client):
+    """Text of a failed dial in a client that reads the status line of the answer to CONNECT, and no more; else ""."""
+    return "502 dial tcp" if "egress" in client.arguments[0] and "connect" in client.arguments[0] else ""

@@ -45,6 +45,7 @@ class Matrix:
 
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, str]] = Counter()
+        self.reference: Counter[tuple[str, str]] = Counter()  # by client, and by "server X-agent Y"
         self.other: Counter[str] = Counter()
         self.cluster: dict[str, list[str]] = {}  # transports by what was done
         self.failed = 0
@@ -60,6 +61,10 @@ class Matrix:
             done += [each for each in CLIENTS if each in parameters and each not in done]
             return
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
+        with_reference = re.match(r"server [^-]+-agent [^-]+", parameters)
+        if client and with_reference:
+            self.reference[client, with_reference[0]] += 1
+            return
         pair = next((each for each in PAIRS if re.search(rf"(^|-){each}(-|\])", parameters)), None)
         if client and pair:
             self.passed[client, pair] += 1
@@ -72,6 +77,10 @@ class Matrix:
 
     def page(self) -> str:
         cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
+        pairs = dict.fromkeys(pair for _, pair in self.reference)
+        reference = {
+            pair.replace("-", ", "): [str(self.reference[client, pair]) for client in CLIENTS] for pair in pairs
+        }
         besides = {plain(name): [str(count)] for name, count in self.other.items()}
         transports = [name for name in CLIENTS if any(name in done for done in self.cluster.values())]
         cluster = {
@@ -82,6 +91,7 @@ class Matrix:
             .read_text()
             .format(
                 matrix=table(("client", *PAIRS.values()), cells),
+                reference=table(("pair", *CLIENTS.values()), reference),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
                 versions=table(("part", "version"), versions()),
