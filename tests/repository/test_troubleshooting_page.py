@@ -76,7 +76,7 @@ def spoken(tree: ast.AST) -> Iterator[str]:
 
 SOURCES = programs()
 TEMPLATES = [text for tree in SOURCES.values() for node in ast.walk(tree) if isinstance(text := template(node), str)]
-QUOTED_PART = PAGE.partition("\n## Texts\n")[2].partition("\n### What OpenSSL")[0]
+QUOTED_PART = PAGE.partition("\n## Texts\n")[2].partition("\n## When nothing helps")[0]
 CELLS = [line.strip("|").split(" | ")[0] for line in QUOTED_PART.splitlines() if line.startswith("| ")]
 BESIDE = " ".join(QUOTED_PART.partition("What the tool")[2].partition("\n###")[0].split())  # a paragraph, not a table
 QUOTED = sorted({text for cell in (*CELLS, BESIDE) for text in re.findall(r"`([^`]+)`", cell) if " " in text})
