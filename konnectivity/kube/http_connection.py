@@ -65,7 +65,7 @@ class HttpConnection:
         await self._writer.drain()
         while not isinstance(event := await self._next_event(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
-                raise ConnectionResetError("closed before an answer")
+                raise h11.RemoteProtocolError("no head of an answer")
         headers_of = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         return Head(event.status_code, bytes(event.reason).decode("latin-1"), headers_of)
 
@@ -106,5 +106,8 @@ class HttpConnection:
 
     async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_CHUNK))
+            data = await self._reader.read(_CHUNK)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise ConnectionResetError("closed before an answer")
+            self._http.receive_data(data)
         return event  # type: ignore[return-value]

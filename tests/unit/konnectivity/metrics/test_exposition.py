@@ -8,7 +8,6 @@ from prometheus_client.registry import Collector
 
 from konnectivity.metrics.exposition import Family, MetricsRegistry, counter, gauge, histogram, metrics_of
 from konnectivity.metrics.histograms import Histogram
-from konnectivity.metrics.tunnel_families import go_name
 
 
 def shown(*families: Family) -> str:
@@ -55,20 +54,3 @@ def test_a_histogram():
     text = shown(histogram("server_x_seconds", "X.", values))
     for line in ('_bucket{le="0.5"} 2', '_bucket{le="1"} 3', '_bucket{le="+Inf"} 4', "_sum 10.3", "_count 4"):
         assert f"konnectivity_network_proxy_server_x_seconds{line}\n" in text
-
-
-def test_histograms_add_up():
-    one, other = Histogram((1, 2)), Histogram((1, 2))
-    one.observe(0.0, 5)
-    other.observe(1.5)
-    one.merge(other)
-    assert one.cumulative() == [5, 6, 6]
-    assert one.total == 1.5
-
-
-def test_status_codes_are_written_as_in_go():
-    assert [go_name(code) for code in ("CANCELLED", "UNAVAILABLE", "DEADLINE_EXCEEDED")] == [
-        "Canceled",
-        "Unavailable",
-        "DeadlineExceeded",
-    ]
