@@ -134,7 +134,7 @@ def test_a_failed_dial_says_why(page, scene):
     place = column(page, 3).index(scene.closed)
     why = column(page, 4)[place]
     assert f"dial tcp {scene.closed}: connect: connection refused" in why
-    assert "the agent tried, and it failed" in why
+    assert "the agent could not connect" in why
     assert column(page, 5)[place] in ("node-1", "node-2", NASTY)
     assert "error_response" in page.texts(".more")[0]
 
@@ -262,7 +262,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(page, scene, width):
 
 
 def test_what_others_say_is_text(page, scene):
-    """An agent's id, what it stands for, a destination: all markup, none of it carried out."""
+    """An agent's id, its identifiers, a destination: all markup, none of it executed."""
     page.until(lambda: any(NASTY in text for text in column(page, 2)), "the id, letter for letter")
     assert any("<script>alert(1)" in text for text in column(page, 3))
     open_tab(page, "failures")
@@ -294,7 +294,7 @@ def test_a_server_that_goes_and_comes_back(fresh, window):
     window.until(lambda: window.texts("#ready .mark") == ["Ready"] and column(window, 2), "ready")
     server.stop()
     window.until(lambda: window.texts("#live") == ["No answer"], "that it is gone")
-    assert "The server gives no answer" in window.find("#lost").text
+    assert "The server does not answer" in window.find("#lost").text
     assert "node-1" in column(window, 2)[0], "what was known stays"
     assert window.run("return getComputedStyle(document.querySelector('main')).opacity") == "0.5"
     fresh.start_server("--server-id=second")
@@ -314,8 +314,8 @@ def test_agents_that_are_not_well(fresh, window):
     window.until(lambda: column(window, 1)[:1] == ["silent"], "the silent one first")
     assert "node-1" in column(window, 2)[0]
     concerns = "\n".join(window.texts("#attention li"))
-    assert "1 agent silent (answers no ping): node-1" in concerns
-    assert "1 agent left and did not come back" in concerns
+    assert "1 agent silent (does not answer pings): node-1" in concerns
+    assert "1 agent left and did not return" in concerns
     assert "node-2" in window.texts(".more")[0]
     silent.send(signal.SIGCONT)
     window.until(lambda: set(column(window, 1)) == {"ready"}, "well again")

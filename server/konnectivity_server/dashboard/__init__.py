@@ -1,6 +1,7 @@
-"""The web page about a running server: what is served, and how. What it shows the page asks of /api/v1 by itself.
+"""Web page about a running server: its files, and the headers with which they are served.
 
-The files beside this one are read when they are first asked for, from wherever the package is, a zip file included.
+Reads the files beside this module at the first request, also from a zip file. Does not know the data: the page asks
+/api/v1 for them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FILES = (
     "views.js",
 )
 HEADERS = {
-    "Cache-Control": "no-cache",  # kept, and asked for each time whether it is still the same
+    "Cache-Control": "no-cache",  # a browser keeps the file and asks each time whether it changed
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
@@ -52,7 +53,7 @@ class _Asset(NamedTuple):
 
 
 def routes() -> Routes:
-    """Paths of the page and its files."""
+    """Return the handler of each path of the page."""
     files = {f"/dashboard/{name}": _handler(name) for name in FILES}
     return {"/": _handler(INDEX), "/dashboard": _handler(INDEX), **files}
 

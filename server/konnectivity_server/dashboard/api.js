@@ -1,10 +1,10 @@
-// Asks the server. Texts in its answers may come from peers: characters that cannot be seen are written out.
+// Requests to the server. Texts in the answers may be from peers: invisible characters are written as escapes.
 // The paths are relative, so that the page also works behind a proxy with a prefix.
 
 const TIMEOUT_MS = 5000;
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // controls, bidirectional overrides, zero-width, surrogates, separators
 
-// The text with such characters as \u202e.
+// Returns the text with each invisible character as an escape, such as \u202e.
 export function visible(text) {
   return text.replace(UNSEEN, (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
 }

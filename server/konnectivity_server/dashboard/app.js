@@ -1,4 +1,4 @@
-// The page: asks every other second while it is looked at, and shows what it got.
+// The page: asks the server every two seconds while the page is visible, and shows the answers.
 
 import { ask } from "./api.js";
 import { concerns } from "./attention.js";
@@ -19,8 +19,8 @@ const state = {
   view: "agents",
   asked: Object.fromEntries(LISTS.map((view) => [view, { match: "", sort: views[view].sort }])),
   overview: null,
-  answeredAt: null, // of performance.now()
-  round: 0, // of the newest question: an older one's answer comes too late
+  answeredAt: null, // time of the last answer, by performance.now()
+  round: 0, // number of the newest request: answers to older requests are dropped
   timer: null,
 };
 
@@ -62,8 +62,8 @@ function lost(error) {
   at("lost").hidden = error === null;
   if (error === null) return;
   const since = state.answeredAt === null ? "" : ` for ${span((performance.now() - state.answeredAt) / 1000)}`;
-  const old = state.answeredAt === null ? "" : " What is shown below is from before that.";
-  say(at("lost"), `The server gives no answer${since}.${old} Trying again every ${INTERVAL_MS / 1000} s.`);
+  const old = state.answeredAt === null ? "" : " The data below are older.";
+  say(at("lost"), `The server does not answer${since}.${old} Trying again every ${INTERVAL_MS / 1000} s.`);
 }
 
 // ---- showing ---------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ function showHealth(overview, sick) {
   const ready = overview.ready
     ? mark("good", "Ready")
     : mark("bad", "Not ready", tag("span", "why", overview.not_ready));
-  const through = connections.through_servers ? `, ${plural(connections.through_servers, "more")} through other servers` : "";
+  const through = connections.through_servers ? `, ${plural(connections.through_servers, "more")} through peer servers` : "";
   const summary = `${plural(agents.streams, views.agents.one(overview))}, ${plural(connections.open, "connection")}${through}. Up ${span(overview.uptime)}.`;
   at("ready").replaceChildren(ready, tag("span", "summary", summary));
   const found = concerns(overview, sick);
@@ -127,7 +127,7 @@ const panels = {
   server: new ServerPanel(),
 };
 
-// ---- what a person does ----------------------------------------------------------------------------------------
+// ---- actions of a person ----------------------------------------------------------------------------------------
 
 function open(view, match = null) {
   if (match !== null && view in state.asked) state.asked[view].match = match;
@@ -149,7 +149,7 @@ function sortBy(view, column) {
   refresh();
 }
 
-// The same for narrow screens, where the table has no head.
+// Sort control for narrow screens, where the table has no head.
 function sorter() {
   const select = at("sort");
   const panel = panels[state.view];
@@ -205,7 +205,7 @@ function remembered() {
   try {
     return localStorage.getItem("konnectivity-theme");
   } catch {
-    return null; // the browser keeps nothing
+    return null; // the browser stores nothing
   }
 }
 
@@ -215,7 +215,7 @@ function switchTheme() {
   try {
     localStorage.setItem("konnectivity-theme", chosen);
   } catch {
-    // the browser keeps nothing
+    // the browser stores nothing
   }
 }
 

@@ -1,4 +1,4 @@
-// What an operator should know first, the worst first: { kind: "bad" | "warn", text, view, match }.
+// Concerns of an operator, the worst first: { kind: "bad" | "warn", text, view, match }.
 
 import { bytes, plural, span, text } from "./format.js";
 import { REFUSALS, refusals } from "./views.js";
@@ -7,8 +7,8 @@ const RECENT_S = 300;
 const GONE_S = 3600;
 const EXPIRY_S = 7 * 86400;
 const FULL = 0.8;
-const STATES = { silent: "answers no ping", full: "has no buffer memory left, or too many dials", draining: "drains" };
-// Said when the target was never tried, or did not answer: the tunnel may be at fault. The others are the target's.
+const STATES = { silent: "does not answer pings", full: "out of buffer memory, or too many pending dials", draining: "shutting down" };
+// Reasons of failed dials for which the tunnel may be the cause. For all others the target is.
 const OURS = ["no_agent", "backend_dial_timeout", "backend_close", "dial_closed", "budget", "flood", "protocol"];
 
 export function concerns(overview, sick) {
@@ -31,10 +31,10 @@ function agents(overview, sick) {
     const cost = lost ? `, with ${plural(lost, "connection")}` : "";
     const when = `${gone.length > 1 ? "the last " : ""}${span(last.ago)} ago`;
     const ids = named(gone.map((agent) => agent.id));
-    found.push({ kind: "warn", text: `${plural(gone.length, "agent")} left and did not come back, ${when}${cost}${ids}`, view: "agents", match: "" });
+    found.push({ kind: "warn", text: `${plural(gone.length, "agent")} left and did not return, ${when}${cost}${ids}`, view: "agents", match: "" });
   }
   if (overview.agents.id_conflicts) {
-    found.push({ kind: "warn", text: `${plural(overview.agents.id_conflicts, "agent")} came with the id of another one`, view: "agents", match: "" });
+    found.push({ kind: "warn", text: `${plural(overview.agents.id_conflicts, "agent")} connected with the id of another agent`, view: "agents", match: "" });
   }
   return found;
 }
@@ -62,12 +62,12 @@ function dials(overview) {
 function memory(overview) {
   const { buffered_bytes: used, buffer_budget_bytes: budget, refused_dials: refused } = overview.memory;
   if (used < FULL * budget) return [];
-  const cost = refused ? `; ${plural(refused, "dial")} refused for it so far` : "; over it, dials are refused";
+  const cost = refused ? `; ${plural(refused, "dial")} refused for this reason so far` : "; above it, dials are refused";
   return [{ kind: "bad", text: `Buffer memory: ${text(bytes(used))} of ${text(bytes(budget))} in use${cost}`, view: "server", match: "" }];
 }
 
 function certificates(overview) {
-  const ends = new Map(); // what is to be said -> of what
+  const ends = new Map(); // listeners by text
   const add = (kind, words, end) => ends.set(words, { kind, ends: [...(ends.get(words)?.ends ?? []), end] });
   for (const { end, kind, expires_in: left, reload_failures: failures } of overview.certificates) {
     const what = kind === "ca" ? "CA certificate" : "Certificate";

@@ -1,4 +1,4 @@
-// Elements with text. Whatever comes from outside is set as text, never as markup.
+// Elements with text. Data are set as text, never as markup.
 
 export function tag(name, className = "", ...children) {
   const made = document.createElement(name);
@@ -7,14 +7,14 @@ export function tag(name, className = "", ...children) {
   return made;
 }
 
-// A state: a mark, whose form tells as much as its colour, and the word.
+// A state: a word, and a mark whose shape and colour both show the kind of state.
 export function mark(kind, word, ...more) {
   const sign = tag("span", "sign");
   sign.setAttribute("aria-hidden", "true");
   return tag("span", `mark ${kind}`, sign, tag("span", "", word), ...more);
 }
 
-// Only what is new, so that a selection stays and nothing is read aloud again.
+// Sets a text only if it changed, so that a selection stays and a screen reader does not repeat it.
 export function say(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }

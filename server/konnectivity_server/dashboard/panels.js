@@ -1,11 +1,11 @@
-// What is below a tab: a list of something, or facts about the server.
+// Panels below the tabs: lists, and facts about the server.
 
 import { tag, say } from "./dom.js";
 import { plural } from "./format.js";
 import { Table } from "./table.js";
 import * as views from "./views.js";
 
-// `asked` is what the list is asked for: its sort and match.
+// `asked`: sort and match of the list.
 export class ListPanel {
   constructor(view, asked, onSort) {
     Object.assign(this, { view, asked, onSort });
@@ -81,7 +81,7 @@ export class ServerPanel {
   }
 }
 
-// Not touched while it says the same, so that a selection stays.
+// Unchanged content is left in place, so that a selection stays.
 function update(element, children) {
   const words = children.map((child) => child.textContent).join("\n");
   if (element.shown === words) return;

@@ -10,7 +10,7 @@ function shape(name, attributes) {
   return made;
 }
 
-// `describe(values, secondsAgo)` says the values under the pointer, `now(series)` the headline.
+// `describe(values, secondsAgo)` returns the text for the values under the pointer, `now(series)` the headline.
 export class Plot {
   constructor({ title, names, kinds, least, scale, now, describe }) {
     Object.assign(this, { names, least, scale, now, describe, series: {}, samples: 2, at: null });
@@ -58,7 +58,7 @@ export class Plot {
     const x = (index) => ((this.samples - values.length + index) / (this.samples - 1)) * WIDTH;
     const y = (value) => HEIGHT - 1 - (value / largest) * (HEIGHT - 4);
     const points = values.map((value, index) => `${x(index).toFixed(1)} ${y(value).toFixed(1)}`);
-    // Nothing is drawn along zero: what is not there shall not catch the eye.
+    // Zero is not drawn, so that an empty series does not attract attention.
     const drawn = values.map((value, index) => index > 0 && (value > 0 || values[index - 1] > 0));
     line.setAttribute("d", points.map((point, index) => `${drawn[index] ? "L" : "M"}${point}`).join(""));
     area.setAttribute("d", points.length ? `M${points.join("L")}L${WIDTH} ${HEIGHT}L${x(0).toFixed(1)} ${HEIGHT}Z` : "");

@@ -1,4 +1,4 @@
-// The plots: which series, how they are drawn, what is said about them.
+// Plots: the series of each, how they are drawn, and their texts.
 
 import { tag } from "./dom.js";
 import { rate, text } from "./format.js";

@@ -1,4 +1,4 @@
-// A table that is kept up to date: rows stay where they are known, cells are only touched when they change.
+// Table that is updated in place: known rows stay, and only changed cells are written.
 //
 // A column: key (what it is sorted by; null: not at all), title, cell(row) -> string, [number, unit] or a node;
 // number: right-aligned; first: the order of the first click, 1 ascending, -1 descending.

@@ -1,4 +1,4 @@
-// What the lists show: columns, the path they come from, what is said when there is nothing.
+// Lists: columns, path of the API, and the text of an empty list.
 
 import { mark, tag } from "./dom.js";
 import { age, bytes, count, latency, plural, span, text } from "./format.js";
@@ -7,18 +7,18 @@ const AGENT_KINDS = { ready: "good", draining: "warn", duplicate: "calm", declin
 const SIDES = { client: "client reads nothing", destination: "destination reads nothing" };
 
 export const REASONS = {
-  no_agent: "no agent that a strategy allows",
-  error_response: "the agent tried, and it failed",
-  backend_dial_timeout: "no answer of the agent in time",
+  no_agent: "no agent that the strategies allow",
+  error_response: "the agent could not connect",
+  backend_dial_timeout: "the agent did not answer in time",
   backend_close: "the agent's stream ended during the dial",
-  dial_closed: "the agent gave the dial up",
+  dial_closed: "the agent gave up the dial",
   frontend_close: "the client left before the answer",
-  unrecognized_response: "an answer that nobody waited for",
-  send_rsp: "the agent's yes found nobody",
-  budget: "buffer memory is spent",
+  unrecognized_response: "the agent answered a dial that was over",
+  send_rsp: "the client had left when the agent connected",
+  budget: "out of buffer memory",
   protocol: "the agent broke the protocol",
-  flood: "too many dials under way",
-  address: "the destination is no address, or too long",
+  flood: "too many pending dials",
+  address: "the destination is not an address, or too long",
 };
 
 const worker = { key: null, title: "Worker", number: true, cell: (row) => count(row.worker) };
@@ -40,14 +40,14 @@ export const agents = {
   columns: (workers) => [
     { key: "state", title: "State", first: 1, cell: (row) => mark(AGENT_KINDS[row.state] ?? "warn", row.state) },
     { key: "id", title: "Agent", first: 1, style: "mono lead", cell: (row) => tag("span", "", row.id, tag("small", "", row.peer)) },
-    { key: null, title: "Stands for", style: "mono wide", cell: identifiers },
+    { key: null, title: "Identifiers", style: "mono wide", cell: identifiers },
     { key: "connections", title: "Connections", first: -1, number: true, cell: (row) => count(row.connections) },
-    { key: "pending_dials", title: "Pending", first: -1, number: true, hint: "Dials that it has not answered", cell: (row) => count(row.pending_dials) },
-    { key: "round_trip", title: "Round trip", first: -1, number: true, hint: "Of the last ping", cell: (row) => latency(row.round_trip) },
-    { key: "dial_latency", title: "Dial", first: -1, number: true, hint: "How long it takes to answer a dial, smoothed", cell: (row) => latency(row.dial_latency || null) },
+    { key: "pending_dials", title: "Pending", first: -1, number: true, hint: "Dials that the agent has not answered yet", cell: (row) => count(row.pending_dials) },
+    { key: "round_trip", title: "Round trip", first: -1, number: true, hint: "Duration of the last ping", cell: (row) => latency(row.round_trip) },
+    { key: "dial_latency", title: "Dial", first: -1, number: true, hint: "Time that the agent takes to answer a dial, smoothed", cell: (row) => latency(row.dial_latency || null) },
     { key: "load", title: "Load", first: -1, number: true, hint: "(1 + connections + 4 × pending) × dial latency, in ms; the lighter of two agents gets a dial", cell: (row) => [(row.load * 1000).toFixed(1), ""] },
-    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes of its connections that wait here", cell: (row) => bytes(row.buffered_bytes) },
-    { key: "heard_ago", title: "Heard", first: -1, number: true, hint: "Since the last sign of life", cell: (row) => age(row.heard_ago) },
+    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes of the agent's connections that wait in the server", cell: (row) => bytes(row.buffered_bytes) },
+    { key: "heard_ago", title: "Heard", first: -1, number: true, hint: "Time since the agent was heard last", cell: (row) => age(row.heard_ago) },
     { key: "connected_for", title: "Connected", first: -1, number: true, cell: (row) => age(row.connected_for) },
     ...(workers ? [worker] : []),
   ],
@@ -59,7 +59,7 @@ function connectionState(row) {
 }
 
 function through(row) {
-  return tag("span", "", row.agent ?? `server ${row.server}`, tag("span", "faint", ` #${row.id}`));
+  return tag("span", "", row.agent ?? `peer server ${row.server}`, tag("span", "faint", ` #${row.id}`));
 }
 
 export const connections = {
@@ -73,11 +73,11 @@ export const connections = {
   columns: (workers) => [
     { key: "stalled_for", title: "State", first: -1, cell: connectionState },
     { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
-    { key: "agent", title: "Agent", first: 1, style: "mono", hint: "And the connection's number on its tunnel", cell: through },
+    { key: "agent", title: "Agent", first: 1, style: "mono", hint: "Agent or peer server, and the number of the connection on its tunnel", cell: through },
     { key: "age", title: "Age", first: 1, number: true, cell: (row) => age(row.age) },
     { key: "bytes_to_destination", title: "Sent", first: -1, number: true, hint: "Bytes to the destination", cell: (row) => bytes(row.bytes_to_destination) },
     { key: "bytes_from_destination", title: "Received", first: -1, number: true, hint: "Bytes from the destination", cell: (row) => bytes(row.bytes_from_destination) },
-    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes that wait here", cell: (row) => bytes(row.buffered_bytes) },
+    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, hint: "Bytes that wait in the server", cell: (row) => bytes(row.buffered_bytes) },
     { key: "origin", title: "Client", first: 1, style: "mono", cell: (row) => row.origin },
     ...(workers ? [worker] : []),
   ],
@@ -99,13 +99,13 @@ export const failures = {
     { key: "count", title: "Times", first: -1, number: true, cell: (row) => count(row.count) },
     { key: "destination", title: "Destination", first: 1, style: "mono lead", cell: (row) => row.destination },
     { key: "text", title: "Why", first: 1, style: "wide", cell: reason },
-    { key: "agent", title: "Agent", first: 1, style: "mono", cell: (row) => row.agent ?? (row.server ? `server ${row.server}` : "–") },
-    { key: "took", title: "After", first: -1, number: true, hint: "From asking to the answer, the last time", cell: (row) => latency(row.took || null) },
-    { key: "origin", title: "Client", first: 1, style: "mono", hint: "Who asked, the last time", cell: (row) => row.origin },
+    { key: "agent", title: "Agent", first: 1, style: "mono", cell: (row) => row.agent ?? (row.server ? `peer server ${row.server}` : "–") },
+    { key: "took", title: "After", first: -1, number: true, hint: "Time from the request to the answer, in the last case", cell: (row) => latency(row.took || null) },
+    { key: "origin", title: "Client", first: 1, style: "mono", hint: "Client of the last failed dial", cell: (row) => row.origin },
   ],
 };
 
-// Failed TLS handshakes that tell of a certificate, or of a peer that does not accept ours: { listener, reason, count }.
+// TLS handshakes that failed because of a certificate, ours or the peer's: { listener, reason, count }.
 export function refusals(overview) {
   return Object.entries(overview.handshake_failures ?? {}).flatMap(([listener, reasons]) => Object.entries(reasons)
     .filter(([reason]) => reason in REFUSALS)
@@ -158,10 +158,10 @@ export function facts(overview) {
 function gone(overview) {
   const list = overview.agents_gone.map((agent) => {
     const lost = agent.connections ? `, with ${plural(agent.connections, "connection")}` : "";
-    const words = ` left ${span(agent.ago)} ago${lost}: ${agent.reason || "without a word"}`;
+    const words = ` left ${span(agent.ago)} ago${lost}: ${agent.reason || "no reason given"}`;
     return tag("li", "", tag("span", "mono", agent.id), tag("span", "quiet", words));
   });
-  return list.length ? [tag("h2", "", "Gone, and not back"), tag("ul", "", ...list)] : [];
+  return list.length ? [tag("h2", "", "Left and did not return"), tag("ul", "", ...list)] : [];
 }
 
 function byReason(overview) {
