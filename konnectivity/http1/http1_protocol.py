@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 from typing import cast
@@ -26,12 +27,27 @@ from konnectivity.runtime import task_guard
 READ_SIZE = 16 * 1024
 MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100  # lines of a head
-REQUEST_TIMEOUT_S = 10.0  # from the first byte of a request, or the start of the connection, to the request's last byte
-ANSWER_TIMEOUT_S = 30.0  # for a client to read its response
-IDLE_TIMEOUT_S = 180.0  # between two requests
-FRESH_S = 0.2  # after which a new connection that has sent nothing counts as silent
-LINGER_S = 1.0  # for a client that still sends to read its last response
 _FAILED = text("internal error\n", 500)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTimeouts:
+    """Deadlines of a connection, in seconds.
+
+    Attributes:
+        request_s: from the first byte of a request, or the start of the connection, to the request's last byte.
+        response_s: for a client to read its response.
+        idle_s: between two requests.
+        fresh_s: after which a new connection that has sent nothing counts as silent.
+        linger_s: for a client that still sends to read its last response.
+
+    """
+
+    request_s: float = 10.0
+    response_s: float = 30.0
+    idle_s: float = 180.0
+    fresh_s: float = 0.2
+    linger_s: float = 1.0
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
@@ -41,15 +57,19 @@ class HttpProtocol(asyncio.BufferedProtocol):
         routes: path -> handler.
         connections: limit of the listener.
         scheduler: scheduler of the listener.
+        timeouts: deadlines of the connection.
 
     """
 
-    def __init__(self, routes: Routes, connections: ConnectionLimit, scheduler: RequestScheduler) -> None:
+    def __init__(
+        self, routes: Routes, connections: ConnectionLimit, scheduler: RequestScheduler, timeouts: HttpTimeouts
+    ) -> None:
         self.source = ""
         self.since = monotonic()
         self._routes = routes
         self._connections = connections
         self._scheduler = scheduler
+        self._timeouts = timeouts
         self._buffer = read_buffer.buffer()[:READ_SIZE]
         self._heads = Heads(MAX_HEAD, most_lines=MAX_FIELDS)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * MAX_HEAD)
@@ -72,7 +92,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         self.source = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         if self._connections.add(self):
-            self._arm(REQUEST_TIMEOUT_S)
+            self._arm(self._timeouts.request_s)
         else:
             self._transport.abort()
 
@@ -85,7 +105,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._arrived = monotonic()
         if not (self._heads or self._waiting or self._pending or self._blocked):
             self._since_now()
-            self._arm(REQUEST_TIMEOUT_S)
+            self._arm(self._timeouts.request_s)
         self._heads.feed(self._buffer[:nbytes])
         if self._waiting or self._pending or self._blocked:
             self._transport.pause_reading()
@@ -99,14 +119,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self._blocked = True
         self._since_now()
-        self._arm(ANSWER_TIMEOUT_S)
+        self._arm(self._timeouts.response_s)
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._blocked = False
         if self._transport is not None and not self._transport.is_closing():
-            self._arm(IDLE_TIMEOUT_S)
+            self._arm(self._timeouts.idle_s)
             self._continue()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -124,7 +144,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Progress of the connection, for the choice of the one that is closed for another."""
         if self._eof:  # the client has nearly always closed, not only its sending side
             return Stage.IDLE
-        if not self._answered and not self._heads and monotonic() - self.since < FRESH_S:
+        if not self._answered and not self._heads and monotonic() - self.since < self._timeouts.fresh_s:
             return Stage.FRESH
         if self._waiting or self._pending is not None:
             return Stage.BUSY if self._answered else Stage.FIRST
@@ -132,10 +152,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
         return Stage.IDLE if idle else Stage.SILENT
 
     def close(self) -> None:
-        """End the connection after its pending output, or after ANSWER_TIMEOUT_S if the client does not read."""
+        """End the connection after its pending output, or when the client does not read that in time."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
-            self._arm(ANSWER_TIMEOUT_S)
+            self._arm(self._timeouts.response_s)
 
     def abort(self) -> None:
         """End the connection now."""
@@ -259,7 +279,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         elif self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             if not self._blocked:
-                self._arm(IDLE_TIMEOUT_S)
+                self._arm(self._timeouts.idle_s)
         else:
             self.close()
 
@@ -285,7 +305,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close after dropping input for LINGER_S, so that no reset destroys the last response."""
+        """Close after dropping input for a moment, so that no reset destroys the last response."""
         self._dropping = True
         self._heads.rest()
         transport = self._transport
@@ -296,7 +316,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         transport.write_eof()
         transport.resume_reading()
-        self._arm(LINGER_S)
+        self._arm(self._timeouts.linger_s)
 
     def _respond(self, response: Response, method: bytes = b"GET") -> None:
         headers = [

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from konnectivity.http1.connection_limit import MAX_CONNECTIONS, ConnectionLimit
 from konnectivity.http1.handlers import Routes
-from konnectivity.http1.http1_protocol import HttpProtocol
+from konnectivity.http1.http1_protocol import HttpProtocol, HttpTimeouts
 from konnectivity.http1.request_scheduler import RequestScheduler
 from konnectivity.net.socket_listeners import Listener, ListenError, listen_tcp, listen_unix
 from konnectivity.runtime import logs
@@ -27,12 +27,19 @@ class HttpServer:
     Args:
         connections: maximum concurrent connections of each listener.
         reached: counts connections that were closed for others.
+        timeouts: deadlines of each connection.
 
     """
 
-    def __init__(self, connections: int = MAX_CONNECTIONS, reached: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        connections: int = MAX_CONNECTIONS,
+        reached: Counter[str] | None = None,
+        timeouts: HttpTimeouts | None = None,
+    ) -> None:
         self.reached: Counter[str] = Counter() if reached is None else reached
         self._most = connections
+        self._timeouts = timeouts or HttpTimeouts()
         self._listeners: list[Listener] = []
         self._connections: list[ConnectionLimit] = []
         self._on_close: list[Callable[[], object]] = []
@@ -70,4 +77,4 @@ class HttpServer:
     def _protocol(self, routes: Routes) -> Callable[[], asyncio.BaseProtocol]:
         connections, scheduler = ConnectionLimit(self._most, self.reached), RequestScheduler()
         self._connections.append(connections)
-        return functools.partial(HttpProtocol, routes, connections, scheduler)
+        return functools.partial(HttpProtocol, routes, connections, scheduler, self._timeouts)

@@ -74,19 +74,22 @@ class UnixSocket(BoundPath):
         return taken
 
 
-async def bind_unix(path: str, replace: bool, backlog: int) -> UnixSocket:
+async def bind_unix(
+    path: str, replace: bool, backlog: int, takeover_timeout_s: float = TAKEOVER_TIMEOUT_S
+) -> UnixSocket:
     """Return a listening socket at `path`, with mode 0770 from the start.
 
     Args:
         path: path of the socket.
         replace: whether a socket that no server needs is removed first.
         backlog: number of connections that may wait to be accepted.
+        takeover_timeout_s: seconds to wait for a server that answers at the path to free it.
 
     Raises:
         OSError: the path cannot be bound; the text has the reason and the action.
 
     """
-    end, warned = monotonic() + TAKEOVER_TIMEOUT_S, False
+    end, warned = monotonic() + takeover_timeout_s, False
     while True:
         try:
             return _bind(path, replace, backlog)
@@ -95,7 +98,7 @@ async def bind_unix(path: str, replace: bool, backlog: int) -> UnixSocket:
                 raise OSError(str(error)) from None
             if not warned:
                 log.warning(
-                    "Waiting for another server to leave the unix socket", path=path, seconds=TAKEOVER_TIMEOUT_S
+                    "Waiting for another server to leave the unix socket", path=path, seconds=takeover_timeout_s
                 )
                 warned = True
         await asyncio.sleep(_RETRY_S)

@@ -15,6 +15,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from konnectivity.http1.handlers import Later, Request, Response, Routes, text
@@ -41,13 +42,17 @@ Profiles of this process:
 class LoopLag:
     """Delay of the event loop: lateness of a timer that is due ten times a second.
 
+    Args:
+        clock: returns monotonic seconds; the loop's own time stands still during a callback.
+
     Attributes:
         seconds: distribution of the delays.
         worst: longest delay in seconds.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.seconds = Histogram(LAG_BOUNDS)
         self.worst = 0.0
         self._loop = asyncio.get_running_loop()
@@ -56,7 +61,7 @@ class LoopLag:
 
     def start(self) -> None:
         """Begin to measure."""
-        self._due = time.monotonic() + LAG_INTERVAL_S
+        self._due = self._clock() + LAG_INTERVAL_S
         self._timer = self._loop.call_later(LAG_INTERVAL_S, self._tick)
 
     def stop(self) -> None:
@@ -65,7 +70,7 @@ class LoopLag:
             self._timer.cancel()
 
     def _tick(self) -> None:
-        late = max(0.0, time.monotonic() - self._due)
+        late = max(0.0, self._clock() - self._due)
         self.seconds.observe(late)
         self.worst = max(self.worst, late)
         self.start()

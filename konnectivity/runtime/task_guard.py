@@ -72,10 +72,10 @@ def start_loop(
     return tasks.create_task(_repeated(work, kind, pause_s), name=kind)
 
 
-def record(kind: str, error: BaseException | None, name: str = "") -> None:
-    """Count an unexpected exception; log it with its traceback unless its kind was logged a moment ago."""
+def record(kind: str, error: BaseException | None, name: str = "", clock: Callable[[], float] = monotonic) -> None:
+    """Count an unexpected exception, and log its traceback unless its kind was logged within LOG_INTERVAL_S."""
     counts[kind] += 1
-    now = monotonic()
+    now = clock()
     if now < _logged_at.get(kind, -math.inf) + LOG_INTERVAL_S:
         _left_out[kind] += 1
         return

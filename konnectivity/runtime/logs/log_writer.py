@@ -21,15 +21,22 @@ FLUSH_TIMEOUT_S = 1.0
 
 
 class Writer(logging.Handler):
-    """Logging handler that queues each record for the sinks whose level it reaches."""
+    """Logging handler that queues each record for the sinks whose level it reaches.
 
-    def __init__(self, sinks: Sequence[tuple[int, Sink]]) -> None:
+    Args:
+        sinks: (level, sink) of each output.
+        flush_timeout_s: maximum seconds that `flush` and `close` wait.
+
+    """
+
+    def __init__(self, sinks: Sequence[tuple[int, Sink]], flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         super().__init__()
         self._rejected = 0  # lines that found the queue full; each counter is changed by one thread
         self._lost = 0  # lines that a sink failed to write
         self._accepted = 0  # characters that were queued
         self._finished = 0  # characters that were written or lost since
         self._sinks = sinks
+        self._flush_timeout_s = flush_timeout_s
         self._announced = [0] * len(sinks)  # dropped lines that the last notice in each sink counted
         self._waiting: deque[tuple[int, str] | threading.Event] = deque()
         self._stuck = False  # the last flush timed out, so the next one does not wait
@@ -74,14 +81,14 @@ class Writer(logging.Handler):
             written = threading.Event()
             self._waiting.append(written)
             self._wake.set()
-            self._stuck = not written.wait(FLUSH_TIMEOUT_S)
+            self._stuck = not written.wait(self._flush_timeout_s)
 
     def close(self) -> None:
         """Write all queued lines and close the sinks, within a second."""
         self._closing.set()
         self._wake.set()
         if not self._stuck:
-            self._thread.join(FLUSH_TIMEOUT_S)
+            self._thread.join(self._flush_timeout_s)
         super().close()
 
     def _run(self) -> None:

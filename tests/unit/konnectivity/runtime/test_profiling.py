@@ -6,6 +6,7 @@ import asyncio
 
 from konnectivity.http1.handlers import Request, Response
 from konnectivity.runtime import profiling
+from support.memory_streams import StillLoop
 
 
 def ask(path: str, query: str = "", lag: profiling.LoopLag | None = None) -> Response:
@@ -37,21 +38,6 @@ async def test_the_index_names_every_page():
     assert ask("/debug/pprof").headers["Location"] == "/debug/pprof/"
 
 
-async def test_a_profile_shows_the_busy_function():
-    def busy() -> None:
-        end = loop.time() + 0.7
-        while loop.time() < end:
-            sum(range(1000))
-
-    loop = asyncio.get_running_loop()
-    answer = profiling.routes(None)["/debug/pprof/profile"](Request("GET", "/debug/pprof/profile", "seconds=1"))
-    assert isinstance(answer, asyncio.Future)
-    loop.call_soon(busy)
-    stacks = (await answer).body.decode().splitlines()
-    counts = [int(line.rpartition(" ")[2]) for line in stacks if "busy" in line]
-    assert sum(counts) > 20
-
-
 async def test_memory():
     body = ask("/debug/pprof/heap").body.decode()
     assert "peak resident memory" in body
@@ -67,26 +53,27 @@ async def test_garbage_is_collected_and_counted_when_asked_for():
     assert "objects that only referred to each other: 1\n" in ask("/debug/pprof/heap", "gc=1").body.decode()
 
 
-async def test_delay_of_the_event_loop_is_seen():
-    import time
-
-    assert ask("/debug/pprof/block").status == 404
-    lag = profiling.LoopLag()
-    lag.start()
-    await asyncio.sleep(0.05)
-    time.sleep(0.3)
-    await asyncio.sleep(0.15)
-    lag.stop()
-    assert lag.worst > 0.15
-    assert "the worst: 0." in ask("/debug/pprof/block", lag=lag).body.decode()
+def test_the_page_on_delays_says_how_to_measure_them():
+    answer = ask("/debug/pprof/block")
+    assert answer.status == 404
+    assert b"--enable-contention-profiling" in answer.body
 
 
-async def test_profiles_are_taken_one_at_a_time():
-    """Each takes a thread of those that look names up: a few requests for a minute of samples would stop these."""
-    page = profiling.routes(None)["/debug/pprof/profile"]
-    request = Request("GET", "/debug/pprof/profile", "seconds=1")
-    first, second = page(request), page(request)
-    assert second.status == 503
-    assert (await first).status == 200
-    third = page(request)
-    assert (await third).status == 200
+def test_a_late_timer_is_measured_and_one_in_time_is_not():
+    async def measure() -> profiling.LoopLag:
+        loop = asyncio.get_running_loop()
+        late_s = [0.0]
+        lag = profiling.LoopLag(clock=lambda: loop.time() + late_s[0])
+        lag.start()
+        await loop.advance(0.1)
+        assert lag.worst < 1e-6
+        late_s[0] = 0.3
+        await loop.advance(0.1)
+        lag.stop()
+        return lag
+
+    with asyncio.Runner(loop_factory=StillLoop) as runner:
+        lag = runner.run(measure())
+    assert round(lag.worst, 6) == 0.3
+    page = ask("/debug/pprof/block", lag=lag).body.decode()
+    assert "the worst: 0.300000 s" in page

@@ -25,7 +25,7 @@ PROGRAMS = {
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch):
+def fresh():
     task_guard.counts.clear()
     task_guard._logged_at.clear()
     task_guard._left_out.clear()
@@ -38,9 +38,10 @@ async def broken() -> None:
 async def test_an_exception_ends_its_task_and_no_other():
     told = []
     async with asyncio.TaskGroup() as tasks:
-        other = tasks.create_task(asyncio.sleep(0.05, "done"))
-        task = task_guard.start(tasks, broken, "test", failed=lambda: told.append(True))
-    assert other.result() == "done"
+        broke = asyncio.Event()
+        other = tasks.create_task(broke.wait())
+        task = task_guard.start(tasks, broken, "test", failed=lambda: (told.append(True), broke.set()))
+    assert other.result() is True
     assert task.result() is None
     assert told == [True]
     assert task_guard.counts == {"test": 1}
@@ -111,13 +112,9 @@ def test_a_thousand_exceptions_of_one_kind_are_one_line(caplog):
     assert task_guard.counts == {"test": 1000, "other": 1}
 
 
-def test_the_next_line_says_how_many_were_left_out(caplog, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(task_guard, "monotonic", lambda: now[0])
-    for _ in range(3):
-        task_guard.record("test", RuntimeError("broken on purpose"))
-    now[0] += task_guard.LOG_INTERVAL_S
-    task_guard.record("test", RuntimeError("broken on purpose"))
+def test_the_next_line_says_how_many_were_left_out(caplog):
+    for now in (100.0, 100.0, 100.0, 100.0 + task_guard.LOG_INTERVAL_S):
+        task_guard.record("test", RuntimeError("broken on purpose"), clock=lambda now=now: now)
     assert [record.fields.get("left_out") for record in caplog.records] == [None, 2]
 
 

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from konnectivity.net import unix_socket
 from konnectivity.net.socket_listeners import ListenError, listen_unix
 from konnectivity.net.unix_socket import bind_unix
 
@@ -20,8 +19,8 @@ def path(tmp_path):
     return str(tmp_path / "frontend.sock")
 
 
-async def bind(path, replace=True):
-    return await bind_unix(path, replace, 10)
+async def bind(path, replace=True, takeover_timeout_s=5.0):
+    return await bind_unix(path, replace, 10, takeover_timeout_s)
 
 
 def reaches(path, bound):
@@ -59,31 +58,30 @@ async def test_a_socket_is_not_replaced_if_that_is_not_wanted(path):
     assert os.path.lexists(path)
 
 
-async def test_a_live_server_keeps_its_socket(path, monkeypatch):
-    monkeypatch.setattr(unix_socket, "TAKEOVER_TIMEOUT_S", 0.3)
+async def test_a_live_server_keeps_its_socket(path):
     first = await bind(path)
-    with pytest.raises(ListenError, match="another server answers there; stop it first, or choose another path"):
-        await listen_unix("tests", path, True, asyncio.Protocol)
+    with pytest.raises(OSError, match="another server answers there; stop it first, or choose another path"):
+        await bind(path, takeover_timeout_s=0.3)
+    with pytest.raises(ListenError, match=r"cannot listen on unix socket .* for tests: address already in use"):
+        await listen_unix("tests", path, False, asyncio.Protocol)
     assert reaches(path, first) or reaches(path, first)  # the question whether it answers stands in its queue
     first.socket.close()
 
 
-async def test_a_live_server_of_another_kind_of_socket_keeps_it(path, monkeypatch):
-    monkeypatch.setattr(unix_socket, "TAKEOVER_TIMEOUT_S", 0.0)
+async def test_a_live_server_of_another_kind_of_socket_keeps_it(path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(path)
         with pytest.raises(OSError, match="another server answers there"):
-            await bind(path)
+            await bind(path, takeover_timeout_s=0.0)
 
 
-async def test_a_server_whose_queue_is_full_is_alive(path, monkeypatch):
-    monkeypatch.setattr(unix_socket, "TAKEOVER_TIMEOUT_S", 0.0)
+async def test_a_server_whose_queue_is_full_is_alive(path):
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(path)
         busy.listen(0)
         waiting.connect(path)
         with pytest.raises(OSError, match="another server answers there"):
-            await bind(path)
+            await bind(path, takeover_timeout_s=0.0)
 
 
 async def test_a_successor_waits_for_a_server_that_leaves(path):
@@ -139,10 +137,9 @@ async def test_what_is_no_socket_is_left_alone(tmp_path, make, what, replace):
     assert not path.is_file() or path.read_text() == "precious"
 
 
-async def test_of_servers_that_start_at_once_one_has_the_path(path, monkeypatch):
-    monkeypatch.setattr(unix_socket, "TAKEOVER_TIMEOUT_S", 0.3)
+async def test_of_servers_that_start_at_once_one_has_the_path(path):
     (await bind(path)).socket.close()
-    found = await asyncio.gather(*(bind(path) for _ in range(5)), return_exceptions=True)
+    found = await asyncio.gather(*(bind(path, takeover_timeout_s=0.3) for _ in range(5)), return_exceptions=True)
     bound = [each for each in found if not isinstance(each, OSError)]
     assert len(bound) == 1
     bound[0].socket.close()

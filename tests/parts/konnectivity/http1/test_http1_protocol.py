@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from konnectivity.http1 import http1_protocol as responder
 from konnectivity.http1.handlers import Request, Response, text
-from konnectivity.http1.http1_protocol import HttpProtocol
+from konnectivity.http1.http1_protocol import MAX_HEAD, READ_SIZE, HttpProtocol, HttpTimeouts
 from konnectivity.http1.http_server import HttpServer
 from konnectivity.runtime import task_guard
 from konnectivity.testing.deployment import free_port
@@ -21,9 +20,9 @@ from konnectivity.testing.deployment import free_port
 class Site:
     """A responder with a few pages, and what they saw."""
 
-    def __init__(self, connections: int = 200) -> None:
+    def __init__(self, connections: int = 200, timeouts: HttpTimeouts | None = None) -> None:
         self.port = free_port()
-        self.server = HttpServer(connections)
+        self.server = HttpServer(connections, timeouts=timeouts)
         self.requests: list[Request] = []
         self.later: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
@@ -55,6 +54,12 @@ class Site:
         writer.close()
         await writer.wait_closed()
         return answer
+
+
+async def started(timeouts: HttpTimeouts) -> Site:
+    made = Site(timeouts=timeouts)
+    await made.start()
+    return made
 
 
 @pytest_asyncio.fixture
@@ -136,7 +141,7 @@ async def test_garbage_is_refused_and_the_connection_closed(site, garbage):
 
 
 async def test_a_head_without_end_is_refused(site):
-    answer = await site.talk(b"GET /ok HTTP/1.1\r\nx: " + b"a" * responder.MAX_HEAD + b"b" * 10)
+    answer = await site.talk(b"GET /ok HTTP/1.1\r\nx: " + b"a" * MAX_HEAD + b"b" * 10)
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
@@ -222,7 +227,7 @@ async def test_what_is_not_answered_yet_is_not_read(site):
     writer.write(b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
     await asyncio.sleep(0.5)
     (connection,) = site.connections()
-    assert len(connection._heads) <= 2 * responder.READ_SIZE
+    assert len(connection._heads) <= 2 * READ_SIZE
     assert writer.transport.get_write_buffer_size() > 10_000_000
     writer.transport.abort()
 
@@ -251,25 +256,26 @@ async def test_a_body_is_not_read(site):
 
 
 @pytest.mark.parametrize(
-    ("sent", "timeout"),
+    ("sent", "timeouts"),
     [
-        (b"", "REQUEST_TIMEOUT_S"),
-        (b"GET /ok HT", "REQUEST_TIMEOUT_S"),
-        (b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n", "IDLE_TIMEOUT_S"),
+        (b"", HttpTimeouts(request_s=0.2)),
+        (b"GET /ok HT", HttpTimeouts(request_s=0.2)),
+        (b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n", HttpTimeouts(idle_s=0.2)),
     ],
     ids=["nothing", "half a head", "a request"],
 )
-async def test_a_connection_without_a_request_has_a_deadline(site, monkeypatch, sent, timeout):
-    monkeypatch.setattr(responder, timeout, 0.2)
+async def test_a_connection_without_a_request_has_a_deadline(sent, timeouts):
+    site = await started(timeouts)
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(sent)
     async with asyncio.timeout(5):
         await reader.read()
     writer.close()
+    site.server.close()
 
 
-async def test_a_head_that_trickles_in_has_a_deadline(site, monkeypatch):
-    monkeypatch.setattr(responder, "REQUEST_TIMEOUT_S", 0.5)
+async def test_a_head_that_trickles_in_has_a_deadline():
+    site = await started(HttpTimeouts(request_s=0.5))
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b"GET /ok HTTP/1.1\r\nx: ")
     async with asyncio.timeout(5):
@@ -280,10 +286,11 @@ async def test_a_head_that_trickles_in_has_a_deadline(site, monkeypatch):
                 await asyncio.sleep(0.05)
             raise ConnectionError
     writer.close()
+    site.server.close()
 
 
-async def test_a_client_that_takes_no_answer_has_a_deadline(site, monkeypatch):
-    monkeypatch.setattr(responder, "ANSWER_TIMEOUT_S", 0.3)
+async def test_a_client_that_takes_no_answer_has_a_deadline():
+    site = await started(HttpTimeouts(response_s=0.3))
     port = free_port()
     body = text("x" * 10_000_000)
     await site.server.listen("tests", "127.0.0.1", port, {"/large": lambda request: body})
@@ -293,6 +300,7 @@ async def test_a_client_that_takes_no_answer_has_a_deadline(site, monkeypatch):
         while site.connections():
             await asyncio.sleep(0.02)
     writer.close()
+    site.server.close()
 
 
 async def test_half_a_second_after_its_request_a_client_may_end_its_side(site):
@@ -308,7 +316,7 @@ async def test_more_connections_than_there_may_be_take_the_place_of_idle_ones():
     site = Site(connections=5)
     await site.start()
     idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(5)]
-    await asyncio.sleep(responder.FRESH_S + 0.05)
+    await asyncio.sleep(HttpTimeouts().fresh_s + 0.05)
     for _ in range(3):
         answer = await site.talk(b"GET /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answer.endswith(b"fine\n")
