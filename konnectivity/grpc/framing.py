@@ -1,8 +1,8 @@
-"""gRPC message framing: a 5-byte prefix (compressed flag, length), then the message. Pure.
+"""Framing of gRPC messages: a 5-byte prefix (compressed flag, length), then the message. Pure.
 
-Fragments are kept as they came and joined once, when the message is whole; a message that lies in one fragment is a
-view into it, without a copy. Only a fragment that is small, or small beside the buffer it lies in, is copied: kept as a
-view, a message that comes byte by byte would hold many times its size.
+Fragments are kept as received and joined once, when the message is complete; a message in one fragment is a view into
+it, without a copy. A fragment that is small, absolutely or compared with its buffer, is copied: as views, the fragments
+of a message that arrives byte by byte would hold many times its size.
 """
 
 from __future__ import annotations
@@ -13,22 +13,29 @@ from konnectivity.grpc.status import Code, RpcError
 
 PREFIX = struct.Struct(">BL")
 PREFIX_SIZE = 5
-MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # grpc's default on every end
-MAX_EMPTY_MESSAGES = 1000  # on one stream: an empty message is no packet of anybody
+MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # default of every gRPC implementation
+MAX_EMPTY_MESSAGES = 1000  # on one stream: no peer has a reason to send an empty message
 _SMALLEST_VIEW = 512  # bytes; a view and its buffer take about 200 more
 _SMALL = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
 
 
 class MessageReader:
-    """Bytes in any cut -> whole messages. `fault` is why nothing more is read, and `limit` the one reached, if any."""
+    """Reader of the messages of one stream.
+
+    Attributes:
+        fault: error after which nothing more is read; None: none so far.
+        limit: name of the limit that led to the fault; empty: none.
+        held: bytes of the message that is not complete yet.
+
+    """
 
     __slots__ = ("_empty", "_max_size", "_need", "_parts", "fault", "held", "limit")
 
     def __init__(self, max_size: int = MAX_MESSAGE_SIZE) -> None:
         self.fault: RpcError | None = None
         self.limit = ""
-        self.held = 0  # bytes of a message that is not whole yet
-        self._empty = 0  # messages so far
+        self.held = 0
+        self._empty = 0  # empty messages so far
         self._max_size = max_size
         self._parts: list[memoryview | bytearray] = []
         self._need = PREFIX_SIZE
@@ -40,13 +47,14 @@ class MessageReader:
 
     @property
     def size(self) -> int:
-        """Return the size of the message that is not whole yet, as far as its prefix tells; 0 if there is none."""
+        """Size in bytes of the incomplete message, as far as its prefix is known; 0 if there is none."""
         return self._need if self._parts else 0
 
     def feed(self, data: memoryview) -> list[memoryview]:
-        """Return the messages that are whole with `data`, up to the first that cannot be read.
+        """Return the messages that are complete with `data`, up to the first that cannot be read.
 
-        That one sets `fault`: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for a compressed one.
+        A message that cannot be read sets `fault`: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for
+        a compressed message.
         """
         messages: list[memoryview] = []
         position, end = 0, len(data)
@@ -76,7 +84,7 @@ class MessageReader:
         return messages
 
     def _complete(self, data: memoryview, messages: list[memoryview]) -> int:
-        """Go on with the message that is under way; how much of `data` that took."""
+        """Complete the message that has begun, and return the number of bytes of `data` that were used."""
         position, end = 0, len(data)
         while self._parts:
             missing = self._need - self.held

@@ -1,8 +1,8 @@
-"""The calls of `alternative`, both roles: the queue of each stream, the tasks that empty and fill it, and its one end.
+"""Calls on grpcio, in both roles: the queue of each stream, the tasks that empty and fill it, and its one end.
 
-What grpcio does not let us see: a grpcio server cannot tell a call that its client cancelled from one whose connection
-was lost or whose message was too large (all end with CANCELLED here), nor drop the message it is writing when it ends a
-call; a grpcio client does not see the server's certificate. There is no window to widen: grpcio sizes its own.
+Limits of grpcio: a server cannot tell a call that its client cancelled from one whose connection was lost or whose
+message was too large (all end with CANCELLED here), nor drop the message that it is writing when it ends a call; a
+client does not see the server's certificate; there is no window to widen, because grpcio sizes its own.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 HIGH_WATER = 256 * 1024  # bytes queued from which a stream is congested
-LOW_WATER = 64 * 1024  # and below which it is no longer
-VERDICT_S = 0.05  # grpcio tells the end of a call in two events; the second, which says why, comes within this time
+LOW_WATER = 64 * 1024  # bytes queued below which it is no longer congested
+VERDICT_S = 0.05  # grpcio reports the end of a call in two events: the second one, with the reason, within this time
 SECOND_VERDICT_TRIES = 20
 CODES = {code.value[0]: code for code in grpc.StatusCode}
-_WRITE_FAILED = Status(Code.INTERNAL, "Internal error from Core")  # what grpcio makes of a call when a write fails
+_WRITE_FAILED = Status(Code.INTERNAL, "Internal error from Core")  # status that grpcio sets when a write fails
 _LOST = Status(Code.CANCELLED, "the client cancelled the call, or its connection was lost")
 
 
 class GrpcioStream(MessageStream):
-    """What both roles share."""
+    """Call of either role."""
 
     def __init__(self, peer: Peer, path: str, metadata: Metadata, receiver: StreamReceiver | None = None) -> None:
         self.peer = peer
@@ -46,7 +46,7 @@ class GrpcioStream(MessageStream):
         self.receiver = receiver
         self.closed = False
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[bytes | Fields | None] = asyncio.Queue()  # None: no more from us
+        self._queue: asyncio.Queue[bytes | Fields | None] = asyncio.Queue()  # None: this side has ended
         self._queued = 0
         self._blocked = False
         self._finished = False
@@ -108,7 +108,7 @@ class GrpcioStream(MessageStream):
             self._queue.get_nowait()
 
     def _end(self, status: Status) -> None:
-        """The one place where a call ends. The receiver hears of it in the loop's next pass, never in its own call."""
+        """End the call on this side. The receiver is told in the next pass of the event loop, never in its own call."""
         if not self.closed:
             self.closed = True
             self._blocked = False
@@ -121,7 +121,7 @@ class GrpcioStream(MessageStream):
 
 
 class ServerStream(GrpcioStream):
-    """A call that a client made. `run` is part of grpcio's handler, which grpcio cancels when the call is dead."""
+    """Call that a client made. `run` is part of grpcio's handler, which grpcio cancels when the call is dead."""
 
     def __init__(self, context: Context, path: str) -> None:
         super().__init__(_peer(context), path, as_metadata(context.invocation_metadata() or ()))
@@ -140,7 +140,7 @@ class ServerStream(GrpcioStream):
             self.finish(Status(Code.CANCELLED, message))
 
     def lost(self, status: Status) -> None:
-        """The call is about to die with its connection."""
+        """End the call with a status, because its connection is about to be closed."""
         self._end(status)
 
     async def run(self) -> None:
@@ -154,14 +154,14 @@ class ServerStream(GrpcioStream):
             self._end(Status(Code.DEADLINE_EXCEEDED, "deadline exceeded") if late else _LOST)
             raise
         finally:
-            self._end(Status(Code.INTERNAL, "the call failed on our side"))
+            self._end(Status(Code.INTERNAL, "the call failed on this side"))
             self._drop()
         self._context.set_code(CODES[self._status.code])
         self._context.set_details(self._status.message)
 
     async def _read(self) -> None:
         await self._receive(self._context.read)
-        await asyncio.sleep(VERDICT_S)  # if the client did more than end its side, we are cancelled here
+        await asyncio.sleep(VERDICT_S)  # a client that did more than end its side has this task cancelled here
         self.finish()
 
     async def _write(self) -> None:
@@ -173,12 +173,12 @@ class ServerStream(GrpcioStream):
                     await self._context.write(item)
                     self._sent(len(item))
         except grpc.aio.InternalError:
-            await asyncio.sleep(VERDICT_S)  # there is nobody to write to: we are cancelled here
+            await asyncio.sleep(VERDICT_S)  # the client is gone: grpcio cancels this task here
             self._end(_LOST)
 
 
 class ClientStream(GrpcioStream):
-    """A call that we made. `response` is done when the server accepted or refused it."""
+    """Call that this side made. `response` is done when the server has accepted or refused the call."""
 
     def __init__(self, call: Call, peer: Peer, path: str, receiver: StreamReceiver) -> None:
         super().__init__(peer, path, Metadata(()), receiver)
@@ -199,7 +199,7 @@ class ClientStream(GrpcioStream):
         self.lost(Status(Code.CANCELLED, message))
 
     def lost(self, status: Status) -> None:
-        """End the call now, with this status on our side."""
+        """End the call now, with a status on this side."""
         if not self.closed:
             self._end(status)
             self._call.cancel()
@@ -211,8 +211,8 @@ class ClientStream(GrpcioStream):
             writer.cancel()
 
     def over(self, _: object) -> None:
-        """`run` has ended, or was cancelled before it began."""
-        self.lost(Status(Code.CANCELLED, "cancelled on our side"))
+        """End the call after `run` has ended, or was cancelled before it began."""
+        self.lost(Status(Code.CANCELLED, "cancelled on this side"))
         self._drop()
 
     async def _read(self) -> Status:
@@ -237,13 +237,13 @@ class ClientStream(GrpcioStream):
         return self._verdict
 
     def _judged(self, _: object) -> None:
-        """The call has a status. When a write fails grpcio sets one of its own, before or after the server's."""
+        """Record the status of the call. After a failed write grpcio sets its own, before or after the server's."""
         if self._verdict == _WRITE_FAILED:
             self._verdict = Status(Code(_now(self._call.code()).value[0]), _now(self._call.details()) or "")
         self._flowing.set()
 
     async def _refused(self) -> bool:
-        """A refusal is a status without headers, which grpcio shows as empty headers and then the status."""
+        """Return whether the server refused the call: grpcio shows that as empty headers, and then the status."""
         try:
             async with asyncio.timeout(VERDICT_S):
                 await self._call.code()
@@ -267,7 +267,7 @@ class ClientStream(GrpcioStream):
 
 
 def _now(answer: Coroutine[object, None, T]) -> T:
-    """The result of a coroutine that has nothing to wait for."""
+    """Return the result of a coroutine that has nothing to wait for."""
     try:
         answer.send(None)
     except StopIteration as stop:
@@ -277,11 +277,12 @@ def _now(answer: Coroutine[object, None, T]) -> T:
 
 
 def as_fields(metadata: Iterable[tuple[str, str]]) -> Fields:
+    """Return metadata in the form that grpcio takes."""
     return tuple((name.lower(), value) for name, value in metadata)
 
 
 def as_metadata(fields: Iterable[tuple[str, str | bytes]]) -> Metadata:
-    """Of what grpcio received; binary fields (`-bin`) are none of ours."""
+    """Return the metadata that grpcio received, without binary fields (`-bin`), which no service uses."""
     return Metadata((name, value) for name, value in fields if isinstance(value, str))
 
 
@@ -290,7 +291,7 @@ def _peer(context: Context) -> Peer:
     names = list(context.auth_context().get("x509_common_name", ()))
     certificate: dict[str, object] | None = None
     if names:
-        certificate = {"subject": ((("commonName", names[0].decode()),),)}  # as ssl.SSLSocket.getpeercert has it
+        certificate = {"subject": ((("commonName", names[0].decode()),),)}  # as ssl.SSLSocket.getpeercert returns it
     return Peer(unquote(address) if kind in ("ipv4", "ipv6") else "unix", certificate)
 
 

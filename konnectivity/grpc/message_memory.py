@@ -1,8 +1,8 @@
 """Memory for the large gRPC messages that many streams of one process send at the same time. Pure; the clock is given.
 
-A client that has one connection for many users sends their messages interleaved, so that all of them are incomplete at
-once. Memory is granted to whole messages in the order in which they asked: a message that has its memory can be
-completed, and a stream whose message has none gets no window until another message is whole. Knows nothing of HTTP/2.
+A client with one connection for many users sends their messages interleaved, so that all of them are incomplete at the
+same time. Memory is granted to whole messages in the order of the requests: a message with a grant can be completed,
+and a stream without one gets no window until another message is complete. Knows nothing of HTTP/2.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ SMALL_MESSAGE = 64 * 1024  # bytes of a message that needs no grant
 
 
 class MessageMemory(Generic[T]):
-    """The grants and the queue.
+    """Grants of memory, and the queue of those who wait for one.
 
     Args:
         budget: bytes of all messages that have a grant; a message that is larger than all of it is granted alone.
         most_held: bytes of all messages that are incomplete, with a grant or without.
-        clock: seconds.
-        has_room: tells whether the process has memory for what becomes of a message that is whole.
+        clock: source of monotonic seconds.
+        has_room: returns whether the process has memory for the content of a complete message.
 
     """
 
@@ -36,11 +36,11 @@ class MessageMemory(Generic[T]):
         self._clock = clock
         self._has_room = has_room
         self._used = 0
-        self._granted: OrderedDict[T, tuple[int, float]] = OrderedDict()  # size, and since when
+        self._granted: OrderedDict[T, tuple[int, float]] = OrderedDict()  # size, and time of the grant
         self._waiting: OrderedDict[T, int] = OrderedDict()
 
     def ask(self, owner: T, size: int) -> bool:
-        """Return whether the owner's message of `size` bytes has memory; else the owner waits for its grant."""
+        """Grant memory for the owner's message of `size` bytes and return True, or queue the owner and return False."""
         if owner in self._granted:
             return True
         if owner not in self._waiting:
@@ -51,21 +51,21 @@ class MessageMemory(Generic[T]):
         return False
 
     def leave(self, owner: T) -> list[T]:
-        """Forget the owner's message, and return the owners that have a grant from now on, and had none."""
+        """Forget the owner's message, and return the owners that get a grant because of that."""
         self._waiting.pop(owner, None)
         size, _ = self._granted.pop(owner, (0, 0.0))
         self._used -= size
         return self.grant()
 
     def grant(self) -> list[T]:
-        """Grant what fits, and return the owners that have a grant from now on."""
+        """Grant memory to as many waiting owners as fit, and return these owners."""
         granted = []
         while self._waiting and self._fits(next(iter(self._waiting.values()))):
             granted.append(self._grant())
         return granted
 
     def overdue(self, seconds: float) -> list[T]:
-        """Return the owners whose messages have had memory for longer than this, if others wait."""
+        """Return the owners that have had memory for at least `seconds`, if other owners wait."""
         if not self._waiting:
             return []
         before = self._clock() - seconds

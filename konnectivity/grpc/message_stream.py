@@ -1,6 +1,7 @@
-"""The seam between the transport and everything above it: a bidirectional stream of opaque messages.
+"""Interface of one gRPC call: a bidirectional stream of opaque messages.
 
-Two implementations: `native` (our HTTP/2) and `alternative` (grpcio). Code above knows only this module.
+Two implementations have it: `http2_call` (native) and `grpcio_stream`. Code above the transport knows this interface,
+and `transport` for connections.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ Buffer = bytes | memoryview
 
 
 class PeerProcess(NamedTuple):
-    """Who connected a unix socket, as the kernel has it."""
+    """Process at the other end of a unix socket, according to the kernel."""
 
-    pid: int  # 0: of another PID namespace
+    pid: int  # 0: a process of another PID namespace
     uid: int
     gid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: a printable address, and what the TLS layer or the kernel vouch for, if anything."""
+    """Other end of a connection: a printable address, and the identity that TLS or the kernel vouches for, if any."""
 
     address: str
-    certificate: dict[str, Any] | None = None  # as `ssl.SSLSocket.getpeercert` has it
+    certificate: dict[str, Any] | None = None  # as `ssl.SSLSocket.getpeercert` returns it
     process: PeerProcess | None = None
 
     @property
     def common_name(self) -> str:
-        """Of the certificate; empty if there is none."""
+        """Common name in the certificate; empty if there is none."""
         for part in (self.certificate or {}).get("subject", ()):
             for key, value in part:
                 if key == "commonName":
@@ -43,12 +44,12 @@ class Peer:
 
     @property
     def source(self) -> str:
-        """Return the address without its port: connections that one peer makes have it in common."""
+        """Address without its port, which all connections of one peer have in common."""
         return self.address.rpartition(":")[0] or self.address
 
     @property
     def name(self) -> str:
-        """For people: the address, and the common name that the certificate gives."""
+        """Text for people: the address, and the common name in the certificate."""
         return f"{self.common_name}@{self.address}" if self.common_name else self.address
 
 
@@ -56,11 +57,11 @@ class StreamReceiver(Protocol):
     """Owner of a stream. Called from the event loop; of its methods only `pause_writing` is called inside `send`."""
 
     def call_accepted(self, metadata: Metadata) -> None:
-        """Client: the server's response headers, before any message."""
+        """Client: take the server's response headers, before any message."""
         return
 
     def message_received(self, message: memoryview) -> None:
-        """One whole message. The view is valid for as long as it is kept."""
+        """Take one whole message. The view stays valid for as long as it is kept."""
 
     def pause_writing(self) -> None:
         """Note that data should wait: a message was sent while the stream was congested."""
@@ -71,30 +72,30 @@ class StreamReceiver(Protocol):
         return
 
     def stream_closed(self, status: Status) -> None:
-        """The last call: the stream is over, for whatever reason."""
+        """Note the end of the stream, with its status. No other method is called after this one."""
 
 
 class MessageStream(ABC):
-    """One call, either side. After `stream_closed` every method is a no-op."""
+    """Either side of one call. After `stream_closed` every method does nothing."""
 
     peer: Peer
-    metadata: Metadata  # on the server the request's, on the client the response's
+    metadata: Metadata  # request headers on the server, response headers on the client
     path: str
-    receiver: StreamReceiver | None  # who gets what arrives; may be replaced while the stream is open
+    receiver: StreamReceiver | None  # may be replaced while the stream is open
 
     @property
     def round_trip_s(self) -> float | None:
-        """The last measured round trip, in seconds, if the transport can measure it."""
+        """Last measured round trip in seconds; None if the transport has not measured it."""
         return None
 
     @property
     def least_round_trip_s(self) -> float | None:
-        """The round trip of the line when nothing is queued on it, if the transport can measure it."""
+        """Round trip in seconds when nothing is queued; None if the transport has not measured it."""
         return None
 
     @property
     def heard_at(self) -> float | None:
-        """When anything of the peer arrived last, on the monotonic clock; None if the transport cannot tell."""
+        """Time of the last bytes from the peer, on the monotonic clock; None if the transport cannot tell."""
         return None
 
     def measure(self, done: Callable[[float], object] | None = None) -> None:
@@ -102,10 +103,10 @@ class MessageStream(ABC):
         return
 
     async def accepted(self) -> Metadata:
-        """Client: the response headers, once the server accepted the call. (On the server: the request's, at once.)
+        """Wait until the server accepts the call, and return its headers (on the server: those of the request).
 
         Raises:
-            RpcError: it was refused, or the connection was lost.
+            RpcError: the call was refused, or the connection was lost.
 
         """
         return self.metadata
@@ -123,7 +124,7 @@ class MessageStream(ABC):
 
     @abstractmethod
     def hold(self) -> None:
-        """Stop returning window: the peer stops after what it may still send. Messages already here are delivered."""
+        """Return no window, so that the peer stops when it has used it up. Messages already here are delivered."""
 
     @abstractmethod
     def release(self) -> None:
@@ -131,15 +132,15 @@ class MessageStream(ABC):
 
     @abstractmethod
     def widen(self, size: int) -> None:
-        """Let the peer have `size` bytes more under way than at first."""
+        """Enlarge the window of the peer by `size` bytes."""
 
     @abstractmethod
     def finish(self, status: Status = OK) -> None:
-        """Server: end the call with a status, behind all messages sent. Client: no more messages from us."""
+        """Server: end the call with a status, behind all messages sent. Client: end this side of the call."""
 
     @abstractmethod
     def abort(self, message: str = "") -> None:
-        """End the stream now, dropping what was not sent. `stream_closed` follows."""
+        """End the stream now, and drop messages that are not sent yet. `stream_closed` follows."""
 
 
 Service = Callable[[MessageStream], StreamReceiver]

@@ -20,7 +20,7 @@ class Metadata:
 
     Args:
         fields: names and values.
-        names: of the fields to keep, in lower case; None keeps all.
+        names: names of the fields to keep, in lower case; None: all are kept.
 
     """
 
@@ -32,19 +32,20 @@ class Metadata:
 
     @property
     def size(self) -> int:
-        """Return the memory that the values take, in bytes: a text of some characters takes four bytes for each."""
+        """Memory of the values in bytes: some texts take four bytes for each character."""
         return sum(sys.getsizeof(value) for _, value in self.fields)
 
     def get_all(self, name: str) -> list[str]:
+        """Return all values of `name`, in order."""
         return [value for key, value in self.fields if key == name]
 
     def get(self, name: str, default: str = "") -> str:
-        """The first value of `name`."""
+        """Return the first value of `name`, or `default`."""
         return next((value for key, value in self.fields if key == name), default)
 
 
 def request(path: str, authority: str, secure: bool, metadata: Mapping[str, str], timeout_s: float | None) -> Headers:
-    """The header list that opens a call."""
+    """Return the header fields that open a call."""
     headers = [
         (":method", "POST"),
         (":scheme", "https" if secure else "http"),
@@ -61,13 +62,13 @@ def request(path: str, authority: str, secure: bool, metadata: Mapping[str, str]
 
 
 def format_timeout(timeout_s: float) -> str:
-    """A `grpc-timeout` header: milliseconds, or seconds where those have more than 8 digits."""
+    """Return a `grpc-timeout` value: milliseconds, or seconds if the milliseconds have more than 8 digits."""
     milliseconds = max(0, round(timeout_s * 1000))
     return f"{milliseconds}m" if milliseconds <= _MAX_NUMBER else f"{min(milliseconds // 1000, _MAX_NUMBER)}S"
 
 
 def parse_timeout(value: str) -> float | None:
-    """Seconds of a `grpc-timeout` header; None if it is not one (at most 8 digits and a unit)."""
+    """Return the seconds of a `grpc-timeout` value; None if it is malformed (at most 8 digits and a unit)."""
     number, unit = value[:-1], value[-1:]
     count = parse_decimal(number, _MAX_NUMBER) if len(number) <= 8 else None
     return count * _UNITS[unit] if unit in _UNITS and count is not None else None

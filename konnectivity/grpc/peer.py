@@ -1,4 +1,4 @@
-"""Who is at the other end of a socket: its address, its verified certificate, its process."""
+"""Identity of the other end of a socket: its address, its verified certificate, its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 def peer_of(transport: asyncio.Transport) -> Peer:
-    """Address and verified certificate of a transport's other end."""
+    """Return the identity of a transport's other end."""
     address = transport.get_extra_info("peername")
     if isinstance(address, tuple):
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -24,7 +24,7 @@ def peer_of(transport: asyncio.Transport) -> Peer:
 
 
 def _process(transport: asyncio.Transport) -> PeerProcess | None:
-    """Who is behind a unix socket. Only Linux says so in this way."""
+    """Return the process at the other end of a unix socket; None if it cannot be known (only Linux tells it)."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return None

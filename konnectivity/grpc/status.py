@@ -11,6 +11,8 @@ from konnectivity.untrusted.untrusted_text import cut
 
 
 class Code(enum.IntEnum):
+    """Status code of gRPC."""
+
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2
@@ -54,13 +56,14 @@ _CUT = "..."  # ends a message that was cut
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a stream ended."""
+    """Status at the end of a call."""
 
     code: Code
     message: str = ""
 
     @property
     def ok(self) -> bool:
+        """Whether the call ended without an error."""
         return self.code is Code.OK
 
     def __str__(self) -> str:
@@ -71,7 +74,7 @@ OK = Status(Code.OK)
 
 
 class RpcError(Exception):
-    """Ends a call with a status; on the server, raised by a service that refuses it."""
+    """Error that ends a call with a status. A service raises it to refuse a call."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(f"{code.name}: {message}")
@@ -81,7 +84,7 @@ class RpcError(Exception):
 def encode_message(message: str) -> str:
     """Percent-encode a `grpc-message`, cut to `MAX_MESSAGE` bytes on a character's boundary.
 
-    Encoded are all characters but printable ASCII, `%`, and the spaces at the ends, which no header keeps.
+    Printable ASCII stays as it is, except `%` and the spaces at both ends, which headers do not keep.
     """
     encoded = _percent_encoded(message[:MAX_MESSAGE])
     if len(message) <= MAX_MESSAGE and len(encoded) <= MAX_MESSAGE:
@@ -102,24 +105,24 @@ def _percent_encoded(text: str) -> str:
 
 
 def decode_message(value: str) -> str:
-    """Undo `encode_message`, and cut the result to `MAX_MESSAGE` bytes; what is not valid stays as it is."""
+    """Decode a `grpc-message`, cut to `MAX_MESSAGE` bytes; invalid escapes stay as they are."""
     return cut(unquote(value[: 3 * MAX_MESSAGE + 1], errors="replace"), MAX_MESSAGE)
 
 
 def from_trailers(headers: list[tuple[str, str]]) -> Status:
-    """The status that a response's last header block carries.
+    """Return the status in the last header block of a response.
 
-    A block without `grpc-status` comes from something that is no gRPC server: its HTTP status tells what.
+    A block without `grpc-status` is not from a gRPC server: then the HTTP status is translated.
     """
     fields = dict(headers)
     if "grpc-status" not in fields:
         http = fields.get(":status", "")
         code = _FROM_HTTP.get(http, Code.UNKNOWN)
-        return Status(code, f"the peer is no gRPC server: HTTP status {http or 'missing'}")
+        return Status(code, f"the peer is not a gRPC server: HTTP status {http or 'missing'}")
     code = _FROM_NUMBER.get(fields["grpc-status"], Code.UNKNOWN)
     return Status(code, decode_message(fields.get("grpc-message", "")))
 
 
 def from_reset(code: int, message: str) -> Status:
-    """The status that an HTTP/2 stream reset stands for."""
+    """Return the status for an HTTP/2 stream reset."""
     return Status(_FROM_HTTP2.get(code, Code.INTERNAL), message)

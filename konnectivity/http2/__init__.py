@@ -3,20 +3,20 @@
 Bytes in -> events (`Http2Connection.receive`); verbs -> bytes out (`Http2Connection.take`).
 It knows nothing of sockets, clocks, event loops or gRPC. Header blocks are encoded by the `hpack` library.
 
-    frames       constants, frame builders
-    payloads     what each frame's payload must look like
-    headers      rules for header blocks (RFC 9113 section 8)
-    settings     one side's SETTINGS
-    limits       what a hostile peer may cost us
-    events       what `receive` returns
-    stream       state and windows of one stream
-    table        which streams are open, and what became of the others
-    reader       bytes -> frames
-    blocks       fragments -> header lists
-    header_decoder  HPACK, with limits
-    inbound      what the peer's frames do
-    outbound     what leaves, and the windows it keeps to
-    connection   the three together, and the verbs
+    http2_connection  one connection: reader, receiving half and sending half together, and the verbs
+    frame_reader      bytes -> frames
+    inbound           receiving half: effects of the peer's frames
+    outbound          sending half: frames to write, within the peer's windows
+    streams           table of open streams, and memory of closed ones
+    stream_state      state and windows of one stream
+    events            results of `receive`
+    header_blocks     fragments -> header lists
+    header_decoder    HPACK, with limits
+    header_rules      rules for header blocks (RFC 9113 section 8)
+    frames            constants, frame builders
+    frame_payloads    rules for the payload of each type of frame (section 6)
+    settings          SETTINGS of one side (section 6.5)
+    abuse_limits      limits on what a hostile peer may cost
 """
 
 from konnectivity.http2.abuse_limits import Limits

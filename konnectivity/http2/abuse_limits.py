@@ -1,4 +1,6 @@
-"""What a hostile or broken peer may cost us before the connection ends. Owns the numbers, and what was spent.
+"""Limits on what a hostile or broken peer may cost before its connection ends or is slowed down.
+
+Owns the numbers, and the budget that one peer has left. Does not know frames or streams: it is told what they cost.
 
 docs/secure/limits.md has each of them beside those of the other layers.
 """
@@ -15,30 +17,55 @@ from konnectivity.net.token_bucket import TokenBucket
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per connection. The defaults leave room for grpc-go's bandwidth probes (a PING a round trip)."""
+    """Limits of one connection. The defaults leave room for grpc-go's bandwidth probes (one PING per round trip).
 
-    header_block_bytes: int = 64 * 1024  # compressed, HEADERS + CONTINUATION
-    header_list_bytes: int = 32 * 1024  # decoded, as SETTINGS_MAX_HEADER_LIST_SIZE counts
-    header_fields: int = 100  # in one header block
-    continuation_frames: int = 16  # in one header block
-    cheap_frames_burst: int = 10_000  # frames that cost the peer little and move no data
+    A cheap frame costs the peer little and moves no data: PING, SETTINGS, PRIORITY, RST_STREAM, an empty DATA frame, a
+    WINDOW_UPDATE that nothing sent explains, or a frame of unknown type.
+
+    Attributes:
+        header_block_bytes: compressed size of one header block (HEADERS and CONTINUATION).
+        header_list_bytes: decoded size of one header block, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
+        header_fields: number of fields in one header block.
+        continuation_frames: number of frames in one header block.
+        cheap_frames_burst: number of cheap frames at once.
+        cheap_frames_per_s: number of cheap frames per second.
+        unsent_replies: number of answers (PING and SETTINGS acks, resets) that may wait for a peer that does not read.
+        new_streams_burst: number of streams that a client may open at once; further ones are refused.
+        new_streams_per_s: number of streams that a client may open per second; 0: unlimited.
+        slow_down: whether a flood of cheap frames makes `PeerCosts.overdue_s` grow instead of ending the connection.
+
+    """
+
+    header_block_bytes: int = 64 * 1024
+    header_list_bytes: int = 32 * 1024
+    header_fields: int = 100
+    continuation_frames: int = 16
+    cheap_frames_burst: int = 10_000
     cheap_frames_per_s: int = 5_000
-    unsent_replies: int = 10_000  # PING and SETTINGS acks, resets: queued because the peer does not read
-    new_streams_burst: int = 1_000  # of a client; over it they are refused
-    new_streams_per_s: int = 1_000  # 0: unlimited
-    slow_down: bool = False  # a flood of cheap frames makes `Costs.overdue_s` grow and does not end the connection
+    unsent_replies: int = 10_000
+    new_streams_burst: int = 1_000
+    new_streams_per_s: int = 1_000
+    slow_down: bool = False
 
 
-_UNANSWERED_COST = 20  # in cheap frames: a request that is reset before it has an answer
-_SHARED_UNANSWERED_COST = 2  # the same, of a peer that is slowed down
-_REFUSED_COST = 5  # the same: one that we refuse, and HEADERS on a stream that was reset
-_MOST_OVERDRAWN = 40_000  # of a peer that is slowed down: more than the cheap frames of one read
-_FREE_FIELDS = 20  # of a header block cost nothing beside their frame: no gRPC call has more
-_FIELDS_PER_FRAME = 2  # further fields that cost as much as a cheap frame
+# PeerCosts in cheap frames.
+_UNANSWERED_COST = 20  # a request that the client resets before it has an answer
+_SHARED_UNANSWERED_COST = 2  # such a request of a peer that is slowed down
+_REFUSED_COST = 5  # a refused request, or HEADERS on a stream that was reset
+_MOST_OVERDRAWN = 40_000  # overdraft of a peer that is slowed down: more than the cheap frames of one read
+_FREE_FIELDS = 20  # fields of a header block without a cost of their own: no gRPC call has more
+_FIELDS_PER_FRAME = 2  # further fields that cost as much as one cheap frame
 
 
-class Costs:
-    """What one peer has cost so far. `reached` counts, by name, how often which limit ended it."""
+class PeerCosts:
+    """Budget of one peer: what its frames have cost, and what it may still spend.
+
+    Attributes:
+        unsent_replies: number of answers since the peer's socket last took everything.
+        earned: number of WINDOW_UPDATE frames that the frames sent to the peer explain.
+        reached: counter of reached limits, by name.
+
+    """
 
     __slots__ = (
         "_cheap",
@@ -53,7 +80,7 @@ class Costs:
 
     def __init__(self, limits: Limits, clock: Callable[[], float], reached: Counter[str] | None = None) -> None:
         self.unsent_replies = 0
-        self.earned = 0  # WINDOW_UPDATE frames that what we sent makes plausible
+        self.earned = 0
         self.reached = Counter() if reached is None else reached
         self._most_unsent_replies = limits.unsent_replies
         self._most_earned = limits.cheap_frames_burst
@@ -67,7 +94,7 @@ class Costs:
         """Charge `count` cheap frames to the peer.
 
         Raises:
-            ConnectionFault: the peer's budget is spent; of a peer that is slowed down, far overdrawn.
+            ConnectionFault: the budget is spent; for a peer that is slowed down, far overdrawn.
 
         """
         enough = self._cheap.overdraw(count) < _MOST_OVERDRAWN if self._slow_down else self._cheap.take(count)
@@ -75,10 +102,15 @@ class Costs:
             raise self.fault("control_frames", "flood of control frames")
 
     def reset_by_peer(self, known: bool, answered: bool) -> None:
-        """Charge a RST_STREAM of a stream that is open (`known`) and whose headers we sent (`answered`).
+        """Charge a RST_STREAM from the peer.
 
-        Where a peer is slowed down and not cut, its users share the connection: they cancel many calls at once, and
-        end all their connections at once.
+        A peer that is slowed down instead of cut pays less: many users share its connection, who may cancel their calls
+        and end their connections all at once.
+
+        Args:
+            known: whether the stream is open.
+            answered: whether this side has sent headers on it.
+
         """
         if known and not answered:
             self.spend(_SHARED_UNANSWERED_COST if self._slow_down else _UNANSWERED_COST)
@@ -87,22 +119,22 @@ class Costs:
 
     @property
     def overdue_s(self) -> float:
-        """Return for how many seconds nothing more should be read from a peer that is slowed down."""
+        """Seconds for which nothing should be read from a peer that is slowed down; 0.0: read on."""
         return self._cheap.overdue_s if self._slow_down else 0.0
 
     def sent(self, pieces: int) -> None:
-        """So many pieces of frames went out: as many WINDOW_UPDATEs are no flood."""
+        """Allow the peer one WINDOW_UPDATE for each of `pieces` pieces of frames that were sent."""
         self.earned = min(self.earned + pieces, self._most_earned)
 
     def window_update(self) -> None:
-        """One came. Raises as `spend` does."""
+        """Charge a WINDOW_UPDATE, unless frames sent to the peer explain it. Raises as `spend` does."""
         if self.earned:
             self.earned -= 1
         else:
             self.spend()
 
     def new_stream(self) -> bool:
-        """Whether the peer may open one more; if not, the refusal is spent on."""
+        """Return whether the peer may open one more stream; charge the refusal if not. Raises as `spend` does."""
         if self._streams is None or self._streams.take():
             return True
         self.reached["new_streams"] += 1
@@ -119,7 +151,7 @@ class Costs:
         self.spend(_REFUSED_COST)
 
     def fault(self, limit: str, text: str) -> ConnectionFault:
-        """What to raise when `limit` is reached, counted."""
+        """Count a reached limit, and return the error to raise."""
         self.reached[limit] += 1
         return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text)
 
@@ -131,7 +163,7 @@ class Costs:
         """Count one answer to a control frame.
 
         Raises:
-            ConnectionFault: too many wait for a peer that does not read, and is not slowed down instead.
+            ConnectionFault: too many answers wait for a peer that does not read, and is not slowed down instead.
 
         """
         self.unsent_replies += 1

@@ -1,4 +1,4 @@
-"""What `Http2Connection.receive` returns. Plain slotted records; `stream_id` 0 never occurs."""
+"""Events that `Http2Connection.receive` returns: plain records without behaviour. A `stream_id` is never 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HeaderList = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class HeadersReceived:
-    """A request (server role), a response or its trailers (client role), or request trailers."""
+    """Header block of a request or of its trailers (server role), of a response or of its trailers (client role)."""
 
     stream_id: int
     headers: HeaderList
@@ -19,9 +19,12 @@ class HeadersReceived:
 
 @dataclass(slots=True)
 class DataReceived:
-    """A piece of a DATA frame, as soon as it is here: `data` is a view into what was given to `receive`.
+    """Piece of a DATA frame, as soon as it has arrived.
 
-    `credit` is what to give to `Http2Connection.acknowledge` once the bytes are consumed (payload and padding).
+    Attributes:
+        data: view into the bytes that were given to `receive`.
+        credit: bytes to give to `Http2Connection.acknowledge` once the piece is consumed (payload and padding).
+
     """
 
     stream_id: int
@@ -32,7 +35,7 @@ class DataReceived:
 
 @dataclass(slots=True)
 class StreamEnded:
-    """The stream is over without (the rest of) its END_STREAM: reset by the peer, or by us for the peer's fault."""
+    """End of a stream by RST_STREAM: from the peer (`by_peer`), or from this side for a fault of the peer."""
 
     stream_id: int
     code: int
@@ -42,24 +45,26 @@ class StreamEnded:
 
 @dataclass(slots=True)
 class StreamDrained:
-    """All queued data of the stream went out; it may send more."""
+    """End of a stream's queue: all its data was sent, and it may send more."""
 
     stream_id: int
 
 
 @dataclass(slots=True)
 class SettingsChanged:
-    """The peer's SETTINGS took effect."""
+    """SETTINGS of the peer, which are in effect."""
 
 
 @dataclass(slots=True)
 class PingAcknowledged:
+    """Acknowledgement of a PING."""
+
     payload: bytes
 
 
 @dataclass(slots=True)
 class GoAwayReceived:
-    """Streams above `last_stream_id` were not and will not be processed by the peer (RFC 9113 section 6.8)."""
+    """GOAWAY of the peer, which processes no stream above `last_stream_id` (RFC 9113 section 6.8)."""
 
     last_stream_id: int
     code: int
@@ -68,7 +73,7 @@ class GoAwayReceived:
 
 @dataclass(slots=True)
 class ConnectionFailed:
-    """The peer broke the protocol: GOAWAY is in `take()`; write it, then close."""
+    """End of the connection for a fault of the peer: write `take()`, which has a GOAWAY, then close the socket."""
 
     code: int
     message: str

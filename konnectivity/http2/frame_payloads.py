@@ -1,6 +1,7 @@
-"""What the payload of each frame must look like (RFC 9113 section 6). Pure: payload in, its meaning out.
+"""Rules for the payload of each type of frame (RFC 9113 section 6). Pure: payload in, its meaning out.
 
-Every function raises `ConnectionFault` for a payload that no stream's error could answer.
+Every function raises `ConnectionFault` for a payload that breaks the connection, and `StreamFault` for one that breaks
+its stream only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _WITHOUT_RESERVED_BIT = 0x7FFFFFFF
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """The payload of DATA or HEADERS without its padding."""
+    """Return the payload of DATA or HEADERS without its padding (sections 6.1 and 6.2)."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
@@ -23,7 +24,7 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def header_fragment(flags: int, stream_id: int, payload: bytes) -> bytes:
-    """The part of the header block that a HEADERS frame carries."""
+    """Return the fragment of a header block in a HEADERS frame (section 6.2)."""
     fragment = unpadded(flags, payload)
     if not flags & PRIORITY_FLAG:
         return fragment
@@ -35,7 +36,7 @@ def header_fragment(flags: int, stream_id: int, payload: bytes) -> bytes:
 
 
 def check_priority(stream_id: int, payload: bytes) -> None:
-    """Priorities mean nothing to us, but must be well-formed."""
+    """Check a PRIORITY frame, which has no effect but must be well-formed (section 6.3)."""
     if stream_id == 0:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
     if len(payload) != _PRIORITY_SIZE:
@@ -45,12 +46,13 @@ def check_priority(stream_id: int, payload: bytes) -> None:
 
 
 def reset_code(payload: bytes) -> int:
-    """The error code of RST_STREAM."""
+    """Return the error code of RST_STREAM (section 6.4)."""
     _check_size("RST_STREAM", payload, 4)
     return _uint32(payload, 0)
 
 
 def check_settings(flags: int, stream_id: int, payload: bytes) -> None:
+    """Check the size of a SETTINGS frame (section 6.5)."""
     _check_on_connection("SETTINGS", stream_id)
     if flags & ACK and payload:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ack with a payload")
@@ -59,11 +61,13 @@ def check_settings(flags: int, stream_id: int, payload: bytes) -> None:
 
 
 def check_ping(stream_id: int, payload: bytes) -> None:
+    """Check the size of a PING frame (section 6.7)."""
     _check_on_connection("PING", stream_id)
     _check_size("PING", payload, 8)
 
 
 def goaway(stream_id: int, payload: bytes) -> GoAwayReceived:
+    """Return the event of a GOAWAY frame (section 6.8)."""
     _check_on_connection("GOAWAY", stream_id)
     if len(payload) < 8:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than 8 bytes")
@@ -77,7 +81,7 @@ def _debug_text(debug: bytes) -> str:
 
 
 def window_increment(payload: bytes) -> int:
-    """The increment of WINDOW_UPDATE, not yet checked."""
+    """Return the increment of WINDOW_UPDATE, which may be 0 (section 6.9)."""
     _check_size("WINDOW_UPDATE", payload, 4)
     return _uint32(payload, 0) & _WITHOUT_RESERVED_BIT
 

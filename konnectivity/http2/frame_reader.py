@@ -1,7 +1,7 @@
-"""Cuts a byte stream into frames (RFC 9113 section 4.1). Knows lengths, not meanings.
+"""Reader that cuts a byte stream into frames (RFC 9113 section 4.1). Knows lengths, not meanings.
 
 DATA payloads are handed on in pieces as they arrive, as views without a copy; every other frame is handed on whole.
-A pass ends early when its frames cost much: the rest waits for the next call.
+A pass ends early when its frames cost much work: the rest waits for the next call.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ from typing import Protocol
 
 from konnectivity.http2.frames import DATA, HEADER, HEADER_SIZE, PADDED, ConnectionFault, ErrorCode
 
-MOST_FRAMES = 1024  # cut in one pass
-MOST_WORK = 1024  # done by the sink in one pass, about 2 ms: one for each frame that is not DATA and each header field
+MOST_FRAMES = 1024  # frames cut in one pass
+MOST_WORK = 1024  # work of the sink in one pass, about 2 ms: 1 per frame that is not DATA, and 1 per header field
 
 
 class FrameSink(Protocol):
-    """Receives what `FrameReader` cuts. `work` grows with what a frame has cost."""
+    """Receiver of frames. `work` grows by the work that a frame has caused."""
 
     work: int
 
-    def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None: ...
+    def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """Take a whole frame that is not DATA without padding."""
 
-    def data_announced(self, stream_id: int, flags: int, length: int) -> None: ...
+    def data_announced(self, stream_id: int, flags: int, length: int) -> None:
+        """Take the header of a DATA frame without padding."""
 
     def data_received(self, data: memoryview, last: bool) -> None:
-        """A piece of the announced DATA payload; `last` with the final piece (of an empty payload, the only one)."""
+        """Take a piece of the announced DATA payload; `last` is set with the final (perhaps empty) piece."""
 
 
 class FrameReader:
-    """Bytes in any cut -> calls of a `FrameSink`. Holds back an incomplete frame that is not DATA, or a pass's rest."""
+    """Reader of one connection. Keeps an incomplete frame that is not DATA, and the rest of a pass that ended early."""
 
     __slots__ = ("_data_left", "_max_frame_size", "_need", "_rest", "_sink")
 
@@ -36,11 +38,11 @@ class FrameReader:
         self._sink = sink
         self._max_frame_size = max_frame_size
         self._rest = bytearray()
-        self._need = 0  # how much of `_rest` is worth another look
-        self._data_left = 0  # of the DATA payload under way
+        self._need = 0  # bytes that `_rest` must have before it is looked at again
+        self._data_left = 0  # bytes of the current DATA payload that are still to come
 
     def feed(self, data: bytes) -> bool:
-        """Cut `data`, together with what was held back, and return whether the pass ended early.
+        """Cut `data`, together with the bytes kept before, and return whether the pass ended early.
 
         Raises:
             ConnectionFault: a frame is larger than announced (FRAME_SIZE_ERROR), or what the sink raises.

@@ -1,4 +1,4 @@
-"""HTTP/2 frame constants and builders (RFC 9113 sections 4, 6 and 7). Owns the byte layout and nothing else."""
+"""Constants and builders of HTTP/2 frames (RFC 9113 sections 4, 6 and 7). Owns the byte layout only. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_FRAME_SIZE = 2**24 - 1
 
 
 class ErrorCode(enum.IntEnum):
-    """RFC 9113 section 7."""
+    """Error code of RST_STREAM and GOAWAY (RFC 9113 section 7)."""
 
     NO_ERROR = 0x0
     PROTOCOL_ERROR = 0x1
@@ -55,7 +55,7 @@ class ErrorCode(enum.IntEnum):
 
 
 def error_name(code: int) -> str:
-    """The RFC's name of an error code, or its number if it has none."""
+    """Return the name of an error code, or its number if the RFC has no name for it."""
     try:
         return ErrorCode(code).name
     except ValueError:
@@ -63,7 +63,7 @@ def error_name(code: int) -> str:
 
 
 class Http2Error(Exception):
-    """The peer broke a rule. Base of the two kinds below; `code` is the RFC 9113 section 7 code to answer with."""
+    """Rule that the peer broke. Base of the two kinds below; `code` is the error code of the answer."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -71,11 +71,11 @@ class Http2Error(Exception):
 
 
 class ConnectionFault(Http2Error):
-    """Ends the whole connection with GOAWAY (RFC 9113 section 5.4.1)."""
+    """Fault that ends the whole connection with GOAWAY (RFC 9113 section 5.4.1)."""
 
 
 class StreamFault(Http2Error):
-    """Ends one stream with RST_STREAM (RFC 9113 section 5.4.2)."""
+    """Fault that ends one stream with RST_STREAM (RFC 9113 section 5.4.2)."""
 
     def __init__(self, stream_id: int, code: ErrorCode, message: str) -> None:
         super().__init__(code, message)
@@ -83,29 +83,33 @@ class StreamFault(Http2Error):
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """One frame as bytes. `payload` must fit the peer's SETTINGS_MAX_FRAME_SIZE."""
+    """Return one frame as bytes. `payload` must fit the peer's SETTINGS_MAX_FRAME_SIZE."""
     size = len(payload)
     return HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream_id) + payload
 
 
 def settings(values: dict[int, int]) -> bytes:
+    """Return a SETTINGS frame (section 6.5)."""
     return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(key, value) for key, value in values.items()))
 
 
 def rst_stream(stream_id: int, code: int) -> bytes:
+    """Return a RST_STREAM frame (section 6.4)."""
     return frame(RST_STREAM, 0, stream_id, UINT32.pack(code))
 
 
 def window_update(stream_id: int, increment: int) -> bytes:
+    """Return a WINDOW_UPDATE frame (section 6.9); stream 0 is the connection."""
     return frame(WINDOW_UPDATE, 0, stream_id, UINT32.pack(increment))
 
 
 def goaway(last_stream_id: int, code: int, debug: bytes = b"") -> bytes:
+    """Return a GOAWAY frame (section 6.8)."""
     return frame(GOAWAY, 0, 0, UINT32.pack(last_stream_id) + UINT32.pack(code) + debug)
 
 
 def header_block(stream_id: int, block: bytes, end_stream: bool, max_frame_size: int) -> list[bytes]:
-    """HEADERS, followed by CONTINUATION frames where the block is larger than one frame."""
+    """Return HEADERS, followed by CONTINUATION frames if the block is larger than one frame (sections 6.2 and 6.10)."""
     flags = END_STREAM if end_stream else 0
     if len(block) <= max_frame_size:
         return [frame(HEADERS, flags | END_HEADERS, stream_id, block)]

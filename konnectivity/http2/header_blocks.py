@@ -1,21 +1,21 @@
-"""Collects the fragments of a header block and decodes it (RFC 9113 section 4.3). Owns the decoder."""
+"""Header blocks of one peer: collected from fragments and decoded (RFC 9113 section 4.3). Owns the decoder."""
 
 from __future__ import annotations
 
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from konnectivity.http2.abuse_limits import Costs, Limits
+from konnectivity.http2.abuse_limits import Limits, PeerCosts
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode
 from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
 
 
 class HeaderBlocks:
-    """One block at a time, as the RFC has it: HEADERS, then CONTINUATION frames of the same stream."""
+    """Collector of one block at a time: HEADERS, then CONTINUATION frames of the same stream."""
 
     __slots__ = ("_costs", "_decoder", "_end_stream", "_fragments", "_limits", "_size", "_stream_id")
 
-    def __init__(self, limits: Limits, costs: Costs) -> None:
+    def __init__(self, limits: Limits, costs: PeerCosts) -> None:
         self._limits = limits
         self._costs = costs
         self._decoder = HeaderDecoder(limits.header_list_bytes, limits.header_fields)
@@ -25,13 +25,18 @@ class HeaderBlocks:
         self._size = 0
 
     def begin(self, stream_id: int, end_stream: bool, fragment: bytes) -> None:
-        """HEADERS."""
+        """Begin a block with the fragment of a HEADERS frame."""
         self._stream_id = stream_id
         self._end_stream = end_stream
         self._add(fragment)
 
     def extend(self, stream_id: int, fragment: bytes) -> None:
-        """CONTINUATION."""
+        """Add the fragment of a CONTINUATION frame.
+
+        Raises:
+            ConnectionFault: the frame does not continue the open block, or the block is too large.
+
+        """
         if stream_id != self._stream_id:
             raise ConnectionFault(
                 ErrorCode.PROTOCOL_ERROR, f"CONTINUATION without a header block of stream {stream_id}"
@@ -40,16 +45,16 @@ class HeaderBlocks:
 
     @property
     def work(self) -> int:
-        """Return what decoding has cost so far, in fields."""
+        """Work of decoding so far, in fields."""
         return self._decoder.work
 
     def finish(self) -> tuple[HeaderList, bool]:
-        """Close the block: its headers, and whether it ends the stream.
+        """Close the block; return its headers, and whether it ends the stream.
 
-        Bytes that are not UTF-8 come as surrogates: the rules for headers refuse them, which concerns the stream only.
+        Bytes that are not UTF-8 become surrogates, which `header_rules` refuses: that is a fault of the stream only.
 
         Raises:
-            ConnectionFault: it cannot be decompressed, or is too large. The decompressor's state is lost with it.
+            ConnectionFault: the block cannot be decompressed, or is too large. The state of the decoder is lost.
 
         """
         block = b"".join(self._fragments)
@@ -63,7 +68,7 @@ class HeaderBlocks:
         except OversizedHeaderListError as error:
             raise self._costs.fault("header_list", "header list too large") from error
         except HPACKError as error:
-            # Without the library's text: that may name addresses of our memory, and this goes to the peer.
+            # The library's text may name addresses of our memory, and this text goes to the peer.
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
         return [(_text(name), _text(value)) for name, value in fields], self._end_stream
 

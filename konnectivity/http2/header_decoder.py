@@ -1,7 +1,7 @@
-"""HPACK decoder (RFC 7541) whose time is linear in the block, and whose limits hold before a field is decoded.
+"""HPACK decoder (RFC 7541) whose time is linear in the size of the block, and whose limits hold for each field.
 
-Owns the peer's dynamic table. The library's decoder copies the rest of a block for each literal and counts no fields;
-its table and its Huffman codes are used here. The decoder does not know what a field means.
+Owns the peer's dynamic table. The decoder of the `hpack` library copies the rest of a block for each literal and counts
+no fields, so only its table and its Huffman codes are used here. Does not know what a field means.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from hpack.table import HeaderTable
 
 Field = tuple[bytes, bytes]
 
-TABLE_SIZE = 4096  # the dynamic table's size at first, and at most: our SETTINGS announce no other
-FIELD_OVERHEAD = 32  # bytes that a field counts beside its name and value (RFC 9113 section 6.5.2)
-_MOST_UPDATES = 2  # of the table's size, in one block: an encoder needs no more (RFC 7541 section 4.2)
+TABLE_SIZE = 4096  # first and largest size of the dynamic table: our SETTINGS announce no other
+FIELD_OVERHEAD = 32  # bytes that each field counts in addition to its name and value (RFC 9113 section 6.5.2)
+_MOST_UPDATES = 2  # size updates in one block: an encoder needs no more (RFC 7541 section 4.2)
 _MOST_INTEGER_BYTES = 5
-_HUFFMAN_BYTES = 8  # of Huffman code cost about as much time as a field
-_FIELD_BYTES = 128  # decoded, count as much as a field: what a pass has decoded may have to wait
+_HUFFMAN_BYTES = 8  # bytes of Huffman code that cost about as much time as one field
+_FIELD_BYTES = 128  # decoded bytes that count as one field, because they may have to be kept
 
 
 class TooManyFieldsError(HPACKDecodingError):
-    """A block of more fields than allowed."""
+    """Block of more fields than allowed."""
 
 
 class HeaderDecoder:
-    """Decoder of one peer's header blocks. After an exception its state is lost, and the connection with it.
+    """Decoder of one peer's header blocks. An exception ends the connection, because the state is lost.
 
     Args:
-        list_bytes: size of a decoded block, at most, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
-        fields: number of fields in a block, at most.
+        list_bytes: largest size of a decoded block, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
+        fields: largest number of fields in a block.
 
     """
 
     __slots__ = ("_fields", "_list_bytes", "_table", "work")
 
     def __init__(self, list_bytes: int, fields: int) -> None:
-        self.work = 0  # of all blocks so far, in fields
+        self.work = 0  # work of all blocks so far, in fields
         self._list_bytes = list_bytes
         self._fields = fields
         self._table = HeaderTable()
@@ -77,7 +77,7 @@ class HeaderDecoder:
         return fields
 
     def _resize(self, block: bytes, at: int, misplaced: bool) -> int:
-        """Take a dynamic table size update; return the position behind it."""
+        """Apply a size update of the dynamic table (RFC 7541 section 6.3); return the position behind it."""
         size, at = _integer(block, at, 0x1F)
         if misplaced or size > TABLE_SIZE:
             raise HPACKDecodingError("dynamic table size update out of place, or too large")
@@ -85,7 +85,7 @@ class HeaderDecoder:
         return at
 
     def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
-        """Decode a literal field; return it and the position behind it."""
+        """Decode a literal field (RFC 7541 section 6.2); return the field and the position behind it."""
         indexed = first & 0x40
         index, at = _integer(block, at, 0x3F if indexed else 0x0F)
         if index:
@@ -98,6 +98,7 @@ class HeaderDecoder:
         return (name, value), at
 
     def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        """Decode a string literal (RFC 7541 section 5.2); return the string and the position behind it."""
         huffman = block[at] & 0x80
         length, at = _integer(block, at, 0x7F)
         stop = at + length

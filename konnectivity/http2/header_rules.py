@@ -1,4 +1,4 @@
-"""Rules for header blocks (RFC 9113 section 8). Pure checks; raise ValueError with what is wrong."""
+"""Rules for header blocks (RFC 9113 section 8). Pure: every check raises ValueError, which names the broken rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
 
 
 def check_request(headers: HeaderList) -> int | None:
-    """Check a request's headers; return its content-length, if it names one."""
+    """Check the headers of a request (section 8.3.1); return its content-length, or None."""
     pseudo = _check_fields(headers, _REQUEST_PSEUDO)
     method = pseudo.get(":method")
     if method is None:
@@ -30,7 +30,7 @@ def check_request(headers: HeaderList) -> int | None:
 
 
 def check_response(headers: HeaderList) -> int:
-    """Check a response's headers; return its status."""
+    """Check the headers of a response (section 8.3.2); return its status."""
     status = _check_fields(headers, _RESPONSE_PSEUDO).get(":status", "")
     if not _STATUS.match(status):
         raise ValueError(f"response with :status {status!r}")
@@ -38,10 +38,12 @@ def check_response(headers: HeaderList) -> int:
 
 
 def check_trailers(headers: HeaderList) -> None:
+    """Check trailers, which have no pseudo-header fields (section 8.1)."""
     _check_fields(headers, frozenset())
 
 
 def _check_fields(headers: HeaderList, allowed: frozenset[str]) -> dict[str, str]:
+    """Check all fields (sections 8.2 and 8.3); return the pseudo-header fields."""
     pseudo: dict[str, str] = {}
     regular = False
     for name, value in headers:

@@ -1,7 +1,7 @@
-"""One HTTP/2 connection, either role (RFC 9113): its beginning, its verbs, its end.
+"""One HTTP/2 connection, in either role (RFC 9113): its preface, its verbs and its end.
 
-`receive(bytes)` returns events; verbs queue bytes that `take()` hands out. Nothing here waits, logs or looks at a clock
-of its own. After `ConnectionFailed` the connection is finished: write what `take()` returns and close the line.
+`receive(bytes)` returns events; verbs queue bytes that `take()` returns. Nothing here waits, logs or has a clock of its
+own. `ConnectionFailed` is the last event: then write what `take()` returns, and close the socket.
 """
 
 from __future__ import annotations
@@ -28,16 +28,27 @@ _HTTP1_ANSWER = (
 
 
 class Http2Connection:
-    """One endpoint.
+    """Local side of one HTTP/2 connection.
+
+    Attributes:
+        client: whether this side is the client.
+        local: SETTINGS of this side.
+        remote: SETTINGS of the peer.
+        failed: whether the connection has ended for a fault of the peer.
+        unread: whether the last `receive` ended early because its frames cost much; `receive(b"")` continues.
+        streams: open streams, by id.
+        send_data: see `Outbound.send_data`.
+        consumed: see `Inbound.consumed`.
 
     Args:
-        client: which role we play.
-        settings: ours, as announced to the peer.
-        connection_window: bytes the peer may send on all streams together before we return window.
-        limits: what the peer may cost us.
-        clock: seconds, monotonic; asked only when a flood is suspected.
-        reached: counts, by name, how often which limit was reached.
-        grown_window: bytes to which the window of a stream grows when what came first was consumed; 0: it stays.
+        client: whether this side is the client.
+        settings: SETTINGS of this side.
+        connection_window: bytes that the peer may send on all streams together before window is returned.
+        limits: limits on what the peer may cost.
+        clock: source of monotonic seconds, asked only when a flood is suspected.
+        reached: counter of reached limits, by name.
+        grown_window: bytes to which the window of a stream grows once the first window was consumed; 0: it keeps its
+            size.
 
     """
 
@@ -54,18 +65,18 @@ class Http2Connection:
         self.client = client
         self.local = settings
         self.failed = False
-        self.unread = False  # the last `receive` ended early since its frames cost much; `receive(b"")` goes on
+        self.unread = False
         self._table = StreamTable(client)
         self._outbound = Outbound(self._table)
         self._inbound = Inbound(
             client, settings, self._table, self._outbound, connection_window, limits, clock, reached, grown_window
         )
         self._reader = FrameReader(self._inbound, settings.max_frame_size)
-        self._last_processed: int | None = None  # as our GOAWAY said
-        self._preface = b"" if client else frames.PREFACE  # what of it is still to come
+        self._last_processed: int | None = None  # last stream id in the GOAWAY of this side
+        self._preface = b"" if client else frames.PREFACE  # part of it that is still to come
         self.streams = self._table.open
         self.remote = self._outbound.remote
-        # Themselves, not wrapped: they are called for every message.
+        # Not wrapped in methods, because they are called for every message.
         self.send_data = self._outbound.send_data
         self.consumed = self._inbound.consumed
         self._out = self._outbound.out
@@ -75,10 +86,12 @@ class Http2Connection:
 
     @property
     def goaway_sent(self) -> bool:
+        """Whether this side has sent GOAWAY."""
         return self._last_processed is not None
 
     @property
     def goaway_received(self) -> bool:
+        """Whether the peer has sent GOAWAY."""
         return self._inbound.goaway_received
 
     def replies_written(self) -> None:
@@ -87,7 +100,7 @@ class Http2Connection:
 
     @property
     def overdue_s(self) -> float:
-        """Return for how many seconds nothing more should be read, because the peer sent a flood of cheap frames."""
+        """Seconds for which nothing should be read, because the peer sent a flood of cheap frames; 0.0: read on."""
         return self._inbound.costs.overdue_s
 
     def limit_queues(self, size: int) -> None:
@@ -103,7 +116,7 @@ class Http2Connection:
     # ---- bytes in, bytes out --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[events.Event]:
-        """Take bytes from the line, in any cut, and return what they mean; see `unread`."""
+        """Return the events of bytes from the peer, which may be cut anywhere; see `unread`."""
         if self.failed:
             return []
         received: list[events.Event] = []
@@ -115,28 +128,29 @@ class Http2Connection:
         except Http2Error as fault:
             self._send_goaway(fault.code, str(fault))
             self._fail(fault.code, str(fault))
-        self._inbound.events = []  # what a connection has said once must not be held until it says more
+        self._inbound.events = []  # else they would be kept until the peer sends more
         return received
 
     def take(self) -> list[Buffer]:
-        """All bytes to write, in order; forgets them."""
+        """Return all bytes to write, in order, and forget them."""
         taken = self._outbound.take()
         self._inbound.costs.sent(len(taken))
         return taken
 
     @property
     def queued(self) -> int:
-        """What waits for the peer's windows, on all streams: bytes, and `PIECE` for each piece they are in."""
+        """Bytes that wait for the peer's windows on all streams, and `PIECE` for each piece that they are in."""
         return self._outbound.queued
 
     @property
     def has_output(self) -> bool:
+        """Whether there are bytes to write."""
         return bool(self._out)
 
     # ---- verbs (and `send_data`, see `Outbound`, and `consumed`, see `Inbound`) ------------------------------------
 
     def open_stream(self, headers: Iterable[tuple[str, str]]) -> int:
-        """Client: send a request's headers; return the new stream's id.
+        """Send the headers of a client's request; return the id of the new stream.
 
         Raises:
             ConnectionError: the connection is closing, or the peer takes no more streams now.
@@ -151,7 +165,7 @@ class Http2Connection:
         return stream.id
 
     def send_headers(self, stream_id: int, headers: Iterable[tuple[str, str]], end_stream: bool = False) -> None:
-        """Server: a response's headers, before its data; or (with `end_stream`) trailers, behind queued data."""
+        """Send the headers of a server's response, or with `end_stream` trailers, behind the queued data."""
         stream = self.streams.get(stream_id)
         if stream is None or stream.local_closed:
             return
@@ -161,22 +175,22 @@ class Http2Connection:
             self._outbound.send_headers(stream, list(headers))
 
     def end_stream(self, stream_id: int) -> None:
-        """Half-close our side with an empty DATA frame, behind queued data."""
+        """Close this side's half of a stream with an empty DATA frame, behind the queued data."""
         self.send_headers(stream_id, (), end_stream=True)
 
     def reset_stream(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
-        """Abandon a stream; what was queued on it is dropped."""
+        """Close a stream with RST_STREAM, and drop what is queued on it."""
         if stream_id in self.streams:
             self._outbound.reset(stream_id, code)
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """`size` bytes of the stream were consumed: the peer may send as many again."""
+        """Let the peer send `size` more bytes on a stream, which were consumed."""
         stream = self.streams.get(stream_id)
         if stream is not None:
             self.consumed(stream, size)
 
     def grow_window(self, stream_id: int, size: int) -> None:
-        """Let the peer have `size` bytes more under way on this stream than it could."""
+        """Enlarge the window of a stream by `size` bytes."""
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_closed:
             return
@@ -191,21 +205,21 @@ class Http2Connection:
         self._out.append(frames.frame(frames.PING, 0, 0, payload))
 
     def shutdown(self, code: int = ErrorCode.NO_ERROR, debug: str = "") -> None:
-        """Send GOAWAY: no new streams; those open go on (RFC 9113 section 6.8)."""
+        """Send GOAWAY: no new streams, and the open ones continue (RFC 9113 section 6.8)."""
         if not self.goaway_sent:
             self._send_goaway(code, debug)
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
-        """Our half of the connection preface."""
+        """Send this side's half of the connection preface: SETTINGS (section 3.4)."""
         self._out.append(frames.settings(self.local.changes()))
         extra = self._inbound.connection_window - frames.DEFAULT_WINDOW
         if extra:
             self._out.append(frames.window_update(0, extra))
 
     def _check_preface(self, data: bytes) -> bytes:
-        """Server: what follows the client's preface. We greet behind it: whoever sends none gets no binary answer."""
+        """Return what follows the client's preface; a client without one gets no binary answer."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
             if len(self._preface) == len(frames.PREFACE) and _HTTP1_REQUEST.match(data):
@@ -218,7 +232,7 @@ class Http2Connection:
         return data[size:]
 
     def _send_goaway(self, code: int, debug: str) -> None:
-        if self._last_processed is None:  # a later GOAWAY must not say more than the first
+        if self._last_processed is None:  # a later GOAWAY must not allow more than the first (section 6.8)
             self._last_processed = self._table.last_remote
             self._inbound.refusing = True
         self._out.append(frames.goaway(self._last_processed, code, debug.encode("utf-8", "replace")[:256]))

@@ -1,6 +1,7 @@
-"""What a peer's frames do to a connection and its streams, either role (RFC 9113 sections 5, 6 and 8).
+"""Receiving half of a connection: effects of the peer's frames on it and its streams (RFC 9113 sections 5, 6 and 8).
 
-Owns the order in which frames may come, the receiving half of flow control, and what a peer may cost us.
+Owns the order of frames, the receiving half of flow control, and the budget of the peer. Knows both roles, and nothing
+of what the data means.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from konnectivity.http2 import events, frame_payloads, frames, header_rules
-from konnectivity.http2.abuse_limits import Costs, Limits
+from konnectivity.http2.abuse_limits import Limits, PeerCosts
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
 from konnectivity.http2.header_blocks import HeaderBlocks
 from konnectivity.http2.outbound import Outbound
@@ -17,13 +18,23 @@ from konnectivity.http2.settings import Settings
 from konnectivity.http2.stream_state import Http2Stream
 from konnectivity.http2.streams import StreamTable
 
-_MOVED_WINDOWS_COST = 100  # in cheap frames: SETTINGS that moves the windows
-_STREAMS_PER_FRAME = 10  # streams that cost as much as a cheap frame to touch
-_SETTINGS_PER_FRAME = 10  # the same, of parameters in one SETTINGS frame
+_MOVED_WINDOWS_COST = 100  # cost in cheap frames of SETTINGS that move the windows
+_STREAMS_PER_FRAME = 10  # streams that cost as much as one cheap frame when one frame changes all of them
+_SETTINGS_PER_FRAME = 10  # parameters in one SETTINGS frame that cost as much as one cheap frame
 
 
 class Inbound:
-    """The `FrameSink` of a connection: frames -> `events`, and answers in `Outbound`. Raises `ConnectionFault`."""
+    """Frame sink of one connection: frames -> `events`, and answers in `Outbound`. Raises `ConnectionFault`.
+
+    Attributes:
+        events: list that takes the events of the current call of `Http2Connection.receive`.
+        work: work since the reader set it to 0: frames that are not DATA, and header fields.
+        refusing: whether new streams are refused, because this side has sent GOAWAY.
+        goaway_received: whether the peer has sent GOAWAY.
+        costs: budget of the peer.
+        connection_window: bytes that the peer may send on all streams before window is returned.
+
+    """
 
     def __init__(
         self,
@@ -39,10 +50,10 @@ class Inbound:
     ) -> None:
         limits = limits or Limits()
         self.events: list[events.Event] = []
-        self.work = 0  # since the reader set it to 0: frames that are not DATA, and header fields
-        self.refusing = False  # takes no new streams: our GOAWAY is out
+        self.work = 0
+        self.refusing = False
         self.goaway_received = False
-        self.costs = Costs(limits, clock, reached)
+        self.costs = PeerCosts(limits, clock, reached)
         self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
         self._client = client
         self._grown_window = grown_window
@@ -54,25 +65,26 @@ class Inbound:
         outbound.remote.enable_push = 0 if client else 1  # a server may not push either way
         self._blocks = HeaderBlocks(limits, self.costs)
         self._receive_window = self.connection_window
-        # Until the peer acknowledges our SETTINGS, it may still keep to the RFC's initial window.
+        # Until the peer acknowledges our SETTINGS, it may use the initial window of the RFC (section 6.5.3).
         self._stream_window = max(local.initial_window_size, frames.DEFAULT_WINDOW)
-        self._only: int | None = frames.SETTINGS  # the one type of frame that may come next
-        self._data_stream: Http2Stream | None = None  # of the DATA frame under way
+        self._only: int | None = frames.SETTINGS  # the only type of frame that is allowed next; None: any
+        self._data_stream: Http2Stream | None = None  # stream of the current DATA frame
         self._data_ends = False
 
     def add_stream(self, stream_id: int) -> Http2Stream:
+        """Open a stream with the initial windows."""
         stream = Http2Stream(stream_id, self._outbound.remote.initial_window_size, self._stream_window)
         self._streams[stream_id] = stream
         return stream
 
     def consumed(self, stream: Http2Stream, size: int) -> None:
-        """So many bytes of the stream: the peer may send as many again."""
+        """Record that `size` bytes of a stream were consumed, and return window if it is worth a frame."""
         stream.unreturned += size
         if stream.unreturned >= stream.receive_window:
             self.return_window(stream)
 
     def return_window(self, stream: Http2Stream) -> None:
-        """Let the peer send again what was consumed, once that is at least as much as it may still send."""
+        """Return the consumed bytes as window, once they are at least as many as the peer may still send."""
         size = stream.unreturned
         if size and size >= stream.receive_window and not stream.remote_closed:
             if stream.window < self._grown_window:
@@ -85,6 +97,7 @@ class Inbound:
     # ---- called by the reader -------------------------------------------------------------------------------------
 
     def frame_received(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """Handle a frame that is not DATA without padding."""
         if self._only is not None and kind != self._only:
             self._out_of_order()
         self.work += 1
@@ -98,13 +111,14 @@ class Inbound:
             self._fault(fault)
 
     def data_announced(self, stream_id: int, flags: int, length: int) -> None:
+        """Check the header of a DATA frame (section 6.1) against the windows and the state of its stream."""
         if self._only is not None:
             self._out_of_order()
         if length > self._receive_window:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
         self._receive_window -= length
         if self._receive_window * 2 < self.connection_window:
-            # Returned at once: this window is never what limits, each stream's own is.
+            # Returned at once: the window of each stream is the one that limits.
             self._out.append(frames.window_update(0, self.connection_window - self._receive_window))
             self._receive_window = self.connection_window
         if not length:
@@ -114,7 +128,7 @@ class Inbound:
             stream is None
             or stream.remote_closed
             or not stream.headers_received
-            or (length > stream.receive_window and length)  # nothing needs no window, not even one below zero
+            or (length > stream.receive_window and length)  # empty DATA needs no window, not even one below zero
         ):
             self._data_stream = None
             self._refuse_data(stream_id, stream)
@@ -124,10 +138,11 @@ class Inbound:
             self._data_stream = stream
 
     def data_received(self, data: memoryview, last: bool) -> None:
+        """Hand on a piece of the announced DATA frame."""
         stream = self._data_stream
-        if stream is None or stream.remote_closed:  # it may have ended between two pieces of one frame
+        if stream is None or stream.remote_closed:  # it may end between two pieces of one frame
             return
-        if stream.expected is None and not (last and self._data_ends):  # what `_deliver` does, for the hot path
+        if stream.expected is None and not (last and self._data_ends):  # as in `_deliver`, without a call
             self.events.append(events.DataReceived(stream.id, data, len(data), False))
         else:
             self._deliver(stream, data, len(data), last and self._data_ends)
@@ -205,13 +220,13 @@ class Inbound:
             code = ErrorCode.PROTOCOL_ERROR if reset_by_us is None else ErrorCode.STREAM_CLOSED
             raise ConnectionFault(code, f"HEADERS on stream {stream_id}, which is closed")
         if self._client:
-            self.costs.spend()  # trailers of calls that we cancelled
+            self.costs.spend()  # trailers of calls that this side cancelled
         else:
             self.costs.ignored_headers()
 
     def _request(self, stream_id: int, headers: events.HeaderList, end_stream: bool) -> None:
         self._table.last_remote = stream_id
-        if not self.costs.new_stream() or self.refusing or self._full:
+        if not self.costs.new_stream() or self.refusing or self._refuse_above_limit():
             self._reply_reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         expected = header_rules.check_request(headers)
@@ -221,8 +236,8 @@ class Inbound:
         stream.expected = expected
         self._headers_received(stream, headers, end_stream)
 
-    @property
-    def _full(self) -> bool:
+    def _refuse_above_limit(self) -> bool:
+        """Return whether the peer has as many open streams as it may, and count that (section 5.1.2)."""
         if len(self._streams) < self._local.max_concurrent_streams:
             return False
         self.costs.reached["concurrent_streams"] += 1
@@ -231,7 +246,7 @@ class Inbound:
     def _response(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
         if header_rules.check_response(headers) >= 200:
             self._headers_received(stream, headers, end_stream)
-        elif end_stream:  # below 200 a response is interim (section 8.1), and means nothing to us
+        elif end_stream:  # a response below 200 is interim (section 8.1), and ignored
             raise ValueError("interim response that ends the stream")
 
     def _headers_received(self, stream: Http2Stream, headers: events.HeaderList, end_stream: bool) -> None:
@@ -350,7 +365,7 @@ class Inbound:
 
     def _fault(self, fault: StreamFault) -> None:
         self.costs.spend()
-        if self._table.is_idle(fault.stream_id):  # which cannot be reset
+        if self._table.is_idle(fault.stream_id):  # an idle stream cannot be reset
             raise ConnectionFault(fault.code, str(fault)) from fault
         self._reply_reset(fault.stream_id, fault.code)
         self.events.append(events.StreamEnded(fault.stream_id, fault.code, str(fault), by_peer=False))

@@ -1,4 +1,4 @@
-"""Everything that leaves a connection: the frames to write, the windows they keep to, and header compression.
+"""Sending half of a connection: the frames to write, within the peer's windows, and header compression.
 
 Owns the peer's SETTINGS (RFC 9113 section 6.5) and the sending half of flow control (section 5.2).
 """
@@ -16,14 +16,23 @@ from konnectivity.http2.settings import HEADER_TABLE_SIZE, Settings
 from konnectivity.http2.stream_state import Buffer, Http2Stream
 from konnectivity.http2.streams import StreamTable
 
-_TABLE_SIZE = 4096  # of our compressor, at most, and at first
-PIECE = 100  # bytes that a piece in a queue takes beside its content, about
+_TABLE_SIZE = 4096  # first and largest size of this side's compression table
+PIECE = 100  # bytes of memory, roughly, that a piece in a queue takes in addition to its content
 
 
 class Outbound:
-    """Frames in the order in which they are to be written.
+    """Frames of one connection, in the order in which they must be written.
 
-    The methods that open a window return the streams whose whole queue went out by that.
+    Methods that open a window return the streams whose whole queue was sent because of that.
+
+    Attributes:
+        out: frames and parts of frames to write; `Http2Connection` and `Inbound` append control frames.
+        remote: the peer's SETTINGS.
+        queued: bytes that wait for window on all streams, and `PIECE` for each piece.
+        most_queued: bytes that may wait on one stream before it is in `overfull`.
+        overfull: ids of streams on which more waits.
+        window: bytes that this side may still send on all streams together.
+
     """
 
     __slots__ = (
@@ -45,23 +54,25 @@ class Outbound:
     )
 
     def __init__(self, table: StreamTable) -> None:
-        self.out: list[Buffer] = []  # one list for good: the connection appends its control frames to it
+        self.out: list[Buffer] = []
         self.remote = Settings()
-        self.queued = 0  # on all streams: bytes, and `PIECE` for each piece
-        self.most_queued = frames.MAX_WINDOW  # bytes that may wait on one stream before it is in `overfull`
+        self.queued = 0
+        self.most_queued = frames.MAX_WINDOW
         self.overfull: list[int] = []
-        self.window = frames.DEFAULT_WINDOW  # what we may still send on all streams together
+        self.window = frames.DEFAULT_WINDOW
         self._table = table
-        self._blocked: OrderedDict[int, Http2Stream] = OrderedDict()  # by the connection's window, not by their own
+        self._blocked: OrderedDict[int, Http2Stream] = (
+            OrderedDict()
+        )  # streams that wait for the connection's window, not their own
         self._encoder = Encoder()
-        self._open: Http2Stream | None = None  # whose DATA frame in `out` has no header yet: more may be added to it
-        self._open_at = 0  # where in `out` its header goes
-        self._open_end = 0  # how long `out` was then: if it is longer, the frame is not the last one
-        self._open_size = 0
-        self._table_size = self._smallest_table_size = _TABLE_SIZE  # of the compressor
+        self._open: Http2Stream | None = None  # stream of the last DATA frame, which may still grow
+        self._open_at = 0  # index in `out` of the header of that frame
+        self._open_end = 0  # length of `out` after that frame: if `out` is longer, the frame is not the last one
+        self._open_size = 0  # bytes of payload in that frame
+        self._table_size = self._smallest_table_size = _TABLE_SIZE  # of this side's compression table
 
     def take(self) -> list[Buffer]:
-        """All frames, in order; forgets them."""
+        """Return all frames, in order, and forget them."""
         if self._open is not None:
             self._seal(self._open)
         taken = self.out[:]
@@ -71,9 +82,9 @@ class Outbound:
     # ---- what a stream sends --------------------------------------------------------------------------------------
 
     def send_data(self, stream: Http2Stream, head: bytes, body: Buffer = b"") -> None:
-        """Send `head` then `body`; what the windows do not allow yet is queued (see `Http2Stream.queued`).
+        """Send `head` and then `body`; bytes that the windows do not allow yet are queued (see `Http2Stream.queued`).
 
-        What is sent on one stream in a row leaves in one frame: a frame costs its receiver more than a small message.
+        Consecutive data of one stream leaves in one frame: a frame costs its receiver more than a small message.
         """
         if stream.local_closed:
             return
@@ -111,25 +122,25 @@ class Outbound:
                 self.overfull.append(stream.id)
 
     def send_headers(self, stream: Http2Stream, headers: HeaderList) -> None:
-        """Open a stream's sending half."""
+        """Send the headers that open this side's half of a stream."""
         stream.answered = True
         self._write_headers(stream.id, headers, end_stream=False)
 
     def end(self, stream: Http2Stream, trailers: HeaderList) -> None:
-        """Close a stream's sending half behind its queue: with trailers, or without any if there are none."""
+        """Close this side's half of a stream behind its queue, with trailers if there are any."""
         stream.local_closed = stream.answered = True
-        # Trailers are compressed only when they go out: header blocks share one state, in the order of their sending.
+        # Trailers are compressed only when they are sent: header blocks share one state, in the order of sending.
         stream.trailers = trailers
         if not stream.queued:
             self._write_end(stream)
 
     def reset(self, stream_id: int, code: int) -> None:
-        """RST_STREAM: close a stream from our side."""
+        """Close a stream with RST_STREAM (section 6.4)."""
         self.close(stream_id, by_us=True)
         self.out.append(frames.rst_stream(stream_id, code))
 
     def close(self, stream_id: int, by_us: bool) -> None:
-        """Close a stream before its time; nothing more is sent on it."""
+        """Close a stream at once and drop its queue; `by_us` tells whether this side reset it."""
         self._blocked.pop(stream_id, None)
         stream = self._table.open.get(stream_id)
         if stream is not None:
@@ -139,10 +150,10 @@ class Outbound:
     # ---- what the peer allows -------------------------------------------------------------------------------------
 
     def apply_settings(self, payload: bytes) -> None:
-        """Take the peer's SETTINGS. What it allows to send is for `resume`, behind the ack.
+        """Apply the peer's SETTINGS. Data that they allow to send is sent by `resume`, behind the ack.
 
         Raises:
-            ConnectionFault: a value the RFC does not allow, or a window over the maximum.
+            ConnectionFault: a value is out of range, or a window exceeds the maximum (section 6.9.2).
 
         """
         remote = self.remote
@@ -152,7 +163,7 @@ class Outbound:
             if key == HEADER_TABLE_SIZE:
                 self._table_size = min(value, _TABLE_SIZE)
                 self._smallest_table_size = min(self._smallest_table_size, self._table_size)
-        # The windows move once, however often one frame names them: a peer could make it cost a lot.
+        # The windows move once, however often one frame names them: else a peer could make one frame cost much work.
         delta = remote.initial_window_size - before
         if delta:
             for stream in self._table.open.values():
@@ -161,24 +172,24 @@ class Outbound:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS moves a window over the maximum")
 
     def resume(self) -> list[Http2Stream]:
-        """All streams may send more."""
+        """Send what the windows now allow on all streams."""
         waiting = [stream for stream in self._table.open.values() if stream.queued]
         return [stream for stream in waiting if self._pump(stream)]
 
     def widen(self, increment: int) -> list[Http2Stream]:
-        """WINDOW_UPDATE of the connection."""
+        """Apply a WINDOW_UPDATE of the connection (section 6.9)."""
         if self.window + increment > frames.MAX_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"WINDOW_UPDATE by {increment} on the connection")
         self.window += increment
         drained = []
-        while self._blocked and self.window > 0:  # those that stay blocked by it go to the end: they take turns
+        while self._blocked and self.window > 0:  # streams that stay blocked move to the end, so they take turns
             _, stream = self._blocked.popitem(last=False)
             if self._pump(stream):
                 drained.append(stream)
         return drained
 
     def widen_stream(self, stream: Http2Stream, increment: int) -> list[Http2Stream]:
-        """WINDOW_UPDATE of one stream."""
+        """Apply a WINDOW_UPDATE of one stream (section 6.9)."""
         if stream.send_window + increment > frames.MAX_WINDOW:
             raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "WINDOW_UPDATE over the maximum")
         stream.send_window += increment
@@ -187,13 +198,13 @@ class Outbound:
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _seal(self, stream: Http2Stream) -> None:
-        """Nothing more is added to the DATA frame that is open."""
+        """Write the header of the last DATA frame, which then grows no more."""
         size = self._open_size
         self.out[self._open_at] = frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id)
         self._open = None
 
     def _pump(self, stream: Http2Stream) -> bool:
-        """Send what the windows allow of the stream's queue, in frames the peer takes; True if that is all of it."""
+        """Send as much of a stream's queue as the windows allow; return whether that is all of it."""
         queue = stream.queue
         largest = self.remote.max_frame_size
         while stream.queued:
@@ -225,6 +236,7 @@ class Outbound:
         return True
 
     def _write_end(self, stream: Http2Stream) -> None:
+        """Write the trailers, or an empty DATA frame, that end this side's half of a stream."""
         if stream.trailers:
             self._write_headers(stream.id, stream.trailers, end_stream=True)
         else:
@@ -233,11 +245,11 @@ class Outbound:
         self._table.close_if_done(stream)
 
     def _write_headers(self, stream_id: int, headers: HeaderList, end_stream: bool) -> None:
-        # Of the sizes since the last block, the smallest and the last are announced (RFC 7541 section 4.2).
+        # The smallest and the last of the sizes since the last block are announced (RFC 7541 section 4.2).
         for size in (self._smallest_table_size, self._table_size):
             if size != self._encoder.header_table_size:
                 self._encoder.header_table_size = size
         self._smallest_table_size = self._table_size
-        # The library's Huffman encoder takes time in the square of a value's length, and a value may be a peer's text.
+        # The library's Huffman encoder takes time in the square of the length of a value, which may be a peer's text.
         block = self._encoder.encode(headers, huffman=False)
         self.out += frames.header_block(stream_id, block, end_stream, self.remote.max_frame_size)

@@ -1,4 +1,4 @@
-"""SETTINGS of either side (RFC 9113 section 6.5): defaults, limits, and what a received frame changes."""
+"""SETTINGS of one side (RFC 9113 section 6.5): initial values, ranges, and the effect of a received frame. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNLIMITED = 2**32 - 1
 
 @dataclass(slots=True)
 class Settings:
-    """One side's settings, at the RFC's initial values. Sizes in bytes."""
+    """Settings of one side, at first the initial values of the RFC (section 6.5.2). Sizes are in bytes."""
 
     header_table_size: int = 4096
     enable_push: int = 1
@@ -35,14 +35,14 @@ class Settings:
     max_header_list_size: int = UNLIMITED
 
     def changes(self) -> dict[int, int]:
-        """What differs from the initial values, as {identifier: value}: the body of our SETTINGS frame."""
+        """Return the values that are not initial ones, by identifier: the content of this side's SETTINGS frame."""
         initial = Settings()
         return {
             key: getattr(self, name) for key, name in _NAMES.items() if getattr(self, name) != getattr(initial, name)
         }
 
     def apply(self, key: int, value: int) -> None:
-        """Take one received parameter. Unknown identifiers are ignored (section 6.5.2).
+        """Apply one received parameter. Unknown identifiers are ignored (section 6.5.2).
 
         Raises:
             ConnectionFault: the value is out of the range the RFC allows.

@@ -1,4 +1,4 @@
-"""State of one HTTP/2 stream (RFC 9113 section 5.1): its two halves, its two windows, and what waits for the window."""
+"""State of one HTTP/2 stream (RFC 9113 section 5.1): its two halves, its two windows, and its queue."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Buffer = bytes | memoryview
 
 
 class Http2Stream:
-    """Plain record, changed only by `Http2Connection` and what it is made of.
+    """Record of one stream, changed only by `Inbound`, `Outbound`, `StreamTable` and `Http2Connection`.
 
-    A stream is in the connection's table while it is open or half-closed; "idle" and "closed" are told apart by its id.
+    A stream is in the table while it is open or half-closed; `StreamTable` tells "idle" from "closed" by the id.
     """
 
     __slots__ = (
@@ -34,16 +34,16 @@ class Http2Stream:
 
     def __init__(self, stream_id: int, send_window: int, receive_window: int) -> None:
         self.id = stream_id
-        self.send_window = send_window  # what we may still send; negative after a smaller SETTINGS
-        self.receive_window = receive_window  # what the peer may still send
-        self.unreturned = 0  # acknowledged, not yet announced by WINDOW_UPDATE
-        self.window = receive_window  # the two above, and what is here but not acknowledged
+        self.send_window = send_window  # bytes that this side may still send; negative after a smaller SETTINGS
+        self.receive_window = receive_window  # bytes that the peer may still send
+        self.unreturned = 0  # bytes acknowledged but not yet announced by WINDOW_UPDATE
+        self.window = receive_window  # the two above, and the bytes received but not acknowledged
         self.headers_received = False
-        self.answered = False  # we sent headers
-        self.remote_closed = False  # END_STREAM received
-        self.local_closed = False  # END_STREAM sent or queued, or the stream was reset
-        self.queue: deque[Buffer] = deque()  # data behind the window; no piece is empty
-        self.queued = 0  # its bytes
-        self.trailers: HeaderList | None = None  # end the stream, behind the queue; empty: without a header block
-        self.expected: int | None = None  # content-length
-        self.received = 0
+        self.answered = False  # this side sent headers
+        self.remote_closed = False  # END_STREAM was received
+        self.local_closed = False  # END_STREAM was sent or queued, or the stream was reset
+        self.queue: deque[Buffer] = deque()  # data that waits for window; no piece is empty
+        self.queued = 0  # bytes in the queue
+        self.trailers: HeaderList | None = None  # sent behind the queue; empty: END_STREAM without a header block
+        self.expected: int | None = None  # content-length of the peer's message
+        self.received = 0  # bytes of that message so far

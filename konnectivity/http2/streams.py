@@ -1,15 +1,15 @@
-"""Which streams of a connection are open, and what became of the others (RFC 9113 section 5.1)."""
+"""Table of the open streams of a connection, and memory of recently closed ones (RFC 9113 section 5.1)."""
 
 from __future__ import annotations
 
 from konnectivity.http2.frames import MAX_STREAM_ID
 from konnectivity.http2.stream_state import Http2Stream
 
-_REMEMBERED = 256  # closed streams of which we still know how they ended
+_REMEMBERED = 256  # closed streams whose end is remembered
 
 
 class StreamTable:
-    """Owns the ids of both sides. `open` holds every stream that is not idle and not closed."""
+    """Owner of the stream ids of both sides. `open` has every stream that is neither idle nor closed."""
 
     __slots__ = ("_client", "_ended", "last_local", "last_remote", "open")
 
@@ -18,10 +18,10 @@ class StreamTable:
         self.last_local = -1 if client else 0
         self.last_remote = 0
         self._client = client
-        self._ended: dict[int, bool] = {}  # recently closed stream -> reset by us
+        self._ended: dict[int, bool] = {}  # by id of a recently closed stream: whether this side reset it
 
     def next_local_id(self) -> int:
-        """The id of a client's next stream.
+        """Return the id of a client's next stream.
 
         Raises:
             ConnectionError: all ids have been used.
@@ -33,18 +33,18 @@ class StreamTable:
         return self.last_local
 
     def is_idle(self, stream_id: int) -> bool:
-        """Whether the stream was never opened. Stream 0 counts as idle: no stream's frame may name it."""
+        """Return whether a stream was never opened. Stream 0 counts as idle: no frame of a stream may name it."""
         if stream_id == 0:
             return True
         ours = bool(stream_id % 2) == self._client
         return stream_id > (self.last_local if ours else self.last_remote)
 
     def reset_by_us(self, stream_id: int) -> bool | None:
-        """Of a closed stream, whether we reset it, so that the peer may not know yet; None if forgotten."""
+        """Return whether this side reset a closed stream, of which the peer may not know yet; None if forgotten."""
         return self._ended.get(stream_id)
 
     def close(self, stream_id: int, by_us: bool) -> None:
-        """Close a stream before its time, or (by us) one that was refused; nothing is to be sent on it any more."""
+        """Close a stream at once, or record one that this side refused; nothing more is sent on it."""
         stream = self.open.pop(stream_id, None)
         if stream is not None:
             stream.local_closed = stream.remote_closed = True
@@ -54,7 +54,7 @@ class StreamTable:
         self._remember(stream_id, by_us)
 
     def close_if_done(self, stream: Http2Stream) -> None:
-        """Close a stream whose two halves are closed and sent."""
+        """Close a stream if both halves are closed and everything is sent."""
         if stream.local_closed and stream.remote_closed and not stream.queued:
             del self.open[stream.id]
             self._remember(stream.id, by_us=False)

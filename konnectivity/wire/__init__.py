@@ -1,7 +1,7 @@
-"""The Packet codec: message bytes <-> packets. Pure. The only package that touches the generated classes.
+"""Packet codec: message bytes <-> packets (docs/internals/protocol.md). Pure.
 
-DATA, the packet of the hot path, is encoded and decoded by hand; a DATA packet that the hand decoder does not know by
-sight (unknown fields, unusual order) and every other packet go through the generated classes.
+DATA, the packet of the hot path, is encoded and decoded by hand. A DATA packet of unusual layout (unknown fields,
+another order of fields) and every other packet go through the generated classes, which only this package uses.
 """
 
 from konnectivity.proto.client_pb2 import Packet, PacketType

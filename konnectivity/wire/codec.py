@@ -1,4 +1,4 @@
-"""Bytes <-> packets (docs/internals/protocol.md). DATA by hand, the rest by the generated classes. Pure."""
+"""Encoding and decoding of packets: DATA by hand, every other type by the generated classes. Pure."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _TEXTS_OF: dict[int, tuple[str, ...]] = {
 
 
 class PacketError(ValueError):
-    """One message is no packet. It concerns this packet only: the stream goes on."""
+    """Message that is not a packet. The stream continues with the next message."""
 
 
 @lru_cache(maxsize=4096)
 def varint(value: int) -> bytes:
-    """Encode a non-negative integer."""
+    """Encode a non-negative integer as a protobuf varint."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -59,9 +59,9 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-@lru_cache(maxsize=1024)  # a connection that carries much sends many packets of one size
+@lru_cache(maxsize=1024)  # a busy connection sends many packets of one size
 def data_head(connect_id: int, size: int) -> bytes:
-    """What stands before the payload in a DATA packet of `size` payload bytes (at least 1)."""
+    """Return the bytes before the payload in a DATA packet of `size` payload bytes (at least 1)."""
     connect = b"\x08" + varint(connect_id % _INT64) if connect_id else b""
     length = varint(size)
     inner = varint(len(connect) + 1 + len(length) + size)
@@ -69,9 +69,9 @@ def data_head(connect_id: int, size: int) -> bytes:
 
 
 def decode_data(message: memoryview) -> tuple[int, memoryview] | None:
-    """(connectID, payload) if the message is a DATA packet in the usual layout; else None: ask `decode`.
+    """Return the connectID and the payload of a DATA packet in the usual layout; None: use `decode`.
 
-    Usual is connectID then data, no other field, and no more than `_HEAD_SIZE` bytes before the payload.
+    The usual layout is connectID and then data, no other field, and at most `_HEAD_SIZE` bytes before the payload.
     """
     total = len(message)
     head = _unpack_head(message if total >= _HEAD_SIZE else bytes(message).ljust(_HEAD_SIZE))
@@ -79,10 +79,10 @@ def decode_data(message: memoryview) -> tuple[int, memoryview] | None:
         return None
     connect_id = 0
     try:
-        # The varints are read in place: a call costs more than the reading. Each byte after the first takes with it
-        # the continuation bit that the one before has left in the sum.
+        # The varints are read in place, because a call costs more than the reading. `byte - 1` removes the continuation
+        # bit that the byte before has left in the sum.
         byte = inner = head[1]
-        at, shift = 2, 7  # one item for three bytes: `at` is two less than the place in the message
+        at, shift = 2, 7  # the first item of `head` has three bytes: `at` is two less than the offset
         while byte >= 0x80:
             byte = head[at]
             inner += byte - 1 << shift
@@ -110,12 +110,12 @@ def decode_data(message: memoryview) -> tuple[int, memoryview] | None:
 
 
 def decode(message: Buffer) -> Packet | None:
-    """Decode any packet by the generated classes; return None for a type this side does not know, to be ignored.
+    """Decode any packet by the generated classes; return None for an unknown type, which must be ignored.
 
-    Its texts are cut to `foreign_text.MAX_BYTES`; one that was longer ends in `foreign_text.CUT`.
+    Texts are cut to `untrusted_text.MAX_BYTES`; a text that was longer ends in `untrusted_text.CUT`.
 
     Raises:
-        PacketError: not a packet, or its payload is not the one its type asks for.
+        PacketError: the message is not a packet, or has not the payload of its type.
 
     """
     packet = Packet()

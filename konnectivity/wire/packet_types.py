@@ -1,4 +1,4 @@
-"""Numbers of the packet types as plain ints: an attribute of the generated enum costs a microsecond a time. Pure."""
+"""Numbers of the packet types as plain ints, because reading the generated enum costs a microsecond each time. Pure."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ NAMES: dict[int, str] = {number: name for name, number in PacketType.items()}
 
 
 def kind_of(packet: bytes) -> int:
-    """The type of a packet that `wire` built: it stands first, and 0 is left out."""
+    """Return the type of a packet that `wire` built: the type is the first field, and is left out if it is 0."""
     return packet[1] if packet[:1] == b"\x08" else 0

@@ -20,7 +20,7 @@ from konnectivity.grpc import metadata, status
 from konnectivity.grpc.framing import MessageReader
 from konnectivity.grpc.status import Code
 from konnectivity.http2 import Http2Connection, Limits, Settings, events, frames
-from konnectivity.http2.abuse_limits import Costs
+from konnectivity.http2.abuse_limits import PeerCosts
 from konnectivity.http2.frames import ConnectionFault
 from konnectivity.http2.header_blocks import HeaderBlocks
 from konnectivity.kube.api_error import KubeError
@@ -112,7 +112,7 @@ def _joined(happened: list[events.Event]) -> list[object]:
 
 def hpack(data: bytes) -> None:
     """Header blocks on one decompressor: a byte for the length, then that much of a block, in two fragments."""
-    blocks = HeaderBlocks(LIMITS, Costs(LIMITS, lambda: 0.0))
+    blocks = HeaderBlocks(LIMITS, PeerCosts(LIMITS, lambda: 0.0))
     while data:
         size, data = data[0], data[1:]
         block, data = data[:size], data[size:]

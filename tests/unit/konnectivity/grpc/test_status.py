@@ -126,9 +126,9 @@ def test_a_status_that_grpc_does_not_know(number: str) -> None:
 def test_an_answer_that_is_not_grpc(http: str, code: Code) -> None:
     """gRPC document "HTTP to gRPC Status Code Mapping"."""
     assert statuses.from_trailers([(":status", http)]) == Status(
-        code, f"the peer is no gRPC server: HTTP status {http}"
+        code, f"the peer is not a gRPC server: HTTP status {http}"
     )
-    assert statuses.from_trailers([]).message == "the peer is no gRPC server: HTTP status missing"
+    assert statuses.from_trailers([]).message == "the peer is not a gRPC server: HTTP status missing"
 
 
 @pytest.mark.parametrize(
