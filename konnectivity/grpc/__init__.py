@@ -16,6 +16,6 @@ a call owns its message stream:
     transport_options            settings of one end
 
 The other implementation is on grpcio (extra `grpcio`), slower and independent of the native one: `grpcio_transport`
-and `grpcio_stream`. Limits shared by connections are in `read_scheduler`, `reading_pause`, `send_budget`, `header_budget`,
-`message_memory` and `call_memory`; the gRPC protocol itself is in `framing`, `metadata` and `status`.
+and `grpcio_stream`. Limits shared by connections are in `read_scheduler`, `reading_pause`, `send_budget`,
+`header_budget`, `message_memory` and `call_memory`; the gRPC protocol itself is in `framing`, `metadata` and `status`.
 """

@@ -35,7 +35,7 @@ class EventHandler(Protocol):
     """Owner of a reader."""
 
     def event_received(self, event: events.Event) -> None:
-        """Handle an event that is no data."""
+        """Handle an event other than data."""
 
 
 class EventReader:
@@ -52,7 +52,7 @@ class EventReader:
         calls: open calls, by stream.
         options: limits, scheduler and clock.
         loop: event loop of the connection.
-        owner: handler of events that are no data.
+        owner: handler of events other than data.
 
     """
 

@@ -191,7 +191,7 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
             call.ended(Status(Code.RESOURCE_EXHAUSTED, UNREAD))
 
     def event_received(self, event: events.Event) -> None:
-        """Handle an event that is no data."""
+        """Handle an event other than data."""
         match event:
             case events.HeadersReceived():
                 self._headers_received(event)

@@ -1,8 +1,7 @@
 """Limits on what a hostile or broken peer may cost before its connection ends or is slowed down.
 
 Owns the numbers, and the budget that one peer has left. Does not know frames or streams: it is told what they cost.
-
-docs/secure/limits.md has each of them beside those of the other layers.
+docs/secure/limits.md lists the limits of all layers.
 """
 
 from __future__ import annotations
