@@ -88,9 +88,10 @@ class TokenFile:
 class PluginToken:
     """Token that a credential plugin prints, used until it expires or is refused. One run of the plugin at a time."""
 
-    def __init__(self, plugin: Plugin, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, plugin: Plugin, now: Callable[[], datetime] = _now, timeout_s: float = PLUGIN_TIMEOUT_S) -> None:
         self._plugin = plugin
         self._now = now
+        self._timeout_s = timeout_s
         self._header = ""
         self._ends: datetime | None = None
         self._running = asyncio.Lock()
@@ -137,10 +138,10 @@ class PluginToken:
         except OSError as error:
             raise self._error(f"cannot be started: {error.strerror}. {plugin.hint}".rstrip(". ")) from error
         try:
-            async with asyncio.timeout(PLUGIN_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 output, errors = await process.communicate()
         except TimeoutError as error:
-            raise self._error(f"did not end in {PLUGIN_TIMEOUT_S:g} s") from error
+            raise self._error(f"did not end in {self._timeout_s:g} s") from error
         finally:
             await _end(process)
         if process.returncode != 0:

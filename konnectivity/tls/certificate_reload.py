@@ -189,10 +189,13 @@ class _Files:
 
 
 class ServerTls(_Files):
-    """TLS files of a listener. Arguments and errors are those of `server_context`.
+    """TLS files of a listener. Errors and most arguments are those of `server_context`.
 
     Attributes:
         context: for the listener, which keeps it for life; each connection gets the newest context.
+
+    Args:
+        max_sessions: sessions of TLS 1.2 that are kept when clients show no certificates.
 
     """
 
@@ -206,6 +209,7 @@ class ServerTls(_Files):
         optional_client: bool = False,
         ciphers: Sequence[str] = (),
         min_version: str = "",
+        max_sessions: int = MAX_SESSIONS,
         wall: Clock = wall_clock,
         clock: Clock = monotonic,
     ) -> None:
@@ -214,6 +218,7 @@ class ServerTls(_Files):
             return make_server(pair, bundle, alpn, optional_client, ciphers, min_version)
 
         super().__init__((certificate, key), client_ca, make, wall, clock)
+        self._max_sessions = max_sessions
         if TLS_VERSIONS.get(min_version, ssl.TLSVersion.TLSv1_2) < ssl.TLSVersion.TLSv1_2:
             log.warning(
                 "TLS below 1.2 is allowed, but OpenSSL may refuse it", allowed=min_version, openssl=ssl.OPENSSL_VERSION
@@ -223,7 +228,7 @@ class ServerTls(_Files):
 
     def _spent(self) -> bool:
         """Return whether the context has too many sessions of TLS 1.2: clients that resume one are not verified."""
-        return self._context.session_stats()["number"] > (MAX_SESSIONS if self._bundle is None else 0)
+        return self._context.session_stats()["number"] > (self._max_sessions if self._bundle is None else 0)
 
 
 class ClientTls(_Files):

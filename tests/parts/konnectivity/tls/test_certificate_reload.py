@@ -17,6 +17,7 @@ from konnectivity.net.socket_listeners import listen_tcp
 from konnectivity.tls import ClientTls, ServerTls, TlsError
 from konnectivity.tls import certificate_reload as reloading
 from konnectivity.tool.pki.authority import Authority, CertificateIdentity
+from support.memory_streams import StillLoop
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -279,16 +280,22 @@ def test_each_change_that_cannot_be_used_is_said(pki, tls, clock, said):
     assert len(said()) == tls.reload_failures == 2
 
 
-async def test_files_are_looked_at_without_connections(pki, tls, monkeypatch):
-    monkeypatch.setattr(reloading, "IDLE_LOOK_INTERVAL_S", 0.01)
-    running = asyncio.create_task(tls.run())
-    renew(pki).write(pki.directory, "server")
-    async with asyncio.timeout(10):
-        while not tls.reloads:
-            await asyncio.sleep(0.01)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+def test_files_are_looked_at_without_connections(pki, tls):
+    async def main():
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(tls.run())
+        await asyncio.sleep(0)
+        renew(pki).write(pki.directory, "server")
+        await loop.advance(reloading.IDLE_LOOK_INTERVAL_S - 1)
+        assert tls.reloads == 0
+        await loop.advance(1)
+        assert tls.reloads == 1
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with asyncio.Runner(loop_factory=StillLoop) as runner:
+        runner.run(main())
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------------
@@ -489,9 +496,8 @@ def test_a_bundle_that_is_being_written_is_waited_for(pki, clock, said):
     ]
 
 
-def test_sessions_that_a_listener_keeps_are_bounded_without_client_certificates_too(pki, shake, clock, monkeypatch):
-    monkeypatch.setattr(reloading, "MAX_SESSIONS", 5)
-    tls = ServerTls(*pki.server_files, "", ("h2",), clock=clock)
+def test_sessions_that_a_listener_keeps_are_bounded_without_client_certificates_too(pki, shake, clock):
+    tls = ServerTls(*pki.server_files, "", ("h2",), max_sessions=5, clock=clock)
     client = old_tls(ClientTls(pki.ca, "", "", ("h2",)).context())
     kept = []
     for number in range(7):
