@@ -1,6 +1,6 @@
 """Two ends of a message stream in memory, moved by hand: what was sent arrives when the test says so.
 
-Owns the line between two tunnels, and an event loop whose clock stands still until it is told to go on.
+Owns the path between two tunnels, and an event loop whose clock moves only when a test moves it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class MemoryStream(MessageStream):
         self._end(Status(Code.CANCELLED, message))
 
     def deliver(self, messages: int = 1 << 30) -> int:
-        """Hand so many messages to the receiver (fewer if there are not as many, or the stream is held)."""
+        """Hand up to `messages` messages to the receiver and return their number; none while the stream is held."""
         done = 0
         while done < messages and self.inbox and not self.held and not self.closed:
             message = self.inbox.popleft()
@@ -89,7 +89,7 @@ class MemoryStream(MessageStream):
 
 
 def stream_pair() -> tuple[MemoryStream, MemoryStream]:
-    """Both ends of a line."""
+    """Return both ends of a stream."""
     left, right = MemoryStream("left"), MemoryStream("right")
     left.other, right.other = right, left
     return left, right

@@ -28,9 +28,9 @@ CLIENT, TARGET = 0, 1
 
 @dataclass
 class Socket:
-    """What is behind a link: takes bytes while it is not stuck, and shows how it was closed."""
+    """Local side of a connection: takes bytes while it is not stuck, and records how it was closed."""
 
-    link: Connection | None = None
+    connection: Connection | None = None
     said: bytearray = field(default_factory=bytearray)  # accepted from it
     heard: bytearray = field(default_factory=bytearray)  # delivered to it
     waiting: bytearray = field(default_factory=bytearray)  # given to it while it is stuck
@@ -58,7 +58,7 @@ class Socket:
 
     def write_eof(self) -> None:
         assert self.partner is not None
-        # The established wire has no half-close: who ends its output gives up its input.
+        # The reference protocol has no half-close: a side that ends its output gives up its input.
         if not self.gone and (self.half_close or not self.ended):
             assert self.heard + self.waiting == self.partner.said, "a clean end that hides lost bytes"
         self.saw_end = True
@@ -85,48 +85,48 @@ class Socket:
     def resume(self) -> None:
         self.paused = False
 
-    # what the test makes it do
+    # called by the test
 
     def say(self, data: bytes) -> None:
-        if not (self.paused or self.ended or self.gone or self.closed) and self.link is not None:
+        if not (self.paused or self.ended or self.gone or self.closed) and self.connection is not None:
             self.said += data
-            self.link.outbound.send(data)
+            self.connection.outbound.send(data)
 
     def end(self) -> None:
-        if not (self.ended or self.gone or self.closed) and self.link is not None:
+        if not (self.ended or self.gone or self.closed) and self.connection is not None:
             self.ended = True
-            self.link.local_end()
+            self.connection.local_end()
 
     def go(self) -> None:
-        if not (self.gone or self.closed) and self.link is not None:
+        if not (self.gone or self.closed) and self.connection is not None:
             self.ended = self.gone = True
-            self.link.local_gone()
+            self.connection.local_gone()
 
     def break_(self) -> None:
-        if not (self.gone or self.closed) and self.link is not None:
+        if not (self.gone or self.closed) and self.connection is not None:
             self.gone = True
-            self.link.local_lost("broken by the test")
+            self.connection.local_lost("broken by the test")
 
     def sip(self) -> None:
-        """It takes half of what waits, and is still stuck."""
+        """Take half of the bytes that wait, and stay stuck."""
         half = len(self.waiting) // 2
         if self.stuck and half:
             self.heard += self.waiting[:half]
             del self.waiting[:half]
-            if self.link is not None:
-                self.link.inbound.local_progress()
+            if self.connection is not None:
+                self.connection.inbound.local_progress()
 
     def free(self) -> None:
         if self.stuck:
             self.stuck = False
             self.heard += self.waiting
             self.waiting.clear()
-            if self.link is not None:
-                self.link.inbound.local_drained()
+            if self.connection is not None:
+                self.connection.inbound.local_drained()
 
 
 class World:
-    """A dialing and a serving tunnel on one line, and the sockets behind their links."""
+    """Dialing and serving end of one tunnel, and the sockets behind their connections."""
 
     def __init__(self, extension: bool, window: int = 4096) -> None:
         self.extension = extension
@@ -151,12 +151,12 @@ class World:
 
     def _open(self, dial: IncomingDial) -> None:
         target = Socket(half_close=self.extension)
-        target.link = dial.connected(target)
+        target.connection = dial.connected(target)
         self.targets.append(target)
 
-    def _connected(self, link: Connection) -> None:
-        client = Socket(link=link, half_close=self.extension)
-        link.attach(client)
+    def _connected(self, connection: Connection) -> None:
+        client = Socket(connection=connection, half_close=self.extension)
+        connection.attach(client)
         target = self.targets[len(self.clients)]
         client.partner, target.partner = target, client
         self.clients.append(client)
@@ -171,7 +171,7 @@ class World:
             assert socket.partner.said.startswith(delivered), "not a prefix of what was said"
 
     async def settle(self, loop: StillLoop) -> None:
-        """Everything under way arrives, and nobody is stuck any more."""
+        """Deliver everything in flight, and free every socket."""
         for _ in range(200):
             moved = self.left.deliver() + self.right.deliver()
             for socket in self.sockets():
@@ -230,7 +230,7 @@ def run(extension: bool, steps: list[tuple]) -> None:
         await world.settle(loop)
         for socket in world.sockets():
             assert socket.closed or socket.gone or socket.ended or not socket.paused, (
-                "nothing is under way, and it may not speak"
+                "nothing is in flight, and the socket may not send"
             )
         for client, target in zip(world.clients, world.targets, strict=False):
             for one, other in ((client, target), (target, client)):
@@ -243,7 +243,7 @@ def run(extension: bool, steps: list[tuple]) -> None:
             socket.go()
         await world.settle(loop)
         assert world.nothing_left() or not extension
-        for _ in range(8):  # established wire: graces and time-outs
+        for _ in range(8):  # reference protocol: graces and time-outs
             await loop.advance(31.0)
             await world.settle(loop)
         assert world.nothing_left()
@@ -253,14 +253,14 @@ def run(extension: bool, steps: list[tuple]) -> None:
         runner.run(scenario())
 
 
-@pytest.mark.parametrize("extension", [True, False], ids=["extension", "established"])
+@pytest.mark.parametrize("extension", [True, False], ids=["extension", "reference"])
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(steps=st.lists(operations, min_size=5, max_size=40))
 def test_any_interleaving_is_exact_and_leaves_nothing(extension: bool, steps: list[tuple]) -> None:
     run(extension, steps)
 
 
-@pytest.mark.parametrize("extension", [True, False], ids=["extension", "established"])
+@pytest.mark.parametrize("extension", [True, False], ids=["extension", "reference"])
 @settings(max_examples=100, deadline=None)
 @given(steps=st.lists(operations, min_size=5, max_size=30))
 def test_a_lost_tunnel_is_an_error_on_both_sides(extension: bool, steps: list[tuple]) -> None:
@@ -310,7 +310,7 @@ def test_a_stuck_receiver_gets_its_window_and_no_more() -> None:
     in_still_time(scenario())
 
 
-def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
+def test_credit_is_returned_at_once_for_bytes_that_have_left_a_stuck_receiver() -> None:
     async def scenario() -> None:
         world, client, target = connected(window=4096)
         target.stuck = True
@@ -329,7 +329,7 @@ def test_what_has_left_a_stuck_receiver_is_granted_again_at_once() -> None:
     in_still_time(scenario())
 
 
-def test_who_has_used_up_all_credit_is_counted_even_with_nothing_left_to_send() -> None:
+def test_a_connection_that_has_used_up_its_credit_is_counted_even_with_nothing_left_to_send() -> None:
     async def scenario() -> None:
         world, client, target = connected(window=4096)
         target.stuck = True
@@ -351,7 +351,7 @@ def say_and_deliver(world: World, *clients: Socket) -> None:
 
 
 async def rush(world: World, *clients: Socket) -> None:
-    """10 MB a second, for a twentieth of one."""
+    """Send 10 MB a second for a twentieth of a second."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, StillLoop)
     for _ in range(10):
@@ -361,25 +361,25 @@ async def rush(world: World, *clients: Socket) -> None:
 
 
 def test_a_window_leaves_room_for_others_while_they_talk() -> None:
-    """One that has the tunnel to itself has many times what the line holds; beside others it has about that."""
+    """Alone, a connection has a window of many times rate x round trip; beside others it has about that."""
 
     async def scenario() -> None:
         world = World(extension=True, window=4096)
         play(world, [("dial",), ("dial",), ("deliver", 1, 900), ("deliver", 0, 900)])
         (bulk, key), (target, _) = world.clients, world.targets
-        assert target.link is not None
+        assert target.connection is not None
         await rush(world, bulk)
-        alone = target.link.inbound.window.size
+        alone = target.connection.inbound.window.size
         for _ in range(10):
             key.say(b"k")
             await rush(world, bulk)
-        assert target.link.inbound.window.size < alone / 2
+        assert target.connection.inbound.window.size < alone / 2
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
         for _ in range(2):  # the first look still sees the last key
             await loop.advance(3)
             await rush(world, bulk)
-        assert target.link.inbound.window.size == alone
+        assert target.connection.inbound.window.size == alone
 
     in_still_time(scenario())
 
@@ -388,8 +388,8 @@ def test_a_window_grows_while_its_data_moves_fast_and_is_given_back_at_the_end()
     async def scenario() -> None:
         world, client, target = connected(window=4096)
         await rush(world, client)
-        assert target.link is not None
-        assert target.link.inbound.window.size == 16 * 4096, "up to its maximum"
+        assert target.connection is not None
+        assert target.connection.inbound.window.size == 16 * 4096, "up to its maximum"
         assert world.options[1].memory.grown == 15 * 4096
         client.go()
         target.go()
@@ -406,19 +406,19 @@ def test_windows_together_stay_below_what_refuses_dials() -> None:
 
     async def scenario() -> None:
         world = World(extension=True, window=4096)
-        ledger = world.options[1].memory
-        ledger.tunnel_budget = 128 * 4096  # as an agent has it
+        memory = world.options[1].memory
+        memory.tunnel_budget = 128 * 4096  # as an agent has it
         play(world, [*[("dial",)] * 100, ("deliver", 1, 900), ("deliver", 0, 900)])
         assert len(world.clients) == 100
         await rush(world, *world.clients[:10])
-        assert 0 < ledger.grown <= 24 * 4096
+        assert 0 < memory.grown <= 24 * 4096
         for client, target in zip(world.clients, world.targets, strict=True):
             target.stuck = True
             client.say(bytes(64 * 4096))
         for _ in range(200):
             world.right.deliver()
             world.left.deliver()
-        assert ledger.used > 100 * 4096, "more than small windows"
+        assert memory.used > 100 * 4096, "more than small windows"
         assert not world.serving.exhausted
 
     in_still_time(scenario())
@@ -430,16 +430,16 @@ def test_a_window_shrinks_when_its_data_becomes_slow() -> None:
         assert isinstance(loop, StillLoop)
         world, client, target = connected(window=4096)
         await rush(world, client)
-        assert target.link is not None
-        assert target.link.inbound.window.size == 16 * 4096
+        assert target.connection is not None
+        assert target.connection.inbound.window.size == 16 * 4096
         for _ in range(120):
             await loop.advance(11)
             say_and_deliver(world, client)
-        assert target.link.inbound.window.size == 4096
+        assert target.connection.inbound.window.size == 4096
         assert world.options[1].memory.grown == 0
         assert target.heard == client.said, "and nothing waits for credit"
         await rush(world, client)
-        assert target.link.inbound.window.size == 16 * 4096, "and grows again"
+        assert target.connection.inbound.window.size == 16 * 4096, "and grows again"
 
     in_still_time(scenario())
 
@@ -450,8 +450,8 @@ def test_more_data_than_granted_ends_that_connection_only() -> None:
         world.dial()
         world.right.deliver()
         world.left.deliver()
-        assert client.link is not None
-        client.link.outbound.add_credit(100_000)  # a peer that does not count
+        assert client.connection is not None
+        client.connection.outbound.add_credit(100_000)  # a peer that does not count
         target.stuck = True
         client.say(bytes(9000))
         world.right.deliver()
@@ -469,13 +469,13 @@ def test_bytes_missing_at_the_end_are_a_violation() -> None:
     async def scenario() -> None:
         world, client, target = connected()
         client.say(b"0123456789")
-        world.right.inbox.pop()  # a line that loses
+        world.right.inbox.pop()  # lost on the way
         client.end()
         world.right.deliver()
         assert target.saw_error
         assert not target.saw_end
-        assert target.link is not None
-        assert "10 bytes of 10 are missing" in target.link.reason
+        assert target.connection is not None
+        assert "10 bytes of 10 are missing" in target.connection.reason
 
     in_still_time(scenario())
 
@@ -499,7 +499,7 @@ def test_half_close_both_ways() -> None:
     in_still_time(scenario())
 
 
-def test_established_wire_a_stuck_connection_holds_the_stream_for_two_seconds_then_it_alone_is_reset() -> None:
+def test_reference_protocol_a_stuck_connection_holds_the_stream_for_two_seconds_then_it_alone_is_reset() -> None:
     async def scenario() -> None:
         world, client, target = connected(extension=False, window=4096)
         world.dial()
@@ -525,7 +525,7 @@ def test_established_wire_a_stuck_connection_holds_the_stream_for_two_seconds_th
     in_still_time(scenario())
 
 
-def test_established_wire_a_slow_reader_that_drains_in_time_is_not_reset() -> None:
+def test_reference_protocol_a_slow_reader_that_drains_in_time_is_not_reset() -> None:
     async def scenario() -> None:
         world, client, target = connected(extension=False, window=4096)
         loop = asyncio.get_running_loop()
