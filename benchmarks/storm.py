@@ -14,6 +14,7 @@ import json
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent.destination_policy import Policy
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import PoolPlan
+from konnectivity_agent.resolver import Resolver
 from konnectivity_agent.server_connection import ServerConnectionSettings, connect
 from konnectivity_agent.server_count import ServerCount
 from konnectivity_agent.server_greeting import AgentIdentity
@@ -51,7 +53,7 @@ class Crowd:
     ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
         settings = ServerConnectionSettings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
-        dialer = Dialer(tasks, DialCounters(), Policy())
+        dialer = Dialer(tasks, DialCounters(), Policy(), Resolver(Counter()))
         self.connected = 0
         self.changed = asyncio.Event()
         self.pools = [

@@ -21,6 +21,7 @@ from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import DialAddress, PoolPlan
+from konnectivity_agent.resolver import Resolver
 from konnectivity_agent.server_connection import ServerConnectionSettings
 from konnectivity_agent.server_count import ServerCount
 from konnectivity_agent.server_greeting import AgentIdentity
@@ -63,7 +64,7 @@ class ProxyAgent:
             reached=self._reached,
         )
         dials = DialCounters()
-        dialer = Dialer(tasks, dials, options.policy(), reached=self._reached)
+        dialer = Dialer(tasks, dials, options.policy(), Resolver(self._reached))
         connect = partial(
             server_connection.connect,
             settings=ServerConnectionSettings(

@@ -1,8 +1,8 @@
-"""Queues of dials, one for each server: a server that asks for thousands at once delays its own dials, no one else's.
+"""Queue of an agent's dials, with a lane for each server, so that thousands of dials of one server delay no other.
 
-Owns the dials that wait, and the places of those that run. Starts few at a time, so that what else the agent does has
-its turn between them. A dial of a name takes no place among the connection attempts before its name is known: names
-whose name servers are silent delay other names, and no address. Does not know how a dial is opened.
+Owns the dials that wait, and the places of those that run. Few dials start in one pass of the event loop, so that
+everything else the agent does has its turn. A dial of a name takes a place among the connection attempts only when the
+name is known: names with silent name servers delay other names, and no address. Does not know how a dial is made.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
-MAX_WAITING = 16_384  # dials of one server that wait for that; a server of ours has 10,000 pending at the most
-STARTS_PER_PASS = 8  # dials that are started in one pass of the event loop
+MAX_WAITING = 16_384  # dials of one server that have not started; a server of this project has at most 10,000
+STARTS_PER_PASS = 8  # in one pass of the event loop
 MAX_WAIT_S = 30.0  # as long as kube-apiserver waits for a dial; a server that gives up earlier cancels the dial
 
 
@@ -29,31 +29,33 @@ class _Waiting(NamedTuple):
 
 
 class _DialLane:
-    """Dials of one server."""
+    """Lane of one server: its dials that wait, and the number of those that run."""
 
     __slots__ = ("addresses", "connecting", "looking_up", "names", "resolved")
 
     def __init__(self) -> None:
         self.connecting = 0
-        self.looking_up = 0  # those that wait for their turn to connect included
-        self.resolved: deque[Turn] = deque()  # looked up, and not connecting yet
+        self.looking_up = 0  # including those in `resolved`
+        self.resolved: deque[Turn] = deque()  # names that are known, and wait for a place
         self.addresses: deque[_Waiting] = deque()
         self.names: deque[_Waiting] = deque()
 
     def __len__(self) -> int:
-        """Return the number of dials that have not begun."""
+        """Return the number of dials that have not started."""
         return len(self.addresses) + len(self.names)
 
     @property
     def idle(self) -> bool:
+        """Whether no dial runs or waits."""
         return not (self.connecting or self.looking_up or self)
 
     @property
     def may_connect(self) -> bool:
+        """Whether there is room for one more connection attempt."""
         return self.connecting < MAX_RUNNING
 
     def startable(self) -> deque[_Waiting] | None:
-        """Return the queue whose first dial may begin; None if neither has one."""
+        """Return the queue whose first dial may start, the older one if there are two; None if there is none."""
         queues = []
         if self.addresses and self.may_connect:
             queues.append(self.addresses)
@@ -89,7 +91,7 @@ class Turn:
         await self._granted
 
     def grant(self) -> bool:
-        """Let the dial connect. Return False if it was called off meanwhile."""
+        """Let the dial connect, and return True; return False if the dial was cancelled meanwhile."""
         if self._granted is None or self._granted.done():
             return False
         self._connects()
@@ -114,11 +116,11 @@ Start = Callable[[IncomingDial, Turn], asyncio.Task[None] | None]
 
 
 class DialQueue:
-    """Starts dials in turn.
+    """Starts dials, one of each server in turn.
 
     Args:
-        start: begins to open a dial and returns the task that does, or None if there is nothing left to do.
-        reached: counts dials that were refused, as `dials_per_server`.
+        start: starts a dial and returns its task, or None if the dial is over.
+        reached: counts refused dials, as `dials_per_server`.
 
     """
 
@@ -131,11 +133,11 @@ class DialQueue:
         self._scheduled = False
 
     def __len__(self) -> int:
-        """Return the number of dials that wait."""
+        """Return the number of dials that have not started."""
         return sum(map(len, self._lanes.values()))
 
     def open(self, dial: IncomingDial) -> None:
-        """Start a dial now if there is room, or in its turn; refuse it if too many wait."""
+        """Start a dial now if there is room, else in its turn; refuse it if too many dials of its server wait."""
         lane = self._lanes.setdefault(dial.tunnel, _DialLane())
         if len(lane) >= MAX_WAITING:
             self._refuse(dial)
@@ -147,13 +149,13 @@ class DialQueue:
         self.schedule()
 
     def schedule(self) -> None:
-        """Start, in the next pass of the event loop, what there is room for."""
+        """Start dials in the next pass of the event loop, as far as there is room."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._pass)
 
     def _pass(self) -> None:
-        """Start what there is room for, one dial of each server in turn."""
+        """Start dials as far as there is room, one of each server in turn."""
         self._scheduled = False
         self._started = 0
         lanes = list(self._lanes.values())
@@ -166,7 +168,7 @@ class DialQueue:
             self.schedule()
 
     def _next(self, lane: _DialLane) -> bool:
-        """Let one dial of a server begin or go on. Return False if there is none that may."""
+        """Start or continue one dial of a server and return True; return False if there is none that may."""
         while lane.resolved and lane.may_connect:
             if lane.resolved.popleft().grant():
                 self._started += 1

@@ -1,7 +1,8 @@
-"""Opener of targets: name resolution, connection attempts, one deadline over all of it.
+"""Dialer of targets: lookup of the name, verdict of the policy, connection attempts, and one deadline over all three.
 
-A name is looked up once. The policy judges the addresses that were found, and those that pass are what is dialled.
-Error texts are those of Go, which clients match on: of several addresses the first one's.
+Owns the task of each dial and the socket until the tunnel takes it. A name is looked up once; the policy judges the
+addresses found, and exactly those that pass are dialled. Error texts are those of Go, which clients match on, with the
+first of several addresses. Does not know how many dials may run: `dial_queue` does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import os
 import socket
 import time
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from konnectivity.errors import REFUSED_BY_POLICY
@@ -29,7 +30,7 @@ from konnectivity_agent.resolver import Resolver
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
 
-DIAL_TIMEOUT_S = 5.0  # including name resolution
+DIAL_TIMEOUT_S = 5.0  # for lookup and connection attempts, without the wait between them
 _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _NO_FAMILY = (getattr(socket, "EAI_ADDRFAMILY", None), getattr(socket, "EAI_NODATA", None))
@@ -39,21 +40,23 @@ DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 
 @dataclass(slots=True)
 class DialCounters:
-    """Plain counters of what a dialer did, read when somebody scrapes."""
+    """Counters of the dials of one agent, for its metrics."""
 
     seconds: Histogram = field(default_factory=lambda: Histogram(DIAL_BOUNDS))
     failures: dict[str, int] = field(default_factory=dict)  # by reason: timeout, unknown
     denied: dict[str, int] = field(default_factory=dict)  # by the policy's reason
 
     def failed(self, reason: str) -> None:
+        """Count a dial that failed."""
         self.failures[reason] = self.failures.get(reason, 0) + 1
 
     def refused(self, reason: str) -> None:
+        """Count a dial that the policy refused."""
         self.denied[reason] = self.denied.get(reason, 0) + 1
 
 
 class Refused(Exception):
-    """The policy leaves no address to dial."""
+    """Refusal of every address by the policy."""
 
     def __init__(self, refusal: PolicyRefusal) -> None:
         super().__init__(refusal.text)
@@ -61,26 +64,41 @@ class Refused(Exception):
 
 
 class Dialer:
-    """The opener of an agent's serving tunnels. Its dials live in the given task group."""
+    """Opens the connections to targets that servers ask for.
+
+    Args:
+        tasks: owns the task of each dial.
+        dials: counts the outcomes.
+        policy: judges each address.
+        resolver: looks names up.
+        timeout_s: seconds for the lookup and the connection attempts of one dial.
+        clock: seconds of a monotonic clock.
+
+    """
 
     def __init__(
         self,
         tasks: asyncio.TaskGroup,
         dials: DialCounters,
         policy: Policy,
+        resolver: Resolver,
         timeout_s: float = DIAL_TIMEOUT_S,
-        reached: Counter[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tasks = tasks
         self._dials = dials
         self._policy = policy
+        self._resolver = resolver
         self._timeout_s = timeout_s
-        self._resolver = Resolver(reached=reached)
+        self._clock = clock
 
     def open(self, dial: IncomingDial, turn: Turn | None = None) -> asyncio.Task[None] | None:
-        """Start to open what the server asks for. Return the task that does; None if the dial is refused at once.
+        """Start a dial and return its task; return None if the dial is refused at once.
 
-        A dial of a name asks `turn` for its place among the connection attempts; None: there is always room.
+        Args:
+            dial: what a server asks for.
+            turn: grants a place among the connection attempts, for which a dial of a name waits; None: does not wait.
+
         """
         try:
             host, port = addresses.parse(dial.protocol, dial.address)  # an agent does not rely on a server's check
@@ -90,7 +108,7 @@ class Dialer:
             return None
         task = task_guard.start(
             self._tasks,
-            lambda: self._dial(dial, host, port, turn),
+            lambda: self._dial(dial, host or "127.0.0.1", port, turn),  # no host is this host, as in Go
             "dial",
             f"dial {dial.address}",
             failed=lambda: self._failed(dial),
@@ -104,16 +122,19 @@ class Dialer:
         dial.failed(f"dial {dial.protocol} {dial.address}: internal error of the agent")
 
     async def _dial(self, dial: IncomingDial, host: str, port: int, turn: Turn | None) -> None:
-        started = time.monotonic()
+        started = self._clock()
         relay = Relay()
         try:
-            host = host or "127.0.0.1"  # as Go: this host
-            async with asyncio.timeout(self._timeout_s):
-                found = await self._addresses(host, port, _FAMILIES[dial.protocol])
-            left_s = self._timeout_s - (time.monotonic() - started)
-            if turn is not None:
-                async with asyncio.timeout(MAX_WAIT_S):
-                    await turn.to_connect()
+            left_s = self._timeout_s
+            if addresses.is_address(host):
+                found = _numeric(host, port, _FAMILIES[dial.protocol])
+            else:
+                async with asyncio.timeout(left_s):
+                    found = await self._resolver.addresses(host, port, _FAMILIES[dial.protocol])
+                left_s -= self._clock() - started
+                if turn is not None:
+                    async with asyncio.timeout(MAX_WAIT_S):
+                        await turn.to_connect()
             async with asyncio.timeout(left_s):
                 transport = await self._connect(relay, host, port, found)
         except Refused as refused:
@@ -130,15 +151,15 @@ class Dialer:
             self._dials.failed("timeout" if late else "unknown")
             dial.failed(text)
             return
-        took = time.monotonic() - started
+        took = self._clock() - started
         self._dials.seconds.observe(took)
-        link = dial.connected(relay)
-        if link is None:
+        connection = dial.connected(relay)
+        if connection is None:
             transport.abort()
             return
-        relay.attach(link)
+        relay.attach(connection)
         if log.v(4):
-            log.info("Dialled", destination=dial.address, connection=link.connect_id, seconds=round(took, 6))
+            log.info("Dialled", destination=dial.address, connection=connection.connect_id, seconds=round(took, 6))
 
     async def _connect(self, relay: Relay, host: str, port: int, found: list[AddressInfo]) -> asyncio.Transport:
         refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
@@ -149,14 +170,17 @@ class Dialer:
         transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, sock=sock)
         return transport
 
-    async def _addresses(self, host: str, port: int, family: int) -> list[AddressInfo]:
-        if addresses.is_address(host):  # nothing is looked up, so nothing can block
-            return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-        return await self._resolver.addresses(host, port, family)
+
+def _numeric(host: str, port: int, family: int) -> list[AddressInfo]:
+    """Return the socket address of a numeric host. Nothing is looked up, so this does not block."""
+    return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
 
 
 def _descriptor_errno() -> int:
-    """Why no file can be opened; 0: one can. The resolver calls every name unknown when it cannot read its files."""
+    """Return the error number of opening a file, or 0.
+
+    Without a free descriptor the system's resolver cannot read its files, and calls every name unknown.
+    """
     try:
         os.close(os.open("/", os.O_RDONLY))
     except OSError as error:

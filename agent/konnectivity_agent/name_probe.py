@@ -1,8 +1,8 @@
 """Probe of name servers: whether they answer for a name, before a thread waits for that answer.
 
-A thread that looks a name up cannot be called off. A probe can: it is a future and two datagrams, which ask what the C
-library would ask, and what the servers say is not used for anything but the knowledge that they say something.
-Owns the sockets to the name servers, which exist while a probe is under way.
+Owns the sockets to the name servers, which exist while a probe is under way. A thread that looks a name up cannot be
+called off; a probe can: it is a future and two datagrams, which ask the questions of the C library. The content of an
+answer is not used, only the fact that there is one.
 """
 
 from __future__ import annotations
@@ -40,23 +40,42 @@ class Silence(OSError):
 
 
 class Probe:
-    """Asks name servers about names, as often as `ask` is called; many names at a time."""
+    """Asks name servers about names, many at a time.
 
-    def __init__(self, resolv_conf: Path = RESOLV_CONF, hosts: Path = HOSTS, port: int = PORT) -> None:
-        self._configuration = _WatchedFile(resolv_conf, lambda text: name_servers.read_configuration(text, os.environ))
-        self._hosts = _WatchedFile(hosts, lambda text: name_servers.read_hosts(text.splitlines()))
+    Args:
+        resolv_conf, hosts: configuration files of the system's resolver.
+        port: of the name servers.
+        most: number of probes at a time; more are refused.
+        clock: seconds of a monotonic clock.
+
+    """
+
+    def __init__(
+        self,
+        resolv_conf: Path = RESOLV_CONF,
+        hosts: Path = HOSTS,
+        port: int = PORT,
+        most: int = MAX_PROBES,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._configuration = _WatchedFile(
+            resolv_conf, lambda text: name_servers.read_configuration(text, os.environ), clock
+        )
+        self._hosts = _WatchedFile(hosts, lambda text: name_servers.read_hosts(text.splitlines()), clock)
+        self._most = most
+        self._clock = clock
         self._servers: dict[str, _NameServer] = {}
         self._port = port
         self._running = 0
 
     @property
     def full(self) -> bool:
-        """Return whether as many probes are under way as there may be."""
-        return self._running >= MAX_PROBES
+        """Whether as many probes are under way as there may be."""
+        return self._running >= self._most
 
     def knows(self, name: str) -> bool:
         """Return whether a name is looked up in a file of this machine, and no name server is asked."""
-        return name.lower().rstrip(".") in self._hosts.content
+        return name.lower().rstrip(".") in self._hosts.content()
 
     async def ask(self, name: str) -> bool:
         """Wait until name servers have answered for a name. Return whether they did so promptly, and whole.
@@ -67,15 +86,15 @@ class Probe:
         """
         if self.full:
             raise Silence("too many names wait for a name server")
-        began = monotonic()
+        began = self._clock()
         self._running += 1
         try:
-            reply = await self._walk(name, self._configuration.content)
+            reply = await self._walk(name, self._configuration.content())
         finally:
             self._running -= 1
             if not self._running:
                 self._close()
-        return reply is not Reply.TRUNCATED and monotonic() - began < PROMPT_S
+        return reply is not Reply.TRUNCATED and self._clock() - began < PROMPT_S
 
     async def _walk(self, name: str, configuration: Configuration) -> Reply:
         """Ask for one full name after the other until one is found, as the C library does."""
@@ -138,6 +157,7 @@ class _NameServer:
         return Reply.FAILURE if Reply.FAILURE in replies else max(replies)
 
     def close(self) -> None:
+        """Close the socket."""
         if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
@@ -188,17 +208,18 @@ class _NameServer:
 class _WatchedFile(Generic[T]):
     """Parsed content of one file, read anew when the file has changed. A file that cannot be read counts as empty."""
 
-    def __init__(self, path: Path, read: Callable[[str], T]) -> None:
+    def __init__(self, path: Path, read: Callable[[str], T], clock: Callable[[], float]) -> None:
         self._path = path
         self._read = read
+        self._clock = clock
         self._looked_at = float("-inf")
         self._stamp: tuple[int, ...] | None = None
         self._content: T | None = None
 
-    @property
     def content(self) -> T:
-        if monotonic() - self._looked_at >= LOOK_INTERVAL_S or self._content is None:
-            self._looked_at = monotonic()
+        """Return the parsed content, after a look at whether the file has changed if the last look is a while ago."""
+        if self._clock() - self._looked_at >= LOOK_INTERVAL_S or self._content is None:
+            self._looked_at = self._clock()
             stamp = self._look()
             if stamp != self._stamp or self._content is None:
                 self._stamp, self._content = stamp, self._read(self._text())

@@ -1,11 +1,10 @@
-"""Look-ups of names with the system's resolver, each in a thread: no name waits for the name server of another.
+"""Resolver of targets' names: the system's resolver in threads, so that a slow name server delays no other name.
 
-Owns the threads and the look-ups under way. The system's resolver cannot be called off: a look-up that nobody waits for
-any more occupies its thread until it gives up by itself, which with a silent name server is 10 s and more. The threads
-are bounded, and in three lanes. The first lane takes any name. When its threads are all occupied, a name is probed
-first (`name_probe`): one whose name servers answer promptly takes a thread of the second lane, one whose name servers
-are slow a thread of the third, and one whose name servers are silent takes none. Dials for one name share a look-up
-while it is fresh.
+Owns the threads and the lookups under way. The system's resolver cannot be called off: a lookup that nobody waits for
+occupies its thread until it gives up by itself, which with a silent name server is 10 s and more. The threads are
+bounded, and in three lanes. The first lane takes any name. When its threads are all occupied, a name is probed first
+(`name_probe`): if its name servers answer promptly it takes a thread of the second lane, if they are slow a thread of
+the third, and if they are silent it fails without one. Dials of one name share a lookup while the lookup is fresh.
 """
 
 from __future__ import annotations
@@ -15,37 +14,54 @@ import errno
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from konnectivity.net.happy_eyeballs import AddressInfo
 from konnectivity_agent.name_probe import Probe, Silence
 
 FIRST_THREADS = 32  # for any name
-PROMPT_THREADS = 24  # for names whose servers answered a probe promptly
-SLOW_THREADS = 8  # for names whose servers took their time
-MAX_PER_NAME = 4
-FRESH_S = 2.0  # a look-up that takes longer is not joined: the next one may find the name server back
+PROMPT_THREADS = 24  # for names whose name servers answered a probe promptly
+SLOW_THREADS = 8  # for names whose name servers answered a probe late
+MAX_PER_NAME = 4  # lookups of one name at a time
+FRESH_S = 2.0  # a lookup that takes longer is not joined: the next one may find the name server back
 
 Found = list[AddressInfo] | Exception
 
 
+def start_thread(work: Callable[[], None], name: str) -> None:
+    """Run `work` in a daemon thread: the end of the program does not wait for a name server."""
+    threading.Thread(target=work, daemon=True, name=name).start()
+
+
+class SystemResolver(NamedTuple):
+    """Access to the system: its resolver, its threads and its clock."""
+
+    getaddrinfo: Callable[..., Sequence[AddressInfo]] = socket.getaddrinfo
+    start_thread: Callable[[Callable[[], None], str], None] = start_thread
+    clock: Callable[[], float] = monotonic
+
+
 class _Lookup:
-    """One name under way."""
+    """Lookup of one name under way."""
 
     __slots__ = ("answer", "began", "lane", "name", "waiters")
 
-    def __init__(self, name: tuple[str, int], lane: _LookupLane, answer: asyncio.Future[list[AddressInfo]]) -> None:
+    def __init__(
+        self, name: tuple[str, int], lane: _LookupLane, answer: asyncio.Future[list[AddressInfo]], began: float
+    ) -> None:
         self.name = name  # and address family
         self.lane = lane
         self.answer = answer
-        self.began = monotonic()
+        self.began = began
         self.waiters = 0
 
 
 class _LookupLane:
-    """Look-ups that share a bounded number of threads; the others wait for their turn."""
+    """Lane of lookups that share a bounded number of threads."""
 
     __slots__ = ("queue", "running", "threads")
 
@@ -60,27 +76,40 @@ class _LookupLane:
 
 
 class Resolver:
-    """See the module.
+    """Looks names up, many at a time.
 
     Args:
-        probe: asks whether name servers answer.
-        reached: counts names that were probed ("name_lookups"), and those that were refused ("name_probes").
+        reached: counts names that were probed (`name_lookups`), and names that were refused a probe (`name_probes`).
+        probe: asks whether name servers answer for a name.
+        threads: number of threads of the first, the second and the third lane.
+        system: resolver, threads and clock; None: those of this machine.
 
     """
 
-    def __init__(self, probe: Probe | None = None, reached: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        reached: Counter[str],
+        probe: Probe | None = None,
+        threads: tuple[int, int, int] = (FIRST_THREADS, PROMPT_THREADS, SLOW_THREADS),
+        system: SystemResolver | None = None,
+    ) -> None:
+        self._reached = reached
         self._probe = probe or Probe()
-        self._reached: Counter[str] = Counter() if reached is None else reached
+        self._system = system or SystemResolver()
         self._under_way: dict[tuple[str, int], list[_Lookup]] = {}
-        self._first = _LookupLane(FIRST_THREADS)
-        self._prompt = _LookupLane(PROMPT_THREADS)
-        self._slow = _LookupLane(SLOW_THREADS)
+        self._first, self._prompt, self._slow = map(_LookupLane, threads)
 
     async def addresses(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
-        """Return what `socket.getaddrinfo` returns for streams.
+        """Return the socket addresses of a host, as `socket.getaddrinfo` does.
+
+        Args:
+            host: name to look up.
+            port: is put into each address.
+            family: of the addresses; unspecified: both.
 
         Raises:
-            OSError, ValueError: as that.
+            OSError: the name cannot be looked up.
+            ValueError: the host can be no name.
 
         """
         name = (host, family)
@@ -114,11 +143,11 @@ class Resolver:
         if not under_way:
             return None
         newest = under_way[-1]
-        return newest if len(under_way) >= MAX_PER_NAME or monotonic() - newest.began < FRESH_S else None
+        return newest if len(under_way) >= MAX_PER_NAME or self._system.clock() - newest.began < FRESH_S else None
 
     def _new(self, name: tuple[str, int], lane: _LookupLane) -> _Lookup:
-        lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future())
-        lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear
+        lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future(), self._system.clock())
+        lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # all who waited may be gone
         self._under_way.setdefault(name, []).append(lookup)
         lane.queue.append(lookup)
         return lookup
@@ -131,10 +160,9 @@ class Resolver:
                 lookup.answer.cancel()
                 continue
             lane.running += 1
-            work = (lookup, asyncio.get_running_loop(), self._answered)
+            work = partial(_look_up, lookup, self._system.getaddrinfo, asyncio.get_running_loop(), self._answered)
             try:
-                # A daemon: the end of the program does not wait for a name server.
-                threading.Thread(target=_look_up, args=work, daemon=True, name=f"lookup of {lookup.name[0]}").start()
+                self._system.start_thread(work, f"lookup of {lookup.name[0]}")
             except RuntimeError as error:
                 self._answered(lookup, OSError(errno.EAGAIN, str(error)))
 
@@ -154,11 +182,17 @@ class Resolver:
             del self._under_way[lookup.name]
 
 
-def _look_up(lookup: _Lookup, loop: asyncio.AbstractEventLoop, answered: Callable[[_Lookup, Found], None]) -> None:
+def _look_up(
+    lookup: _Lookup,
+    getaddrinfo: Callable[..., Sequence[AddressInfo]],
+    loop: asyncio.AbstractEventLoop,
+    answered: Callable[[_Lookup, Found], None],
+) -> None:
+    """Look a name up in this thread, and hand the result to the event loop."""
     host, family = lookup.name
     found: Found
     try:
-        found = list(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM))
+        found = list(getaddrinfo(host, None, family, socket.SOCK_STREAM))
     except Exception as error:
         found = error
     with suppress(RuntimeError):  # the event loop has ended

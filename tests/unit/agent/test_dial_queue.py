@@ -7,8 +7,15 @@ from collections import Counter
 
 import pytest
 
-from konnectivity_agent import dial_queue
-from konnectivity_agent.dial_queue import MAX_LOOKUPS, MAX_RUNNING, MAX_WAITING, STARTS_PER_PASS, DialQueue
+from konnectivity_agent.dial_queue import (
+    MAX_LOOKUPS,
+    MAX_RUNNING,
+    MAX_WAIT_S,
+    MAX_WAITING,
+    STARTS_PER_PASS,
+    DialQueue,
+)
+from support.memory_server import advance, in_still_time
 
 
 class Dial:
@@ -104,22 +111,27 @@ async def test_dials_beyond_the_most_that_wait_are_refused_and_counted(opener):
     assert len(queue) == MAX_WAITING
 
 
-async def test_what_was_cancelled_or_waited_too_long_is_not_started(opener, monkeypatch):
-    monkeypatch.setattr(dial_queue, "MAX_RUNNING", 1)
-    monkeypatch.setattr(dial_queue, "MAX_WAIT_S", 0.05)
+@in_still_time
+async def test_a_dial_that_was_cancelled_or_waited_too_long_is_not_started():
+    opener = Opener()
     queue = DialQueue(opener.start, reached := Counter())
-    first, cancelled, late = Dial("server"), Dial("server"), Dial("server")
-    for dial in (first, cancelled, late):
+    running = [Dial("server") for _ in range(MAX_RUNNING)]
+    for dial in running:
         queue.open(dial)
+    await passes(MAX_RUNNING)
+    cancelled, late = Dial("server"), Dial("server")
+    queue.open(cancelled)
+    queue.open(late)
     cancelled.cancelled = True
-    await asyncio.sleep(0.1)
+    await advance(MAX_WAIT_S + 1)
     opener.ends[0].set_result(None)
     await passes(10)
-    assert opener.started == [first]
-    assert (cancelled.error, bool(late.error)) == (None, True)
+    assert opener.started == running
+    assert cancelled.error is None
+    assert late.error == "dial tcp 10.0.0.1:80: too many dials under way"
     assert reached == {"dials_per_server": 1}
     queue.open(last := Dial("server"))
-    assert opener.started == [first, last]
+    assert opener.started == [*running, last]
 
 
 async def test_nothing_is_kept_of_a_server_without_dials():
@@ -146,38 +158,43 @@ async def test_names_that_no_one_answers_for_hold_up_no_address(opener):
     assert opener.started[-1] is names[MAX_LOOKUPS]
 
 
-async def test_dials_whose_names_are_known_connect_as_there_is_room(opener, monkeypatch):
-    monkeypatch.setattr(dial_queue, "MAX_RUNNING", 2)
+async def test_dials_whose_names_are_known_connect_in_turn_as_there_is_room(opener):
     queue = DialQueue(opener.start, Counter())
+    for _ in range(MAX_RUNNING - 2):
+        queue.open(Dial("server"))
+    await passes(MAX_RUNNING)
     names = [Dial("server", f"n{number}.test:80") for number in range(5)]
     for dial in names:
         queue.open(dial)
     await passes(3)
-    assert opener.started == names
+    assert opener.started[-5:] == names
     connecting = []
 
     async def connect(dial):
         await opener.turns[dial].to_connect()
         connecting.append(dial)
 
+    def end(dial):
+        opener.ends[opener.started.index(dial)].set_result(None)
+
     tasks = [asyncio.create_task(connect(dial)) for dial in names]
     await passes(5)
     assert connecting == names[:2]
     tasks[2].cancel()
-    opener.ends[2].set_result(None)  # its task is done
-    opener.ends[0].set_result(None)
+    end(names[2])
+    end(names[0])
     await passes(5)
     assert connecting == [names[0], names[1], names[3]]
     queue.open(address := Dial("server"))
     await passes(3)
     assert address not in opener.started
-    for end in opener.ends[1:4:2]:
-        end.set_result(None)
+    end(names[1])
+    end(names[3])
     await passes(5)
     assert connecting == [names[0], names[1], names[3], names[4]]
     assert opener.started[-1] is address
-    for end in opener.ends:
-        if not end.done():
-            end.set_result(None)
+    for each in opener.ends:
+        if not each.done():
+            each.set_result(None)
     await passes(5)
     assert not queue._lanes

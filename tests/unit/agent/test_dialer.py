@@ -1,119 +1,111 @@
-"""Texts of dials that fail: Go's, of the first address, whatever the number of addresses and the family."""
+"""Dials of an agent that end before a socket is opened, with a resolver in memory and a clock that the test moves."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 
 import pytest
 
 from konnectivity_agent.destination_policy import parse
-from konnectivity_agent.dialer import DialCounters, Dialer
-
-CLOSED = 1  # nobody listens there
-KINDS = {4: socket.AF_INET, 6: socket.AF_INET6}
+from konnectivity_agent.dial_queue import DialQueue
+from konnectivity_agent.dialer import DIAL_TIMEOUT_S, DialCounters, Dialer
+from support.memory_server import advance, in_still_time
 
 
 class Asked:
-    """A dial of which the outcome is awaited."""
+    """Dial that keeps its answer."""
 
+    tunnel = "a tunnel"
+    cancelled = False
     on_cancel = None
 
     def __init__(self, address, protocol="tcp"):
         self.address, self.protocol = address, protocol
-        self.answer = asyncio.get_running_loop().create_future()
-
-    def connected(self, relay):
-        self.answer.set_result("connected")
+        self.text = None
 
     def failed(self, text):
-        self.answer.set_result(text)
+        assert self.text is None, "a second answer"
+        self.text = text
 
 
-async def text_of(address, protocol="tcp", dials=None, timeout_s=5.0):
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        asked = Asked(address, protocol)
-        Dialer(tasks, dials or DialCounters(), parse([], []), timeout_s).open(asked)
-        return await asked.answer
+class Names:
+    """Resolver with one answer: addresses, an error, or None for no answer at all."""
+
+    def __init__(self, answer=None):
+        self.answer = answer
+        self.asked = []
+
+    async def addresses(self, host, port, family):
+        self.asked.append(host)
+        if self.answer is None:
+            await asyncio.Event().wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in self.answer]
 
 
-@pytest.fixture
-def names(monkeypatch):
-    """Name -> its addresses, or the error that the system's resolver raises."""
-    known, system = {}, socket.getaddrinfo
-
-    def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
-        if host not in known:
-            return system(host, port, family, type, proto, flags)
-        if isinstance(known[host], Exception):
-            raise known[host]
-        found = [each for text in known[host] for each in system(text, port, 0, type, 0, socket.AI_NUMERICHOST)]
-        if family:
-            found = [each for each in found if each[0] == family]
-        if not found:
-            raise socket.gaierror(socket.EAI_ADDRFAMILY, "Address family for hostname not supported")
-        return found
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return known
+async def dialled(asked, names, policy=None, seconds=0.0):
+    """Run one dial and return what was counted."""
+    counters = DialCounters()
+    async with asyncio.TaskGroup() as tasks:
+        dialer = Dialer(tasks, counters, policy or parse([], []), names, clock=asyncio.get_running_loop().time)
+        DialQueue(dialer.open, Counter()).open(asked)
+        await advance(0)
+        await advance(seconds)
+        await advance(0)
+    return counters
 
 
+@in_still_time
 @pytest.mark.parametrize(
-    ("addresses", "first"),
-    [
-        (["127.0.0.2"], f"127.0.0.2:{CLOSED}"),
-        (["127.0.0.2", "127.0.0.3"], f"127.0.0.2:{CLOSED}"),
-        (["127.0.0.2", "127.0.0.3", "::1", "127.0.0.4"], f"127.0.0.2:{CLOSED}"),
-        (["::1", "127.0.0.2"], f"[::1]:{CLOSED}"),
-        (["127.0.0.2", "255.255.255.255"], f"127.0.0.2:{CLOSED}"),
-    ],
+    ("address", "protocol"), [("no port", "tcp"), ("10.0.0.1:99999", "tcp"), ("10.0.0.1:80", "udp"), ("", "tcp")]
 )
-async def test_of_several_addresses_the_first_one_is_told(names, addresses, first):
-    names["several.test"] = addresses
-    assert await text_of(f"several.test:{CLOSED}") == f"dial tcp {first}: connect: connection refused"
+async def test_an_address_that_cannot_be_dialled_is_refused_at_once(address, protocol):
+    asked, names = Asked(address, protocol), Names()
+    counters = await dialled(asked, names)
+    assert asked.text
+    assert counters.failures == {"unknown": 1}
+    assert names.asked == []
 
 
-@pytest.mark.parametrize(
-    ("address", "protocol", "text"),
-    [
-        (f"127.0.0.1:{CLOSED}", "tcp4", f"dial tcp4 127.0.0.1:{CLOSED}: connect: connection refused"),
-        (f"[::1]:{CLOSED}", "tcp6", f"dial tcp6 [::1]:{CLOSED}: connect: connection refused"),
-        ("[::1]:80", "tcp4", "dial tcp4: address ::1: no suitable address found"),
-        ("127.0.0.1:80", "tcp6", "dial tcp6: address 127.0.0.1: no suitable address found"),
-        ("six.test:80", "tcp4", "dial tcp4: address six.test: no suitable address found"),
-        ("four.test:80", "tcp6", "dial tcp6: address four.test: no suitable address found"),
-        ("[::1%nosuch]:80", "tcp", "dial tcp: lookup ::1%nosuch: no such host"),
-        ("[127.0.0.1]:1", "tcp", "dial tcp 127.0.0.1:1: connect: connection refused"),
-        (":1", "tcp", "dial tcp 127.0.0.1:1: connect: connection refused"),
-        ("127.0.0.1:0", "tcp", "dial tcp 127.0.0.1:0: connect: connection refused"),
-        ("none.test:80", "tcp", "dial tcp: lookup none.test: no such host"),
-        ("later.test:80", "tcp", "dial tcp: lookup later.test: server misbehaving"),
-        ("odd.test:80", "tcp", "dial tcp: lookup odd.test: no such host"),
-    ],
-)
-async def test_families_and_names(names, address, protocol, text):
-    names |= {
-        "six.test": ["::1"],
-        "four.test": ["127.0.0.1"],
-        "none.test": socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-        "later.test": socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
-        "odd.test": UnicodeError("encoding with 'idna' codec failed"),
-    }
-    dials = DialCounters()
-    assert await text_of(address, protocol, dials) == text
-    assert dials.failures == {"unknown": 1}
+@in_still_time
+async def test_a_numeric_address_that_the_policy_denies_is_refused_and_counted():
+    asked = Asked("10.0.0.1:80")
+    counters = await dialled(asked, Names(), parse([], ["10.0.0.0/8"]))
+    assert asked.text == (
+        "dial tcp 10.0.0.1:80: refused by the agent's policy: 10.0.0.1 port 80 is denied by 10.0.0.0/8"
+    )
+    assert counters.denied == {"denied": 1}
+    assert counters.failures == {}
 
 
-async def test_an_answer_of_the_resolver_that_makes_no_sense(names):
-    names["broken.test"] = RuntimeError("what is this")
-    assert await text_of("broken.test:80") == "dial tcp broken.test:80: internal error of the agent"
+@in_still_time
+async def test_the_policy_judges_the_addresses_of_a_name():
+    asked, names = Asked("inside.test:80"), Names(["10.0.0.1", "10.0.0.2"])
+    counters = await dialled(asked, names, parse([], ["10.0.0.0/8"]))
+    assert "10.0.0.1 port 80 is denied" in asked.text
+    assert names.asked == ["inside.test"]
+    assert counters.denied == {"denied": 1}
 
 
-@pytest.mark.parametrize(
-    "address", ["255.255.255.255:80", "224.0.0.1:80", "[ff02::1]:80", "[fe80::1]:80", "[fe80::1%lo]:80"]
-)
-async def test_addresses_that_no_connection_can_have(address):
-    text = await text_of(address)
-    assert text.startswith(f"dial tcp {address}: connect: ")
-    assert "rrno" not in text
-    assert text.isascii()
+@in_still_time
+async def test_a_lookup_without_an_answer_ends_after_the_time_of_the_dial():
+    asked = Asked("silent.test:80")
+    counters = await dialled(asked, Names(None), seconds=DIAL_TIMEOUT_S)
+    assert asked.text == "dial tcp silent.test:80: i/o timeout"
+    assert counters.failures == {"timeout": 1}
+
+
+@in_still_time
+async def test_a_cancelled_dial_ends_without_an_answer():
+    asked = Asked("silent.test:80")
+    async with asyncio.TaskGroup() as tasks:
+        task = Dialer(tasks, counters := DialCounters(), parse([], []), Names(None)).open(asked)
+        await advance(0)
+        asked.on_cancel()
+        await advance(0)
+        assert task.cancelled()
+    assert asked.text is None
+    assert counters.failures == {}

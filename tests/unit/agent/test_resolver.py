@@ -1,39 +1,55 @@
-"""Look-ups beside each other: slow names, shared ones, more than there may be, and errors."""
+"""Lookups of targets' names side by side, with a resolver, threads and a clock that the test moves."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-import time
 from collections import Counter
 
 import pytest
 
-from konnectivity_agent import resolver
 from konnectivity_agent.name_probe import Silence
-from konnectivity_agent.resolver import Resolver
+from konnectivity_agent.resolver import FRESH_S, MAX_PER_NAME, Resolver, SystemResolver
+
+FOUND = [
+    (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0)),
+    (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 3)),
+]
 
 
-class Names:
-    """Stands where the system's resolver is: some names wait until they are let go."""
+class Machine:
+    """System's resolver whose threads end when the test says so. `started` names the lookups that began."""
 
     def __init__(self):
-        self.asked = Counter()
-        self.free = threading.Event()
+        self.started = Counter()
+        self.now = 1000.0
+        self._threads = []
 
-    def __call__(self, host, port, family=0, type=0):
-        self.asked[host] += 1
-        if "slow" in host:
-            self.free.wait(10)
-        if host.endswith("unknown"):
+    @property
+    def system(self):
+        return SystemResolver(self._getaddrinfo, self._start, lambda: self.now)
+
+    async def finish(self):
+        """Let all threads end, and those that start in their place, until none is left."""
+        while self._threads:
+            work = self._threads.pop(0)
+            work()
+            await passes()
+
+    def _start(self, work, name):
+        self.started[name.removeprefix("lookup of ")] += 1
+        self._threads.append(work)
+
+    def _getaddrinfo(self, host, port, family, kind):
+        if host.startswith("unknown"):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
-        return [*found, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 3))]
+        if host.startswith("odd"):
+            raise UnicodeError("no name")
+        return FOUND
 
 
-class Servers:
-    """Stands where a probe of name servers is: some are silent, some slow."""
+class NameServers:
+    """Probe of name servers: names that begin with "silent" have silent ones, names with "late" slow ones."""
 
     full = False
 
@@ -46,124 +62,150 @@ class Servers:
     async def ask(self, name):
         self.asked[name] += 1
         if name.startswith("silent"):
-            await asyncio.sleep(0.2)
             raise Silence(f"no name server answers for {name}")
         return not name.startswith("late")
 
 
-@pytest.fixture
-def names(monkeypatch):
-    names = Names()
-    monkeypatch.setattr(socket, "getaddrinfo", names)
-    yield names
-    names.free.set()
+async def passes():
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
-async def asking(lookups):
+async def begun(lookups):
+    """Start lookups and return their tasks, when everything has happened that happens without a thread."""
     tasks = [asyncio.create_task(lookup) for lookup in lookups]
-    await asyncio.sleep(0.05)
+    await passes()
     return tasks
 
 
-async def test_the_port_is_the_one_asked_for(names):
-    found = await Resolver().addresses("fast", 443)
-    assert [address for *_, address in found] == [("192.0.2.1", 443), ("2001:db8::1", 443, 0, 3)]
+def resolver(machine, threads=(32, 24, 8), reached=None, probe=None):
+    return Resolver(Counter() if reached is None else reached, probe or NameServers(), threads, machine.system)
 
 
-async def test_slow_names_hold_up_no_other(names):
-    mine = Resolver()
-    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(30))
-    async with asyncio.timeout(2):
-        await mine.addresses("fast", 1)
-    names.free.set()
-    assert len(await asyncio.gather(*slow)) == 30
+async def test_the_port_asked_for_is_in_every_address():
+    machine = Machine()
+    (lookup,) = await begun([resolver(machine).addresses("name", 443)])
+    await machine.finish()
+    assert [address for *_, address in await lookup] == [("192.0.2.1", 443), ("2001:db8::1", 443, 0, 3)]
 
 
-async def test_who_asks_for_a_name_under_way_shares_its_look_up(names):
-    mine = Resolver()
-    slow = await asking(mine.addresses("slow", port) for port in range(1, 101))
-    assert names.asked["slow"] == 1
-    names.free.set()
-    assert [found[0][4][1] for found in await asyncio.gather(*slow)] == list(range(1, 101))
+async def test_every_name_has_a_thread_of_its_own():
+    machine = Machine()
+    mine = resolver(machine)
+    lookups = await begun(mine.addresses(f"name-{number}", 1) for number in range(30))
+    assert len(machine.started) == 30
+    await machine.finish()
+    await asyncio.gather(*lookups)
 
 
-async def test_one_that_takes_long_is_not_joined_and_a_name_has_only_some(names, monkeypatch):
-    monkeypatch.setattr(resolver, "FRESH_S", 0.0)
-    mine = Resolver()
-    slow = await asking(mine.addresses("slow", 1) for _ in range(20))
-    assert names.asked["slow"] == resolver.MAX_PER_NAME
-    names.free.set()
-    await asyncio.gather(*slow)
+async def test_dials_of_one_name_share_a_lookup():
+    machine = Machine()
+    mine = resolver(machine)
+    lookups = await begun(mine.addresses("name", port) for port in range(1, 101))
+    assert machine.started == {"name": 1}
+    await machine.finish()
+    assert [found[0][4][1] for found in await asyncio.gather(*lookups)] == list(range(1, 101))
 
 
-async def test_more_than_there_may_be_wait_and_those_nobody_waits_for_are_left_out(names, monkeypatch):
-    monkeypatch.setattr(resolver, "FIRST_THREADS", 1)
-    monkeypatch.setattr(resolver, "PROMPT_THREADS", 1)
-    mine = Resolver(Servers())
-    slow = await asking(mine.addresses(name, 1) for name in ("slow-1", "slow-2", "given-up", "fast"))
-    assert set(names.asked) == {"slow-1", "slow-2"}
-    slow[2].cancel()
-    await asyncio.sleep(0)
-    names.free.set()
-    await asyncio.gather(*slow, return_exceptions=True)
-    assert set(names.asked) == {"slow-1", "slow-2", "fast"}
+async def test_the_two_families_of_a_name_are_looked_up_separately():
+    machine = Machine()
+    mine = resolver(machine)
+    await begun(mine.addresses("name", 1, family) for family in (socket.AF_INET, socket.AF_INET6))
+    assert machine.started == {"name": 2}
+    await machine.finish()
 
 
-async def test_when_the_first_threads_are_occupied_names_are_probed(names):
-    servers, reached = Servers(), Counter()
-    mine = Resolver(servers, reached)
-    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(resolver.FIRST_THREADS))
+async def test_a_lookup_that_takes_long_is_not_joined_and_a_name_has_only_a_few_lookups():
+    machine = Machine()
+    mine = resolver(machine)
+    lookups = []
+    for _ in range(2 * MAX_PER_NAME):
+        lookups += await begun([mine.addresses("name", 1)])
+        machine.now += FRESH_S
+    assert machine.started == {"name": MAX_PER_NAME}
+    await machine.finish()
+    assert len(await asyncio.gather(*lookups)) == 2 * MAX_PER_NAME
+
+
+async def test_a_lookup_waits_for_a_thread_and_is_left_out_if_nobody_waits_for_it():
+    machine = Machine()
+    mine = resolver(machine, (1, 1, 1))
+    lookups = await begun(mine.addresses(name, 1) for name in ("first", "second", "given-up", "last"))
+    assert set(machine.started) == {"first", "second"}
+    lookups[2].cancel()
+    await machine.finish()
+    assert set(machine.started) == {"first", "second", "last"}
+    found = await asyncio.gather(*lookups, return_exceptions=True)
+    assert isinstance(found[2], asyncio.CancelledError)
+
+
+async def test_when_the_first_threads_are_occupied_names_are_probed():
+    machine, servers, reached = Machine(), NameServers(), Counter()
+    mine = resolver(machine, (2, 2, 3), reached, servers)
+    first = await begun(mine.addresses(f"first-{number}", 1) for number in range(2))
     assert not servers.asked
-    silent = await asking(mine.addresses(f"silent-{n}", 1) for n in range(200))
-    late = await asking(mine.addresses(f"late-slow-{n}", 1) for n in range(50))
-    async with asyncio.timeout(2):
-        await mine.addresses("fast", 1)
-        await mine.addresses("file", 1)
+    silent = await begun(mine.addresses(f"silent-{number}", 1) for number in range(20))
+    late = await begun(mine.addresses(f"late-{number}", 1) for number in range(10))
+    prompt = await begun([mine.addresses("prompt", 1), mine.addresses("file", 1)])
+    for lookup in silent:
         with pytest.raises(socket.gaierror, match="no name server answers"):
-            await silent[0]
+            await lookup
     assert servers.asked["file"] == 0
-    assert not [name for name in names.asked if name.startswith("silent")]
-    assert len([name for name in names.asked if name.startswith("late")]) <= resolver.SLOW_THREADS
-    assert reached == {"name_lookups": 251}
-    names.free.set()
-    await asyncio.gather(*slow, *silent, *late, return_exceptions=True)
+    assert Counter(name.partition("-")[0] for name in machine.started) == {
+        "first": 2,
+        "late": 3,
+        "prompt": 1,
+        "file": 1,
+    }
+    assert reached == {"name_lookups": 31}
+    await machine.finish()
+    assert len(await asyncio.gather(*first, *late, *prompt)) == 14
 
 
-async def test_dials_for_one_name_that_is_probed_share_a_look_up(names):
-    mine = Resolver(Servers())
-    slow = await asking(mine.addresses(f"slow-{n}", 1) for n in range(resolver.FIRST_THREADS))
-    await asyncio.gather(*(mine.addresses("fast", port) for port in range(1, 50)))
-    assert names.asked["fast"] == 1
-    names.free.set()
-    await asyncio.gather(*slow)
+async def test_names_beyond_the_most_probes_are_counted():
+    machine, servers, reached = Machine(), NameServers(), Counter()
+    servers.full = True
+    mine = resolver(machine, (1, 1, 1), reached, servers)
+    await begun(mine.addresses(name, 1) for name in ("first", "silent"))
+    assert reached == {"name_probes": 1}
+    await machine.finish()
 
 
-async def test_errors_are_those_of_the_system(names, monkeypatch):
-    mine = Resolver()
-    for _ in range(2):
-        with pytest.raises(socket.gaierror, match="not known"):
-            await mine.addresses("unknown", 1)
-    monkeypatch.undo()
-    with pytest.raises(UnicodeError):
-        await mine.addresses("a" * 70 + ".example", 1)
+async def test_dials_of_one_name_that_is_probed_share_a_lookup():
+    machine = Machine()
+    mine = resolver(machine, (1, 1, 1))
+    lookups = await begun([mine.addresses("first", 1), *(mine.addresses("name", port) for port in range(1, 50))])
+    assert machine.started == {"first": 1, "name": 1}
+    await machine.finish()
+    await asyncio.gather(*lookups)
 
 
-async def test_who_gives_up_leaves_the_others(names):
-    mine = Resolver()
-    first, second = await asking(mine.addresses("slow-unknown", 1) for _ in range(2))
+async def test_errors_are_those_of_the_system():
+    machine = Machine()
+    mine = resolver(machine)
+    for name, kind in (("unknown", socket.gaierror), ("unknown", socket.gaierror), ("odd", UnicodeError)):
+        (lookup,) = await begun([mine.addresses(name, 1)])
+        await machine.finish()
+        with pytest.raises(kind):
+            await lookup
+
+
+async def test_a_dial_that_gives_up_leaves_the_lookup_to_the_others():
+    machine = Machine()
+    mine = resolver(machine)
+    first, second = await begun(mine.addresses("name", 1) for _ in range(2))
     first.cancel()
-    await asyncio.sleep(0)
-    names.free.set()
-    with pytest.raises(socket.gaierror):
-        await second
+    await machine.finish()
+    assert len(await second) == len(FOUND)
 
 
-async def test_a_machine_without_threads(names, monkeypatch):
-    def start(self):
+async def test_without_a_thread_a_lookup_fails_at_once_and_the_next_one_is_tried():
+    machine = Machine()
+
+    def start(work, name):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", start)
-    began = time.monotonic()
-    with pytest.raises(OSError, match="can't start new thread"):
-        await Resolver().addresses("fast", 1)
-    assert time.monotonic() - began < 1
+    mine = Resolver(Counter(), NameServers(), (1, 1, 1), machine.system._replace(start_thread=start))
+    for _ in range(3):
+        with pytest.raises(OSError, match="can't start new thread"):
+            await mine.addresses("name", 1)

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from konnectivity_agent import name_probe
-from konnectivity_agent.name_probe import Probe, Silence
+from konnectivity_agent.name_probe import LOOK_INTERVAL_S, MAX_PROBES, Probe, Silence
 
 
 class Server(asyncio.DatagramProtocol):
@@ -45,12 +44,12 @@ class Server(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def probing(tmp_path, text="options timeout:1\n", addresses=("127.0.0.1",)):
+async def probing(tmp_path, text="options timeout:1\n", addresses=("127.0.0.1",), most=MAX_PROBES):
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(Server, ("127.0.0.1", 0))
     (tmp_path / "resolv.conf").write_text("".join(f"nameserver {each}\n" for each in addresses) + text)
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
-    yield Probe(tmp_path / "resolv.conf", tmp_path / "hosts", transport.get_extra_info("sockname")[1]), server
+    yield Probe(tmp_path / "resolv.conf", tmp_path / "hosts", transport.get_extra_info("sockname")[1], most), server
     transport.close()
 
 
@@ -109,9 +108,8 @@ async def test_addresses_that_make_no_sense(tmp_path):
         assert await probe.ask("found.test")
 
 
-async def test_many_at_a_time_share_a_socket_and_their_number_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(name_probe, "MAX_PROBES", 100)
-    async with probing(tmp_path, "options timeout:30\n") as (probe, _):
+async def test_many_at_a_time_share_a_socket_and_their_number_is_bounded(tmp_path):
+    async with probing(tmp_path, "options timeout:30\n", most=100) as (probe, _):
         before = descriptors()
         silent = [asyncio.create_task(probe.ask(f"silent.test{n}")) for n in range(99)]
         await asyncio.sleep(0)
@@ -128,9 +126,11 @@ async def test_many_at_a_time_share_a_socket_and_their_number_is_bounded(tmp_pat
         assert descriptors() == before
 
 
-async def test_files_are_read_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(name_probe, "LOOK_INTERVAL_S", 0.0)
-    probe = Probe(tmp_path / "resolv.conf", tmp_path / "hosts")
+async def test_a_file_that_has_changed_is_read_again_a_moment_later(tmp_path):
+    now = [1000.0]
+    probe = Probe(tmp_path / "resolv.conf", tmp_path / "hosts", clock=lambda: now[0])
     assert not probe.knows("localhost")
     (tmp_path / "hosts").write_bytes(b"127.0.0.1 localhost \xff\n")
+    assert not probe.knows("localhost")
+    now[0] += LOOK_INTERVAL_S
     assert probe.knows("LOCALHOST.")
