@@ -78,7 +78,8 @@ SOURCES = programs()
 TEMPLATES = [text for tree in SOURCES.values() for node in ast.walk(tree) if isinstance(text := template(node), str)]
 QUOTED_PART = PAGE.partition("\n## Texts\n")[2].partition("\n## When nothing helps")[0]
 CELLS = [line.strip("|").split(" | ")[0] for line in QUOTED_PART.splitlines() if line.startswith("| ")]
-BESIDE = " ".join(QUOTED_PART.partition("Texts of the tool")[2].partition("\n###")[0].split())  # a paragraph, not a table
+PARAGRAPH = QUOTED_PART.partition("Texts of the tool")[2].partition("\n###")[0]
+BESIDE = " ".join(PARAGRAPH.split())
 QUOTED = sorted({text for cell in (*CELLS, BESIDE) for text in re.findall(r"`([^`]+)`", cell) if " " in text})
 
 
