@@ -12,7 +12,7 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.api.list_queries import Keys, Row, choose, query_of, written
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.stalls import Stalls
-from konnectivity_server.peers.peer_servers import PeerTunnel
+from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 Item = tuple[DialingTunnel, Connection]
 

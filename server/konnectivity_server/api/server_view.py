@@ -18,7 +18,8 @@ from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api.traffic_samples import Sampler
 from konnectivity_server.audit.audit_log import AuditLog
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.peers.peer_servers import PeerServers, PeerTunnel
+from konnectivity_server.peers.peer_servers import PeerServers
+from konnectivity_server.peers.peer_tunnel import PeerTunnel
 from konnectivity_server.recent_problems import RecentProblems
 from konnectivity_server.registry import Registry
 

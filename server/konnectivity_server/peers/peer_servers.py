@@ -1,140 +1,68 @@
-"""The other servers of the set, as ways to their agents: a tunnel to each, for dials that no agent here fits.
+"""Peer servers: a tunnel to every other server of the set, for dials for which this server has no agent.
 
-Owns the outgoing tunnels and their tasks. A server that gets a dial this way (`peer_service`) asks its own agents only,
-so a dial takes one extra hop at most and never comes back.
+Owns the outgoing tunnels and their tasks. A peer server asks its own agents only (`peer_service`), so a dial takes one
+extra hop at most and never returns. Does not know how an address is found or connected to (`peer_network`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from random import Random
-from time import monotonic
+from typing import Protocol
 
 from konnectivity import tls
-from konnectivity.grpc import http2_client
-from konnectivity.grpc.status import Code, RpcError, Status
-from konnectivity.grpc.transport import Channel, Destination
-from konnectivity.grpc.transport_options import TransportOptions
+from konnectivity.grpc.status import RpcError
+from konnectivity.grpc.transport import Channel
 from konnectivity.net.backoff import Backoff
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime import logs, task_guard
 from konnectivity.runtime.logs.logged_reasons import LoggedReasons
-from konnectivity.tunnel import sides
 from konnectivity.tunnel.dialing import DialingTunnel
-from konnectivity.tunnel.heartbeat import Heartbeat
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server.peers.peer_protocol import PATH, SERVER_ID
+from konnectivity_server.peers.peer_network import PeerAddress
+from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 log = logs.get(__name__)
 
-CONNECT_TIMEOUT_S = 10.0  # TCP, TLS and the other server's answer
+CONNECT_TIMEOUT_S = 10.0  # for TCP, for TLS and for the peer server's answer, together
 RESOLVE_INTERVAL_S = 5.0
-RESOLVE_TIMEOUT_S = 5.0
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
-IDLE_CHECK_S = 1.0  # of a tunnel that another one replaced
-KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a connected one, is looked at again
+KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a connected one, is tried again
 
 
-class PeerTunnel(DialingTunnel):
-    """This server's end of a tunnel to another one."""
+class Network(Protocol):
+    """Resolver and connector of peer servers, such as `PeerNetwork`."""
 
-    def __init__(self, transport: Channel, options: TunnelOptions, server_id: str, peers: PeerServers) -> None:
-        self.over: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
-        self.ready = False  # whether it has agents that answer
-        self.server_id = ""
-        self.connected_at = monotonic()
-        self._peers = peers
-        stream = transport.open_stream(PATH, {SERVER_ID: server_id} | options.offer(), self)
-        super().__init__(stream, options, sides.SERVER, sides.CLIENT)
-        self.accepted = stream.accepted
-        self.heartbeat = Heartbeat(stream, self.round_trip.measure, peers.heartbeat_s, self, "server")
+    async def resolve(self, host: str, port: int) -> list[PeerAddress]:
+        """Return the addresses of a host, or raise OSError or ValueError."""
 
-    @property
-    def suspect(self) -> bool:
-        """Whether it seems to be gone: it answers no ping."""
-        return not self.heartbeat.alive
-
-    @property
-    def usable(self) -> bool:
-        """Whether a dial may go through it."""
-        return self.ready and not (self.suspect or self.draining or self.exhausted or self.closed)
-
-    async def greeted(self) -> None:
-        """The other server's answer is here.
-
-        Raises:
-            RpcError: it refuses, or is no server of this set.
-
-        """
-        answer = await self.accepted()
-        ids = answer.get_all(SERVER_ID)
-        if len(ids) != 1 or self.extension is None:
-            raise RpcError(Code.FAILED_PRECONDITION, "no server of this set answers there")
-        self.server_id = ids[0]
-        self.log_fields = {"server": self.server_id}
-        self.heartbeat.start()
-
-    def peer_ready(self, ready: bool) -> None:
-        self.ready = ready
-        self._peers.on_change()
-
-    def peer_draining(self) -> None:
-        self._peers.on_change()
-
-    def stream_closed(self, status: Status) -> None:
-        self.heartbeat.stop()
-        self._peers.forget(self)
-        super().stream_closed(status)
-        if not self.over.done():
-            self.over.set_result(status)
-
-    def peer_suspected(self) -> None:
-        """Move the dials of a server that does not answer to others, and look for its successor."""
-        log.warning("Peer does not answer", peer=self.server_id)
-        self._peers.on_suspect(self)
-        self._peers.look_again()
-        self._peers.on_change()
-
-    def peer_recovered(self) -> None:
-        """Use the server again, unless another tunnel took the place of this one."""
-        log.warning("Peer answers again", peer=self.server_id)
-        if self._peers.tunnels.get(self.server_id) is not self:
-            self._end_when_idle()  # another tunnel took its place meanwhile
-        self._peers.on_change()
-
-    def _end_when_idle(self) -> None:
-        if self.closed:
-            return
-        if self.connections or self.pending:
-            self._loop.call_later(IDLE_CHECK_S, self._end_when_idle)
-        else:
-            self.close()
+    async def connect(self, address: PeerAddress) -> Channel:
+        """Return a new connection to a peer server, or raise OSError or TlsError."""
 
 
 class PeerServers:
-    """Keeps a tunnel to every other server, until `run` is cancelled.
+    """Tunnels to all other servers of the set, kept while `run` runs.
 
     Args:
-        hosts: (host, port) of each; a host may be a name with the addresses of all of them, this server included, or
-            the path of a unix socket, where another worker of this server is, without TLS.
-        client_tls: shows this server's certificate, and checks theirs. None: there are paths only.
-        server_id: of this server.
-        options: of the tunnels.
-        heartbeat_s: how long one may be silent before it is asked whether it is alive.
-        on_change: called when one comes, goes, or changes its mind about being ready.
-        on_suspect: called with one that does not answer.
+        hosts: host and port of each peer server; a host may be a name with the addresses of all servers, this one
+            included, or the path of a unix socket of another worker of this server.
+        network: finds and connects to addresses.
+        server_id: id of this server.
+        options: settings and counters that all tunnels to peer servers share.
+        heartbeat_s: seconds of silence before a peer server is pinged; 0: never.
+        on_change: called when a peer server is connected, is gone, or begins or ceases to take dials.
+        on_suspect: called with the tunnel to a peer server that does not answer.
 
     """
 
     def __init__(
         self,
         hosts: Sequence[tuple[str, int]],
-        client_tls: tls.ClientTls | None,
+        network: Network,
         server_id: str,
         options: TunnelOptions,
         heartbeat_s: float,
@@ -142,19 +70,24 @@ class PeerServers:
         on_suspect: Callable[[DialingTunnel], object],
     ) -> None:
         self.tunnels: dict[str, PeerTunnel] = {}  # by server id
-        self.heartbeat_s = heartbeat_s
-        self.on_change = on_change
-        self.on_suspect = on_suspect
-        self.options = options
-        self.tls = client_tls
         self._hosts = hosts
+        self._network = network
         self._server_id = server_id
-        self._tries: dict[tuple[str, int, str], asyncio.Task[None]] = {}  # by host, port, address
+        self._options = options
+        self._heartbeat_s = heartbeat_s
+        self._on_change = on_change
+        self._on_suspect = on_suspect
+        self._tries: dict[PeerAddress, asyncio.Task[None]] = {}
         self._random = Random()
-        self._doubt = asyncio.Event()  # set for a moment when a peer falls silent, or goes
+        self._doubt = asyncio.Event()  # set for a moment when a peer server stops answering, or is gone
 
     def pick(self, tried: Collection[DialingTunnel] = ()) -> PeerTunnel | None:
-        """One that may have an agent for a dial: of two drawn at random the one with fewer connections."""
+        """Return a tunnel for a dial, or None: of two usable tunnels drawn at random the one with fewer connections.
+
+        Args:
+            tried: tunnels that the dial has tried already.
+
+        """
         usable = [each for each in self.tunnels.values() if each.usable and each not in tried]
         if not usable:
             return None
@@ -162,97 +95,103 @@ class PeerServers:
 
     @property
     def usable(self) -> bool:
-        """Whether there is one through which a dial may go."""
+        """Whether a dial may go through a peer server."""
         return any(each.usable for each in self.tunnels.values())
 
     async def run(self) -> None:
-        """Look for the others, and for those that come later."""
-        self._tries.clear()  # tasks of a run that raised
+        """Keep a tunnel to every peer server, also to those whose address appears later, until cancelled."""
+        self._tries.clear()  # tasks of a run that raised an exception
         async with asyncio.TaskGroup() as tasks:
             while True:
                 found = {address for host in self._hosts for address in await self._addresses(*host)}
                 for address in found - self._tries.keys():
-                    self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, *address), "peer")
+                    self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, address), "peer")
                 for address in self._tries.keys() - found:
                     self._tries.pop(address).cancel()
                 await asyncio.sleep(RESOLVE_INTERVAL_S)
 
-    def forget(self, tunnel: PeerTunnel) -> None:
-        """It is over."""
+    # ---- PeerTunnelOwner ------------------------------------------------------------------------------------------
+
+    def peer_changed(self, tunnel: PeerTunnel) -> None:
+        """Report that a peer server takes dials now, or takes none any more."""
+        self._on_change()
+
+    def peer_suspected(self, tunnel: PeerTunnel) -> None:
+        """Move the dials of a peer server that does not answer to others, and look for its successor."""
+        self._on_suspect(tunnel)
+        self._try_again()
+        self._on_change()
+
+    def peer_recovered(self, tunnel: PeerTunnel) -> None:
+        """Use a peer server again, unless another tunnel replaced this one meanwhile."""
+        if self.tunnels.get(tunnel.server_id) is not tunnel:
+            tunnel.close_when_idle()
+        self._on_change()
+
+    def peer_closed(self, tunnel: PeerTunnel) -> None:
+        """Remove a tunnel that ended."""
         if self.tunnels.get(tunnel.server_id) is tunnel:
             del self.tunnels[tunnel.server_id]
-            self.look_again()
-            self.on_change()
+            self._try_again()
+            self._on_change()
 
-    def look_again(self) -> None:
-        """Look at all addresses now: behind one that led to a known peer there may be another one's successor."""
+    def _try_again(self) -> None:
+        """Try all addresses now: one that led to a connected server may lead to the successor of another one."""
         self._doubt.set()
         self._doubt.clear()
 
-    async def _keep(self, host: str, port: int, ip: str) -> None:
-        """A tunnel to what answers at one address, again and again."""
+    async def _keep(self, address: PeerAddress) -> None:
+        """Connect to the server at one address, again and again."""
         backoff = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S, 1.5, random=self._random)
-        logged, peer = LoggedReasons(), f"{host}:{port}"
+        logged, peer = LoggedReasons(), f"{address.host}:{address.port}"
         while True:
             try:
-                if await self._one(host, port, ip):
+                if await self._connect(address):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(KNOWN_PAUSE_S):
                             await self._doubt.wait()
                 backoff.reset()
                 logged.clear(peer)
             except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
-                reason = _why(error)
+                reason = _reason_of(error)
                 if logged.record(peer, reason):
                     log.warning("Cannot connect to the peer, will keep trying", peer=peer, reason=reason)
             await asyncio.sleep(backoff.next())
 
-    async def _one(self, host: str, port: int, ip: str) -> bool:
-        """One tunnel, from its start to its end. True: what answers there is known already."""
-        transport = await self._transport(host, port, ip)
+    async def _connect(self, address: PeerAddress) -> bool:
+        """Run one tunnel from its start to its end. Return True if the server at the address is connected already."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            transport = await self._network.connect(address)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                tunnel = PeerTunnel(transport, self.options, self._server_id, self)
+                tunnel = PeerTunnel(transport, self._options, self._server_id, self._heartbeat_s, self)
                 await tunnel.greeted()
             known = self.tunnels.get(tunnel.server_id)
             if tunnel.server_id == self._server_id:
                 return True
             if known is not None and not known.suspect:
-                known.heartbeat.probe()  # it may be gone, and not be missed yet
+                known.heartbeat.probe()  # the known tunnel may be dead, and not suspected yet
                 return True
             self.tunnels[tunnel.server_id] = tunnel
-            log.info("Connected to peer", peer=tunnel.server_id, address=f"{host}:{port}")
-            self.on_change()
+            log.info("Connected to peer", peer=tunnel.server_id, address=f"{address.host}:{address.port}")
+            self._on_change()
             status = await tunnel.over
             log.info("Peer connection ended", peer=tunnel.server_id, reason=str(status))
             return False
         finally:
             transport.close("the server is done with its peer")
 
-    async def _transport(self, host: str, port: int, ip: str) -> Channel:
-        client_tls = None
-        if host.startswith("/"):
-            destination = Destination(host, "worker", connect_timeout_s=None, handshake_timeout_s=None)
-        else:
-            client_tls = self.tls
-            destination = Destination((ip, port), host, connect_timeout_s=None, handshake_timeout_s=None)
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await http2_client.connect(destination, client_tls, TransportOptions())
-
-    async def _addresses(self, host: str, port: int) -> list[tuple[str, int, str]]:
-        """Where a host is; where it was before, if that cannot be told now."""
-        if host.startswith("/"):
-            return [(host, port, host)]
+    async def _addresses(self, host: str, port: int) -> list[PeerAddress]:
+        """Return the addresses of a host: those known before, if the name cannot be resolved now."""
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return await self._network.resolve(host, port)
         except (OSError, ValueError):  # ValueError: a name that no resolver takes
-            return [address for address in self._tries if address[:2] == (host, port)] or [(host, port, host)]
-        return [(host, port, str(sockaddr[0])) for *_, sockaddr in found]
+            known = [address for address in self._tries if (address.host, address.port) == (host, port)]
+            return known or [PeerAddress(host, port, host)]
 
 
-def _why(error: Exception) -> str:
-    """Return why a peer could not be connected to."""
+def _reason_of(error: Exception) -> str:
+    """Return why there is no tunnel to a peer server."""
     if isinstance(error, TimeoutError) and not error.errno:
         return f"no answer within {CONNECT_TIMEOUT_S:g} s"
     if isinstance(error, RpcError | tls.TlsError):

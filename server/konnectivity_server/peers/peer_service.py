@@ -1,6 +1,7 @@
-"""PeerService: what other servers of the set ask for goes through the agents of this one, and never further.
+"""PeerService: dials of peer servers, through the agents of this server and never through a third one.
 
-Served on a port of its own, to whoever shows a certificate of the peers' CA.
+Owns the tunnels from peer servers. Served on a port of its own to clients with a certificate of the peers' CA. Does not
+know how a dial chooses its agent.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ log = logs.get(__name__)
 
 
 class PeerService:
-    """Serves other servers.
+    """Service for peer servers.
 
     Args:
-        opener: opens what other servers dial, through the agents of this one.
-        options: of the tunnels.
-        server_id: of this server.
-        ready: whether agents are here that answer.
-        on_change: called when a server comes or goes.
+        opener: opens the connections that peer servers dial, through the agents of this server.
+        options: settings and counters that all tunnels from peer servers share.
+        server_id: id of this server.
+        ready: returns whether this server has agents that answer.
+        on_change: called when a peer server is connected or gone.
 
     """
 
@@ -40,8 +41,8 @@ class PeerService:
         ready: Callable[[], bool],
         on_change: Callable[[], object],
     ) -> None:
-        self.tunnels: set[PeerIn] = set()
-        self.on_change = on_change
+        self.tunnels: set[IncomingPeerTunnel] = set()
+        self._on_change = on_change
         self._opener = opener
         self._options = options
         self._server_id = server_id
@@ -49,43 +50,54 @@ class PeerService:
 
     @property
     def server_ids(self) -> set[str]:
-        """Who is connected."""
+        """Ids of the connected peer servers."""
         return {each.server_id for each in self.tunnels}
 
     def connect(self, stream: MessageStream) -> ServingTunnel:
-        """Service of `PATH`.
+        """Serve the stream of a peer server.
 
         Raises:
-            RpcError: it is no server of this set.
+            RpcError: the client gives no server id, or does not speak the extension.
 
         """
         ids = stream.metadata.get_all(SERVER_ID)
         if len(ids) != 1 or Extension.of(stream.metadata) is None:
             raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
-        tunnel = PeerIn(stream, self._options, ids[0], self, self._opener)
+        tunnel = IncomingPeerTunnel(stream, self._options, ids[0], self, self._opener)
         tunnel.accept_call({SERVER_ID: self._server_id})
         self.announce([tunnel])
-        if ids[0] != self._server_id:  # not this server, on its way through all addresses of a name
+        if ids[0] != self._server_id:  # not this server itself, which tries all addresses of a name
             self.tunnels.add(tunnel)
-            self.on_change()
+            self._on_change()
         return tunnel
 
-    def announce(self, to: list[PeerIn] | None = None) -> None:
-        """Say whether agents are here, where that was not said yet."""
+    def announce(self, to: list[IncomingPeerTunnel] | None = None) -> None:
+        """Tell the peer servers whether this server has agents that answer, unless they know.
+
+        Args:
+            to: tunnels of the peer servers to tell; None: all connected ones.
+
+        """
         ready = self._ready()
         for tunnel in self.tunnels if to is None else to:
             if tunnel.told != ready:
                 tunnel.told = ready
                 tunnel.send_control(wire.ready(ready))
 
+    def peer_closed(self, tunnel: IncomingPeerTunnel) -> None:
+        """Remove a tunnel that ended."""
+        if tunnel in self.tunnels:
+            self.tunnels.remove(tunnel)
+            self._on_change()
+
     def drain(self) -> None:
-        """Tell them to dial elsewhere."""
+        """Tell the peer servers to dial elsewhere."""
         for tunnel in self.tunnels:
             tunnel.send_drain()
 
 
-class PeerIn(ServingTunnel):
-    """This server's end of a tunnel from another one."""
+class IncomingPeerTunnel(ServingTunnel):
+    """Tunnel from one peer server."""
 
     def __init__(
         self,
@@ -101,7 +113,6 @@ class PeerIn(ServingTunnel):
         self._service = service
 
     def stream_closed(self, status: Status) -> None:
+        """Close every connection, then tell the service."""
         super().stream_closed(status)
-        if self in self._service.tunnels:
-            self._service.tunnels.remove(self)
-            self._service.on_change()
+        self._service.peer_closed(self)

@@ -15,6 +15,7 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel_options import TunnelOptions
+from konnectivity_server.peers.peer_network import PeerNetwork
 from konnectivity_server.peers.peer_servers import PeerServers
 from konnectivity_server.peers.peer_service import PeerService
 from konnectivity_server.server_options import ServerOptions
@@ -83,7 +84,7 @@ class ServerSet:
             self._client_tls = tls.ClientTls(ca, certificate, key, ("h2",))
         return PeerServers(
             options.peer_hosts + ([] if worker is None else worker.siblings),
-            self._client_tls,
+            PeerNetwork(self._client_tls),
             server_id,
             self.peer_tunnels,
             options.heartbeat_interval,

@@ -13,6 +13,7 @@ from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.proto.client_pb2 import Packet
 from konnectivity.runtime import task_guard
 from konnectivity.tunnel.extension import Extension
+from konnectivity.tunnel.heartbeat import DEAD_AFTER_S, SUSPECT_AFTER_S
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity.wire import packet_types
 from konnectivity_server.agents.agent_service import Admission, AgentService, announce_server_count
@@ -36,6 +37,12 @@ class AgentStream(MemoryStream):
         self.finished: Status | None = None
         _, self.other = stream_pair()
         self.other.other = self
+
+    silent_since = None  # None: every ping is answered
+
+    @property
+    def heard_at(self):
+        return asyncio.get_running_loop().time() if self.silent_since is None else self.silent_since
 
     def accept(self, metadata):
         self.accepted_with = metadata
@@ -172,6 +179,32 @@ async def test_a_draining_server_tells_its_agents(server):
     stream = server.connect("a", extension=True)
     stream.receiver.send_drain()
     assert stream.packets == [packet_types.DRAIN]
+
+
+async def test_an_agent_that_stops_answering_is_reported_and_given_up_in_the_end(tasks):
+    server, loop = Server(tasks, heartbeat_s=10.0), asyncio.get_running_loop()
+    stream = server.connect("a")
+    agent = stream.receiver
+    stream.silent_since = loop.time()
+    await asyncio.sleep(10.0 + SUSPECT_AFTER_S + 1.0)
+    assert agent.suspect
+    assert (server.suspects, server.service.fell_silent) == ([agent], 1)
+    assert list(server.registry.all()) == [agent]
+    await asyncio.sleep(DEAD_AFTER_S)
+    assert len(server.registry) == 0
+    assert "answers no ping" in server.service.departures()[0]["reason"]
+
+
+async def test_a_silent_agent_that_answers_again_is_used_again(tasks):
+    server = Server(tasks, heartbeat_s=10.0)
+    stream = server.connect("a")
+    stream.silent_since = asyncio.get_running_loop().time()
+    await asyncio.sleep(10.0 + SUSPECT_AFTER_S + 1.0)
+    changes = server.changes
+    stream.silent_since = None
+    await asyncio.sleep(1.0)
+    assert not stream.receiver.suspect
+    assert server.changes == changes + 1
 
 
 # ---- admission ------------------------------------------------------------------------------------------------------
