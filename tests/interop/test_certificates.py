@@ -157,7 +157,7 @@ CASES = {
     "an expired intermediate": Case(
         [leaf(issuer=EXPIRED_MIDDLE)[0], EXPIRED_MIDDLE.certificate], "'CN=middle' has expired", False, False
     ),
-    "issued by no CA": Case([leaf(issuer=NO_CA)[0], NO_CA.certificate], "is no CA", False, False),
+    "issued by no CA": Case([leaf(issuer=NO_CA)[0], NO_CA.certificate], "is not a CA", False, False),
 }
 
 
