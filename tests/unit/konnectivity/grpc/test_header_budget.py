@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity.grpc.header_budget import HeaderBudget
+from konnectivity.grpc.header_budget import ConnectionHeaders, HeaderBudget
 
 
 def test_one_connection_may_hold_all() -> None:
@@ -43,3 +43,22 @@ def test_a_crowd_holds_little_more_than_the_total() -> None:
         while budget.reserve(held, 10):
             held += 10
     assert budget.used < 8 * 10_000
+
+
+def test_a_connection_keeps_to_its_own_limit_and_to_that_of_the_process() -> None:
+    budget = HeaderBudget(100)
+    first, second = ConnectionHeaders(80, budget), ConnectionHeaders(80, budget)
+    assert first.reserve(80) == ""
+    assert first.reserve(1) == "header_bytes"
+    assert second.reserve(60) == "header_bytes_total"
+    assert second.reserve(50) == ""
+    first.release(80)
+    second.release(50)
+    assert (first.held, second.held, budget.used) == (0, 0, 0)
+
+
+def test_a_connection_without_a_common_budget_has_its_own_limit_only() -> None:
+    headers = ConnectionHeaders(10, None)
+    assert headers.reserve(10) == ""
+    headers.release(0)
+    assert headers.reserve(1) == "header_bytes"

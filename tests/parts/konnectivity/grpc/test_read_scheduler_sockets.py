@@ -1,0 +1,163 @@
+"""Connections whose reading takes long read in turns; nothing is lost, and who leaves the queue holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from itertools import pairwise
+from time import monotonic
+
+import pytest
+from hpack import Encoder
+
+from konnectivity.grpc.framing import PREFIX
+from konnectivity.grpc.http2_server import Http2ServerTransport
+from konnectivity.grpc.message_stream import StreamReceiver
+from konnectivity.grpc.read_scheduler import HEAVY_S, MOST_HEAVY_S, ReadScheduler
+from konnectivity.grpc.transport_options import TransportOptions
+from konnectivity.http2 import frames
+
+SIZE = 4 << 20
+
+
+class Reader(asyncio.Protocol):
+    """One end: every read is one that took long."""
+
+    def __init__(self, turns, log, name):
+        self.turns, self.log, self.name = turns, log, name
+        self.received = 0
+        self.ended = asyncio.Event()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.received += len(data)
+        self.log.append(self.name)
+        self.transport.pause_reading()
+        self.turns.wait(self.read_on, asyncio.get_running_loop())
+
+    def read_on(self):
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc):
+        self.ended.set()
+
+
+@pytest.fixture
+async def crowd():
+    """Readers, and for each the writer of its other end."""
+    turns, log, made = ReadScheduler(), [], []
+    for name in "abc":
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        _, reader = await loop.create_unix_connection(lambda name=name: Reader(turns, log, name), sock=ours)
+        _, writer = await asyncio.open_unix_connection(sock=theirs)
+        made.append((reader, writer))
+    yield turns, log, made
+    for reader, writer in made:
+        reader.transport.abort()
+        writer.transport.abort()
+
+
+async def test_they_take_turns_and_nothing_is_lost(crowd):
+    turns, log, made = crowd
+    for _, writer in made:
+        writer.write(bytes(SIZE))
+        writer.close()
+    async with asyncio.timeout(20):
+        for reader, _ in made:
+            await reader.ended.wait()
+    assert [reader.received for reader, _ in made] == [SIZE] * 3
+    common = log[: 3 * min(log.count(name) for name in "abc") - 3]
+    again = sum(before == after for before, after in pairwise(common))
+    assert again <= len(common) // 10, "one had several turns while others waited"
+    assert len(turns) == 0
+    assert turns.taken > 10
+
+
+async def test_who_hangs_up_in_the_queue_holds_nobody_up(crowd):
+    turns, _, made = crowd
+    for _, writer in made:
+        writer.write(bytes(SIZE))
+    while len(turns) < 2:
+        await asyncio.sleep(0)
+    made[0][0].transport.abort()
+    made[1][1].transport.abort()
+    made[2][1].close()
+    async with asyncio.timeout(20):
+        for reader, _ in made:
+            await reader.ended.wait()
+    assert made[2][0].received == SIZE
+    assert len(turns) == 0
+
+
+async def test_heavy_reads_of_one_pass_are_counted_together():
+    loop, turns = asyncio.get_running_loop(), ReadScheduler()
+    assert [turns.crowded(MOST_HEAVY_S / 2, loop) for _ in range(4)] == [False, False, True, True]
+    await asyncio.sleep(0.01)
+    assert not turns.crowded(MOST_HEAVY_S / 2, loop), "the next pass begins anew"
+
+
+class Burner(StreamReceiver):
+    """A receiver to whom each message is work for longer than a light read, and shorter than a long one."""
+
+    def __init__(self, log, on_message):
+        self.log, self.on_message = log, on_message
+
+    def message_received(self, message):
+        end = monotonic() + 1.5 * HEAVY_S
+        while monotonic() < end:
+            pass
+        self.log[-1] += 1
+        self.on_message()
+
+    def pause_writing(self):
+        return
+
+    def resume_writing(self):
+        return
+
+    def stream_closed(self, status):
+        return
+
+
+async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
+    """30 connections, each with one message at a time, none of which takes long alone."""
+    loop, passes, sockets, transports = asyncio.get_running_loop(), [0], [], set()
+    options = TransportOptions()
+    message = PREFIX.pack(0, 4) + b"work"
+    done = asyncio.Event()
+
+    def count_pass():
+        passes.append(0)
+        if sum(passes) >= 600:
+            done.set()
+        elif not done.is_set():
+            loop.call_soon(count_pass)
+
+    for _ in range(30):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        send = functools.partial(theirs.send, frames.frame(frames.DATA, 0, 1, message))
+        services = {"/x": lambda stream, send=send: stream.accept({}) or Burner(passes, send)}
+        factory = functools.partial(Http2ServerTransport, options, services, transports.add, transports.discard)
+        await loop.connect_accepted_socket(factory, ours)
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "x")]
+        fields += [("te", "trailers"), ("content-type", "application/grpc")]
+        head = b"".join(frames.header_block(1, Encoder().encode(fields), False, frames.DEFAULT_FRAME_SIZE))
+        theirs.send(frames.PREFACE + frames.settings({}) + head + frames.frame(frames.DATA, 0, 1, message))
+        sockets.append(theirs)
+    passes[:] = [0]
+    count_pass()
+    async with asyncio.timeout(30):
+        await done.wait()
+    for each in [*sockets, *transports]:
+        each.close()
+    while transports:
+        await asyncio.sleep(0.01)
+    busy = sorted(count for count in passes[len(passes) // 3 :] if count)
+    assert busy[len(busy) * 9 // 10] <= 8, passes
+    assert options.turns.taken > 50
