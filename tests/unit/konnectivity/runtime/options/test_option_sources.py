@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from konnectivity.runtime import options
 from konnectivity.runtime.options import (
     DURATION,
-    FLOAT,
-    SIZE,
-    STRINGS,
     HelpRequested,
     Options,
     UsageError,
     at_least,
     declared,
     duration,
-    existing_file,
-    format_duration,
     one_of,
     option,
-    parse_duration,
     port,
     positive,
     redefault,
@@ -229,124 +217,6 @@ class FiledOptions(DemoOptions):
     channel: int = option(10, instead="--budget bounds it")
 
 
-@pytest.fixture
-def filed(tmp_path: Path) -> Callable[..., FiledOptions]:
-    def read(text: str, *argv: str, environ: dict[str, str] | None = None) -> FiledOptions:
-        (tmp_path / "config.yaml").write_text(text)
-        return options.parse(FiledOptions, [*argv, f"--config={tmp_path}/config.yaml"], environ or {}, "demo")
-
-    return read
-
-
-def test_a_file_sets_what_flags_set(filed: Callable[..., FiledOptions]) -> None:
-    found = filed("agent-port: 8132\nkeepalive_time: 30s\nsync-forever: true\nciphers: [A, 'b,c']\nbudget: 1Mi\n# x\n")
-    assert (found.agent_port, found.keepalive_time, found.sync_forever) == (8132, 30.0, True)
-    assert (found.ciphers, found.budget) == (("A", "b,c"), 1 << 20)
-    assert (found.sources["agent_port"], found.sources["keepalive_time"]) == ("file, line 1", "file, line 2")
-
-
-def test_a_flag_beats_the_environment_and_that_the_file(filed: Callable[..., FiledOptions]) -> None:
-    text = "agent-port: 2000\nmode: http-connect\nserver-id: file\n"
-    found = filed(
-        text, "--agent-port=3000", environ={"PROXY_SERVER_ID": "environment", "KONNECTIVITY_AGENT_PORT": "4000"}
-    )
-    assert (found.agent_port, found.server_id, found.mode) == (3000, "environment", "http-connect")
-
-
-def test_an_empty_file_changes_nothing(filed: Callable[..., FiledOptions]) -> None:
-    assert filed("").agent_port == 8091
-    assert filed("---\n# nothing\n").agent_port == 8091
-    assert filed("agent-port:\nmode: ~\n") == filed("")
-    assert filed("ciphers: []\n").ciphers == ()
-
-
-def test_values_in_a_file_are_taken_as_they_are_written(filed: Callable[..., FiledOptions]) -> None:
-    """And not as YAML reads them: as octal, in base 60, as a date, as a truth."""
-    for text in ("012", "1:30", "2026-11-23", "1.10", "yes", "1_000", "'007'", '"\\u00fc"'):
-        assert filed(f"server-id: {text}\n").server_id == text.strip("'").replace('"\\u00fc"', "\u00fc")
-    assert filed("server-id: ''\n", environ={}).given("server_id")
-    assert filed("ciphers: [1.10, yes]\n").ciphers == ("1.10", "yes")
-    assert filed("ciphers: A,B\n").ciphers == ("A", "B")
-    assert filed("alpn-proto:\n- '[]'\n- ''\n").alpn_proto == ("[]", "")
-
-
-def test_a_file_may_use_another_name_of_an_option(filed: Callable[..., FiledOptions]) -> None:
-    assert filed("label: b\nv: 7\n").selector == "b"
-    assert filed("label: b\nv: 7\n").verbosity == 7
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("agent-prot: 1", 'line 1: unknown key "agent-prot"; did you mean agent-port?'),
-        ("qps: 1\nconfig: x", 'line 2: unknown key "config"'),
-        ("check-config: true", 'line 1: unknown key "check-config"'),
-        ("7: x", 'line 1: unknown key "7"'),
-        ("[a]: x", 'line 1: unknown key ""'),
-        ("mode: grpc\n# again\nmode: grpc", 'line 3: key "mode" is set in line 1 already'),
-        ("agent-port: [1]", 'line 1: key "agent-port" wants one value (int)'),
-        ("ciphers: [[A]]", 'line 1: key "ciphers" wants a list of values'),
-        ("ciphers: {A: B}", 'line 1: key "ciphers" wants a list of values'),
-        ("sync-forever: yes", 'invalid argument "yes" for "sync-forever" in line 1'),
-        ("agent-port: 80", "must be a port"),
-        ("agent-port: x", "not a whole number"),
-        ("mode: {a: b}", "wants one value"),
-        ("mode: grpc\na: b: c", "line 2 is not YAML: mapping values are not allowed here"),
-        ("mode: 'grpc", "line 1 is not YAML: "),
-        ("mode: grpc\n---\nmode: grpc", "line 2 is not YAML: "),
-        ("- a", "must hold `name: value` lines"),
-        ("\x00", "is not YAML"),
-        ("[" * 5000, "is nested too deeply"),
-        ("#" * (1 << 20) + "\n", "is larger than 1048576 bytes"),
-    ],
-)
-def test_mistakes_in_a_file(filed: Callable[..., FiledOptions], text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        filed(text)
-    (problem,) = caught.value.problems
-    assert message in problem
-    assert "config.yaml" in problem
-
-
-def test_a_file_that_is_not_there() -> None:
-    for path, why in (("/no/such/file", "No such file or directory"), ("/", "Is a directory"), ("\0", "null byte")):
-        with pytest.raises(UsageError, match=why):
-            options.parse(FiledOptions, [f"--config={path}", "--qps=1"], {}, "demo")
-
-
-def test_a_file_can_be_named_by_the_environment_and_by_nobody(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("qps: 7\n")
-    environ = {"KONNECTIVITY_CONFIG": f"{tmp_path}/config.yaml"}
-    assert options.parse(FiledOptions, [], environ, "demo").qps == 7.0
-    assert options.parse(FiledOptions, ["--config="], environ, "demo").qps == 2.5
-
-
-def test_mistakes_in_a_file_are_told_with_all_others(filed: Callable[..., FiledOptions]) -> None:
-    with pytest.raises(UsageError) as caught:
-        filed("mode: x\nnonsense: 1\nqps: z\n", "--agent-port=1", "--other")
-    found = "\n".join(caught.value.problems)
-    for part in ("--other", '"nonsense"', '"z"', '"1"', '"x"'):
-        assert part in found
-
-
-def test_yaml_is_not_loaded_without_a_file() -> None:
-    code = "import sys; from konnectivity.runtime import options; print('yaml' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
-
-
-def test_the_options_in_force_are_a_file_that_gives_them_again(filed: Callable[..., FiledOptions]) -> None:
-    argv = ["--server-id=no", '--label="\\\n\udc80ü', "--ciphers=", '--alpn-proto=a,"b,c"', "--qps=1"]
-    argv += ["--keepalive-time=90s"]
-    first = options.parse(FiledOptions, argv, {"KONNECTIVITY_MODE": "http-connect"}, "demo")
-    text = options.effective(first)
-    assert "keepalive-time: 1m30s  # flag --keepalive-time\n" in text
-    assert 'mode: "http-connect"  # environment KONNECTIVITY_MODE\n' in text
-    assert "agent-port: 8091  # default\n" in text
-    assert text.isascii()
-    again = filed(text)
-    assert replace(again, config="") == first
-
-
 def test_what_does_nothing_says_what_does_it() -> None:
     used = options.parse(FiledOptions, ["--channel=5"], {}, "demo")
     assert options.notices(used) == ["--channel has no effect here: --budget bounds it"]
@@ -413,78 +283,6 @@ def test_options_are_frozen() -> None:
 # --- kinds ---
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds", "written"),
-    [
-        ("0", 0, "0s"),
-        ("-0", 0, "0s"),
-        ("0s", 0, "0s"),
-        ("1h", 3600, "1h0m0s"),
-        ("1h0m0s", 3600, "1h0m0s"),
-        ("1.5h", 5400, "1h30m0s"),
-        ("90s", 90, "1m30s"),
-        ("1m30.5s", 90.5, "1m30.5s"),
-        ("500ms", 0.5, "500ms"),
-        ("1500us", 0.0015, "1.5ms"),
-        ("100µs", 0.0001, "100µs"),
-        ("100μs", 0.0001, "100µs"),
-        ("1ns", 1e-9, "1ns"),
-        ("-1s", -1, "-1s"),
-        ("+5s", 5, "5s"),
-        (".5s", 0.5, "500ms"),
-        ("1.s", 1, "1s"),
-        ("999999999ns", 0.999999999, "999.999999ms"),
-        ("100h", 360000, "100h0m0s"),
-        ("1s1h", 3601, "1h0m1s"),
-    ],
-)
-def test_durations(text: str, seconds: float, written: str) -> None:
-    assert parse_duration(text) == seconds
-    assert format_duration(parse_duration(text)) == written
-
-
-@pytest.mark.parametrize("text", ["", "-", "1", "s", ".s", "1d", "abc", "1h-1m", "1 s", "1,5s", "٣s", "--1s", "1e3s"])
-def test_not_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
-        parse_duration(text)
-
-
-def test_durations_have_an_end() -> None:
-    with pytest.raises(ValueError, match="too long"):
-        parse_duration("2562048h")
-    assert parse_duration("2562047h") == 2562047 * 3600
-
-
-@given(st.integers(-(2**50), 2**50))
-def test_durations_round_trip_to_the_nanosecond(nanos: int) -> None:
-    assert parse_duration(f"{nanos}ns") == nanos / 1e9
-    assert round(parse_duration(format_duration(nanos / 1e9)) * 1e9) == nanos
-
-
-@given(st.text("0123456789.hmsuµn-+ ", max_size=12))
-def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
-    try:
-        seconds = parse_duration(text)
-    except ValueError:
-        return
-    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds)
-
-
-@given(st.integers(0, 2**50))
-def test_sizes_round_trip(value: int) -> None:
-    assert SIZE.read(SIZE.write(value)) == value
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_floats_round_trip(value: float) -> None:
-    assert FLOAT.read(FLOAT.write(value)) == value
-
-
-@given(st.lists(st.text("a,\" '[]", max_size=5), max_size=4).map(tuple))
-def test_lists_round_trip(values: tuple[str, ...]) -> None:
-    assert STRINGS.read(STRINGS.write(values)) == values
-
-
 def test_the_kind_can_be_named_and_the_default_is_plain() -> None:
     @dataclass(frozen=True)
     class Named(Options):
@@ -496,29 +294,6 @@ def test_the_kind_can_be_named_and_the_default_is_plain() -> None:
 
 
 # --- checks ---
-
-
-@pytest.mark.parametrize(
-    ("check", "good", "bad"),
-    [
-        (port(0, 10), [0, 10], [-1, 11]),
-        (port(), [1, 65535], [0, 65536]),
-        (one_of("a", "b"), ["a"], ["", "A"]),
-        (at_least(0), [0, 1.5], [-1]),
-        (positive, [1, 0.1], [0, -1]),
-    ],
-)
-def test_checks(check: options.Check, good: list[Any], bad: list[Any]) -> None:
-    assert [check(value) for value in good] == [None] * len(good)
-    assert all(check(value) for value in bad)
-
-
-def test_existing_file(tmp_path: Path) -> None:
-    (tmp_path / "there").touch()
-    assert existing_file("") is None
-    assert existing_file(str(tmp_path / "there")) is None
-    assert existing_file(str(tmp_path / "gone")) == "No such file or directory; check the path"
-    assert existing_file(str(tmp_path)) == "is a directory; give the path of a file"
 
 
 def test_the_default_is_checked_too() -> None:
