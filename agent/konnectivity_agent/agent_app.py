@@ -58,7 +58,7 @@ class ProxyAgent:
         self._tls = tls.ClientTls(options.ca_cert, options.agent_cert, options.agent_key, (*options.alpn_proto, "h2"))
         grpc = implementation(options.grpc_implementation)
         tunnels = TunnelOptions(
-            memory=options.ledger(),
+            memory=options.memory_budget(),
             hold_s=options.stream_hold_timeout,
             extension=options.konnectivity_extension,
             reached=self._reached,

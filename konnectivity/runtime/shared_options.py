@@ -83,7 +83,8 @@ class ProgramOptions(LogOptions):
         """Number of bytes by which all flow-control windows together may grow."""
         return self.process_buffer_budget // 2
 
-    def ledger(self) -> MemoryBudget:
+    def memory_budget(self) -> MemoryBudget:
+        """Return the memory budget of the process, with nothing reserved."""
         return MemoryBudget(
             process_budget=self.process_buffer_budget,
             tunnel_budget=self.tunnel_buffer_budget,

@@ -75,7 +75,7 @@ class ProxyServer:
         self._worker = worker
         self._background: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
-        self._memory = options.ledger()
+        self._memory = options.memory_budget()
         self._limits = ServerLimits(options, self._memory)
         self._listeners = ServerListeners(options, self._limits, tasks, worker)
         self._registry: Registry[AgentTunnel] = Registry()
