@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 BIN = ROOT / ".cache" / "bin"
 CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 API = "https://127.0.0.1:6443"
-OUR_PROGRAMS = {"proxy-server": "konnectivity_server", "proxy-agent": "konnectivity_agent"}
+OUR_PROGRAMS = ("proxy-server", "proxy-agent")
 
 
 def pytest_collection_modifyitems(items):
@@ -124,7 +125,7 @@ class Cluster:
         """Start one of the programs in a namespace, and wait for a text in its log."""
         command = [str(BIN / program)]
         if program in OUR_PROGRAMS:
-            command = [sys.executable, "-c", f"from {OUR_PROGRAMS[program]}.cli import main; main()"]
+            command = launcher.command(program)
         elif program != "node":
             command = [str(BIN / "kube"), program]
         within = ["netns", "exec", namespace, *command, *arguments]
