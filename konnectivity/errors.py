@@ -1,4 +1,4 @@
-"""Why a connection through the tunnel could not be had. Owns the taxonomy and the texts others match on."""
+"""Errors of dials and programs: the kinds of failed dials, and the texts that other programs match on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ class DialFailure(enum.Enum):
     """Kinds of failed dials; the values are metric labels."""
 
     NO_AGENT = "no_agent"
-    ENDPOINT = "error_response"  # the agent tried and says why not
+    ENDPOINT = "error_response"  # the agent tried, and its error text tells why it failed
     TIMEOUT = "backend_dial_timeout"
     TUNNEL_LOST = "backend_close"
     CLOSED_BY_AGENT = "dial_closed"
     CANCELLED = "frontend_close"
     BUDGET = "budget"
     PROTOCOL = "protocol"
-    FLOOD = "flood"  # too many dials are under way
-    ADDRESS = "address"  # not an address that can be dialled
+    FLOOD = "flood"  # too many dials under way
+    ADDRESS = "address"  # malformed address
 
 
-UNRECOGNIZED = "unrecognized_response"  # counted like a failure: an answer to a dial that nobody waits for
-ABANDONED = "send_rsp"  # the same: a connection came, and whoever asked for it is gone
+UNRECOGNIZED = "unrecognized_response"  # metric label of an answer to a dial that is over
+ABANDONED = "send_rsp"  # metric label of a connection whose frontend is gone
 NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
 TOO_MANY_DIALS = "too many dials under way"
@@ -31,7 +31,7 @@ DIAL_TIMEOUT = "timed out waiting for backend dial"
 
 
 class DialError(ConnectionError):
-    """A dial failed. `str()` is the text for the one who asked."""
+    """Failure of a dial; `str()` is the text for the client."""
 
     def __init__(self, failure: DialFailure, text: str) -> None:
         super().__init__(text)
@@ -39,8 +39,8 @@ class DialError(ConnectionError):
 
 
 class StartError(Exception):
-    """What the program needs cannot be had; `str()` says what and why."""
+    """Failure of a program's start; `str()` names what is missing and why."""
 
 
 class TunnelLost(ConnectionResetError):
-    """A connection broke: the tunnel under it, or its far end. What was read is complete, the rest is missing."""
+    """Loss of a connection: its tunnel or its far end broke. The data read before is complete, the rest is missing."""

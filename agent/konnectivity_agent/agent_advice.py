@@ -1,4 +1,4 @@
-"""What proxy-agent's options amount to, and what people run into with them. Pure: options in, findings out."""
+"""Advice on the options of proxy-agent: a summary of their effect, and pitfalls. Pure: options in, findings out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from konnectivity.tool.shared_advice import ListenPort, grace, profiles, shared,
 from konnectivity_agent.agent_options import AgentOptions, identifiers_that_fit_nothing
 
 POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-PUBLISHED_LIMIT = 8 * 1024 * 1024  # of buffers, with which the agent lives in the 30 MiB of published manifests
+PUBLISHED_LIMIT = 8 * 1024 * 1024  # bytes of buffers with which the agent fits into the 30 MiB of published manifests
 HTTPS = 443
 
 
 def amounts_to(options: AgentOptions, environment: Mapping[str, str]) -> dict[str, str]:
-    """The options in a few lines."""
+    """Return the effect of the options, as named facts for a person."""
     facts = {"servers": ", ".join(f"{host}:{port}" for host, port in _servers(options)) or "none"}
     facts["through the proxy"] = ", ".join(sorted(_proxies(options, environment))) or "none"
     facts["trusts"] = options.ca_cert or "nobody"
@@ -35,7 +35,7 @@ def amounts_to(options: AgentOptions, environment: Mapping[str, str]) -> dict[st
 
 
 def pitfalls(options: AgentOptions) -> list[CheckResult]:
-    """What to look at before these options are put into a manifest."""
+    """Return the pitfalls of the options: what to look at before they are put into a manifest."""
     listeners = [
         ListenPort("--health-server-port", options.health_server_host, options.health_server_port),
         ListenPort("--admin-server-port", options.admin_bind_address, options.admin_server_port),

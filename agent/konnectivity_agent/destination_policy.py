@@ -1,8 +1,8 @@
-"""Which destinations an agent may dial: rules, and the verdict on one address. Pure.
+"""Policy on destinations: the rules on what an agent may dial, and the verdict on one address. Pure.
 
-An address is judged as the kernel will be given it, after the name was looked up; whoever dials must dial exactly what
-was judged. Refused is, in this order: what a rule denies; an address that serves cloud metadata, unless a rule allows
-that very address; and, where there are rules that allow, everything that none of them allows.
+An address is judged after the lookup of its name, in the form that the kernel is given; the caller must dial exactly
+the address that was judged. The policy refuses, in this order: an address that a rule denies; an address that serves
+cloud metadata, unless a rule allows that very address; and, if there are rules that allow, an address that none allows.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
 class Rule(NamedTuple):
-    """A set of destinations: those of a network, or with a name, at some ports."""
+    """Rule on a set of destinations: a network or a name, at some ports."""
 
-    text: str  # as it was given
+    text: str  # as the user wrote it
     network: Network | None
     name: str  # without a network: `*`, a name, or `.suffix`
     ports: tuple[int, int]  # the first and the last
 
     def covers(self, name: str, address: Address, port: int) -> bool:
-        """Whether a canonical name (empty: an address was asked for) and address are of this set."""
+        """Return whether a destination is in the set; `name` is canonical, and empty if an address was asked for."""
         if not self.ports[0] <= port <= self.ports[1]:
             return False
         if self.network is not None:
@@ -67,7 +67,7 @@ class Rule(NamedTuple):
 
 
 class PolicyRefusal(NamedTuple):
-    """Why an address is not dialled: `reason` is a metric label, `text` is for whoever asked."""
+    """Reason why an address is not dialled: `reason` is a metric label, `text` is part of the error of the dial."""
 
     reason: str
     text: str
@@ -75,7 +75,7 @@ class PolicyRefusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """See the module. Without rules everything but metadata is allowed."""
+    """Rules of one agent. Without rules every address is allowed that does not serve cloud metadata."""
 
     allow: tuple[Rule, ...] = ()
     deny: tuple[Rule, ...] = ()
@@ -87,16 +87,16 @@ class Policy:
         object.__setattr__(self, "reachable", frozenset(found))
 
     def refusal(self, host: str, address: str, port: int) -> PolicyRefusal | None:
-        """What speaks against dialling; None: nothing.
+        """Return why an address must not be dialled; None if it may be.
 
         Args:
-            host: that was asked for: a name in any spelling, or an address.
-            address: the one to be dialled, numeric, as `getaddrinfo` or the kernel has it.
-            port: to be dialled.
+            host: as the dial has it: a name in any spelling, or an address.
+            address: numeric, in the form of `getaddrinfo`.
+            port: of the destination.
 
         Raises:
             UnicodeError: the host can be no name.
-            ValueError: the address is none.
+            ValueError: the address is malformed.
 
         """
         name = "" if host == address else canonical_name(host)
@@ -116,7 +116,7 @@ class Policy:
 
 
 def parse(allow: Iterable[str], deny: Iterable[str]) -> Policy:
-    """The policy that flags describe.
+    """Return the policy that flags describe.
 
     Raises:
         ValueError: a rule cannot be read.
@@ -132,7 +132,7 @@ def parse_rule(text: str) -> Rule:
     ((443, 443), '', '.example')
 
     Raises:
-        ValueError: says what is wrong.
+        ValueError: the rule cannot be read; the text tells why.
 
     """
     target, ports = _divided(text.strip())
@@ -151,10 +151,10 @@ def parse_rule(text: str) -> Rule:
 
 
 def canonical_name(host: str) -> str:
-    """One spelling for each name, the one that is looked up; empty for an address.
+    """Return the spelling of a name that is looked up; empty for an address.
 
     Raises:
-        UnicodeError: it can be no name.
+        UnicodeError: the host can be no name.
 
     """
     if ":" in host:
@@ -164,10 +164,10 @@ def canonical_name(host: str) -> str:
 
 
 def canonical_address(text: str) -> Address:
-    """The address that a connection to this one reaches: IPv4 for IPv4-mapped, loopback for unspecified, no scope.
+    """Return the address that a connection reaches: IPv4 for IPv4-mapped, loopback for unspecified, no scope.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no address.
 
     """
     return _reached(ip_address(text))
@@ -182,7 +182,7 @@ def _reached(address: Address) -> Address:
 
 
 def _places(text: str) -> list[Address]:
-    """The address, and what may lie behind it."""
+    """Return the canonical address and, for a NAT64 address, the IPv4 address behind the gateway."""
     address = canonical_address(text)
     if isinstance(address, IPv6Address) and address in _NAT64:
         return [address, _reached(IPv4Address(int(address) & 0xFFFFFFFF))]
@@ -190,7 +190,7 @@ def _places(text: str) -> list[Address]:
 
 
 def _divided(text: str) -> tuple[str, tuple[int, int]]:
-    """Target and ports of a rule."""
+    """Return the target and the ports of a rule."""
     head, colon, tail = text.rpartition(":")
     if not colon or text.endswith("]") or (":" in head and not head.endswith("]")):
         return text, ALL_PORTS
@@ -218,7 +218,7 @@ def _name_rule(target: str, text: str) -> str:
 
 
 def _numeric(name: str) -> bool:
-    """Whether the last label is a number: such a host is an address in one of its spellings, and never a name."""
+    """Return whether the last label is a number: such a host is a spelling of an address, and never a name."""
     last = name.rpartition(".")[2]
     return last.isdecimal() or (last.startswith("0x") and all(digit in "0123456789abcdef" for digit in last[2:]))
 

@@ -1,1 +1,1 @@
-"""Tools for tests and the demo; shipped."""
+"""Throwaway deployments, for the demo and the tests."""

@@ -1,6 +1,6 @@
-"""A throwaway deployment on loopback: certificates, the real `proxy-server` and `proxy-agent` as processes.
+"""Throwaway deployment on loopback: certificates, and the real `proxy-server` and `proxy-agent` as processes.
 
-For the demo, the tests and the benchmarks. Owns the directory's files and the processes it started, and leaves neither.
+Used by the demo, the tests and the benchmarks. Owns the files of its directory and the processes that it started.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ STOP_TIMEOUT_S = 10.0
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now. Below the range the kernel hands out by itself."""
+    """Return a free TCP port on loopback, below the range from which the kernel assigns ports."""
     for _ in range(10_000):
-        port = random.randrange(20_000, 32_000)  # others on this machine look for theirs at the same time
+        port = random.randrange(20_000, 32_000)  # other programs look for free ports at the same time
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             if port not in _handed_out:
@@ -41,14 +41,14 @@ _handed_out: set[int] = set()
 
 
 class ProgramProcess:
-    """One program: ours, given as its Python package, or any other, given as a path. Its log goes to a file.
+    """Process of one program, whose log goes to a file.
 
     Args:
-        module: the package, or the path.
+        module: Python package of a program of this project, or the path of any other program.
         arguments: of the program.
-        log: where its stdout and stderr go.
-        cgroup: it runs in this one.
-        within: a command that becomes the program which is given behind it, as `env` does; same process id.
+        log: file for its stdout and stderr.
+        cgroup: directory of the cgroup that it runs in; None: that of the caller.
+        within: command that replaces itself with the program, as `env` does.
 
     """
 
@@ -86,14 +86,14 @@ class ProgramProcess:
 
     @property
     def log(self) -> str:
-        """What is written so far. Programs write it behind their work: what it must have is waited for (`wait_for`)."""
+        """Log up to now. A program may write a line a little later than it acts: use `wait_for` to wait for a line."""
         return self.log_path.read_text(errors="replace")
 
     def wait_for(self, text: str, times: int = 1, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until the log has `text`, so many times.
+        """Wait until the log has `text` at least `times` times.
 
         Raises:
-            RuntimeError: the program ended, or the time is over; with the end of its log.
+            RuntimeError: the program ended, or `timeout_s` passed; the text has the end of the log.
 
         """
         end = time.monotonic() + timeout_s
@@ -108,11 +108,11 @@ class ProgramProcess:
             self._process.send_signal(number)
 
     def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Exit code, once it ended."""
+        """Wait for the end of the process and return its exit code."""
         return self._process.wait(timeout_s)
 
     def stop(self) -> int:
-        """SIGTERM twice (drain, then now), SIGKILL if that does not help; exit code."""
+        """End the process and return its exit code: SIGTERM to drain, SIGTERM again to end at once, then SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             self.send(signal.SIGCONT)
             self.send(number)
@@ -121,7 +121,7 @@ class ProgramProcess:
         return self._process.wait(STOP_TIMEOUT_S)
 
     def memory_bytes(self, name: str = "VmRSS") -> int:
-        """Resident memory now (`VmRSS`) or at most so far (`VmHWM`)."""
+        """Return the resident memory in bytes: now (`VmRSS`) or the peak (`VmHWM`)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1]) * 1024
@@ -134,7 +134,7 @@ class ProgramProcess:
 
 @dataclass
 class Deployment:
-    """One server with all four frontends, and as many agents as wanted."""
+    """Deployment of one server with all four frontends, and any number of agents."""
 
     directory: Path
     agent_port: int = field(default_factory=free_port)
@@ -151,7 +151,7 @@ class Deployment:
         self.certify()
 
     def certify(self, authority: Authority | None = None, **how: Any) -> None:
-        """Write the certificates of servers and of clients; `how` is for `Authority.issue`."""
+        """Write the certificates of server and client; `how` is passed to `Authority.issue`."""
         issue = (authority or self.authority).issue
         issue("proxy-server", dns=("localhost",), ips=("127.0.0.1",), server=True, **how).write(
             self.directory, "server"
@@ -215,7 +215,7 @@ class Deployment:
         within: Sequence[str] = (),
         connects: bool = True,
     ) -> ProgramProcess:
-        """Until it is connected, unless it cannot be."""
+        """Start an agent and wait until it is connected or, without `connects`, until it has started."""
         health_port, admin_port = free_port(), free_port()
         arguments = self.agent_arguments(*more, port=port, health_port=health_port, admin_port=admin_port)
         agent = self._start("konnectivity_agent", arguments, f"agent-{len(self.processes)}.log", cgroup, within)
@@ -224,15 +224,15 @@ class Deployment:
         return agent
 
     def start_package(self, package: str, arguments: Sequence[str], within: Sequence[str] = ()) -> ProgramProcess:
-        """One of our programs with these arguments and no others. Nothing is waited for."""
+        """Start a program of this project with exactly these arguments, and do not wait for it."""
         return self._start(package, list(arguments), f"{package}-{len(self.processes)}.log", within=within)
 
     def start_program(self, path: Path, arguments: Sequence[str]) -> ProgramProcess:
-        """Some other program, with its log and its end like ours."""
+        """Start another program, which is logged and stopped like those of this project."""
         return self._start(str(path), list(arguments), f"{path.name}-{len(self.processes)}.log")
 
     def frontend(self, mode: Mode, unix: bool) -> dict[str, object]:
-        """Arguments of `konnectivity.client.connect` for one of the four frontends."""
+        """Return the arguments of `konnectivity.client.connect` for one of the four frontends."""
         if unix:
             return {"address": f"unix:{self.socket}", "mode": mode}
         tls = tls_context(self.path("ca.crt"), self.path("client.crt"), self.path("client.key"), mode)
