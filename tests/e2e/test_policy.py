@@ -13,7 +13,7 @@ import pytest
 from konnectivity.client import DialError, connect
 from konnectivity_agent.destination_policy import parse
 from konnectivity_agent.dialer import DialCounters, Dialer
-from konnectivity_agent.resolver import Resolver
+from konnectivity_agent.resolver import Resolver, SystemResolver
 from support import grpc_peer, targets
 from support.targets import listening
 
@@ -123,7 +123,9 @@ def test_an_agent_relies_on_no_check_of_a_server(monkeypatch):
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
             dials = DialCounters()
             for rules in (["*.internal"], ["*"], []):
-                dialer = Dialer(tasks, dials, parse(rules, []), Resolver(Counter()))
+                dialer = Dialer(
+                    tasks, dials, parse(rules, []), Resolver(Counter(), system=SystemResolver(getaddrinfo=resolver))
+                )
                 for host in NO_HOST:
                     asked = Asked(f"{host}:80")
                     dialer.open(asked)
@@ -144,7 +146,12 @@ def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
             for deny, wanted in ((["127.0.0.66"], "connection refused"), (["127.0.0.1"], "connected")):
                 asked = Asked(address.replace("127.0.0.66", "both.example"))
-                Dialer(tasks, DialCounters(), parse([], deny), Resolver(Counter())).open(asked)
+                Dialer(
+                    tasks,
+                    DialCounters(),
+                    parse([], deny),
+                    Resolver(Counter(), system=SystemResolver(getaddrinfo=resolver)),
+                ).open(asked)
                 assert wanted in await asked.answer
 
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -163,7 +170,12 @@ def test_a_name_is_looked_up_once_and_what_was_judged_is_dialled(monkeypatch):
     async def dial_twice():
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks, listening(targets.echo) as address:
             monkeypatch.setattr(socket, "getaddrinfo", resolver)
-            dialer = Dialer(tasks, DialCounters(), parse(["127.0.0.1"], []), Resolver(Counter()))
+            dialer = Dialer(
+                tasks,
+                DialCounters(),
+                parse(["127.0.0.1"], []),
+                Resolver(Counter(), system=SystemResolver(getaddrinfo=resolver)),
+            )
             for wanted in ("connected", "nothing allows 127.0.0.66"):
                 dial = Asked(address.replace("127.0.0.1", "rebinding.example"))
                 dialer.open(dial)
