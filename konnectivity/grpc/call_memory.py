@@ -66,6 +66,22 @@ class MemoryOwner(Protocol):
         """End the call: its incomplete message keeps too much memory, or keeps it for too long."""
 
 
+class _NoOwner:
+    """Owner in place of a call that has ended."""
+
+    def withhold_credit(self) -> None:
+        return
+
+    def return_credit(self) -> None:
+        return
+
+    def refuse_incomplete(self) -> None:
+        return
+
+
+_NO_OWNER = _NoOwner()
+
+
 class CallMemory:
     """Memory of one call's incomplete message.
 
@@ -81,7 +97,7 @@ class CallMemory:
         self.held = 0
         self.pending = False
         self._connection = connection
-        self._owner = owner
+        self._owner: MemoryOwner = owner
         self._paused = False
         self._granted = False
         self._timer: asyncio.TimerHandle | None = None  # while the message waits for memory
@@ -132,10 +148,11 @@ class CallMemory:
         self._owner.return_credit()
 
     def close(self) -> None:
-        """Give back all memory: the call has ended."""
+        """Give back all memory, and let go of the call, which has ended: a cycle would keep its header fields."""
         self._connection.add(-self.held)
         self.held = 0
         self.leave()
+        self._owner = _NO_OWNER
 
     def _ask(self, size: int) -> None:
         """Withhold the peer's window until there is memory for a message of `size` bytes, if that is large."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 
@@ -124,3 +126,15 @@ def test_the_call_that_exceeds_the_bound_of_all_connections_is_refused(loop: Sti
     first.memory.count(90, 90)
     second.memory.count(20, 90)
     assert (first.log, second.log, memory.held) == ([], ["refuse"], 90)
+
+
+def test_a_closed_call_is_freed_without_a_garbage_collection() -> None:
+    call = Call(IncompleteMessages(1000, None, 10.0, lambda *_: None, Counter()))
+    freed = weakref.ref(call)
+    call.memory.close()
+    gc.disable()
+    try:
+        del call
+        assert freed() is None
+    finally:
+        gc.enable()
