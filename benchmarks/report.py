@@ -38,6 +38,7 @@ class Run:
         rest: KiB before the load, the same.
         missing: who could not take part, and why.
         profiles: where the time went, as text.
+
     """
 
     results: dict[str, dict[str, list[Result]]]

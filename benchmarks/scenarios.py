@@ -56,6 +56,7 @@ class Scenario:
         turns: in a round, of the sides that are compared; the others have one.
         of: the scenario whose load this is another figure of, and whose results it takes.
         once: in the first round only: what is right or wrong, or hardly differs, needs no median.
+
     """
 
     name: str

@@ -36,6 +36,7 @@ class Side:
         to: as `load --to` takes it: `direct`, `unix:/path`, `grpc:/path`, `tls:PORT:DIRECTORY`.
         pids: of server and agent (or what stands in their places), for CPU and memory.
         ports: where the targets are for the generator, if not at their own ports.
+
     """
 
     name: str

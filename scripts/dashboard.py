@@ -21,6 +21,7 @@ class Panel(NamedTuple):
     Args:
         queries: what a line is called -> PromQL.
         stat: whether to show only the value of now.
+
     """
 
     title: str

@@ -21,7 +21,10 @@ to write values, and where else an option can be set, is in [options.md](options
 """
 PAGES = {
     "server-options.md": (
-        HEAD.format(program="proxy-server", declarations="server/konnectivity_server/server_options.py"),
+        HEAD.format(
+            program="proxy-server",
+            declarations="server/konnectivity_server/server_options.py`, `server_service_options.py",
+        ),
         ServerOptions,
         "proxy-server",
     ),

@@ -98,9 +98,9 @@ def _server_pitfalls(options: AgentOptions) -> list[CheckResult]:
             warning(
                 "scaling",
                 "--sync-forever",
-                "off, and no leases: when servers are added behind the one address, established servers do not say so "
-                "(those of this project do), and their new siblings stay without this agent",
-                "--sync-forever while servers are of the established kind",
+                "off, and no leases: when servers are added behind the one address, servers of the reference do not "
+                "announce it (those of this project do), and the new servers stay without this agent",
+                "--sync-forever while servers are those of the reference",
             )
         )
     return found

@@ -41,7 +41,7 @@ _NO_PROXIES: Proxies = {}
 
 
 class ProxyAgent:
-    """One proxy agent. Owns its server pool, its ports and its dials.
+    """Proxy agent. Owns its server pool, its ports and its dials.
 
     Args:
         options: of the agent.

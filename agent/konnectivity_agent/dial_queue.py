@@ -46,12 +46,12 @@ class _DialLane:
 
     @property
     def idle(self) -> bool:
-        """Whether no dial runs or waits."""
+        """Return whether no dial runs or waits."""
         return not (self.connecting or self.looking_up or self)
 
     @property
     def may_connect(self) -> bool:
-        """Whether there is room for one more connection attempt."""
+        """Return whether there is room for one more connection attempt."""
         return self.connecting < MAX_RUNNING
 
     def startable(self) -> deque[_Waiting] | None:

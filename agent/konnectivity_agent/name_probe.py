@@ -70,7 +70,7 @@ class Probe:
 
     @property
     def full(self) -> bool:
-        """Whether as many probes are under way as there may be."""
+        """Return whether as many probes are under way as there may be."""
         return self._running >= self._most
 
     def knows(self, name: str) -> bool:

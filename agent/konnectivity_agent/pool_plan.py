@@ -191,7 +191,7 @@ class PoolPlan:
         self._fruitless = 0
 
     def search_failed(self, count: int) -> bool:
-        """Return whether so many searches found no new server that there are probably fewer than `count` servers."""
+        """Return whether enough searches found no new server to conclude that there are fewer than `count`."""
         return self._fruitless >= _searches(count)
 
     # ---- inside ---------------------------------------------------------------------------------------------------

@@ -146,22 +146,22 @@ class ServerConnection:
 
     @property
     def extension(self) -> bool:
-        """Whether the tunnel speaks the extension of this project."""
+        """Return whether the tunnel speaks the extension of this project."""
         return self._tunnel.extension is not None
 
     @property
     def alive(self) -> bool:
-        """Whether the server answers."""
+        """Return whether the server answers."""
         return self._heartbeat.alive and not self._tunnel.closed
 
     @property
     def draining(self) -> bool:
-        """Whether the server has announced that it shuts down."""
+        """Return whether the server has announced that it shuts down."""
         return self._tunnel.draining
 
     @property
     def available(self) -> bool:
-        """Whether the server answers and is not draining."""
+        """Return whether the server answers and is not draining."""
         return self.alive and not self.draining
 
     @property

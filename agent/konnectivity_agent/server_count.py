@@ -14,7 +14,7 @@ CHANGE_INTERVAL_S = 1.0  # between two changes of the announced count
 
 
 class ServerCount:
-    """Number of servers, as far as it is known.
+    """Number of servers, as far as known.
 
     Args:
         source: `max` for the larger of leases and announcements; any other value for leases where they are counted.

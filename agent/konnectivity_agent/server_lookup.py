@@ -42,7 +42,7 @@ class ServerLookup:
 
     @property
     def due(self) -> bool:
-        """Whether the addresses are to be looked up now."""
+        """Return whether the addresses are to be looked up now."""
         return self._loop.time() >= self._due_at
 
     def hasten(self, seconds: float = 0.0) -> None:

@@ -14,7 +14,7 @@ from konnectivity.errors import DialError, DialFailure
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.happy_eyeballs import ConnectError
-from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.net.hop_timings import HopTimings
 
 DIAL_TIMEOUT_S = 30.0
 _MISUNDERSTOOD = (DialFailure.TUNNEL_LOST, DialFailure.PROTOCOL)

@@ -12,8 +12,8 @@ from konnectivity.client.client_tunnel import ClientTunnel
 from konnectivity.client.frontend_address import Streams
 from konnectivity.errors import NO_AGENT, DialError, DialFailure
 from konnectivity.http1.message_heads import status_line_of
-from konnectivity.tunnel import hop_timings
-from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.net import hop_timings
+from konnectivity.net.hop_timings import HopTimings
 from konnectivity.untrusted.untrusted_text import cut
 
 MAX_ANSWER = 64 * 1024  # bytes of the head of an HTTP answer, and of its text

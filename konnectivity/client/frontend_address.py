@@ -12,10 +12,9 @@ from urllib.parse import quote
 
 from konnectivity.grpc import http2_client
 from konnectivity.grpc.http2_client import Http2ClientTransport
-from konnectivity.net import addresses
+from konnectivity.net import addresses, hop_timings
 from konnectivity.net.happy_eyeballs import connect_any
-from konnectivity.tunnel import hop_timings
-from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.net.hop_timings import HopTimings
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

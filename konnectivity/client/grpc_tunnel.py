@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 
 from konnectivity.client.client_tunnel import ClientTunnel
+from konnectivity.client.connection_transport import streams_of
 from konnectivity.client.frontend_address import FrontendAddress, Streams
 from konnectivity.errors import NO_AGENT, DialError, DialFailure
 from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.grpc.status import RpcError, Status
 from konnectivity.grpc.transport_options import TransportOptions
-from konnectivity.tunnel import hop_timings, sides
+from konnectivity.net import hop_timings
+from konnectivity.net.hop_timings import HopTimings
+from konnectivity.tunnel import sides
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.connection_transport import streams_of
 from konnectivity.tunnel.dialing import DialingTunnel
-from konnectivity.tunnel.hop_timings import HopTimings
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 
 CLOSE_TIMEOUT_S = 1.0

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
+from konnectivity.grpc.budgets.read_scheduler import HEAVY_S, LONG_S
+from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from konnectivity.grpc.http2_writer import Http2Writer
-from konnectivity.grpc.read_scheduler import HEAVY_S, LONG_S
-from konnectivity.grpc.reading_pause import ReadingPause
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import events
 from konnectivity.net import read_buffer
@@ -139,7 +139,7 @@ class EventReader:
 
     @property
     def turn_is_over(self) -> bool:
-        """Whether this turn took so long that the rest of its work must wait for the next one."""
+        """Return whether the time of this turn is used up: the rest of its work waits for the next turn."""
         return self._clock() - self._turn_began > LONG_S
 
     def defer(self, call: DataReceiver) -> None:

@@ -42,7 +42,7 @@ class MessageReader:
 
     @property
     def incomplete(self) -> bool:
-        """Whether the stream would end inside a message if it ended now."""
+        """Return whether the stream would end inside a message if it ended now."""
         return bool(self._parts)
 
     @property

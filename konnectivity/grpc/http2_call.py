@@ -1,4 +1,4 @@
-"""One call on an HTTP/2 connection: messages in and out of one stream, and the end of the call.
+"""Call on an HTTP/2 connection: messages in and out of one stream, and the end of the call.
 
 Owns the message stream: its framing, its window credit and its receiver. Does not own the socket or the HTTP/2
 connection, which it uses through `CallConnection`.
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from konnectivity.grpc import metadata as call_metadata
 from konnectivity.grpc import status as statuses
-from konnectivity.grpc.call_memory import CallMemory, IncompleteMessages
+from konnectivity.grpc.budgets.call_memory import CallMemory, IncompleteMessages
 from konnectivity.grpc.event_reader import EventReader
 from konnectivity.grpc.framing import PREFIX, MessageReader
 from konnectivity.grpc.http2_writer import Http2Writer
@@ -67,7 +67,7 @@ class CallConnection(Protocol):
 
 
 class Http2Call(MessageStream):
-    """One call on an HTTP/2 connection.
+    """Call on an HTTP/2 connection.
 
     Attributes:
         header_bytes: bytes that the connection has reserved for `metadata`.
@@ -136,7 +136,7 @@ class Http2Call(MessageStream):
 
     @property
     def congested(self) -> bool:
-        """Whether data should wait."""
+        """Return whether data should wait."""
         return self._writer.blocked or self._stream.queued > 0
 
     def accept(self, metadata: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from konnectivity.grpc import metadata as call_metadata
-from konnectivity.grpc.header_budget import ConnectionHeaders
+from konnectivity.grpc.budgets.header_budget import ConnectionHeaders
 from konnectivity.grpc.http2_call import Http2Call
 from konnectivity.grpc.http2_transport import CLOSE_TIMEOUT_S, Http2Transport
 from konnectivity.grpc.message_stream import Service

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from typing import cast
 
 from konnectivity.grpc import status as statuses
-from konnectivity.grpc.call_memory import IncompleteMessages
+from konnectivity.grpc.budgets.call_memory import IncompleteMessages
+from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from konnectivity.grpc.event_reader import EventReader
 from konnectivity.grpc.http2_call import Http2Call
 from konnectivity.grpc.http2_writer import HIGH_WATER, UNREAD, Http2Writer
 from konnectivity.grpc.keepalive import Keepalive
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.peer import peer_of
-from konnectivity.grpc.reading_pause import ReadingPause
 from konnectivity.grpc.round_trip import RoundTrip
 from konnectivity.grpc.status import Code, Status
 from konnectivity.grpc.transport_options import TransportOptions
@@ -39,7 +39,7 @@ _PING_PAYLOAD = struct.Struct(">Q")
 
 
 class Http2Transport(asyncio.BufferedProtocol, ABC):
-    """One socket that speaks HTTP/2. Nothing but the options exists before the event loop connects it.
+    """Socket that speaks HTTP/2. Nothing but the options exists before the event loop connects it.
 
     Attributes:
         closed: whether the connection is gone.

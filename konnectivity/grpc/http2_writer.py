@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from konnectivity.grpc.reading_pause import ReadingPause
+from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import ErrorCode, Http2Connection
 from konnectivity.http2.stream_state import Buffer, Http2Stream
@@ -34,7 +34,7 @@ class PausedCall(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether data should still wait."""
+        """Return whether data should still wait."""
 
     def resume(self) -> None:
         """Send data again."""

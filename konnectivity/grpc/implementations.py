@@ -19,7 +19,7 @@ NAMES = (NATIVE, GRPCIO)
 
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """One implementation of gRPC, and what the other parts must know of its abilities.
+    """Implementation of gRPC, and what the other parts must know of its abilities.
 
     Attributes:
         name: value of `--grpc-implementation`.
@@ -49,8 +49,11 @@ class Implementation:
 
 
 def implementation(name: str) -> Implementation:
-    """Return the implementation of a value of `--grpc-implementation`."""
-    return _IMPLEMENTATIONS[name]
+    """Return the implementation of a value of `--grpc-implementation`.
+
+    A value that the option's own check refuses counts as native, so that all errors of a command line are told at once.
+    """
+    return _IMPLEMENTATIONS.get(name, _IMPLEMENTATIONS[NATIVE])
 
 
 def _native() -> tuple[Connect, Serve]:

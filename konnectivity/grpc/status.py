@@ -63,7 +63,7 @@ class Status:
 
     @property
     def ok(self) -> bool:
-        """Whether the call ended without an error."""
+        """Return whether the call ended without an error."""
         return self.code is Code.OK
 
     def __str__(self) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
-from konnectivity.grpc.call_memory import CallMemory
+from konnectivity.grpc.budgets.call_memory import CallMemory
+from konnectivity.grpc.budgets.header_budget import HeaderBudget
+from konnectivity.grpc.budgets.message_memory import MessageMemory
+from konnectivity.grpc.budgets.read_scheduler import ReadScheduler
+from konnectivity.grpc.budgets.send_budget import SendBudget, UnreadOutput
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
-from konnectivity.grpc.header_budget import HeaderBudget
-from konnectivity.grpc.message_memory import MessageMemory
-from konnectivity.grpc.read_scheduler import ReadScheduler
-from konnectivity.grpc.send_budget import SendBudget, UnreadOutput
 from konnectivity.http2 import Limits
 
 

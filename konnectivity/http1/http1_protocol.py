@@ -51,7 +51,7 @@ class HttpTimeouts:
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
-    """One connection to a health or admin port.
+    """Connection to a health or admin port.
 
     Args:
         routes: path -> handler.

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from konnectivity import __version__
 from konnectivity.http1.http_exchange import Header, HttpExchange, ResponseHead
-from konnectivity.tunnel import hop_timings
-from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.net import hop_timings
+from konnectivity.net.hop_timings import HopTimings
 
 USER_AGENT = f"konnectivity-python/{__version__}"
 _PORTS = {"http": 80, "https": 443}

@@ -29,7 +29,7 @@ class ResponseHead(NamedTuple):
 
 
 class HttpExchange:
-    """One request and its response.
+    """Request and its response.
 
     Args:
         method, target: of the request line.

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection, in either role (RFC 9113): its preface, its verbs and its end.
+"""HTTP/2 connection, in either role (RFC 9113): its preface, its verbs and its end.
 
 `receive(bytes)` returns events; verbs queue bytes that `take()` returns. Nothing here waits, logs or has a clock of its
 own. `ConnectionFailed` is the last event: then write what `take()` returns, and close the socket.
@@ -86,12 +86,12 @@ class Http2Connection:
 
     @property
     def goaway_sent(self) -> bool:
-        """Whether this side has sent GOAWAY."""
+        """Return whether this side has sent GOAWAY."""
         return self._last_processed is not None
 
     @property
     def goaway_received(self) -> bool:
-        """Whether the peer has sent GOAWAY."""
+        """Return whether the peer has sent GOAWAY."""
         return self._inbound.goaway_received
 
     def replies_written(self) -> None:
@@ -144,7 +144,7 @@ class Http2Connection:
 
     @property
     def has_output(self) -> bool:
-        """Whether there are bytes to write."""
+        """Return whether there are bytes to write."""
         return bool(self._out)
 
     # ---- verbs (and `send_data`, see `Outbound`, and `consumed`, see `Inbound`) ------------------------------------

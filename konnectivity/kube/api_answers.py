@@ -32,7 +32,7 @@ class PodPlace(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One line of a watch: `kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
+    """Line of a watch: `kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
 
     kind: str
     stored: StoredLease

@@ -32,7 +32,7 @@ _Signature = tuple[tuple[int, int, int], ...]
 
 
 class Transport:
-    """One pool of connections, replaced when the files it was made from change.
+    """Pool of connections, replaced when the files it was made from change.
 
     Args:
         access: the API and how to log in.

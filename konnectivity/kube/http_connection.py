@@ -43,7 +43,7 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether the last exchange is complete and both sides keep the connection."""
+        """Return whether the last exchange is complete and both sides keep the connection."""
         states = (self._http.our_state, self._http.their_state)
         finished = states in ((h11.DONE, h11.DONE), (h11.IDLE, h11.IDLE))
         return finished and not self._reader.at_eof() and not self._writer.is_closing()

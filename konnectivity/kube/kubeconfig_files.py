@@ -21,7 +21,7 @@ _NOT_SUPPORTED = ("auth-provider", "as")  # of a user
 
 
 class KubeconfigPart(NamedTuple):
-    """One cluster or user, and the file that it is from."""
+    """Cluster or user, and the file that it is from."""
 
     path: str
     name: str

@@ -16,7 +16,7 @@ _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,19}")
 
 
 class Requirement(NamedTuple):
-    """One condition of a selector: `operator` is one of `exists`, `!`, `in`, `notin`, `>`, `<`."""
+    """Condition of a selector: `operator` is one of `exists`, `!`, `in`, `notin`, `>`, `<`."""
 
     key: str
     operator: str

@@ -16,7 +16,7 @@ _OF_THE_API = "managedFields"  # metadata that only the API writes
 
 @dataclass(frozen=True, slots=True)
 class StoredLease:
-    """One Lease object: its whole JSON, and the fields of it that are used here, checked.
+    """Lease object: its whole JSON, and the fields of it that are used here, checked.
 
     Attributes:
         content: the JSON, with fields that others wrote.

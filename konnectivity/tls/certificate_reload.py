@@ -56,7 +56,7 @@ class _Part(Generic[T]):
 
     @property
     def failing(self) -> bool:
-        """Whether the present files cannot be used."""
+        """Return whether the present files cannot be used."""
         return self._failing_since is not None
 
     def look(self, now: float) -> bool:

@@ -20,7 +20,7 @@ _MORE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError)
 
 
 class ServerSession(ssl.SSLObject):
-    """One TLS connection of a listener. After the handshake it adds nothing to `SSLObject`."""
+    """TLS connection of a listener. After the handshake it adds nothing to `SSLObject`."""
 
     _incoming: ssl.MemoryBIO | None = None
     _outgoing: ssl.MemoryBIO | None = None

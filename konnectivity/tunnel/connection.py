@@ -106,7 +106,7 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is over."""
+        """Return whether the connection is over."""
         return self.state is State.CLOSED
 
     def attach(self, local_side: LocalSide) -> None:

@@ -40,7 +40,7 @@ class ReceivedBytes(Protocol):
         """Number of bytes received."""
 
 
-class RoundTrip(Protocol):
+class MeasuredRoundTrip(Protocol):
     """Round trip of a tunnel."""
 
     def refreshed_s(self) -> float:
@@ -59,7 +59,7 @@ class FlowControl:
 
     __slots__ = ("_flows", "_grown", "_light_at", "_looked_at", "budget", "clock", "round_trip")
 
-    def __init__(self, budget: MemoryBudget, clock: Callable[[], float], round_trip: RoundTrip) -> None:
+    def __init__(self, budget: MemoryBudget, clock: Callable[[], float], round_trip: MeasuredRoundTrip) -> None:
         self.budget = budget
         self.clock = clock
         self.round_trip = round_trip

@@ -75,7 +75,7 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Whether the peer answers, as far as it is known."""
+        """Return whether the peer answers, as far as known."""
         return self._verdict is HeartbeatVerdict.ALIVE
 
     def start(self) -> None:
@@ -135,7 +135,7 @@ class Heartbeat:
             self._owner.peer_recovered()
 
 
-class _Nobody:
+class _NoHeartbeatOwner:
     """Owner of a heartbeat that has stopped."""
 
     def peer_suspected(self) -> None: ...
@@ -143,7 +143,7 @@ class _Nobody:
     def peer_recovered(self) -> None: ...
 
 
-_NOBODY: HeartbeatOwner = _Nobody()
+_NOBODY: HeartbeatOwner = _NoHeartbeatOwner()
 
 
 def _no_ping() -> None: ...

@@ -47,7 +47,7 @@ class MemoryBudget:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the process buffers as much as it may."""
+        """Return whether the process buffers as much as it may."""
         return self.used >= self.process_budget
 
 
@@ -67,5 +67,5 @@ class TunnelMemory:
 
     @property
     def full(self) -> bool:
-        """Whether the connections of this tunnel buffer as much as they may."""
+        """Return whether the connections of this tunnel buffer as much as they may."""
         return self.used >= self.budget.tunnel_budget

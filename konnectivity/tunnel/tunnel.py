@@ -15,6 +15,7 @@ from typing import Any
 from konnectivity import wire
 from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiver
 from konnectivity.grpc.metadata import Metadata
+from konnectivity.grpc.round_trip_probe import RoundTripProbe
 from konnectivity.grpc.status import OK, Status
 from konnectivity.net.token_bucket import TokenBucket
 from konnectivity.runtime import logs
@@ -25,7 +26,6 @@ from konnectivity.tunnel.flow_control import FlowControl
 from konnectivity.tunnel.interfaces import ExpiringConnection, HeldFlow
 from konnectivity.tunnel.memory_budget import TunnelMemory
 from konnectivity.tunnel.progress_timers import ProgressTimers
-from konnectivity.tunnel.round_trip_probe import RoundTripProbe
 from konnectivity.tunnel.scheduler import Scheduler
 from konnectivity.tunnel.states import EXTENDED, Table
 from konnectivity.tunnel.stream_hold import StreamHold
@@ -46,7 +46,7 @@ _CONNECTION_PACKETS: dict[int, tuple[str, Callable[[Connection, Any], None]]] = 
 
 
 class Tunnel(StreamReceiver):
-    """One end of one tunnel: the part that dialing and serving ends share.
+    """End of one tunnel: the part that dialing and serving ends share.
 
     Args:
         stream: the message stream; the tunnel becomes its receiver.
@@ -115,12 +115,12 @@ class Tunnel(StreamReceiver):
 
     @property
     def buffers_full(self) -> bool:
-        """Whether the tunnel's connections have used up the buffer memory of one tunnel."""
+        """Return whether the tunnel's connections have used up the buffer memory of one tunnel."""
         return self.memory.full
 
     @property
     def exhausted(self) -> bool:
-        """Whether another tunnel should be asked for the next connection."""
+        """Return whether another tunnel should be asked for the next connection."""
         return self.memory.full
 
     def open_connection(self, connect_id: int, destination: str, origin: str = "") -> Connection:

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from konnectivity.grpc.header_budget import HeaderBudget
-from konnectivity.grpc.message_memory import MessageMemory
-from konnectivity.grpc.read_scheduler import ReadScheduler
-from konnectivity.grpc.send_budget import SendBudget, UnreadOutput
+from konnectivity.grpc.budgets.header_budget import HeaderBudget
+from konnectivity.grpc.budgets.message_memory import MessageMemory
+from konnectivity.grpc.budgets.read_scheduler import ReadScheduler
+from konnectivity.grpc.budgets.send_budget import SendBudget, UnreadOutput
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Limits
 from konnectivity.tunnel.extension import EXTENSION

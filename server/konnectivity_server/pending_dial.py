@@ -1,4 +1,4 @@
-"""One dial through the server that waits for its answer.
+"""Dial through the server that waits for its answer.
 
 A pending dial is asked of one backend and, if that has no answer or no room, of another. Knows neither how backends are
 chosen nor which protocol the frontend speaks.

@@ -27,19 +27,19 @@ class Backend(Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a dial may be asked of the agent while others are usable, too."""
+        """Return whether a dial may be asked of the agent while others are usable, too."""
 
     @property
     def draining(self) -> bool:
-        """Whether the agent said that it leaves."""
+        """Return whether the agent said that it leaves."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether the agent has no room for more."""
+        """Return whether the agent has no room for more."""
 
     @property
     def suspect(self) -> bool:
-        """Whether the agent does not answer pings."""
+        """Return whether the agent does not answer pings."""
 
     @property
     def load(self) -> float:

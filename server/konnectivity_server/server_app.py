@@ -52,7 +52,7 @@ _QUIET_S = 1.0  # without a connection before a draining server ends: a client t
 
 
 class ProxyServer:
-    """One proxy server, from `start` to `stop`.
+    """Proxy server, from `start` to `stop`.
 
     Args:
         options: options of the server.
@@ -250,7 +250,7 @@ class ProxyServer:
 
     @property
     def busy(self) -> bool:
-        """Whether a connection is open or a dial is pending."""
+        """Return whether a connection is open or a dial is pending."""
         return any(agent.connections or agent.pending for agent in self._registry.all())
 
     @property

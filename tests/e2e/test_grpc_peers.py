@@ -226,7 +226,7 @@ async def test_a_late_or_forged_answer_touches_nobody(alone):
 
 
 async def test_two_agents_with_one_id_never_mix_their_connections(alone):
-    """Both number their first connection 1; the established server delivered one client's bytes to the other."""
+    """Both number their first connection 1; the reference's server delivered one client's bytes to the other."""
     async with (
         grpcio_agent(alone, "twin", "host=a") as one,
         grpcio_agent(alone, "twin", "host=b") as two,

@@ -23,12 +23,12 @@ from konnectivity.http1.http_client import (
 from konnectivity.http1.http_exchange import FetchError, ResponseHead
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.hop_timings import HopTimings
 from konnectivity.runtime.options import positive_duration
 from konnectivity.tls import TlsError, client_context
 from konnectivity.tls.contexts import notice_truncation
 from konnectivity.tool.cli import frontend_arguments, output
 from konnectivity.tool.cli.plain_stream import Payload
-from konnectivity.tunnel.hop_timings import HopTimings
 from konnectivity.untrusted.file_content import read_any
 from konnectivity.untrusted.untrusted_text import visible
 
@@ -222,8 +222,8 @@ async def _fetched(task: _Task, shown: _ShownResponse, taken: HopTimings) -> str
 async def _secured(
     task: _Task, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, taken: HopTimings
 ) -> ByteStream:
+    from konnectivity.net.hop_timings import TARGET_TLS
     from konnectivity.tls.nested_tls import InnerTls
-    from konnectivity.tunnel.hop_timings import TARGET_TLS
 
     assert task.target_tls is not None, "asked for by https only"
     inner = InnerTls(reader, writer, task.target_tls, task.target_name)

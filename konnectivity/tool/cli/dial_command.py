@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from konnectivity.client import DIAL_TIMEOUT_S, DialError, TunnelLost, connect
-from konnectivity.net import addresses
+from konnectivity.net import addresses, hop_timings
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.hop_timings import HopTimings
 from konnectivity.runtime.options import positive_duration
 from konnectivity.tls import TlsError
 from konnectivity.tool.cli import frontend_arguments, output
 from konnectivity.tool.cli.plain_stream import Payload
-from konnectivity.tunnel import hop_timings
-from konnectivity.tunnel.hop_timings import HopTimings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -12,9 +12,9 @@ from konnectivity.client import DialError, DialFailure, connect
 from konnectivity.http1.http_client import ByteStream, FetchRequest, Plain, Url, fetch
 from konnectivity.http1.http_exchange import FetchError
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.hop_timings import TARGET_TLS, HopTimings
 from konnectivity.tls.nested_tls import InnerTls
 from konnectivity.tool.check_results import CheckResult, failed, ok
-from konnectivity.tunnel.hop_timings import TARGET_TLS, HopTimings
 
 DIAL = "dial"
 _ADVICE = {

@@ -58,7 +58,9 @@ def _served(where: str, leaf: bytes, certificate: bytes) -> list[CheckResult]:
     if first == leaf:
         return [ok(SERVED, where, "the certificate of --cluster-cert")]
     what = "the server shows another certificate than the one in --cluster-cert now"
-    do = "it takes new files within 10 s, but a subPath mount never changes; the established server must be restarted"
+    do = (
+        "it takes new files within 10 s, but a subPath mount never changes; a server of the reference must be restarted"
+    )
     return [warning(SERVED, where, what, do)]
 
 

@@ -1,5 +1,5 @@
-"""Agents of a server: their streams, what they say of themselves, and the proof of it.
+"""Agents of a server: their streams, their identifiers, and the proof of who they are.
 
-`agent_service` owns an agent's stream. `token_authentication` reviews its token, `claim_verification` compares its
-identifiers with its credential.
+`agent_service` admits an agent's stream, `agent_introduction` reads its headers, `agent_tunnel` is the tunnel to it.
+`token_authentication` has its token reviewed, `claim_verification` compares its identifiers with its credential.
 """

@@ -86,7 +86,7 @@ class AgentTunnel(DialingTunnel):
 
     @property
     def usable(self) -> bool:
-        """Whether a dial may be asked of the agent while other agents are usable, too."""
+        """Return whether a dial may be asked of the agent while other agents are usable, too."""
         return not (
             self.draining
             or len(self.pending) >= self.most_pending
@@ -98,22 +98,22 @@ class AgentTunnel(DialingTunnel):
 
     @property
     def suspect(self) -> bool:
-        """Whether the agent seems to be gone: it does not answer a ping."""
+        """Return whether the agent seems to be gone: it does not answer a ping."""
         return not self.heartbeat.alive
 
     @property
     def duplicate(self) -> bool:
-        """Whether the agent will hang up in a moment: it looks for other servers and found this one again."""
+        """Return whether the agent will hang up in a moment: it looks for other servers and found this one again."""
         return self.known and self._clock() - self.connected_at < SETTLED_S
 
     @property
     def declining(self) -> bool:
-        """Whether an agent behind the same TCP connection declined a dial a moment ago."""
+        """Return whether an agent behind the same TCP connection declined a dial a moment ago."""
         return self._declines.holds(self.stream.peer.address)
 
     @property
     def exhausted(self) -> bool:
-        """Whether other agents should be asked first: buffers are full, or too many dials are pending."""
+        """Return whether other agents should be asked first: buffers are full, or too many dials are pending."""
         return self.buffers_full or len(self.pending) >= self.most_pending
 
     @property

@@ -42,7 +42,7 @@ class Account(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One claim of an agent; its kind is a key of `--agent-identifiers`."""
+    """Claim of an agent; its kind is a key of `--agent-identifiers`."""
 
     kind: str
     value: str

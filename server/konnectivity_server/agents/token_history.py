@@ -1,4 +1,4 @@
-"""History of tokens: the tokens, accounts and sources that were accepted, and the tokens that waited in vain. Pure.
+"""History of tokens: accepted tokens, their accounts and sources, and tokens that were never reviewed. Pure.
 
 Owns the choice of a token's lane in the review queue. Bounded, whatever tokens strangers show.
 """
@@ -27,7 +27,7 @@ class ShownToken(NamedTuple):
 
 
 class TokenHistory:
-    """What accepted tokens, and tokens that waited in vain, have in common with a token that is shown now.
+    """History of accepted tokens, and of tokens that gave up before their review, for the order of later reviews.
 
     Args:
         expected: the account whose tokens are accepted.

@@ -66,7 +66,7 @@ class TokenReviews:
 
     Args:
         judge: reviews a token.
-        history: decides the lane of a token, and learns which tokens waited in vain.
+        history: decides the lane of a token, and learns which tokens gave up before their review.
         tasks: group in which reviews run.
         reached: counts the limits that agents reach, by name.
         limits: limits of the token checks.

@@ -18,7 +18,7 @@ RESOLVE_TIMEOUT_S = 5.0
 
 
 class PeerAddress(NamedTuple):
-    """One address of a peer server: the name or path that was configured, and the IP address behind the name."""
+    """Address of a peer server: the name or path that was configured, and the IP address behind the name."""
 
     host: str
     port: int

@@ -95,7 +95,7 @@ class PeerServers:
 
     @property
     def usable(self) -> bool:
-        """Whether a dial may go through a peer server."""
+        """Return whether a dial may go through a peer server."""
         return any(each.usable for each in self.tunnels.values())
 
     async def run(self) -> None:

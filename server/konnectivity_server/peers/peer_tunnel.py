@@ -65,12 +65,12 @@ class PeerTunnel(DialingTunnel):
 
     @property
     def suspect(self) -> bool:
-        """Whether the peer server seems to be gone: it does not answer a ping."""
+        """Return whether the peer server seems to be gone: it does not answer a ping."""
         return not self.heartbeat.alive
 
     @property
     def usable(self) -> bool:
-        """Whether a dial may go through this tunnel."""
+        """Return whether a dial may go through this tunnel."""
         return self.ready and not (self.suspect or self.draining or self.exhausted or self.closed)
 
     async def greeted(self) -> None:

@@ -104,7 +104,7 @@ class ServerSet:
 
     @property
     def usable(self) -> bool:
-        """Whether another server takes dials."""
+        """Return whether another server takes dials."""
         return self.peers is not None and self.peers.usable
 
     def pick_peer(self, tried: Collection[DialingTunnel]) -> DialingTunnel | None:

@@ -16,7 +16,7 @@ VARIABLE = "_KONNECTIVITY_WORKER"  # not an option: only a supervisor sets it
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker of a server.
+    """Worker of a server.
 
     Args:
         index: number of the worker, from 0.
@@ -45,7 +45,7 @@ class Worker:
 
     @property
     def siblings(self) -> list[tuple[str, int]]:
-        """The same sockets of the other workers, as hosts of `PeerServers`."""
+        """Sockets of the other workers for dials, as hosts of `PeerServers`."""
         return [(self._dials_of(index), 0) for index in range(self.count) if index != self.index]
 
     def server_id(self, server_id: str) -> str:

@@ -24,7 +24,7 @@ def test_good_options_have_none():
 @pytest.mark.parametrize(
     ("arguments", "check", "text"),
     [
-        (["--sync-forever=false"], "scaling", "established servers"),
+        (["--sync-forever=false"], "scaling", "servers of the reference"),
         (["--proxy-server-host=10.0.0.1:443"], "sni", "SNI"),
         (["--agent-cert=", "--agent-key="], "credential", "neither"),
         ([f"--service-account-token-path={POD_TOKEN}"], "token-audience", "pod's own token"),

@@ -11,10 +11,10 @@ from time import monotonic
 import pytest
 from hpack import Encoder
 
+from konnectivity.grpc.budgets.read_scheduler import HEAVY_S, MOST_HEAVY_S, ReadScheduler
 from konnectivity.grpc.framing import PREFIX
 from konnectivity.grpc.http2_server import Http2ServerTransport
 from konnectivity.grpc.message_stream import StreamReceiver
-from konnectivity.grpc.read_scheduler import HEAVY_S, MOST_HEAVY_S, ReadScheduler
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import frames
 

@@ -10,9 +10,9 @@ from time import monotonic
 import pytest
 
 from konnectivity.grpc import http2_client
+from konnectivity.grpc.budgets.message_memory import MessageMemory
+from konnectivity.grpc.budgets.send_budget import SendBudget
 from konnectivity.grpc.http2_server import Http2ServerTransport
-from konnectivity.grpc.message_memory import MessageMemory
-from konnectivity.grpc.send_budget import SendBudget
 from konnectivity.grpc.status import Code
 from konnectivity.grpc.transport import Destination
 from konnectivity.grpc.transport_options import TransportOptions

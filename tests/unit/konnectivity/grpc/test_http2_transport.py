@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from konnectivity.grpc.budgets.read_scheduler import LONG_S
 from konnectivity.grpc.http2_transport import CLOSE_TIMEOUT_S
 from konnectivity.grpc.http2_writer import HIGH_WATER
-from konnectivity.grpc.read_scheduler import LONG_S
 from konnectivity.grpc.status import OK, Code, Status
 from konnectivity.http2 import Limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from konnectivity.grpc.message_memory import MessageMemory
+from konnectivity.grpc.budgets.message_memory import MessageMemory
 
 
 class Clock:

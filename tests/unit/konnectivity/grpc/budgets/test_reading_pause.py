@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from konnectivity.grpc.reading_pause import ReadingPause
+from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from support.memory_sockets import MemoryTransport
 from support.memory_streams import StillLoop
 

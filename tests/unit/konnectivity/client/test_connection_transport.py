@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from konnectivity.client.connection_transport import ConnectionTransport, streams_of
 from konnectivity.errors import TunnelLost
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.connection_transport import ConnectionTransport, streams_of
 from konnectivity.wire import packet_types
 from support.memory_server import advance, in_still_time
 from support.still_tunnel_side import StillTunnelSide

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from konnectivity.grpc.message_memory import SMALL_MESSAGE, MessageMemory
+from konnectivity.grpc.budgets.message_memory import SMALL_MESSAGE, MessageMemory
 
 LOOK_AGAIN_S = 1.0  # between two looks for memory, which others than calls give back, too
 
@@ -104,7 +104,7 @@ class CallMemory:
 
     @property
     def waits(self) -> bool:
-        """Whether the message waits for memory."""
+        """Return whether the message waits for memory."""
         return self._timer is not None
 
     def count(self, held: int, size: int) -> None:

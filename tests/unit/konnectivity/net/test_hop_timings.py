@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity.tunnel.hop_timings import HopTimings
+from konnectivity.net.hop_timings import HopTimings
 
 
 def test_each_hop_begins_where_the_last_one_ended():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from konnectivity.grpc.read_scheduler import MOST_HEAVY_S, ReadScheduler
+from konnectivity.grpc.budgets.read_scheduler import MOST_HEAVY_S, ReadScheduler
 
 
 async def test_each_pass_gives_one_reader_its_turn_in_the_order_of_waiting() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from konnectivity.grpc.round_trip_probe import ASSUMED_S, INTERVAL_S, RoundTripProbe
 from konnectivity.metrics.histograms import Histogram
-from konnectivity.tunnel.round_trip_probe import ASSUMED_S, INTERVAL_S, RoundTripProbe
 
 
 class PingedStream:

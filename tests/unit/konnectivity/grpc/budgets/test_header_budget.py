@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity.grpc.header_budget import ConnectionHeaders, HeaderBudget
+from konnectivity.grpc.budgets.header_budget import ConnectionHeaders, HeaderBudget
 
 
 def test_one_connection_may_hold_all() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity.grpc.send_budget import SendBudget
+from konnectivity.grpc.budgets.send_budget import SendBudget
 
 
 def test_over_the_budget_the_one_with_the_most_is_named():

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from konnectivity.grpc.call_memory import CallMemory, IncompleteMessages
-from konnectivity.grpc.message_memory import SMALL_MESSAGE, MessageMemory
+from konnectivity.grpc.budgets.call_memory import CallMemory, IncompleteMessages
+from konnectivity.grpc.budgets.message_memory import SMALL_MESSAGE, MessageMemory
 from support.memory_streams import StillLoop
 
 LARGE = 2 * SMALL_MESSAGE

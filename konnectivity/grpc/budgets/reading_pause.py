@@ -57,7 +57,7 @@ class ReadingPause:
 
     @property
     def paused(self) -> bool:
-        """Whether there is a reason to read nothing."""
+        """Return whether there is a reason to read nothing."""
         return self._rest is not None or self._deadline is not None or self._waits_its_turn
 
     def begin_wait(self) -> None:
