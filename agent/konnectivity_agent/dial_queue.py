@@ -56,12 +56,11 @@ class _DialLane:
 
     def startable(self) -> deque[_Waiting] | None:
         """Return the queue whose first dial may start, the older one if there are two; None if there is none."""
-        queues = []
-        if self.addresses and self.may_connect:
-            queues.append(self.addresses)
-        if self.names and self.looking_up < MAX_LOOKUPS:
-            queues.append(self.names)
-        return min(queues, key=lambda queue: queue[0].since, default=None)
+        of_address = self.addresses and self.connecting < MAX_RUNNING
+        of_name = self.names and self.looking_up < MAX_LOOKUPS
+        if of_address and of_name:
+            return self.addresses if self.addresses[0].since <= self.names[0].since else self.names
+        return self.addresses if of_address else self.names if of_name else None
 
 
 class Turn:
@@ -138,13 +137,16 @@ class DialQueue:
 
     def open(self, dial: IncomingDial) -> None:
         """Start a dial now if there is room, else in its turn; refuse it if too many dials of its server wait."""
-        lane = self._lanes.setdefault(dial.tunnel, _DialLane())
-        if len(lane) >= MAX_WAITING:
+        lane = self._lanes.get(dial.tunnel)
+        if lane is None:
+            lane = self._lanes[dial.tunnel] = _DialLane()
+        waiting = len(lane)
+        if waiting >= MAX_WAITING:
             self._refuse(dial)
             return
         queue = lane.names if _is_of_name(dial.address) else lane.addresses
         queue.append(_Waiting(dial, self._loop.time()))
-        if self._started < STARTS_PER_PASS and len(lane) == 1:
+        if self._started < STARTS_PER_PASS and not waiting:
             self._next(lane)
         self.schedule()
 

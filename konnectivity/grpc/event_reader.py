@@ -42,6 +42,8 @@ class EventReader:
     """Reader of one HTTP/2 connection.
 
     Attributes:
+        memory: memory that the event loop reads into.
+        next_read: part of `memory` for the next read.
         heard_at: time of the last bytes from the peer, on the monotonic clock.
         received: number of bytes received so far.
 
@@ -57,7 +59,6 @@ class EventReader:
     """
 
     __slots__ = (
-        "_buffer",
         "_calls",
         "_clock",
         "_deferred",
@@ -65,7 +66,6 @@ class EventReader:
         "_http2",
         "_loop",
         "_pause",
-        "_read_size",
         "_rest",
         "_transport",
         "_turn_began",
@@ -74,6 +74,8 @@ class EventReader:
         "_waits_its_turn",
         "_writer",
         "heard_at",
+        "memory",
+        "next_read",
         "received",
     )
 
@@ -100,8 +102,8 @@ class EventReader:
         self._pause = pause
         # Asked for bytes instead, uvloop makes an object of 256 KiB for each TLS record, and cuts it down: a mapping,
         # its page faults and two more system calls.
-        self._buffer = read_buffer.buffer()
-        self._read_size = FIRST_READ_SIZE
+        self.memory = read_buffer.buffer()
+        self.next_read = self.memory[:FIRST_READ_SIZE]
         self._turn_began = self.heard_at
         self._unhandled: Iterator[events.Event] = iter(())  # events of a read that took long
         self._deferred: DataReceiver | None = None  # call with messages of the last read that are not delivered yet
@@ -116,14 +118,6 @@ class EventReader:
         if self._rest is not None:
             self._rest.cancel()
 
-    def buffer(self) -> memoryview:
-        """Return the memory for the next read."""
-        return self._buffer[: self._read_size]
-
-    def buffer_filled(self, size: int) -> None:
-        """Handle the first `size` bytes of the memory that `buffer` returned."""
-        self.bytes_received(bytes(self._buffer[:size]))
-
     def bytes_received(self, data: bytes) -> None:
         """Handle bytes from the peer, or keep their events until the connection's next turn."""
         now = self.heard_at = self._clock()
@@ -132,8 +126,8 @@ class EventReader:
         if self._waits_its_turn:
             self._unhandled = chain(self._unhandled, received)
             return
-        if len(data) >= self._read_size:
-            self._read_size = len(self._buffer)
+        if len(data) >= len(self.next_read):
+            self.next_read = self.memory
         self._turn_began = now
         self._handle(iter(received))
 
@@ -167,7 +161,7 @@ class EventReader:
             self._pause.read(self._http2.overdue_s)
         took = clock() - began
         if self._http2.unread or took > LONG_S:
-            self._read_size = FIRST_READ_SIZE
+            self.next_read = self.memory[:FIRST_READ_SIZE]
             self._wait_turn(received)
         elif took > HEAVY_S and self._turns.crowded(took, self._loop):
             self._wait_turn(received)
@@ -204,7 +198,7 @@ class EventReader:
         if call is not None:
             call.deliver_rest()
         if self._deferred is not None:
-            self._read_size = FIRST_READ_SIZE
+            self.next_read = self.memory[:FIRST_READ_SIZE]
             self._wait_turn(received)
         else:
             self._handle(chain(received, self._rest_of_read()))

@@ -103,11 +103,12 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the memory that the event loop reads into."""
-        return self.reader.buffer()
+        return self.reader.next_read
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle bytes that the event loop has read."""
-        self.reader.buffer_filled(nbytes)
+        reader = self.reader
+        reader.bytes_received(bytes(reader.memory[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes that were read before this protocol got its transport."""

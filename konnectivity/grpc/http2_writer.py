@@ -161,7 +161,7 @@ class Http2Writer:
 
     def flush_output(self) -> None:
         """Write at the end of this pass of the event loop, if there is anything to write."""
-        if not self._flush_scheduled and self.http2.has_output:
+        if not self._flush_scheduled and self.http2.output:
             self.flush_soon()
 
     def flush_soon(self) -> None:

@@ -38,6 +38,8 @@ class Http2Connection:
         unread: whether the last `receive` ended early because its frames cost much; `receive(b"")` continues.
         streams: open streams, by id.
         send_data: see `Outbound.send_data`.
+        replies_written: see `PeerCosts.replies_written`.
+        output: frames to write; empty if there are none.
         consumed: see `Inbound.consumed`.
 
     Args:
@@ -78,10 +80,11 @@ class Http2Connection:
         self.remote = self._outbound.remote
         # Not wrapped in methods, because they are called for every message.
         self.send_data = self._outbound.send_data
+        self.replies_written = self._inbound.costs.replies_written
         self.consumed = self._inbound.consumed
-        self._out = self._outbound.out
+        self.output = self._outbound.out
         if client:
-            self._out.append(frames.PREFACE)
+            self.output.append(frames.PREFACE)
             self._greet()
 
     @property
@@ -93,10 +96,6 @@ class Http2Connection:
     def goaway_received(self) -> bool:
         """Return whether the peer has sent GOAWAY."""
         return self._inbound.goaway_received
-
-    def replies_written(self) -> None:
-        """Record that the peer's socket has taken all answers given so far."""
-        self._inbound.costs.replies_written()
 
     @property
     def overdue_s(self) -> float:
@@ -141,11 +140,6 @@ class Http2Connection:
     def queued(self) -> int:
         """Bytes that wait for the peer's windows on all streams, and `PIECE` for each piece that they are in."""
         return self._outbound.queued
-
-    @property
-    def has_output(self) -> bool:
-        """Return whether there are bytes to write."""
-        return bool(self._out)
 
     # ---- verbs (and `send_data`, see `Outbound`, and `consumed`, see `Inbound`) ------------------------------------
 
@@ -196,13 +190,13 @@ class Http2Connection:
             return
         size = min(size, frames.MAX_WINDOW - stream.window)
         if size > 0:
-            self._out.append(frames.window_update(stream_id, size))
+            self.output.append(frames.window_update(stream_id, size))
             stream.receive_window += size
             stream.window += size
 
     def ping(self, payload: bytes) -> None:
         """Send PING; `payload` is 8 bytes and comes back in `PingAcknowledged`."""
-        self._out.append(frames.frame(frames.PING, 0, 0, payload))
+        self.output.append(frames.frame(frames.PING, 0, 0, payload))
 
     def shutdown(self, code: int = ErrorCode.NO_ERROR, debug: str = "") -> None:
         """Send GOAWAY: no new streams, and the open ones continue (RFC 9113 section 6.8)."""
@@ -213,17 +207,17 @@ class Http2Connection:
 
     def _greet(self) -> None:
         """Send this side's half of the connection preface: SETTINGS (section 3.4)."""
-        self._out.append(frames.settings(self.local.changes()))
+        self.output.append(frames.settings(self.local.changes()))
         extra = self._inbound.connection_window - frames.DEFAULT_WINDOW
         if extra:
-            self._out.append(frames.window_update(0, extra))
+            self.output.append(frames.window_update(0, extra))
 
     def _check_preface(self, data: bytes) -> bytes:
         """Return what follows the client's preface; a client without one gets no binary answer."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
             if len(self._preface) == len(frames.PREFACE) and _HTTP1_REQUEST.match(data):
-                self._out.append(_HTTP1_ANSWER)
+                self.output.append(_HTTP1_ANSWER)
             self._fail(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 client: bad connection preface")
             return b""
         self._preface = self._preface[size:]
@@ -235,7 +229,7 @@ class Http2Connection:
         if self._last_processed is None:  # a later GOAWAY must not allow more than the first (section 6.8)
             self._last_processed = self._table.last_remote
             self._inbound.refusing = True
-        self._out.append(frames.goaway(self._last_processed, code, debug.encode("utf-8", "replace")[:256]))
+        self.output.append(frames.goaway(self._last_processed, code, debug.encode("utf-8", "replace")[:256]))
 
     def _fail(self, code: int, message: str) -> None:
         self.failed = True

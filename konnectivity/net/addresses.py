@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
@@ -20,6 +21,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE | re.AS
 _ZONE = re.compile(r"[a-z0-9_.~-]{1,63}", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE | re.ASCII)
 _SHOWN = 256  # characters of a refused address in an error text
+_REMEMBERED = 256  # destinations whose parts are kept, since most dials go to few of them: at most 300 KiB
 
 
 def host_of(address: str) -> str:
@@ -60,6 +62,7 @@ def is_unspecified(host: str) -> bool:
         return False
 
 
+@lru_cache(_REMEMBERED)
 def parse(network: str, address: str) -> tuple[str, int]:
     """Return host and port of a dial.
 
@@ -138,6 +141,7 @@ def check_host(host: str) -> None:
         raise ValueError(f"lookup {shown(host)}: {problem}: no such host")
 
 
+@lru_cache(_REMEMBERED)
 def is_address(host: str) -> bool:
     """Return whether a host is an address, so that no name has to be resolved."""
     return (":" in host or is_numeric(host)) and not _address_problem(host)

@@ -92,7 +92,7 @@ class HandPeer:
         assert int.from_bytes(goaway.payload[4:8]) == failed.code
         assert goaway.payload[8:].decode() == failed.message
         assert self.says(frames.frame(frames.PING, 0, 0, bytes(8))) == []
-        assert not self.connection.has_output
+        assert not self.connection.output
         return ErrorCode(failed.code), failed.message
 
     def breaks_stream(self, stream_id: int, *pieces: bytes) -> tuple[ErrorCode, str]:

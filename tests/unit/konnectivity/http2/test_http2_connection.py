@@ -39,7 +39,7 @@ def test_a_server_greets_once_the_preface_is_here(hand_peer):
     peer = hand_peer(client=False, settings=Settings(max_concurrent_streams=5), greeted=False)
     for byte in frames.PREFACE[:-1]:
         assert peer.says(bytes((byte,))) == []
-        assert not peer.connection.has_output
+        assert not peer.connection.output
     assert peer.says(frames.PREFACE[-1:], frames.settings({})[:5]) == []
     assert [frame[:3] for frame in peer.hears()] == [(frames.SETTINGS, 0, 0), (frames.WINDOW_UPDATE, 0, 0)]
     assert peer.says(frames.settings({})[5:]) == [events.SettingsChanged()]
@@ -149,7 +149,7 @@ def test_verbs_on_a_stream_that_is_not_there_do_nothing(to_server):
     server.reset_stream(9)
     server.acknowledge(9, 100_000)
     server.grow_window(9, 100_000)
-    assert not server.has_output
+    assert not server.output
 
 
 def test_a_reset_drops_what_was_queued(to_server):
@@ -163,7 +163,7 @@ def test_a_reset_drops_what_was_queued(to_server):
     server.send_data(stream, b"late")
     server.reset_stream(1)
     assert to_server.says(frames.window_update(0, 100_000)) == []
-    assert not server.has_output
+    assert not server.output
 
 
 def test_the_peer_says_how_many_streams_it_takes(hand_peer):
@@ -185,13 +185,13 @@ def test_window_is_returned_by_the_half(hand_peer):
     peer.opens(1)
     peer.says(data(1, bytes(1000)))
     server.acknowledge(1, 0)
-    assert not server.has_output
+    assert not server.output
     peer.breaks_stream(1, data(1, b"x"))
 
     peer.opens(3)
     peer.says(data(3, bytes(600)))
     server.acknowledge(3, 300)
-    assert not server.has_output  # 400 are left to the peer
+    assert not server.output  # 400 are left to the peer
     server.acknowledge(3, 100)
     assert peer.hears() == [(frames.WINDOW_UPDATE, 0, 3, (400).to_bytes(4))]
     assert len(peer.says(data(3, bytes(800)))) == 1
@@ -204,7 +204,7 @@ def test_no_window_for_a_stream_whose_peer_has_ended(to_server):
     to_server.says(data(1, bytes(16_000), frames.END_STREAM))
     server.acknowledge(1, 16_000)
     server.grow_window(1, 100_000)
-    assert not server.has_output
+    assert not server.output
 
 
 def test_a_window_grows(hand_peer):
@@ -223,7 +223,7 @@ def test_a_window_does_not_grow_over_the_maximum(to_server):
     server.grow_window(1, frames.MAX_WINDOW)
     assert to_server.hears() == [(frames.WINDOW_UPDATE, 0, 1, (frames.MAX_WINDOW - 65_535).to_bytes(4))]
     server.grow_window(1, 1)
-    assert not server.has_output
+    assert not server.output
     server.acknowledge(1, 10_000)
     assert server.streams[1].receive_window + server.streams[1].unreturned == frames.MAX_WINDOW
 

@@ -80,7 +80,7 @@ def test_data_on_a_stream_that_we_reset_is_dropped(to_server):
     to_server.connection.reset_stream(1)
     to_server.connection.take()
     assert to_server.says(data(1, b"late"), padded(1, b"late", 3)) == []
-    assert not to_server.connection.has_output
+    assert not to_server.connection.output
 
 
 def test_the_rest_of_a_frame_whose_stream_ended_is_dropped(to_server):
@@ -413,7 +413,7 @@ def test_a_stream_reset_by_the_peer(to_server):
     ]
     to_server.connection.send_data(stream, b"late")
     assert to_server.says(frames.window_update(0, 100_000)) == []
-    assert not to_server.connection.has_output
+    assert not to_server.connection.output
 
 
 def test_malformed_resets(hand_peer):
@@ -499,7 +499,7 @@ def test_what_was_consumed_before_the_ack_is_returned_with_it(hand_peer):
     peer.says(data(1, bytes(700)))
     peer.connection.take()
     peer.connection.acknowledge(1, 700)
-    assert not peer.connection.has_output
+    assert not peer.connection.output
     peer.says(frames.frame(frames.SETTINGS, frames.ACK, 0))
     assert peer.hears() == [(frames.WINDOW_UPDATE, 0, 1, (700).to_bytes(4))]
 
@@ -597,7 +597,7 @@ def test_a_window_update_of_a_closed_stream_is_late(to_server):
     to_server.connection.reset_stream(1)
     to_server.connection.take()
     assert to_server.says(frames.window_update(1, 5), frames.window_update(1, 0)) == []
-    assert not to_server.connection.has_output
+    assert not to_server.connection.output
 
 
 # ---- what a peer may cost -----------------------------------------------------------------------------------------
@@ -737,7 +737,7 @@ def test_the_window_of_a_stream_that_is_consumed_grows_once(hand_peer):
     peer.connection.take()
     peer.says(data(1, bytes(16_384)))
     peer.connection.acknowledge(1, 16_384)
-    assert not peer.connection.has_output
+    assert not peer.connection.output
     peer.says(data(1, bytes(16_384)))
     peer.connection.acknowledge(1, 16_384)
     grown = 100_000 - frames.DEFAULT_WINDOW

@@ -33,7 +33,7 @@ def test_head_and_body_are_one_frame_and_not_copied(to_server):
     header, head, sent, rest = to_server.connection.take()
     assert header == b"\0\0\x11\0\0\0\0\0\1"
     assert (head, sent is body, rest) == (b"head", True, b"head only")
-    assert not to_server.connection.has_output
+    assert not to_server.connection.output
 
 
 def test_what_a_stream_sends_in_a_row_is_one_frame(to_server):
@@ -99,7 +99,7 @@ def test_data_waits_for_the_connections_window(hand_peer):
     sends(peer, 3, b"defghi")
     assert peer.hears_data() == {1: bytes(65_535)}
     assert peer.says(frames.window_update(1, 100_000)) == []
-    assert not peer.connection.has_output
+    assert not peer.connection.output
     assert peer.says(frames.window_update(0, 5)) == [events.StreamDrained(1)]
     assert peer.hears_data() == {1: b"abc", 3: b"de"}
     assert peer.says(frames.window_update(0, 100)) == [events.StreamDrained(3)]
@@ -199,7 +199,7 @@ def test_a_smaller_initial_window_may_leave_less_than_none(hand_peer):
     assert peer.connection.streams[1].send_window == -5
     sends(peer, 1, b"ab")
     assert peer.says(frames.window_update(1, 5)) == []
-    assert not peer.connection.has_output
+    assert not peer.connection.output
     assert peer.says(frames.window_update(1, 1)) == []
     assert peer.hears_data() == {1: b"a"}
     peer.says(frames.settings({INITIAL_WINDOW_SIZE: 4}))
