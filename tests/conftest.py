@@ -11,7 +11,10 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-settings.register_profile("any machine", deadline=None)  # how long one example takes says more of the machine
+from support.examples import examples
+
+# No deadline: the time of one example depends on the machine more than on the code.
+settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 settings.load_profile("any machine")
 
 

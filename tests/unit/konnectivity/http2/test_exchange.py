@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from konnectivity.http2 import Http2Connection, Settings, events
+from support.examples import examples
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/Proxy"), (":authority", "proxy")]
 RESPONSE = [(":status", "200"), ("content-type", "application/grpc")]
@@ -380,7 +381,7 @@ TestOurServerAgainstTheLibrary = LibraryClient.TestCase
 TestOurClientAgainstTheLibrary = LibraryServer.TestCase
 
 TestOurselves.settings = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=50,
     deadline=None,
     report_multiple_bugs=False,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from konnectivity.http2 import Http2Connection, Settings, events, frames
 from konnectivity.http2.abuse_limits import Limits
+from support.examples import examples
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/Proxy"), (":authority", "proxy")]
 RESPONSE = [(":status", "200"), ("content-type", "application/grpc")]
@@ -107,14 +108,14 @@ cuts = st.lists(st.integers(1, 50) | st.integers(1, 500), max_size=30)
 greeting = frames.settings({}) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.booleans(), st.lists(valid_looking | valid_looking | any_frame, max_size=40), cuts)
 def test_any_frames(client: bool, said: list[bytes], sizes: list[int]) -> None:
     preface = b"" if client else frames.PREFACE
     converse(new_connection(client), preface + greeting + b"".join(said), iter(sizes))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.booleans(), st.binary(max_size=200), cuts, st.sampled_from([0, 10, 24, 33, 42]))
 def test_any_bytes(client: bool, garbage: bytes, sizes: list[int], valid: int) -> None:
     start = (frames.PREFACE + greeting)[:valid].removeprefix(frames.PREFACE if client else b"")
@@ -150,7 +151,7 @@ changes = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.booleans(), st.lists(changes, min_size=1, max_size=6), cuts)
 def test_a_conversation_that_was_tampered_with(
     client: bool, changed: list[tuple[str, int, bytes]], sizes: list[int]

@@ -15,10 +15,8 @@ from support.checkout import ROOT
 PROGRAMS = {
     ("server/konnectivity_server/workers/supervisor.py", "run"),
     ("agent/konnectivity_agent/agent_app.py", "run"),
-    (
-        "server/konnectivity_server/workers/supervisor.py",
-        "Workers.run",
-    ),  # what keeps a worker running lives through its errors
+    # The task that keeps a worker running survives the errors of that worker.
+    ("server/konnectivity_server/workers/worker_processes.py", "WorkerProcesses.run"),
     ("konnectivity/grpc/grpcio_stream.py", "ServerStream.run"),  # inside a call, which grpcio ends alone
     ("konnectivity/grpc/grpcio_stream.py", "ClientStream.run"),  # inside a call, which is guarded
 }

@@ -20,6 +20,7 @@ from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.states import EXTENDED, REFERENCE_DIALING, REFERENCE_SERVING, Input, State
 from konnectivity.tunnel.tunnel_options import TunnelOptions
+from support.examples import examples
 from support.memory_dials import MemoryDial
 from support.memory_streams import StillLoop, stream_pair
 
@@ -254,14 +255,16 @@ def run(extension: bool, steps: list[tuple]) -> None:
 
 
 @pytest.mark.parametrize("extension", [True, False], ids=["extension", "reference"])
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(250), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(steps=st.lists(operations, min_size=5, max_size=40))
 def test_any_interleaving_is_exact_and_leaves_nothing(extension: bool, steps: list[tuple]) -> None:
     run(extension, steps)
 
 
 @pytest.mark.parametrize("extension", [True, False], ids=["extension", "reference"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(steps=st.lists(operations, min_size=5, max_size=30))
 def test_a_lost_tunnel_is_an_error_on_both_sides(extension: bool, steps: list[tuple]) -> None:
     async def scenario() -> None:

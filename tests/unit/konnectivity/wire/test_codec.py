@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from konnectivity.proto.client_pb2 import CloseRequest, Data, DialRequest, Packet, PacketType
 from konnectivity.wire import PacketError, data_head, decode, decode_data
 from konnectivity.wire.codec import varint
+from support.examples import examples
 
 connect_ids = (
     st.sampled_from([0, 1, 127, 128, 16_383, 16_384, 2**31, 2**35 - 1, 2**35, 2**63 - 1, -1, -(2**63)])
@@ -143,7 +144,7 @@ tampered = st.builds(
 data_start = st.binary(max_size=30).map(lambda rest: b"\x08\x04\x22" + rest)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(st.binary(max_size=20) | tampered | data_start)
 @example(b"")
 @example(b"\x08\x04\x22\x02\x08\x07\x1a\x04\x12\x02hi")  # DATA by type, whose payload is of another field
@@ -162,7 +163,7 @@ def test_short_messages(size: int) -> None:
 # ---- decoding the rest ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_packet_or_refused(message: bytes) -> None:
     try:
