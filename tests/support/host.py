@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.manifests.object_names import Object
 from support.shell import Shell
@@ -30,7 +31,7 @@ exec sleep infinity
 COMMAND_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 10.0
-PROGRAMS = {"/proxy-server": "konnectivity_server", "/proxy-agent": "konnectivity_agent"}
+PROGRAMS = {"/proxy-server", "/proxy-agent"}  # paths in our images
 
 
 class Host:
@@ -82,7 +83,7 @@ class Host:
         words: list[str] = [*container["command"], *container.get("args", [])]
         command = [str(self.kube), words[0]]
         if words[0] in PROGRAMS:
-            command = [sys.executable, "-c", f"from {PROGRAMS[words[0]]}.cli import main; main()"]
+            command = launcher.command(words[0].removeprefix("/"))
         return self.start([*command, *words[1:]], ready)
 
     def start(self, command: Sequence[str], ready: str) -> ProgramProcess:
