@@ -1,1 +1,1 @@
-"""Parts that tests and benchmarks share: faulty lines, hostile peers, a Kubernetes API, a browser. In no wheel."""
+"""Support shared by tests and benchmarks: faulty networks, hostile peers, a Kubernetes API, a browser. In no wheel."""

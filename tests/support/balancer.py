@@ -1,4 +1,4 @@
-"""HAProxy in front of several servers, as a load balancer of TCP connections."""
+"""HAProxy in front of several servers, as a TCP load balancer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class Balancer:
-    """Runs for as long as the block; each connection goes to a server drawn at random.
+    """HAProxy process that runs for the length of the block and sends each connection to a server drawn at random.
 
     Args:
-        directory: for its configuration.
-        port: on loopback, where it listens.
-        servers: their ports on loopback, by name.
+        directory: folder for the configuration of HAProxy.
+        port: loopback port on which HAProxy listens.
+        servers: loopback port of each server, by the server's name.
     """
 
     def __init__(self, directory: Path, port: int, servers: Mapping[str, int]) -> None:

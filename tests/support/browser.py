@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of the web page, and for its pictures. Needs Debian's chromium and chromium-driver."""
+"""Headless Chromium for tests of the web page and for its pictures. Needs Debian's chromium and chromium-driver."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ARGUMENTS = (
 
 
 def missing() -> list[str]:
-    """The programs that are not on this machine."""
+    """Return the names of the required programs that are not installed."""
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 class Browser:
-    """One window, with a profile of its own that is gone afterwards. A context manager."""
+    """Browser window with a temporary profile that is deleted afterwards. A context manager."""
 
     def __init__(self) -> None:
         from selenium import webdriver
@@ -56,24 +56,24 @@ class Browser:
         self.driver.get(address)
 
     def find(self, selector: str) -> Any:
-        """The first element of a CSS selector."""
+        """Return the first element that matches a CSS selector."""
         return self.driver.find_element("css selector", selector)
 
     def texts(self, selector: str) -> list[str]:
-        """What a person reads in each element of a CSS selector."""
+        """Return the visible text of each element that matches a CSS selector."""
         script = "return [...document.querySelectorAll(arguments[0])].map(each => each.innerText)"
         found: list[str] = self.driver.execute_script(script, selector)
         return found
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a script returns."""
+        """Run a script in the page and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def until(self, condition: Callable[[], Any], what: str = "", seconds: float = WAIT_S) -> Any:
-        """Wait until something holds; what it is then.
+        """Wait until a condition holds and return its value.
 
         Raises:
-            AssertionError: it does not, in time.
+            AssertionError: the condition did not hold in time.
         """
         end = time.monotonic() + seconds
         while not (value := condition()):
@@ -83,21 +83,21 @@ class Browser:
         return value
 
     def size(self, width: int, height: int, phone: bool = False) -> None:
-        """Make the window so large, in CSS pixels."""
+        """Set the size of the window, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
-        """What the system prefers, `light` or `dark`."""
+        """Set the colour scheme that the system prefers, `light` or `dark`."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def complaints(self) -> list[str]:
-        """What the console says since it was last asked."""
+        """Return the console messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def picture(self, path: Path) -> None:
-        """Of the window, once what was clicked is shown."""
+        """Return a picture of the window after all clicks have taken effect."""
         time.sleep(SETTLED_S)
         self.run("document.activeElement.blur()")
         self.driver.save_screenshot(str(path))

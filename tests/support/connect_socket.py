@@ -1,4 +1,4 @@
-"""HTTP CONNECT with a plain socket, for tests that have no event loop."""
+"""HTTP CONNECT over a plain socket, for tests that have no event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TIMEOUT_S = 10.0
 
 
 def dial(path: str, address: str) -> tuple[int, socket.socket]:
-    """Status of the answer, and the connection, through the frontend's unix socket at `path`."""
+    """Send CONNECT through the frontend's unix socket at `path`; return the status and the connection."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(TIMEOUT_S)
     sock.connect(path)
@@ -21,14 +21,14 @@ def dial(path: str, address: str) -> tuple[int, socket.socket]:
 
 
 def answer_to(path: str, address: str) -> int:
-    """Status of the answer alone."""
+    """Send CONNECT and return only the status of the answer."""
     status, sock = dial(path, address)
     sock.close()
     return status
 
 
 def fill(sock: socket.socket, most: int) -> int:
-    """Send until nobody takes more; how much that was."""
+    """Send until the other side accepts no more bytes; return the number of bytes sent."""
     sock.settimeout(0.5)
     sent = 0
     with suppress(TimeoutError):

@@ -1,6 +1,6 @@
-"""A line with a round trip: a TCP relay that hands every byte on after half of it, in either direction.
+"""TCP relay that delays every byte by half of a given round trip, in both directions.
 
-What is under way is bounded, as a real TCP connection's window is; within that bound the line is as fast as loopback.
+The number of bytes in flight is bounded like a real TCP window; within that bound the relay is as fast as loopback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WINDOW = 16 * 1024 * 1024  # bytes under way in one direction
 
 
 class End(asyncio.Protocol):
-    """One side of one connection: what it receives leaves at the other side, later."""
+    """One side of a relayed connection: bytes received here leave later at the other side."""
 
     window = WINDOW
 
@@ -48,7 +48,7 @@ class End(asyncio.Protocol):
         return True
 
     def arrival(self, size: int) -> float:
-        """When so many bytes that leave now are at the other side."""
+        """Return the time at which `size` bytes that leave now have arrived at the other side."""
         return self._loop.time() + self.delay_s
 
     def _queue(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ class End(asyncio.Protocol):
             self._timer = self._loop.call_later(max(0.0, self._under_way[0][0] - now), self._arrive)
 
     def _end(self, out: asyncio.Transport) -> None:
-        """The other side hears no more; when neither does, the connection is over."""
+        """End the output towards the other side; close the connection when both directions have ended."""
         self._passed_on = True
         out.write_eof()
         if self.other is not None and self.other._passed_on and self.transport is not None:
@@ -110,7 +110,7 @@ class End(asyncio.Protocol):
 
 
 class DelayedLine:
-    """Listens on a loopback port of its own, in a thread of its own; every connection goes to `target`, delayed."""
+    """Relay in a thread of its own that listens on a loopback port and forwards connections to `target`, delayed."""
 
     def __init__(self, target: tuple[str, int], round_trip_s: float) -> None:
         self.port = 0
@@ -123,7 +123,7 @@ class DelayedLine:
         self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()), daemon=True)
 
     def make_end(self, near: bool) -> End:
-        """One side of a new connection; `near`: the one that was accepted."""
+        """Return one side of a new connection; `near` marks the side that was accepted."""
         return End(self._delay_s, self._ends)
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""A directory that stands for the root of a host: the argument lists of deployers, with our programs, on loopback.
+"""Directory in place of a host's root, in which our programs run on loopback with the argument lists of deployers.
 
-What is replaced: directories, ports and host names. Nothing is added but ports that a list leaves to their defaults.
+Directories, ports and host names in the lists are replaced. Only ports that a list leaves to their defaults are added.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOSTS = {"172.30.0.1": "127.0.0.1"}  # of a target that an agent stands for
 
 
 class Site:
-    """The directory, its ports, and the programs that run there."""
+    """Directory of a deployer's host, with its ports and the programs that run there."""
 
     def __init__(self, directory: Path, api: KubernetesApi) -> None:
         self.api = api
@@ -35,7 +35,7 @@ class Site:
         }
 
     def server(self, words: Sequence[str]) -> ProgramProcess:
-        """A running server."""
+        """Start a server and return it when it runs."""
         argv = self._replaced(words, self.server_ports)
         self.socket = next((each.partition("=")[2] for each in argv if each.startswith("--uds-name=")), "")
         modes = [each.partition("=")[2] for each in argv if each.startswith("--mode=")]
@@ -45,7 +45,7 @@ class Site:
         return process
 
     def agent(self, words: Sequence[str]) -> ProgramProcess:
-        """An agent that is connected."""
+        """Start an agent and return it when it is connected."""
         health = free_port()
         ports = {
             "--proxy-server-port": self.deployment.agent_port,
@@ -58,14 +58,14 @@ class Site:
         return process
 
     def frontend(self) -> dict[str, object]:
-        """How kube-apiserver would come in: arguments of `konnectivity.client.connect`."""
+        """Return the arguments of `konnectivity.client.connect` with which kube-apiserver would connect."""
         mode: Mode = "http-connect" if self.modes[0] == "http-connect" else "grpc"
         if self.socket:
             return {"address": f"unix:{self.socket}", "mode": mode}
         return self.deployment.frontend(mode, unix=False)
 
     def _until_well(self, process: ProgramProcess, port: int, path: str) -> None:
-        """Ask as kubelet does, until it is well."""
+        """Poll the health port as kubelet does, until it reports success."""
         end = time.monotonic() + WELL_TIMEOUT_S
         while (answer := get(port, path)) != (200, "ok"):
             if process.returncode is not None or time.monotonic() > end:
@@ -95,7 +95,7 @@ class Site:
         return value
 
     def _file(self, name: str, path: Path) -> Path:
-        """What must be at a path that a flag names."""
+        """Write the file that a flag names."""
         path.parent.mkdir(parents=True, exist_ok=True)
         source = {"cert": "server.crt", "key": "server.key"}.get(name.rpartition("-")[2], "")
         if name.startswith("--agent-"):
@@ -115,7 +115,7 @@ class Site:
 
 
 def get(port: int, path: str) -> tuple[int, str]:
-    """Status and text, as of a probe; (0, why) if nobody answers."""
+    """Return status and text of a probe's request; (0, reason) if there is no answer."""
     connection = http.client.HTTPConnection("localhost", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -128,6 +128,6 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def dials(agent: ProgramProcess) -> int:
-    """How many connections an agent has opened."""
+    """Return the number of connections that an agent has opened."""
     lines = get(agent.health_port, "/metrics")[1].splitlines()
     return next(int(line.split()[1]) for line in lines if "agent_dial_duration_seconds_count" in line)

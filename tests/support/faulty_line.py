@@ -1,7 +1,7 @@
-"""A line that goes wrong when it is told to: slow, narrow, garbled, cut, silent, refusing; and that heals.
+"""TCP relay on loopback with faults on demand: slow, narrow, garbled, cut, silent or refusing, until it is healed.
 
-Like `delay`'s it is a TCP relay on loopback in a thread of its own. Every fault holds for all connections of the line,
-for those that stand and those that come, until `heal`.
+The relay runs in a thread of its own, like `DelayedLine`. Every fault applies to all connections of the relay,
+open and new ones, until `heal`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Literal
 
 from support.delayed_line import DelayedLine, End
 
-Direction = Literal["out", "back", "both"]  # from who connected to the line, towards him, or both
+Direction = Literal["out", "back", "both"]  # from the client that connected to the relay, towards that client, or both
 
-_CHECK_S = 0.02  # how often what is held looks whether it may go on
+_CHECK_S = 0.02  # seconds between two checks whether held data may be delivered
 _CALL_TIMEOUT_S = 5.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass
 class Conditions:
-    """What the line is like now."""
+    """Faults that are active on the relay."""
 
     delay_s: float = 0.0  # one way
     rate: float = 0.0  # bytes a second in each direction; 0: as fast as it goes
@@ -36,16 +36,16 @@ class Conditions:
 
 
 class _FaultyEnd(End):
-    """One side of a connection that looks at the conditions for each piece."""
+    """One side of a connection that checks the active faults for each piece of data."""
 
-    window = 256 * 1024  # what a narrow line's buffers hold, is late by as much
+    window = 256 * 1024  # bytes that the buffers of a slow path hold; data is late by as much
 
     def __init__(self, conditions: Conditions, direction: Direction, ends: set[End]) -> None:
         super().__init__(0.0, ends)
         self._conditions = conditions
-        self._direction = direction  # of what is received here
+        self._direction = direction  # direction of the data received here
         self._last = 0.0  # when the last piece arrives
-        self.orphan = False  # the other side went, and the line did not let that through
+        self.orphan = False  # the other side has ended, and the fault hides its end
 
     def arrival(self, size: int) -> float:
         now, conditions = self._loop.time(), self._conditions
@@ -92,7 +92,7 @@ class _FaultyEnd(End):
 
 
 class FaultyLine(DelayedLine):
-    """See the module: `with FaultyLine(("127.0.0.1", port)) as line: line.cut()`. Callable from any thread."""
+    """Relay with faults: `with FaultyLine(("127.0.0.1", port)) as line: line.cut()`. Callable from any thread."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         super().__init__(target, 0.0)
@@ -103,38 +103,38 @@ class FaultyLine(DelayedLine):
 
     @property
     def connections(self) -> int:
-        """Ends of connections that the line holds; two for each."""
+        """Return the number of connection ends that the relay holds: two for each connection."""
         return len(self._ends)
 
     def delay(self, one_way_s: float) -> None:
         self._change(delay_s=one_way_s)
 
     def throttle(self, bytes_per_s: float) -> None:
-        """In each direction of each connection."""
+        """Limit the rate of each direction of each connection."""
         self._change(rate=bytes_per_s)
 
     def hold(self) -> None:
-        """Nothing arrives, nothing is lost: what is under way arrives after `heal`."""
+        """Deliver nothing until `heal`; data in flight is kept and arrives then."""
         self._change(held=True)
 
     def lose(self, direction: Direction = "both") -> None:
-        """What is sent is taken and vanishes, the end of a connection as well; nobody is told."""
+        """Drop everything that is sent, including the end of a connection, without an error."""
         self._change(lost=direction)
 
     def garble(self, direction: Direction = "both") -> None:
-        """One bit of the next piece is another."""
+        """Flip one bit of the next piece of data."""
         self._change(garbled=direction)
 
     def refuse(self) -> None:
-        """Those that come are reset."""
+        """Reset new connections."""
         self._change(refusing=True)
 
     def cut(self, how: Literal["reset", "end"] = "reset") -> None:
-        """End every connection that stands, in both directions, by RST or by FIN."""
+        """End every open connection, in both directions, by RST or by FIN."""
         self._call(lambda: self._end_all(how))
 
     def heal(self) -> None:
-        """As it was. A connection of which one side is gone is reset: the other side hears it now."""
+        """Remove all faults. A connection of which one side has ended is reset, so that the other side learns of it."""
         self._change(delay_s=0.0, rate=0.0, held=False, lost=None, garbled=None, refusing=False)
         self._call(self._end_orphans)
 
@@ -159,7 +159,7 @@ class FaultyLine(DelayedLine):
         self._call(change)
 
     def _call(self, what: Callable[[], None]) -> None:
-        """Do it in the line's thread, and wait until it is done."""
+        """Run a function in the relay's thread, and wait until it has returned."""
         done = threading.Event()
 
         def do() -> None:

@@ -1,6 +1,6 @@
-"""A forward proxy: answers CONNECT, relays bytes, and writes down what it was asked for. It can refuse, and be slow.
+"""Forward proxy that answers CONNECT, relays bytes and records its requests. It can refuse, and delay its answers.
 
-Listens on loopback, in a thread of its own. Names are looked up in a table that it is given, and nowhere else.
+Listens on loopback, in a thread of its own. Names are looked up only in a table that the test gives.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _START_TIMEOUT_S = 10.0
 
 
 class ForwardProxy:
-    """Runs for as long as the block.
+    """Forward proxy that runs for the length of the block.
 
     Args:
-        names: host -> the address it has; a host that is not in it is refused with 502.
-        credentials: "user:password" that is asked for; empty: none.
+        names: address of each host; a host that is not in the table is refused with 502.
+        credentials: "user:password" that the proxy requires; empty: none.
 
     Attributes:
-        requests: every head that came, whatever the answer.
-        targets: "host:port" of every connection that was made.
-        refusal: answer everything with this, as in "403 Forbidden"; empty: do not.
-        delay_s: before every answer.
+        requests: head of every request, whatever the answer.
+        targets: "host:port" of every connection that the proxy opened.
+        refusal: answer to every request, for example "403 Forbidden"; empty: requests are served.
+        delay_s: seconds before every answer.
     """
 
     def __init__(self, names: Mapping[str, str], credentials: str = "") -> None:
@@ -62,11 +62,11 @@ class ForwardProxy:
 
     @property
     def url(self) -> str:
-        """Without credentials."""
+        """Return the URL of the proxy, without credentials."""
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """End every connection that there is now."""
+        """Close every open connection."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel)
 

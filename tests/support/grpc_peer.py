@@ -1,4 +1,4 @@
-"""A peer made of grpcio that says what it is told to, packet by packet: a frontend or an agent, honest or not."""
+"""Peer made of grpcio that sends what the test says, packet by packet: a frontend or an agent, honest or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Metadata = Sequence[tuple[str, str]]
 
 
 class Call:
-    """A stream of packets. One read is always under way: grpcio ends the call when a read is cancelled."""
+    """Stream of packets. One read is always pending: grpcio ends the call when a read is cancelled."""
 
     def __init__(self, call: Any) -> None:
         self.call = call
@@ -32,10 +32,10 @@ class Call:
         await self.call.write(packet)
 
     async def hear(self, timeout: float = 10) -> Packet:
-        """The next packet.
+        """Return the next packet.
 
         Raises:
-            AssertionError: none came, or the stream ended.
+            AssertionError: no packet arrived, or the stream ended.
         """
         reading = await self._read(timeout)
         assert reading.done(), "nothing was said"
@@ -44,12 +44,12 @@ class Call:
         return Packet.FromString(message)
 
     async def silence(self, seconds: float = 0.3) -> None:
-        """Nothing comes for so long."""
+        """Check that no packet arrives for a number of seconds."""
         reading = await self._read(seconds)
         assert not reading.done(), f"something was said: {reading.result()!r}"
 
     async def said_something(self) -> bool:
-        """Whether a packet is there to be heard at once."""
+        """Return whether a packet has already arrived."""
         return (await self._read(0)).done()
 
     async def _read(self, timeout: float) -> asyncio.Future[Any]:
@@ -60,19 +60,19 @@ class Call:
 
 
 def data(connect_id: int, payload: bytes) -> bytes:
-    """A DATA packet."""
+    """Return a DATA packet."""
     return wire.data_head(connect_id, len(payload)) + payload
 
 
 def credentials(deployment: Deployment) -> grpc.ChannelCredentials:
-    """Those of the deployment's client certificate."""
+    """Return the credentials of the deployment's client certificate."""
     ca, key, certificate = (Path(deployment.path(name)).read_bytes() for name in ("ca.crt", "client.key", "client.crt"))
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 @asynccontextmanager
 async def frontend(deployment: Deployment, unix: bool = True, metadata: Metadata = ()) -> AsyncIterator[Call]:
-    """One ProxyService stream."""
+    """Open one ProxyService stream."""
     if unix:
         channel = grpc.aio.insecure_channel(f"unix:{deployment.socket}")
     else:
@@ -85,7 +85,7 @@ async def frontend(deployment: Deployment, unix: bool = True, metadata: Metadata
 async def agent(
     deployment: Deployment, agent_id: str = "grpcio-agent", identifiers: str = "", metadata: Metadata = ()
 ) -> AsyncIterator[Call]:
-    """An agent that the server has accepted."""
+    """Open the stream of an agent and wait until the server has accepted the agent."""
     async with grpc.aio.secure_channel(f"localhost:{deployment.agent_port}", credentials(deployment)) as channel:
         names = (("agentid", agent_id), ("agentidentifiers", identifiers))
         call: Any = channel.stream_stream(CONNECT)(metadata=(*names, *metadata))

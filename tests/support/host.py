@@ -1,6 +1,6 @@
-"""A host in a network namespace, with /etc, /run, /opt and /var/lib of its own; and what a kubelet does there.
+"""Host in a network namespace with its own /etc, /run, /opt and /var/lib, and the actions of a kubelet on it.
 
-Needs root, and the programs ip, unshare and nsenter. Owns what it starts, and leaves nothing.
+Needs root, and the programs ip, unshare and nsenter. Owns every program it starts, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.manifests.object_names import Object
 from support.shell import Shell
 
-# What is written there is seen by nobody else, and gone with the namespace. /etc begins as a copy.
+# Files written there are visible only in the namespace and vanish with it. /etc begins as a copy.
 _OWN_FILES = """
 set -e
 for each in etc run opt var/lib; do
@@ -35,7 +35,7 @@ PROGRAMS = {"/proxy-server", "/proxy-agent"}  # paths in our images
 
 
 class Host:
-    """Everything but those folders is this machine's."""
+    """Host that shares everything but those folders with this machine."""
 
     def __init__(self, directory: Path, namespace: str, kube: Path) -> None:
         self.directory = directory
@@ -51,7 +51,7 @@ class Host:
         self.program("kubectl", f'exec {kube} kubectl "$@"')
 
     def program(self, name: str, script: str) -> None:
-        """One more in PATH."""
+        """Add one program to PATH."""
         path = self.directory / "bin" / name
         path.write_text(f"#!/bin/sh\nset -eu\n{script}\n")
         path.chmod(0o755)
@@ -66,7 +66,7 @@ class Host:
         return Shell(self.directory, {"PATH": self.path}, inside)
 
     def run(self, *command: str) -> str:
-        """What it prints."""
+        """Run a command and return its output."""
         done = subprocess.run([*self.within, *command], capture_output=True, timeout=COMMAND_TIMEOUT_S, check=True)
         return done.stdout.decode()
 
@@ -77,7 +77,7 @@ class Host:
         )
 
     def start_container(self, spec: Object, name: str, ready: str) -> ProgramProcess:
-        """A container of a pod that uses the host's network, its command and arguments as they stand."""
+        """Start a container of a pod that uses the host's network, with its command and arguments unchanged."""
         (container,) = [each for each in spec["containers"] if each["name"] == name]
         self._check_mounts(spec, container)
         words: list[str] = [*container["command"], *container.get("args", [])]
@@ -87,7 +87,7 @@ class Host:
         return self.start([*command, *words[1:]], ready)
 
     def start(self, command: Sequence[str], ready: str) -> ProgramProcess:
-        """A program; returns when that is in its log."""
+        """Start a program; return when the given text is in its log."""
         enter, *within = self.within
         process = ProgramProcess(enter, [*within, *command], self.directory / f"process-{len(self.processes)}.log")
         self.processes.append(process)
@@ -95,7 +95,7 @@ class Host:
         return process
 
     def _check_mounts(self, spec: Object, container: Object) -> None:
-        """What it mounts of the host is there, as kubelet demands."""
+        """Check that every folder that a pod mounts from the host exists, as kubelet demands."""
         volumes = {each["name"]: each for each in spec.get("volumes", [])}
         for mount in container.get("volumeMounts", []):
             volume = volumes[mount["name"]]
@@ -108,7 +108,7 @@ class Host:
                 self.run("test", kind, mount["mountPath"])
 
     def probe(self, container: Object, which: str) -> str:
-        """What a kubelet of that host hears."""
+        """Return the answer to a probe that a kubelet of this host sends."""
         asked = container[which]["httpGet"]
         return self.run("curl", "-fsS", f"http://{asked.get('host', '127.0.0.1')}:{asked['port']}{asked['path']}")
 

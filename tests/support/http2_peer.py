@@ -1,6 +1,6 @@
-"""A peer that speaks HTTP/2 by hand: it says what it is told to, allowed or not, and hears what comes of it.
+"""Peer that speaks HTTP/2 by hand: it sends any frames, valid or not, and reads the answers.
 
-Its own half of HTTP/2 is this project's, so that it can be well-behaved up to the moment in which it is not.
+The peer uses this project's HTTP/2, so that it is well-behaved until the test sends something else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONNECT = "/AgentService/Connect"
 
 
 def request(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    """Headers of a gRPC call."""
+    """Return the headers of a gRPC call."""
     return [
         (":method", "POST"),
         (":scheme", "http"),
@@ -36,22 +36,22 @@ def request(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
 
 
 def agent(agent_id: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    """Headers of an agent's call."""
+    """Return the headers of an agent's call."""
     return request(CONNECT, ("agentid", agent_id), *more)
 
 
 def message(packet: bytes) -> bytes:
-    """A packet as a gRPC message."""
+    """Return a packet as a gRPC message."""
     return PREFIX.pack(0, len(packet)) + packet
 
 
 def zero_window() -> bytes:
-    """SETTINGS of a peer that takes no data at all."""
+    """Return the SETTINGS frame of a peer that accepts no data at all."""
     return frames.settings({INITIAL_WINDOW_SIZE: 0})
 
 
 class HostilePeer:
-    """One connection. `said` and `heard` count bytes."""
+    """Connection of a hostile peer. `said` and `heard` count bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -61,10 +61,10 @@ class HostilePeer:
         self.unheard: list[events.Event] = []  # what came and was not asked for yet
 
     async def say(self, raw: bytes = b"") -> None:
-        """Whatever our half has to say, then `raw`.
+        """Send the pending output of our HTTP/2 half, then `raw`.
 
         Raises:
-            ConnectionError: the other end has hung up.
+            ConnectionError: the other end has closed the connection.
         """
         data = b"".join(self.http2.take()) + raw
         self.said += len(data)
@@ -82,11 +82,11 @@ class HostilePeer:
         return stream_id
 
     async def send(self, stream_id: int, *packets: bytes) -> None:
-        """Packets in one DATA frame, whatever window there is."""
+        """Send packets in one DATA frame, whatever the window is."""
         await self.say(frames.frame(frames.DATA, 0, stream_id, b"".join(map(message, packets))))
 
     async def hear(self, kind: type[Event], timeout_s: float = 10.0) -> Event:
-        """The next event of a kind; those of other kinds before it are dropped.
+        """Return the next event of a kind and drop events of other kinds before it.
 
         Raises:
             ConnectionError: the connection ended before.
@@ -103,14 +103,14 @@ class HostilePeer:
                 self.understand(data)
 
     def understand(self, data: bytes) -> None:
-        """Keep the events that `data` means for `hear`."""
+        """Parse `data` and keep its events for `hear`."""
         self.heard += len(data)
         self.unheard += self.http2.receive(data)
         while self.http2.unread:
             self.unheard += self.http2.receive(b"")
 
     async def hung_up_on(self, timeout_s: float = 10.0) -> None:
-        """Read until the other end has closed."""
+        """Read until the other end has closed the connection."""
         with suppress(ConnectionError, ssl.SSLError):
             async with asyncio.timeout(timeout_s):
                 while data := await self.reader.read(64 * 1024):
@@ -121,7 +121,7 @@ class HostilePeer:
 
 
 async def connected(deployment: Deployment, where: str) -> HostilePeer:
-    """A peer at `where`: "unix", "frontends" or "agents". Nothing is said yet."""
+    """Connect a peer to `where`: "unix", "frontends" or "agents". The peer has sent nothing yet."""
     if where == "unix":
         return HostilePeer(*await asyncio.open_unix_connection(deployment.socket))
     files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
@@ -132,7 +132,7 @@ async def connected(deployment: Deployment, where: str) -> HostilePeer:
 
 @asynccontextmanager
 async def peer(deployment: Deployment, where: str = "unix", greeted: bool = True) -> AsyncIterator[HostilePeer]:
-    """The same for the length of a block; with `greeted`, both ends have sent their SETTINGS."""
+    """Connect a peer for the length of a block; with `greeted`, both ends have sent their SETTINGS."""
     found = await connected(deployment, where)
     try:
         if greeted:

@@ -1,4 +1,4 @@
-"""An event loop whose clock stands still while there is work, and jumps to the next timer when all tasks wait.
+"""Event loop whose clock stands still while there is work, and jumps to the next timer when all tasks wait.
 
 A test on it takes no time, however long its timeouts are, and every run has the same order of events. For code in
 memory only: nothing outside the process moves the clock.

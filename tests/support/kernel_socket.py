@@ -1,4 +1,4 @@
-"""Socket's transport in memory: the test decides what arrives, and how much the kernel takes."""
+"""Transport of a socket in memory: the test decides what arrives and how many bytes the kernel accepts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A Kubernetes API for tests and the demo: a real HTTPS server with token reviews, leases, watches; faults on demand.
+"""Kubernetes API for tests and the demo: a real HTTPS server with token reviews, leases, watches; faults on demand.
 
-Owns its listener and a thread for each connection, and leaves none. What it knows is in `kubernetes_objects`.
+Owns its listener and a thread for each connection, and ends them all. Its objects are in `kubernetes_objects`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _IDLE_S = 30.0
 
 @dataclass
 class ApiFault:
-    """What goes wrong with requests: an answer with `status`, one that takes `delay_s`, or half of one."""
+    """Fault of the API's requests: an answer with `status`, one that takes `delay_s`, or half of one."""
 
     status: int = 0
     retry_after_s: int | None = None
@@ -49,10 +49,10 @@ class ApiFault:
 
 
 class KubernetesApi:
-    """The API on loopback: `with KubernetesApi(tmp_path) as api`.
+    """Kubernetes API on loopback: `with KubernetesApi(tmp_path) as api`.
 
     Args:
-        directory: where it writes its CA; kubeconfigs may go there too.
+        directory: folder for the CA of the API; kubeconfigs may be written there too.
         host: address to listen on.
     """
 
@@ -92,7 +92,7 @@ class KubernetesApi:
         return f"https://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def up(self) -> None:
-        """Listen; on the port that it had before, if any."""
+        """Listen, on the port of the previous listener if there was one."""
         self._server = _ApiServer(self, self._tls)
         self.port = self._server.server_address[1]
         self._server.thread.start()
@@ -112,7 +112,7 @@ class KubernetesApi:
         self.objects.tokens[token] = known._replace(audiences=audiences) if audiences else known
 
     def add_pod(self, token: str, namespace: str, name: str, node: str, *addresses: str) -> None:
-        """A running pod, to which a known token is bound; the first address is its node's."""
+        """Add a running pod to which a known token is bound; the first address is its node's."""
         uid = f"uid-of-{name}"
         ips = [{"ip": address} for address in addresses]
         self.objects.pods[namespace, name] = {
@@ -145,11 +145,11 @@ class KubernetesApi:
         return path
 
     def cluster(self, **more: Any) -> Json:
-        """The `cluster` of a kubeconfig."""
+        """Return the `cluster` of a kubeconfig."""
         return {"server": self.url, "certificate-authority": str(self.ca_file), **more}
 
     def fault(self, kind: str) -> ApiFault | None:
-        """The fault for the next request of a kind; it is used up by that."""
+        """Return the fault for the next request of a kind, and use it up."""
         fault = self.faults.get(kind)
         if fault is not None and fault.times is not None:
             fault.times -= 1
@@ -159,7 +159,7 @@ class KubernetesApi:
 
 
 class _ApiServer(ThreadingHTTPServer):
-    """One listener; a thread for each connection, in which its TLS handshake happens too."""
+    """Listener of the API with a thread for each connection, in which its TLS handshake happens too."""
 
     daemon_threads = False
     request_queue_size = 1024
@@ -199,7 +199,7 @@ class _ApiServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection's requests."""
+    """Handler of one connection's requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -240,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(failure.code, failure.status)
 
     def _route(self) -> tuple[str, str, str, dict[str, str]]:
-        """Kind, namespace, name and query of the request."""
+        """Return kind, namespace, name and query of the request."""
         target = urlsplit(self.path)
         query = dict(parse_qsl(target.query))
         if target.path == "/apis/authentication.k8s.io/v1/tokenreviews" and self.command == "POST":
@@ -322,7 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _changes(self, namespace: str, version: int, end: float, marks: bool) -> Iterator[Change]:
-        """Changes after a version as they happen, until the time is over; bookmarks when it is quiet."""
+        """Yield changes after a version as they happen, until the time is over; yield bookmarks during pauses."""
         api = self.server.api
         while (left := end - time.monotonic()) > 0 and not self.server.stopping.is_set():
             version, news = api.objects.changes(namespace, version, min(api.bookmark_interval_s, left))

@@ -1,4 +1,4 @@
-"""What the test API knows: who is who, tokens, and leases with their history. Plain data under one lock; no network."""
+"""Objects of the test API: users, tokens, and leases with their history. Plain data under one lock; no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ API_AUDIENCE = "https://kubernetes.default.svc"
 
 
 class ApiFailure(Exception):
-    """An answer that is a `Status`."""
+    """Failure that the API answers with a `Status`."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class ApiFailure(Exception):
 
 
 class Token(NamedTuple):
-    """A token that the API knows."""
+    """Token that the API knows."""
 
     user: str
     audiences: tuple[str, ...] = (API_AUDIENCE,)
@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One line of a watch."""
+    """One event of a watch."""
 
     version: int
     kind: str
@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Objects:
-    """All objects. `changed` is notified with every change of a lease."""
+    """All objects of the API. `changed` is notified with every change of a lease."""
 
     tokens: dict[str, Token] = field(default_factory=dict)
     audience_aware: bool = True
@@ -73,7 +73,7 @@ class Objects:
     # ---- TokenReview ------------------------------------------------------------------------------------------------
 
     def review(self, body: Json) -> Json:
-        """The review with its `status`."""
+        """Return the review with its `status`."""
         token = self.tokens.get(body["spec"].get("token", ""))
         wanted = body["spec"].get("audiences") or [API_AUDIENCE]
         status: Json
@@ -142,10 +142,10 @@ class Objects:
             return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
     def changes(self, namespace: str, version: int, wait_s: float) -> tuple[int, tuple[Change, ...]]:
-        """What happened in a namespace after a version, and up to which version that is all; waits for something.
+        """Wait for changes in a namespace after a version; return them, and the version they reach.
 
         Raises:
-            ApiFailure: 410, that is too long ago.
+            ApiFailure: 410, the version is older than the history.
         """
         with self.changed:
             if self.version == version:
@@ -156,7 +156,7 @@ class Objects:
             return self.version, tuple(news)
 
     def forget(self) -> None:
-        """Drop the history: whoever watches from a version before now is told 410."""
+        """Drop the history: a client that watches from an earlier version is answered 410."""
         with self.changed:
             self.version += 1
             self._history.clear()
@@ -186,7 +186,7 @@ def labels_of(lease: Json) -> dict[str, str]:
 
 
 def _checked(lease: Json) -> Json:
-    """The real API is exact about times."""
+    """Check the format of times as strictly as the real API."""
     for key in ("renewTime", "acquireTime"):
         time = lease.get("spec", {}).get(key)
         if time is not None and not _MICRO_TIME.fullmatch(time):

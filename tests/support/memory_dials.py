@@ -1,4 +1,4 @@
-"""Dials and local sides in memory: they keep what they were told, for a test to look at."""
+"""Dials and local sides in memory that record their calls for a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from konnectivity.tunnel.connection import Connection
 
 @dataclass(eq=False)
 class MemorySocket:
-    """Local side of a connection that takes everything, unless it is full."""
+    """Local side of a connection that accepts everything unless it is full."""
 
     connection: Connection | None = None
     received: bytearray = field(default_factory=bytearray)
@@ -28,7 +28,7 @@ class MemorySocket:
         return not self.full
 
     def drain(self) -> None:
-        """Take everything again, also what is buffered."""
+        """Accept everything again, including buffered bytes."""
         assert self.connection is not None
         self.full, self.waiting = False, 0
         self.connection.inbound.local_drained()
@@ -57,7 +57,7 @@ class MemorySocket:
 
 @dataclass(eq=False)
 class MemoryDial:
-    """A dial whose outcome is kept: a connection with a memory socket, or the errors."""
+    """Dial that records its outcome: a connection with a memory socket, or the errors."""
 
     address: str = "target:80"
     protocol: str = "tcp"
@@ -87,6 +87,6 @@ class MemoryDial:
 
     @property
     def error(self) -> DialError:
-        """The error of a dial that failed."""
+        """Return the error of a dial that failed."""
         (error,) = self.errors
         return error

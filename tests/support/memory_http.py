@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections of a client whose other side is a list of answers in memory."""
+"""HTTP/1.1 client connections whose other side is a list of answers in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADERS = [("Host", "api")]
 
 
 class Wire(asyncio.Transport):
-    """Transport that keeps what is written and answers each request with the next of `answers`."""
+    """Transport that records written bytes and answers each request with the next of `answers`."""
 
     def __init__(self, reader: asyncio.StreamReader, *answers: bytes) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A server's dials and agents in memory: every packet arrives when the test says so.
+"""Server's dials and agents in memory: every packet arrives when the test says so.
 
 Owns the pending dials, the agent service and the agents of one server. There is no frontend: tests start dials.
 """
@@ -43,7 +43,7 @@ def in_still_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
 
 async def advance(seconds: float) -> None:
-    """Let time pass on the still clock, and run what is due."""
+    """Advance the still clock and run the timers that are due."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, StillLoop)
     await loop.advance(seconds)
@@ -63,7 +63,7 @@ class FarEnd:
 
     @property
     def asked(self) -> list[IncomingDial]:
-        """Dials that this end was asked for until now, also those that are cancelled."""
+        """Return the dials that this end has received, including cancelled ones."""
         self.stream.deliver()
         return self.dials
 
@@ -72,7 +72,7 @@ class FarEnd:
         return self.connects_to(self.asked[number])
 
     def connects_to(self, dial: IncomingDial) -> MemorySocket:
-        """Answer this dial, although more may have arrived since."""
+        """Answer the given dial, although later dials may have arrived."""
         socket = MemorySocket()
         socket.connection = dial.connected(socket)
         self.sockets.append(socket)
@@ -90,7 +90,7 @@ class FarEnd:
 
 
 class MemoryAgent(FarEnd):
-    """An agent, and the server's end of its tunnel."""
+    """Agent, and the server's end of its tunnel."""
 
     def __init__(self, service: AgentService, agent_id: str, extension: bool) -> None:
         near, far = stream_pair()
@@ -104,7 +104,7 @@ class MemoryAgent(FarEnd):
 
 
 class MemoryPeer(FarEnd):
-    """Another server, and this server's end of the tunnel to it."""
+    """Peer server, and this server's end of the tunnel to it."""
 
     def __init__(self, server_id: str, options: TunnelOptions) -> None:
         near, far = stream_pair()
@@ -115,7 +115,7 @@ class MemoryPeer(FarEnd):
 
 
 class MemoryServer:
-    """Pending dials of a server, its agents and its peers. Made within a running event loop."""
+    """Pending dials of a server, its agents and its peer servers. Made within a running event loop."""
 
     def __init__(self, timeout_s: float = 10.0, per_frontend: int = 100, per_agent: int = 100) -> None:
         loop = asyncio.get_running_loop()
@@ -166,7 +166,7 @@ class MemoryServer:
     def dial(
         self, address: str = "node:1", client: Peer = CLIENT, relayed: bool = False
     ) -> tuple[MemoryDial, PendingDial]:
-        """Start a dial, and return what its frontend is told, and the dial."""
+        """Start a dial; return the outcome that its frontend receives, and the dial."""
         frontend = MemoryDial()
         return frontend, self.dials.dial(address, frontend, client, relayed=relayed)
 
@@ -176,6 +176,6 @@ class MemoryServer:
 
 
 def asked_one(ends: list[MemoryAgent]) -> MemoryAgent:
-    """Return the agent that has an unanswered dial, of which there is one in all."""
+    """Return the only agent that has an unanswered dial."""
     (found,) = [each for each in ends for dial in each.asked if dial.random in each.end.opening]
     return found

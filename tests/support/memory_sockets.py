@@ -1,6 +1,6 @@
-"""Transport of asyncio in memory: the test takes what a protocol wrote, and moves it by hand.
+"""asyncio transport in memory: the test takes the bytes that a protocol wrote, and moves them by hand.
 
-Owns the bytes that were written. Does not know what they mean.
+Owns the written bytes. Does not interpret them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class MemoryTransport(asyncio.Transport):
-    """Transport of one end. `written` has what its protocol wrote and the test has not taken yet."""
+    """Transport of one end. `written` holds the bytes that its protocol wrote and the test has not taken yet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class MemoryTransport(asyncio.Transport):
         self.closing = self.aborted = True
 
     def take(self) -> bytes:
-        """Return what was written, and forget it."""
+        """Return the written bytes, and clear them."""
         taken = bytes(self.written)
         self.written.clear()
         return taken

@@ -1,4 +1,4 @@
-"""Two ends of a message stream in memory, moved by hand: what was sent arrives when the test says so.
+"""Two ends of a message stream in memory, moved by hand: messages arrive when the test says so.
 
 Owns the path between two tunnels, and an event loop whose clock moves only when a test moves it.
 """
@@ -16,7 +16,7 @@ CONGESTED_AT = 128 * 1024  # bytes under way
 
 
 class MemoryStream(MessageStream):
-    """One end. Everything sent waits in the other end's `inbox` until that end `deliver`s it."""
+    """One end of a stream. Sent messages wait in the other end's `inbox` until that end calls `deliver`."""
 
     def __init__(self, name: str) -> None:
         self.peer = Peer(name)
@@ -75,7 +75,7 @@ class MemoryStream(MessageStream):
         return done
 
     def tell_resumed(self) -> None:
-        """Let the receiver send again, if it was told to wait and the other end has taken enough."""
+        """Let the receiver send again, if it was paused and the other end has taken enough."""
         if self._paused and not self.congested and self.receiver is not None and not self.closed:
             self._paused = False
             self.receiver.resume_writing()
@@ -96,7 +96,7 @@ def stream_pair() -> tuple[MemoryStream, MemoryStream]:
 
 
 class StillLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time moves only by `advance`."""
+    """Event loop whose time moves only by `advance`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class StillLoop(asyncio.SelectorEventLoop):
         return self._now
 
     async def advance(self, seconds: float) -> None:
-        """Let the time pass, and run what is due."""
+        """Advance the clock and run the timers that are due."""
         self._now += seconds
         for _ in range(3):
             await asyncio.sleep(0)

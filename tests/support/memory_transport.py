@@ -1,4 +1,4 @@
-"""asyncio transport in memory: keeps what a protocol writes, and delivers what a test says."""
+"""asyncio transport in memory: records what a protocol writes, and delivers the bytes that a test gives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class MemoryTransport(asyncio.Transport):
-    """Socket of a client, whose other end is the test and reads everything.
+    """Transport of a client's socket whose other end is the test and reads everything.
 
     Args:
         protocol: protocol of the new connection.

@@ -1,6 +1,6 @@
-"""A name server for tests, on a loopback address of its own: right, slow, wrong or gone, for each name or for all.
+"""Name server on its own loopback address: correct, slow, wrong or gone, for each name or for all names.
 
-Programs that are to ask it are started `within` a mount namespace that has its resolv.conf (root is needed).
+Programs that shall use it are started `within` a mount namespace that has its resolv.conf (needs root).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _POLL_S = 0.05
 
 @dataclass
 class Zone:
-    """What the server says. Names are without the final dot."""
+    """Answers of the name server. Names are without the final dot."""
 
     addresses: dict[str, str] = field(default_factory=dict)  # IPv4 of each name there is
     slow: dict[str, float] = field(default_factory=dict)  # seconds an answer takes, by name; "" stands for all others
@@ -34,10 +34,10 @@ class Zone:
 
 
 class NameServer:
-    """Runs for as long as the block.
+    """Name server that runs for the length of the block.
 
     Args:
-        directory: for the resolv.conf.
+        directory: folder for the resolv.conf.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -52,7 +52,7 @@ class NameServer:
 
     @property
     def within(self) -> list[str]:
-        """For a program that is to ask this server: a command that becomes that program."""
+        """Return a command prefix that runs a program with this name server in its resolv.conf."""
         script = f'mount --bind {self._resolv_conf} /etc/resolv.conf && exec "$@"'
         return ["unshare", "--mount", "sh", "-c", script, "sh"]
 
@@ -103,7 +103,7 @@ class NameServer:
 
 
 def _question(query: bytes) -> tuple[str, int]:
-    """Name and type that are asked for."""
+    """Return the name and the type of a question."""
     end = _end_of_name(query)
     labels, place = [], 12
     while query[place]:

@@ -111,12 +111,12 @@ class RemoteServer:
 
     @property
     def established(self) -> list[RemoteTunnel]:
-        """Tunnels that are not closed."""
+        """Return the tunnels that are not closed."""
         return [tunnel for tunnel in self.tunnels if not tunnel.closed]
 
     @property
     def calls(self) -> list[RemoteCall]:
-        """Agents' ends of all streams."""
+        """Return the agents' ends of all streams."""
         return [call for channel in self.channels for call in channel.calls]
 
     def announce(self, count: int) -> None:
@@ -138,7 +138,7 @@ class RemoteServer:
             tunnel.close(status)
 
     def deliver(self) -> None:
-        """Let everything that was sent arrive, in both directions."""
+        """Deliver every sent packet, in both directions."""
         for call in self.calls:
             while call.deliver() + (call.other.deliver() if not call.other.closed else 0):
                 pass

@@ -1,6 +1,6 @@
-"""A person who pastes the commands of a page into a shell, one block after the other.
+"""Shell into which a test pastes the commands of a page, one block after the other.
 
-Blocks of a page that are marked `bash` are meant to be pasted as they stand; others (`sh`, `yaml`) are to be read.
+Blocks of a page that are marked `bash` are to be pasted unchanged; others (`sh`, `yaml`) are only to be read.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _PASTED = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path) -> list[str]:
-    """What is to be pasted."""
+    """Return the blocks of a page that are to be pasted."""
     return _PASTED.findall(page.read_text())
 
 
 class Shell:
-    """`with Shell(directory) as shell: shell.paste(block)`. What it started ends with it.
+    """Shell process: `with Shell(directory) as shell: shell.paste(block)`. Programs it started end with it.
 
     Args:
-        directory: where it is.
-        environment: in the place of this process's variables, where they differ.
-        within: a command that runs another one, as in (`unshare`, `--net`).
+        directory: working directory of the shell.
+        environment: variables that override those of this process.
+        within: command that runs another one, for example (`unshare`, `--net`).
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Shell:
         self._process.communicate(timeout=END_TIMEOUT_S)
 
     def paste(self, block: str) -> str:
-        """What the commands print.
+        """Run the commands of a block and return their output.
 
         Raises:
-            RuntimeError: one of them failed, or they take too long; with the block and what was printed.
+            RuntimeError: a command failed or took too long; the error has the block and its output.
         """
         self._count += 1
         mark = f"-- end of block {self._count} --\n".encode()

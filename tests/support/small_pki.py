@@ -1,4 +1,4 @@
-"""A small PKI in files and TLS handshakes in memory, for tests of TLS."""
+"""Small PKI in files and TLS handshakes in memory, for tests of TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from konnectivity.tool.pki.authority import Authority
 
 @dataclass
 class Pki:
-    """One authority, a server and a client; each path may be written anew."""
+    """Certificate authority, a server and a client in files; a test may rewrite each of the files."""
 
     directory: Path
 
@@ -30,7 +30,7 @@ class Pki:
 
 
 class Handshake:
-    """Both ends of a TLS connection through memory."""
+    """Both ends of a TLS connection in memory."""
 
     def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext, name: str, session=None) -> None:
         up, down = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -52,7 +52,7 @@ class StillTunnelSide:
         return connection
 
     def payload(self) -> bytes:
-        """Return everything sent in DATA packets, and forget it."""
+        """Return everything sent in DATA packets, and clear it."""
         payload = b"".join(data for _, data in self.data)
         self.data.clear()
         return payload
@@ -84,7 +84,7 @@ class StillTunnelSide:
 
 
 class StillLocalSide:
-    """Local side that takes data or keeps it, as the test says.
+    """Local side that accepts data or keeps it, as the test says.
 
     Attributes:
         taken: bytes written and taken.

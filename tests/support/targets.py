@@ -1,4 +1,4 @@
-"""Small TCP servers to dial through a tunnel: each does one thing that a test or a benchmark needs."""
+"""Small TCP servers to dial through a tunnel, each with one behaviour that a test or a benchmark needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 256 * 1024
 
 @asynccontextmanager
 async def listening(handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[str]:
-    """Run a server for as long as the block; yields its "host:port".
+    """Run a server for the length of the block and yield its "host:port".
 
     Args:
         handler: serves one connection.
@@ -57,14 +57,14 @@ async def listening(handler: Handler, host: str = "127.0.0.1", receive_buffer: i
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say back what is said, until the other side ends."""
+    """Send every byte back until the other side ends."""
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()
 
 
 async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read to the end, then answer with the count and checksum of all of it."""
+    """Read to the end, then answer with the number of bytes and their checksum."""
     size, checksum = 0, hashlib.sha256()
     while data := await reader.read(_CHUNK):
         size += len(data)
@@ -74,13 +74,13 @@ async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def sleeper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read nothing, for as long as the server runs."""
+    """Read nothing until the server ends."""
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.Event().wait()
 
 
 def source(size: int, greeting: bytes = b"") -> Handler:
-    """Speak at once: `greeting`, then `size` bytes of a known pattern, then the end."""
+    """Send `greeting` at once, then `size` bytes of a known pattern, then the end."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
@@ -92,14 +92,14 @@ def source(size: int, greeting: bytes = b"") -> Handler:
 
 
 def pattern(size: int) -> list[memoryview]:
-    """`size` bytes that repeat with a period of 251 bytes, so that a lost, doubled or moved piece shows."""
+    """Return `size` bytes that repeat with a period of 251 bytes, so that a lost, doubled or moved piece shows."""
     block = memoryview(bytes(range(251)) * (_CHUNK // 251))
     whole, rest = divmod(size, len(block))
     return [block] * whole + ([block[:rest]] if rest else [])
 
 
 def pattern_digest(size: int) -> str:
-    """What `digest` answers to `pattern(size)`."""
+    """Return the answer of `digest` to `pattern(size)`."""
     checksum = hashlib.sha256()
     for piece in pattern(size):
         checksum.update(piece)

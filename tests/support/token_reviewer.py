@@ -1,4 +1,4 @@
-"""Reviewers of tokens in memory, in the place of the Kubernetes API."""
+"""Token reviewers in memory, in the place of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AUDIENCE = "system:konnectivity-server"
 
 
 class MemoryReviewer:
-    """Reviews tokens after a delay, a bounded number of them each second, first come, first served.
+    """Reviewer that reviews tokens after a delay, in order of arrival and at a bounded rate.
 
     Args:
         delay_s: seconds from a request to its answer.
@@ -46,7 +46,7 @@ class MemoryReviewer:
 
 
 def jwt(**claims: object) -> str:
-    """Return a token with these claims and a signature that nobody checks."""
+    """Return a token with these claims and a signature that is never checked."""
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
 
 
