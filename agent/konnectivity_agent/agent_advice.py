@@ -53,7 +53,7 @@ def pitfalls(options: AgentOptions) -> list[CheckResult]:
 
 
 def _servers(options: AgentOptions) -> list[tuple[str, int]]:
-    with suppress(ValueError):  # said among the problems
+    with suppress(ValueError):  # the check of the options reports an invalid value
         return options.servers
     return []
 

@@ -26,10 +26,10 @@ _MAX_NAME, _MAX_LABEL = 253, 63
 class Reply(enum.IntEnum):
     """Answer of a name server to one question. Of several answers the greatest one counts."""
 
-    NOTHING = 0  # there is no such name, or nothing of that type
+    NOTHING = 0  # the name does not exist, or has no record of that type
     FAILURE = 1  # another server has to be asked
     FOUND = 2
-    TRUNCATED = 3  # the whole answer comes over TCP, if it comes
+    TRUNCATED = 3  # the complete answer is available over TCP only
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,9 @@ class Resolver:
 
     def _new(self, name: tuple[str, int], lane: _LookupLane) -> _Lookup:
         lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future(), self._system.clock())
-        lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # all who waited may be gone
+        lookup.answer.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # all callers may have been cancelled
         self._under_way.setdefault(name, []).append(lookup)
         lane.queue.append(lookup)
         return lookup

@@ -28,7 +28,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 HIGH_WATER = 256 * 1024  # bytes queued from which a stream is congested
-LOW_WATER = 64 * 1024  # bytes queued below which it is no longer congested
+LOW_WATER = 64 * 1024  # bytes queued below which a stream stops being congested
 VERDICT_S = 0.05  # grpcio reports the end of a call in two events: the second one, with the reason, within this time
 SECOND_VERDICT_TRIES = 20
 CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -112,7 +112,7 @@ class Http2Call(MessageStream):
         self._withheld: int | None = None  # bytes consumed but not acknowledged; None: nothing is withheld
         self._accepted = False
         self._finished = False
-        self._paused = False  # the receiver was told that data should wait
+        self._paused = False  # the receiver was asked to pause its data
 
     # ---- MessageStream --------------------------------------------------------------------------------------------
 

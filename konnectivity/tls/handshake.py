@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 OnFailure = Callable[[ssl.SSLError], object]
 
-# Called for handshakes that begin in this context and fail. `wrap_bio` is not told its connection by asyncio.
+# Called for handshakes that begin in this context and fail. asyncio does not pass the connection to `wrap_bio`.
 on_failure: ContextVar[OnFailure | None] = ContextVar("on_failure", default=None)
 
 _MORE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError)
@@ -42,7 +42,7 @@ class ServerSession(ssl.SSLObject):
             except ssl.SSLError as error:
                 self._report(error)
                 if self._outgoing is None or not self._outgoing.pending:
-                    raise  # there is no alert to deliver
+                    raise  # the handshake has no alert to deliver
                 self._failed = True
             else:
                 self._incoming = self._outgoing = self._on_failure = None

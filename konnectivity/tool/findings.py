@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 ERROR = "error"  # does not work
-WARNING = "warning"  # works today, and somebody has to act
+WARNING = "warning"  # works today, but needs an action
 NOTE = "note"  # works; good to know
 COLUMNS = ("where", "result", "finding", "do")
 

@@ -13,7 +13,7 @@ from konnectivity.wire import Packet
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
-# Level 6 shows packets one by one, for a person: of a peer, and of all, not more than somebody can read.
+# Level 6 logs single packets for a person to read, so the rate per peer and of all peers together is bounded.
 packet_log = logs.get_peer_log(__name__, logs.LineRate(per_peer=2_000, per_message=10_000))
 
 

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from typing import Protocol, TextIO
 
-_PROC = "/proc/"  # links in it lead to open files of processes
+_PROC = "/proc/"  # symbolic links in this folder lead to open files of processes
 
 
 class Sink(Protocol):

@@ -28,7 +28,7 @@ def command_parser() -> Parser:
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    # As one meets them: try it, set it up, use it, find out what is wrong.
+    # In the order in which a person needs the commands: try, set up, use, find faults.
     for command in (
         demo_command,
         pki_command,

@@ -156,8 +156,8 @@ def _issuer(attempt: Attempt) -> str:
         return ""
 
 
-# TLS 1.3 looks at a client's certificate when the handshake is over for the client: its alert comes late, or the reset
-# that follows it comes first.
+# A server checks the client's certificate of TLS 1.3 after the client has finished its handshake: the server's alert
+# arrives late, or the reset that follows the alert arrives before it.
 _HANGS_UP = ("certificate", "alert", "closed by the peer", "connection reset", "broken pipe")
 
 

@@ -22,8 +22,8 @@ FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
 class ServiceAnswer:
     """Outcome of the probing call."""
 
-    frontend: bool = False  # it was taken: this is where kube-apiserver connects to
-    agents: bool = False  # there is no such service: where agents connect to
+    frontend: bool = False  # the call was accepted: kube-apiserver connects to this port
+    agents: bool = False  # the service is unknown at this port: agents connect to it
     text: str = ""
 
 

@@ -35,7 +35,7 @@ class AgentManifest:
     host_network: bool = False
     resources: Object = field(default_factory=lambda: hardening.AGENT_RESOURCES)
     flags: extra_arguments.Flags = field(default_factory=dict)  # beside, or instead of, those that it has
-    ca: str = ""  # PEM of who signed the server's certificate; empty: the cluster's CA
+    ca: str = ""  # PEM of the CA that signed the server's certificate; empty: the cluster's CA
     lease_namespace: str = ""  # where to count servers' leases; empty: they are not counted
 
     def __post_init__(self) -> None:

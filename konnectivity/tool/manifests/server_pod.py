@@ -40,7 +40,7 @@ class ServerManifest:
             "--cluster-cert": f"{self.files}/{CERTIFICATE}",
             "--cluster-key": f"{self.files}/{KEY}",
             "--kubeconfig": f"{self.files}/{KUBECONFIG}",
-            # The host's network: whoever reaches the host would reach it.
+            # The pod uses the host's network, so every client that reaches the host could reach the health port.
             "--health-bind-address": "127.0.0.1",
         }
         if self.lease_namespace:

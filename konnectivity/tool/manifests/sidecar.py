@@ -42,7 +42,7 @@ def hosted(
         "--cluster-key": "/etc/konnectivity/tls/tls.key",
         "--kubeconfig": f"/etc/konnectivity/kubeconfig/{KUBECONFIG_FILE}",
     }
-    del flags["--health-bind-address"]  # the kubelet comes from outside the pod
+    del flags["--health-bind-address"]  # the kubelet connects from outside the pod
     flags |= settings.flags
     health = extra_arguments.port_of(flags, "--health-port")
     container: Object = {

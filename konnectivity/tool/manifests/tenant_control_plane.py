@@ -70,7 +70,7 @@ class Tenant:
     namespace: str
     kubernetes_version: str
     replicas: int
-    address: str  # where agents find the server; empty: nobody knows yet
+    address: str  # address at which agents reach the server; empty: not known yet
     service_type: str
     gateway: Gateway | None
     addon: Addon | None  # absent: disabled

@@ -138,7 +138,7 @@ def _load(der: bytes) -> x509.Certificate:
     """Return a certificate parsed whole; the library alone parses its parts on first access."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that `check` finds, or that hurt nobody
+            warnings.simplefilter("ignore")  # warnings about oddities that are harmless or that `check` reports
             found = x509.load_der_x509_certificate(der)
             _ = (found.extensions, found.subject, found.issuer, found.not_valid_after_utc, found.public_key())
     except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 LATENCY_WEIGHT = 0.2  # of the newest dial in the smoothed latency
 LEAST_LATENCY_S = 0.0005  # an agent without a measured dial counts as this fast
-DIAL_WEIGHT = 4  # a pending dial counts like so many connections
+DIAL_WEIGHT = 4  # number of connections that one pending dial counts as
 ERROR_HALF_LIFE_S = 10.0  # a dial that failed counts like a connection at first, then half as much, ...
 
 

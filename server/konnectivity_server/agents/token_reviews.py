@@ -114,7 +114,9 @@ class TokenReviews:
             waiting: number of agents that wait for a verdict.
 
         """
-        if waiting < self._limits.waiting or shown.digest not in self._under_way:  # alone: the queue decides who waits
+        if (
+            waiting < self._limits.waiting or shown.digest not in self._under_way
+        ):  # the queue decides which tokens wait for a review of their own
             return False
         return waiting >= 2 * self._limits.waiting or self._history.lane(shown) is not Lane.PROVEN
 

@@ -58,7 +58,7 @@ class ExpectedAccount(NamedTuple):
         if not review.authenticated:
             return TokenRefusal("invalid", "the token is not valid")
         if self.audience not in review.audiences:
-            # An API that does not support audiences returns none: then nobody has checked the token's audience.
+            # An API that does not support audiences returns none: then the token's audience has not been checked.
             return TokenRefusal("audience", f"the token is not for the audience {self.audience!r}")
         return self._user_refusal(review.user)
 
