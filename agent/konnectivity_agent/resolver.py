@@ -147,9 +147,8 @@ class Resolver:
 
     def _new(self, name: tuple[str, int], lane: _LookupLane) -> _Lookup:
         lookup = _Lookup(name, lane, asyncio.get_running_loop().create_future(), self._system.clock())
-        lookup.answer.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # all callers may have been cancelled
+        # All callers may have been cancelled: then this callback alone retrieves the exception.
+        lookup.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._under_way.setdefault(name, []).append(lookup)
         lane.queue.append(lookup)
         return lookup

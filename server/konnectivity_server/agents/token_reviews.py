@@ -114,9 +114,8 @@ class TokenReviews:
             waiting: number of agents that wait for a verdict.
 
         """
-        if (
-            waiting < self._limits.waiting or shown.digest not in self._under_way
-        ):  # the queue decides which tokens wait for a review of their own
+        # The review queue alone decides about agents within the limit and about tokens that are not under review.
+        if waiting < self._limits.waiting or shown.digest not in self._under_way:
             return False
         return waiting >= 2 * self._limits.waiting or self._history.lane(shown) is not Lane.PROVEN
 
