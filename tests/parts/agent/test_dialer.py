@@ -10,11 +10,11 @@ import pytest
 from konnectivity_agent.destination_policy import parse
 from konnectivity_agent.dialer import DialCounters, Dialer
 
-CLOSED = 1  # nobody listens there
+CLOSED = 1  # no program listens on this port
 
 
 class Asked:
-    """Dial whose answer is awaited."""
+    """Dial whose answer the test awaits."""
 
     on_cancel = None
 

@@ -1,4 +1,4 @@
-"""Probes: whether name servers answer for a name, with real sockets."""
+"""Probes of name servers: whether they answer for a name, with real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from konnectivity_agent.name_probe import LOOK_INTERVAL_S, MAX_PROBES, Probe, Si
 
 
 class Server(asyncio.DatagramProtocol):
-    """Answers by the name that is asked for."""
+    """Name server that answers by the name in the question."""
 
     def __init__(self):
         self.asked = []

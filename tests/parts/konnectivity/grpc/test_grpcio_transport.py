@@ -1,6 +1,6 @@
-"""The same conversations over every pair of our two gRPC implementations: what one says, the other must understand.
+"""Same conversations over every pair of our two gRPC implementations: each must understand the other.
 
-Real sockets and real TLS. A `Side` is one end of a call: its stream, and what its receiver was told.
+Real sockets and real TLS. A `Side` is one end of a call: its stream, and the calls of its receiver.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Side(StreamReceiver):
             self.stream.send(message[:7], memoryview(message)[7:])
 
     async def hears(self, *messages: bytes) -> None:
-        """Exactly these, next, in this order."""
+        """Check that exactly these events arrive next, in this order."""
         for expected in messages:
             async with asyncio.timeout(PATIENCE_S):
                 heard = await self.heard.get()
@@ -90,7 +90,7 @@ class Side(StreamReceiver):
             return await asyncio.shield(self.closed)
 
     async def talks_until_stopped(self, message: bytes) -> int:
-        """Say `message` for as long as the line takes it; how often."""
+        """Send `message` until the stream pauses; return the number of messages sent."""
         said = 0
         async with asyncio.timeout(PATIENCE_S):
             while True:
@@ -107,7 +107,7 @@ class Side(StreamReceiver):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the two meet, and who they are."""
+    """Address of the server, and the TLS files of both ends."""
 
     address: tuple[str, int] | str
     server_files: tuple[str, str, str] | None = None
@@ -131,14 +131,14 @@ class Place:
 
 
 class Line:
-    """A wire to the server that can be cut."""
+    """Network path to the server that a test can cut."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._ends: list[asyncio.StreamWriter] = []
 
     async def lay(self, directory: Path) -> Place:
-        """The place where clients find this wire."""
+        """Listen for clients; return the place with the address at which they connect."""
         if isinstance(self._place.address, str):
             path = str(directory / "line")
             self._server = await asyncio.start_unix_server(self._carry, path)
@@ -201,7 +201,7 @@ CLIENTS = {"native": native_client, "grpcio": grpcio_client}
 
 
 class Meeting:
-    """A server that is up, a client connected to it, and the calls between them."""
+    """Running server, a client connected to it, and the calls between them."""
 
     def __init__(self, client_kind: str, server_kind: str, place: Place) -> None:
         self.client_kind = client_kind
@@ -236,18 +236,18 @@ class Meeting:
         return channel
 
     async def parts(self, gone: asyncio.Event | None = None) -> None:
-        """The client's connection is gone."""
+        """Lose the client's connection."""
         async with asyncio.timeout(PATIENCE_S):
             await (gone or self.gone).wait()
 
     def asks(self, metadata: dict[str, str] | None = None, path: str = PATH, timeout_s: float | None = None) -> Side:
-        """The client makes a call; nothing is known of its answer yet."""
+        """Make a call of the client, without waiting for an answer."""
         side = Side()
         side.stream = self.channel.open_stream(path, metadata or {}, side, timeout_s=timeout_s)
         return side
 
     async def call(self, metadata: dict[str, str] | None = None, timeout_s: float | None = None) -> tuple[Side, Side]:
-        """The client makes a call and the server takes it: both ends."""
+        """Make a call that the server accepts; return both ends."""
         asking = self.asks(metadata, timeout_s=timeout_s)
         async with asyncio.timeout(PATIENCE_S):
             await asking.stream.accepted()
@@ -664,7 +664,7 @@ async def test_a_server_of_another_authority_is_not_believed(meeting: Meeting, t
 
 
 async def test_a_server_that_does_not_answer_is_given_up(identities: Place) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # the kernel takes connections, and nobody reads
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # connections are accepted and never read
         async with asyncio.TaskGroup() as tasks:
             with pytest.raises(RpcError, match=r"UNAVAILABLE: no connection to 127.0.0.1:\d+ in 0.2 s"):
                 destination = Destination(deaf.getsockname(), handshake_timeout_s=0.2)

@@ -1,4 +1,4 @@
-"""Connections whose reading takes long read in turns; nothing is lost, and who leaves the queue holds nobody up."""
+"""Slow readers on real sockets read in turns; nothing is lost, and a reader that leaves the queue delays no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = 4 << 20
 
 
 class Reader(asyncio.Protocol):
-    """One end: every read is one that took long."""
+    """Receiving end of a connection on which every read counts as slow."""
 
     def __init__(self, turns, log, name):
         self.turns, self.log, self.name = turns, log, name
@@ -48,7 +48,7 @@ class Reader(asyncio.Protocol):
 
 @pytest.fixture
 async def crowd():
-    """Readers, and for each the writer of its other end."""
+    """Return readers, and for each the writer of its other end."""
     turns, log, made = ReadScheduler(), [], []
     for name in "abc":
         ours, theirs = socket.socketpair()
@@ -102,7 +102,7 @@ async def test_heavy_reads_of_one_pass_are_counted_together():
 
 
 class Burner(StreamReceiver):
-    """A receiver to whom each message is work for longer than a light read, and shorter than a long one."""
+    """Receiver that works on each message for longer than a light read and shorter than a long one."""
 
     def __init__(self, log, on_message):
         self.log, self.on_message = log, on_message
@@ -125,7 +125,7 @@ class Burner(StreamReceiver):
 
 
 async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
-    """30 connections, each with one message at a time, none of which takes long alone."""
+    """30 connections receive one message at a time, none of which takes long alone."""
     loop, passes, sockets, transports = asyncio.get_running_loop(), [0], [], set()
     options = TransportOptions()
     message = PREFIX.pack(0, 4) + b"work"

@@ -1,4 +1,4 @@
-"""A connection that many users share: streams wait or end, the connection stays. Both ends are our own transport."""
+"""Connection that many users share: streams wait or end, the connection stays. Both ends are our own transport."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENT = Limits(slow_down=True, new_streams_per_s=0, cheap_frames_burst=1_000_0
 
 
 class Receiver:
-    """What one end of a call hears."""
+    """Receiver that records the events of one end of a call."""
 
     def __init__(self, stream=None):
         self.stream = stream
@@ -61,7 +61,7 @@ async def until(receiver, condition):
 
 
 class Pair:
-    """The server's transport and one client's, and the calls between them."""
+    """Server's transport and one client's, and the calls between them."""
 
     def __init__(self, options):
         self.options = options
@@ -191,7 +191,7 @@ async def test_over_the_bound_of_all_incomplete_messages_the_stream_that_brings_
 
 @asynccontextmanager
 async def deaf(pair):
-    """The client reads nothing, and pings until the server does not read it, either."""
+    """Stop the client's reading, and ping until the server stops reading as well."""
     line = pair.client._transport
     line.pause_reading()
     async with asyncio.timeout(WAIT_S):
@@ -228,7 +228,7 @@ async def test_a_peer_that_never_reads_is_given_up(joined):
 
 @pytest.mark.parametrize("limit", ["unsent_bytes", "unsent_total"])
 async def test_a_stream_whose_answers_are_not_taken_ends_alone(joined, limit):
-    """On the stream, or on all connections together, more waits than may: the stream with the most is the one."""
+    """When more bytes wait than a stream or all connections may have, the stream with the most bytes ends."""
     bounds = {"unsent_bytes": 100_000} if limit == "unsent_bytes" else {"unsent": SendBudget(100_000)}
     async with joined(**bounds) as pair:
         calls = [await pair.call() for _ in range(3)]

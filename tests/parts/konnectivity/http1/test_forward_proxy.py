@@ -31,7 +31,7 @@ def proxy_at(port, authorization=""):
 
 
 def saying(*pieces, end=False):
-    """A proxy that reads the request, and then says this."""
+    """Run a proxy that reads the request and then sends the given answer."""
 
     async def serve(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The responder of health and admin ports, spoken to in raw bytes and with the standard library's client."""
+"""Responder of health and admin ports, with requests in raw bytes and from the standard library's client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from konnectivity.testing.deployment import free_port
 
 
 class Site:
-    """A responder with a few pages, and what they saw."""
+    """Responder with a few pages, and the requests that they received."""
 
     def __init__(self, connections: int = 200, timeouts: HttpTimeouts | None = None) -> None:
         self.port = free_port()
@@ -46,7 +46,7 @@ class Site:
         return [each for connections in self.server._connections for each in connections]
 
     async def talk(self, data: bytes) -> bytes:
-        """Everything the responder says until it closes."""
+        """Send bytes and return everything that the responder sends until it closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
         async with asyncio.timeout(5):
@@ -183,7 +183,7 @@ async def test_a_taken_port_is_logged_and_not_the_end(site, caplog):
 
 
 async def test_pipelined_requests_take_turns_with_everything_else(site):
-    """However much arrives at once, one request is answered in each pass of the event loop."""
+    """One request is answered in each pass of the event loop, however many arrive at once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     count = 200
     writer.write(b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n" * count)
@@ -200,7 +200,7 @@ async def test_pipelined_requests_take_turns_with_everything_else(site):
 
 
 async def test_requests_without_end_take_a_share_of_the_time(site):
-    """A page that takes 2 ms, asked for on 20 connections at once for a second: the loop is free most of the time."""
+    """The loop stays free most of the time while 20 connections ask for a page that takes 2 ms, for a second."""
 
     def slow(request):
         site.requests.append(request)
@@ -221,7 +221,7 @@ async def test_requests_without_end_take_a_share_of_the_time(site):
 
 
 async def test_what_is_not_answered_yet_is_not_read(site):
-    """A client that pipelines behind an answer that takes a while fills its own memory, not ours."""
+    """A client that pipelines behind a slow answer fills its own memory, not ours."""
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
     writer.write(b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)

@@ -17,7 +17,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello"
 
 @contextmanager
 def peer(serve: Callable[[socket.socket], object]) -> Iterator[str]:
-    """Address of a peer that serves one connection."""
+    """Start a peer that serves one connection, and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:

@@ -1,4 +1,4 @@
-"""The test API for a test."""
+"""Fixture with the test API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client against a real HTTPS server: every way to log in, every answer, and none."""
+"""API client against a real HTTPS server: every way to log in, every answer, and no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to the Kubernetes API through a proxy of the kubeconfig: CONNECT, TLS to the proxy, refusals."""
+"""Route to the Kubernetes API through a proxy of the kubeconfig: CONNECT, TLS to the proxy, refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMESPACE = "kube-system"
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def run(request):
-    """Run a coroutine function on each kind of event loop."""
+    """Return a function that runs a coroutine function on each kind of event loop."""
 
     def run(main):
         with asyncio.Runner(loop_factory=request.param) as runner:
@@ -30,7 +30,7 @@ def run(request):
 
 @asynccontextmanager
 async def proxy(heads, status="200 OK", context=None, more=b""):
-    """A CONNECT proxy for the block; yields its port. Heads of requests are appended to `heads`."""
+    """Run a CONNECT proxy for the block and yield its port. Heads of requests are appended to `heads`."""
     tasks = set()
 
     async def copy(reader, writer):

@@ -1,4 +1,4 @@
-"""Tokens that change in their file, and programs that print them."""
+"""Tokens that change in their file, and credential plugins that print tokens."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def plugin(code, *, hint="", cluster=None):
 
 
 def printing(tmp_path, ends=""):
-    """A plugin that counts its runs in a file, and prints that as the token."""
+    """Return a plugin that counts its runs in a file and prints a token with that number."""
     return plugin(f"""
 import json, os
 path = {str(tmp_path / "runs")!r}

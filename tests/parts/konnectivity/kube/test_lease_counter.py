@@ -20,7 +20,7 @@ LABELS = {"k8s-app": "konnectivity-server"}
 
 @asynccontextmanager
 async def counting(api, selector="k8s-app=konnectivity-server", **how):
-    """A counter that runs for the block; `counter.seen` are the counts that it told."""
+    """Run a counter for the block; `counter.seen` are the counts that it reported."""
     config = kubeconfig.load(str(api.kubeconfig(api.directory / "kubeconfig")))
     async with KubeClient(config, -1.0, timeout_s=1.0) as client:
         seen: list[int] = []

@@ -25,7 +25,7 @@ def listening():
 
 @pytest.fixture
 def silent():
-    """An address that answers no SYN: its backlog is full."""
+    """Yield an address that answers no SYN because its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         port = server.getsockname()[1]
         fillers = [socket.socket() for _ in range(4)]

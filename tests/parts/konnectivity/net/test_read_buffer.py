@@ -14,7 +14,7 @@ SIZE = 10_000_000
 
 
 async def echoed(frontend, data):
-    """What comes back of it through the tunnel."""
+    """Send bytes through the tunnel and return the bytes that arrive back."""
     async with listening(targets.echo) as address, connect(**frontend) as tunnel:
         reader, writer = await tunnel.dial(address)
         writer.write(data)

@@ -1,4 +1,4 @@
-"""The door counts who is inside by source, whatever way they leave."""
+"""Source limit on real sockets: connections are counted by source address, however they end."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_all_addresses():
 
 
 def taken(port):
-    """Which of the two families a port of this machine takes."""
+    """Return the loopback addresses, IPv4 and IPv6, that accept connections on a port."""
     found = []
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.socket(family) as client:

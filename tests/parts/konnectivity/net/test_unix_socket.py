@@ -1,4 +1,4 @@
-"""Paths of unix sockets: taken from nobody who is alive, removed by nobody but the owner."""
+"""Paths of unix sockets: never taken from a live process, and removed only by their owner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def bind(path, replace=True, takeover_timeout_s=5.0):
 
 
 def reaches(path, bound):
-    """Whether whoever connects to the path is taken by this socket."""
+    """Return whether a connection to the path reaches this socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         try:

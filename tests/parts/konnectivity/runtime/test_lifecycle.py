@@ -1,4 +1,4 @@
-"""How a program of ours runs."""
+"""Lifecycle of our programs: start, settings of the process, and end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 
 def _new_pages(reuse: bool) -> float:
-    """How many pages the kernel has to give for a megabyte of buffers, each time they are made and dropped."""
+    """Return the number of pages that the kernel provides for a megabyte of buffers that are made and dropped."""
     few, many = 10, 210
     faults = []
     for rounds in (few, many):

@@ -1,4 +1,4 @@
-"""Free blocks of the heap of a process, given back to the kernel."""
+"""Free heap blocks of a process, given back to the kernel."""
 
 from __future__ import annotations
 

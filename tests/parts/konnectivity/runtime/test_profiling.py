@@ -1,4 +1,4 @@
-"""Profiles of this very process, which take their time."""
+"""Profiles of the test process, taken in real time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_profile_shows_the_busy_function():
 
 
 async def test_profiles_are_taken_one_at_a_time():
-    """Each takes a thread of those that look names up: a few requests for a minute of samples would stop these."""
+    """Each profile occupies a resolver thread, so a few requests for a minute would stop lookups of names."""
     page = profiling.routes(None)["/debug/pprof/profile"]
     request = Request("GET", "/debug/pprof/profile", "seconds=1")
     first, second = page(request), page(request)

@@ -1,4 +1,4 @@
-"""Compiled modules from a zip file: where they are put, and what is said when none of the places will do."""
+"""Compiled modules from a zip file: the folder they are extracted to, and the error when no folder can be used."""
 
 from __future__ import annotations
 

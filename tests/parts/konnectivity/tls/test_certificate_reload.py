@@ -1,4 +1,4 @@
-"""Files that change under a running listener: real sockets, both event loops, and what the log says."""
+"""Files that change under a running listener: real sockets, both event loops, and the log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 @pytest.fixture(params=LOOPS)
 def run(request):
-    """Runs a coroutine function on each kind of event loop."""
+    """Return a function that runs a coroutine function on each kind of event loop."""
 
     def run(main):
         with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
@@ -67,7 +67,7 @@ async def listening(tls: ServerTls):
 
 
 class Line:
-    """A client's connection."""
+    """Connection of a client."""
 
     @classmethod
     async def open(cls, port: int, context: ssl.SSLContext) -> Line:
@@ -129,7 +129,7 @@ def test_new_connections_see_the_new_certificate_and_old_ones_live(pki, run, clo
 
 
 def test_the_client_ca_is_the_newest_one(pki, run, clock):
-    """Rotation in three steps: old, both, new. Whoever has the old certificate is refused after the third."""
+    """A CA is rotated in three steps (old, both, new); clients with the old certificate are refused after the third."""
     tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
     successor = Authority.create("second authority")
     renewed = tuple(map(str, successor.issue("agent", client=True).write(pki.directory, "renewed")))
@@ -152,7 +152,7 @@ def test_the_client_ca_is_the_newest_one(pki, run, clock):
 
 
 def test_no_session_outlives_a_change(pki, run, clock):
-    """TLS 1.2 with session ids: a client whose CA is gone cannot come back by an old session."""
+    """A client whose CA is removed cannot resume an old session of TLS 1.2 by its id."""
     tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
     context = ClientTls(pki.ca, *pki.client_files, ("h2",)).context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -176,7 +176,7 @@ def test_no_session_outlives_a_change(pki, run, clock):
     run(main)
 
 
-# ---- what is looked at, and when -------------------------------------------------------------------------------------
+# ---- when files are checked ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_files_are_looked_at_without_connections(pki, tls):
         runner.run(main())
 
 
-# ---- what is told ----------------------------------------------------------------------------------------------------
+# ---- log lines -------------------------------------------------------------------------------------------------------
 
 
 def test_when_things_expire(pki):
@@ -344,11 +344,11 @@ def test_files_must_be_good_at_the_start(pki):
         ClientTls(pki.ca, *pki.client_files, ("h2",))
 
 
-# ---- what is loaded apart --------------------------------------------------------------------------------------------
+# ---- authorities loaded apart from the pair --------------------------------------------------------------------------
 
 
 def test_an_authority_goes_although_the_own_pair_is_broken(pki, run, clock):
-    """The listener goes on with the pair that it had, and does not trust the authority any longer."""
+    """The listener keeps its previous certificate and key, and stops trusting the removed authority."""
     tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
     successor = Authority.create("second authority")
     renewed = tuple(map(str, successor.issue("agent", client=True).write(pki.directory, "renewed")))
@@ -389,7 +389,7 @@ def test_a_renewed_pair_is_used_although_the_bundle_is_broken(pki, run, clock):
 
 
 def resumed(port, context, session=None):
-    """A connection of TLS 1.2: whether it resumed the session, and its own session."""
+    """Open a connection of TLS 1.2; return whether it resumed the session, and its own session."""
     with (
         socket.create_connection(("127.0.0.1", port), 10) as sock,
         context.wrap_socket(sock, server_hostname="proxy.test", session=session) as line,
@@ -405,7 +405,7 @@ def old_tls(context):
 
 
 def test_a_session_is_not_resumed_a_second_later(pki, run, clock):
-    """So it cannot outlive the client's certificate: whoever comes is verified anew."""
+    """Every client is verified anew, so a session cannot outlive the client's certificate."""
     tls = ServerTls(*pki.server_files, pki.ca, ("h2",), clock=clock)
     context = old_tls(ClientTls(pki.ca, *pki.client_files, ("h2",)).context())
 
@@ -463,7 +463,7 @@ def test_connections_of_tls_1_3_have_no_sessions(pki, run, clock):
 
 @pytest.mark.parametrize("end", [b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN CERTIFICATE-----\nMIIB\n"])
 def test_an_unclosed_end_of_a_bundle_is_left_out(pki, said, end):
-    """As the reference does. A warning says so."""
+    """The incomplete last block of a bundle is skipped with a warning, as by the reference."""
     path = pki.file("bundle.crt", pki.authority.certificate_pem + end)
     assert ServerTls(*pki.server_files, path, ("h2",)).ca_not_after is not None
     ((level, text, fields),) = said()
@@ -479,7 +479,7 @@ def test_a_bundle_that_is_nothing_but_unclosed_is_refused(pki, cut):
 
 
 def test_a_bundle_that_is_being_written_is_waited_for(pki, clock, said):
-    """The authority behind the cut is not given up on for a moment; if the file stays as it is, it is used."""
+    """Authorities behind an incomplete block stay trusted for a moment; a file that stays incomplete is then used."""
     second = Authority.create("second authority").certificate_pem
     bundle = pki.file("bundle.crt", pki.authority.certificate_pem + second)
     tls = ServerTls(*pki.server_files, bundle, ("h2",), clock=clock)

@@ -28,7 +28,7 @@ VERSIONS = {"TLS 1.3": ssl.TLSVersion.TLSv1_3, "TLS 1.2": ssl.TLSVersion.TLSv1_2
 
 @pytest.fixture(params=LOOPS)
 def run(request):
-    """Runs a coroutine function on each kind of event loop."""
+    """Return a function that runs a coroutine function on each kind of event loop."""
 
     def run(main):
         with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
@@ -39,7 +39,7 @@ def run(request):
 
 @pytest.fixture(autouse=True)
 def fresh_line_rate(monkeypatch):
-    """Lines of other tests about this address do not count."""
+    """Reset the line rate, so that lines of other tests about this address do not count."""
     monkeypatch.setattr(source_limit, "peer_log", logs.get_peer_log("door", LineRate()))
 
 
@@ -53,7 +53,7 @@ class Echo(asyncio.Protocol):
 
 @asynccontextmanager
 async def listening(pki, timeout_s=10.0):
-    """A listener that asks for client certificates; yields its port, and the counts of failures."""
+    """Run a listener that requires client certificates; yield its port, and the counts of failures."""
     tls = ServerTls(*pki.server_files, pki.ca, ("h2",))
     port, found = free_port(), Counter()
     async with asyncio.TaskGroup() as tasks:
@@ -69,7 +69,7 @@ async def listening(pki, timeout_s=10.0):
 
 
 def talk(port, context):
-    """What the client reads; it sends at once, as every client of HTTP/2 does."""
+    """Send at once, as every client of HTTP/2 does, and return the bytes that the client reads."""
     with (
         socket.create_connection(("127.0.0.1", port), 10) as sock,
         context.wrap_socket(sock, server_hostname="proxy.test") as session,
@@ -181,7 +181,7 @@ def test_nothing_in_common(pki, run):
 
 
 def test_a_refused_client_that_stays_is_hung_up_on(pki, run):
-    """It reads the alert, and goes on sending."""
+    """The listener closes the connection of a client that reads the alert and keeps sending."""
     context = ClientTls(pki.ca, "", "", ("h2",)).context()
 
     def stay(port):

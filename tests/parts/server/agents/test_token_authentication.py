@@ -1,4 +1,4 @@
-"""Authentication by token against an API server over TLS: its words, its troubles, and its return."""
+"""Token authentication against an API server over TLS: its answers, its failures, and its return."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def api(tmp_path):
 
 @pytest.fixture
 async def make(api):
-    """Make authenticators, each with a client of its own."""
+    """Yield a function that makes authenticators, each with a client of its own."""
     clients = []
     tasks = asyncio.TaskGroup()
     await tasks.__aenter__()
@@ -37,7 +37,7 @@ async def make(api):
     def make(qps=-1.0, burst=0, timeout_s=5.0):
         config = kubeconfig.load(str(api.kubeconfig(api.directory / "kubeconfig")))
         clients.append(KubeClient(config, qps, burst, timeout_s))
-        log = logs.get_peer_log(token_authentication.__name__, LineRate())  # lines of each test are counted anew
+        log = logs.get_peer_log(token_authentication.__name__, LineRate())  # a line rate for each test
         account = ("kube-system", "konnectivity-agent", AUDIENCE)
         return TokenAuthenticator(clients[-1], tasks, *account, peer_log=log)
 

@@ -1,4 +1,4 @@
-"""The audit log's file: its mode, rotation, and a disk that takes nothing."""
+"""Audit log file: its mode, rotation, and a disk that accepts nothing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_a_client_says_stays_in_its_line(audit, path):
 
 
 def test_a_disk_that_takes_nothing_holds_up_nobody_and_every_loss_is_told(tmp_path):
-    """The disk: a named pipe, of which as much is read as one wants. It is full, empty, full again."""
+    """A named pipe acts as the disk: the test reads from it to make it full, empty and full again."""
     fifo = tmp_path / "audit.fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

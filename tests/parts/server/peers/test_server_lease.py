@@ -1,4 +1,4 @@
-"""A lease against an API server over TLS: published and withdrawn, and an API that starts late or goes away."""
+"""Lease of a server against an API server over TLS: published, withdrawn, and an API that starts late or fails."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def text() -> Callable[[], str]:
 
 @dataclass(frozen=True)
 class Program(LogOptions):
-    """A program with no options of its own."""
+    """Options of a program that adds none of its own."""
 
 
 def configured(*argv: str) -> Program:
@@ -56,13 +56,13 @@ def configured(*argv: str) -> Program:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
-    """What is on stderr, once it is written."""
+    """Return the content of stderr after it has been written."""
     logs.flush()
     return capsys.readouterr().err
 
 
 def settled(path: Path, text: str) -> str:
-    """The file, once it has the text: another thread writes it."""
+    """Return the file's text once another thread has written it."""
     end = time.monotonic() + 5
     found = ""
     while text not in found:
@@ -205,7 +205,7 @@ def test_flags_without_effect_say_so_once(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The root logger as it was, and no handler of ours."""
+    """Restore the root logger after the test, without our handlers."""
     root = logging.getLogger()
     level = root.level
     yield

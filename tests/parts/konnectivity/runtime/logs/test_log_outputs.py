@@ -1,4 +1,4 @@
-"""Log files: rotation by name, a maximum size, and paths to what is not a file of ours."""
+"""Log files: rotation by name, a maximum size, and paths that are not our log files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_file_in_a_directory_that_went_away_and_came_back(tmp_path: Path) -> N
 
 
 def test_a_line_that_was_cut_is_ended_by_the_next(tmp_path: Path) -> None:
-    """A named pipe that is full takes part of what it is given, as a full disk does."""
+    """A full named pipe takes part of a line, as a full disk does, and the next line ends it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -97,7 +97,7 @@ def test_a_link_stays_and_the_file_behind_it_is_rotated_by_its_own_name(tmp_path
 
 @pytest.mark.parametrize("leads_to", ["/proc/self/fd/{}", "/dev/fd/{}"])
 def test_a_file_that_is_open_elsewhere_is_not_rotated(tmp_path: Path, leads_to: str) -> None:
-    """As /dev/stdout is, when the output of a program goes to a file."""
+    """/dev/stdout is such a file when the output of a program goes to a file."""
     with open(tmp_path / "out", "ab") as out:
         link = tmp_path / "stdout"
         link.symlink_to(leads_to.format(out.fileno()))

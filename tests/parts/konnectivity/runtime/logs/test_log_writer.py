@@ -97,7 +97,7 @@ def narrow_pipe() -> tuple[int, int]:
     ],
 )
 def test_a_program_whose_stderr_nobody_reads_ends(more: str) -> None:
-    """Whatever is said at the end, buffered or not, by whomever: 2 seconds are enough."""
+    """A program ends within 2 seconds although its last log lines, buffered or not, cannot be written."""
     code = (
         "import asyncio\nfrom konnectivity.runtime import lifecycle\nfrom konnectivity.errors import StartError\n"
         "async def main():\n"

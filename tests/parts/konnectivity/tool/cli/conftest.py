@@ -1,4 +1,4 @@
-"""The `konnectivity` tool, called as from a shell."""
+"""Fixture with the `konnectivity` tool, called as from a shell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from konnectivity.tool.cli.main import main
 
 @pytest.fixture
 def tool(tmp_path, capsys, monkeypatch):
-    """Runs a command line of the tool in the directory of the test; its exit code, output and errors."""
+    """Return a function that runs the tool in the test's directory and returns exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -1,4 +1,4 @@
-"""Addresses that a person gives to a tool: what is taken, and one line for what is not."""
+"""Addresses on the tool's command line: accepted spellings, and one line of error for others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from konnectivity.tool.cli.main import main
 
 
 def said(capsys, *arguments):
-    """Exit code and stderr of the tool."""
+    """Run the tool and return its exit code and stderr."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     return caught.value.code, capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Wrong words on the command line of the tool: the error says what was probably meant."""
+"""Wrong words on the command line of the tool: the error suggests the word that was probably meant."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def egress(tool):
 
 @pytest.fixture
 def judged(egress, tmp_path):
-    """What is said of a text: line, result, finding, advice."""
+    """Check a text and return line, result, finding and advice of each result."""
 
     def judged(text, *arguments):
         (tmp_path / "egress.yaml").write_text(text)
@@ -224,7 +224,7 @@ def test_against_a_server(judged):
 
 
 def test_certificates_against_a_server(judged, tmp_path):
-    """The frontend's has another name, and kube-apiserver's is of another CA."""
+    """The frontend's certificate has another name, and kube-apiserver's is of another CA."""
     frontend_ca, other = Authority.create("frontend-ca"), Authority.create("other")
     frontend_ca.write(tmp_path)
     frontend_ca.issue("frontend", dns=["proxy.example"], server=True).write(tmp_path, "frontend")
@@ -256,7 +256,7 @@ def test_files_of_another_machine(judged, tmp_path):
 
 
 def test_an_agent_of_the_wrong_kind_is_a_warning(judged, tmp_path):
-    """kube-apiserver loads it, and the server refuses it."""
+    """kube-apiserver loads such a certificate, and the server refuses it."""
     Authority.create("ca").issue("client", dns=["a"], server=True).write(tmp_path, "client")
     files = {"clientCert": tmp_path / "client.crt", "clientKey": tmp_path / "client.key"}
     found = judged(HEAD + selection("HTTPConnect", tcp("https://a:1", **files)))

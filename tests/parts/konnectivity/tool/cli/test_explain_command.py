@@ -1,4 +1,4 @@
-"""`konnectivity explain`, with the argument lists of those who deploy the established programs."""
+"""`konnectivity explain`, with the argument lists of deployers of the reference."""
 
 from __future__ import annotations
 

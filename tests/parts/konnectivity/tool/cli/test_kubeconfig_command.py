@@ -35,7 +35,7 @@ def authority(tmp_path):
 
 @pytest.fixture
 def written(command, authority):
-    """Writes one, with arguments beside those that it always needs."""
+    """Write a kubeconfig with the required arguments and the given ones."""
     return lambda *more: command("--server=https://127.0.0.1:6443", "--ca-cert=ca.crt", *more)
 
 

@@ -27,13 +27,13 @@ ADDON = "  addons: {konnectivity: {agent: {mode: Deployment, replicas: 2}}}\n"
 
 @pytest.fixture
 def call(tool):
-    """Runs the command; its exit code, its documents, what it says of errors."""
+    """Run the command; return its exit code, its documents, and its errors."""
     return functools.partial(tool, "manifests")
 
 
 @pytest.fixture
 def made(call):
-    """The documents of a command that went well."""
+    """Return the documents of a command that succeeded."""
 
     def run(*argv):
         code, out, err = call(*argv)
@@ -45,7 +45,7 @@ def made(call):
 
 @pytest.fixture
 def refused(call):
-    """The exit code and the error of one that did not; nothing is printed that could be applied."""
+    """Return exit code and error of a command that failed, and check that it printed no document."""
 
     def run(*argv):
         code, out, err = call(*argv)

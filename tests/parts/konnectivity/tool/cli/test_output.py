@@ -1,4 +1,4 @@
-"""The three forms in which commands print."""
+"""Three output formats of the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`konnectivity pki`, as a person uses it; OpenSSL judges what it makes."""
+"""`konnectivity pki`, as a person uses it; OpenSSL verifies its certificates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("--server-name=konnectivity.example", "--server-ip=203.0.113.7")
 
 @pytest.fixture
 def pki(tool, tmp_path):
-    """Runs the command on a directory of the test; its exit code, output and errors."""
+    """Return a function that runs the command on the test's directory and returns exit code, output and errors."""
 
     def run(*arguments, directory=True):
         at = ["--directory", str(tmp_path / "pki")] if directory else []
@@ -169,7 +169,7 @@ def test_an_agent_with_a_name_of_its_own(pki, made):
 
 
 def new_ca(directory, key="ec -pkeyopt ec_paramgen_curve:P-384", issuer=None):
-    """Certificate and key of a CA that OpenSSL made; of an intermediate one, if it has an issuer."""
+    """Make a CA with OpenSSL, an intermediate one if `issuer` is given; return its certificate and key."""
     name = "middle" if issuer else "root"
     made, its_key = directory / f"{name}.crt", directory / f"{name}.key"
     signer = ["-CA", issuer[0], "-CAkey", issuer[1]] if issuer else []
@@ -184,7 +184,7 @@ def new_ca(directory, key="ec -pkeyopt ec_paramgen_curve:P-384", issuer=None):
 @needs_openssl
 @pytest.mark.parametrize("kind", ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-384", "ed25519"])
 def test_an_existing_ca_issues_too(pki, tmp_path, kind):
-    """One of OpenSSL, whose key identifiers are its own affair."""
+    """A CA that OpenSSL made, with key identifiers of another kind, issues certificates."""
     ca, key = new_ca(tmp_path, kind)
     code, _, errors = pki(*NAMES, f"--ca-cert={ca}", f"--ca-key={key}")
     assert code == 0, errors

@@ -1,4 +1,4 @@
-"""Every command of the tool, with every option set to what makes no sense: one message, and never a traceback."""
+"""Every command of the tool, with every option set to a senseless value: one message, and never a traceback."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ UGLY = re.compile(
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """A directory with files that are not what they should be."""
+    """Return a directory with files of wrong content."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "directory").mkdir()
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 20)

@@ -1,4 +1,4 @@
-"""Everything that is generated, against the schemas that Kubernetes publishes, of an old and a new version."""
+"""All generated objects, against the schemas that Kubernetes publishes, of an old and a new version."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_services(type_):
 
 
 def test_what_is_to_be_removed_has_kinds_and_names():
-    """Whole objects they are not, but all that `kubectl delete` reads."""
+    """Objects for `kubectl delete` are incomplete but have everything that the command reads."""
     for each in removal.cluster("agents", "leases"):
         assert set(each) == {"apiVersion", "kind", "metadata"}
         assert each["metadata"]["name"]
