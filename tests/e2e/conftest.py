@@ -1,4 +1,4 @@
-"""A running deployment for a module's tests: real programs, real sockets, real TLS."""
+"""Fixtures that run a deployment for the tests of a module: real programs, real sockets, real TLS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def deployment(tmp_path_factory):
 
 @pytest.fixture
 def fresh(tmp_path):
-    """A deployment with nothing started yet."""
+    """Yield a deployment with nothing started yet."""
     deployment = Deployment(tmp_path)
     yield deployment
     deployment.stop()

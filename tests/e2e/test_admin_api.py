@@ -1,4 +1,4 @@
-"""/api/v1 of a real server: the overview, the connections, the agents, alone and with --workers."""
+"""Tests of /api/v1 on a real server: the overview, the connections and the agents, alone and with --workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def until(condition, seconds=15.0):
 
 
 class Targets:
-    """One that never reads, and one that says all it can."""
+    """Two listening targets: `deaf` never reads, `loud` sends 100 MB to the first connection."""
 
     def __init__(self):
         self.deaf = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The audit log of a running server: who dialled what, through whom, what became of it; lines fit the schema."""
+"""Tests of a running server's audit log: each dial's user, agent and outcome are recorded, and lines fit the schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOUR = [("grpc", True), ("grpc", False), ("http-connect", True), ("http-connect"
 
 
 class Log:
-    """The lines of an audit log, each valid."""
+    """Audit log file whose lines are checked against the schema when they are read."""
 
     def __init__(self, deployment):
         self.path = deployment.directory / "audit.log"
@@ -224,7 +224,7 @@ async def test_workers_share_one_log(fresh, log):
         "konnectivity_server", fresh.server_arguments(log.flag, "--workers=2", "--server-id=s")
     )
     await asyncio.to_thread(server.wait_for, "Proxy server started", 2)
-    await asyncio.to_thread(server.wait_for, "Connected to peer", 2)  # each worker has found the other
+    await asyncio.to_thread(server.wait_for, "Connected to peer", 2)  # once for each of the two workers
     await asyncio.to_thread(fresh.start_agent)
     async with listening(targets.echo) as address:
         for count in range(1, 9):

@@ -1,4 +1,4 @@
-"""The memory that stalled connections may hold: spent, refused, given back."""
+"""Tests of the memory budgets for stalled connections: a budget is spent, further dials fail, memory is given back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def until(condition, seconds=10.0):
 
 @contextlib.asynccontextmanager
 async def spent(deployment, tunnel, download):
-    """Clients that do not read, until the server refuses another one; yields what it says then."""
+    """Open connections that do not read until the server refuses one; yield the refusal and the open connections."""
     readers = []
     try:
         for _ in range(200):
@@ -70,7 +70,7 @@ async def test_a_spent_budget_refuses_new_dials_until_it_is_given_back(fresh, mo
         found = await asyncio.to_thread(metrics, fresh.health_port)
         assert found["server_dials_refused_total"] >= 2
         assert found["server_buffered_bytes"] >= 512 * 1024
-        # Those that live go on: every byte of one that reads again arrives.
+        # Open connections survive: every byte of a connection that is read again arrives.
         reader, _ = clients[0]
         assert len(await reader.readexactly(16 * MIB - 1)) == 16 * MIB - 1
         for _, writer in clients:
@@ -99,7 +99,7 @@ async def test_http_says_503(fresh):
 
 
 async def test_an_agent_that_has_no_memory_left_says_so_and_another_is_asked(fresh):
-    """Uploads to targets that do not read fill the agent, not the server."""
+    """Uploads to targets that do not read spend the memory budget of the agent, not the budget of the server."""
     fresh.start_server()
     flags = ("--process-buffer-budget=256Ki", "--connection-window=64Ki", "--connection-window-max=64Ki")
     full = fresh.start_agent("--agent-id=full", *flags)

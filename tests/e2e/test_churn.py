@@ -1,4 +1,4 @@
-"""Three servers and six agents, dialled all the time, while one after the other comes, goes, is killed, or frozen."""
+"""Tests with three servers and six agents under constant dialling while programs are replaced, killed or frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.targets import listening
 
 AGENTS = 6
 SERVERS = ("one", "two", "three")
-PACE_S = 0.03  # between two dials
+PACE_S = 0.03  # seconds between two dials
 ERRORS = (DialError, OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
@@ -34,7 +34,7 @@ class Failure:
 
 @dataclass
 class Cluster:
-    """The programs, how to change them, and a client that dials through any server that says it is ready."""
+    """Three servers, six agents, and a client that dials through any server whose /readyz answers 200."""
 
     deployment: Deployment
     balanced: bool
@@ -60,7 +60,7 @@ class Cluster:
     def start_server(self, name: str) -> None:
         ports = self.ports[name]
         self.servers[name] = self.deployment.start_server(
-            f"--server-id={name}-{time.monotonic_ns()}",  # as a pod's name: a new one for each start
+            f"--server-id={name}-{time.monotonic_ns()}",  # a new id for each start, like a pod's name
             "--server-count=3",
             f"--agent-port={ports['agent']}",
             f"--health-port={ports['health']}",
@@ -86,7 +86,7 @@ class Cluster:
         self._stack.close()
 
     def ready(self, name: str) -> bool:
-        """As a load balancer or kube-apiserver's own readiness sees it."""
+        """Return whether /readyz of the server answers 200, as a load balancer or kube-apiserver checks it."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[name]["health"], timeout=0.5)
         try:
             connection.request("GET", "/readyz")
@@ -137,7 +137,7 @@ async def cluster(request, fresh):
 
 
 class Dialling:
-    """Dials for as long as the block; then the failures are looked at."""
+    """Context manager that dials continuously during the block and records the failures in the cluster."""
 
     def __init__(self, cluster):
         self._cluster = cluster
@@ -158,17 +158,17 @@ class Dialling:
 
 async def test_planned_changes_fail_no_dial(cluster):
     async with Dialling(cluster):
-        for name in SERVERS:  # a rollout of the servers
+        for name in SERVERS:  # roll out the servers
             cluster.servers[name].send(signal.SIGTERM)
             assert await asyncio.to_thread(cluster.servers[name].wait) == 0
             await asyncio.to_thread(cluster.start_server, name)
             await cluster.until_ready(name)
-        for number in range(3):  # and of agents
+        for number in range(3):  # roll out half of the agents
             old = cluster.agents[number]
             old.send(signal.SIGTERM)
             await asyncio.to_thread(cluster.start_agent, number)
             assert await asyncio.to_thread(old.wait) == 0
-        cluster.agents.pop(5).send(signal.SIGTERM)  # one removed, one added
+        cluster.agents.pop(5).send(signal.SIGTERM)  # remove one agent; another is added below
         await asyncio.to_thread(cluster.start_agent, AGENTS)
     assert cluster.failures == []
     assert cluster.dials > 100
@@ -183,7 +183,7 @@ async def test_a_kill_costs_what_was_in_flight_and_a_freeze_ends_within_ten_seco
         await asyncio.to_thread(cluster.servers["one"].wait)
         server_killed_at = time.monotonic()
         await asyncio.sleep(1)
-        for failure in cluster.failures:  # begun before the kill, or while it happened
+        for failure in cluster.failures:  # only dials begun before a kill or during it may fail
             assert failure.began < max(killed_at, server_killed_at) + 0.2, failure
         await asyncio.to_thread(cluster.start_server, "one")
         await cluster.until_ready("one")
@@ -193,10 +193,10 @@ async def test_a_kill_costs_what_was_in_flight_and_a_freeze_ends_within_ten_seco
         frozen_at = time.monotonic()
         cluster.agents[1].send(signal.SIGSTOP)
         await asyncio.sleep(8)
-        assert cluster.failures == []  # the dials it swallowed went through another agent
+        assert cluster.failures == []  # dials that the frozen agent did not answer were retried on another
         cluster.agents[1].send(signal.SIGCONT)
         frozen_at = time.monotonic()
-        cluster.servers["two"].send(signal.SIGSTOP)  # it cannot say that it is not ready
+        cluster.servers["two"].send(signal.SIGSTOP)  # a frozen server cannot report itself as not ready
         await asyncio.sleep(3)
         cluster.servers["two"].send(signal.SIGCONT)
         await cluster.until_ready("two")

@@ -1,4 +1,4 @@
-"""The client library: TLS with a target, spellings of a frontend, and what a mistake in the call is told."""
+"""Tests of the client library: TLS to a target, spellings of a frontend address, and errors for wrong calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 3_000_000
 
 
 def contexts(deployment):
-    """Of a target, and of its client."""
+    """Return the TLS contexts of a target and of a client that trusts the target."""
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
     return serving, ssl.create_default_context(cafile=deployment.path("ca.crt"))
@@ -29,7 +29,7 @@ def contexts(deployment):
 
 @contextmanager
 def tls_echo(context):
-    """A target that speaks TLS, in threads of its own: no event loop of a test has to see its connections end."""
+    """Run an echo target that speaks TLS in threads, so that no event loop of a test sees its connections end."""
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -191,7 +191,7 @@ async def test_a_tunnel_that_was_closed_makes_no_connection(deployment, mode):
 
 @pytest.mark.parametrize("mode", ["grpc", "http-connect"])
 async def test_a_tunnel_outlives_a_server_that_is_not_there_yet(deployment, mode, tmp_path):
-    """A first dial that fails, or is cancelled while it connects, spoils none that follow."""
+    """A first dial that fails, or is cancelled while it connects, does not break the dials after it."""
     frontend = deployment.frontend(mode, True)
     path, late = frontend["address"].removeprefix("unix:"), tmp_path / "late.socket"
     async with listening(targets.echo) as address, connect(**(frontend | {"address": f"unix:{late}"})) as tunnel:

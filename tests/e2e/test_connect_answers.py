@@ -1,4 +1,4 @@
-"""What the HTTP CONNECT frontend says, byte for byte, and what it makes of nonsense."""
+"""Tests of the HTTP CONNECT frontend's answers, byte for byte, to valid and to malformed requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from konnectivity.client import tls_context
 
 
 def ask(deployment, request, *, half_close=False, timeout=10.0):
-    """Everything the server says to these bytes on the unix socket."""
+    """Send `request` to the unix socket and return all bytes that the server answers until it closes."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout)
         sock.connect(deployment.socket)
@@ -28,7 +28,7 @@ def ask(deployment, request, *, half_close=False, timeout=10.0):
 
 
 class Echo:
-    """A target in a thread: says back what it hears, until the end."""
+    """Echo target that runs in a thread."""
 
     def __enter__(self):
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -189,7 +189,7 @@ def test_a_head_byte_by_byte(deployment):
 
 
 def test_a_client_that_leaves_during_the_dial_is_noticed(fresh):
-    """The dial hangs (a listener whose queue is full); the agent gives it up as soon as the client is gone."""
+    """The agent gives up a dial to a listener whose queue is full as soon as the client of the dial has left."""
     fresh.start_server("-v=4")
     agent = fresh.start_agent("-v=4")
     full = socket.socket()
@@ -215,7 +215,7 @@ def test_a_client_that_leaves_during_the_dial_is_noticed(fresh):
 
 
 def connecting(pid, port):
-    """How many connections of a process to a port have not been answered yet (SYN_SENT)."""
+    """Return the number of a process's connections to a port that have not been answered yet (SYN_SENT)."""
     with open(f"/proc/{pid}/net/tcp") as table:
         rows = [line.split() for line in table.readlines()[1:]]
     inodes = {row[9] for row in rows if row[3] == "02" and row[2].endswith(f":{port:04X}")}

@@ -1,4 +1,4 @@
-"""The exact argument lists of those who deploy the established programs, with our programs, doing their job."""
+"""Tests that run our programs with the exact argument lists of projects that deploy the reference."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def api(tmp_path):
 
 @pytest.fixture
 def site(api, monkeypatch):
-    """Makes a site. Its name is short: the path of a unix socket must be."""
+    """Yield a function that makes a site. The directory name is short because the path of a unix socket must be."""
     sites = []
     with tempfile.TemporaryDirectory(prefix="k") as directory:
 
         def make(name):
             account = "system-konnectivity-agent" if name == "kubermatic" else "konnectivity-agent"
             api.add_token("good", f"system:serviceaccount:kube-system:{account}", AUDIENCE)
-            # What a pod has by itself where no --kubeconfig is given.
+            # The in-cluster configuration that a pod uses without --kubeconfig.
             monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(Path(directory) / "in-cluster")))
             sites.append(Site(Path(directory), api))
             return sites[0], words(name)
@@ -62,7 +62,7 @@ async def request(tunnel, address):
 
 
 def local(address):
-    """A target by the name that it has at every site."""
+    """Return the target's address under the host name `localhost`, which every site can resolve."""
     return f"localhost:{address.rpartition(':')[2]}"
 
 
@@ -74,14 +74,14 @@ async def test_one_request_through_server_and_agent(site, api, name):
         assert stat.filemode(Path(where.socket).stat().st_mode) == "srwxrwx---"
     assert get(where.deployment.health_port, "/readyz") == (500, "no connection to any proxy agent")
     agent = await asyncio.to_thread(where.agent, lists["agent"])
-    if name != "hypershift":  # whose workers stand for no address, and the first strategy alone decides
+    if name != "hypershift":  # its workers claim no address, and only its first strategy is used
         assert get(where.deployment.health_port, "/readyz") == (200, "ok")
     async with listening(targets.echo) as address, connect(**where.frontend()) as tunnel:
         await request(tunnel, local(address))
     assert dials(agent) == 1
     assert (api.requests["tokenreviews"] == 1) == (name in WITH_TOKENS)
     if any(word.startswith("--log-file=") for word in lists["server"]):
-        # With --logtostderr=true the file is not used, there as here.
+        # With --logtostderr=true the file is not used, as in the reference.
         there = where.deployment.directory / "var/log/konnectivity-server.log"
         assert there.exists() == ("--logtostderr=false" in lists["server"])
     for process in (server, agent):
@@ -92,7 +92,7 @@ async def test_one_request_through_server_and_agent(site, api, name):
 
 
 async def test_hypershift_reaches_what_lives_in_the_control_plane(site):
-    """Its second agent stands for addresses there; all others go to the workers."""
+    """The second agent receives dials to control-plane addresses; dials to all other addresses go to the workers."""
     where, lists = site("hypershift")
     await asyncio.to_thread(where.server, lists["server"])
     worker = await asyncio.to_thread(where.agent, lists["agent"])

@@ -1,4 +1,4 @@
-"""`konnectivity curl` and `dial --verbose`, as a person runs them, through each of the four frontends."""
+"""Tests of `konnectivity curl` and `konnectivity dial --verbose` as commands, through each of the four frontends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on the admin port, in a real Chromium: what an operator sees, clicks and types."""
+"""Tests of the dashboard page on the admin port in a real Chromium: display, clicks and typed filters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CELLS = "tbody tr td:nth-child(%d)"
 
 
 class Scene:
-    """A server with three agents, one of them hostile, connections, one of them stalled, and a dial that fails."""
+    """Server with three agents (one of them hostile), five connections (one of them stalled) and failed dials."""
 
     def __init__(self, directory):
         self.deployment = Deployment(directory)
@@ -62,7 +62,7 @@ def window():
 
 
 def visit(window, address):
-    """Open a page on a desk, as if for the first time."""
+    """Open a page in a desktop-sized window with empty local storage."""
     window.open("about:blank")
     window.complaints()
     window.size(1280, 900)
@@ -187,7 +187,7 @@ def test_failures_are_sorted_and_filtered_here(page, scene):
     page.until(lambda: len(column(page, 3)) == 2, "both")
     page.find("thead th:nth-child(3) button").click()
     page.until(lambda: column(page, 3)[0] == scene.closed, "sorted by destination")
-    type_filter(page, "img/src")  # in a destination, and in no agent's name
+    type_filter(page, "img/src")  # matches a destination and no agent's name
     page.until(lambda: len(column(page, 3)) == 1, "filtered")
     assert scene.closed not in column(page, 3)
 
@@ -262,7 +262,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(page, scene, width):
 
 
 def test_what_others_say_is_text(page, scene):
-    """An agent's id, its identifiers, a destination: all markup, none of it executed."""
+    """Markup in an agent's id, in its identifiers and in a destination is shown as text and never executed."""
     page.until(lambda: any(NASTY in text for text in column(page, 2)), "the id, letter for letter")
     assert any("<script>alert(1)" in text for text in column(page, 3))
     open_tab(page, "failures")

@@ -1,4 +1,4 @@
-"""A round trip of 50 ms between server and agent: exact as ever, and bulk is not stop-and-go."""
+"""Tests with a round trip of 50 ms between server and agent: transfers stay exact and bulk transfers do not stall."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`konnectivity doctor` beside real programs: a healthy tunnel, and each thing that can be wrong with one."""
+"""Tests of `konnectivity doctor` beside real programs: a healthy tunnel, and each fault that doctor can find."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACCOUNT = "system:serviceaccount:kube-system:konnectivity-agent"
 
 
 def doctor(*arguments, **environment):
-    """Exit code, and the results by their check."""
+    """Run `konnectivity doctor` and return its exit code and its results, grouped by check."""
     command = [sys.executable, "-m", "konnectivity.tool.cli", "doctor", "-o", "json", "--warn-days=0", *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
@@ -67,7 +67,7 @@ def site(tmp_path_factory):
 
 
 def agent(site, *more):
-    """proxy-agent's arguments; those of `more` instead of the usual ones."""
+    """Return the arguments of proxy-agent, in which `more` replaces the usual flags of the same name."""
     replaced = {each.partition("=")[0] for each in more}
     ports = {"health_port": site.agent.health_port, "admin_port": site.agent.admin_port}
     usual = [each for each in site.agent_arguments(**ports) if each.partition("=")[0] not in replaced]
@@ -222,7 +222,7 @@ def silent_listener():
 
 @contextmanager
 def tls_server(certificate, key, alpn):
-    """Some TLS server that speaks HTTP/1.1."""
+    """Run a TLS server that speaks HTTP/1.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(alpn)
@@ -250,7 +250,7 @@ def test_a_wrong_ca(site):
 
 @pytest.fixture
 def with_certificate(tmp_path):
-    """Starts a deployment whose agent port shows a certificate of one's own making."""
+    """Return a function that starts a deployment whose agent port presents a given certificate."""
     started = []
 
     def start(**made):
@@ -425,7 +425,7 @@ def test_leases(site, tmp_path):
 
 
 class Clockwork(http.server.BaseHTTPRequestHandler):
-    """An admin port whose clock is an hour ahead."""
+    """HTTP handler of an admin port whose clock is an hour ahead."""
 
     def do_GET(self):
         body = b"[]" if "agents" in self.path else b'{"id": "s", "ready": true, "version": "1"}'
@@ -464,7 +464,7 @@ def test_an_egress_configuration_of_another_mode(fresh):
     assert code == 1
     assert failures(results) == {"egress-server", "egress"}
     assert "GRPC needs a server with --mode=grpc" in only(results, "egress")["what"]
-    # The options of a server that was started with others: its socket tells.
+    # The options given to doctor differ from the running server's; the socket of the server reveals it.
     code, results = doctor(*server(fresh, "--mode=grpc"))
     assert "speaks http-connect, not grpc" in only(results, "frontend-socket")["what"]
 

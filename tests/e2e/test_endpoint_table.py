@@ -1,4 +1,4 @@
-"""Every path of the health and admin ports of both programs: status, body and headers, whatever the method."""
+"""Tests of every path on the health and admin ports of both programs: status, body and headers for each method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONNECTED = "[+]ping ok\n[+]server-connected ok\ncheck passed\n"
 
 
 class Row(NamedTuple):
-    """What one path answers. `body`: all of it; or, between slashes, a pattern that is somewhere in it."""
+    """Expected answer of one path. `body` is the whole body, or, between slashes, a pattern that occurs in it."""
 
     path: str
     status: int
@@ -59,9 +59,9 @@ PROFILES = (
     Row("/debug/pprof/heap", 200, "/VmRSS/"),
     Row("/debug/pprof/profile?seconds=1", 200, "/py:/"),
     Row("/debug/pprof/block", 404, "/not measured: start the program with --enable-contention-profiling/"),
-    Row("/debug/pprof/cmdline", 404, NOT_FOUND),  # nowhere
-    Row("/debug/pprof/symbol", 404, NOT_FOUND),  # addresses of machine code: there are none
-    Row("/debug/pprof/trace", 404, NOT_FOUND),  # of the Go scheduler
+    Row("/debug/pprof/cmdline", 404, NOT_FOUND),  # served on no port
+    Row("/debug/pprof/symbol", 404, NOT_FOUND),  # Python has no machine code addresses
+    Row("/debug/pprof/trace", 404, NOT_FOUND),  # traces of the Go scheduler
 )
 METRICS = Row(
     "/metrics", 200, "/# TYPE konnectivity_network_proxy_server_/", "text/plain; version=0.0.4; charset=utf-8"
@@ -88,7 +88,7 @@ PAGE = (
     Row("/dashboard/__init__.py", 404, NOT_FOUND),
     Row("/dashboard/../app.py", 404, NOT_FOUND),
 )
-# (process, port) -> rows. The ready ones have --enable-profiling, the others not.
+# (process, port) -> rows. Only the ready processes run with --enable-profiling.
 TABLE = {
     ("ready server", "health"): (
         *HEALTH,
@@ -127,7 +127,7 @@ CASES = [(*where, row) for where, rows in TABLE.items() for row in rows]
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory):
-    """(process, port) -> its number."""
+    """Return the port numbers by process and port name."""
     ready, alone = (Deployment(tmp_path_factory.mktemp(name)) for name in ("ready", "alone"))
     try:
         ready.start_server("--enable-profiling")
@@ -152,7 +152,7 @@ def ports(tmp_path_factory):
 
 
 class Client:
-    """One connection, kept: an answer that does not end where it says spoils the next one."""
+    """HTTP client that keeps one connection, so that an answer of the wrong length spoils the next answer."""
 
     def __init__(self, port):
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -237,7 +237,7 @@ def reachable(address, port):
 
 
 def test_the_health_port_is_open_to_all_and_the_admin_port_to_whom_it_is_said(ports, tmp_path):
-    """127.0.0.2 stands for another address of the host."""
+    """Any address may use the health port, only allowed ones the admin port; 127.0.0.2 stands for another address."""
     deployment = Deployment(tmp_path)
     try:
         deployment.start_server("--health-bind-address=", "--admin-bind-address=")
@@ -246,6 +246,6 @@ def test_the_health_port_is_open_to_all_and_the_admin_port_to_whom_it_is_said(po
             assert reachable("127.0.0.2", port)
     finally:
         deployment.stop()
-    for process in ("ready server", "ready agent"):  # their admin ports are where they are by default
+    for process in ("ready server", "ready agent"):  # admin ports listen on the default address
         assert reachable("127.0.0.1", ports[process, "admin"])
         assert not reachable("127.0.0.2", ports[process, "admin"])

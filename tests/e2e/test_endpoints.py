@@ -1,4 +1,4 @@
-"""Health, readiness, metrics and profiles of the real programs, as kubelet and Prometheus ask for them."""
+"""Tests of health, readiness, metrics and profiles of the real programs, as kubelet and Prometheus request them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def get(port, path, method="GET", **headers):
 
 
 def scrape(port):
-    """All samples, as they stand in the text: name with labels -> value."""
+    """Return all samples of a metrics page: name with labels, as in the text, -> value."""
     status, body, headers = get(port, "/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""A dial that fails is a line of the server's log, whichever frontend asked, at every level."""
+"""Tests that the server logs each failed dial in one line, for every frontend and at every log level."""
 
 from __future__ import annotations
 

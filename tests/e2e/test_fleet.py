@@ -1,4 +1,4 @@
-"""Several servers: every agent finds all of them, loses those that go, and finds those that come."""
+"""Tests of several servers: every agent connects to all of them, drops those that end, and finds new ones."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_one_server_under_two_names_is_one_server(fresh):
 
 @pytest.fixture
 def balancer(fresh, servers):
-    """HAProxy in front of the servers; yields its port."""
+    """Run HAProxy in front of the servers and yield its port."""
     if HAPROXY is None:
         pytest.skip(MISSING)
     with Balancer(fresh.directory, free_port(), {one.name: one.agent_port for one in servers}) as balancer:
@@ -113,7 +113,7 @@ def test_behind_a_balancer_all_servers_are_found(fresh, servers, balancer):
     servers[0].start()
     for agent in agents:
         until_connected(agent, 3, seconds=20)
-    # And then it is quiet: no server missing, nothing drawn.
+    # A complete server pool causes no more log lines and connects.
     for agent in agents:
         agent.wait_for("Connected to server", times=4)
     before = [agent.log.count("\n") for agent in agents]
@@ -129,7 +129,7 @@ def test_an_agent_counts_on_what_the_servers_say(fresh, servers):
 
 
 def test_an_agent_without_a_server_is_quiet_and_cheap(fresh):
-    """For as long as it takes: it knocks, ever more rarely, and says so once."""
+    """An agent without a server retries at growing intervals and logs the failure once."""
     servers = [Replica(fresh, "server-1", 1)]
     servers[0].start()
     agent = fresh.start_agent(port=servers[0].agent_port)

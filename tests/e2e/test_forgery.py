@@ -1,4 +1,4 @@
-"""Peers that speak the extension and lie: about connections that are not theirs, credit, totals, dials."""
+"""Tests of peers that speak the extension and lie about connections of others, credit, totals and dials."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_more_than_was_granted_ends_that_connection_and_no_other(deploymen
             first = (await liar.hear()).dialResponse.connectID
             await liar.say(wire.dial_req(address, 2))
             second = (await liar.hear()).dialResponse.connectID
-            for _ in range(4000):  # 256 MiB against a window that nobody returns
+            for _ in range(4000):  # 256 MiB into a window that is never replenished
                 await liar.say(data(first, bytes(64 * 1024)))
                 if await heard_reset(liar, first):
                     break
@@ -69,7 +69,7 @@ async def test_more_than_was_granted_ends_that_connection_and_no_other(deploymen
 
 
 async def heard_reset(call, connect_id):
-    """Whether a reset came by now; credit may have come before it."""
+    """Return whether the next packet that has arrived resets the connection."""
     if not await call.said_something():
         return False
     packet = await call.hear()
@@ -78,7 +78,7 @@ async def heard_reset(call, connect_id):
 
 @pytest.fixture
 def alone(fresh):
-    """A server without agents."""
+    """Start a server without agents and return its deployment."""
     fresh.start_server()
     return fresh
 
@@ -88,27 +88,27 @@ async def test_an_agent_that_lies_about_dials_and_ids(alone):
         grpc_peer.agent(alone, metadata=EXTENDED) as agent,
         connect(**alone.frontend("http-connect", unix=True)) as tunnel,
     ):
-        await agent.say(wire.dial_rsp(123456, 50))  # to a dial that never was
+        await agent.say(wire.dial_rsp(123456, 50))  # answers an unknown dial
         packet = await agent.hear()
         assert (packet.type, packet.reset.connectID) == (PacketType.RESET, 50)
         dialled = asyncio.create_task(tunnel.dial("node:1"))
         random = (await agent.hear()).dialRequest.random
         await agent.say(wire.dial_rsp(random, 1))
         reader, writer = await dialled
-        await agent.say(wire.dial_rsp(random, 2))  # replayed
+        await agent.say(wire.dial_rsp(random, 2))  # a second answer to the same dial
         packet = await agent.hear()
         assert (packet.type, packet.reset.connectID) == (PacketType.RESET, 2)
         second = asyncio.create_task(tunnel.dial("node:2"))
         random = (await agent.hear()).dialRequest.random
-        await agent.say(wire.dial_rsp(random, 1))  # the first connection's id
+        await agent.say(wire.dial_rsp(random, 1))  # reuses the first connection's id
         with pytest.raises(DialError):
             await second
         await agent.say(data(99, b"for a connection that never was"))
         packet = await agent.hear()
         assert (packet.type, packet.reset.connectID) == (PacketType.RESET, 99)
         for lie in (wire.credit(98, MAX), wire.data_end(97, 5), wire.reset(96, 2, "x", 0, 0), wire.stop(95, "x")):
-            await agent.say(lie)  # late, for all the server knows
-        await agent.say(wire.server_count(1000))  # not an agent's to say
+            await agent.say(lie)  # the server cannot tell a lie from a late packet
+        await agent.say(wire.server_count(1000))  # only servers send this packet
         await agent.say(wire.ready(True))
         await agent.silence()
         await agent.say(data(1, b"unharmed"))
@@ -117,7 +117,7 @@ async def test_an_agent_that_lies_about_dials_and_ids(alone):
 
 
 async def test_an_agent_speaks_for_its_own_connections_only(alone):
-    """One that has the same name as another, and knows the ids of its connections."""
+    """An agent that shares another agent's name and knows its connection ids cannot affect its connections."""
     async with (
         grpc_peer.agent(alone, "node", metadata=EXTENDED) as agent,
         connect(**alone.frontend("http-connect", unix=True)) as tunnel,
@@ -135,7 +135,7 @@ async def test_an_agent_speaks_for_its_own_connections_only(alone):
             ):
                 await liar.say(lie)
             await liar.say(wire.close_rsp(1))
-            await liar.say(wire.dial_rsp(random, 1))  # heard of somehow
+            await liar.say(wire.dial_rsp(random, 1))  # the liar guessed the dial's random number
             heard = [await liar.hear() for _ in range(2)]
             assert [packet.reset.connectID for packet in heard] == [1, 1]
             await liar.silence()

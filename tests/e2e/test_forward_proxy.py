@@ -1,5 +1,5 @@
-"""An agent whose way to the server leads through a forward proxy, as HTTPS_PROXY says. The name of the server exists
-in the proxy alone; 0.0.0.0 is a way to this host that is not excepted by itself."""
+"""Tests of an agent that reaches its server through a forward proxy set by HTTPS_PROXY. Only the proxy can resolve the
+server's name. 0.0.0.0 is an address of this host that is not exempt from proxying by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAILED = "Cannot connect to the server, will keep trying"
 
 @pytest.fixture
 def deployment(fresh, monkeypatch):
-    """A server, whose certificate has the names, and no variable set."""
+    """Yield a deployment whose server certificate has the names, with no proxy variable set."""
     authority = Authority.create("test CA")
     authority.write(fresh.directory)
     server = authority.issue("proxy-server", dns=("localhost", NAME), ips=("127.0.0.1", THIS_HOST), server=True)
@@ -45,7 +45,7 @@ def proxy():
 
 def start_agent(deployment, *more, host=NAME):
     arguments = deployment.agent_arguments("--sync-interval-cap=300ms", f"--proxy-server-host={host}", *more)
-    # The deployment's own host comes first, and lists add up.
+    # The deployment's own host is the first value; repeated lists add up.
     arguments.remove("--proxy-server-host=127.0.0.1")
     return deployment.start_package("konnectivity_agent", arguments)
 
@@ -53,7 +53,7 @@ def start_agent(deployment, *more, host=NAME):
 async def test_only_the_server_is_reached_through_the_proxy_which_asks_for_a_password(deployment, monkeypatch):
     with ForwardProxy(NAMES, credentials="agent:p@ss/word") as proxy:
         url = f"http://agent:p%40ss%2Fword@127.0.0.1:{proxy.port}"
-        for variable in VARIABLES[:3]:  # the tunnelled connections look at none of them
+        for variable in VARIABLES[:3]:  # connections to targets ignore all proxy variables
             monkeypatch.setenv(variable, url)
         agent = await asyncio.to_thread(start_agent, deployment)
         await asyncio.to_thread(agent.wait_for, "Connected to server")
@@ -85,7 +85,7 @@ def test_no_proxy_excepts_the_server(deployment, proxy, monkeypatch, no_proxy, t
 
 def test_the_proxy_is_given_the_name_and_nobody_else_looks_it_up(deployment, proxy, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    agent = start_agent(deployment, host="127.1")  # a name by the rules, and 127.0.0.1 to whoever looks it up
+    agent = start_agent(deployment, host="127.1")  # syntactically a name; resolves to 127.0.0.1
     agent.wait_for("refuses: 502 Bad Gateway")
     assert proxy.requests[0].startswith(f"CONNECT 127.1:{deployment.agent_port} ")
     agent.wait_for(f'{FAILED}" server="127.1:{deployment.agent_port}" ')

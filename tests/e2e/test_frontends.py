@@ -1,4 +1,4 @@
-"""Requests through the real programs, by each of the four frontends, with our client and with curl."""
+"""Tests of requests through the real programs, by each of the four frontends, with our client and with curl."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_ipv6_and_names(deployment, mode, unix):
             writer.write(b"hi")
             assert await reader.readexactly(2) == b"hi"
             writer.close()
-            await writer.wait_closed()  # TLS says goodbye: a loop that closes before leaves a socket behind
+            await writer.wait_closed()  # TLS exchanges close_notify; closing the loop earlier leaks a socket
 
 
 @pytest.mark.parametrize(("mode", "unix"), [("http-connect", True), ("grpc", True), ("grpc", False)])
@@ -123,7 +123,7 @@ async def test_a_target_that_resets_is_an_error_not_an_end(deployment, mode, uni
 
 
 def web_server():
-    """A web server with a 200 MB download and an upload that answers with its checksum."""
+    """Run a web server with a 200 MB download and an upload path that answers with the upload's checksum."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,4 @@
-"""Agents behind a front that ends TLS, and picks a protocol of its own from those that the agent offers."""
+"""Tests of agents behind a TLS-terminating front that picks one of the ALPN protocols offered by the agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.targets import listening
 
 @asynccontextmanager
 async def front(deployment, picks):
-    """A front that agrees on these protocols and no other, and passes what it reads to the server; yields its port."""
+    """Run a front that accepts only these ALPN protocols and forwards plain bytes to the server; yield its port."""
     towards_agents = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     towards_agents.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
     towards_agents.set_alpn_protocols(picks)

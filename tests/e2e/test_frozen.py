@@ -1,4 +1,4 @@
-"""A process that is stopped (SIGSTOP) keeps its sockets open and says nothing: the others must find out and go on."""
+"""Tests of a process stopped by SIGSTOP: its sockets stay open and silent; other processes detect this and recover."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def until(condition, seconds):
 
 
 async def echo_once(tunnel, address):
-    """Seconds that a dial and an echo took."""
+    """Return the duration of a dial and an echo in seconds."""
     started = time.monotonic()
     reader, writer = await tunnel.dial(address)
     writer.write(b"hello")
@@ -82,4 +82,4 @@ async def test_what_a_killed_agent_was_asked_for_goes_through_another(fresh):
         await asyncio.to_thread(fresh.start_agent, "--agent-id=second")
         first.send(signal.SIGKILL)
         assert max(await asyncio.gather(*dials)) < 8
-    fresh.processes[0].wait_for("Dialing through another agent")  # its log is written behind its work
+    fresh.processes[0].wait_for("Dialing through another agent")  # the server writes its log after the dial is answered

@@ -1,4 +1,4 @@
-"""What a connection, a dial or a tunnel leaves behind is freed with it, and waits for no garbage collector."""
+"""Tests that a connection, dial or tunnel is freed when it ends, without waiting for the garbage collector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRONTENDS = [(mode, unix) for mode in ("http-connect", "grpc") for unix in (True
 
 
 def garbage(*ports):
-    """Objects of the programs with these admin ports that only referred to each other."""
+    """Return, for each admin port, the number of objects that only referred to each other."""
     found = []
     for port in ports:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/debug/pprof/heap?gc=1", timeout=10) as answer:
@@ -30,7 +30,7 @@ def garbage(*ports):
 
 
 class Site:
-    """Server and agent, and how much garbage they make."""
+    """Server and agent whose garbage is counted."""
 
     def __init__(self, deployment):
         self.deployment = deployment
@@ -38,7 +38,7 @@ class Site:
         self.agent = deployment.start_agent("--enable-profiling")
 
     async def each_leaves(self, deed):
-        """Objects left by each deed, in server and agent."""
+        """Return the number of garbage objects that each call of `deed` leaves in the server and in the agent."""
         for _ in range(3):
             await deed()
         ports = (self.deployment.admin_port, self.agent.admin_port)
@@ -89,7 +89,7 @@ async def test_a_dial_that_is_taken_back(site, mode):
             async with asyncio.timeout(0.02), connect(**site.deployment.frontend(mode, True)) as tunnel:
                 await tunnel.dial(f"127.0.0.1:{full.getsockname()[1]}")
 
-    with socket.socket() as full, contextlib.ExitStack() as waiting:  # nobody accepts: who connects now hangs
+    with socket.socket() as full, contextlib.ExitStack() as waiting:  # connects hang once the queue is full
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         for _ in range(4):

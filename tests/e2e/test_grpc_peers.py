@@ -1,6 +1,6 @@
-"""grpcio as the other side: frontends and an agent against our server, a server against our agent; also rude ones.
+"""Tests with grpcio peers, also misbehaving ones: frontends and an agent on our server, and a server for our agent.
 
-These peers speak the established wire, without our extension, as every implementation in the field does.
+These peers speak the reference protocol without our extension.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ async def test_packets_that_make_no_sense_get_an_answer_and_harm_nobody(deployme
         await call.say(b"\x08\x04")  # a DATA packet without its payload
         await call.say(b"\xff\xff\xff\xff\xff")  # no protobuf at all
         await call.say(b"")  # DIAL_REQ without its payload
-        await call.say(b"\x08\x63")  # a type nobody knows
-        await call.say(wire.credit(1, 100))  # the extension, not negotiated
+        await call.say(b"\x08\x63")  # an unknown packet type
+        await call.say(wire.credit(1, 100))  # a packet of the extension, which was not negotiated
         await call.say(wire.close_dial(4711))
         await call.silence()
         async with listening(targets.echo) as address:
@@ -163,7 +163,7 @@ def test_cleartext_on_the_agent_port_is_closed(deployment):
 
 @pytest.fixture
 def alone(fresh):
-    """A server without agents."""
+    """Start a server without agents and return its deployment."""
     fresh.start_server()
     return fresh
 
@@ -203,21 +203,21 @@ async def test_established_wire_a_client_that_closes_at_once_still_delivers_all_
 
 async def test_a_late_or_forged_answer_touches_nobody(alone):
     async with grpcio_agent(alone) as agent, connect(**alone.frontend("http-connect", unix=True)) as tunnel:
-        await agent.say(wire.dial_rsp(123456, 50))  # to a dial that never was
+        await agent.say(wire.dial_rsp(123456, 50))  # answers an unknown dial
         assert (await agent.hear()).closeRequest.connectID == 50
         async with asyncio.TaskGroup() as tasks:
             dialled = tasks.create_task(tunnel.dial("node:1"))
             random = (await agent.hear()).dialRequest.random
             await agent.say(wire.dial_rsp(random, 1))
         reader, writer = dialled.result()
-        await agent.say(wire.dial_rsp(random, 2))  # replayed
+        await agent.say(wire.dial_rsp(random, 2))  # a second answer to the same dial
         assert (await agent.hear()).closeRequest.connectID == 2
         await agent.say(data(99, b"for a connection that never was"))
         assert (await agent.hear()).closeRequest.connectID == 99
         await agent.say(wire.close_rsp(98))
         second = asyncio.create_task(tunnel.dial("node:2"))
         random = (await agent.hear()).dialRequest.random
-        await agent.say(wire.dial_rsp(random, 1))  # the first connection's id
+        await agent.say(wire.dial_rsp(random, 1))  # reuses the first connection's id
         with pytest.raises(DialError):
             await second
         await agent.say(data(1, b"unharmed"))
@@ -226,7 +226,7 @@ async def test_a_late_or_forged_answer_touches_nobody(alone):
 
 
 async def test_two_agents_with_one_id_never_mix_their_connections(alone):
-    """Both number their first connection 1; the reference's server delivered one client's bytes to the other."""
+    """Two agents of one id both number their first connection 1; the reference mixed up the bytes of their clients."""
     async with (
         grpcio_agent(alone, "twin", "host=a") as one,
         grpcio_agent(alone, "twin", "host=b") as two,
@@ -250,7 +250,7 @@ async def test_two_agents_with_one_id_never_mix_their_connections(alone):
 
 
 async def answer_dials(agent, name):
-    """Accept every dial; tell each connection its own number."""
+    """Accept every dial and send each connection its own number."""
     connect_id = 0
     while True:
         packet = await agent.hear(60)
@@ -345,7 +345,7 @@ async def test_our_agent_serves_a_grpcio_server(fresh):
 
 
 async def test_established_wire_close_req_flushes_the_upload_first(fresh):
-    """The established agent throws away what it has not written yet; ours hands it over."""
+    """Our agent writes the buffered upload before it handles CLOSE_REQ; the agent of the reference drops it."""
     received = asyncio.get_running_loop().create_future()
 
     async def slow(reader, writer):

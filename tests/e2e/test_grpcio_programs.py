@@ -1,4 +1,4 @@
-"""The programs on grpcio instead of our HTTP/2, in every combination: the independent oracle of the transport."""
+"""Tests of the programs on grpcio instead of our HTTP/2, in every combination, as an independent transport oracle."""
 
 from __future__ import annotations
 

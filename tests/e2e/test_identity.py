@@ -1,4 +1,4 @@
-"""Agents that claim addresses: those that are theirs, those of others, and the id of another one."""
+"""Tests of agents that claim their own addresses, the addresses of others, or the id of another agent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def metric(deployment, name):
 
 @pytest.fixture
 def nodes(fresh):
-    """A deployment whose agents have certificates of their own: node-7 and node-8."""
+    """Yield a deployment whose agents node-7 and node-8 have certificates of their own."""
     authority = Authority.create("agents' CA")
     (fresh.directory / "agents-ca.crt").write_bytes(authority.certificate_pem)
     for number in (7, 8):
@@ -62,7 +62,7 @@ def test_an_agent_gets_no_address_of_another_one(nodes):
     server.wait_for(text)
     server.wait_for("certificate commonName=node-8")
     end = time.monotonic() + 20
-    while metric(nodes, 'server_agent_claims_refused_total{claim="ipv4"}') < 2:  # it tries again
+    while metric(nodes, 'server_agent_claims_refused_total{claim="ipv4"}') < 2:  # the agent retries
         assert time.monotonic() < end
         time.sleep(0.05)
     server.wait_for("Agent connected")
@@ -94,7 +94,7 @@ async def test_two_agents_with_one_id_are_kept_apart(nodes):
         reader, writer = await tunnel.dial(address)
         other = await asyncio.to_thread(agent, nodes, "node-8", "host=127.0.0.2", "--agent-id=same")
         await asyncio.to_thread(server.wait_for, "Two agents with one id")
-        await asyncio.to_thread(server.wait_for, "Agent connected", 2)  # though the log is quiet
+        await asyncio.to_thread(server.wait_for, "Agent connected", 2)  # connections of a conflict are logged even with -v=0
         await asyncio.to_thread(server.wait_for, "certificate commonName=node-8")
         await asyncio.to_thread(server.wait_for, "certificate commonName=node-7")
         assert metric(nodes, "server_agent_id_conflicts_total") == 1
@@ -105,7 +105,7 @@ async def test_two_agents_with_one_id_are_kept_apart(nodes):
         writer.close()
     again = await asyncio.to_thread(agent, nodes, "node-7", "host=127.0.0.3", "--agent-id=same")
     await asyncio.to_thread(again.wait_for, "Connected to server")
-    assert metric(nodes, "server_agent_id_conflicts_total") == 1  # the same credential
+    assert metric(nodes, "server_agent_id_conflicts_total") == 1  # a conflict needs another credential
 
 
 def test_a_token_vouches_for_its_node(fresh, tmp_path):
@@ -123,7 +123,7 @@ def test_a_token_vouches_for_its_node(fresh, tmp_path):
         token.write_text("good")
         show = f"--service-account-token-path={token}"
         fresh.start_agent(show, "--agent-identifiers=ipv4=10.0.0.7&host=node-7")
-        assert f"token of {USER} on node node-7" not in server.log  # nothing to tell
+        assert f"token of {USER} on node node-7" not in server.log  # a valid claim is not reported
         liar = fresh.start_package(
             "konnectivity_agent", fresh.agent_arguments(show, "--agent-id=liar", "--agent-identifiers=ipv4=10.0.0.8")
         )

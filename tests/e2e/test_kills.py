@@ -1,4 +1,4 @@
-"""Kill -9 of the agent, the server or the target in mid-transfer: the other ends see an error, and nothing stays."""
+"""Tests of SIGKILL to the agent, the server or the target during a transfer: both ends get an error, nothing leaks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ERRORS = (ConnectionError, TunnelLost, OSError, asyncio.IncompleteReadError)
 
 
 async def broken_within(reader, seconds=1.0):
-    """Read until the connection breaks; how it did, and after how long."""
+    """Read until the connection ends; return "end" or "error" and the time in seconds that it took."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(10):
@@ -55,7 +55,7 @@ async def test_a_killed_program_in_mid_download(fresh, victim, mode, unix):
                 writer.write(bytes(65536))
                 await writer.drain()
                 await asyncio.sleep(0.001)
-        except (ConnectionError, RuntimeError):  # the latter: uvloop's word for a transport that is closed
+        except (ConnectionError, RuntimeError):  # uvloop raises RuntimeError for a closed transport
             saw.set_result(reader.exception())
 
     async with listening(serve) as address, connect(**fresh.frontend(mode, unix)) as tunnel:
@@ -63,8 +63,8 @@ async def test_a_killed_program_in_mid_download(fresh, victim, mode, unix):
         await reader.readexactly(1_000_000)
         (agent if victim == "agent" else server).send(signal.SIGKILL)
         how, took = await broken_within(reader)
-        # A killed server's kernel ends TCP with FIN. gRPC and a TLS client that checks (below) know it for an error;
-        # asyncio's TLS does not check.
+        # The kernel of a killed server ends TCP with FIN. gRPC and a TLS client that checks for close_notify (below)
+        # report an error; asyncio's TLS does not check.
         assert how == (expected(mode, unix) if victim == "agent" or mode == "grpc" else "end")
         assert took < 1.0
         async with asyncio.timeout(2):
@@ -146,7 +146,7 @@ async def test_a_killed_target(deployment, mode, unix):
 
 
 async def test_after_all_of_it_nothing_is_left(fresh):
-    """File descriptors of server and agent are where they began."""
+    """After all kills, server and agent have as many open file descriptors as at the start."""
     server = fresh.start_server()
     agent = fresh.start_agent()
 
@@ -198,10 +198,10 @@ async def test_sigterm_drains_the_agent_then_it_exits_0(fresh):
         streams = [await tunnel.dial(address) for _ in range(10)]
         agent.send(signal.SIGTERM)
         await asyncio.to_thread(agent.wait_for, "draining")
-        for reader, writer in streams:  # what is open goes on
+        for reader, writer in streams:  # open connections continue
             writer.write(b"still")
             assert await reader.readexactly(5) == b"still"
-        fresh_ones = [await tunnel.dial(address) for _ in range(10)]  # and new ones go elsewhere
+        fresh_ones = [await tunnel.dial(address) for _ in range(10)]  # new dials use another agent
         for _, writer in streams:
             writer.close()
         assert await asyncio.to_thread(agent.wait) == 0

@@ -1,4 +1,4 @@
-"""Servers that keep leases, and agents that count them: with a real API server's manners, on loopback."""
+"""Tests of servers that keep leases and of agents that count them, with an API server's behaviour on loopback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def api(tmp_path):
 
 
 class Servers:
-    """Servers with leases, on ports known beforehand."""
+    """Three servers with leases, on ports chosen in advance."""
 
     def __init__(self, deployment, api):
         self.deployment = deployment
@@ -88,7 +88,7 @@ def test_a_new_server_has_every_agent_within_two_seconds(fresh, api, servers, ag
     for agent in agents:
         agent.wait_for("Connected to server", 2)
         until(lambda agent=agent: known(agent) == 2)
-    time.sleep(4)  # the third address is tried ever more rarely
+    time.sleep(4)  # the agent retries the third address at growing intervals
     started = time.monotonic()
     servers.start("three")
     for agent in agents:
@@ -107,7 +107,7 @@ def test_a_server_that_goes_takes_its_lease_with_it(fresh, api, servers):
     assert servers.processes["two"].wait() == 0
     assert len(leases(api)) == 2
     until(lambda: known(agent) == 2)
-    # One that is killed leaves a lease behind; it counts until it has run out.
+    # A killed server leaves its lease behind; the lease counts until it expires.
     servers.processes["three"].send(signal.SIGKILL)
     time.sleep(1)
     assert known(agent) == 2
@@ -120,7 +120,7 @@ def test_an_api_that_is_away_ends_nothing(fresh, api, servers):
     api.down()
     time.sleep(2)
     assert metric(agent.health_port, "konnectivity_network_proxy_agent_open_server_connections ") == 1
-    servers.start("two")  # starts all the same, and waits for the API with its lease
+    servers.start("two")  # the server starts and acquires its lease once the API is back
     agent.wait_for("Connected to server", 2)
     servers.processes["two"].wait_for("Leases fail, will keep trying")
     api.up()

@@ -1,4 +1,4 @@
-"""Each limit of docs/secure/limits.md on one peer: it is reached and counted, and no other peer is affected."""
+"""Tests of each limit in docs/secure/limits.md with one peer: it is enforced and counted; other peers see no effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFIX = "konnectivity_network_proxy_server_"
 
 
 def reached(deployment):
-    """How often which limit was, by name."""
+    """Return the number of times that each limit was reached, by name."""
     connection = http.client.HTTPConnection("127.0.0.1", deployment.health_port, timeout=5)
     connection.request("GET", "/metrics")
     lines = connection.getresponse().read().decode().splitlines()
@@ -41,7 +41,7 @@ async def until_reached(deployment, limit, times=1, seconds=10.0):
 
 @asynccontextmanager
 async def works(deployment):
-    """An honest client whose connection stands before and after what the block does."""
+    """Check that an honest connection opened before the block, and one opened after it, still echo."""
     async with (
         listening(targets.echo) as address,
         connect(**deployment.frontend("http-connect", unix=True)) as tunnel,
@@ -60,7 +60,7 @@ async def works(deployment):
 
 @pytest.fixture
 def served(fresh):
-    """Starts a server with these limits, and an honest agent."""
+    """Return a function that starts a server with the given flags, and an honest agent."""
 
     def start(*flags):
         fresh.start_server(*flags)
@@ -74,7 +74,7 @@ def served(fresh):
 
 
 async def test_connections_of_one_source(served):
-    """The agent has one; two more may come, with TLS or without a word, and a fourth when one of them has left."""
+    """One source may hold an agent and two connections, with or without TLS; closing one admits another."""
     deployment = served("--max-connections-per-source=3", "--handshake-timeout=20s")
     async with works(deployment), AsyncExitStack() as stack:
         guest = await http2_peer.connected(deployment, "agents")
@@ -94,7 +94,7 @@ async def test_connections_of_one_source(served):
         else:
             pytest.fail("nobody was let in again")
         stack.callback(another.close)
-        async with connect(**deployment.frontend("grpc", unix=False)):  # another listener: counted by itself
+        async with connect(**deployment.frontend("grpc", unix=False)):  # each listener has its own count
             pass
 
 
@@ -125,7 +125,7 @@ async def test_a_connection_without_a_call_is_closed(served, where):
     async with works(deployment), http2_peer.peer(deployment, where) as peer:
         assert (await peer.hear(events.GoAwayReceived)).debug == "no call for too long"
         await peer.hung_up_on()
-        await asyncio.sleep(0.5)  # the agent, which has a call, is not
+        await asyncio.sleep(0.5)  # the agent has a call, so its connection is kept
         assert await asyncio.to_thread(reached, deployment) == {"idle_connection": 1}
 
 
@@ -158,7 +158,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_control_frames(deployment, flood):
-    """Whoever also reads nothing can come to have too many answers unsent before."""
+    """A peer that sends control frames and reads nothing may reach the limit of unsent bytes first."""
     before = floods(await asyncio.to_thread(reached, deployment))
     async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         await peer.call(http2_peer.agent("flooding"))
@@ -172,7 +172,7 @@ async def test_a_flood_of_control_frames(deployment, flood):
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_frontend_that_floods_is_read_more_slowly(served, flood):
-    """After a burst of 4,000 frames it is read at 2,000 a second, and serves its users as before."""
+    """After a burst of 4,000 frames a frontend is read at 2,000 frames a second, and its users are served as before."""
     deployment = served("--max-control-frame-rate=2000")
     async with works(deployment), http2_peer.peer(deployment) as peer:
         await peer.call(http2_peer.request(http2_peer.PROXY))
@@ -205,7 +205,7 @@ async def test_resets_as_fast_as_it_can(deployment):
 
 
 async def test_calls_that_a_frontend_cancels_as_fast_as_it_can(served):
-    """They are the calls of many users, and nobody else's fault."""
+    """Cancelled calls of a frontend belong to many users, so the server does not disconnect the frontend."""
     deployment = served()
     async with works(deployment), http2_peer.peer(deployment) as peer:
         for _ in range(100):
@@ -224,7 +224,7 @@ async def test_new_streams_over_the_rate_are_refused(served):
     async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         for number in range(4):
             await peer.call(http2_peer.agent(f"agent-{number}"))
-        assert (await peer.hear(events.StreamEnded)).code == 7  # REFUSED_STREAM: it may try again
+        assert (await peer.hear(events.StreamEnded)).code == 7  # REFUSED_STREAM: the peer may retry
     assert await asyncio.to_thread(reached, deployment) == {"new_streams": 1}
 
 
@@ -239,7 +239,7 @@ async def test_streams_of_one_agent_connection(deployment):
 
 
 async def test_a_header_bomb(served):
-    """One entry of the compressor's table, named over and over."""
+    """A header block that repeats one entry of the dynamic table many times ends its connection."""
     deployment = served("--max-header-list=8Ki")
     async with works(deployment), http2_peer.peer(deployment) as peer:
         await peer.call([*http2_peer.request(http2_peer.PROXY), *[("bomb", "x" * 1000)] * 20])
@@ -256,12 +256,12 @@ async def test_a_flood_of_continuations(deployment):
 
 
 def opening(where, name):
-    """Headers of a call that packets may follow: of an agent's or of a frontend's."""
+    """Return the headers of an agent's call or of a frontend's call; packets may follow them."""
     return http2_peer.agent(name, *EXTENDED) if where == "agents" else http2_peer.request(http2_peer.PROXY, *EXTENDED)
 
 
 async def unread(peer, where, times, name="unread"):
-    """Make the server answer, 50 packets at a time, and let it wait."""
+    """Send forged packets, 50 per frame, whose answers cannot be sent because the peer grants no window."""
     await peer.say(http2_peer.zero_window())
     stream_id = await peer.call(opening(where, name))
     await peer.hear(events.HeadersReceived)
@@ -272,7 +272,7 @@ async def unread(peer, where, times, name="unread"):
 
 
 async def test_a_crowd_that_does_not_read(served):
-    """Each stays far below its own bound. The greediest goes, the others may stay."""
+    """With each peer below its own limit, exceeding the total disconnects only the peer with the most unsent bytes."""
     deployment = served("--max-unsent-total=160Ki", "--max-unsent=8Mi")
     async with works(deployment), AsyncExitStack() as stack:
         modest = [await stack.enter_async_context(http2_peer.peer(deployment, "agents")) for _ in range(4)]
@@ -288,7 +288,7 @@ async def test_a_crowd_that_does_not_read(served):
 
 
 async def forge_until_reset(peer):
-    """Packets for a connection that never was, each of which is answered; the answers wait for a window."""
+    """Send packets for an unknown connection, whose answers wait for a window, until the stream is reset."""
     await peer.say(http2_peer.zero_window())
     stream_id = await peer.call(opening("unix", ""))
     await peer.hear(events.HeadersReceived)
@@ -306,7 +306,7 @@ async def forge_until_reset(peer):
     ("flag", "limit"), [("--max-unsent=32Ki", "unsent_bytes"), ("--max-unsent-total=32Ki", "unsent_total")]
 )
 async def test_a_stream_of_a_frontend_whose_answers_are_not_taken(served, flag, limit):
-    """It ends alone: its connection has other users."""
+    """A frontend stream whose answers are not read ends alone; the connection stays open for its other users."""
     deployment = served(flag)
     async with works(deployment), http2_peer.peer(deployment) as peer:
         other = await peer.call(http2_peer.request(http2_peer.PROXY))
@@ -318,7 +318,7 @@ async def test_a_stream_of_a_frontend_whose_answers_are_not_taken(served, flag, 
 
 
 async def test_answers_that_are_not_read_while_windows_are_shut(served):
-    """DATA for connections that never were is answered, each time; the answers wait for a window that never opens."""
+    """Each DATA packet for an unknown connection is answered, and the answers wait for a window that never opens."""
     deployment = served("--max-unsent=32Ki")
     async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         with pytest.raises(ConnectionError):
@@ -331,7 +331,7 @@ async def test_answers_that_are_not_read_while_windows_are_shut(served):
 async def test_packets_for_connections_that_there_are_not(deployment, where):
     before = (await asyncio.to_thread(reached, deployment)).get("unknown_connections", 0)
     async with works(deployment), http2_peer.peer(deployment, where) as peer:
-        # An agent that dials are not sent to: it says at once that it drains.
+        # The agent drains at once, so that the server sends no dials to it.
         stream_id = await peer.call(opening(where, "drains"))
         await peer.send(stream_id, wire.drain())
         for number in range(60):
@@ -340,7 +340,7 @@ async def test_packets_for_connections_that_there_are_not(deployment, where):
 
 
 async def begin_messages(peer, streams, size, first=100_000):
-    """The first bytes of a message of `size` on each stream."""
+    """Send the first bytes of a message of `size` bytes on each stream."""
     start = http2_peer.message(bytes(size))[:first]
     for stream_id in streams:
         for at in range(0, len(start), 16_384):
@@ -361,7 +361,7 @@ async def test_messages_that_never_end(served):
 
 
 async def test_large_messages_of_frontends_wait_for_memory(served):
-    """The second message gets no window before the first is whole; nothing ends."""
+    """A frontend's second large message gets no window before the first is complete; no stream ends."""
     deployment = served("--message-buffer-budget=1Mi")
     async with works(deployment), http2_peer.peer(deployment) as peer:
         streams = [await peer.call(http2_peer.request(http2_peer.PROXY)) for _ in range(2)]
@@ -372,10 +372,10 @@ async def test_large_messages_of_frontends_wait_for_memory(served):
         for stream_id in streams:
             http2 = peer.http2
             stream = http2.streams[stream_id]
-            stream.send_window -= 60_000  # said by hand
+            stream.send_window -= 60_000  # the bytes were sent outside of the stream
             http2.send_data(stream, b"", whole[60_000:])
         await peer.say()
-        for stream_id in streams:  # what is no packet is passed over; the windows say what was taken
+        for stream_id in streams:  # the server skips invalid packets; windows show the bytes read
             async with asyncio.timeout(10):
                 while peer.http2.streams[stream_id].queued:
                     peer.understand(await peer.reader.read(65_536))
@@ -397,7 +397,7 @@ async def test_a_message_that_is_too_large(deployment):
 
 
 async def asked(deployment, request):
-    """All that comes back."""
+    """Send `request` to the unix socket and return all bytes of the answer."""
     reader, writer = await asyncio.open_unix_connection(deployment.socket)
     try:
         writer.write(request)
@@ -414,7 +414,7 @@ async def test_a_slow_head(served, start):
     deployment = served("--connect-head-timeout=300ms")
     async with works(deployment):
         assert await asked(deployment, start) == b""
-    if start:  # without a byte nobody knows yet that it is HTTP
+    if start:  # before the first byte the protocol is unknown
         assert await asyncio.to_thread(reached, deployment) == {"connect_head_time": 1}
 
 
@@ -441,7 +441,7 @@ async def test_an_address_that_is_too_long(deployment):
     async with works(deployment):
         answer = await asked(deployment, f"CONNECT {long} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 400 the address is longer than 1024 characters\r\n")
-        async with grpc_peer.frontend(deployment) as client:  # ours would not send it
+        async with grpc_peer.frontend(deployment) as client:  # our own client would not send this dial
             await client.say(wire.dial_req(long, 1))
             assert (await client.hear()).dialResponse.error == "the address is longer than 1024 characters"
     assert (await asyncio.to_thread(reached, deployment))["address_length"] == 2
@@ -449,7 +449,7 @@ async def test_an_address_that_is_too_long(deployment):
 
 @pytest.mark.parametrize("mode", ["http-connect", "grpc"])
 async def test_dials_that_one_agent_does_not_answer(fresh, mode):
-    """Over the limit another agent is asked, or, if there is none, the dial waits until one is answered."""
+    """Beyond the limit of unanswered dials another agent is asked; without another agent the dial waits."""
     fresh.start_server("--max-pending-dials-per-agent=5", "--heartbeat-interval=0", "--backend-dial-timeout=1m")
     async with (
         listening(targets.echo) as address,
@@ -461,7 +461,7 @@ async def test_dials_that_one_agent_does_not_answer(fresh, mode):
         assert {each.address for each in asked} == {address}
         queued = [asyncio.create_task(tunnel.dial(f"node:{number}")) for number in range(3)]
         await until_reached(fresh, "pending_dials_per_agent", 3)
-        queued[0].cancel()  # which the agent never hears of
+        queued[0].cancel()  # the agent never receives this dial
         await asyncio.gather(queued[0], return_exceptions=True)
         await lazy.say(wire.dial_rsp(asked[0].random, error="not today"))
         with pytest.raises(DialError, match="not today"):
@@ -477,7 +477,7 @@ async def test_dials_that_one_agent_does_not_answer(fresh, mode):
 
 
 async def test_dials_of_one_frontend_that_are_not_answered(fresh):
-    """Clients of the unix socket are one frontend, a name and address on TCP is another; what was cancelled is over."""
+    """All clients of the unix socket count as one frontend, a TCP address as another; cancelled dials do not count."""
     fresh.start_server("--max-pending-dials-per-frontend=5", "--heartbeat-interval=0", "--backend-dial-timeout=1m")
     async with (
         grpc_peer.agent(fresh, "lazy", metadata=EXTENDED) as lazy,
@@ -499,7 +499,7 @@ async def test_dials_of_one_frontend_that_are_not_answered(fresh):
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         for _ in waiting:
-            await lazy.hear()  # that they are cancelled
+            await lazy.hear()  # receives the cancellations
         again = asyncio.create_task(related.dial("node:3"))
         request = (await lazy.hear()).dialRequest
         await lazy.say(wire.dial_rsp(request.random, 2))

@@ -1,4 +1,4 @@
-"""Server, agent and `konnectivity dial` with the certificates of `konnectivity pki`, over mutual TLS on every edge."""
+"""Tests of server, agent and `konnectivity dial` with certificates of `konnectivity pki`: mutual TLS everywhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOOL = [sys.executable, "-m", "konnectivity.tool.cli"]
 
 
 async def run(*arguments, stdin: bytes = b""):
-    """Exit code, output and errors of the tool."""
+    """Run the tool and return its exit code, output and errors."""
     done = await asyncio.to_thread(
         subprocess.run, [*TOOL, *arguments], input=stdin, capture_output=True, timeout=TOOL_TIMEOUT_S
     )
@@ -28,14 +28,14 @@ async def run(*arguments, stdin: bytes = b""):
 
 
 async def greet(reader, writer):
-    """Answers, and hangs up: over TLS a client has no way to say that nothing more comes."""
+    """Answer and close the connection, since a TLS client cannot signal the end of its request."""
     writer.write(await reader.readexactly(5) + b" to you")
     writer.close()
 
 
 @pytest.fixture
 async def made(fresh: Deployment):
-    """A deployment that runs on what was made."""
+    """Yield a deployment that uses the certificates made by `konnectivity pki`."""
     directory = fresh.directory / "pki"
     code, _, errors = await run(
         "pki", "--directory", str(directory), "--server-ip", "127.0.0.1", "--agent-name", "node-1"

@@ -1,4 +1,4 @@
-"""The programs, started with the arguments that the manifests give them: one request goes through."""
+"""Tests that one request succeeds through the programs when started with the arguments in the manifests."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def site(tmp_path, monkeypatch):
     # The path of a unix socket must be short.
     with KubernetesApi(tmp_path / "api") as api, tempfile.TemporaryDirectory(prefix="k") as directory:
         api.add_token("good", "system:serviceaccount:kube-system:konnectivity-agent", "system:konnectivity-server")
-        # What a pod has by itself.
+        # The in-cluster configuration of a pod.
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(Path(directory) / "in-cluster")))
         made = Site(Path(directory), api)
         yield made

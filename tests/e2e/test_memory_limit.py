@@ -1,4 +1,4 @@
-"""The agent inside the 30 MiB that published manifests give it: a real cgroup, version 1 or 2."""
+"""Tests of the agent inside the 30 MiB that published manifests grant it, in a real cgroup of version 1 or 2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 class Cgroup:
-    """A memory cgroup of the test's own."""
+    """Memory cgroup that one test owns."""
 
     def __init__(self) -> None:
         self.version = 2 if (ROOT / "cgroup.controllers").exists() else 1
@@ -42,7 +42,7 @@ class Cgroup:
         return int((self.path / ("memory.peak" if self.version == 2 else "memory.max_usage_in_bytes")).read_text())
 
     def charged(self) -> int:
-        """What cannot be given back: anonymous memory, without the page cache."""
+        """Return the anonymous memory in bytes, which the kernel cannot reclaim; the page cache is left out."""
         fields = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
         return int(fields["anon" if self.version == 2 else "total_rss"])
 
@@ -68,7 +68,7 @@ def cgroup():
 
 
 async def load(deployment):
-    """100 connections, and a download of 200 MB; the bytes of that."""
+    """Open 100 connections, download 200 MB, and return the number of bytes downloaded."""
     async with (
         listening(targets.echo) as echo,
         listening(targets.source(200 * MIB)) as source,
@@ -90,7 +90,7 @@ async def load(deployment):
 
 
 async def measure(deployment, cgroup, *flags):
-    """The load goes through an agent in the cgroup, which is not killed."""
+    """Run the load through an agent in the cgroup, print the memory figures, and check that the agent still runs."""
     deployment.start_server()
     agent = deployment.start_agent(*flags, cgroup=cgroup.path)
     idle = cgroup.charged()

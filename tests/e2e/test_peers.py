@@ -1,4 +1,4 @@
-"""Servers that dial through each other: one agent anywhere is enough."""
+"""Tests of servers that dial through each other, so that an agent on one server serves all."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Replica:
 
 @pytest.fixture
 def replicas(fresh):
-    """Three servers that know each other by one list, with themselves in it; not started."""
+    """Return three servers, not started, each with the same list of all three as its peers."""
     authority = Authority.create("peers' own CA")
     (fresh.directory / "peer-ca.crt").write_bytes(authority.certificate_pem)
     authority.issue("peer", ips=("127.0.0.1",), server=True, client=True).write(fresh.directory, "peer")
@@ -138,7 +138,7 @@ async def test_a_server_without_agents_dials_through_one_that_has_some(fresh, re
     assert await asyncio.to_thread(three.metric, "peer_dials_total") == 0
     _, found = await asyncio.to_thread(one.get, one.admin_port, "/api/v1/route?destination=10.0.0.1:80")
     assert json.loads(found)["verdict"] == "no agent here is ready: other servers are asked, three"
-    # The one with the agent says who asked, and which way it went.
+    # The log of the server with the agent names the asking server and the route.
     three.process.wait_for('agent="only"', 2)
 
 
@@ -181,7 +181,7 @@ async def test_no_agent_available_means_that_there_is_none(replicas):
 
 
 async def test_a_dial_goes_to_the_peer_whose_agent_fits(fresh, replicas):
-    """By destHost: the others say that they have none, and the next one is asked."""
+    """By destHost: a peer without a matching agent reports so, and the next peer is asked."""
     peers = listed(replicas)
     for each in replicas:
         each.start(peers, "--proxy-strategies=destHost")
@@ -211,7 +211,7 @@ async def test_peers_come_and_go(fresh, replicas):
         await echo(tunnel, address)
         reader, writer = await tunnel.dial(address)
         two.process.send(signal.SIGKILL)
-        with pytest.raises(asyncio.IncompleteReadError):  # on a unix socket a reset is an end; nothing was sent before
+        with pytest.raises(asyncio.IncompleteReadError):  # a unix socket shows a reset as the end of the stream
             await asyncio.wait_for(reader.readexactly(1), 2)
         writer.close()
         await until(lambda: one.ready()[0] == 500)
@@ -220,13 +220,13 @@ async def test_peers_come_and_go(fresh, replicas):
         agent.wait_for("Connected to server", 2)
         await until(lambda: one.ready()[0] == 200)
         await echo(tunnel, address)
-        two.process.send(signal.SIGTERM)  # it drains: it says so, and goes
+        two.process.send(signal.SIGTERM)  # the server reports that it drains, and exits
         await until(lambda: one.ready()[0] == 500)
         assert await asyncio.to_thread(two.process.wait) == 0
 
 
 async def test_the_successor_of_a_frozen_peer_takes_its_place(fresh, replicas):
-    """At another address, with the same id: as when a host is gone and its pod comes up elsewhere."""
+    """A server with a frozen peer's id at another address replaces it, as when a host fails and its pod moves."""
     peers = listed(replicas)
     one, frozen, successor = replicas
     one.start(peers, "--heartbeat-interval=1s")
@@ -253,14 +253,14 @@ async def test_who_has_no_certificate_of_the_peers_is_no_peer(fresh, replicas):
 
 
 async def test_agents_hear_of_a_server_that_peers_have_met(fresh, replicas):
-    """Nobody counts leases, and no flag says how many there are."""
+    """Agents learn of a server from its peers, without leases and without a flag for the number of servers."""
     one, two, three = replicas
     one.start(listed(replicas))
     two.start(listed(replicas))
     hosts = ",".join(f"127.0.0.1:{each.agent_port}" for each in replicas)
     agent = fresh.start_agent(f"--proxy-server-host={hosts}", "--sync-interval=1s", "--sync-interval-cap=60s")
     await until(lambda: agent.log.count("Connected to server") == 2)
-    await asyncio.sleep(4)  # by now the third is looked for every few seconds only
+    await asyncio.sleep(4)  # the search for the third server has slowed down to every few seconds
     three.start(listed(replicas))
     started = time.monotonic()
     await asyncio.to_thread(agent.wait_for, "Connected to server", 3)

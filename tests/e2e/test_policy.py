@@ -1,4 +1,4 @@
-"""An agent that may not dial everything: what frontends are told, what is counted, names looked up once."""
+"""Tests of an agent with a dial policy: errors at frontends, metrics, and one lookup per name."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_other_protocols_are_refused(deployment, protocol):
 
 
 class Asked:
-    """A dial of which the outcome is awaited."""
+    """Pending dial whose outcome is awaited."""
 
     protocol, on_cancel = "tcp", None
 
@@ -113,7 +113,7 @@ class Asked:
 
 
 def test_an_agent_relies_on_no_check_of_a_server(monkeypatch):
-    """Neither the policy nor the resolver sees what is no host, though a server asks for it."""
+    """A dial to an invalid host name reaches neither the agent's policy nor its resolver, though a server sent it."""
 
     def resolver(host, port, *args, **kwargs):
         raise AssertionError(f"{host!r} was looked up")
@@ -136,7 +136,7 @@ def test_an_agent_relies_on_no_check_of_a_server(monkeypatch):
 
 
 def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
-    """Something listens at the one that is denied, and nothing at the other."""
+    """Of a name's two addresses the agent dials only the allowed one; only 127.0.0.66 has a listener."""
 
     def resolver(host, port, *args, **kwargs):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.66", "127.0.0.1")]
@@ -159,7 +159,7 @@ def test_of_several_addresses_only_those_allowed_are_dialled(monkeypatch):
 
 
 def test_a_name_is_looked_up_once_and_what_was_judged_is_dialled(monkeypatch):
-    """A resolver that says something else the second time finds no second time."""
+    """The agent dials the address that the policy checked and never looks the name up a second time."""
     asked = []
 
     def resolver(host, port, *args, **kwargs):

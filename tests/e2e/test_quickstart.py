@@ -1,4 +1,4 @@
-"""The commands of docs/start/quickstart.md in a shell, in a network namespace where one can be made (fixed ports)."""
+"""Tests that paste docs/start/quickstart.md into a shell, in a network namespace where possible (ports are fixed)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOPBACK_UP = "ip link set lo up"
 
 @pytest.fixture
 def shell(tmp_path):
-    """With our programs in PATH, as after the installation."""
+    """Yield a shell with our programs in PATH, as after the installation."""
     missing = [name for name in ("curl", "unshare", "ip") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"missing: {', '.join(missing)}")

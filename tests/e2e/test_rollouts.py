@@ -1,4 +1,4 @@
-"""Programs that are told to end: connections live on for a while, whoever can be served is, and the exit code is 0."""
+"""Tests of SIGTERM: open connections may finish, dials that can be served are served, and the exit code is 0."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_server_that_drains_serves_and_leaves_when_it_is_idle(fresh):
         await asyncio.to_thread(agent.wait_for, "Server is shutting down")
         assert await asyncio.to_thread(readiness, fresh.health_port) == (500, "the server is shutting down")
         await echo(reader, writer)
-        late_reader, late_writer = await tunnel.dial(address)  # somebody who did not look at the readiness
+        late_reader, late_writer = await tunnel.dial(address)  # a client that ignores readiness
         await echo(late_reader, late_writer)
         for one in (writer, late_writer):
             one.close()
@@ -95,7 +95,7 @@ async def test_an_agent_that_drains_is_not_dialled_and_leaves_when_it_is_idle(fr
 
 
 class Servers:
-    """Three servers with agents on all of them, and a client that uses any that is ready."""
+    """Three servers, agents connected to all of them, and a client that uses any ready server."""
 
     def __init__(self, deployment):
         self.deployment = deployment
@@ -122,12 +122,12 @@ class Servers:
         return ",".join(f"127.0.0.1:{ports['agent']}" for ports in self.ports.values())
 
     async def ready(self):
-        """Names of the servers that are ready now."""
+        """Return the names of the servers that are ready now."""
         states = {name: asyncio.to_thread(readiness, ports["health"]) for name, ports in self.ports.items()}
         return [name for name, state in states.items() if (await state)[0] == 200]
 
     async def once(self, name, address):
-        """One dial and one echo through a server."""
+        """Dial once through a server and check one echo."""
         way = f"unix:{self.deployment.path(name)}.sock"
         async with asyncio.timeout(10), connect(way, "http-connect") as tunnel:
             reader, writer = await tunnel.dial(address)

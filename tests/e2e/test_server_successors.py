@@ -1,4 +1,4 @@
-"""Servers that are replaced, fall silent, or share an id: how soon an agent has one that answers, and what it says."""
+"""Tests of servers that are replaced, silent or share an id: time until an agent has a live one, and its log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scraped(agent, name):
 
 
 async def until(condition, seconds=10.0):
-    """Wait; return the seconds that it took."""
+    """Wait until the condition is true and return the seconds that it took."""
     started = time.monotonic()
     while not await asyncio.to_thread(condition):
         assert time.monotonic() - started < seconds, "it did not come true in time"
@@ -50,7 +50,7 @@ def beside(fresh, name, port, *more):
 
 @asynccontextmanager
 async def address_of(ports):
-    """One address that leads to the first of `ports`, as a Service does. The caller may change the list."""
+    """Forward one address, like a Service, to the first of `ports`, which the caller may change; yield the address."""
 
     async def forward(reader, writer):
         try:
@@ -78,9 +78,9 @@ async def address_of(ports):
 
 @pytest.mark.parametrize("pause_s", [0.0, 4.0])
 async def test_a_server_that_is_replaced_with_a_connection_open_is_found_within_2_s(fresh, pause_s):
-    """As in a rollout of the only server while somebody follows a log."""
+    """The only server is replaced, as in a rollout, while a client keeps a connection open."""
     old = fresh.start_server("--graceful-shutdown-timeout=10s")
-    agent = fresh.start_agent("--sync-interval=1s")  # the default; tests have a shorter one
+    agent = fresh.start_agent("--sync-interval=1s")  # the default; other tests use a shorter interval
     async with listening(targets.echo) as address, connect(**fresh.frontend("http-connect", True)) as tunnel:
         reader, writer = await tunnel.dial(address)
         writer.write(b"hello")
@@ -95,7 +95,7 @@ async def test_a_server_that_is_replaced_with_a_connection_open_is_found_within_
 
 @pytest.mark.parametrize("successor", ["server-0", "server-1"])
 async def test_the_successor_of_a_frozen_server_is_reached_when_that_one_is_suspected(fresh, successor):
-    """Behind the same address, with the same id or another one."""
+    """The successor has the same address as the frozen server, and the same id or another one."""
     frozen = await asyncio.to_thread(fresh.start_server, "--server-id=server-0")
     ports = [fresh.agent_port]
     async with address_of(ports) as port, listening(targets.echo) as address:
@@ -109,7 +109,7 @@ async def test_the_successor_of_a_frozen_server_is_reached_when_that_one_is_susp
             frozen.send(signal.SIGSTOP)
             assert await until(lambda: agent.log.count("Connected to server") == 2) < 6
             assert scraped(agent, "suspect_servers") == (successor == "server-1")
-            # It was not dead, only slow: what is open goes on.
+            # The server was only slow, so open connections are kept.
             frozen.send(signal.SIGCONT)
             writer.write(b"again")
             assert await asyncio.wait_for(reader.readexactly(5), 10) == b"again"
@@ -153,7 +153,7 @@ def test_fewer_servers_than_there_are_is_told_once(fresh):
 @pytest.mark.parametrize("file", ["ca.crt", "client.crt", "client.key", "token"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b"one\ntwo\n", b"-----BEGIN CERTIFICATE-----\n\xff"])
 async def test_files_that_make_no_sense_at_a_reconnect_end_nothing(fresh, file, content):
-    """The tunnel that stands goes on; when the file is right again, so does the other one."""
+    """Invalid files do not end the open tunnel; once they are corrected, the other tunnel reconnects as well."""
     other = free_port()
     (fresh.directory / "token").write_text("a-token\n")
     own = fresh.directory / "agent"

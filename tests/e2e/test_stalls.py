@@ -1,4 +1,4 @@
-"""A stalled connection hurts only itself; memory stays inside the budgets; when it resumes, every byte arrives."""
+"""Tests of stalled connections: others are not slowed, memory stays within budgets, and no byte is lost afterwards."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def running(directory, *more):
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
-    """Server and agent that speak the extension."""
+    """Run a server and an agent that speak the extension."""
     with running(tmp_path_factory.mktemp("ours")) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="module")
 def established(tmp_path_factory):
-    """Server and agent on the established wire, as with a peer of another kind."""
+    """Run a server and an agent that speak only the reference protocol."""
     with running(tmp_path_factory.mktemp("established"), "--konnectivity-extension=false") as deployment:
         yield deployment
 
@@ -54,7 +54,7 @@ def memory(pair):
 
 
 async def echo_p99(tunnel, address, seconds=1.0):
-    """p99 of a 64-byte echo on a connection of its own, in seconds: the median over five stretches."""
+    """Return the p99 in seconds of a 64-byte echo on a new connection, as the median over five stretches."""
     reader, writer = await tunnel.dial(address)
     stretches = []
     for _ in range(5):
@@ -93,7 +93,7 @@ async def quiet_tunnel(pair):
 
 
 async def assert_undisturbed(tunnel, address, idle, factor=1.5, slack=0.010):
-    """The echo is as quick as without the others: a stall lasts, noise of a shared machine does not (three tries).
+    """Check that the echo p99 stays near `idle` in one of three tries; noise of a shared machine passes, a stall lasts.
 
     The exact ratio is the benchmark's to measure, on a quiet machine.
     """
@@ -106,7 +106,7 @@ async def assert_undisturbed(tunnel, address, idle, factor=1.5, slack=0.010):
 
 
 async def stalled(pair):
-    """Wait until nothing moves any more: what could be buffered is."""
+    """Wait until server and agent use no CPU any more because all buffers are full."""
     async with asyncio.timeout(20):
         while True:
             before = [process.cpu_seconds() for process in pair.processes]
@@ -116,7 +116,7 @@ async def stalled(pair):
 
 
 class Sleepers:
-    """Targets that accept and do not read until they are told to."""
+    """Targets that accept connections and do not read until `wake` is set."""
 
     def __init__(self):
         self.wake = asyncio.Event()
@@ -137,14 +137,14 @@ async def test_clients_that_stop_reading_a_download(ours, count):
         idle = await echo_p99(tunnel, address)
         sleeping = [await tunnel.dial(download) for _ in range(count)]
         for reader, _ in sleeping:
-            await reader.readexactly(1000)  # under way; from now on nobody reads
+            await reader.readexactly(1000)  # the transfer has begun; from here on the client does not read
         await stalled(ours)
         await assert_undisturbed(tunnel, address, idle)
         assert max(memory(ours)) < 130 * MIB
         whole = hashlib.sha256()
         for piece in targets.pattern(size):
             whole.update(piece)
-        for reader, writer in sleeping:  # they resume: every byte arrives
+        for reader, writer in sleeping:  # readers resume, and every byte arrives
             first = b"".join(targets.pattern(1000))
             checksum = hashlib.sha256(first)
             while data := await reader.read(MIB):
@@ -205,7 +205,7 @@ async def test_an_echo_beside_a_bulk_transfer(ours):
 
 @pytest.mark.timeout(180)
 async def test_a_reader_of_1_mb_a_second_does_not_grow_memory(either):
-    """200 MB wait behind a slow reader; watched for 8 s, in which server and agent stay flat."""
+    """Server and agent keep their memory for 8 s while 200 MB wait behind a slow reader."""
     async with (
         listening(targets.source(200 * 1000 * 1000)) as address,
         connect(**either.frontend("http-connect", unix=True)) as tunnel,
@@ -224,7 +224,7 @@ async def test_a_reader_of_1_mb_a_second_does_not_grow_memory(either):
 
 
 async def test_established_wire_a_stall_is_over_in_seconds(established):
-    """Without credit the stream is held for at most 2 s, then the stalled connection alone is reset."""
+    """Without credit a stalled connection holds the stream for at most 2 s, and is then reset alone."""
     sleepers = Sleepers()
     async with (
         quiet_tunnel(established) as (tunnel, address),

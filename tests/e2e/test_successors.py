@@ -1,4 +1,4 @@
-"""Two servers and one path for the frontends' unix socket: planned replacements, and mistakes."""
+"""Tests of two servers that share one unix socket path for frontends: planned replacements, and mistakes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KINDS = {
 
 
 def start(deployment, *more):
-    """Start a server without waiting for it; ports that a predecessor may still have are others."""
+    """Start a server without waiting for it; ports that a predecessor may still hold are replaced by others."""
     own = [f"--{name}-port={free_port()}" for name in ("server", "health", "admin")]
     arguments = deployment.server_arguments(*more, *own, "--graceful-shutdown-timeout=6s")
     return deployment.start_package("konnectivity_server", arguments)
 
 
 async def dialled(tunnel, address):
-    """Dial until it works: a worker learns of the agents of the others a moment later."""
+    """Dial until a dial succeeds: a worker learns of other workers' agents a moment later."""
     async with asyncio.timeout(20):
         while True:
             try:
@@ -59,7 +59,7 @@ async def test_a_predecessor_leaves_the_socket_of_its_successor_alone(fresh, kin
         reader, writer = await dialled(tunnel, address)
         first.send(signal.SIGTERM)
         await asyncio.to_thread(first.wait_for, "draining" if kind != "workers" else "workers drain")
-        port = free_port()  # grpcio keeps the old one to its end
+        port = free_port()  # grpcio holds the old port until it ends
         second = await asyncio.to_thread(start, fresh, *KINDS[kind], f"--agent-port={port}")
         await asyncio.to_thread(second.wait_for, "Proxy server started")
         await asyncio.to_thread(fresh.start_agent, port=port)

@@ -1,4 +1,4 @@
-"""The tools in a terminal, beside a hostile agent and a hostile target: none of their bytes acts on the terminal."""
+"""Tests of the tools in a terminal: no byte of a hostile agent or target has an effect on the terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_terminal(*arguments: str, until: bytes = b"") -> bytes:
     )
     os.close(slave)
     said, end = b"", time.monotonic() + DEADLINE_S
-    with suppress(OSError):  # the terminal's other end is gone
+    with suppress(OSError):  # the tool has closed the terminal
         while time.monotonic() < end and not (until and until in said):
             if select.select([master], [], [], 0.1)[0]:
                 said += os.read(master, 65536)

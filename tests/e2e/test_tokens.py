@@ -1,4 +1,4 @@
-"""Agents that show a service account token, and a server that has it reviewed, as Kamaji deploys them."""
+"""Tests of agents that send a service account token and of a server that has it reviewed, as Kamaji deploys them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def api(tmp_path):
 
 @pytest.fixture
 def kamaji(fresh, api):
-    """A deployment that is started with Kamaji's arguments, on free ports."""
+    """Yield a deployment for Kamaji's arguments, on free ports."""
     fresh.kubeconfig = api.kubeconfig(fresh.directory / "konnectivity-server.conf")
     return fresh
 
 
 def server_arguments(deployment):
-    """The thirteen, in Kamaji's order."""
+    """Return the thirteen server arguments in Kamaji's order."""
     return [
         f"--admin-port={deployment.admin_port}",
         "--agent-namespace=kube-system",
@@ -98,7 +98,7 @@ def test_an_agent_with_a_wrong_token_is_refused_and_tries_again(kamaji, token, r
     server.wait_for("Agent refused")
     server.wait_for(reason)
     assert "Agent connected" not in server.log
-    # The token file is read anew for each try.
+    # The agent rereads the token file before each connection attempt.
     (kamaji.directory / f"token-{token}").write_text("good")
     agent.wait_for("Connected to server")
 
@@ -159,4 +159,4 @@ def test_a_burst_of_agents_with_one_token_is_one_review(kamaji, api):
         kamaji.start_package("konnectivity_agent", agent_arguments(kamaji)).wait_for("Connected to server")
     assert api.requests["tokenreviews"] == before
     server.wait_for("Agent connected", times=4)
-    assert server.log.count("Agent connected") == 4  # each, once
+    assert server.log.count("Agent connected") == 4  # once per agent

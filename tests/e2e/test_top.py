@@ -1,4 +1,4 @@
-"""`konnectivity top` beside real servers: once, for programs, and live in a pseudo-terminal."""
+"""Tests of `konnectivity top` beside real servers: one-shot output for programs, and live in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Terminal:
         self.raw = ""
 
     def wait_for(self, text):
-        """Read until the text was shown since the last call."""
+        """Read until the text has been shown since the last call."""
         seen, end = "", time.monotonic() + DEADLINE_S
         while text not in ESCAPES.sub("", seen):
             assert time.monotonic() < end, f"no {text!r} in {ESCAPES.sub('', seen)[-3000:]}"
@@ -131,7 +131,7 @@ class Terminal:
         os.write(self.master, key.encode())
 
     def ended(self):
-        """Exit code, and whether the terminal is as it was."""
+        """Return the exit code of the tool and whether the terminal's settings are restored."""
         end = time.monotonic() + DEADLINE_S
         while self.process.poll() is None and time.monotonic() < end:
             ready, _, _ = select.select([self.master], [], [], 0.05)

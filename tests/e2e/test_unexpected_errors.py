@@ -1,4 +1,4 @@
-"""A fault of ours in whatever serves a peer, a request or a file: it ends that, is counted and logged, and no more.
+"""Tests of a bug in code that serves a peer, request or file: only that ends, and the error is counted and logged.
 
 The real programs run with one function that raises the first time it is called.
 """
@@ -44,7 +44,7 @@ ENTRY = {SERVER: "konnectivity_server.server_main", AGENT: "konnectivity_agent.a
 
 @dataclass
 class Fault:
-    """Where a program raises, and how to get there.
+    """Function that raises in a program, and the action that makes the program call it.
 
     Args:
         package: the program.

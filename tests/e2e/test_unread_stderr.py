@@ -1,4 +1,4 @@
-"""Programs whose stderr nobody reads: they serve, and end as fast as others do, with Python's own buffering."""
+"""Tests of programs whose stderr is not read: they serve and exit as fast as others, with Python's own buffering."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unread(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 async def ready(health_port: int) -> None:
-    """Wait until a server with an agent is ready: its log cannot say so."""
+    """Wait until a server with an agent answers as ready, since its log cannot be read."""
     async with asyncio.timeout(30):
         while True:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Programs on a system, or in a sandbox, without /proc."""
+"""Tests of programs on a system, or in a sandbox, without /proc."""
 
 from __future__ import annotations
 

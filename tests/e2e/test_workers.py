@@ -1,4 +1,4 @@
-"""`--workers`: several processes that are one server to agents, to kube-apiserver, to Prometheus and to operators."""
+"""Tests of `--workers`: several processes act as one server to agents, kube-apiserver, Prometheus and operators."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def metric(port, name):
 
 
 def workers_of(server):
-    """Process ids of a server's workers."""
+    """Return the process ids of a server's workers."""
     with open(f"/proc/{server.pid}/task/{server.pid}/children") as children:
         return [int(each) for each in children.read().split()]
 
@@ -44,7 +44,7 @@ def until(condition, seconds=15.0):
 
 
 async def echoes(fresh, address, count, mode="http-connect", unix=True):
-    """So many connections, one after the other, each with an echo."""
+    """Open connections one after the other, and check an echo on each."""
     for _ in range(count):
         async with connect(**fresh.frontend(mode, unix=unix)) as tunnel:
             reader, writer = await tunnel.dial(address)
@@ -65,7 +65,7 @@ def server(fresh):
 
 
 def joined(fresh, agent):
-    """Wait until an agent has found both workers."""
+    """Wait until an agent is connected to both workers."""
     agent.wait_for("Connected to server", times=2)
     until(lambda: get(fresh.health_port, "/readyz")[0] == 200)
 
@@ -94,7 +94,7 @@ def metric_of_worker(fresh, index):
 
 
 async def test_a_worker_without_an_agent_dials_through_its_sibling(fresh):
-    """One stream of an agent, in one worker, is enough for both."""
+    """One agent stream, in one worker, serves both workers."""
     await asyncio.to_thread(start_server, fresh, "--server-count=1")
     await asyncio.to_thread(fresh.start_agent, "--sync-interval=300s", "--sync-interval-cap=300s")
     until(lambda: get(fresh.health_port, "/readyz")[0] == 200)
