@@ -1,4 +1,4 @@
-"""Deployments to which things happen. Modules of this folder are found by those beside them."""
+"""Fixtures of deployments that suffer faults. Modules of this folder can import each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = [OURS, REFERENCE] if reference.programs() else [OURS]
 
 @pytest.fixture(params=PROGRAMS)
 def programs(request):
-    """Whose programs a thing happens to: for tests that look at them from outside only."""
+    """Return whose programs suffer the fault; for tests that observe the programs only from outside."""
     return request.param
 
 
@@ -34,7 +34,7 @@ def site(request, tmp_path):
 
 @pytest.fixture
 def outcome(request, record_property):
-    """What was promised for this test; it takes what the test finds."""
+    """Return the recorder of a test's measurements, which compares them with the test's promise."""
     whose = request.getfixturevalue("programs") if "programs" in request.fixturenames else OURS
     record_property("programs", whose)
     return Outcome(of(request.node.nodeid), record_property, strict=whose == OURS)

@@ -1,6 +1,6 @@
-"""What must hold when something goes wrong: promises.toml, and what a test found of it.
+"""Promises about faults, read from promises.toml, and the recorder of the figures that a test measured.
 
-A test says what it measured through its `outcome`; more than was promised fails it. What was measured is kept as
+A test reports figures through its `outcome`; a figure above the promised maximum fails the test. Figures are kept as
 properties of the test's report, from which `reliability` makes docs/operate/reliability.md.
 """
 
@@ -17,7 +17,7 @@ KINDS = ("detected_s", "recovered_s", "lost", "failed")
 
 
 class Promise(NamedTuple):
-    """One row: a fault, what holds, and the most that each kind of figure may be (None: nothing is measured)."""
+    """One row: a fault, the promise, and the maximum of each kind of figure (None: not measured)."""
 
     area: str
     fault: str
@@ -30,24 +30,24 @@ class Promise(NamedTuple):
 
 
 def load() -> list[Promise]:
-    """All rows, in the order of the file."""
+    """Return all rows in the order of the file."""
     areas: dict[str, list[dict[str, Any]]] = tomllib.loads(FILE.read_text())
     return [Promise(area, **row) for area, rows in areas.items() for row in rows]
 
 
 def of(node_id: str) -> Promise:
-    """The row of a test, by pytest's name for it."""
+    """Return the row of the test with this pytest node id."""
     name = node_id.partition("[")[0]
     return next(each for each in load() if each.test == name)
 
 
 class Outcome:
-    """What a test measured.
+    """Recorder of the figures that one test measured.
 
     Args:
-        promise: what must hold.
+        promise: the promise that the test checks.
         record: pytest's `record_property`.
-        strict: whether more than was promised is a failure.
+        strict: whether a figure above the promised maximum is a failure.
     """
 
     def __init__(self, promise: Promise, record: Callable[[str, object], None], strict: bool) -> None:
@@ -56,19 +56,19 @@ class Outcome:
         self._strict = strict
 
     def detected(self, seconds: float) -> None:
-        """From the fault until it was known, or nobody suffered from it any more."""
+        """Record the seconds from the fault until it was detected or no client was affected any more."""
         self._keep("detected_s", seconds)
 
     def recovered(self, seconds: float) -> None:
-        """From the end of the fault until all was well."""
+        """Record the seconds from the end of the fault until the deployment worked normally again."""
         self._keep("recovered_s", seconds)
 
     def lost(self, count: int) -> None:
-        """What vanished, or came wrong, and nobody was told."""
+        """Record the number of bytes or connections that were lost or corrupted without an error."""
         self._keep("lost", count)
 
     def failed(self, count: int, of: int) -> None:
-        """Dials and connections that ended with an error, of how many."""
+        """Record how many dials and connections ended with an error, and how many there were."""
         self._keep("failed", count)
         self._record("of", of)
 

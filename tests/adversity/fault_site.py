@@ -1,6 +1,6 @@
-"""A deployment to which things happen, and those who use it meanwhile: what they see is what is measured.
+"""A deployment that suffers faults, and clients that use it meanwhile and measure the effect on them.
 
-With the established implementation's programs at hand (benchmarks/reference.py) the same things happen to them.
+If the programs of the reference are available (benchmarks/reference.py), they suffer the same faults.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from konnectivity.testing.deployment import Deployment, ProgramProcess
 
 ERRORS = (DialError, TunnelLost, OSError, TimeoutError, asyncio.IncompleteReadError)
 PREFIX = "konnectivity_network_proxy_"
-DIAL_S = 15.0  # of a client, at the longest
-SLOW_S = 0.9  # a dial of so long had to do with something that is wrong: the machine's own noise is less
+DIAL_S = 15.0  # timeout of a client's dial
+SLOW_S = 0.9  # a dial that takes longer was affected by a fault and not by noise of the machine
 AT_REST = ("http_connections", "established_connections", "pending_backend_dials", "buffered_bytes")
 
 
 class Site(Deployment):
-    """One server and its agents: ours, or the established ones."""
+    """One server and its agents, either ours or those of the reference."""
 
     def __init__(self, directory: Path, ours: bool = True) -> None:
         super().__init__(directory)
@@ -36,7 +36,7 @@ class Site(Deployment):
         return self.start_server(*more) if self.ours else reference.start_server(self)
 
     def agent(self, *more: str, port: int | None = None) -> ProgramProcess:
-        """Connected when it is returned."""
+        """Start an agent and return when it is connected."""
         if self.ours:
             return self.start_agent(*more, port=port)
         agent = reference.start_agent(self, *more, *([f"--proxy-server-port={port}"] if port else []))
@@ -49,11 +49,11 @@ class Site(Deployment):
 
     @property
     def backends(self) -> int:
-        """Agents that the server counts."""
+        """Return the number of agents that the server counts."""
         return int(metrics(self.health_port).get("server_ready_backend_connections", 0))
 
     async def at_rest(self, seconds: float = 10.0) -> None:
-        """Nothing is left of anybody in the server's counters. (Those of our own: others have other names.)"""
+        """Wait until the server's gauges of open objects are zero; a server of the reference is not checked."""
         if self.ours:
             await until(
                 lambda: not any(metrics(self.health_port).get(f"server_{name}", 1) for name in AT_REST), seconds
@@ -61,7 +61,7 @@ class Site(Deployment):
 
 
 def get(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
-    """Status and text of a page; 0 if it cannot be had."""
+    """Return status and text of a page, or 0 and "" if the request failed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", path)
@@ -74,13 +74,13 @@ def get(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
 
 
 def metrics(port: int) -> dict[str, float]:
-    """Without the prefix; none if they cannot be had."""
+    """Return the samples of a port's metrics without the common prefix; empty if the request failed."""
     lines = [line.rpartition(" ") for line in get(port, "/metrics")[1].splitlines() if not line.startswith("#")]
     return {name.removeprefix(PREFIX): float(value) for name, _, value in lines}
 
 
 async def until(condition: Callable[[], object], seconds: float) -> float:
-    """Wait until it is true, no longer than that; how long it took."""
+    """Wait until the condition is true, at most `seconds`; return the seconds waited."""
     began = time.monotonic()
     while not await asyncio.to_thread(condition):
         assert time.monotonic() - began < seconds, f"it did not come true within {seconds:g} s"
@@ -89,12 +89,12 @@ async def until(condition: Callable[[], object], seconds: float) -> float:
 
 
 def descriptors(process: ProgramProcess) -> int:
-    """Files that a program has open."""
+    """Return the number of open file descriptors of a program."""
     return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
 async def echo(tunnel: ClientTunnel, address: str) -> None:
-    """Dial, say something, and hear it."""
+    """Dial, send five bytes, and check that they are echoed."""
     reader, writer = await tunnel.dial(address, DIAL_S)
     try:
         writer.write(b"hello")
@@ -105,7 +105,7 @@ async def echo(tunnel: ClientTunnel, address: str) -> None:
 
 
 async def until_echo(tunnel: ClientTunnel, address: str, seconds: float) -> float:
-    """Dial until it goes well; how long it took."""
+    """Dial repeatedly until an echo succeeds; return the seconds that it took."""
     began = time.monotonic()
     while True:
         try:
@@ -129,7 +129,7 @@ class Attempt:
 
 @dataclass
 class Dialler:
-    """Dials all the time, for as long as the block."""
+    """Context manager that dials at a fixed pace during the block and keeps every attempt."""
 
     tunnel: ClientTunnel
     address: str
@@ -141,7 +141,7 @@ class Dialler:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Those under way are waited for."""
+        """Stop dialling and wait for the attempts in progress."""
         self._enough = True
         await self._task
 
@@ -165,19 +165,19 @@ class Dialler:
         return [each for each in self.attempts if each.error is not None]
 
     def suffered_until(self, since: float) -> float:
-        """How long after `since` the last dial began that failed or was slow; 0: none was."""
+        """Return the seconds from `since` to the start of the last failed or slow dial; 0 without such a dial."""
         bad = [each.began for each in self.attempts if each.error is not None or each.took > SLOW_S]
         return max((began - since for began in bad), default=0.0)
 
 
 class Talkers:
-    """Connections that say a number every few milliseconds, and compare what comes back, for as long as the block."""
+    """Connections that send a number every few milliseconds during the block and compare the echo."""
 
     def __init__(self, tunnel: ClientTunnel, address: str, count: int = 5) -> None:
         self.count = count
-        self.wrong = 0  # answers that were not what was said
+        self.wrong = 0  # number of echoes that differ from the bytes sent
         self.said = 0
-        self.broken: list[float] = []  # when
+        self.broken: list[float] = []  # time of each break
         self.last_echo = 0.0
         self._tunnel = tunnel
         self._address = address
@@ -213,11 +213,11 @@ class Talkers:
             self.broken.append(time.monotonic())
 
     async def all_broken(self, seconds: float) -> None:
-        """Wait until none is left."""
+        """Wait until all connections are broken."""
         await until(lambda: len(self.broken) == self.count, seconds)
 
     async def go_on(self, seconds: float) -> float:
-        """Wait until each says and hears something again, as it does when nothing is wrong; how long it took."""
+        """Wait until the unbroken connections have echoed three times each; return the seconds that it took."""
         began, said = time.monotonic(), self.said
         while self.said < said + 3 * (self.count - len(self.broken)):
             assert time.monotonic() - began < seconds, "the connections do not go on"

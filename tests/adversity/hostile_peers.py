@@ -1,7 +1,7 @@
-"""A crowd of hostile peers, in a process of its own: `python hostile_peers.py COUNT DIRECTORY AGENT_PORT SERVER_PORT`.
+"""A crowd of hostile peers in one process: `python hostile_peers.py COUNT DIRECTORY AGENT_PORT SERVER_PORT`.
 
-Each does one bad thing as fast as it is let, comes again a moment after it was cut off, and goes on until the standard
-input ends. Then how often each was cut off is printed as JSON.
+Each peer repeats one attack as fast as it can, reconnects a moment after the server has disconnected it, and stops when
+the standard input ends. Then the number of disconnects of each peer is printed as JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Attack = Callable[[HostilePeer], Awaitable[None]]
 
 
 async def flood(peer: HostilePeer) -> None:
-    """Control frames."""
+    """Send control frames without pause."""
     await peer.call(http2_peer.request(http2_peer.PROXY))
     for frame in itertools.cycle(FRAMES):
         await peer.say(frame * 1000)
@@ -57,7 +57,7 @@ async def continuations(peer: HostilePeer) -> None:
 
 
 async def shut_windows(peer: HostilePeer) -> None:
-    """Packets that are answered, and answers that find no window."""
+    """Send packets that must be answered while granting no window for the answers."""
     await peer.say(http2_peer.zero_window())
     stream_id = await peer.call(http2_peer.request(http2_peer.PROXY, *EXTENDED))
     forged = http2_peer.message(data(7, b"x"))
@@ -78,7 +78,7 @@ async def endless_messages(peer: HostilePeer) -> None:
 
 
 async def dials(peer: HostilePeer) -> None:
-    """To an agent that answers none, and to ports where nobody listens."""
+    """Dial through an agent that does not answer, and to ports without a listener."""
     stream_id = await peer.call(http2_peer.request(http2_peer.PROXY, *EXTENDED))
     for number in itertools.count(1):
         address = "nowhere:1" if number % 10 else "127.0.0.1:1"
@@ -87,13 +87,13 @@ async def dials(peer: HostilePeer) -> None:
 
 
 async def silence(peer: HostilePeer) -> None:
-    """Holds a connection, with half a request."""
+    """Hold a connection with half a request."""
     await peer.say(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\n")
     await asyncio.Event().wait()
 
 
 async def lying_agent(peer: HostilePeer) -> None:
-    """Registers for nowhere, answers no dial, and speaks for connections and dials of others."""
+    """Register as an agent without identifiers, answer no dial, and send packets for others' connections and dials."""
     stream_id = await peer.call(http2_peer.agent("agent-1", ("agentidentifiers", "host=nowhere"), *EXTENDED))
     for number in itertools.count(1):
         lies = (data(number % 200, b"forged"), wire.dial_rsp(number, number), wire.reset(number % 200, 1, "x", 0, 0))
@@ -116,7 +116,7 @@ ATTACKS: tuple[tuple[Attack, str], ...] = (
 
 
 async def attack(place: Any, what: Attack, where: str, cut: Counter[str]) -> None:
-    """One peer, for ever."""
+    """Run one hostile peer forever."""
     while True:
         with suppress(ConnectionError, ssl.SSLError, TimeoutError):
             peer = await http2_peer.connected(place, where)

@@ -1,6 +1,6 @@
 """Writer of docs/operate/reliability.md from the measurements of this folder: `make reliability`.
 
-A pytest plugin that is loaded by `-p reliability`: it writes the page if every test that ran has passed, and every
+A pytest plugin, loaded by `-p reliability`, that writes the page if every test that ran has passed and every
 promise was tested.
 """
 
@@ -26,17 +26,17 @@ HEAD = ("fault", "promise", "detection", "recovery", "lost", "failed")
 
 
 class Measured(NamedTuple):
-    """The worst of what one test found for one kind of figure."""
+    """Worst figure of one kind that one test found."""
 
     value: float
     of: int | None = None
 
 
 class Reliability:
-    """Collects figures while the tests run."""
+    """Collector of the figures of all tests in a run."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[str, str], dict[str, Measured]] = defaultdict(dict)  # by test, and whose programs
+        self.found: dict[tuple[str, str], dict[str, Measured]] = defaultdict(dict)  # by test and programs
         self.bad = 0
 
     def pytest_runtest_logreport(self, report) -> None:

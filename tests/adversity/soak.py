@@ -1,10 +1,10 @@
-"""Everything at once, for as long as wanted: `python tests/adversity/soak.py --minutes 30 [--seed N]`.
+"""Soak test with all faults at once, of any duration: `python tests/adversity/soak.py --minutes 30 [--seed N]`.
 
-Clients do what clients do while lines and programs fail (soak_plan.py). Then everything is healed, and must be as it
-was: the same file descriptors, tasks and threads, memory near what it was, all gauges of what is open at zero. A byte
-that is wrong or missing without an error, a client that hangs, a program that ends, and a traceback are failures.
+Clients dial and transfer while lines and programs fail (soak_plan.py). Then all faults are healed, and the state from
+before must return: the same file descriptors, tasks and threads, similar memory, all gauges of open objects at zero. A
+byte that is wrong or missing without an error, a client that hangs, a program that ends, and a traceback are failures.
 
-Exit code 0: nothing was found; 1: something was, and is shown with the seed. On loopback only.
+Exit code 0: no defect was found; 1: the defects found are printed with the seed. Uses loopback only.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from support import targets
 from support.faulty_line import FaultyLine
 
 WORKERS = 8
-WARM_DEEDS = 10  # of each worker, before anything fails: caches and buffers are then what they will be
-CALM_DEEDS = 5  # and afterwards, when all must go well
-DEED_S = 60.0  # longer than any promise of docs/operate/reliability.md
+WARM_DEEDS = 10  # deeds of each client before the first fault, which fill caches and buffers
+CALM_DEEDS = 5  # deeds of each client after the last fault, all of which must succeed
+DEED_S = 60.0  # timeout of a deed: longer than any promise of docs/operate/reliability.md
 REST_S = 60.0
-MEMORY_SLACK = 32 << 20  # what a burst leaves in the heap; more is a leak, however long the run
+MEMORY_SLACK = 32 << 20  # bytes that a burst may leave in the heap; more is a leak, whatever the duration
 FLAGS = ("--heartbeat-interval=1s", "--enable-profiling")
 
 
 @dataclass
 class Report:
-    """What was done, and what was found."""
+    """Record of a soak: the faults, the deeds, their outcomes and the defects found."""
 
     seed: int
     steps: list[Step] = field(default_factory=list)
@@ -58,22 +58,22 @@ class Report:
 
 
 class Wrong(Exception):
-    """Something that must never happen."""
+    """Defect that must never occur: wrong bytes, or an end where an error is due."""
 
 
 class Clients:
-    """Those who use the site."""
+    """Clients of the site, which perform the planned deeds."""
 
     def __init__(self, site: Site, report: Report, where: dict[str, str]) -> None:
         self.enough = False
-        self.strict = False  # nothing may fail
+        self.strict = False  # whether every deed must succeed
         self._site = site
         self._report = report
         self._where = where
         self._plans = {number: deeds(report.seed, number) for number in range(WORKERS)}
 
     async def do(self, count: int | None = None) -> None:
-        """Each so many deeds, or until it is enough."""
+        """Perform `count` deeds per client, or, without a count, as many as fit until `enough` is set."""
         async with asyncio.TaskGroup() as tasks:
             for number in self._plans:
                 tasks.create_task(self._work(number, count), name=f"client {number}")
@@ -167,16 +167,16 @@ class Clients:
             raise
 
     def _cut(self, deed: Deed, received: int) -> None:
-        """A connection that breaks must not look like one that ends. (A unix socket has no other way to end.)"""
+        """Raise `Wrong` for a clean end in place of an error, except on a unix socket, which knows no reset."""
         if (deed.mode, deed.unix) != ("http-connect", True):
             raise Wrong(f"a clean end after {received} bytes, and more should have come")
 
 
-LENGTH = 300_000  # of a download
+LENGTH = 300_000  # bytes of a download
 
 
 class Chaos:
-    """What happens to lines and programs."""
+    """Faults of lines and programs, applied in the planned order."""
 
     def __init__(
         self, site: Site, report: Report, lines: dict[str, FaultyLine], processes: dict[str, ProgramProcess]
@@ -233,7 +233,7 @@ class Chaos:
 
 
 async def soak(directory: Path, seed: int, seconds: float) -> Report:
-    """Run it; what was found is in the report."""
+    """Run the soak and return its report, which holds the defects found."""
     report, site = Report(seed), Site(directory)
     try:
         async with AsyncExitStack() as stack:
@@ -285,7 +285,7 @@ async def _run(site: Site, report: Report, clients: Clients, chaos: Chaos, secon
 
 @dataclass
 class State:
-    """What a program holds."""
+    """Descriptors, tasks, threads and memory of a program at one moment."""
 
     descriptors: int
     work: str  # tasks and threads
@@ -308,7 +308,7 @@ def _differences(name: str, before: State, now: State) -> list[str]:
 
 
 async def _rested(site: Site) -> None:
-    """Nothing is open any more, in any program that is asked."""
+    """Wait until the gauges of open objects are zero in the server and in every live agent."""
     await site.at_rest(REST_S)
     ports = [process.health_port for process in site.processes[1:] if process.returncode is None]
     await until(lambda: not any(metrics(port).get("agent_open_endpoint_connections", 1) for port in ports), REST_S)

@@ -1,4 +1,4 @@
-"""What a soak does, and when: all that is left to chance, drawn from a seed. Pure: the same seed, the same run."""
+"""Random plan of a soak: faults and deeds drawn from a seed, so that the same seed repeats the same run. Pure."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
-SURVIVORS = ("agent-0", "agent-1")  # behind lines that go wrong; never killed
+SURVIVORS = ("agent-0", "agent-1")  # agents behind faulty lines; never killed
 VICTIM = "agent-2"
 LINE_FAULTS = ("delay", "throttle", "hold", "lose", "garble", "cut", "refuse")
-LONGEST_S = 25.0  # of a fault: longer than it takes to give a silent peer up
+LONGEST_S = 25.0  # longest fault: longer than the timeout of a silent peer
 KINDS = ("echo", "echo", "upload", "download", "abort", "refused", "idle")
 FRONTENDS = (("http-connect", True), ("http-connect", False), ("grpc", True), ("grpc", False))
 LARGEST = 1 << 20
 
 
 class Step(NamedTuple):
-    """One fault: after a pause something happens to somebody, and some time later it is over."""
+    """One fault: the pause before it, its kind, its victim and its duration."""
 
     pause_s: float
     fault: str
     whom: str
     lasts_s: float
-    detail: str  # a direction, or how
+    detail: str  # direction or kind of the fault
 
 
 class Deed(NamedTuple):
-    """One thing that a client does."""
+    """One action of a client."""
 
     kind: str
     mode: str
     unix: bool
     size: int
-    pause_s: float  # before it
+    pause_s: float  # pause before the action
 
 
 def steps(seed: int, seconds: float) -> Iterator[Step]:
-    """Faults, one after the other, that fit into so much time."""
+    """Yield successive faults that fit into `seconds`."""
     random, left = Random(f"{seed} faults"), seconds
     while True:
         fault = random.choice((*LINE_FAULTS, "stop", "stop server", "kill"))
@@ -51,10 +51,10 @@ def steps(seed: int, seconds: float) -> Iterator[Step]:
 
 
 def deeds(seed: int, worker: int) -> Iterator[Deed]:
-    """What one client does, without an end."""
+    """Yield the actions of one client without end."""
     random = Random(f"{seed} worker {worker}")
     while True:
         kind = random.choice(KINDS)
-        # asyncio's TLS cannot end one direction only, and an upload is over when its direction is.
+        # An upload ends by a half-close, which asyncio's TLS does not support.
         mode, unix = random.choice([each for each in FRONTENDS if kind != "upload" or each != ("http-connect", False)])
         yield Deed(kind, mode, unix, int(LARGEST ** random.random()), round(random.uniform(0.0, 0.2), 3))

@@ -1,4 +1,4 @@
-"""A Kubernetes API that is away, or silent: agents show tokens, servers keep leases, agents count them."""
+"""Tests of a Kubernetes API that is down or silent while agents send tokens, servers keep leases, agents count them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def token(site, name):
 
 
 async def test_it_is_down_at_the_start_and_comes_back(site, outcome, api):
-    """Nobody is let in who cannot be checked; everybody is as soon as he can be."""
+    """No agent is admitted while tokens cannot be reviewed; all agents are admitted once the API is back."""
     kubeconfig = api.kubeconfig(site.directory / "kubeconfig")
     api.down()
     server = site.start_server(*flags(site, kubeconfig))
@@ -53,7 +53,7 @@ async def test_it_is_down_at_the_start_and_comes_back(site, outcome, api):
 
 
 async def test_it_falls_silent(site, outcome, api):
-    """A line to it that swallows everything: what stands goes on, and agents that were checked before may come back."""
+    """While the API swallows all bytes, open connections continue and agents checked before may reconnect."""
     with FaultyLine(("127.0.0.1", api.port)) as line, FaultyLine(("127.0.0.1", site.agent_port)) as agents:
         cluster = api.cluster(server=f"https://127.0.0.1:{line.port}")
         server = site.start_server(*flags(site, api.kubeconfig(site.directory / "kubeconfig", cluster=cluster)))

@@ -1,4 +1,4 @@
-"""Certificates that are replaced, and certificates that expire, under connections that stand."""
+"""Tests of certificates that are replaced, and of certificates that expire, while connections are open."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from support import targets
 from support.faulty_line import FaultyLine
 from support.targets import listening
 
-LIFE_S = 8  # of a certificate: time to start in, on a busy machine
+LIFE_S = 8  # lifetime of a certificate: enough to start the programs on a busy machine
 
 
 async def test_all_of_them_are_replaced(site, outcome):
-    """Another CA altogether. What stands goes on; who comes anew uses the new ones; who has the old ones is refused."""
+    """With a new CA, open connections continue, new ones use the new certificates, old certificates are refused."""
     site.start_server()
     with FaultyLine(("127.0.0.1", site.agent_port)) as line:
         agent = site.start_agent(port=line.port)
@@ -44,8 +44,8 @@ async def test_all_of_them_are_replaced(site, outcome):
             await talkers.go_on(5)
             outcome.failed(len(talkers.broken), talkers.count)
             outcome.lost(talkers.wrong)
-            await asyncio.sleep(max(0.0, replaced + 1.1 - time.monotonic()))  # files are looked at once a second
-            line.cut()  # now the agent, too, needs the new ones
+            await asyncio.sleep(max(0.0, replaced + 1.1 - time.monotonic()))  # programs check the files once a second
+            line.cut()  # the agent must reconnect with its new certificate
             outcome.recovered(await until_echo(tunnel, address, 10))
         await asyncio.to_thread(agent.wait_for, "Connected to server", 2)
     await site.at_rest()

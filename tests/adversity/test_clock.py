@@ -1,7 +1,7 @@
-"""A clock that jumps: the time of day of the server, or of an agent, is an hour off, and then right again.
+"""Tests of a time of day, of the server or of an agent, that jumps by an hour or more and is corrected later.
 
-libfaketime stands between the program and its clock (Debian: faketime). The monotonic clock goes on, as it does in a
-machine whose time is set.
+libfaketime stands between the program and its clock (Debian: faketime). The monotonic clock is unaffected, as in a
+machine whose time of day is set.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from support import targets
 from support.kubernetes_api import KubernetesApi
 from support.targets import listening
 
-SEEN_S = 1.1  # libfaketime looks at its file once a second
+SEEN_S = 1.1  # libfaketime reads its file once a second
 
 
 class Clock:
-    """The time of day of one program."""
+    """Adjustable time of day of one program."""
 
     def __init__(self, path, library):
         self._path = path
@@ -48,12 +48,12 @@ def clocks(tmp_path):
         pytest.skip("faketime is not installed (apt-get install faketime)")
     asking = ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"]
     printed = subprocess.run(asking, check=True, capture_output=True, text=True).stdout
-    library = printed.strip().replace("libfaketime.so", "libfaketimeMT.so")  # the one for programs with threads
+    library = printed.strip().replace("libfaketime.so", "libfaketimeMT.so")  # the variant for programs with threads
     return Clock(tmp_path / "server-time", library), Clock(tmp_path / "agent-time", library)
 
 
 async def test_an_hour_forth_and_back(site, outcome, clocks):
-    """Certificates are of a day, leases of 30 s. The agent's count of servers may change; what is connected stays."""
+    """With one-day certificates and 30 s leases, connections stay; the agent's count of servers may change."""
     server_clock, agent_clock = clocks
     with KubernetesApi(site.directory / "api") as api:
         kubeconfig = f"--kubeconfig={api.kubeconfig(site.directory / 'kubeconfig')}"
@@ -74,7 +74,7 @@ async def test_an_hour_forth_and_back(site, outcome, clocks):
                     await talkers.go_on(5)
                     await until_echo(tunnel, address, 5)
                     outcome.recovered(time.monotonic() - since)
-            # A new connection, while the two do not agree.
+            # Connect anew while the two clocks differ.
             second = await asyncio.to_thread(site.start_agent, "--agent-id=second", within=agent_clock.within)
             assert get(second.health_port, "/readyz")[0] == 200
         outcome.lost(talkers.wrong)
@@ -85,7 +85,7 @@ async def test_an_hour_forth_and_back(site, outcome, clocks):
 
 
 async def test_a_jump_over_the_end_of_the_certificates(site, outcome, clocks):
-    """Two days: connections stay, new ones are refused with the reason, until the clock is right again."""
+    """After a jump of two days connections stay; new ones are refused with the reason until the clock is corrected."""
     _, agent_clock = clocks
     server = site.start_server()
     agent = site.start_agent(within=agent_clock.within)

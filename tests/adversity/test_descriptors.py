@@ -1,4 +1,4 @@
-"""No file descriptors left: in the server, in an agent, in one of two agents."""
+"""Tests of exhausted file descriptors: in the server, in an agent, and in one of two agents."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from konnectivity.client import DialError, connect
 from support import targets
 from support.targets import listening
 
-ROOM = 20  # descriptors more than a program has at rest
-ENOUGH = 60  # dials that do not fit into that
+ROOM = 20  # descriptors allowed beyond those of a program at rest
+ENOUGH = 60  # more dials than fit into ROOM
 
 
 def narrow(process):
@@ -24,7 +24,7 @@ def narrow(process):
 
 
 async def fill(tunnel, address):
-    """Connections that stand, and the errors of the others."""
+    """Dial until five dials have failed; return the open connections and the errors."""
     streams, errors = [], []
     for _ in range(ENOUGH):
         try:
@@ -37,7 +37,7 @@ async def fill(tunnel, address):
 
 
 async def go_on(streams):
-    """How many of these connections do not."""
+    """Return the number of these connections that no longer echo."""
     broken = 0
     for reader, writer in streams:
         try:
@@ -58,7 +58,7 @@ async def end(streams):
 
 @pytest.mark.parametrize("door", ["", "--max-connections-per-source=1000"])
 async def test_a_server_has_none_left(site, outcome, door):
-    """Those who come are turned away at once, or wait; those inside notice nothing; then all is as it was."""
+    """New clients are refused at once or wait; open connections continue; then the server recovers fully."""
     server = site.server(*filter(None, [door]))
     site.agent()
     async with listening(targets.echo) as address, connect(**site.frontend("http-connect", True)) as tunnel:
@@ -78,7 +78,7 @@ async def test_a_server_has_none_left(site, outcome, door):
                 await until_echo(again, address, 5)
         await until(lambda: get(site.health_port, "/readyz")[0] == 200, 5)
         outcome.recovered(time.monotonic() - freed)
-        await asyncio.to_thread(site.agent, "--agent-id=another")  # its port takes connections, too
+        await asyncio.to_thread(site.agent, "--agent-id=another")  # the agent port accepts connections as well
     await site.at_rest()
 
 

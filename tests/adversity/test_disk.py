@@ -1,4 +1,4 @@
-"""A disk that is full: the one of the log and of the audit log, and the one a program is to start on."""
+"""Tests of a full disk: the disk of the log and audit log, and the disk on which a program starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.targets import listening
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A directory for a program started within it, that is a disk of 256 KiB there."""
+    """Return a directory, and the command prefix of a program for which that directory is a disk of 256 KiB."""
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("a mount namespace cannot be made here: root is needed")
     place = tmp_path / "disk"
@@ -29,7 +29,7 @@ def small_disk(tmp_path):
 
 
 def fill(place: Path) -> Path:
-    """Take all the room there is."""
+    """Fill the disk and return the file that fills it."""
     ballast = place / "ballast"
     fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
     try:
@@ -43,7 +43,7 @@ def fill(place: Path) -> Path:
 
 
 async def test_the_logs_disk_is_full(site, outcome, small_disk):
-    """Nobody waits for it; what is lost is counted, and said as soon as there is room."""
+    """No client waits for the log; lost lines are counted, and reported as soon as the disk has space."""
     place, within = small_disk
     flags = ("-v=2", "--logtostderr=false", f"--log-file={place}/log", f"--audit-log={place}/audit")
     server = site.start_package("konnectivity_server", site.server_arguments(*flags), within=within)
@@ -81,7 +81,7 @@ async def test_the_logs_disk_is_full(site, outcome, small_disk):
 
 
 def test_a_program_starts_on_a_full_disk(site, outcome, small_disk):
-    """The log goes nowhere, and the program works; a socket that cannot be made is said, and the exit code is 1."""
+    """Without a log the program works; if its socket cannot be made, it prints the error and exits with 1."""
     place, within = small_disk
     full = [*within, "sh", "-c", f'head -c 300000 /dev/zero > {place}/ballast; exec "$@"', "sh"]
     flags = ("--logtostderr=false", f"--log-file={place}/log")

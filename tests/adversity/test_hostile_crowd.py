@@ -1,4 +1,4 @@
-"""A hundred hostile peers beside a hundred honest ones: the honest notice nothing but a little time."""
+"""Test of a hundred hostile peers beside a hundred honest ones, which suffer nothing but a small delay."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from support.targets import listening
 
 HOSTILE = HONEST = 100
 ATTACK_S = 8.0
-ECHO_S = 10.0  # the longest that an echo or a dial may take, on a machine that has other things to do
-MEMORY = 300 << 20  # of the server, at most, at any time
+ECHO_S = 10.0  # maximum duration of an echo or a dial on a busy machine
+MEMORY = 300 << 20  # maximum memory of the server in bytes
 PREFIX = "konnectivity_network_proxy_server_"
 GAUGES = ("http_connections", "established_connections", "pending_backend_dials", "buffered_bytes")
 
@@ -50,7 +50,7 @@ def hostile_peers(deployment):
 
 
 class Honest:
-    """A client that dials anew every few echoes, until told to stop. `slowest`: seconds of a dial or an echo."""
+    """Client that dials anew every few echoes until told to stop. `slowest`: seconds of its slowest dial or echo."""
 
     def __init__(self, tunnel, address, dials):
         self.tunnel, self.address, self.dials = tunnel, address, dials
@@ -117,7 +117,7 @@ async def test_the_honest_are_served(deployment):
 
 
 async def back_at_zero(deployment):
-    """Nothing is left of anybody but the two agents."""
+    """Wait until the server's gauges show nothing open but the two agents."""
     end = time.monotonic() + 20
     while True:
         found = await asyncio.to_thread(metrics, deployment)

@@ -1,4 +1,4 @@
-"""What can happen to the line between server and agent, while others dial and talk through it."""
+"""Tests of faults on the line between server and agent while clients dial and transfer through it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.targets import listening
 
 MIB = 1 << 20
 HOLD_S = 5.0
-GIVEN_UP_S = 30.0  # 1 s of silence, 20 s until a ping without an answer is the end, and time for the machine
+GIVEN_UP_S = 30.0  # 1 s of silence, 20 s of ping timeout, and a margin for a busy machine
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def line(site):
 
 
 async def broken(site, outcome, line, breaks):
-    """Connections over the line, which breaks; once for each of the ways."""
+    """Break the line in each of the given ways under open connections; record detection, recovery and losses."""
     site.server()
     site.agent(port=line.port)
     async with listening(targets.echo) as address, connect(**site.frontend("http-connect", True)) as tunnel:
@@ -56,7 +56,7 @@ async def test_it_holds_everything_and_heals(site, line, programs, outcome):
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(listening(targets.echo))
         tunnel = await stack.enter_async_context(connect(**site.frontend("http-connect", True)))
-        talkers = await stack.enter_async_context(Talkers(tunnel, address))  # all on the line
+        talkers = await stack.enter_async_context(Talkers(tunnel, address))  # the only agent so far is behind the line
         await asyncio.to_thread(site.agent, "--agent-id=well")
         await until(lambda: site.backends == 2, 10)
         async with Dialler(tunnel, address) as dialler:
@@ -74,7 +74,7 @@ async def test_it_holds_everything_and_heals(site, line, programs, outcome):
 
 
 async def test_it_swallows_everything(site, programs, outcome):
-    """Half open, in one direction or in both: three lines, three agents, and one that is well."""
+    """Three lines lose all bytes in one direction or in both; a fourth agent on a healthy line serves the dials."""
     often = ("--heartbeat-interval=1s",) if site.ours else ()
     directions = ("out", "back", "both")
     site.server(*often)
@@ -125,7 +125,7 @@ async def test_it_refuses_and_lets_nobody_through(site, line, programs, outcome)
 
 
 async def test_it_is_narrow_and_long(site, line, programs, outcome):
-    """1 MiB/s and a round trip of 200 ms, changed under way: bulk in both directions beside dials."""
+    """Bulk in both directions and dials share a line of 1 MiB/s with a round trip of 200 ms; both change meanwhile."""
     site.server()
     site.agent(port=line.port)
     async with (
@@ -154,7 +154,7 @@ async def test_it_is_narrow_and_long(site, line, programs, outcome):
         async with Dialler(tunnel, address, 0.2) as dialler:
             line.throttle(MIB)
             line.delay(0.1)
-            work = asyncio.gather(download(), *([upload()] if site.ours else []))  # the other knows no half-close
+            work = asyncio.gather(download(), *([upload()] if site.ours else []))  # the reference has no half-close
             await asyncio.sleep(2)
             line.delay(0.01)
             whole = await work

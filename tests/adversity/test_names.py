@@ -1,4 +1,4 @@
-"""Name servers that are slow, wrong, or gone, as an agent meets them: for what it dials, and for its server.
+"""Tests of name servers that are slow, wrong or down, for an agent's targets and for the name of its server.
 
 The agent runs in a mount namespace with a resolv.conf of its own, which names a name server of the test's.
 """
@@ -17,8 +17,8 @@ from support import targets
 from support.name_server import NameServer
 from support.targets import listening
 
-SLOW_DIALS = 40  # at a time, of as many names
-DIAL_S = 5.0  # an agent's, with the look-up
+SLOW_DIALS = 40  # concurrent dials, each to a name of its own
+DIAL_S = 5.0  # the agent's dial timeout, which includes the lookup
 MACHINE_S = 1.0
 
 
@@ -33,7 +33,7 @@ def names(tmp_path):
 
 
 async def timed(tunnel, address):
-    """Seconds that a dial took, and the text of its failure."""
+    """Return the seconds that a dial took, and the text of its error ("" on success)."""
     began = time.monotonic()
     try:
         _, writer = await tunnel.dial(address)
@@ -79,7 +79,7 @@ async def test_name_servers_that_fail_lie_or_are_gone(site, outcome, names):
         _, text = await timed(tunnel, fast)
         assert text == "dial tcp: lookup fast.test: server misbehaving"
         zone.failing = False
-        zone.addresses["fast.test"] = "127.0.0.66"  # where nobody listens
+        zone.addresses["fast.test"] = "127.0.0.66"  # an address without a listener
         _, text = await timed(tunnel, fast)
         assert text == f"dial tcp {fast.replace('fast.test', '127.0.0.66')}: connect: connection refused"
         zone.addresses["fast.test"] = "127.0.0.1"
@@ -96,7 +96,7 @@ async def test_name_servers_that_fail_lie_or_are_gone(site, outcome, names):
 
 
 async def test_the_name_of_the_server_cannot_be_had(site, outcome, names):
-    """At the start, and then while it is connected: the tunnel needs no name server."""
+    """The server's name is unresolvable at the start, and again later, when the open tunnel needs no name server."""
     certificate = site.authority.issue("proxy-server", dns=("server.test",), ips=("127.0.0.1",), server=True)
     certificate.write(site.directory, "server")
     site.start_server()

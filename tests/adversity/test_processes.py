@@ -1,4 +1,4 @@
-"""Programs that are killed, and programs that stand still, while others dial and talk through them."""
+"""Tests of programs that are killed, and of programs that freeze, while clients dial and transfer through them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_an_agent_of_two_is_killed(site, programs, outcome):
             await asyncio.to_thread(site.agent, "--agent-id=victim")
             await until(lambda: site.backends == 2, 10)
             outcome.recovered(time.monotonic() - started)
-        assert all(each.began < killed for each in dialler.failed), dialler.failed  # had connected, and were cut
+        assert all(each.began < killed for each in dialler.failed), dialler.failed  # begun before the kill
         outcome.failed(len(dialler.failed), len(dialler.attempts))
         assert dialler.suffered_until(killed) < 1
     await site.at_rest()
@@ -56,7 +56,7 @@ async def test_a_server_is_killed(site, programs, outcome):
 
 
 async def test_an_agent_of_two_is_frozen(site, programs, outcome):
-    """The figures that count: how long others suffer, and how much."""
+    """One of two agents is frozen: for how long clients are affected, and how many dials fail."""
     site.server()
     frozen, _ = site.agent("--agent-id=frozen"), site.agent("--agent-id=well")
     async with AsyncExitStack() as stack:
@@ -69,7 +69,7 @@ async def test_an_agent_of_two_is_frozen(site, programs, outcome):
             await asyncio.sleep(1)
             since = time.monotonic()
             frozen.send(signal.SIGSTOP)
-            if site.ours:  # a metric says so, and the server is ready: the other agent answers
+            if site.ours:  # the metric shows the frozen agent, and the server stays ready
                 await until(lambda: metrics(site.health_port)["server_suspect_backends"] == 1, 10)
                 assert get(site.health_port, "/readyz") == (200, "ok")
             await asyncio.sleep(since + FREEZE_S - time.monotonic())
@@ -91,13 +91,13 @@ async def test_an_agent_of_two_is_frozen(site, programs, outcome):
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_short_freeze(site, outcome, workers):
-    """A machine that is paused for a moment, as virtual ones are when they move: one program after another, and all."""
+    """Each program, and then all of them, is paused for a moment, as in the migration of a virtual machine."""
     server, agent = site.server(f"--workers={workers}"), site.agent()
     await asyncio.to_thread(agent.wait_for, "Connected to server", workers)
     pids = [[server.pid], [agent.pid], [server.pid, agent.pid]]
     if workers > 1:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        pids = [[int(children[0])], [server.pid]]  # a worker, and the supervisor
+        pids = [[int(children[0])], [server.pid]]  # a worker and the supervisor
     async with (
         listening(targets.echo) as address,
         connect(**site.frontend("grpc", True)) as tunnel,

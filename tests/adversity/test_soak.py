@@ -1,4 +1,4 @@
-"""The soak, for some seconds; `make soak MINUTES=30` for as long as wanted."""
+"""Test that runs the soak for some seconds; `make soak MINUTES=30` runs it for any duration."""
 
 from __future__ import annotations
 

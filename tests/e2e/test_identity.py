@@ -94,7 +94,7 @@ async def test_two_agents_with_one_id_are_kept_apart(nodes):
         reader, writer = await tunnel.dial(address)
         other = await asyncio.to_thread(agent, nodes, "node-8", "host=127.0.0.2", "--agent-id=same")
         await asyncio.to_thread(server.wait_for, "Two agents with one id")
-        await asyncio.to_thread(server.wait_for, "Agent connected", 2)  # connections of a conflict are logged even with -v=0
+        await asyncio.to_thread(server.wait_for, "Agent connected", 2)  # logged even with -v=0
         await asyncio.to_thread(server.wait_for, "certificate commonName=node-8")
         await asyncio.to_thread(server.wait_for, "certificate commonName=node-7")
         assert metric(nodes, "server_agent_id_conflicts_total") == 1
