@@ -1,4 +1,4 @@
-"""Pitfalls of proxy-agent's options: each is found, and nothing else is."""
+"""Advice on proxy-agent's options: each known pitfall is found, and nothing else is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""proxy-agent's options: what is refused."""
+"""Options of proxy-agent that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which destinations an agent may dial: rules, the order they are looked at, and spellings that change nothing."""
+"""Destinations that an agent may dial: rules, their order, and spellings that change nothing."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ ports = st.integers(1, 65535)
 
 @given(ipv4, ports, st.integers(0, 32))
 def test_no_spelling_that_the_system_reads_gets_round_a_rule(address, port, prefix):
-    """What `getaddrinfo` makes of each spelling is judged like the plain address."""
+    """The address that `getaddrinfo` makes of each spelling is judged like the plain address."""
     number, parts = int(address), str(address).split(".")
     network = f"{IPv4Address(number >> (32 - prefix) << (32 - prefix))}/{prefix}"
     spellings = [

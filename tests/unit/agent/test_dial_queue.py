@@ -1,4 +1,4 @@
-"""Dials wait for their turn: few are started at a time, one server holds up no other, and the number is bounded."""
+"""Queue of dials: few are started at a time, one server delays no other, and the number is bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.memory_server import advance, in_still_time
 
 
 class Dial:
-    """As much of an `IncomingDial` as the queue needs."""
+    """Part of an `IncomingDial` that the queue needs."""
 
     protocol = "tcp"
 
@@ -34,7 +34,7 @@ class Dial:
 
 
 class Opener:
-    """Starts dials that end when they are told to."""
+    """Opener of dials that end when the test says so."""
 
     def __init__(self):
         self.started = []

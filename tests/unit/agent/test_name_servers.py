@@ -1,4 +1,4 @@
-"""What resolv.conf and hosts say, and DNS messages: as the C library has it, whatever is in them."""
+"""Parsing of resolv.conf, hosts and DNS messages: the results of the C library, for any content."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_behind_a_balancer_it_searches_until_all_servers_are_connected():
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.1)
-    searched = made.next(0.1, 1, 3)  # the server said that there are three
+    searched = made.next(0.1, 1, 3)  # the server announced three servers
     assert [one.address for one in searched] == [A, A]
     made.duplicate(one, "server-1", 0.2)
     made.connected(one, "server-2", 0.2)
@@ -44,7 +44,7 @@ def test_behind_a_balancer_it_searches_until_all_servers_are_connected():
 
 
 def test_searches_that_find_no_new_server_become_rare_until_there_is_news():
-    """Two servers are announced and there is only one, as when a control plane is scaled down."""
+    """Two servers are announced and only one exists, as when a control plane is scaled down."""
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
@@ -157,7 +157,7 @@ def test_no_more_than_a_few_searches_run_at_a_time():
 
 @pytest.mark.parametrize("forever", [False, True])
 def test_whatever_happens_it_neither_spins_nor_sleeps_for_good(forever):
-    """It is never due again at once without an address to dial, and always due while a server is missing."""
+    """The plan is never due again at once without an address to dial, and always due while a server is missing."""
     for seed in range(500):
         check_random_outcomes(Random(seed), plan(A, B, forever=forever), seed)
 
@@ -214,7 +214,7 @@ def test_a_few_slow_tries_keep_no_others_from_being_made_but_many_do():
 
 @pytest.mark.parametrize("way_s", [0.001, 20.0])
 def test_after_a_planned_departure_no_pause_is_longer_than_2_s(way_s):
-    """While the old server drains, tries are refused, or wait for an address that is gone."""
+    """While the old server drains, dials are refused, or wait for an address that is gone."""
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "server-1", 0.0)
@@ -267,7 +267,7 @@ def test_a_server_that_accepts_and_hangs_up_is_tried_ever_more_rarely():
 
 
 def test_one_bad_server_behind_a_balancer_causes_no_storm_of_tries():
-    """Another one is well; the bad one has a new id each time, and hangs up."""
+    """The bad server has a new id at each dial and closes the connection, while another server is well."""
     made = plan(A)
     (one,) = made.next(0.0, 0, 1)
     made.connected(one, "good", 0.0)

@@ -1,4 +1,4 @@
-"""Lookups of targets' names side by side, with a resolver, threads and a clock that the test moves."""
+"""Concurrent lookups of targets' names, with a resolver, threads and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOUND = [
 
 
 class Machine:
-    """System's resolver whose threads end when the test says so. `started` names the lookups that began."""
+    """System resolver whose threads end when the test says so. `started` names the lookups that began."""
 
     def __init__(self):
         self.started = Counter()
@@ -30,7 +30,7 @@ class Machine:
         return SystemResolver(self._getaddrinfo, self._start, lambda: self.now)
 
     async def finish(self):
-        """Let all threads end, and those that start in their place, until none is left."""
+        """End all threads, and those that start in their place, until none is left."""
         while self._threads:
             work = self._threads.pop(0)
             work()
@@ -49,7 +49,7 @@ class Machine:
 
 
 class NameServers:
-    """Probe of name servers: names that begin with "silent" have silent ones, names with "late" slow ones."""
+    """Probe of name servers: names that begin with "silent" have silent servers, names with "late" slow ones."""
 
     full = False
 
@@ -72,7 +72,7 @@ async def passes():
 
 
 async def begun(lookups):
-    """Start lookups and return their tasks, when everything has happened that happens without a thread."""
+    """Start lookups and return their tasks after every step that needs no thread."""
     tasks = [asyncio.create_task(lookup) for lookup in lookups]
     await passes()
     return tasks

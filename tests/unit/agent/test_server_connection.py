@@ -34,7 +34,7 @@ HEARTBEAT_S = 10.0
 
 
 class Events(ServerConnectionEvents):
-    """Keeps what is reported, in order."""
+    """Recorder of the reported events, in order."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []

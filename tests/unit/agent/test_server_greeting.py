@@ -1,4 +1,4 @@
-"""Greeting: the answers of servers that are accepted, and the token in the request of the agent."""
+"""Greeting of a server: the answers that are accepted, and the token in the request of the agent."""
 
 from __future__ import annotations
 

@@ -60,11 +60,11 @@ class Site:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the connected servers."""
+        """Return the ids of the connected servers."""
         return sorted(self.pool.servers)
 
     async def wait(self, seconds: float = 0.0) -> None:
-        """Let time pass in small steps, and everything arrive that is sent meanwhile."""
+        """Advance the clock in small steps and deliver everything that is sent meanwhile."""
         for _ in range(max(1, round(seconds / 0.1))):
             await self.loop.advance(min(seconds, 0.1))
             for _ in range(10):
@@ -96,7 +96,7 @@ def _open_nothing(dial: IncomingDial) -> None:
 
 
 class Done(Exception):
-    """Ends the tasks of a test."""
+    """Exception that ends the tasks of a test."""
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Tests of the server in memory run on a loop whose clock jumps: none of them waits."""
+"""Event loop for the tests of the server in memory: its clock jumps, so that no test waits."""
 
 from __future__ import annotations
 

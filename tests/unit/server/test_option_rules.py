@@ -1,4 +1,4 @@
-"""proxy-server's options together: each rule refuses what breaks it, and what it asks for is enough."""
+"""Rules for combinations of proxy-server's options: each refuses a violation, and its advice is sufficient."""
 
 from __future__ import annotations
 

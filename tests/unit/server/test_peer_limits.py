@@ -1,4 +1,4 @@
-"""Limits of the server's peers, as the options set them."""
+"""Limits of the server's peers, set by the options."""
 
 from __future__ import annotations
 

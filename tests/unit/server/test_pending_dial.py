@@ -1,4 +1,4 @@
-"""One dial through the server as a conversation: its frontend, its tries, its deadline and its audit record."""
+"""Pending dial through the server: its frontend, its tries, its deadline and its audit record."""
 
 from __future__ import annotations
 

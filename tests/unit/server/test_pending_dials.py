@@ -1,4 +1,4 @@
-"""All dials of a server: refusals at once, limits, queues, peer servers and the list of failures."""
+"""Pending dials of a server: immediate refusals, limits, queues, peer servers and the list of failures."""
 
 from __future__ import annotations
 

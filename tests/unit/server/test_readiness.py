@@ -1,4 +1,4 @@
-"""Readiness of the server: agents, peer servers and the end decide."""
+"""Readiness of the server, decided by agents, peer servers and the shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that declined a dial are spared for a while, longer each time."""
+"""Recent declines: connections that declined a dial are avoided for a while, longer each time."""
 
 from __future__ import annotations
 

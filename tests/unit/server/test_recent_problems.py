@@ -1,4 +1,4 @@
-"""What went wrong lately: the same thing once, the oldest forgotten."""
+"""Recent problems: repeated ones are listed once, and the oldest are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registry of agents with many identifiers: coming, going and what is left of them."""
+"""Registry of agents with many identifiers: addition, removal and the entries left behind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_agents_that_share_addresses_come_and_go_in_any_order():
 
 
 def test_an_address_of_one_agent_takes_no_object_of_its_own():
-    """The garbage collector looks at every container: 400,000 of them held up the event loop for a second."""
+    """400,000 containers delayed the event loop by a second, because the garbage collector visits each one."""
     registry, crowd = Registry(), agents(100, 256)
     gc.collect()
     before = len(gc.get_objects())

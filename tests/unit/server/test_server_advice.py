@@ -1,4 +1,4 @@
-"""Pitfalls of proxy-server's options: each is found, and nothing else is."""
+"""Advice on proxy-server's options: each known pitfall is found, and nothing else is reported."""
 
 from __future__ import annotations
 

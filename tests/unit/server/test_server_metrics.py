@@ -1,4 +1,4 @@
-"""Figures that are counted under other names than they are shown."""
+"""Metrics that are counted under other names than they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""proxy-server's options: what is refused, and all of it at once."""
+"""Options of proxy-server that are refused, all of them at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing an agent: identifiers, registry and strategies together."""
+"""Choice of an agent: identifiers, registry and strategies together."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_an_agent_that_does_not_answer_is_the_last_resort():
 
 
 def test_a_new_stream_is_a_better_last_resort_than_an_agent_that_leaves():
-    """An agent that was restarted: its old stream drains, and its new one is not known to stay."""
+    """The old stream of a restarted agent drains, and its new stream has not proved to be stable."""
     old, new, silent = agent("a"), agent("a"), agent("b")
     old.draining = new.duplicate = silent.suspect = True
     registry = registry_of(old, new, silent)

@@ -1,4 +1,4 @@
-"""A line with a round trip, as the others use it."""
+"""Delayed TCP relay, used as other tests use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test API, asked by a plain HTTPS client: it answers as the real one does."""
+"""Test API, called by a plain HTTPS client: it answers as the real one does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def api(tmp_path):
 
 
 class Caller:
-    """One connection to the API."""
+    """Connection to the API."""
 
     def __init__(self, api, token="caller-token", identity=None):
         context = ssl.create_default_context(cafile=str(api.ca_file))

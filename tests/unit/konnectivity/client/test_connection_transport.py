@@ -1,4 +1,4 @@
-"""Connection as an asyncio transport, as conversations of a protocol with a tunnel in memory."""
+"""Connection as an asyncio transport: conversations of a protocol with a tunnel in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.still_tunnel_side import StillTunnelSide
 
 
 class Application(asyncio.Protocol):
-    """Protocol that writes down what it hears."""
+    """Protocol that records its calls."""
 
     def __init__(self, keeps_open: bool = True) -> None:
         self.heard = b""

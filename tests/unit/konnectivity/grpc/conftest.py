@@ -22,7 +22,7 @@ PATH = "/Conversation/Talk"
 
 
 class Side(StreamReceiver):
-    """One end of a call, and what its receiver was told."""
+    """One end of a call, and the calls of its receiver."""
 
     stream: MessageStream
 
@@ -84,7 +84,7 @@ class Pair:
         return self.loop.time() + self._worked_s
 
     def work(self, seconds: float) -> None:
-        """Let time pass on the server's clock, inside the handling of an event."""
+        """Advance the server's clock while it handles an event."""
         self._worked_s += seconds
 
     async def connect(self) -> None:
@@ -94,7 +94,7 @@ class Pair:
         await self.exchange()
 
     async def exchange(self) -> None:
-        """Move bytes until neither end has anything to say."""
+        """Move bytes until neither end has more to send."""
         while True:
             for _ in range(3):
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Messages survive any cut of the bytes they travel in."""
+"""Framing of messages that arrive in bytes cut at any place."""
 
 from __future__ import annotations
 

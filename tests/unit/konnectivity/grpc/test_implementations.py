@@ -1,4 +1,4 @@
-"""The choice of the gRPC implementation, and what each can do."""
+"""Choice of the gRPC implementation, and the abilities of each."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def test_grpcio_opens_its_own_sockets_and_shares_none() -> None:
 
 
 def test_an_unknown_implementation_counts_as_native() -> None:
-    """The option's own check refuses it; the rules of other options are still checked meanwhile."""
+    """The option's own check refuses it; the rules of other options are still checked."""
     assert implementation("go").name == NATIVE

@@ -1,4 +1,4 @@
-"""The round trip of the empty line, out of pings on a busy one."""
+"""Round trip of an idle path, estimated from pings on a busy one."""
 
 from __future__ import annotations
 

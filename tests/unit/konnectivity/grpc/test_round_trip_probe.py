@@ -1,4 +1,4 @@
-"""Round trip of a tunnel: when the peer is pinged again."""
+"""Round-trip probe of a tunnel: the times at which the peer is pinged again."""
 
 from __future__ import annotations
 

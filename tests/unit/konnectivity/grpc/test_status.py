@@ -1,4 +1,4 @@
-"""Statuses, and what they are on the wire."""
+"""Statuses of calls, and their form on the wire."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_status_that_grpc_does_not_know(number: str) -> None:
     ],
 )
 def test_an_answer_that_is_not_grpc(http: str, code: Code) -> None:
-    """gRPC document "HTTP to gRPC Status Code Mapping"."""
+    """An HTTP status becomes the gRPC status of the document "HTTP to gRPC Status Code Mapping"."""
     assert statuses.from_trailers([(":status", http)]) == Status(
         code, f"the peer is not a gRPC server: HTTP status {http}"
     )
@@ -144,5 +144,5 @@ def test_an_answer_that_is_not_grpc(http: str, code: Code) -> None:
     ],
 )
 def test_a_reset(error: int, code: Code) -> None:
-    """gRPC document "PROTOCOL-HTTP2", section "Errors"."""
+    """A reset becomes the gRPC status of the document "PROTOCOL-HTTP2", section "Errors"."""
     assert statuses.from_reset(error, "why") == Status(code, "why")

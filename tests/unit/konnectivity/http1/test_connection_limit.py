@@ -1,4 +1,4 @@
-"""Connections that are closed for others."""
+"""Limit of connections: old connections are closed for new ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forward proxy: which servers have one, what it is asked, what its answers mean."""
+"""Forward proxy of a client: servers that are reached through one, its requests, and the meaning of its answers."""
 
 from __future__ import annotations
 

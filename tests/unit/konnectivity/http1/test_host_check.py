@@ -1,4 +1,4 @@
-"""Who may ask a port of this machine."""
+"""Host check: requests that a port of this machine accepts."""
 
 from __future__ import annotations
 

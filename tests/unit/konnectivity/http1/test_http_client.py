@@ -1,4 +1,4 @@
-"""URLs, headers, and what a request is made of."""
+"""HTTP client: URLs, headers, and the bytes of a request."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from konnectivity.http1.http_exchange import FetchError
 
 
 class Sent:
-    """Writer that keeps what is written."""
+    """Writer that records written bytes."""
 
     def __init__(self) -> None:
         self.data = b""

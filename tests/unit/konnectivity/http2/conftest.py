@@ -1,4 +1,4 @@
-"""The other end of a connection, by hand: it says frames, and reads what our end answers."""
+"""Peer of an HTTP/2 connection, driven by hand: it sends frames, and reads the answers of our end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cut(data: bytes) -> list[Frame]:
 
 
 class HandPeer:
-    """Talks to `connection`, which is ours."""
+    """Peer of `connection`, which is our end."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class HandPeer:
         return cut(heard.removeprefix(frames.PREFACE))
 
     def hears_data(self) -> dict[int, bytes]:
-        """DATA by stream, where nothing else is heard."""
+        """Return DATA by stream, and check that no other frame arrived."""
         result: dict[int, bytes] = {}
         for frame in self.hears():
             assert frame.kind == frames.DATA
@@ -74,16 +74,16 @@ class HandPeer:
     def headers(
         self, stream_id: int, headers: Iterable[tuple[str | bytes, str | bytes]] = REQUEST, flags: int = 0
     ) -> bytes:
-        """HEADERS in one frame."""
+        """Return HEADERS in one frame."""
         return frames.frame(frames.HEADERS, flags | frames.END_HEADERS, stream_id, self.encoder.encode(list(headers)))
 
     def opens(self, *stream_ids: int) -> None:
-        """As a client."""
+        """Open streams as a client."""
         for stream_id in stream_ids:
             assert [type(event) for event in self.says(self.headers(stream_id))] == [events.HeadersReceived]
 
     def breaks_connection(self, *pieces: bytes) -> tuple[ErrorCode, str]:
-        """Says what our end must answer with GOAWAY; returns what it found wrong."""
+        """Send bytes that our end must answer with GOAWAY; return the reason of the GOAWAY."""
         self.connection.take()
         failed = self.says(*pieces)[-1]
         assert isinstance(failed, events.ConnectionFailed)
@@ -96,7 +96,7 @@ class HandPeer:
         return ErrorCode(failed.code), failed.message
 
     def breaks_stream(self, stream_id: int, *pieces: bytes) -> tuple[ErrorCode, str]:
-        """Says what our end must answer with RST_STREAM; returns what it found wrong."""
+        """Send bytes that our end must answer with RST_STREAM; return the reason of the reset."""
         self.connection.take()
         ended = self.says(*pieces)[-1]
         assert isinstance(ended, events.StreamEnded)
@@ -114,11 +114,11 @@ def hand_peer() -> type[HandPeer]:
 
 @pytest.fixture
 def to_server() -> HandPeer:
-    """Talks to our server, preface and SETTINGS done."""
+    """Return a peer of our server after the preface and SETTINGS."""
     return HandPeer(client=False)
 
 
 @pytest.fixture
 def to_client() -> HandPeer:
-    """Talks to our client, preface and SETTINGS done."""
+    """Return a peer of our client after the preface and SETTINGS."""
     return HandPeer(client=True)

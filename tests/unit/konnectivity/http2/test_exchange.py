@@ -1,6 +1,6 @@
-"""Any exchange, in any cut, arrives exactly: our client with our server, and each of them with the `h2` library.
+"""Random exchanges in any cut arrive exactly: our client with our server, and each of them with the `h2` library.
 
-Bytes lie on two lines between the ends until a step moves some of them. A fault that either end finds with the other
+Bytes wait on two paths between the ends until a step moves some of them. A fault that either end finds with the other
 fails the test: `h2` checks our windows, our states and our header compression, and we check its.
 """
 
@@ -32,7 +32,7 @@ PATTERN = bytes(range(251)) * 2000
 
 @pytest.fixture(scope="module", autouse=True)
 def empty_frames_need_no_window() -> Iterator[None]:
-    """RFC 9113 section 6.9.1. The library refuses them when its window is below zero."""
+    """Let the library accept empty frames when its window is below zero (RFC 9113 section 6.9.1)."""
     with pytest.MonkeyPatch.context() as patch:
         consumed = WindowManager.window_consumed
         patch.setattr(WindowManager, "window_consumed", lambda self, size: consumed(self, size) if size else None)
@@ -57,7 +57,7 @@ class End(Protocol):
 
 
 class Book:
-    """What one end has seen."""
+    """Record of everything that one end has seen."""
 
     def __init__(self) -> None:
         self.received: dict[int, bytearray] = defaultdict(bytearray)
@@ -134,7 +134,7 @@ class OurEnd(Book):
 
 
 class LibraryEnd(Book):
-    """The `h2` library, with a queue before it: it does not keep data until there is window."""
+    """End made of the `h2` library, with a queue before it: the library does not keep data until there is window."""
 
     def __init__(self, client: bool, window: int, frame_size: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class LibraryEnd(Book):
                 self.h2.send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
 
     def _frames(self, data: bytes) -> Iterator[bytes]:
-        """One at a time: what the library has read SETTINGS' acknowledgement for counts from its next read on."""
+        """Yield one frame at a time: settings that the library acknowledges while reading apply from its next read."""
         self.unread += data
         while self.unread:
             preface = self.unread[:3] == b"PRI"  # no frame starts so: it would be of 5 MB
@@ -305,7 +305,7 @@ class Exchange(RuleBasedStateMachine):
 
     @rule(side=sides, window=windows | st.just(0))
     def change_window(self, side: int, window: int) -> None:
-        """Only the library can, once it is connected. Open streams may be left with less than no window."""
+        """Change the initial window of a library end, even so that open streams have less than no window."""
         end = self.ends[side]
         if isinstance(end, LibraryEnd):
             end.wanted[SettingCodes.INITIAL_WINDOW_SIZE] = window

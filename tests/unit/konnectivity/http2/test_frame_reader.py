@@ -1,4 +1,4 @@
-"""Bytes in any cut become the same frames."""
+"""Frame reader: bytes in any cut become the same frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from konnectivity.http2.frames import ConnectionFault
 
 
 class Sink:
-    """Frames as they were, DATA put together again."""
+    """Receiver that records frames, with the DATA of a frame put together again."""
 
     def __init__(self) -> None:
         self.frames: list[tuple[int, int, int, bytes]] = []

@@ -1,4 +1,4 @@
-"""Layout of the frames we build. What they do is tested with the connection."""
+"""Layout of the frames we build. Their effects are tested with the connection."""
 
 from __future__ import annotations
 

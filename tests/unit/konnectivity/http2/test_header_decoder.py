@@ -1,4 +1,4 @@
-"""The decoder of header blocks against the library's, and its limits."""
+"""Decoder of header blocks against the library's, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a peer sends: nothing is raised, and what we answer is well-formed."""
+"""Hostile peers: any bytes raise no exception, and our answers are well-formed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def new_connection(client: bool) -> Http2Connection:
 
 
 def answer(connection: Http2Connection, happened: list[events.Event]) -> None:
-    """What an application would do."""
+    """Answer events as an application would."""
     for event in happened:
         match event:
             case events.HeadersReceived() if not connection.client:
@@ -123,7 +123,7 @@ def test_any_bytes(client: bool, garbage: bytes, sizes: list[int], valid: int) -
 
 
 def conversation(client: bool) -> bytes:
-    """What a well-behaved peer says."""
+    """Return the bytes that a well-behaved peer sends."""
     said = [b"" if client else frames.PREFACE, greeting, frames.window_update(0, 100_000)]
     for stream_id in (1, 3, 5):
         said += frames.header_block(stream_id, encoder.encode(RESPONSE if client else REQUEST), False, 20)

@@ -1,4 +1,4 @@
-"""Beginning, verbs and end of a connection. The other end speaks by hand (see conftest)."""
+"""Beginning, methods and end of a connection. The other end is driven by hand (see conftest)."""
 
 from __future__ import annotations
 

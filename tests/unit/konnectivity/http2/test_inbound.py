@@ -1,4 +1,4 @@
-"""What the peer's frames do, frame by frame (RFC 9113 sections 5, 6 and 8). The peer speaks by hand (see conftest)."""
+"""Effects of the peer's frames, frame by frame (RFC 9113 sections 5, 6 and 8). The peer is driven by hand."""
 
 from __future__ import annotations
 
@@ -460,7 +460,7 @@ def test_a_server_has_nothing_to_push(to_client, to_server):
 
 
 def test_our_small_window_holds_from_the_ack_on(hand_peer):
-    """Until then the peer may not know of it (RFC 9113 section 6.9.2)."""
+    """Until the acknowledgement the peer may not know the smaller window (RFC 9113 section 6.9.2)."""
     peer = hand_peer(client=False, settings=Settings(initial_window_size=10_000), greeted=False)
     peer.says(frames.PREFACE, frames.settings({}))
     peer.opens(1, 3)
@@ -492,7 +492,7 @@ def test_the_end_of_a_stream_needs_no_window(hand_peer):
 
 
 def test_what_was_consumed_before_the_ack_is_returned_with_it(hand_peer):
-    """Less than half of the window before, more than all of it after."""
+    """The bytes are less than half of the window before the acknowledgement, and more than all of it after."""
     peer = hand_peer(client=False, settings=Settings(initial_window_size=60), greeted=False)
     peer.says(frames.PREFACE, frames.settings({}))
     peer.opens(1)
@@ -642,7 +642,7 @@ def test_a_flood(hand_peer, frame):
 
 
 def test_a_flood_of_faults(hand_peer):
-    """Each opens a stream that we then reset: no stream is open, all are to be paid for."""
+    """Each fault opens a stream that we then reset: no stream stays open, and every fault is charged to the peer."""
     peer = hand_peer(client=False, limits=Limits(cheap_frames_burst=20))
     said = [peer.headers(stream_id) + frames.window_update(stream_id, 0) for stream_id in range(1, 61, 2)]
     assert peer.breaks_connection(*said) == (ErrorCode.ENHANCE_YOUR_CALM, "flood of control frames")
@@ -715,7 +715,7 @@ def test_streams_that_are_reset_before_they_have_an_answer_cost_more(hand_peer):
 
 
 def test_new_streams_that_come_too_fast_are_refused(hand_peer):
-    """Whoever opens and resets as fast as it can, and whoever only opens."""
+    """Both a peer that opens and resets streams and one that only opens them exceed the rate."""
     now, reached = [0.0], Counter()
     limits = Limits(new_streams_burst=3, new_streams_per_s=2, cheap_frames_burst=50)
     peer = hand_peer(client=False, limits=limits, clock=lambda: now[0], reached=reached)
@@ -767,7 +767,7 @@ def test_a_flood_makes_the_reading_overdue(hand_peer):
 
 
 def test_cancelled_calls_of_a_peer_that_is_slowed_down(hand_peer):
-    """Those that had an answer are free, the others cost little; of streams that are not open each reset counts."""
+    """Cancelled calls that had an answer are free, others cost little; each reset of a closed stream counts."""
     limits = Limits(cheap_frames_burst=100, cheap_frames_per_s=1, new_streams_per_s=0, slow_down=True)
     peer = hand_peer(client=False, limits=limits)
     for stream_id in range(1, 401, 2):

@@ -1,4 +1,4 @@
-"""What leaves, and when: windows, queues, trailers, and the peer's SETTINGS. The peer speaks by hand (see conftest)."""
+"""Outbound frames: windows, queues, trailers, and the peer's SETTINGS. The peer is driven by hand (see conftest)."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def test_our_compressor_keeps_to_the_peers_table(hand_peer, sizes):
 
 
 def test_several_table_sizes_in_one_frame(hand_peer):
-    """The smallest is announced too, which empties the table (RFC 7541 section 4.2)."""
+    """The smallest table size is announced too, which empties the table (RFC 7541 section 4.2)."""
     peer = hand_peer(client=True)
     peer.connection.open_stream([*REQUEST, ("a", "b")])
     peer.connection.take()

@@ -1,4 +1,4 @@
-"""One side's SETTINGS: what is announced, and what is taken from a frame."""
+"""SETTINGS of one side: the values that are announced, and those taken from a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids of streams, and what is remembered of those that are closed."""
+"""Ids of streams, and the record of closed streams."""
 
 from __future__ import annotations
 

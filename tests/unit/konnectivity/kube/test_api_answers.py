@@ -1,4 +1,4 @@
-"""Answers of the Kubernetes API, as they are read."""
+"""Answers of the Kubernetes API, and their parsing."""
 
 from __future__ import annotations
 

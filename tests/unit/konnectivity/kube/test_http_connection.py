@@ -11,7 +11,7 @@ from support.memory_http import HEADERS, OK, connection
 
 @pytest.fixture
 def connected():
-    """Make connections, and close them: a stream that nobody closed complains when it is collected."""
+    """Yield a function that makes connections, and close them: an unclosed stream warns when it is collected."""
     wires = []
 
     def connect(*answers):

@@ -1,4 +1,4 @@
-"""The pool of connections to the API, in memory."""
+"""Pool of connections to the API, in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.memory_streams import StillLoop
 
 @pytest.fixture
 def pools():
-    """Make pools, and close what they opened: a stream that nobody closed complains when it is collected."""
+    """Yield a function that makes pools, and close their connections: an unclosed stream warns when it is collected."""
     made = []
 
     def pool(*answers, most=100):
@@ -27,7 +27,7 @@ def pools():
 
 
 class Pooled:
-    """A pool and the transports of the connections that it opened."""
+    """Pool of connections, and the transports of the connections that it opened."""
 
     def __init__(self, *answers, most=100):
         self.wires = []

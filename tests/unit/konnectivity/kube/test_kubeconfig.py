@@ -1,4 +1,4 @@
-"""Kubeconfig files in every usual form, and what is said about those that are wrong."""
+"""Kubeconfig files in every usual form, and the errors for wrong ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kubeconfigs that are written: the reader finds in them what was put in."""
+"""Kubeconfigs that are written: the reader finds the same values in them."""
 
 from __future__ import annotations
 

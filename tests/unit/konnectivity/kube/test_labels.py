@@ -1,4 +1,4 @@
-"""Labels and selectors, as Kubernetes reads them."""
+"""Labels and selectors, with the meaning that Kubernetes gives them."""
 
 from __future__ import annotations
 

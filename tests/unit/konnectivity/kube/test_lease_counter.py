@@ -28,7 +28,7 @@ FORBIDDEN = KubeError("no", 403, "Forbidden")
 
 
 class MemoryApi:
-    """Leases of one namespace behind the methods of a client that list and watch them; errors that wait come first."""
+    """Leases of one namespace behind the methods of a client that list and watch them; waiting errors go first."""
 
     def __init__(self, loop: StillLoop) -> None:
         self.loop = loop
@@ -116,7 +116,7 @@ class Middle:
 
 
 class Counting:
-    """A counter that runs, and the counts that it reported."""
+    """Running counter, and the counts that it reported."""
 
     def __init__(self, loop: StillLoop) -> None:
         self.loop = loop
@@ -138,7 +138,7 @@ class Counting:
             await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
-        """Let the time pass in steps of 0.5 s."""
+        """Advance the clock in steps of 0.5 s."""
         end = self.loop.time() + seconds
         while (left := end - self.loop.time()) > 0:
             await self.loop.advance(min(0.5, left))

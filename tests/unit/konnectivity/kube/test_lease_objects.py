@@ -1,4 +1,4 @@
-"""Lease objects: what is read of them, and what the next renewal writes."""
+"""Lease objects: the fields that are read, and those that the next renewal writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which leases are valid, and how many: by the times they carry, and by when they were seen to be renewed."""
+"""Validity and number of leases, by the times they carry and by the times at which their renewals were seen."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_those_that_match_and_are_valid_are_counted():
 
 
 def lease(age_s, duration_s=30, name="one"):
-    """A lease that was renewed `age_s` ago, by our clock."""
+    """Return a lease that was renewed `age_s` ago, by our clock."""
     return Lease(name, {}, expires(Spec(ago(age_s), None, duration_s)), duration_s)
 
 
 @pytest.mark.parametrize("skew_s", [-86400, -120, -31, 0, 31, 120, 86400])
 def test_whatever_the_clock_of_its_holder_a_lease_counts_while_it_is_renewed(skew_s):
-    """By the second renewal at the latest, and until its duration after the last one."""
+    """A lease counts from its second renewal at the latest until its duration after the last one."""
     seen = Sightings()
     for at in range(0, 100, 15):
         renewed = seen.see(lease(skew_s - at), 1000 + at, NOW + timedelta(seconds=at))

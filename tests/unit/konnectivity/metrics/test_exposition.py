@@ -1,4 +1,4 @@
-"""The text that Prometheus scrapes: checked with the library's own parser, and to the letter where clients compare."""
+"""Text that Prometheus scrapes: checked with the library's own parser, and byte for byte where clients compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Destination addresses in the spellings that occur."""
+"""Destination addresses in all usual spellings."""
 
 from __future__ import annotations
 

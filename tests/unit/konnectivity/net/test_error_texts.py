@@ -1,4 +1,4 @@
-"""Words for errors: Go's, and never a number, a tuple or the name of a Python class."""
+"""Texts of errors: Go's, and never a number, a tuple or the name of a Python class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to one of several addresses: which one, how soon, and what is told when all fail."""
+"""Connections to one of several addresses: the chosen address, the delay, and the error when all fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stopwatch of hops."""
+"""Stopwatch of hops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory that sockets read into."""
+"""Memory that sockets read into."""
 
 import threading
 

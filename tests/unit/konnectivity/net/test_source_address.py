@@ -1,4 +1,4 @@
-"""The source of a peer: what it cannot change at will."""
+"""Source address of a peer: the part that the peer cannot change at will."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The token bucket: a burst, then a rate, on a clock that the test moves."""
+"""Token bucket: a burst, then a rate, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from konnectivity.net.token_bucket import TokenBucket
 
 
 class HandClock:
-    """Clock that the test moves, and that counts how often it is asked."""
+    """Clock that the test moves, and that counts its calls."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -25,7 +25,7 @@ def clock() -> HandClock:
 
 
 def taken(bucket: TokenBucket) -> int:
-    """Take tokens as long as the bucket names no delay; return their number."""
+    """Take tokens until the bucket names a delay; return the number of tokens taken."""
     count = 0
     while bucket.delay() == 0:
         assert bucket.take()

@@ -1,4 +1,4 @@
-"""Which program a command line names."""
+"""Launcher: the program that a command line names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that a crowd used, and that the process does not need any more, goes back to the kernel."""
+"""Memory trim: free memory goes back to the kernel after a crowd of connections has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 
 
 class Heap:
-    """A heap with a number of free bytes, which a trim takes from the process."""
+    """Heap with a number of free bytes, which a trim takes from the process."""
 
     def __init__(self):
         self.resident, self.free, self.trims = 50 * MIB, 0, 0

@@ -1,4 +1,4 @@
-"""The pages under /debug/pprof, of this very process."""
+"""Pages under /debug/pprof, with profiles of the test process."""
 
 from __future__ import annotations
 

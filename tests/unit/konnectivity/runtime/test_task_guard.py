@@ -1,4 +1,4 @@
-"""Exceptions that nobody expected: counted, logged at a bounded rate, and kept from the task group."""
+"""Unexpected exceptions: counted, logged at a bounded rate, and kept from the task group."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_next_line_says_how_many_were_left_out(caplog):
 
 
 def test_every_task_of_the_product_is_guarded():
-    """A bare `create_task` in a task group ends everything in it when it raises: none is left but the programs' own."""
+    """A bare `create_task` that raises ends its whole task group, so only the programs' main tasks use it."""
     found = set()
     for folder in ("konnectivity", "server", "agent"):
         for path in (ROOT / folder).rglob("*.py"):

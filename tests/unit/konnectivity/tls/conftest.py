@@ -1,4 +1,4 @@
-"""Files of a small PKI, and handshakes in memory."""
+"""Fixtures with the files of a small PKI and with handshakes in memory."""
 
 from __future__ import annotations
 

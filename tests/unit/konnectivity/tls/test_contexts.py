@@ -1,4 +1,4 @@
-"""Contexts in real handshakes: what they accept, refuse, negotiate, and what is said about bad files."""
+"""TLS contexts in real handshakes: the peers they accept and refuse, negotiation, and the errors for bad files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client(pki):
 
 
 def signed(issuer, key, name, authority, server=False, extensions=True) -> CertificateIdentity:
-    """A certificate as other tools make them: without the extensions that the strict rules ask for."""
+    """Return a certificate as other tools make it: without the extensions that the strict rules require."""
     own = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     begin = datetime.now(UTC) - timedelta(hours=1)
@@ -64,7 +64,7 @@ def load(identity: CertificateIdentity):
     )
 
 
-# ---- who is believed -------------------------------------------------------------------------------------------------
+# ---- trusted peers ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["proxy.test", "127.0.0.1", "::1"])
@@ -108,7 +108,7 @@ def test_without_a_client_ca_nobody_is_asked(shake, pki, server, client):
 
 
 def test_any_certificate_of_the_bundle_is_trusted_as_it_stands(shake, pki, client):
-    """Root, intermediate or the leaf itself; none of them as the strict rules want it."""
+    """A root, an intermediate or the leaf itself is trusted, although none passes the strict rules."""
     root = signed(None, None, "root", True)
     between = signed(*load(root), "between", True)
     leaf = signed(*load(between), "leaf", False, server=True)
@@ -119,7 +119,7 @@ def test_any_certificate_of_the_bundle_is_trusted_as_it_stands(shake, pki, clien
     alone = server_context(*map(str, leaf.write(pki.directory, "alone")), "", ("h2",))
     shake(alone, client(ca=pki.file("anchor.crt", leaf.cert_pem)))
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake(alone, client(ca=pki.file("anchor.crt", root.cert_pem)))  # what is between is not sent
+        shake(alone, client(ca=pki.file("anchor.crt", root.cert_pem)))  # the intermediate certificate is not sent
 
 
 def test_a_client_known_by_its_own_certificate(shake, pki, client, server):
@@ -135,7 +135,7 @@ def test_the_strict_rules_are_off(server, client):
         assert not context.verify_flags & ssl.VerifyFlags.VERIFY_X509_STRICT
 
 
-# ---- what is negotiated ----------------------------------------------------------------------------------------------
+# ---- negotiation -----------------------------------------------------------------------------------------------------
 
 
 def test_the_preferred_protocol_of_the_server(shake, server, client):
@@ -235,7 +235,7 @@ def test_an_old_kind_of_key_with_its_parameters(shake, pki, client):
 
 
 def broken(pem: bytes) -> bytes:
-    """Still PEM, but no certificate."""
+    """Return the PEM with its lines in another order, so that it contains no certificate."""
     lines = pem.splitlines()
     return b"\n".join([lines[0], lines[2], *lines[1:2], *lines[3:]])
 

@@ -1,4 +1,4 @@
-"""Go's names of TLS versions and cipher suites: each is something that OpenSSL knows."""
+"""Go's names of TLS versions and cipher suites: OpenSSL knows each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS of a client over streams: here with a server in memory."""
+"""TLS of a client over streams, with a server in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from konnectivity.tls.nested_tls import InnerTls
 
 
 class Server:
-    """Server side of a session in memory, which stands in for the writer; answers go to the reader."""
+    """Server side of a session in memory, in the place of the writer; answers go to the reader."""
 
     def __init__(self, context, reader):
         self.reader = reader

@@ -1,4 +1,4 @@
-"""What we read from certificates is what `cryptography` reads."""
+"""Fields of certificates: our parser reads the same values as `cryptography`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of checks, and what is to be done about them."""
+"""Results of checks, and the actions they advise."""
 
 from __future__ import annotations
 

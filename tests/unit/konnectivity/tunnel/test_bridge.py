@@ -1,4 +1,4 @@
-"""Two connections back to back: what arrives on one leaves on the other."""
+"""Bridge of two connections: data that arrives on one leaves on the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from konnectivity.tunnel.bridge import Bridge
 
 
 class Direction:
-    """Outbound and inbound direction of a connection: keeps the calls."""
+    """Outbound and inbound direction of a connection that records its calls."""
 
     def __init__(self, calls):
         self.calls = calls
@@ -24,7 +24,7 @@ class Direction:
 
 
 class Other:
-    """The other connection: keeps what it is told."""
+    """Second connection, which records its calls."""
 
     def __init__(self):
         self.calls = []

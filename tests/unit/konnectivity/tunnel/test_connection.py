@@ -29,7 +29,7 @@ CLIENT, TARGET = 0, 1
 
 @dataclass
 class Socket:
-    """Local side of a connection: takes bytes while it is not stuck, and records how it was closed."""
+    """Local side of a connection that takes bytes unless it is stuck, and records how it was closed."""
 
     connection: Connection | None = None
     said: bytearray = field(default_factory=bytearray)  # accepted from it
@@ -109,7 +109,7 @@ class Socket:
             self.connection.local_lost("broken by the test")
 
     def sip(self) -> None:
-        """Take half of the bytes that wait, and stay stuck."""
+        """Take half of the waiting bytes, and stay stuck."""
         half = len(self.waiting) // 2
         if self.stuck and half:
             self.heard += self.waiting[:half]
@@ -172,7 +172,7 @@ class World:
             assert socket.partner.said.startswith(delivered), "not a prefix of what was said"
 
     async def settle(self, loop: StillLoop) -> None:
-        """Deliver everything in flight, and free every socket."""
+        """Deliver everything in flight, and release every socket."""
         for _ in range(200):
             moved = self.left.deliver() + self.right.deliver()
             for socket in self.sockets():
@@ -354,7 +354,7 @@ def say_and_deliver(world: World, *clients: Socket) -> None:
 
 
 async def rush(world: World, *clients: Socket) -> None:
-    """Send 10 MB a second for a twentieth of a second."""
+    """Send at 10 MB a second for a twentieth of a second."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, StillLoop)
     for _ in range(10):
@@ -364,7 +364,7 @@ async def rush(world: World, *clients: Socket) -> None:
 
 
 def test_a_window_leaves_room_for_others_while_they_talk() -> None:
-    """Alone, a connection has a window of many times rate x round trip; beside others it has about that."""
+    """A window is many times rate x round trip for a connection alone, and about that beside others."""
 
     async def scenario() -> None:
         world = World(extension=True, window=4096)
@@ -405,7 +405,7 @@ def test_a_window_grows_while_its_data_moves_fast_and_is_given_back_at_the_end()
 
 
 def test_windows_together_stay_below_what_refuses_dials() -> None:
-    """Connections that are fast first and then stall all at once leave memory for others: a hundred of them."""
+    """A hundred connections that are fast first and then stall at once leave memory for others."""
 
     async def scenario() -> None:
         world = World(extension=True, window=4096)
@@ -548,7 +548,7 @@ def test_reference_protocol_a_slow_reader_that_drains_in_time_is_not_reset() -> 
 
 
 def test_every_state_answers_every_input() -> None:
-    """The tables name no state or input that does not exist, and end only in states that can be left."""
+    """The tables name only existing states and inputs, and every state can be left."""
     for table in (EXTENDED, REFERENCE_SERVING, REFERENCE_DIALING):
         for (state, event), (after, actions) in table.items():
             assert state is not State.CLOSED

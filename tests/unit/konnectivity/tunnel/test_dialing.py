@@ -20,7 +20,7 @@ from support.memory_streams import stream_pair
 
 
 class Settled(DialingTunnel):
-    """A tunnel that keeps how long each dial took, and whether it was refused."""
+    """Tunnel that records how long each dial took, and whether it was refused."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -31,7 +31,7 @@ class Settled(DialingTunnel):
 
 
 class Line:
-    """A dialing tunnel, and what arrives at its far end."""
+    """Dialing tunnel, and the packets that arrive at its far end."""
 
     def __init__(self, extension: bool = True, most_pending: int = 100) -> None:
         self.near, self.far = stream_pair()

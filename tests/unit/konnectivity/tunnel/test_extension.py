@@ -1,4 +1,4 @@
-"""The offer of the extension in metadata."""
+"""Offer of the extension in metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows of a tunnel: the size of one, and what all windows of a tunnel do together."""
+"""Windows of a tunnel: the size of one, and the sum of all windows of a tunnel."""
 
 from __future__ import annotations
 

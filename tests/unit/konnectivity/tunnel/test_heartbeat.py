@@ -56,7 +56,7 @@ class SilentPeer:
         self.news.append("recovered")
 
     async def wait(self, seconds: float) -> None:
-        """Let the time pass in small steps."""
+        """Advance the clock in small steps."""
         for _ in range(round(seconds / STEP_S)):
             await self.loop.advance(STEP_S)
 

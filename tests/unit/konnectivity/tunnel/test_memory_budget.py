@@ -1,4 +1,4 @@
-"""Memory budgets: what is used, what is reserved, and when there is no more."""
+"""Memory budgets: used bytes, reserved bytes, and refusal when none are left."""
 
 from __future__ import annotations
 

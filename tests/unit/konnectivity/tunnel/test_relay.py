@@ -31,7 +31,7 @@ class Hop:
         self.connection.inbound.receive(memoryview(data))
 
     def packet_kinds(self) -> list[int]:
-        """Return the types of the packets sent, and forget them."""
+        """Return the types of the packets sent, and clear them."""
         kinds = [packet.type for packet in self.tunnel.packets]
         self.tunnel.packets.clear()
         return kinds

@@ -1,4 +1,4 @@
-"""Turns on a shared stream: by bytes, quiet senders first, nobody starved."""
+"""Turns on a shared stream: by bytes, quiet senders first, no sender starved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from konnectivity.tunnel.scheduler import QUANTUM, Scheduler
 
 
 class Stream:
-    """Stream that takes a number of turns, then pauses the scheduler."""
+    """Stream that accepts a number of turns, then pauses the scheduler."""
 
     def __init__(self) -> None:
         self.scheduler = Scheduler()

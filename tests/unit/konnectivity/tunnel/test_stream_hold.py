@@ -1,4 +1,4 @@
-"""Hold of a shared stream by connections of peers that know no credit."""
+"""Hold of a shared stream by connections of peers without credit."""
 
 from __future__ import annotations
 

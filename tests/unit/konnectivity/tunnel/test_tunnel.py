@@ -38,13 +38,13 @@ class Agent:
         dial.connected(self.targets[-1])
 
     def hear(self, *messages: bytes) -> None:
-        """Let packets of the server arrive."""
+        """Deliver packets of the server."""
         for message in messages:
             self.far.send(message)
         self.near.deliver()
 
     def answers(self) -> list[Packet]:
-        """Return the packets sent to the server, and forget them."""
+        """Return the packets sent to the server, and clear them."""
         packets = [packet for message in self.far.inbox if (packet := wire.decode(message)) is not None]
         self.far.inbox.clear()
         self.far.inbox_bytes = 0

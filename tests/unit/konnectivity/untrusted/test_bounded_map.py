@@ -1,4 +1,4 @@
-"""The mapping for what peers choose: no more entries, and no more bytes, than it was given."""
+"""Map of entries that peers choose, bounded in entries and in bytes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_count_of_bytes_is_right(steps):
 
 
 def test_sizes_are_those_of_memory():
-    """Whatever a peer writes: what is counted is no less than half of what is held, and no more than twice."""
+    """Counted bytes are at least half of the held bytes and at most twice, whatever a peer writes."""
     for text in ("a" * 250, "\U0001f600" * 250, "ä" * 250, "ab"):
         tracemalloc.start()
         bounded = BoundedMap(100_000, 4 << 20)

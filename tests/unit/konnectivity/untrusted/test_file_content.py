@@ -1,4 +1,4 @@
-"""What a path may lead to: a regular file is read, whole and bounded; nothing makes a program wait."""
+"""Content of a path: a regular file is read, whole and bounded; no other kind of file makes a program wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from konnectivity_agent.server_greeting import read_token
 
 @pytest.fixture
 def pipe(tmp_path):
-    """A pipe that nobody writes to."""
+    """Return the path of a pipe without a writer."""
     os.mkfifo(tmp_path / "pipe")
     return str(tmp_path / "pipe")
 
@@ -58,7 +58,7 @@ def test_a_tool_reads_pipes_and_devices():
 
 @pytest.mark.timeout(10)
 async def test_a_pipe_in_place_of_a_file_stops_no_program(pipe):
-    """All that is read while a program runs: an open that waits for a writer would stop all its tunnels."""
+    """An open that waits for a writer would stop all tunnels of a program that reads one of these files."""
     with pytest.raises(tls.TlsError, match="is no regular file"):
         tls.ClientTls(pipe, "", "", ("h2",))
     with pytest.raises(OSError, match="is no regular file"):

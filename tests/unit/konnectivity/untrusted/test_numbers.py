@@ -1,4 +1,4 @@
-"""Numbers that come from outside."""
+"""Numbers in untrusted text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_what_is_no_figure(value):
 
 
 def test_no_other_way_to_read_digits_is_left():
-    """`isdigit` and its kin let pass what `int` refuses, and digits that no peer means."""
+    """`isdigit` and similar methods accept text that `int` refuses, and digits that no peer means."""
     root = ROOT
     found = [
         f"{path.relative_to(root)}: {line.strip()}"

@@ -1,4 +1,4 @@
-"""Foreign text: what is cut, what is escaped, and that neither takes long."""
+"""Untrusted text: the cut, the escapes, and the time that both take."""
 
 from __future__ import annotations
 

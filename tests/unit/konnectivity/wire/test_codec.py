@@ -1,4 +1,4 @@
-"""The hand-made codec of DATA and the generated classes mean the same bytes by the same packets."""
+"""Hand-made codec of DATA: it reads and writes the same bytes as the generated classes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def data_packet(connect_id: int, payload: bytes, error: str = "") -> bytes:
 
 
 def long_varint(value: int, size: int) -> bytes:
-    """A varint of `size` bytes or, if it needs them, of more: as the format allows."""
+    """Return a varint of at least `size` bytes, which the format allows."""
     size = max(size, 1, -(-value.bit_length() // 7))
     return bytes(value >> 7 * i & 0x7F | 0x80 for i in range(size - 1)) + bytes((value >> 7 * (size - 1),))
 
 
 def agrees(message: bytes) -> bool:
-    """Whether the hand decoder knows the message; if so, it must be right."""
+    """Return whether the hand decoder knows the message, and check its result against the generated classes."""
     known = decode_data(memoryview(message))
     if known is None:
         return False

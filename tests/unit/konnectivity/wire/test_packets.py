@@ -98,7 +98,7 @@ def test_ready(whether: bool) -> None:
 
 
 def test_packets_of_the_established_wire() -> None:
-    """As other implementations send them, byte for byte."""
+    """Packets equal those of other implementations byte for byte."""
     assert wire.dial_req("node:80", 5) == b"\x12\x10\x0a\x03tcp\x12\x07node:80\x18\x05"
     assert wire.dial_rsp(5, 9) == b"\x08\x01\x1a\x04\x10\x09\x18\x05"
     assert wire.close_req(9) == b"\x08\x02\x2a\x02\x08\x09"
@@ -147,7 +147,7 @@ def test_a_text_is_cut_where_a_packet_is_made(text: str) -> None:
 @pytest.mark.parametrize("text", LONG)
 @pytest.mark.parametrize("kind", [number for name, number in PacketType.items()])
 def test_every_text_of_every_packet_is_cut_where_it_is_decoded(kind: int, text: str) -> None:
-    """Read from the descriptors, so that a field that comes later is not forgotten."""
+    """The fields are read from the descriptors, so that a future field is not forgotten."""
     payload = next(field for field in Packet.DESCRIPTOR.oneofs[0].fields if field.name.lower() == payload_name(kind))
     packet = Packet(type=kind)
     body = getattr(packet, payload.name)

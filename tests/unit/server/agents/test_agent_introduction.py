@@ -1,4 +1,4 @@
-"""Introduction of an agent: which ids and identifiers are accepted, and what a refusal says."""
+"""Introduction of an agent: accepted ids and identifiers, and the texts of refusals."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ USER = "system:serviceaccount:kube-system:konnectivity-agent"
 
 
 class AgentStream(MemoryStream):
-    """The server's end of an agent's stream, which keeps the answer of the server."""
+    """Server's end of an agent's stream, which keeps the answer of the server."""
 
     def __init__(self, agent_id, extension=False, identifiers="", address="192.0.2.1:1", certificate=None):
         super().__init__("agent")
@@ -57,7 +57,7 @@ class AgentStream(MemoryStream):
 
 
 class Authenticator:
-    """Accepts every agent after a second, unless it is told to refuse or to raise."""
+    """Authenticator that accepts every agent after a second, unless the test makes it refuse or raise."""
 
     error: Exception | None = None
 
@@ -69,7 +69,7 @@ class Authenticator:
 
 
 class Server:
-    """An agent service, and the news that it tells."""
+    """Agent service, and the events that it reports."""
 
     def __init__(self, tasks, authenticator=None, verifier=None, heartbeat_s=0.0):
         now = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""What a credential vouches for, and which claims go beyond it."""
+"""Identity that a credential proves, and the claims that go beyond it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Agent:
 
 @given(some, some, some, some, words)
 def test_an_agent_that_claims_no_more_than_granted_gets_no_dial_for_anything_else(ipv4, host, claims4, claims6, asked):
-    """Whatever the registry would find it by, its credential has."""
+    """Every identifier by which the registry finds the agent is in its credential."""
     granted = Identifiers(ipv4=ipv4, host=host)
     claimed = Identifiers(ipv4=claims4, ipv6=claims6)
     if not excess(claimed, granted):

@@ -1,4 +1,4 @@
-"""Whose token is reviewed next: lanes by weight, sources and connections in turn; and who gives way when it is full."""
+"""Queue of token reviews: lanes by weight, sources and connections in turn, and the token dropped when it is full."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(steps):
 
 
 def test_each_step_takes_the_same_time_whatever_waits():
-    """10,000 sources, or 10,000 connections of one: twice as many steps take about twice as long."""
+    """With 10,000 sources, or 10,000 connections of one, twice as many steps take about twice as long."""
     for spread in ("source", "connection"):
         times = []
         for count in (2_500, 10_000):

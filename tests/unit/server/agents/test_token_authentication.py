@@ -1,4 +1,4 @@
-"""Authentication by token against a reviewer in memory: verdicts that are kept, limits, floods, and the log."""
+"""Token authentication against a reviewer in memory: remembered verdicts, limits, floods, and the log."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make(tasks):
     """Make authenticators whose clock is that of the loop, unless another one is given."""
 
     def make(reviewer=None, **how):
-        peer_log = logs.get_peer_log(LOGGER, LineRate())  # lines of each test are counted anew
+        peer_log = logs.get_peer_log(LOGGER, LineRate())  # a line rate for each test
         how = {"clock": asyncio.get_running_loop().time, "peer_log": peer_log} | how
         return TokenAuthenticator(
             reviewer or MemoryReviewer(), tasks, "kube-system", "konnectivity-agent", AUDIENCE, **how
@@ -159,7 +159,7 @@ async def test_an_agent_is_not_kept_waiting_for_ever(make):
 
 
 async def outcomes(authenticator, tokens):
-    """Return how many checks ended how."""
+    """Return the number of checks by outcome."""
 
     async def one(number, token):
         try:
@@ -293,7 +293,7 @@ async def admitted_after(authenticator, token, address):
     ids=["address", "connection", "token", "claims", "forged-claims", "uid"],
 )
 async def test_an_honest_agent_is_admitted_beside_a_flood(make, token, known, forged, address, at_most_s):
-    """Twenty reviews a second, and 400 tokens of 40 connections that wait for one at any time."""
+    """400 tokens of 40 connections always wait for a review, of which there are twenty a second."""
     reviewer, age_s = MemoryReviewer(per_s=20), 0.0
     loop = asyncio.get_running_loop()
     authenticator = make(reviewer, clock=lambda: loop.time() + age_s)
@@ -309,7 +309,7 @@ async def test_an_honest_agent_is_admitted_beside_a_flood(make, token, known, fo
 
 
 async def test_a_token_that_waited_in_vain_comes_first_the_next_time(make):
-    """An opaque token, behind the balancer of 100 connections, each with a token of its own."""
+    """An opaque token waits behind 100 connections of one balancer, each with its own token."""
     reviewer = MemoryReviewer(per_s=10)
     authenticator = make(reviewer, limits=ReviewLimits(check_timeout_s=3.0))
     async with flood(authenticator, "garbage-{}".format, connections=100):

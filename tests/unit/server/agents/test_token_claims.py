@@ -1,4 +1,4 @@
-"""Claims of a token that nobody has checked: read in linear time, whatever a stranger writes."""
+"""Claims of an unverified token: read in linear time, whatever a stranger writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""History of tokens: the lane that a token gets by what was accepted, and what waited in vain, before it."""
+"""History of tokens: the lane of a token by earlier verdicts, and tokens that waited in vain before."""
 
 from __future__ import annotations
 

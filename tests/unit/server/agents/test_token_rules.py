@@ -1,4 +1,4 @@
-"""Rules for tokens: which requests show one properly, and which reviewed tokens are accepted."""
+"""Rules for tokens: the requests that show one properly, and the reviewed tokens that are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask the admin port, and when the web page is there."""
+"""Admin port: the clients it answers, and the presence of the web page."""
 
 from __future__ import annotations
 

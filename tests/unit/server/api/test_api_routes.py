@@ -1,4 +1,4 @@
-"""The admin API of a server in memory: agents, connections, the route of a dial, and the overview."""
+"""Admin API of a server in memory: agents, connections, the route of a dial, and the overview."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.memory_view import view_of
 
 
 class Site:
-    """A server in memory, and its API."""
+    """Server in memory, and its API."""
 
     def __init__(self, tasks):
         self.server = MemoryServer()

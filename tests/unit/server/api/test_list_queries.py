@@ -1,4 +1,4 @@
-"""What a list on the admin port shows: filter, order, limit, a slice at a time."""
+"""Lists on the admin port: filter, order, limit, and output in slices."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_nothing_comes_before_something():
 
 
 async def test_a_list_of_all_is_written_in_pieces():
-    """5,000 agents in one piece would hold up the tunnels for 60 ms and more."""
+    """5,000 agents in one piece would delay the tunnels for 60 ms and more."""
     passes = 0
 
     def count_pass():

@@ -1,4 +1,4 @@
-"""Answers that are made once for all requests that wait for them."""
+"""Answers that are computed once for all requests that wait for them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_work_that_raises_answers_nothing_and_ends_nothing():
 
 
 async def test_requests_without_end_cost_a_share_of_the_time():
-    """Two at one time, each followed by a pause four times as long: two fifths of the time at most."""
+    """Two answers at one time, each followed by a pause four times as long, take two fifths of the time at most."""
     now, took = asyncio.get_running_loop().time, 0.0
 
     async def make() -> Response:

@@ -1,4 +1,4 @@
-"""Stalled connections: which side takes nothing, and for how long."""
+"""Stalled connections: the side that accepts no data, and the duration of the stall."""
 
 from __future__ import annotations
 

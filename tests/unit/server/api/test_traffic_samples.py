@@ -11,7 +11,7 @@ from konnectivity_server.api.traffic_samples import INTERVAL_S, SAMPLES, Ring, S
 
 
 class Site:
-    """A sampler of counters that the test writes."""
+    """Sampler of counters that the test writes."""
 
     def __init__(self):
         self.traffic = TunnelStats()

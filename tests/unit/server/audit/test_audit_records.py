@@ -15,7 +15,7 @@ CLIENT = Peer("10.1.1.1:1", CERTIFICATE)
 
 
 class Audited:
-    """A dial record, what it wrote, and its clock."""
+    """Dial record, the records it wrote, and its clock."""
 
     def __init__(self) -> None:
         self.now = 100.0

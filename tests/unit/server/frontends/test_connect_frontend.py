@@ -16,7 +16,7 @@ ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 
 
 class Site:
-    """A server with a CONNECT frontend and an agent."""
+    """Server with a CONNECT frontend and an agent."""
 
     def __init__(self, limits: ConnectLimits | None = None, agents: int = 1) -> None:
         self.server = MemoryServer()

@@ -1,4 +1,4 @@
-"""CONNECT on the wire, without a wire: what heads ask for, and every answer."""
+"""Messages of HTTP CONNECT: parsed heads of requests, and every answer."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from support.memory_streams import stream_pair
 
 
 class Site:
-    """A server with a gRPC frontend, a client's tunnel to it, and an agent."""
+    """Server with a gRPC frontend, a client's tunnel to it, and an agent."""
 
     def __init__(self, extension: bool, agents: int = 1) -> None:
         self.server = MemoryServer()

@@ -1,4 +1,4 @@
-"""First bytes of a connection tell gRPC from HTTP CONNECT."""
+"""Protocol detector: the first bytes of a connection tell gRPC from HTTP CONNECT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.memory_transport import MemoryTransport
 
 
 class Taken(asyncio.Protocol):
-    """Protocol that keeps what it is given."""
+    """Protocol that records its data."""
 
     def __init__(self, first: bytes = b"") -> None:
         self.data = first
@@ -27,7 +27,7 @@ class Taken(asyncio.Protocol):
 
 
 class Both:
-    """A detector, and the protocols that it may hand a connection to."""
+    """Detector, and the protocols to which it may pass a connection."""
 
     def __init__(self) -> None:
         self.grpc: Taken | None = None

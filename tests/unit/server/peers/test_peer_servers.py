@@ -21,7 +21,7 @@ LOGGER = "konnectivity_server.peers.peer_servers"
 
 
 class PeerStream(MemoryStream):
-    """Client's end of a stream to a peer service, which hands on what the service accepts, and answers pings."""
+    """Client's end of a stream to a peer service; the end delivers to the service and answers pings."""
 
     silent_since = None
 

@@ -1,4 +1,4 @@
-"""A server's lease against an API in memory: published, renewed, withdrawn; and those of dead servers culled."""
+"""Lease of a server against an API in memory: published, renewed, withdrawn; leases of dead servers are culled."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def put(api, name, age_s=0.0, labels=LABELS, **spec):
 
 @asynccontextmanager
 async def renewing(api, name, skew_s=0.0):
-    """Another server for the block, whose clock is `skew_s` behind, and which renews its lease."""
+    """Run another server for the block, whose clock is `skew_s` behind, and which renews its lease."""
 
     async def renew():
         while True:

@@ -1,4 +1,4 @@
-"""The set of servers in memory: its number by the option, by leases and by peer servers, and who is told."""
+"""Server set in memory: its size by the option, by leases and by peer servers, and the agents informed of it."""
 
 from __future__ import annotations
 

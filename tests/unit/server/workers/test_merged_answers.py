@@ -1,4 +1,4 @@
-"""What several workers say, as one."""
+"""Merged answers of several workers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_amounts_are_added_and_the_earliest_expiry_counts():
 
 
 def test_what_each_may_use_is_added_like_what_each_uses():
-    """A share of all files or of all memory is of all the workers have."""
+    """A share of all files or of all memory is a share of the sum over the workers."""
     one = """\
 # HELP k_buffer_budget_bytes Budget.
 # TYPE k_buffer_budget_bytes gauge

@@ -1,4 +1,4 @@
-"""Routes of a supervisor: which workers are asked, and how their answers become one."""
+"""Routes of a supervisor: the workers that are asked, and the merging of their answers."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from konnectivity_server.workers.worker_processes import LAST_PAUSE_S, SOUND_S, 
 
 
 class MemoryProcess:
-    """A process that ends when the test says so, or when it is told to."""
+    """Process that ends when the test says so, or when it is signalled."""
 
     def __init__(self):
         self.end = asyncio.get_running_loop().create_future()
@@ -35,7 +35,7 @@ class MemoryProcess:
 
 
 class Starter:
-    """Starts memory processes, and remembers when."""
+    """Starter of memory processes that records the times of starts."""
 
     def __init__(self):
         self.started = []

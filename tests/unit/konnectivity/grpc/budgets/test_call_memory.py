@@ -17,7 +17,7 @@ LARGE = 2 * SMALL_MESSAGE
 
 
 class Call:
-    """Call that records what its memory does."""
+    """Call that records the actions of its memory."""
 
     def __init__(self, connection: IncompleteMessages) -> None:
         self.log: list[str] = []

@@ -1,4 +1,4 @@
-"""The budget of header fields: a total, and an equal share for each connection beyond it."""
+"""Budget of header fields: a total, and an equal share for each connection beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets memory for a large message, and in which order."""
+"""Memory for large messages: which messages are granted it, and in which order."""
 
 from __future__ import annotations
 

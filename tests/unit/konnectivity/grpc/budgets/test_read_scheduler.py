@@ -1,4 +1,4 @@
-"""Slow readers take turns, one in each pass of the event loop."""
+"""Turns of slow readers: one reader in each pass of the event loop."""
 
 from __future__ import annotations
 

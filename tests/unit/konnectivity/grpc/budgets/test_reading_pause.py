@@ -13,7 +13,7 @@ from support.memory_streams import StillLoop
 
 
 class Site:
-    """A pause, its transport and what it counted."""
+    """Pause of reading, its transport and its counters."""
 
     def __init__(self) -> None:
         self.transport = MemoryTransport()

@@ -1,4 +1,4 @@
-"""What waits on all connections together."""
+"""Send budget: bytes that wait on all connections together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def test_over_the_budget_the_one_with_the_most_is_named():
     unsent = SendBudget(100)
     assert unsent.note("a", 50) is None
     assert unsent.note("b", 30) is None
-    assert unsent.note("b", 20) is None  # what waits now, not what is added
+    assert unsent.note("b", 20) is None  # bytes that wait now, not bytes added
     assert unsent.total == 70
     assert unsent.note("c", 31) == "a"
     unsent.forget("a")

@@ -1,4 +1,4 @@
-"""Lines that peers can cause: their rate, the count of what was left out, and the memory that counting takes."""
+"""Rate limit of log lines that peers can cause, the count of omitted lines, and the memory of counting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """Everything that is logged."""
+    """Yield the stream to which every log line is written."""
     root = logging.getLogger()
     level = root.level
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""Errors in the log: words for a person, no numbers or names of classes."""
+"""Errors in the log: texts for a person, no numbers or names of classes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ log = logs.get("test")
 
 
 class Place(NamedTuple):
-    """A value with fields, which has a text of its own."""
+    """Value with fields that has a text of its own."""
 
     host: str
     port: int
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The root logger as it was, and no handler of ours."""
+    """Restore the root logger after the test, without our handlers."""
     root = logging.getLogger()
     level = root.level
     yield

@@ -1,4 +1,4 @@
-"""Lines are written by a thread of its own: whatever is wrong with the disk, the program goes on."""
+"""Log writer with a thread of its own: the program continues whatever is wrong with the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from konnectivity.runtime.logs.log_writer import MAX_LINES, Writer
 
 
 class Stuck:
-    """A disk that takes nothing until it is let go, and then everything."""
+    """Disk that accepts nothing until it is released, and then everything."""
 
     def __init__(self) -> None:
         self.free = threading.Event()
@@ -36,7 +36,7 @@ class Stuck:
 
 
 class Broken:
-    """A disk that fails for as long as one wants."""
+    """Disk that fails until the test repairs it."""
 
     def __init__(self, works: bool = False) -> None:
         self.works = works
@@ -192,4 +192,4 @@ def test_lines_that_wait_are_limited_in_length(write: Callable[..., Writer]) -> 
     assert "again" in disk.text
 
 
-# --- rotation: what is not ours is left alone ---
+# --- rotation: files that are not ours stay unchanged ---

@@ -1,4 +1,4 @@
-"""Reasons of failures that last: a change is news, a repetition is not."""
+"""Reasons of lasting failures: a change is logged, a repetition is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two formats, the verbosity, and the caller's place in each line."""
+"""Two log formats, the verbosity, and the caller's file and line in each log line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logs.get("test")
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The root logger as it was, and no handler of ours."""
+    """Restore the root logger after the test, without our handlers."""
     root = logging.getLogger()
     level = root.level
     yield

@@ -1,4 +1,4 @@
-"""The file that --config names."""
+"""Configuration file of the option --config."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_empty_file_changes_nothing(filed: Callable[..., FiledOptions]) -> No
 
 
 def test_values_in_a_file_are_taken_as_they_are_written(filed: Callable[..., FiledOptions]) -> None:
-    """And not as YAML reads them: as octal, in base 60, as a date, as a truth."""
+    """YAML would read such values as octal, in base 60, as a date or as a boolean."""
     for text in ("012", "1:30", "2026-11-23", "1.10", "yes", "1_000", "'007'", '"\\u00fc"'):
         assert filed(f"server-id: {text}\n").server_id == text.strip("'").replace('"\\u00fc"', "\u00fc")
     assert filed("server-id: ''\n", environ={}).given("server_id")

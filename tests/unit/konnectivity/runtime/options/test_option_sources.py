@@ -1,4 +1,4 @@
-"""The pflag dialect, the environment, the kinds of values, and what a person sees."""
+"""Sources of options: the pflag dialect, the environment, the kinds of values, and the texts that a person sees."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class DemoOptions(LogOptions):
 
 @dataclass(frozen=True)
 class OtherOptions(DemoOptions):
-    """The same with another budget."""
+    """Same options with another budget."""
 
     budget: int = redefault(DemoOptions, "budget", size("8Mi"))
 
@@ -262,7 +262,7 @@ def test_a_mistake_in_the_environment_names_the_variable() -> None:
 
 
 def test_variables_of_a_kubernetes_service_are_not_options() -> None:
-    """A Service named konnectivity-agent makes the kubelet set this in every pod of the namespace."""
+    """The kubelet sets this in every pod of a namespace with a Service named konnectivity-agent."""
     assert parse(environ={"KONNECTIVITY_AGENT_PORT": "tcp://10.96.0.7:8091"}) == DemoOptions()
 
 

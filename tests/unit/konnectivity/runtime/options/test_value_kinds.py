@@ -1,4 +1,4 @@
-"""Kinds of option values: what is read is written again."""
+"""Kinds of option values: a value that is read is written back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers, judged side by side by what they say."""
+"""Comparison of servers by the figures that they report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens, by what they say of themselves."""
+"""Check of tokens by their own claims."""
 
 from __future__ import annotations
 

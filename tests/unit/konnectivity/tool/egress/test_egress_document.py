@@ -1,4 +1,4 @@
-"""Any bytes as an egress configuration: findings, and never an exception."""
+"""Egress configurations made of any bytes: findings, and never an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent's workload: modes, replicas, what it may do, and that flags and probes agree."""
+"""Workload of the agent: modes, replicas, permissions, and the agreement of flags and probes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_token_is_for_the_server_alone_and_short_lived():
 
 
 def test_only_agents_that_count_leases_get_a_token_for_the_api():
-    """The others get the cluster's CA in the same place, and a token for the server."""
+    """Other agents get the cluster's CA in the same folder, and a token for the server."""
     spec = pod()
     assert spec["automountServiceAccountToken"] is False
     (mount,) = [
@@ -127,7 +127,7 @@ def test_an_agent_is_found_ready_soon_after_it_is_and_not_asked_before_it_can_be
 
 
 def test_nothing_depends_on_the_nodes_address():
-    """`status.hostIP` is empty on some nodes of two networks, and then the pod does not start."""
+    """A pod that uses `status.hostIP` does not start on nodes where it is empty, as on some dual-stack nodes."""
     assert "env" not in pod()["containers"][0]
 
 

@@ -1,4 +1,4 @@
-"""What Kamaji makes of a tenant control plane, as it is known to do."""
+"""Objects that Kamaji makes of a tenant control plane, as observed."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_nobody_knows_where_agents_go():
 
 
 def test_the_patch_is_an_addon_that_kamaji_takes():
-    """And that gives our images back when it is read."""
+    """Kamaji accepts the patch as an addon, and reading it returns our images."""
     patch = kamaji.addon_patch(
         agent_image="r:5000/x/agent:1", port=8132, mode="Deployment", replicas=2, host_network=True
     )
@@ -224,7 +224,7 @@ def patched(**options):
 
 
 def test_the_patch_changes_images_and_nothing_that_was_not_asked_for():
-    """A chosen port, mode and number of replicas stay as they are."""
+    """A chosen port, mode and number of replicas stay unchanged."""
     for part in patched().values():
         assert set(part) == {"image", "version"}
     assert set(patched(port=30132)["server"]) == {"image", "version", "port"}
@@ -262,7 +262,7 @@ def test_the_patch_keeps_to_kamajis_rules(options, why):
 
 
 def test_the_servers_pod_finds_the_config_map_and_the_secret():
-    """Every volume of the pod that names one, names one that `server_config` makes, with the file that is mounted."""
+    """Every ConfigMap or Secret volume of the pod is one that `server_config` makes, with the mounted file."""
     found = tcp()
     config_map, secret = kamaji.server_config(found, "apiVersion: v1\n")
     volumes = {each["name"]: each for each in kamaji.server_sidecar(found, Images()).volumes}

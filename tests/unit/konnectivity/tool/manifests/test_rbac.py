@@ -1,4 +1,4 @@
-"""The rights are those that docs/operate/kubernetes.md shows, which tests/cluster runs with."""
+"""RBAC rules that equal those in docs/operate/kubernetes.md, with which tests/cluster runs."""
 
 from __future__ import annotations
 

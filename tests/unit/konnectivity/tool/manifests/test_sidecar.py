@@ -1,4 +1,4 @@
-"""The server put into somebody's pod, and taken out again."""
+"""Server as a sidecar: added to an existing pod, and removed again."""
 
 from __future__ import annotations
 

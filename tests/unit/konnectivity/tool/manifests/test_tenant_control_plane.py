@@ -1,4 +1,4 @@
-"""A TenantControlPlane: every field of `spec.addons.konnectivity`, Kamaji's defaults, and its rules."""
+"""TenantControlPlane: every field of `spec.addons.konnectivity`, Kamaji's defaults, and its rules."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def context(purpose: ssl.Purpose, identity: CertificateIdentity, trusted: Author
 
 
 def greet(raw: socket.socket, tls: ssl.SSLContext, server_hostname: str | None) -> bytes | ssl.SSLError:
-    """Handshake and exchange a byte. In TLS 1.3 a client learns only by reading that it was refused."""
+    """Shake hands and exchange a byte: in TLS 1.3 a client learns only by reading that it was refused."""
     with raw:
         try:
             with tls.wrap_socket(raw, server_side=server_hostname is None, server_hostname=server_hostname) as line:
@@ -46,7 +46,7 @@ def handshake(
     hostname: str,
     trusted: Authority = AUTHORITY,
 ) -> tuple[bytes | ssl.SSLError, bytes | ssl.SSLError]:
-    """What the server got and what the client got."""
+    """Shake hands and return the results of the server and of the client."""
     server_tls = context(ssl.Purpose.CLIENT_AUTH, server, AUTHORITY, directory)
     client_tls = context(ssl.Purpose.SERVER_AUTH, client, trusted, directory)
     ours, theirs = socket.socketpair()
@@ -105,7 +105,7 @@ def test_another_authority_is_not_trusted(tmp_path: Path) -> None:
 
 
 def test_strict_verification_accepts_the_chain(tmp_path: Path) -> None:
-    """Python 3.13 turns VERIFY_X509_STRICT on."""
+    """The chain passes VERIFY_X509_STRICT, which Python 3.13 turns on."""
     server_tls = context(ssl.Purpose.CLIENT_AUTH, server_identity(), AUTHORITY, tmp_path)
     client_tls = context(ssl.Purpose.SERVER_AUTH, client_identity(), AUTHORITY, tmp_path)
     for each in (server_tls, client_tls):

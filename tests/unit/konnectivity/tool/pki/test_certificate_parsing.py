@@ -1,4 +1,4 @@
-"""Files that are no certificates or keys: the error says what they are instead."""
+"""Files that are no certificates or keys: the error names their actual content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from two snapshots of each server."""
+"""Board of figures computed from two snapshots of each server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The board in a terminal: nothing of a peer's text acts on it, and numbers are whole however long texts are."""
+"""Board on a terminal: text of a peer cannot control it, and numbers are complete however long texts are."""
 
 from __future__ import annotations
 
