@@ -23,7 +23,7 @@ class End(asyncio.Protocol):
 
     def __init__(self, delay_s: float, ends: set[End]) -> None:
         self.delay_s = delay_s
-        self.ends = ends  # of the line that are connected
+        self.ends = ends  # connected ends of the relay
         self.other: End | None = None
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()

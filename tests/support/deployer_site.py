@@ -16,7 +16,7 @@ from konnectivity.testing.deployment import Deployment, ProgramProcess, free_por
 from support.kubernetes_api import KubernetesApi
 
 WELL_TIMEOUT_S = 20.0
-HOSTS = {"172.30.0.1": "127.0.0.1"}  # of a target that an agent stands for
+HOSTS = {"172.30.0.1": "127.0.0.1"}  # address of a target that an agent replaces
 
 
 class Site:
@@ -109,7 +109,7 @@ class Site:
         elif name == "--service-account-token-path":
             path.write_text("good\n")
         elif name == "--uds-name":
-            with socket.socket(socket.AF_UNIX) as left_behind:  # by a server that was killed
+            with socket.socket(socket.AF_UNIX) as left_behind:  # socket left behind by a server that was killed
                 left_behind.bind(str(path))
         return path
 

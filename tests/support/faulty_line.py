@@ -27,8 +27,8 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Conditions:
     """Faults that are active on the relay."""
 
-    delay_s: float = 0.0  # one way
-    rate: float = 0.0  # bytes a second in each direction; 0: as fast as it goes
+    delay_s: float = 0.0  # seconds of delay in one direction
+    rate: float = 0.0  # bytes per second in each direction; 0: unlimited
     held: bool = False
     lost: Direction | None = None
     garbled: Direction | None = None  # the next piece only
@@ -81,7 +81,7 @@ class _FaultyEnd(End):
     def connection_lost(self, exc: Exception | None) -> None:
         other = self.other
         if isinstance(other, _FaultyEnd) and (self._conditions.held or self._concerns(self._conditions.lost)):
-            self.other, other.orphan = None, True  # which thus hears nothing of it
+            self.other, other.orphan = None, True  # the other side does not learn of the end
         super().connection_lost(exc)
 
     def reset(self) -> None:

@@ -58,7 +58,7 @@ class HostilePeer:
         self.writer = writer
         self.http2 = Http2Connection(True, Settings(enable_push=0))
         self.said = self.heard = 0
-        self.unheard: list[events.Event] = []  # what came and was not asked for yet
+        self.unheard: list[events.Event] = []  # events that arrived and were not returned by `hear` yet
 
     async def say(self, raw: bytes = b"") -> None:
         """Send the pending output of our HTTP/2 half, then `raw`.

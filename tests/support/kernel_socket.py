@@ -34,7 +34,7 @@ class KernelSocket(asyncio.Transport):
         self._paused = False
         self._closing = False
 
-    # what the test makes it do
+    # methods for the test
 
     def connect(self, protocol: asyncio.BaseProtocol) -> None:
         """Connect the socket."""

@@ -45,7 +45,7 @@ class ApiFault:
     delay_s: float = 0.0
     half: bool = False
     body: bytes | None = None  # in the place of a Status
-    times: int | None = None  # None: until it is cleared
+    times: int | None = None  # number of requests that fail; None: until the fault is cleared
 
 
 class KubernetesApi:
@@ -61,7 +61,7 @@ class KubernetesApi:
         self.host = host
         self.port = 0
         self.objects = Objects()
-        self.callers = {"caller-token": "system:konnectivity-server"}  # by bearer token; others by certificate
+        self.callers = {"caller-token": "system:konnectivity-server"}  # users by bearer token; others: by certificate
         self.faults: dict[str, ApiFault] = {}
         self.requests: Counter[str] = Counter()
         self.seen_by: Counter[str] = Counter()  # requests of each caller

@@ -43,9 +43,9 @@ class Token(NamedTuple):
 
     user: str
     audiences: tuple[str, ...] = (API_AUDIENCE,)
-    error: str = ""  # what the review says instead
+    error: str = ""  # error that the review returns instead
     extra: Json = {}  # noqa: RUF012 - never changed
-    uid: str = ""  # of the user
+    uid: str = ""  # uid of the user
 
 
 class Change(NamedTuple):
@@ -63,7 +63,7 @@ class Objects:
 
     tokens: dict[str, Token] = field(default_factory=dict)
     audience_aware: bool = True
-    pods: dict[tuple[str, str], Json] = field(default_factory=dict)  # by namespace and name
+    pods: dict[tuple[str, str], Json] = field(default_factory=dict)  # pods by namespace and name
     leases: dict[tuple[str, str], Json] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 100

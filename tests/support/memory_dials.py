@@ -18,7 +18,7 @@ class MemorySocket:
     ended: bool = False
     closed: bool = False
     aborted: str = ""  # the reason
-    full: bool = False  # buffers what it is given
+    full: bool = False  # the socket buffers its data
     waiting: int = 0  # bytes that are buffered
     paused: bool = False
 
@@ -62,7 +62,7 @@ class MemoryDial:
     address: str = "target:80"
     protocol: str = "tcp"
     origin: str = "127.0.0.1:1"
-    wanted: bool = True  # whether it takes a connection
+    wanted: bool = True  # whether the dial accepts a connection
     attach: Callable[[Connection], object] | None = None  # instead of a memory socket
     connection: Connection | None = None
     socket: MemorySocket = field(default_factory=MemorySocket)

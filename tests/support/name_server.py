@@ -28,9 +28,9 @@ class Zone:
 
     addresses: dict[str, str] = field(default_factory=dict)  # IPv4 of each name there is
     slow: dict[str, float] = field(default_factory=dict)  # seconds an answer takes, by name; "" stands for all others
-    failing: bool = False  # it says that it cannot answer
-    silent: bool = False  # it says nothing at all
-    silent_below: str = ""  # it says nothing about names that end so; empty: about none of them
+    failing: bool = False  # the server answers that it cannot answer
+    silent: bool = False  # the server answers nothing
+    silent_below: str = ""  # the server ignores names with this suffix; empty: answers all
 
 
 class NameServer:

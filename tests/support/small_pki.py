@@ -45,6 +45,6 @@ class Handshake:
                     continue
                 waiting.remove(end)
         assert not waiting
-        # In TLS 1.3 a client learns only by reading that it was refused, and gets its tickets.
+        # In TLS 1.3 a client learns only by reading that the server refused it; reading also delivers session tickets.
         self.server.write(b"x")
         assert self.client.read(1) == b"x"

@@ -169,7 +169,7 @@ class Line:
         writer.close()
 
 
-# ---- the four parties: each is opened by a function, and says how to close it ----------------------------------------
+# ---- the four ends: a function opens each of them, and returns how to close the end ----------------------------------
 
 
 async def native_server(services: dict[str, Service], place: Place) -> tuple[Place, Callable[[], Awaitable[None]]]:
@@ -208,7 +208,7 @@ class Meeting:
         self.server_kind = server_kind
         self.place = place
         self.answer: Callable[[MessageStream], None] = lambda stream: stream.accept({"ServerID": "host"})
-        self.gone: asyncio.Event  # of the client's connection
+        self.gone: asyncio.Event  # set when the client's connection is lost
         self.close_server: Callable[[], Awaitable[None]]
         self._accepted: asyncio.Queue[Side] = asyncio.Queue()
         self._stack = AsyncExitStack()

@@ -234,7 +234,7 @@ async def test_a_stream_whose_answers_are_not_taken_ends_alone(joined, limit):
         calls = [await pair.call() for _ in range(3)]
         modest, greedy, other = calls
         for client, _ in (modest, greedy):
-            client.stream.hold()  # takes its first window, and no more
+            client.stream.hold()  # the stream accepts its first window, and no more
         modest[1].stream.send(bytes(300_000))
         greedy[1].stream.send(bytes(330_000))
         if limit == "unsent_bytes":

@@ -119,7 +119,7 @@ async def test_a_watch_tells_what_happens_and_ends(api):
             await client.delete_lease(NAMESPACE, "a", stored.version)
             async for event in events:
                 seen.append(event)
-        told = [event for event in seen if event.kind != "BOOKMARK"]  # which come whenever it is quiet
+        told = [event for event in seen if event.kind != "BOOKMARK"]  # bookmarks arrive during pauses
         assert [event.kind for event in told] == ["ADDED", "DELETED"]
         assert seen[-1].kind == "BOOKMARK"
         assert told[0].stored.lease == stored.lease

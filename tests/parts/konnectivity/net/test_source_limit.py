@@ -56,7 +56,7 @@ async def test_one_source_is_full_and_another_is_not(listener):
     assert await says(other, b"hello") == b"hello"
     assert listener.open == {"127.0.0.1": 2, "127.0.0.2": 1}
     assert listener.reached == {"connections_per_source": 1}
-    inside[0][1].close()  # one leaves by itself, one is shown out
+    inside[0][1].close()  # one connection ends itself, one is closed by the limit
     assert await says(inside[1], b"bye") == b"bye"
     await until(lambda: listener.open == {"127.0.0.2": 1})
     again = await enter(listener)

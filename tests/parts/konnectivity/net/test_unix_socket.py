@@ -64,7 +64,7 @@ async def test_a_live_server_keeps_its_socket(path):
         await bind(path, takeover_timeout_s=0.3)
     with pytest.raises(ListenError, match=r"cannot listen on unix socket .* for tests: address already in use"):
         await listen_unix("tests", path, False, asyncio.Protocol)
-    assert reaches(path, first) or reaches(path, first)  # the question whether it answers stands in its queue
+    assert reaches(path, first) or reaches(path, first)  # the probe that `bind` sent may still be in the queue
     first.socket.close()
 
 

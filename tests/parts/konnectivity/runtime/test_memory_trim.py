@@ -8,7 +8,7 @@ import sys
 MIB = 1024 * 1024
 
 
-# Blocks of 64 KiB from malloc, with a small one that stays behind each of them.
+# Blocks of 64 KiB from malloc, each followed by a small one that stays allocated.
 PROGRAM = """
 import ctypes, time
 from konnectivity.runtime.memory_trim import Heap, resident_bytes

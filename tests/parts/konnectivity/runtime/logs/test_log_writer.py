@@ -54,7 +54,7 @@ def test_a_program_whose_stderr_nobody_reads_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", PROGRAM + code], stdin=subprocess.PIPE, stderr=writing)
     try:
         wait_until((tmp_path / "done").exists)
-        process.communicate(timeout=10)  # and it ends: the lines left are given up
+        process.communicate(timeout=10)  # the process ends and drops the remaining lines
         assert process.returncode == 0
     finally:
         process.send_signal(signal.SIGKILL)

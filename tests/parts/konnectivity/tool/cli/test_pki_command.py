@@ -77,7 +77,7 @@ def test_names_are_those_that_were_asked_for(made):
     for name in ("konnectivity.example", "203.0.113.7"):
         check = "-verify_ip" if name[0].isdigit() else "-verify_hostname"
         assert verified(made, "server", check, name)[0] == 0
-    assert verified(made, "server", "-verify_hostname", "konnectivity-server")[0] != 0  # its common name
+    assert verified(made, "server", "-verify_hostname", "konnectivity-server")[0] != 0  # the common name
     assert verified(made, "frontend", "-verify_ip", "127.0.0.1")[0] == 0
 
 

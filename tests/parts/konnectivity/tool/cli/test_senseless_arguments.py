@@ -9,7 +9,7 @@ import pytest
 
 from konnectivity.tool.cli.main import main
 
-COMMANDS = {  # with what it takes to come as far as the values
+COMMANDS = {  # arguments with which the command reads the values
     "pki": ["--directory=made", "--days=1"],
     "pki --check": ["--check"],
     "kubeconfig": ["--file=-", "--server=https://192.0.2.1", "--token-file=/none"],
