@@ -176,7 +176,7 @@ def canonical_address(text: str) -> Address:
 def _reached(address: Address) -> Address:
     if isinstance(address, IPv6Address):
         address = address.ipv4_mapped or IPv6Address(int(address))
-    if address.is_unspecified:  # to connect to it is to connect to this host
+    if address.is_unspecified:  # a connection to an unspecified address reaches this host
         return IPv4Address("127.0.0.1") if address.version == 4 else IPv6Address("::1")
     return address
 

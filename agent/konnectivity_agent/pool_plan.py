@@ -19,11 +19,11 @@ from konnectivity.net.backoff import Backoff
 
 BACKOFF_FACTOR = 1.5
 JITTER = 0.1
-MAX_TRIES = 4  # that search, or dial one address, at a time
+MAX_TRIES = 4  # concurrent dials of searches, and concurrent dials of one address
 SEARCHES_PER_SERVER = 4  # a fair balancer shows the last of ten servers in half of all cases by then
 MAX_SERVERS_SEARCHED = 32  # servers that SEARCHES_PER_SERVER is multiplied by: the announced count may be wrong
 SLOW_TRY_S = 5.0  # a few tries that have no answer for this long do not keep the plan from searching
-RETURN_S = 60.0  # how long after its end a server that was shut down is expected back
+RETURN_S = 60.0  # seconds within which a server that was shut down is expected back
 RETURN_PAUSE_S = 1.5  # the longest pause between two tries in that time
 STABLE_S = 5.0  # a tunnel that ends sooner counts as a failed try: a server may accept every agent and drop it
 
@@ -77,7 +77,7 @@ class PoolPlan:
     _turn: int = 0  # which address the next search dials
     _fruitless: int = 0  # searches in a row that found no new server
     _short_lived: int = 0  # tunnels in a row that ended within STABLE_S
-    _short_lived_at: float = 0.0  # end of the last of them
+    _short_lived_at: float = 0.0  # end of the last short-lived tunnel
 
     def resolved(self, addresses: Iterable[DialAddress]) -> None:
         """Take the result of a lookup. An address that is gone is kept until the tunnels made there end."""

@@ -58,7 +58,7 @@ class ServerPool(ServerConnectionEvents):
         self.servers: dict[str, ServerConnection] = {}  # by server id
         self.duplicate_ids: set[str] = set()  # server ids that two servers have
         self.times_suspected = 0  # times that a connected server stopped answering
-        self.failures: Counter[str] = Counter()  # of connections, by direction as the metric has it
+        self.failures: Counter[str] = Counter()  # failed connections by direction, a label of the metric
         self._replaced: set[ServerConnection] = set()  # connections whose server id a newer connection has
         self._lookup = lookup
         self._plan = plan

@@ -173,7 +173,7 @@ class _Inlet:
             self.protocol.data_received(data)
             return
         left = memoryview(data)
-        while left:  # of a TLS layer
+        while left:  # a TLS layer takes the data in pieces of its own buffer
             buffer = memoryview(protocol.get_buffer(len(left)))
             count = min(len(buffer), len(left))
             buffer[:count] = left[:count]

@@ -60,7 +60,7 @@ class GrpcioServer(grpc.GenericRpcHandler):
     async def listen_tcp(self, what: str, address: tuple[str, int], server_tls: tls.ServerTls | None) -> None:
         """Listen on TCP."""
         credentials = None if server_tls is None else _server_credentials(*server_tls.files)
-        probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not say why it cannot listen
+        probe = await listen_tcp(what, *address, None, asyncio.Protocol)  # grpcio does not report why it cannot listen
         probe.close()
         host, port = address
         try:

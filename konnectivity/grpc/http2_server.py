@@ -184,7 +184,7 @@ class Http2ServerTransport(Http2Transport):
             self._idle = self.loop.call_later(left, self._idle_due)
         else:
             self.options.reached["idle_connection"] += 1
-            # A call that is on its way is refused by the GOAWAY, and the client makes it anew on its next connection.
+            # The GOAWAY refuses calls that are in flight, and the client repeats them on its next connection.
             self.go_away(_IDLE)
             self._idle = self.loop.call_later(CLOSE_TIMEOUT_S, self.close, _IDLE)
 

@@ -75,7 +75,7 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
         self._calls: dict[int, Http2Call] = {}
         self._leaving = False  # the connection ends because this side closes it
         self._transport: asyncio.Transport | None = None
-        self._pause: ReadingPause | None = None  # of a peer that is slowed down instead of cut
+        self._pause: ReadingPause | None = None  # pause of a peer that is slowed down instead of disconnected
         self._keepalive: Keepalive | None = None
         self._closing: asyncio.TimerHandle | None = None
 
@@ -92,7 +92,8 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         options = self.options
         if options.limits.slow_down:
-            most_unread = max(options.unsent_bytes, HIGH_WATER)  # above which the transport reports when it was read
+            # Above this number of bytes the transport reports that the peer has read them.
+            most_unread = max(options.unsent_bytes, HIGH_WATER)
             self._pause = ReadingPause(
                 made, most_unread, options.unread_timeout_s, options.reached, lambda: self.abort(UNREAD)
             )

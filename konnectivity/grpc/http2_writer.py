@@ -15,7 +15,7 @@ from konnectivity.http2 import ErrorCode, Http2Connection
 from konnectivity.http2.stream_state import Buffer, Http2Stream
 
 HIGH_WATER = 128 * 1024  # bytes not taken by the kernel from which on calls are congested
-LOW_WATER = 32 * 1024  # bytes below which they are no longer
+LOW_WATER = 32 * 1024  # bytes not taken by the kernel below which calls are not congested any more
 UNREAD = "the peer does not read what it is sent"
 
 

@@ -19,7 +19,7 @@ class HeaderBlocks:
         self._limits = limits
         self._costs = costs
         self._decoder = HeaderDecoder(limits.header_list_bytes, limits.header_fields)
-        self._stream_id: int | None = None  # whose block is open
+        self._stream_id: int | None = None  # stream whose header block is incomplete
         self._end_stream = False
         self._fragments: list[bytes] = []
         self._size = 0

@@ -75,7 +75,7 @@ class Http2Connection:
         )
         self._reader = FrameReader(self._inbound, settings.max_frame_size)
         self._last_processed: int | None = None  # last stream id in the GOAWAY of this side
-        self._preface = b"" if client else frames.PREFACE  # part of it that is still to come
+        self._preface = b"" if client else frames.PREFACE  # part of the preface that has not arrived yet
         self.streams = self._table.open
         self.remote = self._outbound.remote
         # Not wrapped in methods, because they are called for every message.
@@ -127,7 +127,7 @@ class Http2Connection:
         except Http2Error as fault:
             self._send_goaway(fault.code, str(fault))
             self._fail(fault.code, str(fault))
-        self._inbound.events = []  # else they would be kept until the peer sends more
+        self._inbound.events = []  # drop the events now: otherwise they stay until the peer sends more
         return received
 
     def take(self) -> list[Buffer]:

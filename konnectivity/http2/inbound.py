@@ -140,7 +140,7 @@ class Inbound:
     def data_received(self, data: memoryview, last: bool) -> None:
         """Hand on a piece of the announced DATA frame."""
         stream = self._data_stream
-        if stream is None or stream.remote_closed:  # it may end between two pieces of one frame
+        if stream is None or stream.remote_closed:  # the stream may end between two pieces of one frame
             return
         if stream.expected is None and not (last and self._data_ends):  # as in `_deliver`, without a call
             self.events.append(events.DataReceived(stream.id, data, len(data), False))

@@ -38,9 +38,9 @@ class Plugin(NamedTuple):
     command: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    version: str  # of the ExecCredential that it prints
-    hint: str  # how to install it
-    cluster: Mapping[str, object] | None  # its spec.cluster; None: it receives none
+    version: str  # API version of the ExecCredential that the plugin prints
+    hint: str  # how to install the plugin
+    cluster: Mapping[str, object] | None  # spec.cluster for the plugin; None: the plugin receives none
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ DEFAULT_QPS = 5.0
 DEFAULT_BURST = 10
 TIMEOUT_S = 10.0
 MAX_PAUSE_S = 60.0  # longest Retry-After that is obeyed
-MAX_BODY = 16 * 1024 * 1024  # of an answer: a list of more than 10,000 Leases
-MAX_LINE = 4 * 1024 * 1024  # of a watch; the API stores no object that large
+MAX_BODY = 16 * 1024 * 1024  # bytes of an answer: a list of more than 10,000 Leases
+MAX_LINE = 4 * 1024 * 1024  # bytes of a line of a watch; the API stores no object that large
 _NO_LIMIT = 1_000_000_000
 _REVIEWS = "apis/authentication.k8s.io/v1/tokenreviews"
 

@@ -17,7 +17,7 @@ from konnectivity.kube.json_object import JsonObject
 from konnectivity.untrusted.file_content import read_file
 
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_NOT_SUPPORTED = ("auth-provider", "as")  # of a user
+_NOT_SUPPORTED = ("auth-provider", "as")  # fields of a user
 
 
 class KubeconfigPart(NamedTuple):

@@ -76,13 +76,13 @@ class LeaseCounter:
         self._on_change = on_change
         self._now = now
         self._random = random or Random()
-        self._names: set[str] = set()  # of the leases that match
+        self._names: set[str] = set()  # names of the leases that match
         self._sightings = Sightings()
         self._differences: dict[str, float] = {}  # seconds between two clocks, by lease, at its last renewal
         self._skew_reported = False
         self._loop = asyncio.get_running_loop()
         self._first_end: float | None = None  # expiry of a counted lease, by the loop's clock
-        self._version = ""  # of the last event; empty: list first
+        self._version = ""  # resource version of the last event; empty: list first
         self._logged = LoggedReasons()
 
     async def run(self) -> None:

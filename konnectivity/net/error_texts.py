@@ -50,7 +50,7 @@ def words_of(error: BaseException) -> str:
         return "unexpected EOF"
     if isinstance(error, UnicodeDecodeError):
         return "not text in UTF-8"
-    if isinstance(error, UnicodeError):  # of the codec for host names
+    if isinstance(error, UnicodeError):  # raised by the codec for host names
         return NO_SUCH_HOST
     return _own_text(error)
 

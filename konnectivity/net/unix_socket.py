@@ -157,7 +157,7 @@ def _answers(path: str) -> bool:
         except PermissionError:
             raise
         except OSError:
-            return True  # its queue is full, or it is a socket of another type
+            return True  # the socket's queue is full, or the socket is of another type
     return True
 
 

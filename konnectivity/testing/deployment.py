@@ -64,7 +64,7 @@ class ProgramProcess:
         self.health_port = self.admin_port = 0  # an agent's, set by the deployment
         # a path is a program, anything else one of our packages: konnectivity_server is proxy-server
         command = [module] if "/" in module else launcher.command(module.replace("konnectivity_", "proxy-"))
-        if cgroup is not None:  # in it from the first instruction
+        if cgroup is not None:  # the process is in the cgroup from its first instruction
             command = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$@"', "sh", *command]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KONNECTIVITY_")}
         with log.open("ab") as output:

@@ -47,7 +47,7 @@ class ServerSession(ssl.SSLObject):
             else:
                 self._incoming = self._outgoing = self._on_failure = None
         if self._failed and self._incoming is not None:
-            self._incoming.read()  # what the peer still sends is of no use
+            self._incoming.read()  # bytes that the peer still sends are dropped
             raise ssl.SSLWantReadError  # the event loop sends the alert
 
     def _report(self, error: ssl.SSLError) -> None:

@@ -13,7 +13,7 @@ class Block(NamedTuple):
     """Block between a BEGIN and its END."""
 
     label: str  # "CERTIFICATE", "PRIVATE KEY", ...
-    line: int  # of its BEGIN, from 1
+    line: int  # line number of the block's BEGIN, from 1
     headers: bool  # has lines such as `Proc-Type: 4,ENCRYPTED`
     body: bytes
 

@@ -55,7 +55,7 @@ class Pair:
             if error.reason in _MISMATCHES:
                 raise TlsError(f"private key {key!r} does not belong to certificate {certificate!r}") from error
             raise TlsError(f"cannot use certificate {certificate!r} with key {key!r}: {_text(error)}") from error
-        except OSError as error:  # replaced or removed since it was read
+        except OSError as error:  # the file was replaced or removed after it was read
             raise TlsError(f"cannot read certificate {certificate!r} or key {key!r}: {words_of(error)}") from error
 
 

@@ -11,9 +11,9 @@ COLUMNS = ("status", "check", "where", "what")
 
 class CheckStatus(enum.StrEnum):
     OK = "ok"
-    WARNING = "warning"  # it works, and may not for long, or not as one thinks
+    WARNING = "warning"  # works, but may fail soon or differ from the expectation
     FAILED = "failed"
-    SKIPPED = "skipped"  # it could not be looked at, because of another result or for want of something
+    SKIPPED = "skipped"  # not checked, because of another result or a missing input
 
 
 @dataclass(frozen=True, slots=True)

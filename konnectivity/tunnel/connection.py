@@ -228,7 +228,7 @@ class Connection:
         callbacks, self._on_close = self._on_close, ()
         for callback in callbacks:
             callback(self)
-        self._local_side = NOWHERE  # it refers to this object: nothing is left to the garbage collector
+        self._local_side = NOWHERE  # the local side refers to this object: break the cycle
 
     def _caused_by(self, event: Input) -> int:
         """Return the side that ends the connection with `event`; of two sides that end it, the first one counts."""
@@ -268,7 +268,7 @@ class Connection:
         self._tunnel.expire(self, CLOSE_TIMEOUT_S)
 
     def _drop_queue(self) -> None:
-        if self.state is not State.CLOSED:  # else it is dropped when the connection closes
+        if self.state is not State.CLOSED:  # otherwise the data is dropped when the connection closes
             self.outbound.stop()
 
     def _end_local(self) -> None:

@@ -121,7 +121,7 @@ class InboundFlow:
             self._unblock()
         if self.window is not None:
             self.window.close()
-            self.window = None  # it refers to this object: nothing is left to the garbage collector
+            self.window = None  # the window refers to this object: break the cycle
         else:
             self._tunnel.unhold(self)
         self._local_side, self._owner = NOWHERE, NOBODY

@@ -33,7 +33,7 @@ class Relay(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
-        self._outbound: OutboundQueue | None = None  # of the connection
+        self._outbound: OutboundQueue | None = None  # outbound queue of the connection
         self._loop = asyncio.get_running_loop()
         self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None

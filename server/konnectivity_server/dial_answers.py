@@ -30,7 +30,7 @@ def verdict_of(error: DialError, of_agent: bool) -> TryVerdict:
         return TryVerdict(error)
     text = str(error)
     declined = (_DECLINED if of_agent else _DECLINED_BY_PEER).get(text)
-    if of_agent and text.endswith(NO_AGENT):  # the words of a server: the frontend must not take them for this one's
+    if of_agent and text.endswith(NO_AGENT):  # text of another server: the frontend must not attribute it to this one
         error = DialError(DialFailure.ENDPOINT, f"the agent answered {text!r}")
     unable = declined is not None or text.endswith((NO_DESCRIPTORS, NO_AGENT))
     return TryVerdict(error, unable, unable, declined is not DialFailure.NO_AGENT, declined)

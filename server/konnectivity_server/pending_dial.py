@@ -97,7 +97,7 @@ class PendingDial:
         self.relayed = relayed
         self.began_at = began_at
         self.ended = False
-        self.retries = 0  # those that count towards the limit
+        self.retries = 0  # retries that count towards the limit
         self.tried: list[DialingTunnel] = []  # backends in the order of the tries
         self._owner = owner
         self._frontend = frontend

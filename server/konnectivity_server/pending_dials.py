@@ -37,7 +37,7 @@ peer_log = logs.get_peer_log(__name__, logs.LineRate(per_peer=3, per_message=100
 # Several agents leave at once when a rack or a zone does, and the second backend may be among them. But a dial that
 # harms an agent must not reach all agents.
 MAX_RETRIES = 3
-MAX_RELAYED_RETRIES = 1  # of a dial of another server, which retries it, too
+MAX_RELAYED_RETRIES = 1  # retries of a dial for a peer server, which retries it as well
 
 PickPeer = Callable[[Collection[DialingTunnel]], DialingTunnel | None]
 

@@ -71,7 +71,7 @@ class RecentProblems:
 
 
 def _size(key: tuple[str | None, ...], seen: ReportedProblem) -> int:
-    return size_of(key, *(seen.more or {}).values()) + 300  # of the record itself
+    return size_of(key, *(seen.more or {}).values()) + 300  # 300 bytes for the record itself
 
 
 def _short(text: str) -> str:

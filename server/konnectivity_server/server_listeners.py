@@ -61,7 +61,7 @@ class ServerListeners:
         self._implementation = implementation(options.grpc_implementation)
         self._agents: GrpcServer | None = None
         self._servers: list[GrpcServer] = []
-        self._path: BoundPath | None = None  # of the frontends' unix socket, if this process bound it
+        self._path: BoundPath | None = None  # path of the frontends' unix socket, if this process bound it
         self._stack = AsyncExitStack()
         self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
         if options.tcp_frontend:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from konnectivity.runtime.logs.log_outputs import Sink
 
 MAX_LINES = 5_000  # waiting to be written
-MAX_CHARACTERS = 8 * 1024 * 1024  # of lines that are waiting or being written
+MAX_CHARACTERS = 8 * 1024 * 1024  # characters of lines that are waiting or being written
 PAUSE_S = 0.01  # between two batches
 FLUSH_TIMEOUT_S = 1.0
 

@@ -49,7 +49,8 @@ def misplaced_program(words: Sequence[str]) -> str:
     for at, word in enumerate(rest):
         if word == "--":
             return ""
-        value = at > 0 and rest[at - 1].startswith("-") and "=" not in rest[at - 1]  # of an option before it
+        # Whether the word is the value of the option before it.
+        value = at > 0 and rest[at - 1].startswith("-") and "=" not in rest[at - 1]
         if word.rpartition("/")[2] in PROGRAMS and not value and any(each.startswith("-") for each in rest[at + 1 :]):
             return (
                 f"the arguments of {word} stand behind --, so that they are not taken for those of {command}: "

@@ -12,7 +12,7 @@ from konnectivity.tool.findings import COLUMNS, Finding, exit_code
 from konnectivity.tool.pki import certificate_check, certificate_parsing, roles
 from konnectivity.tool.pki.issuance import PkiError, read
 
-_LARGEST = 1 << 20  # a bundle of all public CAs is a quarter of it
+_LARGEST = 1 << 20  # bytes of a file; a bundle of all public CAs has a quarter of that
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ class EndToEndDial:
     hops: HopTimings
     error: str = ""
     failure: DialFailure | None = None
-    status: int | None = None  # of HTTP
+    status: int | None = None  # status of the HTTP response
 
 
 async def travel(frontend: Mapping[str, Any], destination: str, url: Url | None, timeout_s: float) -> EndToEndDial:

@@ -23,7 +23,7 @@ _ROLES = {
     LEASES: "the Role for leases of docs/operate/kubernetes.md, bound to the user of this kubeconfig",
 }
 
-Judge = Callable[["Review"], str]  # why a server refuses the token; empty: it does not
+Judge = Callable[["Review"], str]  # returns the server's reason to refuse the token; empty: accepted
 
 
 async def review(kubeconfig: str, token: str, audience: str, judge: Judge) -> list[CheckResult]:

@@ -52,7 +52,7 @@ class Attempt:
     """Outcome at one address of the host. A later part is None if an earlier one failed."""
 
     address: str
-    error: str = ""  # of TCP, or of the proxy
+    error: str = ""  # error of TCP or of the proxy
     connect_s: float = 0.0
     bare: Handshake | None = None  # whatever the certificate is
     nameless: Handshake | None = None  # the same without SNI, if the host is a name
@@ -67,7 +67,7 @@ class ProbedListener:
     host: str
     port: int
     proxy: str = ""
-    error: str = ""  # of the look-up
+    error: str = ""  # error of the lookup
     attempts: list[Attempt] = field(default_factory=list)
 
     @property

@@ -50,9 +50,9 @@ class View:
 
     address: str
     error: str = ""
-    overview: Mapping[str, Any] = field(default_factory=dict)  # empty: it knows no such path
+    overview: Mapping[str, Any] = field(default_factory=dict)  # empty: the server has no such path
     agents: Sequence[Mapping[str, Any]] = ()
-    skew_s: float | None = None  # how far its clock is ahead of ours
+    skew_s: float | None = None  # seconds by which the server's clock is ahead of ours
     reference_agents: int | None = None  # number of agents of a reference server, by its metrics
 
     @property

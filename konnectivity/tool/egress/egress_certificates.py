@@ -9,7 +9,7 @@ from konnectivity.tool.egress.egress_rules import place
 from konnectivity.tool.findings import ERROR, WARNING, Finding
 from konnectivity.tool.pki import certificate_check, certificate_parsing
 
-Read = Callable[[str], bytes | None]  # None: it cannot be read
+Read = Callable[[str], bytes | None]  # returns None if the file cannot be read
 
 
 def findings(path: str, root: Value, read: Read, clock: certificate_check.Clock) -> Iterator[Finding]:

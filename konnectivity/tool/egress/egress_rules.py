@@ -15,10 +15,10 @@ from konnectivity.tool.findings import ERROR, NOTE, WARNING, Finding
 from konnectivity.untrusted.numbers import parse_decimal
 
 OLD_VERSION = "apiserver.k8s.io/v1alpha1"
-OLD_NAME = "master"  # of controlplane
+OLD_NAME = "master"  # old name of controlplane
 LONGEST_SOCKET = 107
 _PROTOCOLS = (DIRECT, HTTP_CONNECT, GRPC)
-# What Go's net/url takes as a host and a port.
+# Host and port that Go's net/url accepts.
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%25[^\]%\s]+)?\](:[0-9]*)?|[^\s:\[\]%#/?\\^|`{}\x00-\x1f]*(:[0-9]*)?")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

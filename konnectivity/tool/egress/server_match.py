@@ -21,7 +21,7 @@ class ServerFrontend(NamedTuple):
 
     modes: tuple[str, ...]  # grpc, http-connect
     socket: str  # --uds-name
-    port: int  # of TCP; 0: none
+    port: int  # TCP port; 0: none
     certificate: str = ""  # --server-cert
     client_ca: str = ""  # --server-ca-cert
 

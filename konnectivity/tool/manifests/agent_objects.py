@@ -15,7 +15,7 @@ CA_CONFIG_MAP = "konnectivity-ca"
 CA_DIRECTORY = "/etc/konnectivity/ca"
 CA_FILE = "ca.crt"
 CLUSTER_CA = "cluster-ca"
-ROOT_CA_CONFIG_MAP = "kube-root-ca.crt"  # of every namespace, kept by the cluster
+ROOT_CA_CONFIG_MAP = "kube-root-ca.crt"  # ConfigMap that the cluster keeps in every namespace
 CRITICAL_ONLY: Object = {"key": "CriticalAddonsOnly", "operator": "Exists"}
 EVERYWHERE: Object = {"operator": "Exists"}
 _TOKEN_LIFE_S = 3600
@@ -34,9 +34,9 @@ class AgentManifest:
     tolerations: Sequence[Object] = (CRITICAL_ONLY,)
     host_network: bool = False
     resources: Object = field(default_factory=lambda: hardening.AGENT_RESOURCES)
-    flags: extra_arguments.Flags = field(default_factory=dict)  # beside, or instead of, those that it has
+    flags: extra_arguments.Flags = field(default_factory=dict)  # flags added to the default ones, or replacing them
     ca: str = ""  # PEM of the CA that signed the server's certificate; empty: the cluster's CA
-    lease_namespace: str = ""  # where to count servers' leases; empty: they are not counted
+    lease_namespace: str = ""  # namespace of the servers' leases; empty: leases are not counted
 
     def __post_init__(self) -> None:
         if not self.servers:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from konnectivity.tool.manifests.object_names import Object
 
-USER = 65532  # of the images
+USER = 65532  # user id of the images
 
-# What was measured, with room: docs/operate/sizing.md.
+# Measured amounts with a margin: docs/operate/sizing.md.
 AGENT_RESOURCES: Object = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
 AGENT_RESOURCES_WITH_LEASES: Object = {**AGENT_RESOURCES, "requests": {"cpu": "20m", "memory": "48Mi"}}
 SERVER_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}

@@ -11,7 +11,7 @@ from konnectivity.net.addresses import shown
 Object = dict[str, Any]  # as in YAML
 
 NAMESPACE = "kube-system"
-LEASE_NAMESPACE = "konnectivity"  # of their own: rights on the leases of kube-system reach the cluster's controllers
+LEASE_NAMESPACE = "konnectivity"  # separate: rights on leases in kube-system would reach the cluster's controllers
 AGENT = "konnectivity-agent"  # workload, service account, label
 SERVER = "konnectivity-server"
 SERVER_USER = "system:konnectivity-server"

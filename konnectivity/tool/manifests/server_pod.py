@@ -24,7 +24,7 @@ class ServerManifest:
     count: int = 1
     files: str = FILES  # certificate, key, kubeconfig
     sockets: str = SOCKETS
-    namespace: str = object_names.NAMESPACE  # of the agents
+    namespace: str = object_names.NAMESPACE  # namespace of the agents
     lease_namespace: str = ""
     flags: extra_arguments.Flags = field(default_factory=dict)
 

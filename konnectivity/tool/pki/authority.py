@@ -31,7 +31,7 @@ _BACKDATED = timedelta(hours=1)  # clocks of the two sides may differ
 class CertificateIdentity:
     """Certificate with its private key."""
 
-    cert_pem: bytes  # and behind it those between it and the CA that others trust, if there are any
+    cert_pem: bytes  # followed by the intermediate certificates up to the trusted CA, if any
     key_pem: bytes
 
     def write(self, directory: Path, stem: str) -> tuple[Path, Path]:

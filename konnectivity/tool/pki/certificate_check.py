@@ -36,9 +36,9 @@ class Subject:
     """Certificate to check, with the key, CA bundles and names it must match."""
 
     file: File
-    role: str = ""  # of LEAVES, or CA; empty: what the certificate says itself
+    role: str = ""  # a role of LEAVES, or CA; empty: the role that the certificate states
     key: File | None = None
-    bundles: tuple[File, ...] = ()  # the chain has to lead to one of them
+    bundles: tuple[File, ...] = ()  # the chain must lead to a certificate of these files
     wanted: tuple[str, ...] = ()  # names and addresses that a server's certificate has to have
 
 
@@ -150,7 +150,7 @@ def _authority(path: str, found: x509.Certificate) -> Iterator[Finding]:
 def _leaf(path: str, found: x509.Certificate, role: str, wanted: Sequence[str]) -> Iterator[Finding]:
     there = certificate_parsing.usages(found)
     needed = LEAVES[role].usage if role else ""
-    if needed and there and needed not in there:  # OpenSSL does not take `any` for it
+    if needed and there and needed not in there:  # OpenSSL does not accept `any` for the needed usage
         text = f"is good for {', '.join(there)}, not for {needed}"
         yield Finding(path, ERROR, text, f"issue it again with the extended key usage {needed}")
     usage = certificate_parsing.extension(found, x509.KeyUsage)

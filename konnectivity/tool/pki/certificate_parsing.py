@@ -29,7 +29,7 @@ _USAGES = {
     ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
 }
 
-_PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+).*")  # what the library says of ASN.1
+_PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+).*")  # the library's text for an ASN.1 error
 
 
 def certificates(content: bytes) -> list[x509.Certificate]:
@@ -107,7 +107,7 @@ def subject(found: x509.Certificate) -> str:
 
 def serial_number(found: x509.Certificate) -> int:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of one that is not positive
+        warnings.simplefilter("ignore")  # warning about a serial number that is not positive
         return found.serial_number
 
 

@@ -76,7 +76,7 @@ class Made:
     stem: str
     certificate: x509.Certificate
     cert_pem: bytes
-    key_pem: bytes | None  # of a CA that was there already: not ours to write
+    key_pem: bytes | None  # key of an existing CA, which is never written
     role: Role | None  # None: a CA
 
 

@@ -17,7 +17,7 @@ class Role(NamedTuple):
     name: str  # and the stem of its files
     common_name: str
     usage: str
-    authority: str  # that issues it
+    authority: str  # authority that issues the certificate
     shown_by: str  # the flags that take the certificate and its key
 
     @property

@@ -10,7 +10,7 @@ from konnectivity.tool.top.snapshots import Snapshot
 Row = dict[str, Any]
 
 SORTS = ("stalled", "rate", "age", "bytes", "buffered")
-SERVER_SORTS = {  # how a server is asked for the connections that may come first
+SERVER_SORTS = {  # sort orders in requests for connections, by column
     "stalled": "-stalled_for",
     "rate": "-bytes_from_destination",
     "age": "-age",
@@ -32,7 +32,7 @@ class Board:
 
     def __init__(self) -> None:
         self._now: dict[str, Snapshot] = {}  # the last answer of each server
-        self._before: dict[str, Snapshot] = {}  # and the one before it
+        self._before: dict[str, Snapshot] = {}  # snapshot before the last one, by server
         self._error: dict[str, str] = {}
         self._lost_at: dict[str, float] = {}
         self._order: list[str] = []

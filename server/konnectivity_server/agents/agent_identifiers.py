@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 MAX_LENGTH = 256  # characters of one identifier
-MAX_IDENTIFIERS = 256  # of one agent
+MAX_IDENTIFIERS = 256  # identifiers of one agent
 MAX_TEXT = 16 * 1024  # characters of all identifiers of one agent, as sent
 _KINDS = frozenset({"ipv4", "ipv6", "host", "cidr", "default-route"})
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})

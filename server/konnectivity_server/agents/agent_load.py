@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-LATENCY_WEIGHT = 0.2  # of the newest dial in the smoothed latency
+LATENCY_WEIGHT = 0.2  # weight of the newest dial in the smoothed latency
 LEAST_LATENCY_S = 0.0005  # an agent without a measured dial counts as this fast
 DIAL_WEIGHT = 4  # number of connections that one pending dial counts as
 ERROR_HALF_LIFE_S = 10.0  # a dial that failed counts like a connection at first, then half as much, ...
@@ -24,7 +24,7 @@ class AgentLoad:
     __slots__ = ("_clock", "_error_at", "_errors", "dial_latency_s")
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.dial_latency_s = 0.0  # of recent dials, smoothed
+        self.dial_latency_s = 0.0  # smoothed latency of recent dials
         self._clock = clock
         self._errors = 0.0  # weight of failed dials at `_error_at`
         self._error_at = 0.0

@@ -126,7 +126,7 @@ class AgentService:
         self._on_change = on_change
         self._authenticator = authenticator
         self._verifier = verifier
-        self._instance = secrets.token_hex(8)  # of this process, whatever its server id
+        self._instance = secrets.token_hex(8)  # id of this process, independent of the server id
         self._presence = AgentPresence(clock)
         self._declines = RecentDeclines(clock)
 

@@ -21,12 +21,12 @@ from konnectivity_server.agents.agent_load import AgentLoad
 from konnectivity_server.agents.credential_identity import Account
 from konnectivity_server.recent_declines import RecentDeclines
 
-# All agents may reconnect at once: many lines about all of them together, and few about each.
+# All agents may reconnect at once: allow many log lines in total, and few per agent.
 LINE_RATE = logs.LineRate(per_message=5_000)
 log = logs.get_peer_log(__name__, LINE_RATE)
 
 LATE_DIAL_S = 1.0  # a dial that waits this long for its answer: is the agent still there?
-SETTLED_S = 1.0  # an agent that finds a server it is connected to already hangs up within this time
+SETTLED_S = 1.0  # an agent that is already connected to this server closes within this time
 
 
 class AgentTunnelOwner(Protocol):
@@ -72,7 +72,7 @@ class AgentTunnel(DialingTunnel):
     ) -> None:
         super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.agent_id, self.identifiers = introduction
-        self.user = account.user if account is not None else ""  # of its token
+        self.user = account.user if account is not None else ""  # user of the agent's token
         self.holder = credential_identity.holder(stream.peer.certificate, account)
         self.log_fields = {"agent": self.agent_id}
         self.connected_at = self._clock()

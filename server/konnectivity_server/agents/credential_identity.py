@@ -17,7 +17,7 @@ from konnectivity_server.registry import canonical
 NONE, CERTIFICATE, TOKEN = "none", "certificate-san", "token"
 MODES = (NONE, CERTIFICATE, TOKEN)
 GRANT = "konnectivity:"  # a URI in a certificate; what follows is written like --agent-identifiers
-_NODE, _NODES = "system:node:", "system:nodes"  # how the cluster names its kubelets' certificates
+_NODE, _NODES = "system:node:", "system:nodes"  # user prefix and group in certificates of kubelets
 _EXTRA = "authentication.kubernetes.io/"
 MAX_SHOWN = 5  # claims in a text
 

@@ -37,7 +37,7 @@ class QueuedReview(Generic[T]):
     lane: Lane
     source: str
     connection: str
-    size: int  # bytes that it keeps while it waits
+    size: int  # bytes that the entry occupies while it waits
     item: T = field(init=False)
 
 
@@ -57,7 +57,7 @@ class ReviewQueue(Generic[T]):
         self._max_bytes = max_bytes
         self._lanes: list[_ReviewLane[T]] = [_ReviewLane(1 / weight) for weight in weights]
         self._count = 0
-        self._passed = 0.0  # of the lane that had the last turn
+        self._passed = 0.0  # virtual time of the lane that had the last turn
 
     def __len__(self) -> int:
         return self._count

@@ -85,7 +85,7 @@ class TokenReviews:
     ) -> None:
         self.begun = 0
         self.shared = 0  # checks that another agent's review answered
-        self.seconds = Histogram(LATENCY_BOUNDS)  # of reviews, with the wait for a turn
+        self.seconds = Histogram(LATENCY_BOUNDS)  # duration of reviews, including the wait for a turn
         self._judge = judge
         self._history = history
         self._tasks = tasks
@@ -132,7 +132,7 @@ class TokenReviews:
             await review.done.wait()
         finally:
             review.waiters -= 1
-            if not review.waiters and self._queue.remove(entry):  # no agent waits for it any more
+            if not review.waiters and self._queue.remove(entry):  # no agent waits for the review any more
                 del self._under_way[shown.digest]
         return review.verdict or TokenVerdict("", FAILED)
 

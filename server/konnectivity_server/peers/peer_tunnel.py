@@ -19,7 +19,7 @@ from konnectivity_server.peers.peer_protocol import PATH, SERVER_ID
 
 log = logs.get(__name__)
 
-IDLE_CHECK_S = 1.0  # of a tunnel that another one replaced
+IDLE_CHECK_S = 1.0  # seconds between idle checks of a replaced tunnel
 
 
 class PeerTunnelOwner(Protocol):

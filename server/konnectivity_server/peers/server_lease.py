@@ -66,7 +66,7 @@ class ServerLease:
     ) -> None:
         self.name = f"{NAME_PREFIX}{server_id}"
         self.culled = 0
-        self.lists = CallCounts(LATENCY_BOUNDS)  # of the culling loop
+        self.lists = CallCounts(LATENCY_BOUNDS)  # list calls of the culling loop
         self.deletes = CallCounts(LATENCY_BOUNDS)
         self.renewed_at: datetime | None = None
         self._client = client
@@ -77,10 +77,9 @@ class ServerLease:
         self._random = random or Random()
         self._seen: StoredLease | None = None  # as stored last
         self._clock = clock
-        self._times: deque[datetime] = deque(
-            maxlen=2 * (MAX_CONFLICTS + 1)
-        )  # of the last renewals that this process sent
-        self._sightings = Sightings(patient=True)  # of the leases of others
+        # Renew times of the last renewals that this process sent.
+        self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))
+        self._sightings = Sightings(patient=True)  # sightings of other servers' leases
         self._logged = LoggedReasons()  # failures, by purpose
 
     async def run(self) -> None:

@@ -28,7 +28,7 @@ class Case:
     account: str = ""  # namespace/name
     admins: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
-    agent_hosts: tuple[str, ...] = ()  # that agents dial, and that the server's certificate has to name
+    agent_hosts: tuple[str, ...] = ()  # hosts that agents dial and the server's certificate must name
 
     @property
     def now(self) -> float:
