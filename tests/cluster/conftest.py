@@ -1,6 +1,6 @@
 """A cluster of two network namespaces: etcd, kube-apiserver and proxy-server in one, a node and its agent in the other.
 
-The node's own address has no route from the control plane: what reaches it went through the agent.
+The control plane has no route to the node's own address, so every connection to it passes through the agent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def programs():
-    """The folder with `kube` and `node`."""
+    """Build `kube` and `node` and return their folder."""
     missing = [f"the program {name}" for name in ("ip", "nsenter") if shutil.which(name) is None]
     missing += ["root, for network namespaces"] * (os.getuid() != 0)
     if os.environ.get("CI"):
@@ -48,7 +48,7 @@ def programs():
 
 
 class Namespaces:
-    """`control` and `node`, with one line between them."""
+    """The network namespaces `control` and `node`, with one line between them."""
 
     def __init__(self) -> None:
         self.control, self.node = (f"konnectivity-{side}-{os.getpid()}" for side in ("control", "node"))
@@ -70,7 +70,7 @@ class Namespaces:
 
 
 class Cluster:
-    """The processes, and kubectl."""
+    """The processes of the cluster, and kubectl."""
 
     node_ip = NODE_IP
 
@@ -97,13 +97,13 @@ class Cluster:
         return self.directory / name
 
     def konnectivity(self, *arguments: str) -> None:
-        """Our tool, as a person sets up a control plane with it."""
+        """Run our tool, as a person does to set up a control plane."""
         command = [sys.executable, "-m", "konnectivity.tool.cli", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
 
     def _pair(self, name: str) -> None:
-        """A key that signs tokens of service accounts."""
+        """Write a key pair that signs tokens of service accounts."""
         _, key = self.authority.issue(name, client=True).write(self.directory, name)
         public = subprocess.run(
             ["openssl", "pkey", "-in", str(key), "-pubout"], check=True, timeout=10, capture_output=True
@@ -225,7 +225,7 @@ class Cluster:
         )
 
     def kubectl(self, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        """Run it to its end."""
+        """Run kubectl to its end and return the finished process."""
         return subprocess.run(
             self.kubectl_command(*arguments),
             input=stdin,
@@ -239,13 +239,13 @@ class Cluster:
         return ["ip", "netns", "exec", self.namespaces.control, *kubectl, *arguments]
 
     def ok(self, *arguments: str, stdin: bytes = b"", **environment: str) -> bytes:
-        """Its output."""
+        """Run kubectl, check that it succeeds, and return its output."""
         done = self.kubectl(*arguments, stdin=stdin, **environment)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
     def error(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What it says of its failure."""
+        """Run kubectl, check that it fails, and return its error text."""
         done = self.kubectl(*arguments, stdin=stdin)
         assert done.returncode != 0, done.stdout
         return done.stderr.decode()
@@ -254,7 +254,7 @@ class Cluster:
         self.ok("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
 
     def say_running(self) -> None:
-        """Say of node and pod what a kubelet would."""
+        """Report node and pod as running, as a kubelet does."""
         addresses = [{"type": "InternalIP", "address": self.node_ip}]
         status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}
         self.ok("patch", "node", "node", "--subresource=status", "-p", json.dumps({"status": status}))
@@ -276,7 +276,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def make_cluster(programs):
-    """Makes a cluster of which nothing runs yet, given a directory."""
+    """Yield a function: directory -> cluster with nothing started yet."""
     made = Namespaces()
     yield lambda directory: Cluster(directory, made)
     made.remove()

@@ -1,7 +1,7 @@
-"""A real kube-apiserver, etcd and kubectl: what a person does with a cluster goes through server and agent.
+"""Tests with a real kube-apiserver, etcd and kubectl: requests to the cluster's nodes pass through server and agent.
 
-The API server dials by its egress selector, agents are authenticated by its TokenReview, the RBAC is the one that
-docs/operate/kubernetes.md shows.
+The API server dials by its egress selector and authenticates agents by TokenReview; the RBAC objects are those of
+docs/operate/kubernetes.md.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SERVICE = {"namespace": "default", "name": "node", "port": 443}
 
 
 def documented_rbac():
-    """The roles and bindings in docs/operate/kubernetes.md."""
+    """Return the roles and bindings in docs/operate/kubernetes.md."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "operate" / "kubernetes.md").read_text(), re.DOTALL)
     objects = [each for block in blocks for each in yaml.safe_load_all(block)]
     return [each for each in objects if each.get("apiVersion", "").startswith("rbac")]
 
 
 def node_objects(node_ip):
-    """A node whose kubelet is where only an agent gets, a pod on it, and a service that is there too."""
+    """Return a node whose kubelet only an agent can reach, a pod on it, and a service with the same address."""
     yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}}
     container = {"name": "it", "image": "none"}
     yield {
@@ -64,7 +64,7 @@ def node_objects(node_ip):
 
 
 def extensions(ca):
-    """An aggregated API and a webhook, both on the node."""
+    """Return an aggregated API and a webhook, both on the node."""
     yield {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -99,7 +99,7 @@ def extensions(ca):
 
 
 def egress_selector(cluster, transport):
-    """The configuration with which an API server uses one of the server's frontends."""
+    """Return the configuration with which an API server uses one of the server's frontends."""
     path = cluster.path("egress.yaml")
     way = [
         "--mode=grpc" if transport == "grpc-uds" else "--mode=http-connect",
@@ -209,7 +209,7 @@ def test_a_token_for_somebody_else_is_refused(cluster):
 
 
 def test_the_servers_user_may_do_what_it_needs_and_no_more(cluster):
-    """Its kubeconfig and certificate are those of `konnectivity kubeconfig`."""
+    """The user of `konnectivity kubeconfig` may create token reviews and nothing else."""
 
     def as_server(*arguments):
         command = cluster.kubectl_command(*arguments, user="server")

@@ -1,4 +1,4 @@
-"""Everything that `konnectivity manifests` prints, judged by a real kube-apiserver: fields, values, admission, CRDs."""
+"""Tests of all output of `konnectivity manifests` by a real kube-apiserver: fields, values, admission, CRDs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TENANT = {
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster, tmp_path_factory):
-    """kube-apiserver and etcd, with a namespace in which pods may do as little as the standards know."""
+    """Yield a running kube-apiserver and etcd, with a namespace under the most restrictive pod security standard."""
     made = make_cluster(tmp_path_factory.mktemp("cluster"))
     try:
         made.start_etcd()
@@ -54,7 +54,7 @@ def cluster(make_cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway_api(cluster):
-    """The Gateway API's own CRDs, with all versions of TLSRoute."""
+    """Install the Gateway API's own CRDs, with all versions of TLSRoute."""
     found = subprocess.run(["sh", str(HERE / "gateway_crds.sh")], capture_output=True, timeout=100)
     if found.returncode:
         pytest.skip(f"missing: Go, or the Gateway API's module: {found.stderr.decode()}")
@@ -64,7 +64,7 @@ def gateway_api(cluster):
 
 @pytest.fixture(scope="module")
 def kamaji(cluster):
-    """Kamaji's own CRD."""
+    """Install Kamaji's own CRD."""
     found = subprocess.run(["sh", str(HERE / "kamaji_crds.sh")], capture_output=True, text=True, timeout=100)
     if found.returncode:
         pytest.skip(f"missing: Kamaji's sources: {found.stderr.strip()}")
@@ -77,13 +77,13 @@ def establish(cluster, file, name):
 
 
 def printed(*argv, stdin=b""):
-    """As in a pipe."""
+    """Return the output of `konnectivity manifests`."""
     command = [sys.executable, "-m", "konnectivity.tool.cli", "manifests", *argv]
     return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=30).stdout
 
 
 def judged(cluster, text):
-    """What the API server would store, by kind. Unknown fields are errors."""
+    """Apply the manifests in a dry run; return the objects by kind. Unknown fields are errors."""
     out = cluster.ok("apply", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-", stdin=text)
     found = json.loads(out)
     return {each["kind"]: each for each in (found["items"] if found["kind"] == "List" else [found])}
@@ -99,7 +99,7 @@ def test_agents(cluster, mode, network, form):
 
 
 def test_everything_with_leases_goes_in_one_go_into_an_empty_cluster(cluster):
-    """Really, as a namespace and what is in it cannot be tried together."""
+    """A dry run cannot check a namespace together with its objects, so the manifests are really applied."""
     cluster.ok("apply", "--validate=strict", "-f", "-", stdin=printed("all", *AGENT, "--leases"))
     server, agent = "system:konnectivity-server", "system:serviceaccount:kube-system:konnectivity-agent"
     assert can(cluster, server, "create", "tokenreviews.authentication.k8s.io")
@@ -115,7 +115,7 @@ def test_everything_with_leases_goes_in_one_go_into_an_empty_cluster(cluster):
 
 
 def can(cluster, user, verb, resource, namespace="default"):
-    """By the authorizer's word."""
+    """Return whether the API server's authorizer allows the request."""
     return cluster.kubectl("auth", "can-i", verb, resource, "-n", namespace, "--as", user).returncode == 0
 
 
@@ -132,12 +132,12 @@ def test_services(cluster, options):
 
 
 def test_the_static_pod(cluster):
-    """A pod without a service account, as a kubelet mirrors it."""
+    """The API server accepts the mirror pod of a kubelet, which has no service account."""
     assert judged(cluster, printed("server", "--leases"))["Pod"]["spec"]["priority"] > 0
 
 
 def pods(text):
-    """The pods of what was printed, without a priority that only some namespaces may give."""
+    """Yield the pods of the manifests, without their priority class, which only some namespaces allow."""
     for each in yaml.safe_load_all(text):
         if each["kind"] in ("DaemonSet", "Deployment"):
             spec = {**each["spec"]["template"]["spec"], "priorityClassName": ""}
@@ -158,7 +158,7 @@ def test_agents_are_pods_of_the_most_restricted_kind(cluster):
 
 
 def deployment(arguments):
-    """A control plane that somebody hosts in a cluster."""
+    """Return the Deployment of a control plane that is hosted in a cluster."""
     container = {"name": "kube-apiserver", "image": "kube-apiserver", "args": arguments}
     pki = {"name": "etc-kubernetes-pki", "emptyDir": {}}
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container], "volumes": [pki]}}
@@ -178,7 +178,7 @@ def test_the_server_in_a_deployment(cluster, tmp_path, from_tenant):
 
 
 def test_the_strategic_merge_patch(cluster, tmp_path):
-    """Is merged: what kube-apiserver has stays, and gets its mounts."""
+    """After the patch is merged, kube-apiserver keeps its own mounts and has the new ones."""
     path, tenant, patch = tmp_path / "deployment.yaml", tmp_path / "tenant.yaml", tmp_path / "patch.yaml"
     path.write_text(yaml.safe_dump(deployment(["--secure-port=6443"])))
     tenant.write_text(yaml.safe_dump({**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": {}}}}))
@@ -201,7 +201,7 @@ def test_routes(cluster, gateway_api, version):
 
 @pytest.fixture
 def admin(cluster, kamaji, tmp_path, programs):
-    """A person's shell with the kubeconfig of the admin cluster; the tenant's cluster is the same one."""
+    """Yield a shell with the kubeconfig of the admin cluster; the tenant's cluster is the same cluster."""
     host = Host(tmp_path / "host", cluster.namespaces.control, programs / "kube")
     config = str(cluster.path("admin.kubeconfig"))
     try:
@@ -214,7 +214,7 @@ def admin(cluster, kamaji, tmp_path, programs):
 
 
 def test_the_kamaji_quickstart(cluster, admin):
-    """docs/start/quickstart-kamaji.md, pasted; the test stands for Kamaji."""
+    """The commands of docs/start/quickstart-kamaji.md work as pasted; the test stands for Kamaji."""
     run, several, see, off, _, clean, *_ = blocks(DOCS / "start/quickstart-kamaji.md")
     cluster.apply(tenant_with(server={"port": 9132}))
     assert "patched" in admin.paste(run)
@@ -222,7 +222,7 @@ def test_the_kamaji_quickstart(cluster, admin):
     assert (found["agent"]["image"], found["agent"]["mode"]) == ("konnectivity/proxy-agent", "DaemonSet")
     assert found["agent"]["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
     assert "patched" in admin.paste(several)
-    admin.paste(run)  # once more, as after an upgrade: what was chosen stays
+    admin.paste(run)  # paste again, as after an upgrade; the choices are kept
     found = addon(cluster)
     assert (found["agent"]["mode"], found["agent"]["replicas"], found["server"]["port"]) == ("Deployment", 3, 9132)
     documents = [each for each in yaml.safe_load_all(admin.paste(see)) if each]
@@ -244,7 +244,7 @@ def test_back_to_an_agent_on_every_node(cluster, admin):
 
 
 def test_the_addon_is_switched_on_by_the_patch(cluster, admin):
-    """Where it is off the CRD wants the port."""
+    """The patch sets the port, which the CRD requires, where the addon was off."""
     cluster.apply(TENANT)
     admin.paste("kubectl -n tenants get tcp tenant-1 -o yaml > tenant-1.yaml")
     patch = 'kubectl -n tenants patch tcp tenant-1 --type merge -p "$(konnectivity manifests kamaji-patch %s)"'
@@ -260,7 +260,7 @@ def test_kamaji_accepts_the_example_of_the_page(cluster, kamaji):
 
 
 def test_without_the_kamaji_addon(cluster, admin, tmp_path):
-    """docs/start/quickstart-kamaji.md, pasted from the moment the addon is switched off; the test stands for Kamaji.
+    """The commands of docs/start/quickstart-kamaji.md work with the addon switched off; the test stands for Kamaji.
 
     Kamaji then deletes the ConfigMap and the Secret of the server, and leaves the Secret's volume in the Deployment.
     """
@@ -278,7 +278,7 @@ def test_without_the_kamaji_addon(cluster, admin, tmp_path):
         "konnectivity-server-kubeconfig",
     }
     spec = stored(cluster, "deployment", "tenant-1")["spec"]["template"]["spec"]
-    for each in spec["volumes"]:  # each names an object that is there, with the file that is mounted
+    for each in spec["volumes"]:  # each volume's object exists and has the mounted file
         if "configMap" in each:
             assert (
                 "egress-selector-configuration.yaml" in stored(cluster, "configmap", each["configMap"]["name"])["data"]
@@ -287,7 +287,7 @@ def test_without_the_kamaji_addon(cluster, admin, tmp_path):
             data = stored(cluster, "secret", each["secret"]["secretName"])["data"]
             kubeconfig = tmp_path / "konnectivity-server.conf"
             kubeconfig.write_bytes(base64.b64decode(data["konnectivity-server.conf"]))
-    # the test's API server is known by its address only
+    # the test's API server has an address and no name
     who = admin.paste(f"kubectl --kubeconfig {kubeconfig} --tls-server-name 127.0.0.1 auth whoami -o json")
     user = json.loads(who)["status"]["userInfo"]
     assert user["username"] == "system:konnectivity-server"
@@ -299,7 +299,7 @@ def test_without_the_kamaji_addon(cluster, admin, tmp_path):
 
 
 def tenant_with(**addon):
-    """TENANT with the addon on."""
+    """Return TENANT with the addon on."""
     return {**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": addon}}}
 
 
@@ -324,7 +324,7 @@ def tenants_service():
 
 
 def tenants_deployment_when_off():
-    """As Kamaji leaves it: without the server, and with the volume of a Secret that is deleted."""
+    """Return Kamaji's Deployment after the addon is off: no server, and the volume of a deleted Secret."""
     made = deployment(["--secure-port=6443"])
     secret = {"secretName": "tenant-1-konnectivity-kubeconfig"}
     made["spec"]["template"]["spec"]["volumes"].append({"name": "konnectivity-server-kubeconfig", "secret": secret})

@@ -1,6 +1,6 @@
-"""docs/quickstart-*.md, pasted on a host like theirs, with a real kube-apiserver, etcd and kubectl.
+"""Tests that paste docs/quickstart-*.md on a host like the page's, with a real kube-apiserver, etcd and kubectl.
 
-The tests stand for kubelet, systemd and docker: they start what is in the manifests, with its arguments as they stand.
+The tests stand for kubelet, systemd and docker: they start the containers of the manifests with unchanged arguments.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NODE_OBJECTS = [
 
 
 def kubeadms_apiserver(cluster):
-    """The static pod as kubeadm writes it, as far as matters."""
+    """Return the relevant parts of kubeadm's static pod of kube-apiserver."""
     command = ["kube-apiserver", *cluster.apiserver_arguments()]
     mount = {"name": "k8s-certs", "mountPath": "/etc/kubernetes/pki", "readOnly": True}
     volume = {"name": "k8s-certs", "hostPath": {"path": "/etc/kubernetes/pki", "type": "DirectoryOrCreate"}}
@@ -44,13 +44,13 @@ def kubeadms_apiserver(cluster):
 
 
 def start_pod(host, name, ready):
-    """A static pod, as its manifest is now."""
+    """Start a static pod from its current manifest; return its container and its process."""
     spec = yaml.safe_load(host.run("cat", f"{MANIFESTS}/{name}.yaml"))["spec"]
     return spec["containers"][0], host.start_container(spec, name, ready)
 
 
 def may_use(host, name):
-    """The user of a static pod reads the files that its flags name, and makes the socket."""
+    """Check that the static pod's user can read the files in its flags, cannot write them, and can make the socket."""
     spec = yaml.safe_load(host.run("cat", f"{MANIFESTS}/{name}.yaml"))["spec"]
     ids = spec["securityContext"]
     user = ("setpriv", f"--reuid={ids['runAsUser']}", f"--regid={ids['runAsGroup']}", "--clear-groups", "--")
@@ -63,7 +63,7 @@ def may_use(host, name):
 
 
 class Kubeadm:
-    """A control plane's host and a node, in the state in which `kubeadm` leaves them."""
+    """Host of a control plane and a node, in the state in which `kubeadm` leaves them."""
 
     def __init__(self, cluster, directory, kube):
         self.cluster = cluster
@@ -99,7 +99,7 @@ class Kubeadm:
         self.start_apiserver()
 
     def start_agent(self):
-        """What is in the cluster, with what a kubelet puts into its container."""
+        """Start the cluster's agent with the files that a kubelet mounts into its container."""
         get = ("-n", "kube-system", "get", "-o", "json")
         spec = json.loads(self.cluster.ok(*get, "daemonset", "konnectivity-agent"))["spec"]["template"]["spec"]
         (source,) = spec["volumes"][0]["projected"]["sources"]
@@ -171,7 +171,7 @@ esac
 
 
 def test_kind(kubeadm):
-    """The container of the control plane's node is the host itself."""
+    """The pasted commands work for kind, where the host stands for the container of the control plane's node."""
     host, cluster = kubeadm.control, kubeadm.cluster
     host.program("docker", DOCKER)
     host.program("kind", "test -f kind.yaml")
@@ -209,7 +209,7 @@ def test_k0s(kubeadm):
     assert host.run("systemd-analyze", "verify", "--man=no", service) == ""
     settings = host.run("cat", service).replace("\\\n", " ").splitlines()
     (command,) = [each.removeprefix("ExecStart=").split() for each in settings if each.startswith("ExecStart=")]
-    host.run("mkdir", "/run/konnectivity-server")  # RuntimeDirectory
+    host.run("mkdir", "/run/konnectivity-server")  # systemd's RuntimeDirectory
     host.start(command, "Proxy server started")
     cluster.ok(
         "apply", "-f", "-", stdin=host.run("cat", "/var/lib/k0s/manifests/konnectivity-agents/all.yaml").encode()

@@ -1,4 +1,4 @@
-"""Go programs of production as peers, built once and run as processes. Modules of this folder find each other."""
+"""Fixtures with Go programs of production as peers, built once. Modules of this folder can import each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN_TIMEOUT_S = 55
 
 @pytest.fixture(scope="session")
 def programs():
-    """The folder with the Go programs."""
+    """Build the Go programs and return their folder."""
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         pytest.skip("go is not installed (1.26 or newer is needed)")
@@ -36,7 +36,7 @@ def programs():
 
 @dataclass
 class Driver:
-    """kube-apiserver's way through a server: one scenario a call."""
+    """Command that runs one scenario of kube-apiserver's client through a server."""
 
     arguments: list[str]
     ca: str
@@ -53,7 +53,7 @@ class Driver:
         return json.loads(out)
 
     def run(self, scenario, target, **options):
-        """What the scenario says came of it."""
+        """Run the scenario and return its result."""
         return self.finish(self.start(scenario, target, **options))
 
     def ok(self, scenario, target, **options):
@@ -68,9 +68,9 @@ class Driver:
 
 
 def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") -> Driver:
-    """A driver that reads the API server's egress configuration for one transport.
+    """Return a driver with kube-apiserver's egress configuration for one transport.
 
-    A transport that ends in -2024 is spoken by the libraries of that year.
+    A transport whose name ends in -2024 uses the client libraries of 2024.
     """
     socket = socket or deployment.socket
     program = "driver-2024" if transport.endswith("-2024") else "driver"
@@ -110,13 +110,13 @@ def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") ->
 
 @pytest.fixture(scope="session")
 def drivers(programs):
-    """Makes a driver for a deployment and a transport."""
+    """Return a function that makes a driver for a deployment and a transport."""
     return driver
 
 
 @pytest.fixture(scope="session")
 def kubelet(programs, tmp_path_factory):
-    """A kubelet-like HTTPS server; its address, and the CA of its certificate."""
+    """Run a kubelet-like HTTPS server; yield its address and the path of its CA certificate."""
     directory = tmp_path_factory.mktemp("kubelet")
     authority = Authority.create("kubelet CA")
     ca = authority.write(directory)
@@ -149,5 +149,5 @@ def reference():
 
 @pytest.fixture
 def told_by_connect(client):
-    """Text of a failed dial in a client that reads the status line of the answer to CONNECT, and no more; else ""."""
+    """Return the error text of a failed dial for a client that reads only the status line of CONNECT; else ""."""
     return "502 dial tcp" if "egress" in client.arguments[0] and "connect" in client.arguments[0] else ""

@@ -1,4 +1,4 @@
-"""Scenarios of kube-apiserver's clients, for every pair of server and agent. A fixture `client` reaches the pair."""
+"""Scenarios of kube-apiserver's clients for each pair of server and agent, reached by a fixture `client`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unused_port():
 
 
 class EgressScenarios:
-    """Base of a test class: what each client does through each pair."""
+    """Base class of tests: the scenarios that each client runs through each pair."""
 
     async def test_echo(self, client, echo):
         assert await ok(client, "echo", echo) == 1
@@ -66,7 +66,7 @@ class EgressScenarios:
         assert any(each in text for each in reasons)
 
     async def test_a_cancelled_dial_ends_at_once(self, client):
-        with socket.socket() as sock:  # its backlog is full: connects hang
+        with socket.socket() as sock:  # connects hang because the backlog is full
             sock.bind(("127.0.0.1", 0))
             sock.listen(0)
             fillers = [socket.socket() for _ in range(4)]

@@ -2,7 +2,7 @@
 
     make compatibility
 
-A pytest plugin that is loaded by `-p matrix`: it writes the page if every test that ran has passed.
+A pytest plugin, loaded by `-p matrix`, that writes the page if every test that ran has passed.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ MODULES = (
 
 
 class Matrix:
-    """Collects outcomes while the tests run."""
+    """Collector of the outcomes of all tests in a run."""
 
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, str]] = Counter()
-        self.reference: Counter[tuple[str, str]] = Counter()  # by client, and by "server X-agent Y"
+        self.reference: Counter[tuple[str, str]] = Counter()  # keyed by client and by "server X-agent Y"
         self.other: Counter[str] = Counter()
-        self.cluster: dict[str, list[str]] = {}  # transports by what was done
+        self.cluster: dict[str, list[str]] = {}  # transports, keyed by the operation
         self.failed = 0
 
     def pytest_runtest_logreport(self, report) -> None:
@@ -100,7 +100,7 @@ class Matrix:
 
 
 def plain(name: str) -> str:
-    """A test's name as words."""
+    """Return a test's name as words."""
     return name.removeprefix("test_").replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Odd certificates: `konnectivity pki --check` finds what Go or OpenSSL refuse, and nothing in those that both take."""
+"""Tests of odd certificates: `konnectivity pki --check` reports those that Go or OpenSSL refuse, and no others."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def authority(**how):
 
 class Case(NamedTuple):
     chain: list  # the leaf first
-    text: str = ""  # of our finding; empty: none
-    go: bool = True  # accepts it
+    text: str = ""  # text of the expected finding; empty: no finding
+    go: bool = True  # whether Go accepts the chain
     openssl: bool = True
     role: str = "server"
     name: str = HOST
@@ -162,7 +162,7 @@ CASES = {
 
 
 def negative_serial():
-    """Nobody issues one with today's libraries."""
+    """Return a certificate with a negative serial number, which is patched in since libraries refuse to make one."""
     good = leaf(serial=0x7FFFFFFF)[0].public_bytes(Encoding.DER)
     return certificate_parsing.certificates(
         armoured(good.replace(b"\x02\x04\x7f\xff\xff\xff", b"\x02\x04\x80\x00\x00\x00", 1))
@@ -218,7 +218,7 @@ def test_go(programs, files, case):
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the program openssl is missing")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_openssl(files, case):
-    """With the flags of `konnectivity.tls`."""
+    """OpenSSL accepts the expected certificates, and `konnectivity pki --check` reports each that OpenSSL refuses."""
     chain, ca = files(case)
     name = (
         []

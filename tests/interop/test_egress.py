@@ -1,7 +1,7 @@
-"""kube-apiserver's egress selector and the konnectivity client library, against our server and agent.
+"""Tests of kube-apiserver's egress selector and the konnectivity client library with our server and agent.
 
 The matrix: client {egress selector over gRPC on a unix socket, HTTP CONNECT on a unix socket, HTTP CONNECT on TCP with
-TLS, the client library; all but the third also as of two years ago} x pair {ours, ours on the established wire, our
+TLS, the client library; all but the third also as of two years ago} x pair {ours, ours on the reference protocol, our
 agent on grpcio, an agent on grpc-go}.
 """
 
@@ -53,11 +53,11 @@ def client(request, pair, kubelet, drivers):
 
 
 class TestClients(EgressScenarios):
-    """Every scenario with every client through every pair."""
+    """Tests of every scenario with every client through every pair."""
 
 
 async def test_many_scenarios_leave_nothing_behind(pair, kubelet, echo):
-    """After everything above: no connection is counted as open."""
+    """After all scenarios the server counts no connection as open."""
     import http.client
 
     def established():
@@ -76,7 +76,7 @@ async def test_many_scenarios_leave_nothing_behind(pair, kubelet, echo):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_an_agent_that_restarts(drivers, fresh_pair, kubelet, transport, echo):
-    """A connection through it breaks; the next dial goes through the new one."""
+    """A connection through a restarted agent breaks; the next dial goes through the new agent."""
     deployment, agent = fresh_pair
     client = drivers(deployment, transport, kubelet[1])
     held = client.start("hold", echo)

@@ -1,4 +1,4 @@
-"""kube-apiserver's own code judges the egress configurations that we write, and those that we accept and refuse."""
+"""Tests in which kube-apiserver's own code judges egress configurations that we write, accept or refuse."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_kube_apiserver_takes_what_we_write(transport, names, output, judge, pki
 
 
 async def test_kube_apiserver_dials_through_what_we_made(programs, pki, tmp_path, kubelet):
-    """Certificates of `pki`, the file of `egress-config`, our server and agent, and the real egress selector."""
+    """kube-apiserver's egress selector dials with certificates of `pki` and a file of `egress-config`."""
     deployment = Deployment(tmp_path)
     made = tmp_path / "made"
     assert run("pki", "--directory", made, "--server-ip=127.0.0.1") == 0

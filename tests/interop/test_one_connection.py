@@ -1,7 +1,7 @@
-"""kube-apiserver with one gRPC connection for all of its dials (`CreateGRPCTunnel` of the client library).
+"""Tests of kube-apiserver with one gRPC connection for all of its dials (`CreateGRPCTunnel` of the client library).
 
-The client gives up the tunnel, with every session on it, after one stream that the server refuses. So each load must
-pass whole, and 20 older sessions beside it must stand.
+The client closes the tunnel, with every session on it, after one stream that the server refuses. So every dial of each
+load must succeed, and 20 older sessions beside it must survive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOADS = {
 def start(programs, deployment, *arguments):
     command = [str(programs / "tunnel"), f"--socket={deployment.socket}", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr.readline() == "ready\n"  # the older sessions stand
+    assert process.stderr.readline() == "ready\n"  # the older sessions are established
     return process
 
 
@@ -59,7 +59,7 @@ def pair(programs, tmp_path_factory):
 
 @pytest.fixture
 def fresh(tmp_path):
-    """A deployment with nothing started yet."""
+    """Yield a deployment with nothing started yet."""
     deployment = Deployment(tmp_path)
     yield deployment
     deployment.stop()
@@ -74,7 +74,7 @@ def test_a_load_fails_nowhere_and_hurts_no_older_session(programs, pair, load):
 
 
 def test_a_tunnel_that_was_idle(programs, fresh):
-    """Closed for its idleness again and again, it is there for each dial: also for those that meet the closing."""
+    """A tunnel that is repeatedly closed as idle serves each dial, also a dial that meets the closing."""
     fresh.start_server("--idle-connection-timeout=100ms")
     fresh.start_agent()
     assert unhurt(finish(start(programs, fresh, "--older=0", "--wait=5s", "hold")))["done"] > 30

@@ -1,4 +1,4 @@
-"""Our programs with those of the reference, three versions of it: each client through each pair that has one of ours.
+"""Tests of our programs with three versions of the reference: each client through each pair that has one of ours.
 
 A server of the reference has one frontend, so a pair with it is started for each kind of frontend.
 """
@@ -16,7 +16,7 @@ from egress_scenarios import EgressScenarios, unused_port
 from konnectivity.testing.deployment import Deployment, free_port
 
 VERSIONS = ("4f8517c1", "v0.36.0", "v0.31.0")
-FRONTENDS = {  # the clients of each, and the server's flags for it
+FRONTENDS = {  # frontend -> its clients
     "grpc": ("grpc-uds", "client-library", "grpc-uds-2024", "client-library-2024"),
     "connect-uds": ("connect-uds", "connect-uds-2024"),
     "connect-tls": ("connect-tls",),
@@ -48,7 +48,7 @@ def pytest_generate_tests(metafunc):
 
 
 def until_ready(health_port):
-    """Wait until the server has an agent: programs of every kind answer /readyz."""
+    """Wait until /readyz, which every server program has, reports that the server has an agent."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with closing(http.client.HTTPConnection("127.0.0.1", health_port, timeout=2)) as connection, suppress(OSError):
@@ -105,7 +105,7 @@ def client(request, pair, kubelet, drivers):
 
 @pytest.fixture
 def told_by_connect(request, told_by_connect):
-    """The reference writes the standard phrase of the status, where our server writes the reason."""
+    """Return the status phrase "502 Bad Gateway" where the reference's server gives no reason; else as for ours."""
     reference_server = "server ours" not in request.node.name
     return "502 Bad Gateway" if told_by_connect and reference_server else told_by_connect
 
@@ -122,7 +122,7 @@ def succeeds_early(result):
 
 
 class TestReference(EgressScenarios):
-    """Every scenario with every client through every pair of ours and the reference."""
+    """Tests of every scenario with every client through every pair of ours and the reference."""
 
     def test_a_refused_dial_says_so(self, client, told_by_connect, answers_early):
         if answers_early:

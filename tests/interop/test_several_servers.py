@@ -1,6 +1,6 @@
-"""Three servers behind a load balancer; agents of ours and on grpc-go, counted by leases; kube-apiserver's own client.
+"""Tests of three servers behind a load balancer, with our agents and grpc-go agents that count leases.
 
-The servers are as different as they come: one on our HTTP/2, one on the established wire only, one on grpcio.
+One server runs on our HTTP/2, one speaks the reference protocol only, one runs on grpcio. kube-apiserver is the client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(HAPROXY is None, reas
 
 
 class Servers:
-    """The three, each with its own frontend, all behind one port for agents."""
+    """Three servers, each with its own frontend, behind one port for agents."""
 
     def __init__(self, deployment, api):
         self.deployment = deployment
@@ -39,7 +39,7 @@ class Servers:
 
     def start(self, name):
         self.processes[name] = self.deployment.start_server(
-            f"--server-id={name}-{time.monotonic_ns()}",  # as a pod's name: a new one for each start
+            f"--server-id={name}-{time.monotonic_ns()}",  # a new id for each start, like a pod's name
             "--enable-lease-controller",
             self.kubeconfig,
             f"--agent-port={self.ports[name]}",
@@ -73,7 +73,7 @@ def start_agent(kind, programs, servers, port):
 
 
 async def every_server_carries(servers, drivers, echo, seconds=25):
-    """kube-apiserver's client gets an echo through each server's own frontend."""
+    """Check that kube-apiserver's client gets an echo through each server's own frontend."""
     end = time.monotonic() + seconds
     for name in SERVERS:
         client = drivers(servers.deployment, "grpc-uds", "", socket=servers.socket(name))
@@ -97,7 +97,7 @@ async def test_an_agent_finds_every_server(kind, programs, servers, drivers):
 
 
 async def test_both_kinds_of_agents_side_by_side_through_a_rollout(programs, servers, drivers):
-    """One server after the other is replaced; afterwards all are reached, through agents of both kinds."""
+    """Servers are replaced one by one; afterwards all are reached through agents of both kinds."""
     for name in SERVERS:
         await asyncio.to_thread(servers.start, name)
     port = free_port()
