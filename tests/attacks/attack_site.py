@@ -1,4 +1,4 @@
-"""A deployment under attack; CPU, memory and log that an attack costs; times of an honest client beside it."""
+"""A deployment under attack, the costs of an attack (CPU, memory, log), and the delays of an honest client."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ class AttackSite(Deployment):
 
 @dataclass
 class Cost:
-    """Cost of an attack to one process, measured from the beginning of a `measured` block to its end."""
+    """Cost of an attack to one process, from the beginning to the end of a `measured` block."""
 
     cpu_s: float = 0.0
     memory_before: int = 0  # resident bytes
-    memory_peak: int = 0  # resident bytes, at the most so far
+    memory_peak: int = 0  # maximum of resident bytes so far
     log_bytes: int = 0
 
     @property
@@ -122,7 +122,7 @@ async def memory_returns(process: ProgramProcess, before: int, seconds: float = 
 
 @dataclass
 class Honest:
-    """Times of an honest client in a process of its own, which ran beside the attack. Filled when `honest` ends."""
+    """Delays seen by an honest client in a process of its own beside the attack. Filled when `honest` ends."""
 
     echoes_ms: list[float]
     dials_ms: list[float]
@@ -132,8 +132,8 @@ class Honest:
     def check(self, echo_ms: float = 50.0, slowest_ms: float = 1000.0) -> None:
         """Assert that half of the echoes took under `echo_ms`, 95 % under three times that, all under `slowest_ms`.
 
-        The attacker, both programs and this client share the cores of one machine with whatever else runs there. Every
-        dial and /healthz takes under `slowest_ms`, too.
+        The attacker, both programs and this client share the cores of one machine with other work. Every dial and
+        /healthz takes under `slowest_ms`, too.
         """
         assert not self.errors, self.errors[:3]
         assert self.echoes_ms, "the honest client made no echo"

@@ -1,4 +1,4 @@
-"""Deployments under attack. Modules of this folder are found by those beside them."""
+"""Fixtures of deployments under attack. Modules of this folder can import each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.kubernetes_api import KubernetesApi
 
 @pytest.fixture
 def site(tmp_path):
-    """A deployment with nothing started: agents are authenticated by certificate."""
+    """Yield a deployment with nothing started, whose agents are authenticated by certificate."""
     site = AttackSite(tmp_path)
     yield site
     site.stop()
@@ -24,7 +24,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def token_site(tmp_path):
-    """A deployment with nothing started: agents are authenticated by token, without client certificates."""
+    """Yield a deployment with nothing started, whose agents are authenticated by token and have no certificates."""
     with KubernetesApi(tmp_path / "api") as api:
         site = AttackSite(tmp_path)
         site.accept_tokens_of(api)

@@ -54,7 +54,7 @@ def _string(text: bytes) -> bytes:
 
 
 def _integer(value: int, prefix_bits: int, flags: int) -> bytes:
-    """RFC 7541 section 5.1."""
+    """Return an integer in the HPACK encoding of RFC 7541 section 5.1."""
     most = (1 << prefix_bits) - 1
     if value < most:
         return bytes([flags | value])

@@ -1,4 +1,4 @@
-"""Connections to the agents' port that use up the server's descriptors: frontends still dial, health ports answer."""
+"""Tests of connections to the agents' port that use up file descriptors: frontends still dial, health ports answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DESCRIPTORS = 320
 
 
 async def hold(port: int, number: int) -> list[socket.socket]:
-    """Open connections that send nothing, and keep them."""
+    """Open `number` connections that send nothing, and return them."""
     held = []
     for _ in range(number):
         connection = socket.socket()
@@ -26,7 +26,7 @@ async def hold(port: int, number: int) -> list[socket.socket]:
 
 
 async def test_connections_to_the_agents_port_without_end(token_site):
-    """Before: nobody could connect to the frontends' socket while a stranger held 300 connections."""
+    """Clients still dial while a stranger holds more connections than the server has descriptors."""
     server = token_site.server()
     token_site.agent()
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
@@ -39,5 +39,5 @@ async def test_connections_to_the_agents_port_without_end(token_site):
     assert not client.errors
     assert max(client.dials_ms) < 1000, client.summary()
     assert len(client.dials_ms) > 20, client.summary()
-    late = await asyncio.to_thread(token_site.agent)  # and honest agents come in again
+    late = await asyncio.to_thread(token_site.agent)  # honest agents are admitted again
     assert late.returncode is None

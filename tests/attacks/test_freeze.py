@@ -1,4 +1,4 @@
-"""Calls that are refused, whose header fields are references to long texts: refusing them costs little."""
+"""Tests of refused calls whose header fields refer to long texts: refusing them costs little CPU time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS handshakes that are never finished: they leave nothing behind, and honest clients do not notice them."""
+"""Tests of TLS handshakes that are never finished: they leak nothing, and do not delay honest clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from konnectivity_agent.pool_plan import DialAddress
 from konnectivity_agent.server_greeting import AgentIdentity
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-KINDS = {  # how the client ends, and how many of them: those of `answered` and `refused` cost the client a handshake
+KINDS = {  # way to break off -> number of clients; `answered` and `refused` cost each client a handshake
     "nothing said": 6000,
     "half a hello": 5000,
     "a whole hello": 3000,
@@ -43,7 +43,7 @@ def client_hello(context: ssl.SSLContext) -> bytes:
 
 
 def leave(port: int, kind: str, hello: bytes, context: ssl.SSLContext) -> None:
-    """Connect once, and break off."""
+    """Connect once and break off in the way that `kind` names."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     with suppress(OSError), connection:
         if kind == "refused":
@@ -70,7 +70,7 @@ async def test_unfinished_handshakes_leave_nothing(site, kind, limit):
         for _ in range(count):
             leave(site.agent_port, kind, hello, context)
 
-    await asyncio.to_thread(attack, 200)  # so that what is made once is there
+    await asyncio.to_thread(attack, 200)  # create caches and other objects that are made once
     async with honest(site) as client, measured(server) as cost:
         await asyncio.to_thread(attack, number)
     client.check()
@@ -80,11 +80,11 @@ async def test_unfinished_handshakes_leave_nothing(site, kind, limit):
 
 
 class Ignored(server_connection.ServerConnectionEvents):
-    """Receiver of the events of a connection that never has any."""
+    """Receiver of the events of a connection that has no events."""
 
 
 async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
-    """An agent without a certificate tries for as long as it lives."""
+    """An agent without a certificate that retries forever causes no leak in the server."""
     files = (site.path("ca.crt"), "", "")
     settings = server_connection.ServerConnectionSettings(
         ClientTls(*files, ["h2"]), implementation("native"), 3600.0, 0.0

@@ -1,4 +1,4 @@
-"""Header blocks that cost much more to read than to send: reading them holds up nobody, and soon ends."""
+"""Tests of header blocks that cost much more to read than to send: they delay no one, and soon end the connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TINY = literal(b"a", b"", indexed=True)
 
 
 async def flood(site, first: bytes, again: bytes) -> int:
-    """Send `again` on stream 1 for `SECONDS`, and anew whenever the server hangs up; return the number of bytes."""
+    """Send `again` on stream 1 for `SECONDS`, reconnecting after each disconnect; return the number of bytes sent."""
     loop = asyncio.get_running_loop()
     end = loop.time() + SECONDS
     return sum(await asyncio.gather(*(loop.run_in_executor(None, _flood, site, first, again, loop, end) for _ in "ab")))
@@ -62,7 +62,7 @@ async def test_floods(site, name):
 
 
 async def test_references_to_a_tiny_field(site):
-    """A block of 970 references is refused before they are decoded, and the connection with it."""
+    """A block of 970 references is refused before it is decoded, and its connection is closed."""
     server = site.server()
     site.agent()
     with site.agent_socket() as attacker:
@@ -77,7 +77,7 @@ async def test_references_to_a_tiny_field(site):
 
 
 async def test_a_crowd_of_calls_that_are_refused(site):
-    """New calls, as many as a read holds, on several connections at once."""
+    """Several connections that open as many calls as fit into one read delay no honest client."""
     server = site.server()
     site.agent()
     block = call(b"/nobody/serves", (b"x", b"y" * 100))

@@ -1,4 +1,4 @@
-"""Calls whose header fields are short references to long texts: what is kept of them is little."""
+"""Tests of calls whose header fields are short references to long texts: the server keeps few bytes of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from attack_site import MIB, honest, measured
 from raw_http2 import CONNECT, EMOJI, PROXY, call, greeting, headers, literal, newest
 
 CONNECTIONS = 50
-LONG = EMOJI + b"a" * 3500  # a text that takes 14 KiB in memory
+LONG = EMOJI + b"a" * 3500  # a text that occupies 14 KiB of memory
 
 
 async def strangers(site) -> None:
-    """Open as many calls as strangers may, whose tokens are reviewed a few in a second, and hang up."""
+    """Open the maximum number of calls for strangers, with tokens that wait for their review, and hang up."""
     first = call(CONNECT, (b"agentid", b"evil"), (b"z", LONG), indexed=True)
     again = b"".join(newest(position) for position in (7, 6, 5, 4, 3, 2, 1)) + newest(0) * 8
     with contextlib.ExitStack() as open_connections:
@@ -80,7 +80,7 @@ async def test_a_frontend_with_long_fields_that_nobody_reads(site):
 
 
 async def test_a_frontend_with_long_fields_that_are_kept(site):
-    """The calls beyond the limit are refused; the connection and its other calls go on."""
+    """Calls beyond the limit are refused; the connection and its other calls continue."""
     server = site.server("--mode=grpc,http-connect")
     site.agent()
     block = call(PROXY, (b"konnectivity-extension", LONG))

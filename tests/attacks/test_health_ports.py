@@ -1,4 +1,4 @@
-"""Health and admin ports under load of one hostile client: what the tunnels beside them notice."""
+"""Tests of one hostile client's load on the health and admin ports: the tunnels beside it are not delayed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from attack_site import MIB, honest, measured, memory_returns
 
 ATTACK_S = 3.0
-CONNECTIONS = 300  # more than a port takes
+CONNECTIONS = 300  # more than a port accepts
 
 
 def descriptors(process) -> int:
@@ -24,7 +24,7 @@ async def until(condition) -> None:
 
 
 async def pipeline(port: int, path: str) -> None:
-    """Send requests as fast as they are taken, and read what is answered."""
+    """Send requests as fast as the port reads them, and read the answers."""
     with contextlib.suppress(OSError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         requests = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode() * 500
@@ -45,7 +45,7 @@ async def drain(reader: asyncio.StreamReader) -> None:
 
 
 async def again(attack, *arguments) -> None:
-    """Attack anew whenever the port has ended it."""
+    """Repeat the attack whenever the port has ended it."""
     while True:
         with contextlib.suppress(ExceptionGroup, OSError):
             await attack(*arguments)
@@ -53,7 +53,7 @@ async def again(attack, *arguments) -> None:
 
 
 async def hold(port: int, sent: bytes) -> None:
-    """Keep one connection that asks for nothing, until the port closes it."""
+    """Send an incomplete request and keep the connection until the port closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
@@ -64,7 +64,7 @@ async def hold(port: int, sent: bytes) -> None:
 
 
 async def come_and_go(port: int, sent: bytes) -> None:
-    """Connect, send and leave."""
+    """Connect, send and disconnect."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     await asyncio.sleep(0)

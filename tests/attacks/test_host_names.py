@@ -1,4 +1,4 @@
-"""Host names that a policy and the C library read differently, and addresses that end a line of HTTP."""
+"""Tests of host names that a policy and the C library read differently, and of addresses that end a line of HTTP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_HOSTS = (
 
 @pytest.fixture
 def allowing(site):
-    """A server, and an agent that may dial names of one domain only. A target listens on loopback."""
+    """Start a server, an agent that may dial names of one domain only, and a target on loopback."""
     site.peer_port = free_port()
     authority = Authority.create("CA of the peers")
     authority.issue("peer", dns=("localhost",), ips=("127.0.0.1",), server=True, client=True).write(

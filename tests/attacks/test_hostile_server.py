@@ -1,4 +1,4 @@
-"""A server that says what makes no sense, or floods: what the agent, and its tunnel to a good server, notice."""
+"""Tests of a server that sends invalid answers, or floods: the agent's cost is bounded, its other tunnel unaffected."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from konnectivity import wire
 from konnectivity.http2 import frames
 from support.http2_peer import message
 
-SENT_S = 3.0  # the honest client is watched for this long
+SENT_S = 3.0  # seconds for which the honest client is measured
 OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 EXTENSION = (b"konnectivity-extension", b"1; window=65536; instance=bad")
 GREETING = frames.settings({}) + frames.window_update(0, 2**30)
 
 
 def server(server_id: bytes = b"bad", count: bytes = b"1") -> list[tuple[bytes, bytes]]:
-    """Headers of a server's answer."""
+    """Return the headers of a server's answer."""
     return [*OK, (b"serverid", server_id), (b"servercount", count), EXTENSION]
 
 
@@ -32,14 +32,14 @@ def answer(fields: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def data(*packets: bytes) -> bytes:
-    """Packets in DATA frames."""
+    """Return the packets in DATA frames."""
     said = b"".join(map(message, packets))
     size = frames.DEFAULT_FRAME_SIZE
     return b"".join(frames.frame(frames.DATA, 0, 1, said[at : at + size]) for at in range(0, len(said), size))
 
 
 class HostileServer:
-    """Accepts agents, gives each an answer, and says more when it is told to. `count`: connections so far."""
+    """Server that answers each agent, and floods once `told` is set. `count`: connections so far."""
 
     def __init__(self, said: bytes, flood: bytes = b"", reads: bool = True, hangs_up: bool = False) -> None:
         self.port = 0
@@ -131,7 +131,7 @@ async def beside_a_good_server(site, *bad: HostileServer):
         for each in bad:
             await stack.enter_async_context(each.listening(site))
         hosts = ",".join(f"127.0.0.1:{port}" for port in (site.agent_port, *(each.port for each in bad)))
-        pace = "--sync-interval=1s"  # the default; tests have a shorter one
+        pace = "--sync-interval=1s"  # the default; other tests use a shorter interval
         agent = await asyncio.to_thread(site.agent, f"--proxy-server-host={hosts}", pace)
         await asyncio.to_thread(agent.wait_for, 'server="good"')
         async with honest(site) as times, measured(agent) as cost:
@@ -142,12 +142,12 @@ async def beside_a_good_server(site, *bad: HostileServer):
         assert "Traceback" not in agent.log
         assert "Unexpected error" not in agent.log
         print(f"CPU {cost.cpu_s:.2f} s, +{cost.memory_growth / MIB:.0f} MiB, log {cost.log_bytes}; {times.summary()}")
-        await memory_returns(agent, cost.memory_before, 30, slack=12 * MIB)  # of 5,000 dials, Python keeps that much
+        await memory_returns(agent, cost.memory_before, 30, slack=12 * MIB)  # Python's own slack
         return agent, cost, times
 
 
 async def test_answers_that_make_no_sense_cost_those_servers_and_no_other(site):
-    """All at once; each is refused, once in the log, and tried ever more rarely."""
+    """The agent logs the refusal of each invalid answer once and retries at growing intervals."""
     bad = [HostileServer(answer(fields)) for fields in SENSELESS.values()]
     agent, cost, times = await beside_a_good_server(site, *bad)
     times.check()

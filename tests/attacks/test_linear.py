@@ -1,6 +1,6 @@
-"""CPU time of each reader and writer of what a peer sends, from 16 KiB to 1 MiB: near-linear, and bounded per byte.
+"""Tests of the CPU time of each reader and writer of peer data: near-linear from 16 KiB to 1 MiB, bounded per byte.
 
-A reader with a limit of its own refuses the large input, which is cheaper still. Measured is CPU time of this thread,
+A reader with a limit of its own refuses the large input, which is cheaper still. The measure is this thread's CPU time,
 the least of several runs, so that other work of the machine does not count.
 """
 
@@ -35,9 +35,9 @@ from konnectivity_server.agents.token_rules import token_of
 from konnectivity_server.frontends import connect_messages
 
 SMALL, LARGE = 16 * 1024, 1024 * 1024
-MOST_GROWTH = 4.0  # of the time per byte, from SMALL to LARGE
+MOST_GROWTH = 4.0  # maximum growth of the time per byte from SMALL to LARGE
 MOST_S_PER_BYTE = 12e-6
-GRACE_S = 2e-3  # below this, a time says nothing about growth
+GRACE_S = 2e-3  # shorter times are too noisy to show growth
 RUNS = 3
 
 Reader = Callable[[bytes], object]
@@ -53,7 +53,7 @@ def in_pieces(size: int, read: Callable[[bytes], object], data: bytes) -> None:
 
 
 def http2(client: bool) -> Reader:
-    """Return a reader of frames behind a greeting, with limits that end nothing."""
+    """Return a reader of frames after a greeting, with limits that are never reached."""
     unlimited = Limits(
         header_list_bytes=1 << 30,
         header_block_bytes=1 << 30,

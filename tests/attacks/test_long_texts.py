@@ -1,4 +1,4 @@
-"""Packets with texts of 4 MiB, and lines that a peer causes without end: logs, the audit log and others stay short."""
+"""Tests of packets with texts of 4 MiB and of endless log lines caused by a peer: logs and audit log stay short."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ async def test_a_frontend_resets_with_reasons_of_4_mib(site, verbosity):
     if verbosity < 6:
         assert cost.log_bytes + agent_cost.log_bytes < MOST_LOG + 1_000 * len(client.dials_ms)
     audit = site.directory.joinpath("audit").read_text().splitlines()
-    assert max(map(len, audit)) < 7 * MAX_BYTES + 2_000  # a control character is six in JSON
+    assert max(map(len, audit)) < 7 * MAX_BYTES + 2_000  # JSON escapes a control character to six bytes
 
 
 async def test_an_agent_answers_dials_with_errors_of_4_mib(site):
-    """The error reaches the client over gRPC and HTTP, short, and the server's own memory of failures is short, too."""
+    """The error is shortened for gRPC and HTTP clients and in the server's own records of failures."""
     server = site.server("--mode=grpc,http-connect", "--proxy-strategies=destHost")
     site.agent("--agent-identifiers=ipv4=127.0.0.1")
     async with (
@@ -107,7 +107,7 @@ async def test_packets_that_are_none_without_end(site):
 
 
 async def test_a_long_address_is_refused_and_not_cut_to_another(site):
-    """What is left of a long address could name another destination."""
+    """A shortened address could name another destination, so a long address is refused."""
     server = site.server("--mode=grpc,http-connect", "--max-address-length=100000")
     site.agent()
     async with grpc_peer.frontend(site, metadata=grpc_peer.EXTENDED) as attacker:
@@ -122,7 +122,7 @@ async def test_a_long_address_is_refused_and_not_cut_to_another(site):
 
 
 def hostile_answer(hostile):
-    """Return a function that waits for one dial and answers it, from another thread."""
+    """Return a function for another thread that waits for one dial and answers it with a long error."""
     loop = asyncio.get_running_loop()
 
     async def answer() -> None:
@@ -134,7 +134,7 @@ def hostile_answer(hostile):
 
 
 def dial_by_http(path: str, address: str, answered) -> bytes:
-    """Return all that the server says to a CONNECT which fails."""
+    """Return all bytes that the server answers to a CONNECT which fails."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(path)

@@ -1,4 +1,4 @@
-"""Agents that answer dials with lies: a dial meets few of them, and they are soon asked after the honest one."""
+"""Tests of agents that answer dials with lies: a dial meets few of them, and honest agents are preferred afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIALS = 24
 
 @asynccontextmanager
 async def liars(site, answer):
-    """Agents, each on a connection of its own, that answer each dial with `answer(random)`. Yields the dials heard."""
+    """Connect agents that answer each dial with `answer(random)`; yield the list of the dials they received."""
     heard: list[str] = []
 
     async def lie(call):
@@ -41,7 +41,7 @@ async def liars(site, answer):
 
 
 async def dials(site, heard):
-    """Dial an echo, many times: for each the number of lies it met, and why it failed."""
+    """Dial an echo target many times; return for each dial the number of lies it met and its error."""
     found: list[tuple[int, DialError | None]] = []
     async with (
         targets.listening(targets.echo) as address,
@@ -74,13 +74,13 @@ async def test_agents_that_decline_every_dial(site, answer):
     async with liars(site, answer) as heard, measured(server) as cost:
         found = await dials(site, heard)
     assert max(lies for lies, _ in found) <= 4
-    assert len(heard) <= 2 * LIARS  # once each; on a slow machine the first ones are no longer spared at the end
+    assert len(heard) <= 2 * LIARS  # once per agent, or twice on a slow machine, where the first pauses run out
     assert sum(failure is not None for _, failure in found) <= len(heard) // 4
     assert cost.cpu_s < 5.0
 
 
 async def test_agents_that_speak_for_others(site):
-    """`No agent available` from an agent is that agent's failure: nobody takes it for the server's word."""
+    """The error `No agent available` from an agent counts as that agent's failure and not as the server's."""
     site.server()
     site.agent()
     async with liars(site, lambda random: wire.dial_rsp(random, error=NO_AGENT)) as heard:
@@ -94,7 +94,7 @@ async def test_agents_that_speak_for_others(site):
 
 
 async def test_an_agent_that_fails_at_once_does_not_draw_all_dials(site):
-    """One that answers with an error looks fast and idle. It gets about its share, not all that it is compared for."""
+    """An agent that answers at once with an error looks fast and idle, and still receives about its share."""
     site.server()
     site.agent()
     heard = 0

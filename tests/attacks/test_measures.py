@@ -1,4 +1,4 @@
-"""The measures that the tests of attacks rest on: they see harm where there is some, and none where there is none."""
+"""Tests of the measures behind the attack tests: they detect harm that exists, and none where there is none."""
 
 from __future__ import annotations
 

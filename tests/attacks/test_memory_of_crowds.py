@@ -1,4 +1,4 @@
-"""A crowd that floods the agents' port and leaves: its memory goes back."""
+"""Test that the server's memory shrinks after a crowd that flooded the agents' port has left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 3.0
 
 
 def flood(connection: ssl.SSLSocket, end: float) -> None:
-    """Make calls with large fields that are refused, as fast as the server takes them, and read the answers."""
+    """Make refused calls with large fields as fast as the server reads them, and read the answers."""
     names = {b":method": b"POST", b":scheme": b"http", b":path": b"/x", b":authority": b"x" * 9000}
     block = b"".join(literal(name, value) for name, value in {**names, b"content-type": b"y" * 9000}.items())
     with contextlib.suppress(OSError):
@@ -37,7 +37,7 @@ def flood(connection: ssl.SSLSocket, end: float) -> None:
 
 
 async def test_a_crowd_that_floods_and_leaves(token_site):
-    """Before: 100 connections left 80 MiB behind for ever, as pieces of a heap that could not shrink."""
+    """Memory returns after 100 flooding connections, which once left 80 MiB in a heap that could not shrink."""
     server = token_site.server()
     token_site.agent()
     async with measured(server) as cost:

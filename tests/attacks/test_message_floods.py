@@ -1,4 +1,4 @@
-"""gRPC messages that cost much more to read than to send: reading them holds up nobody."""
+"""Tests of gRPC messages that cost much more to read than to send: reading them delays no other client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def framed(message: bytes) -> bytes:
 
 
 def send(connection: socket.socket, messages: bytes, path: bytes) -> None:
-    """Open a call and send the bytes in DATA frames of 16 KiB, as fast as the server reads, until it hangs up."""
+    """Open a call and send the bytes in DATA frames of 16 KiB, as fast as the server reads, until it disconnects."""
     connection.settimeout(2)
     connection.sendall(greeting() + headers(1, call(path, (b"agentid", b"evil"))))
     with contextlib.suppress(OSError):
@@ -62,7 +62,7 @@ async def test_messages_of_an_agent(site, name):
         with site.agent_socket() as attacker:
             await asyncio.to_thread(send, attacker, MESSAGES[name], CONNECT)
             await asyncio.sleep(3)
-    client.check(echo_ms=ECHO_MS, slowest_ms=5000)  # a dial to this agent has no answer, and is moved after a second
+    client.check(echo_ms=ECHO_MS, slowest_ms=5000)  # a dial to the hostile agent is retried after a second
     assert cost.log_bytes < 100_000
     assert cost.memory_growth < 20 * MIB
 

@@ -1,4 +1,4 @@
-"""Names whose name servers are silent, by the hundred: dials to other names of the same agent go on."""
+"""Tests of hundreds of names with silent name servers: dials of the same agent to other names still succeed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support import targets
 from support.name_server import NameServer
 from support.targets import listening
 
-CLIENTS = 100  # that dial silent names, each a new one after the other
+CLIENTS = 100  # clients that dial one silent name after the other
 ATTACK_S = 8.0
 THREADS = resolver.FIRST_THREADS + resolver.PROMPT_THREADS + resolver.SLOW_THREADS
 SLOWEST_S = 1.0
@@ -35,7 +35,7 @@ def names(tmp_path):
 
 
 async def test_more_silent_names_than_may_connect_delay_no_dial_of_their_server(site, names):
-    """They wait for name servers only, and take no place among the attempts to connect."""
+    """Dials that wait for a name server take no place among the attempts to connect."""
     site.server()
     agent = site.start_agent(within=names.within)
     async with listening(targets.echo) as address, connect(**site.frontend("http-connect", True)) as tunnel:

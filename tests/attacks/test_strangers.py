@@ -1,4 +1,4 @@
-"""Strangers at the agents' port: ids, hosts and tokens without end. Little is remembered, and honest agents come in."""
+"""Tests of endless agent ids, hosts and tokens at the agents' port: the server keeps few, and admits honest agents."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def calls(site, number, fields, certificate, ended=False):
 
 @pytest.mark.parametrize("length", [200, 31_900])
 async def test_agent_ids_without_end(token_site, length):
-    """Without a certificate and without a token. Before: 32 KiB of memory and of log for each call, for ever."""
+    """Calls without certificate and token leave no lasting memory and few log lines, however long their agent ids."""
     server = token_site.server()
     token_site.agent()
     async with honest(token_site) as client, measured(server) as cost:
@@ -60,7 +60,7 @@ async def test_agent_ids_without_end(token_site, length):
 
 
 async def test_hosts_without_end(site):
-    """An admitted agent registers and leaves, each time for other hosts. Before: each was remembered for ever."""
+    """An admitted agent that registers again and again with other hosts costs the server little memory and log."""
     server = site.server("--proxy-strategies=destHost,default")
     site.agent()
 
@@ -87,7 +87,7 @@ def token_of(number, uid):
 
 @asynccontextmanager
 async def garbage(site, made_up, connections=12):
-    """Keep tokens that nobody issued waiting for their review, on each of the connections."""
+    """Keep forged tokens waiting for their review on each of the connections during the block."""
     numbers = count()
 
     async def one():
@@ -113,10 +113,10 @@ async def garbage(site, made_up, connections=12):
 
 @pytest.mark.parametrize("kind", ["opaque", "claims", "forged-claims"])
 async def test_tokens_that_nobody_issued(token_site, kind):
-    """120 new tokens a second, of the same address as the honest agent's. Before: the honest agent never came in."""
+    """With 120 forged tokens a second from its own address, an honest agent is still admitted."""
     server = token_site.server()
     if kind == "forged-claims":
-        token_site.agent()  # one of the cluster's agents has been accepted before
+        token_site.agent()  # an agent of the cluster has been accepted before
     token = "good" if kind == "opaque" else token_of("honest", "a1")
     for each in ("good", token):
         token_site.api.add_token(each, f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}", AUDIENCE, uid="a1")

@@ -1,4 +1,4 @@
-"""Query values that are no numbers, and CONNECT, sent to the ports of a server: answered, and nobody is hurt."""
+"""Tests of query values that are not numbers, and of CONNECT, at a server's ports: answered without harm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from attack_site import honest
 
 PROBES = [
-    "/metrics?worker=%C2%B2",  # a superscript: a digit to str.isdigit, none to int
+    "/metrics?worker=%C2%B2",  # a superscript two, which str.isdigit accepts and int refuses
     "/readyz?worker=%D9%A3",
     "/ready?worker=-1",
     "/metrics?worker=2",
