@@ -1,4 +1,4 @@
-"""Our server passes h2spec, the public conformance tests of HTTP/2 and HPACK."""
+"""Test of our server with h2spec, the public conformance tests of HTTP/2 and HPACK."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from konnectivity.grpc.http2_server import Http2ServerTransport
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.tool.pki.authority import Authority
 
-# Sizes for which the tool's cases are made: it sends 20 kB where it wants to exceed the largest frame, and opens as
-# many streams as we take, all at once.
+# Sizes that the tool's cases expect: it sends 20 kB to exceed the largest frame, and opens all permitted streams at
+# once.
 OPTIONS = TransportOptions(max_frame_size=16_384, max_streams=100)
 CASES = 146
 
@@ -27,7 +27,7 @@ EXCEPTIONS: dict[str, str] = {}
 
 @pytest.fixture(scope="module")
 def h2spec() -> str:
-    """The tool: $H2SPEC, or h2spec on the PATH, or .cache/bin/h2spec."""
+    """Return the path of the tool: $H2SPEC, or h2spec on the PATH, or .cache/bin/h2spec."""
     cached = Path(__file__).parents[2] / ".cache" / "bin" / "h2spec"
     found = os.environ.get("H2SPEC") or shutil.which("h2spec") or shutil.which(cached)
     if found is None:
@@ -48,7 +48,7 @@ def server_tls(tmp_path: Path) -> ssl.SSLContext:
 
 
 async def run(h2spec: str, report: Path, tls: ssl.SSLContext | None) -> str:
-    """Run the tool against a server of ours; return what it prints."""
+    """Run the tool against a server of ours and return its output."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Http2ServerTransport(OPTIONS, services={}), "127.0.0.1", 0, ssl=tls)
     async with server:
@@ -64,7 +64,7 @@ async def run(h2spec: str, report: Path, tls: ssl.SSLContext | None) -> str:
 
 
 def verdicts(report: Path) -> list[tuple[str, bool]]:
-    """Each case, by its section and title, and whether it passed. One that was skipped did not."""
+    """Return whether each case passed, by its section and title; a skipped case did not pass."""
     return [
         (
             f"{case.get('package')}: {case.get('classname')}",

@@ -1,6 +1,6 @@
-"""Just enough of a container engine: builds the image's root in a Debian root, and runs compose's services in it.
+"""A minimal container engine: builds the image's root in a Debian root, and runs the services of compose.yaml in it.
 
-Knows the kernel's namespaces through util-linux, and of the Dockerfile and compose.yaml only what tests hand it.
+It uses the kernel's namespaces through util-linux, and does not read the Dockerfile or compose.yaml itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(*command: str | Path, **more: object) -> str:
 
 
 def debian(cache: Path) -> Path:
-    """A tar file of a minimal Debian with Python and CA certificates; made once."""
+    """Return a tar file of a minimal Debian with Python and CA certificates, which is made once."""
     archive = cache / f"{SUITE}.tar"
     if not archive.exists():
         root = cache / f"{SUITE}.{os.getpid()}"
@@ -37,7 +37,7 @@ def debian(cache: Path) -> Path:
 
 
 def wheels(cache: Path, requirements: list[Path], pip: list[str]) -> Path:
-    """The packages of the requirements, checked against their hashes, for the Python of that Debian."""
+    """Download the packages of the requirements for the Python of that Debian, checked against their hashes."""
     directory = cache / "wheels"
     for each in requirements:
         done = directory / f"{each.name}.{hash_of(each)}"
@@ -53,7 +53,7 @@ def hash_of(path: Path) -> str:
 
 
 def build(archive: Path, wheels: Path, source: Path, steps: list[str], directory: Path) -> tuple[Path, Path]:
-    """Run the Dockerfile's steps of the build stage, off line: the root of the images, and that with a shell."""
+    """Run the Dockerfile's build steps without network; return the image's root and a root with a shell."""
     root = directory / "build"
     root.mkdir()
     run("tar", "-C", root, "-xf", archive)
@@ -74,7 +74,7 @@ def build(archive: Path, wheels: Path, source: Path, steps: list[str], directory
 
 
 class Host:
-    """A network of its own with nothing but loopback, where containers run."""
+    """Network with nothing but loopback, and the containers that run in it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -102,10 +102,10 @@ class Host:
 
 
 class Container:
-    """One program as process 1, as user 65532 without capabilities, on a root that cannot be written.
+    """One program as process 1, as user 65532 without capabilities, on a read-only root.
 
     Args:
-        volumes: path in the container -> directory or file; one that ends with ":ro" cannot be written.
+        volumes: path in the container -> directory or file; a path that ends with ":ro" is read-only.
     """
 
     def __init__(self, host: Host, image: Path, name: str, command: list[str], volumes: dict[str, Path]) -> None:
@@ -143,7 +143,7 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """The program's, as seen from outside."""
+        """Return the program's process id outside of the container."""
         return int(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()[0])
 
     def wait_for(self, text: str, timeout_s: float = 30) -> None:
@@ -160,8 +160,8 @@ class Container:
         return self._process.wait(timeout_s)
 
     def kill(self) -> None:
-        """The program and what started it: a program that has changed its user is not killed with its parent."""
-        with contextlib.suppress(OSError, IndexError):  # it ended before
+        """Kill the program and its launcher: a program that has changed its user is not killed with its parent."""
+        with contextlib.suppress(OSError, IndexError):  # the program has ended already
             os.kill(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()

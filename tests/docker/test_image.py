@@ -1,4 +1,4 @@
-"""The images, without an engine: the Dockerfile's steps in a Debian root, and the services of compose.yaml in it."""
+"""Tests of the images without an engine: the Dockerfile's steps in a Debian root, and the services of compose.yaml."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _spec = importlib.util.spec_from_file_location("container", HERE / "container.py
 container = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(container)
 
-pytestmark = pytest.mark.timeout(420)  # the first time, when Debian's packages are fetched
+pytestmark = pytest.mark.timeout(420)  # the first run fetches Debian's packages
 
 
 def lacking():
@@ -40,7 +40,7 @@ def lacking():
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """The image's root, and the one with a shell."""
+    """Build and yield the image's root and a root with a shell."""
     if reason := lacking():
         pytest.skip(reason)
     cache = REPOSITORY / ".cache/docker"
@@ -55,7 +55,7 @@ def roots(tmp_path_factory):
 
 
 def copied(target):
-    """What the Dockerfile's build stage copies, from what .dockerignore lets through."""
+    """Copy the files of the Dockerfile's build stage and check that .dockerignore admits them."""
     allowed = re.findall(r"^!(\S+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
     for line in re.findall(r"^COPY ((?!--)[^/\n].*)$", DOCKERFILE.partition("FROM scratch")[0], re.MULTILINE):
         *names, into = line.split()
@@ -75,7 +75,7 @@ def steps():
 
 @pytest.fixture
 def host(tmp_path):
-    """Hosts of compose.yaml are all loopback here."""
+    """Yield a network in which all host names of compose.yaml resolve to loopback."""
     tmp_path.chmod(0o755)
     (tmp_path / "hosts").write_text(f"127.0.0.1 localhost {' '.join(COMPOSE['services'])}\n")
     (tmp_path / "hosts").chmod(0o644)
@@ -86,7 +86,7 @@ def host(tmp_path):
 
 @pytest.fixture
 def volumes(tmp_path):
-    """compose.yaml's, empty, and the user's: as an engine makes them from the image's directories."""
+    """Make the volumes of compose.yaml, empty and owned by the user, as an engine does from the image's directories."""
     found = {name: tmp_path / name for name in COMPOSE["volumes"]}
     for each in found.values():
         each.mkdir()
@@ -95,7 +95,7 @@ def volumes(tmp_path):
 
 
 def start(host, image, name, volumes, *more):
-    """A service of compose.yaml."""
+    """Start a service of compose.yaml."""
     service = COMPOSE["services"][name]
     entrypoint = service.get("entrypoint") or entrypoint_of(service["build"]["target"] if "build" in service else name)
     mounts = {}
@@ -136,7 +136,7 @@ def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(roots, host,
 
 
 def test_a_signal_that_comes_while_the_program_starts_is_not_lost(roots, host):
-    """The kernel keeps from process 1 what it has no handler for."""
+    """The kernel drops signals to process 1 without a handler, so the handler must exist early."""
     image, _ = roots
     early = "import os, signal, sys; sys.argv = ['/proxy-server'];"
     early += (
@@ -182,7 +182,7 @@ def test_kubernetes_clients_and_name_service_work_in_it(roots, host):
 
 
 def test_nothing_in_it_is_anyones_to_change(roots):
-    """Owned by root, and not writable by others: apart from the places made for it."""
+    """All files are owned by root and not writable by others, except the places made for writing."""
     image, _ = roots
     open_to_others = [
         str(path.relative_to(image))
@@ -206,7 +206,7 @@ LABELS = "title:text description:text vendor:text licenses:spdx version:text rev
 
 
 def test_the_images_have_labels():
-    """hadolint follows stages; the one that is no image by itself has neither title nor description."""
+    """The images have all labels; hadolint finds only the base stage, which is no image, without title and description."""
     labels = [f"--require-label=org.opencontainers.image.{each}" for each in LABELS.split()]
     hadolint = [Path(sys.executable).parent / "hadolint", *labels, "--format=json", REPOSITORY / "docker/Dockerfile"]
     found = json.loads(subprocess.run(hadolint, capture_output=True, check=False, timeout=60).stdout)

@@ -1,4 +1,4 @@
-"""The targets are found by `run.py` and `coverage_guided.py` beside them, and here."""
+"""Import path setup: modules of this folder can import each other."""
 
 from __future__ import annotations
 

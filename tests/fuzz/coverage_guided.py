@@ -1,11 +1,12 @@
-"""Coverage-guided fuzzing of one target, with atheris. It is not among the development tools: it has no wheel for every
-Python. Where there is one,
+"""Coverage-guided fuzzing of one target, with atheris.
+
+Atheris is not among the development tools: it has no wheel for every Python. To install it where a wheel exists:
 
     python3.11 -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris -e .
     /tmp/atheris/bin/python tests/fuzz/coverage_guided.py http2_server -max_total_time=600
 
-What stands behind the target goes to libFuzzer. New inputs that reach new code are kept in .fuzz/<target>/; one that
-breaks the target is written to the working directory as crash-*: give it a name that says what it is, and move it to
+Arguments after the target go to libFuzzer. Inputs that reach new code are kept in .fuzz/<target>/; an input that
+breaks the target is written to the working directory as crash-*: give the file a descriptive name, and move it to
 tests/fuzz/corpus/<target>/, where the ordinary test run replays it.
 """
 

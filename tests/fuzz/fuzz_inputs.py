@@ -1,4 +1,4 @@
-"""Inputs for the targets: the corpus, changed here and there, and bytes that have nothing to do with it."""
+"""Inputs for the fuzz targets: mutations of the corpus, and random bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _changed(seed: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
 
 
 def inputs(target: str) -> st.SearchStrategy[bytes]:
-    """For one target."""
+    """Return the strategy of inputs for one target."""
     known = seeds(target)
     joined = st.lists(st.sampled_from(known), min_size=1, max_size=3).map(b"".join)
     changed = st.builds(_changed, joined, st.lists(_CHANGES, max_size=6))
@@ -45,9 +45,9 @@ def inputs(target: str) -> st.SearchStrategy[bytes]:
 
 
 def run(name: str, data: bytes) -> None:
-    """Give a target one input. Raises what it raises, and AssertionError if it takes more CPU time than allowed."""
+    """Give a target one input; raise its error, or AssertionError if it takes more CPU time than allowed."""
     allowed = CPU_S_PER_INPUT + CPU_S_PER_BYTE[name] * len(data)
-    for again in (True, False):  # the first time may fill caches, or be the one of a garbage collection
+    for again in (True, False):  # the first try may fill caches or include a garbage collection
         began = time.thread_time()
         TARGETS[name](data)
         taken = time.thread_time() - began
@@ -57,7 +57,7 @@ def run(name: str, data: bytes) -> None:
 
 
 def fuzz(name: str, examples: int) -> None:
-    """Give a target so many inputs. Raises what it raises, for the smallest input that is found to do it."""
+    """Give a target `examples` inputs; raise its error for the smallest input found that breaks it."""
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(inputs(name))

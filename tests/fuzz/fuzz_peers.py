@@ -1,4 +1,4 @@
-"""Lines in memory for fuzzing: what a tunnel and a CONNECT client stand on when no socket is wanted."""
+"""In-memory streams and transports for fuzzing a tunnel and a CONNECT client without sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def run(work: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
-    """Do it on a loop of its own. What a callback raises is raised here, too."""
+    """Run `work` on an event loop of its own; raise what it or a callback raises."""
 
     async def guarded() -> Result:
         raised: list[BaseException] = []
@@ -45,7 +45,7 @@ def run(work: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
 
 
 class MemoryStream(MessageStream):
-    """A stream whose other end is a count of what was sent."""
+    """Stream that only counts the bytes sent."""
 
     def __init__(self) -> None:
         self.peer = Peer("memory")
@@ -82,7 +82,7 @@ class MemoryStream(MessageStream):
 
 
 class Sink:
-    """An endpoint that takes a little, then nothing more."""
+    """Local side that accepts 1,000 bytes, then nothing more."""
 
     def __init__(self) -> None:
         self.kept = 0
@@ -114,7 +114,7 @@ class Sink:
 
 
 class Asking:
-    """Dial that takes any connection."""
+    """Dial that accepts any connection."""
 
     address = "node:1"
     protocol = "tcp"
@@ -155,7 +155,7 @@ async def tunnels(messages: list[memoryview]) -> None:
 
 def _dialing(options: TunnelOptions) -> Tunnel:
     tunnel = DialingTunnel(MemoryStream(), options, sides.SERVER, sides.CLIENT)
-    for number in range(1, 6):  # under numbers that the bytes can know
+    for number in range(1, 6):  # small numbers that fuzzed bytes can contain
         tunnel.pending[number] = tunnel.pending.pop(tunnel.ask(Asking()))
     return tunnel
 
@@ -165,7 +165,7 @@ def _serving(options: TunnelOptions) -> Tunnel:
 
 
 class MemoryTransport(asyncio.Transport):
-    """A socket whose other end reads everything."""
+    """Socket whose other end reads everything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 async def connect(data: bytes, size: int) -> tuple[bytes, bool]:
-    """What a CONNECT client is answered where there are no agents, and whether it is hung up on."""
+    """Feed a CONNECT client's bytes to a frontend without agents; return its answer and whether it hung up."""
     dials = PendingDials(Registry(), ["default"], 10.0, MemoryBudget(), TunnelStats())
     frontend = ConnectFrontend(dials.dial)
     transport = MemoryTransport()

@@ -1,8 +1,8 @@
-"""What each reader of outside bytes keeps to, whatever it is given: one function per reader, bytes in.
+"""Fuzz targets: one function per reader of outside bytes, which checks the guarantees of the reader.
 
-A target returns when the reader kept to it and raises when it did not: an exception that is not among those declared,
-more work or memory per byte than stated, or a result that depends on how the bytes were cut. `TARGETS` names them; the
-seeds of each are in corpus/<name>/.
+A target returns if the guarantees hold and raises if they do not: an undeclared exception, more work or memory per byte
+than stated, or a result that depends on how the bytes were cut. `TARGETS` names the targets; the seeds of each are in
+corpus/<name>/.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIMITS = Limits(header_block_bytes=2000, header_list_bytes=1000, continuation_fr
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/Proxy"), (":authority", "proxy")]
 GREETING = frames.settings({}) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 MAX_MESSAGE = 1000
-MOST_COMPARED = 4000  # bytes of HTTP/2 that are read in each cut
+MOST_COMPARED = 4000  # bytes of HTTP/2 up to which different cuts are compared
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
@@ -51,22 +51,22 @@ def pieces(data: bytes, size: int) -> list[bytes]:
 
 
 def http2_server(data: bytes) -> None:
-    """Frames of a client, behind a greeting."""
+    """Feed frames of a client, after a greeting, to a server."""
     _http2(False, frames.PREFACE + GREETING + data)
 
 
 def http2_client(data: bytes) -> None:
-    """Frames of a server, behind a greeting; three requests are under way."""
+    """Feed frames of a server, after a greeting, to a client with three open requests."""
     _http2(True, GREETING + data)
 
 
 def http2_preface(data: bytes) -> None:
-    """Whatever a client may begin with."""
+    """Feed the first bytes of a client to a server."""
     _http2(False, data)
 
 
 def _http2(client: bool, data: bytes) -> None:
-    if len(data) > MOST_COMPARED:  # what counts as a flood depends on when answers are taken, which is after each piece
+    if len(data) > MOST_COMPARED:  # flood limits depend on the cuts, since answers are taken after each
         _frames_in(client, data, 100)
         return
     whole = _frames_in(client, data, len(data) or 1)
@@ -96,7 +96,7 @@ def _frames_in(client: bool, data: bytes, size: int) -> list[object]:
 
 
 def _joined(happened: list[events.Event]) -> list[object]:
-    """The events with DATA in one piece, however it came."""
+    """Return the events with adjacent DATA joined, so that different cuts can be compared."""
     joined: list[object] = []
     for event in happened:
         if not isinstance(event, events.DataReceived):
@@ -111,7 +111,7 @@ def _joined(happened: list[events.Event]) -> list[object]:
 
 
 def hpack(data: bytes) -> None:
-    """Header blocks on one decompressor: a byte for the length, then that much of a block, in two fragments."""
+    """Feed header blocks to one decompressor: a byte for the length, then a block of that length, in two fragments."""
     blocks = HeaderBlocks(LIMITS, PeerCosts(LIMITS, lambda: 0.0))
     while data:
         size, data = data[0], data[1:]
@@ -129,7 +129,7 @@ def hpack(data: bytes) -> None:
 
 
 def framing(data: bytes) -> None:
-    """gRPC messages in a stream."""
+    """Feed gRPC messages in a stream."""
     whole = _messages_in(data, len(data) or 1)
     for size in CUTS:
         assert _messages_in(data, size) == whole, f"other messages in pieces of {size}"
@@ -148,7 +148,7 @@ def _messages_in(data: bytes, size: int) -> tuple[list[bytes], Code | None]:
 
 
 def packets(data: bytes) -> None:
-    """One packet, by our decoders and by protobuf's."""
+    """Decode one packet with our decoders and with protobuf's, and compare the results."""
     try:
         expected = Packet.FromString(data)
     except DecodeError:
@@ -170,13 +170,13 @@ def packets(data: bytes) -> None:
 
 
 def tunnel(data: bytes) -> None:
-    """Packets of a peer, as gRPC frames them, at each end of a tunnel and in each dialect."""
+    """Feed packets of a peer, framed as gRPC messages, to each end of a tunnel in each dialect."""
     messages = MessageReader(1 << 20).feed(memoryview(data))
     fuzz_peers.run(fuzz_peers.tunnels, list(messages))
 
 
 def connect(data: bytes) -> None:
-    """A client of the HTTP CONNECT frontend, from its first byte."""
+    """Feed the bytes of a client to the HTTP CONNECT frontend, from the first byte on."""
     whole = fuzz_peers.run(fuzz_peers.connect, data, len(data) or 1)
     for size in CUTS:
         assert fuzz_peers.run(fuzz_peers.connect, data, size) == whole, f"another answer in pieces of {size}"
@@ -186,7 +186,7 @@ def connect(data: bytes) -> None:
 
 
 def headers(data: bytes) -> None:
-    """Values of gRPC and extension headers, and addresses."""
+    """Parse values of gRPC and extension headers, and addresses."""
     text = data.decode("utf-8", "replace")
     parsed = metadata.parse_timeout(text)
     assert parsed is None or parsed >= 0
@@ -204,7 +204,7 @@ def headers(data: bytes) -> None:
 
 
 def agent_identifiers(data: bytes) -> None:
-    """What an agent says it stands for, by our parser and by the standard library's."""
+    """Parse agent identifiers with our parser and with the standard library's, and compare the results."""
     text = data.decode("utf-8", "replace")
     try:
         found = identifiers.parse(text)
@@ -219,13 +219,13 @@ def agent_identifiers(data: bytes) -> None:
 
 
 def flags(data: bytes) -> None:
-    """A command line, one argument a line, for both programs."""
+    """Parse a command line, one argument per line, for both programs."""
     arguments = data.decode("utf-8", "surrogateescape").replace("\0", "").split("\n")
     _usable(arguments)
 
 
 def config_file(data: bytes) -> None:
-    """The file of --config, for both programs."""
+    """Parse a file of --config for both programs."""
     with TemporaryDirectory() as directory:
         path = Path(directory, "config.yaml")
         path.write_bytes(data)
@@ -243,7 +243,7 @@ def _usable(arguments: list[str]) -> None:
 
 
 def kube_config(data: bytes) -> None:
-    """A kubeconfig file."""
+    """Parse a kubeconfig file."""
     with TemporaryDirectory() as directory:
         path = Path(directory, "kubeconfig")
         path.write_bytes(data)
@@ -274,10 +274,10 @@ TARGETS: dict[str, Target] = {
 }
 
 
-CPU_S_PER_INPUT = 0.1  # whatever its size
-CPU_S_PER_BYTE = dict.fromkeys(TARGETS, 100e-6) | {"kube_config": 2e-3}  # of all cuts together; YAML is slow
+CPU_S_PER_INPUT = 0.1  # allowed for an input of any size
+CPU_S_PER_BYTE = dict.fromkeys(TARGETS, 100e-6) | {"kube_config": 2e-3}  # for all cuts together; YAML is slow
 
 
 def seeds(name: str) -> list[bytes]:
-    """The corpus of a target, in the order of its files' names."""
+    """Return the corpus of a target, in the order of its file names."""
     return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]

@@ -1,6 +1,6 @@
-"""Fuzz for as long as wanted: `python tests/fuzz/run.py --minutes 10 [TARGET ...]`.
+"""Fuzzing of any duration: `python tests/fuzz/run.py --minutes 10 [TARGET ...]`.
 
-The targets take turns. An input that breaks one is made small, written to its corpus as found-* (where the ordinary
+The targets take turns. An input that breaks a target is minimized, written to its corpus as found-* (where the ordinary
 test run replays it from then on) and shown; the exit code is 1.
 """
 
@@ -16,7 +16,7 @@ from ast import literal_eval
 from fuzz_inputs import fuzz
 from fuzz_targets import CORPUS, TARGETS
 
-EXAMPLES = 500  # of one turn
+EXAMPLES = 500  # examples of one turn
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _keep(name: str, error: Exception) -> str:
-    """Write the input that the error's note holds into the corpus; its path."""
+    """Write the input that the error's note holds into the corpus and return its path."""
     notes = [note for note in error.__notes__ if note.startswith(f"target {name}, input ")]
     data: bytes = literal_eval(notes[-1].partition(", input ")[2])
     path = CORPUS / name / f"found-{hashlib.sha256(data).hexdigest()[:12]}"

@@ -1,6 +1,6 @@
-"""Writes the corpus: a few valid inputs of each target, to be changed by the fuzzers. Run it after adding some.
+"""Writer of the corpus: a few valid inputs of each target, which fuzzers mutate. Run it after adding inputs.
 
-What a fuzzer found lies there as well, in files called found-*: those are not written here, and stay.
+Inputs that a fuzzer found are in files called found-*, which this module leaves alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A second or two of fuzzing for each target: the corpus as it is, then changed. `make fuzz` does it for longer."""
+"""Fuzz tests of a second or two for each target: the corpus, unchanged and mutated. `make fuzz` runs longer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fuzz_inputs import fuzz, run
 from fuzz_targets import CORPUS, TARGETS, seeds
 
 EXAMPLES = 120
-pytestmark = pytest.mark.timeout(400)  # a failure is made small first
+pytestmark = pytest.mark.timeout(400)  # a failing input is minimized first
 
 
 def test_every_target_has_a_corpus_and_every_corpus_a_target() -> None:

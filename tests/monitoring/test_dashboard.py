@@ -1,4 +1,4 @@
-"""docs/operate/monitoring/dashboard.json: read by Grafana's own types, its queries by Prometheus' own parser."""
+"""Tests of docs/operate/monitoring/dashboard.json by Grafana's own types, and of its queries by Prometheus' parser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(reader, path):
     return subprocess.run([reader, path], capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.timeout(600)  # the first time, when Grafana's types are compiled
+@pytest.mark.timeout(600)  # the first run compiles Grafana's types
 def test_grafana_takes_it_and_loses_nothing(reader):
     found = read(reader, FILE)
     assert found.returncode == 0, found.stderr

@@ -1,4 +1,4 @@
-"""Rules and dashboard use metrics, labels and values that the programs show: both run, and everything happens once."""
+"""Tests that the metrics, labels and values in rules and dashboard exist in scrapes of programs under full use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DASHBOARD = json.loads((ROOT / "docs/operate/monitoring/dashboard.json").read_te
 EXPRESSIONS = [rule["expr"] for group in RULES["groups"] for rule in group["rules"]] + [
     target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])
 ]
-OTHERS = {"kube_node_info"}  # kube-state-metrics
+OTHERS = {"kube_node_info"}  # a metric of kube-state-metrics
 AUDIENCE = "system:konnectivity-server"
 USER = "system:serviceaccount:kube-system:konnectivity-agent"
 
@@ -56,7 +56,7 @@ def expired_lease():
 
 
 def start(deployment, api):
-    """A server with everything on, an agent that it takes and two that it refuses."""
+    """Start a server with all options on, an agent that is accepted and two agents that are refused."""
     server = deployment.start_server(
         f"--kubeconfig={api.kubeconfig(deployment.directory / 'kubeconfig')}",
         *("--agent-namespace=kube-system", "--agent-service-account=konnectivity-agent"),
@@ -121,13 +121,13 @@ def scrape_of_workers(deployment):
     server.wait_for("starting it again")
     agent = deployment.start_agent()
     found = until(deployment.health_port, "worker_restarts_total 1\n")
-    agent.send(signal.SIGKILL)  # its streams end with an error
+    agent.send(signal.SIGKILL)  # the agent's streams end with an error
     return found + until(deployment.health_port, "stream_errors_total")
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """Name of a family or of its samples -> label -> its values."""
+    """Return name of a family or of its samples -> label -> its values."""
     one, other = (Deployment(tmp_path_factory.mktemp(name)) for name in ("everything", "workers"))
     try:
         with KubernetesApi(one.directory / "api") as api:
@@ -145,7 +145,7 @@ def shown(tmp_path_factory):
 
 
 def selectors(expression):
-    """(metric, its matchers) of an expression."""
+    """Return each metric of an expression with its matchers."""
     names = r"\b((?:konnectivity_network_proxy|process|kube)_\w+)(?:{([^}]*)})?"
     return re.findall(names, expression)
 
@@ -166,7 +166,7 @@ def test_its_metrics_are_there(shown, expression):
 
 
 def test_reasons_that_the_alerts_tell_apart(shown):
-    """A value that is misspelt matches nothing, in silence."""
+    """Every failure reason in an alert exists; a misspelt reason would silently match nothing."""
     from konnectivity.errors import DialFailure
 
     known = {each.value for each in DialFailure}

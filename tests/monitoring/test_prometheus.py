@@ -1,4 +1,4 @@
-"""The alert rules in a real Prometheus that scrapes real programs: an agent that freezes, a server that dies."""
+"""Tests of the alert rules in a real Prometheus that scrapes real programs: an agent freezes, a server dies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is missin
 
 @contextmanager
 def prometheus(directory, **targets):
-    """Scrape `targets`, by job, each second. Yields a function that returns the alerts with a state."""
+    """Scrape `targets`, by job, each second; yield a function that returns the alerts in a given state."""
     port = free_port()
     document = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},

@@ -1,4 +1,4 @@
-"""docs/operate/monitoring/rules.yaml by Prometheus' own `promtool`: each alert fires in its trouble, and only then."""
+"""Tests of docs/operate/monitoring/rules.yaml by `promtool`: each alert fires in its trouble, and only then."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def buckets(family, *, half_s="0+60x120", two_and_a_half_s="0+60x120"):
     return {server(f"{family}_bucket", f'le="{le}"'): count for le, count in counts.items()}
 
 
-# A minute between samples, two hours of them.
+# Samples of two hours, one per minute.
 HEALTHY = {
     **{f'kube_node_info{{node="{each}"}}': "1x120" for each in range(3)},
     server("ready_backends", 'proxy_strategy="default"'): "3x120",
@@ -97,10 +97,10 @@ HEALTHY = {
 LATE = "0x60 0+60x60"
 ONCE = "0x95 1x25"  # one event, five minutes before the end
 GONE = "3x60 _x60"
-# What fires -> what has to change for it, one thing at a time; and what fires with it.
+# (alert, changed series, further alerts that fire with it); each entry changes one thing.
 TROUBLE = [
     ("KonnectivityServerGone", dict.fromkeys(READY, GONE)),
-    (  # as when the machine with all of them is off
+    (  # the machine with all programs is off
         "KonnectivityServerGone",
         dict.fromkeys(READY, GONE) | {f"up{{{SERVER}}}": "1x60 0x60", server("http_connections"): GONE},
         "KonnectivityServerDown",
@@ -109,7 +109,7 @@ TROUBLE = [
     ("KonnectivityServerDown", {f"up{{{SERVER}}}": "1x60 0x60"}),
     ("KonnectivityServersMissing", {OTHER_SERVER: GONE}),
     ("KonnectivityServerNotScraped", dict.fromkeys(READY)),
-    (  # a static pod, whose health port nobody reaches: one warning, and what agents tell
+    (  # a static pod whose health port cannot be scraped: one warning; agents' metrics are there
         "KonnectivityServerNotScraped",
         {f"up{{{SERVER}}}": "0x120", OTHER_SERVER: None}
         | {each: None for each in HEALTHY if "_server_" in each.partition("{")[0] and SERVER in each},
@@ -178,7 +178,7 @@ TROUBLE = [
 
 
 def unit_test(name, changes, firing):
-    """One of promtool's: after 100 minutes exactly these alerts fire."""
+    """Return a unit test for promtool in which exactly these alerts fire after 100 minutes."""
     series = {each: value for each, value in {**HEALTHY, **changes}.items() if value is not None}
     expected = [{"labels": f'{{alertname="{each}"}}', "value": 1} for each in sorted(set(firing))]
     return {
@@ -217,7 +217,7 @@ def test_each_alert_fires_in_its_trouble_and_no_other(tmp_path):
 
 @needs_promtool
 def test_what_an_alert_says(tmp_path):
-    """Templates are filled in when they fire, not when they are checked."""
+    """The text of an alert is checked when it fires, because only then its template is filled in."""
     expected = {
         "exp_labels": {
             "severity": "warning",
@@ -244,7 +244,7 @@ def test_each_alert_has_been_tried():
 
 
 def test_each_alert_is_explained():
-    """Under the heading of the page that the rules name."""
+    """The page named by the rules explains each alert under the heading Alerts."""
     page = (ROOT / "docs/operate/alerts.md").read_text()
     section = page.partition("\n## Alerts\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(Konnectivity\w+)`", section, re.MULTILINE) == ALERTS

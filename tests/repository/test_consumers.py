@@ -1,6 +1,6 @@
-"""The exact argument lists of those who deploy the established programs: ours take each of them, and mean the same.
+"""Tests that our programs accept the exact argument lists of projects that deploy the reference, with their meaning.
 
-That they also do the work is shown by tests/e2e/test_consumers.py, with the same lists.
+tests/e2e/test_consumers.py sends requests through programs with the same lists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE_FLAGS = r"--(?:[a-z-]*(?:cert|key)|kubeconfig|service-account-token-path)[=
 
 @pytest.fixture
 def argv(tmp_path):
-    """An argument list whose files are there, under the test's own directory."""
+    """Return an argument list whose files exist under the test's own directory."""
 
     def supplied(text: str) -> list[str]:
         text = " ".join(text.split()) + " "

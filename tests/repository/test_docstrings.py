@@ -1,4 +1,4 @@
-"""Docstrings of the product can be understood alone: they begin with what a thing is or does."""
+"""Test that docstrings of the product can be understood alone: they begin with a noun phrase or a verb."""
 
 from __future__ import annotations
 

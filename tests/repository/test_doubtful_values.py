@@ -1,4 +1,4 @@
-"""Values of flags that are wrong, or probably not meant: refused with the reason, or started with a warning."""
+"""Tests of wrong or doubtful flag values: refused with the reason, or accepted with a warning."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every flag of both programs: its name, kind and default, the forms it is given in, and what is refused.
+"""Tests of every flag of both programs: its name, kind and default, its accepted forms, and refused values.
 
-The tables are what launchers and manifests rely on, written out; a flag that is in the declarations and not here fails.
+The tables list all flags that launchers and manifests rely on; a declared flag that is missing here fails a test.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ FRONTEND = "--server-cert={file} --server-key={file} --server-ca-cert={file}"
 
 
 class Flag(NamedTuple):
-    """One flag. `default` and `value` are text as it stands on a command line; `means` is what `value` becomes."""
+    """One flag. `default` and `value` are text as on a command line; `means` is the parsed `value`."""
 
     name: str
     kind: str  # string, int, bool, duration, float, strings, size
     default: str
     value: str
     means: object
-    needs: str = ""  # what must stand beside it
-    refused: Mapping[str, str] = {}  # value -> what the message says
+    needs: str = ""  # flags that must accompany the flag
+    refused: Mapping[str, str] = {}  # refused value -> text in the message
 
 
-# The established server's, in the order of its documentation.
+# Flags of the reference's server, in the order of its documentation.
 SERVER = (
     Flag("server-cert", "string", "", "{other}", "{other}", FRONTEND, FILE),
     Flag("server-key", "string", "", "{other}", "{other}", FRONTEND, FILE),
@@ -177,7 +177,7 @@ KLOG = (
     Flag("one-output", "bool", "false", "true", True, "", TRUTH),
     Flag("log-backtrace-at", "string", "", ":0", ":0"),
 )
-# Flags of this project alone: whoever adds one adds it here.
+# Flags of this project alone; a new flag must be added here.
 OWN_OF_BOTH = (
     Flag("max-health-connections", "int", "200", "50", 50, "", ABOVE_0),
     Flag("heartbeat-interval", "duration", "10s", "0", 0.0, "", TIME_FROM_0),
@@ -236,13 +236,13 @@ OWN_OF_AGENT = (
     Flag("connection-window-max", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
 )
 
-# Where an established flag has another kind or default here: (program, flag) -> (there, why).
+# Flags of the reference with another kind or default here: (program, flag) -> (in the reference, reason).
 DIFFERENT = {
     ("proxy-server", "backend-dial-timeout"): ("0s", "an agent that does not answer must not hold a dial for ever"),
     ("proxy-server", "graceful-shutdown-timeout"): ("0s", "a roll-out must not cut connections that are about to end"),
     ("proxy-agent", "proxy-server-host"): ("string", "several servers can be named; one host means what it meant"),
 }
-# Accepted because manifests have them; what they set does not exist here.
+# Flags without effect, accepted because manifests contain them.
 NO_EFFECT = {
     "proxy-server": {"kube-api-content-type", "xfr-channel-size", "warn-on-channel-limit"},
     "proxy-agent": {"kube-api-content-type", "xfr-channel-size", "warn-on-channel-limit", "probe-interval"},
@@ -262,7 +262,7 @@ every_flag = pytest.mark.parametrize(("program", "flag"), ROWS, ids=[f"{each[0]}
 
 
 class Files:
-    """The files that `{...}` stands for."""
+    """Mapping of the placeholders `{...}` to the files that they stand for."""
 
     def __init__(self, directory):
         self.names = {name: str(directory / name) for name in ("file", "other", "config")}
@@ -364,7 +364,7 @@ def test_with_an_equals_sign_and_without(files, program, flag):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_launcher_may_render_every_default(files, program):
-    """As --name=value, in lexical order. Not --server-port: with a unix socket it must be 0, there as here."""
+    """All defaults as --name=value in lexical order are accepted, but --server-port must be 0 with a unix socket."""
     rendered = sorted(f"--{flag.name}={flag.default}" for flag in ESTABLISHED[program] if flag.name != "server-port")
     base = files.base(program)
     assert parse(PROGRAMS[program], [*rendered, *base], {}, program) == files.parse(program)
@@ -387,7 +387,7 @@ def test_truths_stand_alone_and_take_no_next_argument(files, program, flag):
 
 @every_flag
 def test_repeated(files, program, flag):
-    """The last one wins; lists grow."""
+    """Of a repeated flag the last value is used; lists grow."""
     first = {"int": "2048", "duration": "2s", "float": "1", "size": "3Ki", "strings": flag.value, "string": "other"}
     before = first.get(flag.kind, "false" if flag.means else "true")
     found = files.parse(program, f"--{flag.name}={before}", f"--{flag.name}={files.fill(flag.value)}", flag=flag)
@@ -404,7 +404,7 @@ def test_lists(files, program, name):
     one, other = {"cipher-suites": (SUITE, SUITE.replace("128", "256").replace("SHA256", "SHA384"))}.get(name, "ab")
     assert value(f"{one},{other}") == value(one, other) == (one, other)
     assert value(f'"{one}",{other}') == (one, other)
-    if name != "proxy-server-host":  # which cannot be empty
+    if name != "proxy-server-host":  # this flag cannot be empty
         assert value("[]") == value("") == ()
 
 
@@ -422,7 +422,7 @@ def test_the_environment_and_the_file_reach_the_same_option(files, program, flag
     name, value = flag.name, files.fill(flag.value)
     given = reading(files.parse(program, f"--{name}={value}", flag=flag), program, name)
     if value:  # an empty variable counts as not set
-        # Flags beat both: those of the valid set must not be there as flags.
+        # Flags override the environment and the file, so the valid set is not passed as flags.
         argv = [each for each in files.base(program, flag) if not each.startswith(f"--{name}=")]
         variable = {"KONNECTIVITY_" + name.upper().replace("-", "_"): value}
         assert reading(parse(PROGRAMS[program], argv, variable, program), program, name) == given
@@ -458,7 +458,7 @@ def test_values_that_are_refused(files, program, flag, value):
     assert [each for each in problems if flag.name in each], problems
 
 
-# (flags beside the valid set, what the message says)
+# (flags added to the valid set, text in the message)
 COMBINATIONS_OF_SERVER = [
     ("--cluster-cert=", "--cluster-key needs --cluster-cert"),
     ("--cluster-key=", "--cluster-cert needs --cluster-key"),
@@ -510,7 +510,7 @@ def test_combinations_that_are_refused(files, program, argv, message):
     assert [each for each in problems if message in each], problems
 
 
-# Refused there and accepted here, or the reverse, with the reason.
+# Values that the reference refuses and we accept, or the reverse, with the reason.
 ACCEPTED_HERE_ONLY = [
     ("proxy-server", f"{AUTHENTICATION}", "a client CA and tokens together: agents need both"),
     ("proxy-server", f"{FRONTEND}", "a unix socket and TCP with certificates: both are served"),

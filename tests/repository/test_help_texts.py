@@ -1,4 +1,4 @@
-"""Every help text of both programs and of the tool: a person can read one alone, in a list, and knows what to write."""
+"""Tests that each help text of the programs and the tool can be read alone: it names quantity, unit and default."""
 
 from __future__ import annotations
 

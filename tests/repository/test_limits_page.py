@@ -1,4 +1,4 @@
-"""docs/secure/limits.md: flags, defaults and metrics exist, each limit has a test, and no counted limit is missing."""
+"""Tests of docs/secure/limits.md: flags, defaults and metrics exist, each limit has a test, no limit is missing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Metrics that dashboards and alerts know by name: type, labels, buckets and HELP text, to the letter.
+"""Tests of metrics that dashboards and alerts use by name: type, labels, buckets and HELP text must match exactly.
 
-Everything that makes them appear happens once, in a real deployment; the tests look at what was scraped then.
+A real deployment causes every metric once; the tests check its scrapes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CODES = """
     Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied ResourceExhausted
     FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss Unauthenticated
 """
-OTHER = "127.0.0.2"  # what the agent that is not ours stands for
+OTHER = "127.0.0.2"  # address served by the agent that is not ours
 ANY = "*"  # a label whose values are open: HTTP status codes, reasons of an API
 PACKETS_HELP = "Count of packets processed, by segment and packet type (example: from_client, DIAL_REQ)"
 ERRORS_HELP = (
@@ -48,12 +48,12 @@ READY_HELP = "Number of konnectivity agent connected to the proxy server"
 
 
 class Row(NamedTuple):
-    """One metric. `labels`: name -> the values there are; all of them were seen but `unseen`."""
+    """One metric. `labels`: name -> its possible values; all are seen in the scrapes except `unseen`."""
 
     name: str
     kind: str
     help: str
-    at_rest: bool  # there before anything happened
+    at_rest: bool  # whether it is present before any event
     labels: Mapping[str, str] = {}
     buckets: str = ""
     unseen: str = ""
@@ -106,7 +106,7 @@ SERVER = (
             "reason": "no_agent error_response unrecognized_response send_rsp backend_close backend_dial_timeout "
             "frontend_close"
         },
-        unseen="send_rsp",  # a frontend that goes takes its dial back at once: the answer finds nobody
+        unseen="send_rsp",  # a frontend that disconnects cancels its dial at once, so no answer is sent
     ),
     Row(
         "stream_packets_total",
@@ -171,7 +171,7 @@ AGENT = (
         "to_server). DEPRECATED, please use stream_events_error_total",
         False,
         {"direction": "from_server to_server"},
-        unseen="to_server",  # a send is a write to a buffer here: what fails is the stream
+        unseen="to_server",  # sends go to a buffer and cannot fail; the stream fails instead
     ),
     Row(
         "endpoint_dial_failure_total",
@@ -189,7 +189,7 @@ AGENT = (
         PACKETS_HELP,
         False,
         {"segment": AGENT_SEGMENTS, "packet_type": PACKETS},
-        unseen="DRAIN DIAL_CLS CLOSE_REQ CLOSE_RSP",  # a server that speaks the extension says more in their place
+        unseen="DRAIN DIAL_CLS CLOSE_REQ CLOSE_RSP",  # a server with the extension sends other packets instead
     ),
     Row(
         "stream_errors_total",
@@ -245,7 +245,7 @@ def scrape(port) -> str:
 
 
 async def until(port, line):
-    """Wait for a line of a scrape; the scrape it is in."""
+    """Wait until a scrape contains the line, and return the scrape."""
     end = time.monotonic() + 15
     while line not in (text := await asyncio.to_thread(scrape, port)):
         assert time.monotonic() < end, f"{line!r} did not come:\n{text}"
@@ -259,12 +259,12 @@ async def failing(tunnel, address):
 
 
 async def every_kind_of_failed_dial(deployment):
-    """With an agent that is not ours, on the established wire."""
+    """Cause every kind of failed dial, with an agent of the reference protocol."""
     async with (
         connect(**deployment.frontend("http-connect", unix=True)) as tunnel,
         grpc_peer.agent(deployment, identifiers=f"ipv4={OTHER}") as agent,
     ):
-        await agent.say(wire.dial_rsp(1234, 50))  # to a dial that never was
+        await agent.say(wire.dial_rsp(1234, 50))  # answers an unknown dial
         await agent.hear()
         asking = asyncio.create_task(failing(tunnel, f"{OTHER}:1"))
         await agent.say(wire.dial_rsp((await agent.hear()).dialRequest.random, error="connection refused"))
@@ -279,7 +279,7 @@ async def every_kind_of_failed_dial(deployment):
             await frontend.hear()
             await agent.say(wire.close_rsp(20))
             await frontend.hear()
-        await failing(tunnel, f"{OTHER}:3")  # no answer
+        await failing(tunnel, f"{OTHER}:3")  # the agent does not answer
         await agent.hear()
         await agent.hear()
         asking = asyncio.create_task(failing(tunnel, f"{OTHER}:4"))
@@ -291,7 +291,7 @@ async def every_kind_of_failed_dial(deployment):
 
 
 async def full_channels(deployment):
-    """On the established wire, a connection that is not read holds the stream it is on, in both directions."""
+    """Leave connections of the reference protocol unread, which blocks their streams in both directions."""
     async with (
         grpc_peer.agent(deployment, identifiers=f"ipv4={OTHER}") as agent,
         grpc_peer.frontend(deployment) as frontend,
@@ -308,17 +308,17 @@ async def full_channels(deployment):
 
 
 async def flood(call, connect_id):
-    with suppress(asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):  # as it is cancelled
+    with suppress(asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):  # by cancellation
         for _ in range(1000):
             await call.say(grpc_peer.data(connect_id, bytes(MIB)))
 
 
 async def through_our_agent(deployment):
-    """An echo, a refused dial, and one that nobody answers."""
+    """Send an echo, a refused dial and an unanswered dial through our agent."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
-        full = socket.create_connection(deaf.getsockname())  # its queue: further ones get no answer
+        full = socket.create_connection(deaf.getsockname())  # fills the queue; further connects hang
         async with listening(targets.echo) as echo, connect(**deployment.frontend("grpc", unix=True)) as tunnel:
             reader, writer = await tunnel.dial(echo)
             writer.write(b"hello")
@@ -337,7 +337,7 @@ def expired_lease():
 
 
 async def at_rest(deployment):
-    """Both programs before anything happened: the agent finds no server, the server no agent."""
+    """Return scrapes of both programs before any event: the agent finds no server, the server no agent."""
     health_port = free_port()
     agent = deployment.start_package("konnectivity_agent", deployment.agent_arguments(health_port=health_port))
     agent.wait_for("Cannot connect to the server")
@@ -350,14 +350,14 @@ async def at_rest(deployment):
 
 
 async def in_use(deployment, api):
-    """Both programs after everything happened that they count."""
+    """Return scrapes of both programs after every event that they count."""
     api.objects.create("kube-system", expired_lease())
     kubeconfig = f"--kubeconfig={api.kubeconfig(deployment.directory / 'kubeconfig')}"
     leases = (kubeconfig, "--enable-lease-controller", "--proxy-strategies=destHost,defaultRoute,default")
     server = deployment.start_server(*leases, "--backend-dial-timeout=6s", "--connection-buffer-budget=64Ki")
     await until(deployment.health_port, "culled_leases_count 1\n")
     async with connect(**deployment.frontend("http-connect", unix=True)) as tunnel:
-        await failing(tunnel, "127.0.0.1:1")  # no agent
+        await failing(tunnel, "127.0.0.1:1")  # no agent is connected
     flags = ("--agent-identifiers=ipv4=127.0.0.1", "--count-server-leases")
     agent = await asyncio.to_thread(deployment.start_agent, kubeconfig, *flags)
     await until(agent.health_port, "lease_watches_total")
@@ -371,7 +371,7 @@ async def in_use(deployment, api):
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory):
-    """(program, whether at rest) -> the text."""
+    """Return (program, whether at rest) -> the scrape."""
     deployment = Deployment(tmp_path_factory.mktemp("metrics"))
     try:
         with KubernetesApi(deployment.directory / "api") as api:
@@ -388,7 +388,7 @@ every_row = pytest.mark.parametrize(("program", "row"), ROWS, ids=[f"{each[0]}_{
 
 
 def labels_of(text, name):
-    """The labels of every sample of a family."""
+    """Return the labels of every sample of a family."""
     samples = re.findall(rf"^{name}(?:_bucket|_sum|_count)?(?:{{(.*)}})? \S+$", text, re.MULTILINE)
     return [dict(re.findall(r'([a-z_]+)="([^"]*)"', each)) for each in samples]
 

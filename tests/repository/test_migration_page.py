@@ -1,4 +1,4 @@
-"""Pages for operators name existing flags only; the patch for Kamaji in docs/start/migration.md changes images only."""
+"""Tests that pages for operators name existing flags only, and that the patch for Kamaji changes images only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.checkout import DOCS
 
 MIGRATION = (DOCS / "start" / "migration.md").read_text()
 FLAGS = {f"--{each.flag}" for options in (ServerOptions, AgentOptions) for each in declared(options)}
-# Of kubectl, of our tool and of the benchmarks.
+# Flags of kubectl, of our tool and of the benchmarks.
 OTHERS = {"--type", "--tail", "--agents", "--seconds", "--admin", "--server", "--mode", "--timeout", "--cert", "--key"}
 OTHERS |= {"--server-name", "--verbose", "--include", "--extra-arg"}
 

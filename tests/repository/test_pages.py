@@ -1,4 +1,4 @@
-"""Pages for readers: short, listed where a reader begins, with links and paths that resolve, in plain sentences."""
+"""Tests of the documentation pages: short, listed in an index, with valid links and paths, in plain sentences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.checkout import DOCS, ROOT
 
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
-READ = [page for page in PAGES if page.name != "CHANGELOG.md"]  # history keeps its words
+READ = [page for page in PAGES if page.name != "CHANGELOG.md"]  # entries for old releases keep their words
 FOLDERS = sorted(page.parent for page in DOCS.rglob("README.md"))
 MOST_LINES = 250
 LINKS = [
@@ -21,11 +21,11 @@ LINKS = [
 ]
 
 NAMED = re.compile(r"(?<![\w/.:-])((?:tests|konnectivity|server|agent|benchmarks|scripts|docker|proto)/[\w./-]*\w)")
-IMAGES = {"konnectivity/proxy-server", "konnectivity/proxy-agent"}  # of containers
+IMAGES = {"konnectivity/proxy-server", "konnectivity/proxy-agent"}  # container images
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Return the anchors that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 

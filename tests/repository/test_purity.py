@@ -1,4 +1,4 @@
-"""The pure modules stay pure: no event loop, socket, TLS, clock, thread or log in them."""
+"""Tests that pure modules import no event loop, socket, TLS, clock, thread or log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/operate/reliability.md and the promises behind it: each has a test, each test's promise is on the page."""
+"""Tests of docs/operate/reliability.md: each promise has a test, and each test's promise is on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/secure/security.md, threats.md and attacks.md agree with each other, and each test that they name exists."""
+"""Tests that docs/secure/security.md, threats.md and attacks.md agree, and that each test they name exists."""
 
 from __future__ import annotations
 

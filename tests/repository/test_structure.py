@@ -1,4 +1,4 @@
-"""The structure of the product: small packages, each name once, no import cycle."""
+"""Tests of the structure of the product: small packages, unique names, no import cycle."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from support.checkout import ROOT
 
 SOURCES = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
-MAX_MODULES = 20  # of one folder
-MAX_LINES = 400  # of one module
+MAX_MODULES = 20  # maximum number of modules in a folder
+MAX_LINES = 400  # maximum number of lines in a module
 MODULES_OF_SEVERAL_PACKAGES = {"__init__", "__main__"}
 
 
@@ -88,7 +88,7 @@ def test_a_class_name_stands_once() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    """Cycles are found by taking away, again and again, what imports nothing that is left."""
+    """Cycles are found by repeatedly removing modules whose imports have all been removed."""
     left = {name: {each for each in imported(name) if each and each != name} for name in modules()}
     while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
@@ -98,7 +98,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_server_and_agent_stand_on_the_library_and_not_on_each_other() -> None:
-    """Only the tool, which explains and checks both programs, knows their options."""
+    """Only the tool, which checks both programs, may import the options of both."""
     for name in modules():
         package = name.partition(".")[0]
         others = {"konnectivity_server", "konnectivity_agent"} - {package}

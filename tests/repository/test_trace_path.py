@@ -1,4 +1,4 @@
-"""Length of the chains of calls that a DATA byte and a CONNECT dial pass through."""
+"""Tests of the length of the call chains of a DATA byte and of a CONNECT dial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tools import trace_path
 from tools.trace_path import CallChain, Traces
 
-# Upper bounds: calls, files. A change that makes a chain shorter lowers them.
+# Upper bounds of calls and files. A change that shortens a chain lowers its bounds.
 BOUNDS = {"server_hop": (15, 8), "agent_hop": (16, 12), "dial": (212, 50)}
 
 

@@ -1,4 +1,4 @@
-"""docs/operate/troubleshooting.md quotes program texts: each quote is in the source, and each error text is quoted."""
+"""Tests of docs/operate/troubleshooting.md: each quoted text is in the source, and each error text is quoted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.checkout import ROOT
 PAGE = (ROOT / "docs" / "operate" / "troubleshooting.md").read_text()
 ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
 GAP = "..."
-# Calls whose texts reach a person: in a log, on stderr, as the answer to a dial, as the status of a call.
+# Calls whose texts reach a person: in a log, on stderr, in the answer to a dial, or in the status of a call.
 SPOKEN = re.compile(
     r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)(?<!FileExists)(?<!HPACKDecoding)Error$"
     r"|^(\w*Refusal|Status|abort|fault|exit|_refuse)$"
@@ -36,10 +36,10 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def programs() -> dict[Path, ast.AST]:
-    """The sources of both programs, and nothing of the tool."""
+    """Return the sources of both programs, without the tool."""
     found: dict[Path, ast.AST] = {}
     waiting = ["konnectivity_server.server_main", "konnectivity_agent.agent_main", "konnectivity.runtime.zip_archive"]
-    # They speak to a server as kube-apiserver does.
+    # These modules connect to a server as kube-apiserver does.
     waiting += ["konnectivity.client", "konnectivity.tool.cli.dial_command"]
     while waiting:
         module = waiting.pop()
@@ -51,7 +51,7 @@ def programs() -> dict[Path, ast.AST]:
 
 
 def template(node: ast.AST) -> str | None:
-    """A string with a gap for each thing that is put in."""
+    """Return the text of a string expression with a gap for each inserted value."""
     if isinstance(node, ast.Constant):
         return node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
     if isinstance(node, ast.JoinedStr):

@@ -1,4 +1,4 @@
-"""dist/konnectivity: built once, then started by the system's Python with nothing in the environment."""
+"""Tests of dist/konnectivity: built once, then started by the system's Python with an empty environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path("/usr/bin/python3")
 NOBODY = 65532
 
-pytestmark = pytest.mark.timeout(300)  # the build, with its packages
+pytestmark = pytest.mark.timeout(300)  # covers the build and its packages
 
 
 def lacking():
@@ -40,7 +40,7 @@ def built(tmp_path_factory):
         pytest.skip(reason)
     directory = tmp_path_factory.mktemp("dist")
     for each in (directory, *list(directory.parents)[:2]):
-        each.chmod(0o755)  # others start it, too
+        each.chmod(0o755)  # other users start the file as well
     command = [PYTHON, ROOT / "scripts/single_file.py", directory]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -52,7 +52,7 @@ def run(*command, **more):
 
 
 def bare(program):
-    """As `Deployment.start_program` takes it: with nothing in the environment, outside of this virtual environment."""
+    """Return program and arguments for `Deployment.start_program` that run `program` in an empty environment."""
     return Path("/usr/bin/env"), ["-i", str(program)]
 
 
@@ -114,7 +114,7 @@ def test_the_tool_runs_the_demo(built, tmp_path):
 
 
 def test_it_needs_no_place_to_write(built, tmp_path):
-    """A user without a home, on a root that is read-only all over."""
+    """The program runs for a user without a home on a root that is entirely read-only."""
     if os.geteuid() or shutil.which("unshare") is None:
         pytest.skip("root and util-linux are needed, to make a read-only root")
     for each in (tmp_path, *list(tmp_path.parents)[:2]):
@@ -137,7 +137,7 @@ def test_it_needs_no_place_to_write(built, tmp_path):
 
 
 def test_nothing_else_is_imported(built, tmp_path):
-    """Not from the working directory, and not from where the environment says."""
+    """No module is imported from the working directory or from a path in the environment."""
     for name in ("konnectivity", "uvloop", "sitecustomize"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('other code ran')")
     environment = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "uvloop.py")}
@@ -161,7 +161,7 @@ def test_every_file_of_the_packages_is_in_it(built):
 
 
 def test_an_upgrade_does_not_disturb_what_runs(built, deployment, tmp_path):
-    """The file is replaced; modules that the program imports later still come from the one that was started."""
+    """After the file is replaced, a running program still imports modules from the old file."""
     shutil.copy2(built / "konnectivity", tmp_path / "proxy-server")
     env, program = bare(tmp_path / "proxy-server")
     server = deployment.start_program(env, [*program, *deployment.server_arguments("--enable-profiling")])
@@ -176,7 +176,7 @@ def test_an_upgrade_does_not_disturb_what_runs(built, deployment, tmp_path):
 
 
 def test_another_python_is_told_what_to_do(built):
-    """Also one that is too new or too old by one: compiled modules are for one version."""
+    """A Python one version too new or too old prints what to do, since compiled modules fit one version."""
     main = run(
         PYTHON, "-IBc", f"import zipfile; print(zipfile.ZipFile('{built}/konnectivity').read('__main__.py').decode())"
     )

@@ -1,7 +1,7 @@
-"""docker/requirements*.txt: every package that images and single file are made of, each by its hashes. Off line.
+"""Tests of docker/requirements*.txt: every package of images and single file is listed with its hashes. Off line.
 
-That pip takes them with --require-hashes is shown where they are installed: tests/docker, tests/single_file, and by the
-list of parts.
+That pip accepts the lists with --require-hashes is tested where they are installed: by tests/docker, by
+tests/single_file, and by the list of parts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def pinned(name):
-    """Package -> (its line as a requirement, its hashes)."""
+    """Return package name -> (its requirement, its hashes)."""
     text = (ROOT / "docker" / name).read_text().replace("\\\n", " ")
     found = {}
     for line in text.splitlines():
@@ -61,7 +61,7 @@ def test_each_line_is_one_version_with_hashes(lists):
 
 @pytest.mark.parametrize("name", sorted(PROGRAM))
 def test_what_a_package_needs_is_there(name):
-    """As pip demands of a list with hashes: also what dependencies depend on, here and on other Pythons."""
+    """Dependencies of dependencies are listed too, for this and other Pythons, as pip demands with hashes."""
     try:
         needs = [Requirement(each) for each in requires(name) or ()]
     except PackageNotFoundError:
@@ -96,7 +96,7 @@ def _needs(name):
 
 @pytest.mark.timeout(300)
 def test_the_list_of_parts(tmp_path):
-    """By cyclonedx-py, which checks it against CycloneDX' own schema."""
+    """The list of parts made by cyclonedx-py conforms to CycloneDX's own schema."""
     if shutil.which("sh") is None or not (ROOT / ".venv/bin/cyclonedx-py").exists():
         pytest.skip("cyclonedx-py is missing: make .venv/.stamp")
     ran = subprocess.run(
@@ -120,7 +120,7 @@ def test_the_list_of_parts(tmp_path):
         name: next(iter(line.specifier)).version for name, line in here.items()
     }
     assert all(each["purl"].startswith("pkg:pypi/") for each in parts.values())
-    assert sum("licenses" in each for each in parts.values()) > 0.8 * len(parts)  # some say it in prose only
+    assert sum("licenses" in each for each in parts.values()) > 0.8 * len(parts)  # others: license in prose
     (edges,) = (each["dependsOn"] for each in document["dependencies"] if each["ref"] == root["bom-ref"])
     assert len(edges) >= len(PROJECT["project"]["dependencies"])
     assert str(tmp_path) not in json.dumps(document)
