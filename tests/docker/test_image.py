@@ -206,7 +206,7 @@ LABELS = "title:text description:text vendor:text licenses:spdx version:text rev
 
 
 def test_the_images_have_labels():
-    """The images have all labels; hadolint finds only the base stage, which is no image, without title and description."""
+    """The images have all labels; only the base stage, which is not an image, lacks title and description."""
     labels = [f"--require-label=org.opencontainers.image.{each}" for each in LABELS.split()]
     hadolint = [Path(sys.executable).parent / "hadolint", *labels, "--format=json", REPOSITORY / "docker/Dockerfile"]
     found = json.loads(subprocess.run(hadolint, capture_output=True, check=False, timeout=60).stdout)

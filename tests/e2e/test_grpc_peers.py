@@ -158,7 +158,7 @@ def test_cleartext_on_the_agent_port_is_closed(deployment):
                 pass
 
 
-# ---- an agent made of grpcio, on the established wire ------------------------------------------------------------
+# ---- an agent made of grpcio, on the reference protocol -----------------------------------------------------------
 
 
 @pytest.fixture
