@@ -15,7 +15,7 @@ class KernelSocket(asyncio.Transport):
         reading: whether the protocol wants data.
         ended: whether the protocol has ended its output.
         closed: whether the socket is closed.
-        aborted: whether it was closed without sending what waited.
+        aborted: whether the socket was closed without sending waiting bytes.
 
     """
 

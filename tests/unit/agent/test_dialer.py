@@ -47,7 +47,7 @@ class Names:
 
 
 async def dialled(asked, names, policy=None, seconds=0.0):
-    """Run one dial and return what was counted."""
+    """Run one dial and return the counters."""
     counters = DialCounters()
     async with asyncio.TaskGroup() as tasks:
         dialer = Dialer(tasks, counters, policy or parse([], []), names, clock=asyncio.get_running_loop().time)

@@ -22,7 +22,7 @@ def plan(*addresses: DialAddress, forever: bool = False) -> PoolPlan:
 def test_every_address_is_dialled_at_once():
     made = plan(A, B, C)
     assert [one.address for one in made.next(0.0, 0, 1)] == [A, B, C]
-    assert made.next(0.0, 0, 1) == []  # they are under way
+    assert made.next(0.0, 0, 1) == []  # the dials are under way
 
 
 def test_behind_a_balancer_it_searches_until_all_servers_are_connected():
@@ -260,7 +260,7 @@ def test_a_server_that_accepts_and_hangs_up_is_tried_ever_more_rarely():
         for one in made.next(now, 0, 1):
             tries += 1
             made.connected(one, f"server-{tries}", now)
-            made.hurry(now)  # it says that it is going, too
+            made.hurry(now)  # the other server announces its end as well
             made.lost(f"server-{tries}", now + 0.01)
         now += max(0.02, made.due(now, 0, 1))
     assert tries < 110

@@ -20,7 +20,7 @@ def answer(server_id="one", count="1"):
         ("1", 1),
         ("0", 0),
         ("3", 3),
-        ("-1", -1),  # as the reference takes it
+        ("-1", -1),  # accepted, as by the reference
         (str(MAX_SERVER_COUNT + 1), MAX_SERVER_COUNT),
         (str(2**63 - 1), MAX_SERVER_COUNT),
     ],

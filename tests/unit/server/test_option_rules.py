@@ -60,7 +60,7 @@ def test_what_does_not_go_together(arguments, problem):
         f"{SOCKET} --agent-identity=certificate-san",
         f"{SOCKET} --peer-port=8133 --peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/null",
         f"{SOCKET} --enable-lease-controller --lease-label=a=b",
-        f"{SOCKET} --lease-label=a",  # of no leases
+        f"{SOCKET} --lease-label=a",  # a label without leases
         f"{SOCKET} --enable-contention-profiling --enable-profiling",
     ],
 )

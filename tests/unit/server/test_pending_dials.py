@@ -60,7 +60,7 @@ async def test_one_frontend_may_have_a_number_of_dials_pending_and_hinders_no_ot
     assert caught.value.failure is DialFailure.FLOOD
     assert server.reached == {"pending_dials_per_frontend": 1}
     server.dial(client=Peer("10.2.2.2:1"))
-    server.dial(client=Peer("10.1.1.1:1003"), relayed=True)  # of another server, which has a limit itself
+    server.dial(client=Peer("10.1.1.1:1003"), relayed=True)  # dial of a peer server, which has its own limit
     agent.connects(0)
     assert server.dials.pending_of("10.1.1.1") == 2
     agent.connects(1)

@@ -26,7 +26,7 @@ def test_longer_each_time_until_it_has_not_declined_for_a_while():
     found = []
     for _ in range(6):
         declines.add("a")
-        declines.add("a")  # of another dial, at the same time
+        declines.add("a")  # decline of another dial at the same time
         assert not declines.holds("b")
         found.append(spared_for(declines, clock))
     assert found == [FIRST_S, 10.0, 20.0, 40.0, LONGEST_S, LONGEST_S]

@@ -11,7 +11,7 @@ from support.memory_streams import StillLoop
 
 
 class Owner:
-    """Connection that records what its keepalive does."""
+    """Connection that records the calls of its keepalive."""
 
     def __init__(self) -> None:
         self.heard_at = 0.0

@@ -44,7 +44,7 @@ def test_a_long_message_is_cut_between_two_characters(repeated: str, start: str,
     check_trailers([("grpc-message", encoded)])
     decoded, expected = decode_message(encoded), message.encode("utf-8", "replace").decode()
     assert decoded == expected or (decoded.endswith("...") and expected.startswith(decoded[:-3]))
-    if repeated != " ":  # which takes three times the room at the end of a message
+    if repeated != " ":  # a space takes three bytes at the end of a message
         assert decoded == expected or len(encoded) > statuses.MAX_MESSAGE - 15, "cut shorter than needed"
 
 

@@ -139,7 +139,7 @@ def test_what_only_looks_like_this_host_is(host):
     assert chosen(host, 8132, HTTPS_PROXY="http://proxy:1") == "proxy:1"
 
 
-# What golang.org/x/net/http/httpproxy answers to the same.
+# Answers of golang.org/x/net/http/httpproxy to the same input.
 @pytest.mark.parametrize(
     ("rule", "direct", "proxied"),
     [

@@ -146,7 +146,7 @@ class LibraryEnd(Book):
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=client, header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.wanted = {SettingCodes.INITIAL_WINDOW_SIZE: window, SettingCodes.MAX_FRAME_SIZE: frame_size}
-        self.settings_under_way = True  # one at a time: the library takes an ack for that of all it has sent
+        self.settings_under_way = True  # one SETTINGS at a time: the library counts an ack for all SETTINGS it has sent
 
     def take(self) -> bytes:
         if self.wanted and not self.settings_under_way:

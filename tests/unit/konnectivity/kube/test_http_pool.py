@@ -121,6 +121,6 @@ async def test_a_pool_that_is_retired_keeps_no_connection(pools):
     await made.ask()
     answer = await made.pool.send("GET", "/", HEADERS)
     made.pool.retire()
-    assert not made.wires[0].closed  # it is in use
+    assert not made.wires[0].closed  # the connection is in use
     await answer.read(100)
     assert made.wires[0].closed

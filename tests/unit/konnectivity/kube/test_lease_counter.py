@@ -251,7 +251,7 @@ def test_before_a_lease_counts_as_expired_the_leases_are_listed_once_more():
         made.api.put("two", 20)
         made.start()
         await made.advance(10.5)
-        assert (made.count, made.api.lists) == (2, 1)  # it may be renewed within the grace
+        assert (made.count, made.api.lists) == (2, 1)  # the lease may be renewed within the grace
         await made.advance(3)
         assert (made.told, made.api.lists) == ([2, 1], 2)
         made.api.put("one")

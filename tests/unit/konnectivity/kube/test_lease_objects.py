@@ -79,7 +79,7 @@ def test_a_renewal_keeps_what_others_wrote_but_for_what_only_the_api_writes():
     assert made.content["spec"]["leaseTransitions"] == 3
     assert made.content["spec"]["strategy"] == "unknown here"
     assert made.content["spec"]["acquireTime"] == "2025-01-01T00:00:00.000000Z"
-    assert seen.content["metadata"]["labels"] == {"old": ""}  # what was seen is not changed
+    assert seen.content["metadata"]["labels"] == {"old": ""}  # the object that was read is not changed
 
 
 @pytest.mark.parametrize(

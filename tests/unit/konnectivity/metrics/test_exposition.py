@@ -16,7 +16,7 @@ def shown(*families: Family) -> str:
             return metrics_of(families)
 
     text = MetricsRegistry(Fixed()).text().decode()
-    list(text_string_to_metric_families(text))  # it parses
+    list(text_string_to_metric_families(text))  # the text parses
     return "".join(f"{line}\n" for line in text.splitlines() if "konnectivity" in line)
 
 

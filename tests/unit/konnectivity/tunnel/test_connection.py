@@ -37,8 +37,8 @@ class Socket:
     waiting: bytearray = field(default_factory=bytearray)  # given to it while it is stuck
     stuck: bool = False
     paused: bool = False
-    ended: bool = False  # it ended its output
-    gone: bool = False  # it is closed by itself
+    ended: bool = False  # the socket ended its output
+    gone: bool = False  # the socket closed by itself
     saw_end: bool = False  # a clean end of its input
     saw_error: bool = False
     closed: bool = False
@@ -410,7 +410,7 @@ def test_windows_together_stay_below_what_refuses_dials() -> None:
     async def scenario() -> None:
         world = World(extension=True, window=4096)
         memory = world.options[1].memory
-        memory.tunnel_budget = 128 * 4096  # as an agent has it
+        memory.tunnel_budget = 128 * 4096  # budget of an agent
         play(world, [*[("dial",)] * 100, ("deliver", 1, 900), ("deliver", 0, 900)])
         assert len(world.clients) == 100
         await rush(world, *world.clients[:10])

@@ -23,7 +23,7 @@ class SilentPeer:
     Attributes:
         frozen: whether the peer answers no ping.
         pings: number of pings sent.
-        news: what the owner heard, and the reason of the end.
+        news: calls of the owner, and the reason of the end.
 
     """
 

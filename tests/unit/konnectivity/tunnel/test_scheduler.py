@@ -62,7 +62,7 @@ def test_a_keystroke_passes_bulk() -> None:
     stream = Stream()
     for number in range(20):
         stream.send(f"bulk{number}", 100 * QUANTUM)
-    stream.take(60)  # each of them has had its first turn
+    stream.take(60)  # each sender has had its first turn
     stream.log.clear()
     stream.send("key", 1)
     stream.take(2)

@@ -18,7 +18,7 @@ from support.memory_streams import stream_pair
 
 
 class Line:
-    """Serving tunnel, the dials that its opener got, and the packets that the far end hears."""
+    """Serving tunnel, the dials that its opener got, and the packets that arrive at the far end."""
 
     def __init__(self, extension: bool = True, single: bool = False) -> None:
         self.far, self.near = stream_pair()

@@ -31,7 +31,7 @@ def test_bytes_are_bounded_too_and_one_entry_that_is_too_large_pushes_nobody_out
     bounded["large"] = "x" * 6 * one
     assert "large" not in bounded
     assert len(bounded) == 5
-    bounded["0099"] = "x" * 6 * one  # what it was is not true any more
+    bounded["0099"] = "x" * 6 * one  # the old value is not true any more
     assert "0099" not in bounded
 
 

@@ -287,7 +287,7 @@ async def admitted_after(authenticator, token, address):
         ("good", None, False, "192.0.2.1:9999", 2.5),  # behind one balancer: a turn of each connection
         ("good", "192.0.2.7:1", False, "192.0.2.1:9999", 1.0),  # this token was accepted before
         (service_account_token("honest", "a1"), None, False, "192.0.2.1:9999", 1.0),  # the flood has no claims
-        (service_account_token("honest", "a1"), None, True, "198.51.100.1:1", 1.0),  # the flood has them, too
+        (service_account_token("honest", "a1"), None, True, "198.51.100.1:1", 1.0),  # the flood has such tokens as well
         (service_account_token("honest", "a1"), "192.0.2.1:5", True, "192.0.2.1:9999", 1.0),  # ... but not the uid
     ],
     ids=["address", "connection", "token", "claims", "forged-claims", "uid"],

@@ -51,7 +51,7 @@ def test_a_destination_that_takes_nothing_uses_up_its_credit():
     tunnel, connection, _ = connected(credit=1000)
     stalls = Stalls()
     tunnel.now = 1.0
-    connection.outbound.send(bytes(1000))  # as much as it may: a socket that reads no more than that has nothing queued
+    connection.outbound.send(bytes(1000))  # all of the credit: a socket that reads no more has nothing queued
     stalls.look([tunnel], 1.0)
     assert stalls.of(connection, 1.0) is None
     assert stalls.of(connection, 1.0 + STALLED_S) == ("destination", STALLED_S)

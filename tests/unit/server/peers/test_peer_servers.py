@@ -213,9 +213,9 @@ async def test_a_silent_server_is_reported_and_its_successor_replaces_it(site):
         assert site.suspects == [old]
         new = site.peers.tunnels["one"]
         assert new is not old
-        old.stream.silent_since = None  # it was slow only
+        old.stream.silent_since = None  # the peer was only slow
         await asyncio.sleep(1.0)
-        assert old.closed  # it has no connections
+        assert old.closed  # the tunnel has no connections
         assert site.peers.tunnels["one"] is new
 
 

@@ -71,7 +71,7 @@ process_open_fds 100
     lines = merged_answers.metrics([one, one]).splitlines()
     assert {"process_max_fds 2048", "process_open_fds 200"} <= set(lines)
     assert 'k_buffer_budget_bytes{scope="process"} 512' in lines
-    assert 'k_buffer_budget_bytes{scope="tunnel"} 64' in lines  # of one agent, in whatever worker
+    assert 'k_buffer_budget_bytes{scope="tunnel"} 64' in lines  # budget of one agent, the same in every worker
     assert 'k_buffer_budget_bytes{scope="connection"} 1' in lines
 
 
