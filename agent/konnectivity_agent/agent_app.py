@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 IDLE_CHECK_S = 0.2  # while draining
-LEASES_TIMEOUT_S = 10.0  # for the first count of leases: after that one server is assumed
+LEASES_TIMEOUT_S = 10.0  # seconds for the first count of leases, after which one server is assumed
 
 Proxies = Mapping[tuple[str, int], Proxy]  # forward proxy of a server, by the host and port of the server
 _NO_PROXIES: Proxies = {}

@@ -19,7 +19,7 @@ from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
 MAX_WAITING = 16_384  # dials of one server that have not started; a server of this project has at most 10,000
-STARTS_PER_PASS = 8  # in one pass of the event loop
+STARTS_PER_PASS = 8  # dials started in one pass of the event loop
 MAX_WAIT_S = 30.0  # as long as kube-apiserver waits for a dial; a server that gives up earlier cancels the dial
 
 
@@ -128,7 +128,7 @@ class DialQueue:
         self._reached = reached
         self._lanes: dict[ServingTunnel, _DialLane] = {}
         self._loop = asyncio.get_running_loop()
-        self._started = 0  # in this pass of the event loop
+        self._started = 0  # dials started in this pass of the event loop
         self._scheduled = False
 
     def __len__(self) -> int:

@@ -30,7 +30,7 @@ from konnectivity_agent.resolver import Resolver
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
 
-DIAL_TIMEOUT_S = 5.0  # for lookup and connection attempts, without the wait between them
+DIAL_TIMEOUT_S = 5.0  # seconds for lookup and connection attempts, without the wait between
 _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _NO_FAMILY = (getattr(socket, "EAI_ADDRFAMILY", None), getattr(socket, "EAI_NODATA", None))

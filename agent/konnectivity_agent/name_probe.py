@@ -23,7 +23,7 @@ from konnectivity_agent.name_servers import Configuration, Reply
 
 RESOLV_CONF, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 PORT = 53
-MAX_PROBES = 4096  # at a time; a name that would be one more is not looked up
+MAX_PROBES = 4096  # concurrent probes; a name beyond the limit is not looked up
 PROMPT_S = 1.0  # a name whose probe takes longer is a slow one
 RESEND_S, RESENDS = 0.4, 3  # a datagram may be lost
 LOOK_INTERVAL_S = 1.0  # between two looks at whether a file has changed

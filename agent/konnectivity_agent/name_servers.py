@@ -18,7 +18,7 @@ MAX_NDOTS, MAX_TIMEOUT_S = 15, 30
 TYPE_A, TYPE_AAAA = 1, 28
 _HEAD = 12  # bytes of a DNS message in front of its question
 _RECURSION_DESIRED = 0x0100
-_TRUNCATED = 0x02  # in the third byte
+_TRUNCATED = 0x02  # flag in the third byte of a message
 _NO_ERROR, _NO_SUCH_NAME = 0, 3
 _MAX_NAME, _MAX_LABEL = 253, 63
 
@@ -39,7 +39,7 @@ class Configuration:
     servers: tuple[str, ...] = ("127.0.0.1",)
     search: tuple[str, ...] = ()
     ndots: int = 1
-    timeout_s: float = 5.0  # for the answer of one server
+    timeout_s: float = 5.0  # seconds for the answer of one server
 
     def candidates(self, name: str) -> list[str]:
         """Return the full names that are asked for, in order."""

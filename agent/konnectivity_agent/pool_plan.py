@@ -49,7 +49,7 @@ class ServerAddress:
     servers: set[str] = field(default_factory=set)  # ids of connected servers that were reached here
     tries: int = 0  # under way
     failing: bool = False  # the last try reached no server
-    due_at: float = 0.0  # not to be dialled before
+    due_at: float = 0.0  # earliest time of the next dial
     tried_at: float = 0.0  # begin of the last try
     connected_at: float = 0.0  # last time that a try reached a server that was not connected
 
@@ -72,9 +72,9 @@ class PoolPlan:
     random: Random
     addresses: dict[DialAddress, ServerAddress] = field(default_factory=dict)
     _unavailable: set[str] = field(default_factory=set)  # ids of connected servers that do not answer, or drain
-    _search_at: float = 0.0  # not to be searched before
+    _search_at: float = 0.0  # earliest time of the next search
     _return_until: float = 0.0  # a server that was shut down is expected back until then
-    _turn: int = 0  # which address the next search dials
+    _turn: int = 0  # index of the address that the next search dials
     _fruitless: int = 0  # searches in a row that found no new server
     _short_lived: int = 0  # tunnels in a row that ended within STABLE_S
     _short_lived_at: float = 0.0  # end of the last short-lived tunnel

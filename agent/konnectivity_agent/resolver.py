@@ -23,9 +23,9 @@ from typing import NamedTuple
 from konnectivity.net.happy_eyeballs import AddressInfo
 from konnectivity_agent.name_probe import Probe, Silence
 
-FIRST_THREADS = 32  # for any name
-PROMPT_THREADS = 24  # for names whose name servers answered a probe promptly
-SLOW_THREADS = 8  # for names whose name servers answered a probe late
+FIRST_THREADS = 32  # threads for any name
+PROMPT_THREADS = 24  # threads for names whose name servers answered a probe promptly
+SLOW_THREADS = 8  # threads for names whose name servers answered a probe late
 MAX_PER_NAME = 4  # lookups of one name at a time
 FRESH_S = 2.0  # a lookup that takes longer is not joined: the next one may find the name server back
 
@@ -53,7 +53,7 @@ class _Lookup:
     def __init__(
         self, name: tuple[str, int], lane: _LookupLane, answer: asyncio.Future[list[AddressInfo]], began: float
     ) -> None:
-        self.name = name  # and address family
+        self.name = name  # host name and address family
         self.lane = lane
         self.answer = answer
         self.began = began

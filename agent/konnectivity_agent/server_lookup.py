@@ -13,7 +13,7 @@ from konnectivity.net.happy_eyeballs import AddressInfo
 from konnectivity_agent.pool_plan import DialAddress
 
 LOOKUP_INTERVAL_S = 30.0  # between two lookups while nothing is wrong
-LOOKUP_TIMEOUT_S = 5.0  # for one host name
+LOOKUP_TIMEOUT_S = 5.0  # seconds for the lookup of one host name
 
 Host = tuple[str, int]  # a server or load balancer: name or address, and port
 

@@ -69,7 +69,7 @@ class ServerPool(ServerConnectionEvents):
         self._draining = False
         self._count_timer: asyncio.TimerHandle | None = None
         self._few_reported = False
-        self._logged = LoggedReasons()  # why servers cannot be reached, by address
+        self._logged = LoggedReasons()  # reasons why servers cannot be reached, by address
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
 

@@ -37,7 +37,7 @@ class FrontendAddress:
         self._tls = tls
         self._server_name = server_name or self._host
         self.unencrypted = tls is None and not self._path  # over TCP, where servers expect TLS
-        self.authority = quote(self._path, safe="") if self._path else self._server_name  # for HTTP/2
+        self.authority = quote(self._path, safe="") if self._path else self._server_name  # authority of HTTP/2 requests
 
     async def start(self, transport: Http2ClientTransport, hops: HopTimings) -> None:
         """Make a connection, and speak HTTP/2 on it by `transport`."""

@@ -70,7 +70,7 @@ class GrpcTunnel(ClientTunnel):
             return
         transport.close("the client is done")
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):  # for the end of TLS from the server
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):  # wait for the end of TLS from the server
                 await self._gone.wait()
         except TimeoutError:
             transport.abort("the server does not say goodbye")

@@ -14,7 +14,7 @@ from konnectivity.grpc.status import Code, RpcError
 PREFIX = struct.Struct(">BL")
 PREFIX_SIZE = 5
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # default of every gRPC implementation
-MAX_EMPTY_MESSAGES = 1000  # on one stream: no peer has a reason to send an empty message
+MAX_EMPTY_MESSAGES = 1000  # empty messages per stream: no peer has a reason to send one
 _SMALLEST_VIEW = 512  # bytes; a view and its buffer take about 200 more
 _SMALL = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
 

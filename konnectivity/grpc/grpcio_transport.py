@@ -30,7 +30,7 @@ from konnectivity.untrusted.file_content import read_file
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0  # at most, whatever the destination allows: grpcio connects in one step
+CONNECT_TIMEOUT_S = 10.0  # longest timeout in seconds, even if the destination allows more: grpcio connects in one step
 READY = grpc.ChannelConnectivity.READY
 CLOSE_TIMEOUT_S = 5.0
 _INT_MAX = 2**31 - 1
@@ -235,7 +235,7 @@ async def connect(
         raise ValueError("grpcio opens its sockets itself: a forward proxy needs --grpc-implementation=native")
     arguments = [
         *_arguments(options),
-        ("grpc.use_local_subchannel_pool", 1),  # else two channels share one connection
+        ("grpc.use_local_subchannel_pool", 1),  # otherwise two channels share one connection
         ("grpc.client_idle_timeout_ms", _INT_MAX),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),

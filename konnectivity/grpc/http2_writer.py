@@ -92,7 +92,7 @@ class Http2Writer:
         self._send_data = http2.send_data
         self._transport: asyncio.Transport | None = transport
         self._pause = pause
-        self._paused: dict[int, PausedCall] = {}  # by stream
+        self._paused: dict[int, PausedCall] = {}  # paused calls by stream id
         self._unflushed = 0  # bytes of messages since the last flush
         self._flush_scheduled = False
         self._write_paused = False

@@ -142,7 +142,7 @@ class Inbound:
         stream = self._data_stream
         if stream is None or stream.remote_closed:  # the stream may end between two pieces of one frame
             return
-        if stream.expected is None and not (last and self._data_ends):  # as in `_deliver`, without a call
+        if stream.expected is None and not (last and self._data_ends):  # inlined part of `_deliver`, which saves a call
             self.events.append(events.DataReceived(stream.id, data, len(data), False))
         else:
             self._deliver(stream, data, len(data), last and self._data_ends)

@@ -51,7 +51,7 @@ class Access:
     server: str
     ca: Material | None = None  # None: the system's authorities
     insecure: bool = False
-    server_name: str = ""  # in the API's certificate; empty: the host of `server`
+    server_name: str = ""  # host name in the API's certificate; empty: the host of `server`
     proxy: str = ""
     certificate: Material | None = None
     key: Material | None = None

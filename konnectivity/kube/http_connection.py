@@ -14,7 +14,7 @@ from typing import NamedTuple
 import h11
 
 MAX_HEAD = 64 * 1024
-CLOSE_TIMEOUT_S = 1.0  # for the other side's part of the end of TLS
+CLOSE_TIMEOUT_S = 1.0  # seconds for the end of TLS from the other side
 _CHUNK = 64 * 1024
 
 Header = tuple[str, str]

@@ -73,7 +73,7 @@ class HttpPool:
     def __init__(self, connect: Connect, max_connections: int = MAX_CONNECTIONS) -> None:
         self._connect = connect
         self._slots = asyncio.Semaphore(max_connections)
-        self._idle: list[tuple[HttpConnection, float]] = []  # with the time since when, the oldest first
+        self._idle: list[tuple[HttpConnection, float]] = []  # connections with their idle start, oldest first
         self._closed = False
 
     async def send(self, method: str, target: str, headers: Sequence[Header], body: bytes = b"") -> HttpAnswer:

@@ -31,7 +31,7 @@ log = logs.get(__name__)
 
 LATENCY_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 WATCH_S = 300.0  # after which the API ends a watch, and the next one continues
-CLOCKS_DIFFER_S = 10.0  # from which the log warns: validity of tokens and certificates suffers, too
+CLOCKS_DIFFER_S = 10.0  # difference of clocks that is logged: validity of tokens and certificates suffers, too
 EXPIRY_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 30.0

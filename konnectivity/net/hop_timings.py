@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-CONNECT = "connect"  # to the proxy server's socket, with the look-up of its name
-TLS = "tls"  # with the proxy server
+CONNECT = "connect"  # connection to the proxy server's socket, including the lookup of its name
+TLS = "tls"  # TLS handshake with the proxy server
 DIAL = "dial"  # server, agent, target: until the server says that the connection is open
-TARGET_TLS = "target_tls"  # with the target, through the tunnel
-FIRST_BYTE = "first_byte"  # from the request, or the end of the dial, to the first byte of the target
+TARGET_TLS = "target_tls"  # TLS handshake with the target, through the tunnel
+FIRST_BYTE = "first_byte"  # time from the request, or the end of the dial, to the first byte of the target
 TRANSFER = "transfer"  # the rest of the response
 
 

@@ -28,7 +28,7 @@ log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
 
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
-REFUSED_TIMEOUT_S = 1.0  # for a peer to read the alert of its failed handshake and close
+REFUSED_TIMEOUT_S = 1.0  # seconds for a peer to read the alert of its failed handshake and close
 _AT_ONCE = 4  # connections accepted in one pass of the event loop: each may cost milliseconds of TLS
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED = 1024  # maximum number of descriptors that a sparing listener leaves to others
@@ -166,7 +166,7 @@ class SourceLimitedListener:
             accepted.close()
             raise
         finally:
-            attempt.deadline = None  # else a cycle of objects waits for the garbage collector
+            attempt.deadline = None  # otherwise a cycle of objects waits for the garbage collector
         if attempt.failure is not None:
             self._failed(address, attempt.failure)
 

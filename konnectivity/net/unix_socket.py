@@ -22,7 +22,7 @@ log = logs.get(__name__)
 
 SOCKET_MODE = 0o770
 LEAVING = stat.S_ISVTX  # mode bit of the path of a draining server; without another meaning on a socket
-TAKEOVER_TIMEOUT_S = 5.0  # for a server that answers at the path to free it
+TAKEOVER_TIMEOUT_S = 5.0  # seconds for a server that answers at the path to free the path
 _RETRY_S = 0.1
 _LOCK_TIMEOUT_S = 0.2  # a server holds the lock for less than a millisecond; another process may hold it longer
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "an ordinary file", stat.S_IFLNK: "a symbolic link"}

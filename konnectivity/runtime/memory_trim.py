@@ -62,7 +62,7 @@ class MemoryTrim:
         self._heap = heap
         self._resident = resident
         self._least = resident()
-        self._large = False  # at the last check
+        self._large = False  # whether the heap was large at the last check
         self._timer = loop.call_later(INTERVAL_S, self._next)
 
     def stop(self) -> None:

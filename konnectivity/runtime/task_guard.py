@@ -27,7 +27,7 @@ MAX_TRACE = 8192  # characters of a traceback in a log line: the message of an e
 counts: Counter[str] = Counter()  # unexpected exceptions since the start of the process, by kind of task
 
 _logger = logging.getLogger(__name__)
-_logged_at: dict[str, float] = {}  # by kind
+_logged_at: dict[str, float] = {}  # time of the last log line, by kind of task
 _left_out: Counter[str] = Counter()  # exceptions by kind that got no log line since the last one
 
 

@@ -15,7 +15,7 @@ from konnectivity.tls import pem
 LABEL = "CERTIFICATE"
 
 _INTEGER, _OID, _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE, _SET, _VERSION = 0x02, 0x06, 0x17, 0x18, 0x30, 0x31, 0xA0
-_TEXT_ENCODINGS = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}  # by tag
+_TEXT_ENCODINGS = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}  # codec by ASN.1 tag
 _TEXT_ENCODINGS |= dict.fromkeys((0x0C, 0x12, 0x13, 0x16, 0x1A), "utf-8")
 _NAMES = {  # RFC 4514 section 3
     "2.5.4.3": "CN",
@@ -34,7 +34,7 @@ _ESCAPED = re.compile(r'[,+"\\<>;]|^[ #]| $')
 class Certificate(NamedTuple):
     """Subject and validity of a certificate. Times are seconds since 1970."""
 
-    subject: str  # as in RFC 4514: `CN=agent,O=kubernetes`
+    subject: str  # distinguished name in the form of RFC 4514: `CN=agent,O=kubernetes`
     not_before: float
     not_after: float
 

@@ -63,7 +63,7 @@ class DialingTunnel(Tunnel):
 
     def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
         super().__init__(stream, options, REFERENCE_DIALING, own_side, far_side)
-        self.pending: dict[int, tuple[Dial, float]] = {}  # by random number, with the time of the request
+        self.pending: dict[int, tuple[Dial, float]] = {}  # dials by random number, with the time of the request
         self.queued: dict[int, Dial] = {}
 
     @property

@@ -65,8 +65,8 @@ class FlowControl:
         self.round_trip = round_trip
         self._flows: dict[ReceivedBytes, tuple[int, float]] = {}  # bytes received at the last look, and its time
         self._grown = 0  # bytes of all windows beyond their first size
-        self._light_at = -SHARED_S  # when light traffic was seen
-        self._looked_at = 0.0  # for light traffic
+        self._light_at = -SHARED_S  # time at which light traffic was last seen
+        self._looked_at = 0.0  # time of the last check for light traffic
 
     def open(self, flow: ReceivedBytes) -> Window:
         """Return the window of a new connection."""

@@ -70,7 +70,7 @@ class Heartbeat:
         self._suspect_after_s = suspect_after_s
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._asked_at: float | None = None  # when a ping was sent, if nothing was heard since
+        self._asked_at: float | None = None  # time of the last ping, if nothing has arrived since
         self._timer: asyncio.TimerHandle | None = None
 
     @property

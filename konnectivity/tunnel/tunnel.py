@@ -248,7 +248,7 @@ class Tunnel(StreamReceiver):
         kind = packet.type
         if log.v(6) and kind != packet_types.CREDIT:
             tunnel_log.packet(self, "Packet received", packet)
-        if kind == packet_types.DATA:  # in a layout the fast decoder does not know
+        if kind == packet_types.DATA:  # DATA in a layout that the fast decoder does not know
             connection = self.connections.get(packet.data.connectID)
             if connection is None:
                 self._data_for_nobody(packet.data.connectID)
@@ -290,7 +290,7 @@ class Tunnel(StreamReceiver):
             name, handle = row
             payload = getattr(packet, name)
             connection = self.connections.get(payload.connectID)
-            if connection is not None:  # else the packet is late: the connection is over
+            if connection is not None:  # otherwise the packet is late: the connection has ended
                 handle(connection, payload)
         elif packet.type == packet_types.SERVER_COUNT:
             self.server_count_changed(packet.serverCount.count)

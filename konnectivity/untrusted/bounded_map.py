@@ -44,7 +44,7 @@ class BoundedMap(Generic[K, V]):
         self.max_bytes = max_bytes
         self.bytes = 0
         self._size = size
-        self._entries: dict[K, tuple[V, int]] = {}  # with the size; the one written last at the end
+        self._entries: dict[K, tuple[V, int]] = {}  # values with their sizes, in the order of writing
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -14,7 +14,7 @@ _DECLINED_BY_PEER = _DECLINED | {NO_AGENT: DialFailure.NO_AGENT}  # an agent has
 class TryVerdict(NamedTuple):
     """Verdict on one failed try of a dial."""
 
-    error: DialError  # for the frontend, unless another backend is asked
+    error: DialError  # error for the frontend, unless another backend is tried
     try_another: bool = False
     last_resort: bool = False  # whether a backend that is not ready may be asked, too
     counts: bool = True  # whether the try may have harmed the backend

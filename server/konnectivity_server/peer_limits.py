@@ -34,7 +34,7 @@ PEER_FIELDS = frozenset({"serverid", EXTENSION})
 class ConnectLimits:
     """Limits of one client of the HTTP CONNECT frontend. Times in seconds, sizes in bytes."""
 
-    head_timeout_s: float = 60.0  # from the first byte of the client to a complete CONNECT
+    head_timeout_s: float = 60.0  # seconds from the first byte of the client to a complete CONNECT
     head_bytes: int = 1024 * 1024
     refusals: int = 100  # requests other than CONNECT until the connection is closed
     reached: Counter[str] = field(default_factory=Counter)

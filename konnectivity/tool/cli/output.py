@@ -35,7 +35,7 @@ def _json(value: Any, columns: Sequence[str]) -> str:
 
 
 def _yaml(value: Any, columns: Sequence[str]) -> str:
-    import yaml  # not for every command's start
+    import yaml  # imported late: other commands start faster without it
 
     if isinstance(value, list) and all(isinstance(each, dict) and "kind" in each for each in value):
         return str(yaml.safe_dump_all(value, sort_keys=False, explicit_start=True))

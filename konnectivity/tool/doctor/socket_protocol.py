@@ -14,7 +14,7 @@ from konnectivity.tool.check_results import CheckResult, failed, ok, warning
 SOCKET, EGRESS = "frontend-socket", "egress"
 GRPC, HTTP_CONNECT = "grpc", "http-connect"
 PROTOCOLS = {"GRPC": GRPC, "HTTPConnect": HTTP_CONNECT}
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # and empty SETTINGS
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # preface with empty SETTINGS
 _SETTINGS = 4
 _QUESTION = b"GET / HTTP/1.1\r\nHost: doctor\r\n\r\n"
 _GROUP = 0o060

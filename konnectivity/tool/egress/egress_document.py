@@ -94,7 +94,7 @@ def _compose(content: bytes) -> yaml.Node | None:
         raise _BadFile(0, f"is not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from error
     if text.lstrip().startswith("{"):
         _check_json(text)
-        text = text.replace("\t", " ")  # which JSON allows between its parts, and YAML does not
+        text = text.replace("\t", " ")  # JSON allows tabs between its parts, YAML does not
     elif version := _VERSION.search(text):
         line = text.count("\n", 0, version.start()) + 1
         raise _BadFile(line, "kube-apiserver reads YAML 1.1 only", "remove the %YAML line")
@@ -191,7 +191,7 @@ class _DocumentReader:
         if node.style is None:
             if node.value in _GO_BOOLEANS:
                 kind = "true or false"
-            elif ":" in node.value:  # in base 60, which Go does not know
+            elif ":" in node.value:  # a number in base 60, which Go does not know
                 kind = ""
             elif _GO_INTEGER.fullmatch(node.value):
                 kind = "a number"

@@ -106,7 +106,7 @@ def tenant_objects(tenant: Tenant, images: Images) -> list[Object]:
 def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
     """Return the server for the pod of the tenant control plane, in the admin cluster."""
     wanted = addon_of(tenant).server
-    flags = extra_arguments.parsed(wanted.extra_args) | {  # which cannot change these
+    flags = extra_arguments.parsed(wanted.extra_args) | {  # extra arguments cannot change these flags
         **server_pod.base_flags(wanted.port, tenant.replicas, object_names.NAMESPACE),
         "--cluster-cert": f"{PKI}/apiserver.crt",
         "--cluster-key": f"{PKI}/apiserver.key",
@@ -190,7 +190,7 @@ def server_config(tenant: Tenant, kubeconfig: str) -> list[Object]:
         kubeconfig: the text of the server's kubeconfig.
 
     """
-    import yaml  # not for every command's start
+    import yaml  # imported late: other commands start faster without it
 
     egress, secret, _ = secret_names(tenant)
     transport = egress_writer.uds(f"{sidecar.SOCKETS}/{server_pod.SOCKET}")

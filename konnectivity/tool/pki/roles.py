@@ -14,7 +14,7 @@ SERVER_AUTH, CLIENT_AUTH = "serverAuth", "clientAuth"
 class Role(NamedTuple):
     """Role of a leaf certificate."""
 
-    name: str  # and the stem of its files
+    name: str  # name of the role, and stem of its files
     common_name: str
     usage: str
     authority: str  # authority that issues the certificate

@@ -212,7 +212,7 @@ def _widths(
     """Return the width of each column, the longest texts cut to one length; None if that is less than `least`."""
     natural = [max(len(each.head), *(cell.cell_len for cell in cells[each]), 0) for each in columns]
     texts = [size for each, size in zip(columns, natural, strict=True) if not each.number]
-    most = width - _GAP * len(columns) - (sum(natural) - sum(texts))  # for all texts together
+    most = width - _GAP * len(columns) - (sum(natural) - sum(texts))  # width of all texts together
     longest = max(texts, default=0)
     while sum(min(size, longest) for size in texts) > most:
         longest -= 1

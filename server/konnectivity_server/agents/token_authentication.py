@@ -198,7 +198,7 @@ class TokenAuthenticator:
         except KubeError as error:
             if error.reason == "Throttled":
                 self._history.waited_in_vain(shown.digest)
-            return TokenVerdict("", refusal_of_error(error))  # not cached: the next agent asks again
+            return TokenVerdict("", refusal_of_error(error))  # not cached: the next agent is reviewed again
         refusal = self._expected.refusal(answer)
         verdict = TokenVerdict(answer.user, refusal, pod_of(self._expected.namespace, answer.extra))
         if refusal is not None:

@@ -38,7 +38,7 @@ class Query:
     sort: str
     descending: bool
     limit: int
-    match: str  # in lower case; empty: all items
+    match: str  # text to search for, in lower case; empty: all items
 
     def head(self, found: Found[Any]) -> dict[str, Any]:
         """Return the fields of an answer before its rows."""

@@ -65,7 +65,7 @@ class Sampler:
     def start(self) -> None:
         """Arm the timer for the next sample."""
         now = self._loop.time()
-        self._due = max(self._due, now - INTERVAL_S) + INTERVAL_S  # in step, unless the loop stood still
+        self._due = max(self._due, now - INTERVAL_S) + INTERVAL_S  # a fixed interval unless the loop was blocked
         self._timer = self._loop.call_at(self._due, self._tick)
 
     def stop(self) -> None:

@@ -27,7 +27,7 @@ from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 log = logs.get(__name__)
 
-CONNECT_TIMEOUT_S = 10.0  # for TCP, for TLS and for the peer server's answer, together
+CONNECT_TIMEOUT_S = 10.0  # seconds for TCP, TLS and the peer server's answer together
 RESOLVE_INTERVAL_S = 5.0
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0

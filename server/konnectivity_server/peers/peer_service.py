@@ -66,7 +66,7 @@ class PeerService:
         tunnel = IncomingPeerTunnel(stream, self._options, ids[0], self, self._opener)
         tunnel.accept_call({SERVER_ID: self._server_id})
         self.announce([tunnel])
-        if ids[0] != self._server_id:  # not this server itself, which tries all addresses of a name
+        if ids[0] != self._server_id:  # a server tries all addresses of a name, including its own
             self.tunnels.add(tunnel)
             self._on_change()
         return tunnel

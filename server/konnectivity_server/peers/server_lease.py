@@ -33,7 +33,7 @@ CULL_INTERVAL_S = 15.0
 CULL_GRACE_S = 1.0  # a renewal may be on its way
 FIRST_BACKOFF_S = 0.2
 LAST_BACKOFF_S = 7.0
-MAX_CONFLICTS = 5  # in a row that are answered at once
+MAX_CONFLICTS = 5  # consecutive conflicts that are retried at once
 WITHDRAW_TIMEOUT_S = 5.0
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -75,7 +75,7 @@ class ServerLease:
         self._labels = dict(labels)
         self._now = now
         self._random = random or Random()
-        self._seen: StoredLease | None = None  # as stored last
+        self._seen: StoredLease | None = None  # lease as it was last stored
         self._clock = clock
         # Renew times of the last renewals that this process sent.
         self._times: deque[datetime] = deque(maxlen=2 * (MAX_CONFLICTS + 1))

@@ -21,7 +21,7 @@ TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # budget of one agent, the same in
 def metrics(texts: Iterable[str]) -> str:
     """Return one exposition in Prometheus' text format, merged from those of all workers."""
     heads: dict[str, list[str]] = {}  # HELP and TYPE lines by family
-    samples: dict[str, dict[str, float]] = {}  # by family, then by name and labels
+    samples: dict[str, dict[str, float]] = {}  # samples by family, then by name and labels
     for text in texts:
         family = ""
         for line in text.splitlines():

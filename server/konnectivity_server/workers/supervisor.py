@@ -24,7 +24,7 @@ from konnectivity_server.workers.worker_processes import WorkerProcesses
 
 log = logs.get(__name__)
 
-STOP_EXTRA_S = 10.0  # for the workers' end, beyond the deadline that each worker has itself
+STOP_EXTRA_S = 10.0  # seconds for the workers' end, beyond the deadline of each worker
 
 
 async def run(options: ServerOptions, server_id: str) -> int:

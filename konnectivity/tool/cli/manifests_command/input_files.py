@@ -67,7 +67,7 @@ def manifest(path: str) -> Object:
         Unusable: the file has no object, several, or values that Kubernetes does not know.
 
     """
-    import yaml  # not for every command's start
+    import yaml  # imported late: other commands start faster without it
 
     class Loader(yaml.SafeLoader):
         """YAML loader that reads timestamps as strings, as Kubernetes does."""
@@ -122,7 +122,7 @@ def certificates(path: str) -> str:
         Unusable: the file has no certificate, or an incomplete one.
 
     """
-    from konnectivity.tls import x509_fields  # not for every command's start
+    from konnectivity.tls import x509_fields  # imported late: other commands start faster without it
 
     try:
         found = [ssl.DER_cert_to_PEM_cert(each) for each in x509_fields.chain(text_of(path).encode())]
