@@ -56,7 +56,7 @@ async def test_a_server_is_killed(site, programs, outcome):
 
 
 async def test_an_agent_of_two_is_frozen(site, programs, outcome):
-    """One of two agents is frozen: for how long clients are affected, and how many dials fail."""
+    """Freezing one of two agents affects clients for a limited time and fails a limited number of dials."""
     site.server()
     frozen, _ = site.agent("--agent-id=frozen"), site.agent("--agent-id=well")
     async with AsyncExitStack() as stack:
@@ -91,7 +91,7 @@ async def test_an_agent_of_two_is_frozen(site, programs, outcome):
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_short_freeze(site, outcome, workers):
-    """Each program, and then all of them, is paused for a moment, as in the migration of a virtual machine."""
+    """Connections survive a short pause of each program and of all programs, as in a virtual machine's migration."""
     server, agent = site.server(f"--workers={workers}"), site.agent()
     await asyncio.to_thread(agent.wait_for, "Connected to server", workers)
     pids = [[server.pid], [agent.pid], [server.pid, agent.pid]]

@@ -1,7 +1,7 @@
 """An honest client: `python honest_client.py SOCKET TARGET HEALTH_PORT`. Ends with its standard input; prints JSON.
 
-Echoes on one old connection, dials anew and asks /healthz, each every 50 ms, by HTTP CONNECT over the unix socket, with
-blocking sockets in three threads, so that what one waits for delays none of the others.
+The client echoes on one old connection, dials anew and asks /healthz, each every 50 ms, by HTTP CONNECT on the unix
+socket. It uses blocking sockets in three threads, so that no activity delays another.
 """
 
 from __future__ import annotations

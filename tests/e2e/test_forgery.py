@@ -135,7 +135,7 @@ async def test_an_agent_speaks_for_its_own_connections_only(alone):
             ):
                 await liar.say(lie)
             await liar.say(wire.close_rsp(1))
-            await liar.say(wire.dial_rsp(random, 1))  # the liar guessed the dial's random number
+            await liar.say(wire.dial_rsp(random, 1))  # the liar has learned the dial's random number
             heard = [await liar.hear() for _ in range(2)]
             assert [packet.reset.connectID for packet in heard] == [1, 1]
             await liar.silence()

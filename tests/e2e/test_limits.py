@@ -158,7 +158,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_control_frames(deployment, flood):
-    """A peer that sends control frames and reads nothing may reach the limit of unsent bytes first."""
+    """A flood of control frames ends its connection; unread answers may reach the limit of unsent bytes first."""
     before = floods(await asyncio.to_thread(reached, deployment))
     async with works(deployment), http2_peer.peer(deployment, "agents") as peer:
         await peer.call(http2_peer.agent("flooding"))

@@ -181,7 +181,7 @@ async def test_no_agent_available_means_that_there_is_none(replicas):
 
 
 async def test_a_dial_goes_to_the_peer_whose_agent_fits(fresh, replicas):
-    """By destHost: a peer without a matching agent reports so, and the next peer is asked."""
+    """With destHost a peer without a matching agent reports so, and the next peer is asked."""
     peers = listed(replicas)
     for each in replicas:
         each.start(peers, "--proxy-strategies=destHost")

@@ -78,7 +78,7 @@ async def address_of(ports):
 
 @pytest.mark.parametrize("pause_s", [0.0, 4.0])
 async def test_a_server_that_is_replaced_with_a_connection_open_is_found_within_2_s(fresh, pause_s):
-    """The only server is replaced, as in a rollout, while a client keeps a connection open."""
+    """An agent finds the successor of its only server within 2 s although a connection is open, as in a rollout."""
     old = fresh.start_server("--graceful-shutdown-timeout=10s")
     agent = fresh.start_agent("--sync-interval=1s")  # the default; other tests use a shorter interval
     async with listening(targets.echo) as address, connect(**fresh.frontend("http-connect", True)) as tunnel:
@@ -95,7 +95,7 @@ async def test_a_server_that_is_replaced_with_a_connection_open_is_found_within_
 
 @pytest.mark.parametrize("successor", ["server-0", "server-1"])
 async def test_the_successor_of_a_frozen_server_is_reached_when_that_one_is_suspected(fresh, successor):
-    """The successor has the same address as the frozen server, and the same id or another one."""
+    """An agent reaches a frozen server's successor at the same address, with the same id or another one."""
     frozen = await asyncio.to_thread(fresh.start_server, "--server-id=server-0")
     ports = [fresh.agent_port]
     async with address_of(ports) as port, listening(targets.echo) as address:

@@ -95,7 +95,7 @@ async def quiet_tunnel(pair):
 async def assert_undisturbed(tunnel, address, idle, factor=1.5, slack=0.010):
     """Check that the echo p99 stays near `idle` in one of three tries; noise of a shared machine passes, a stall lasts.
 
-    The exact ratio is the benchmark's to measure, on a quiet machine.
+    A benchmark measures the exact ratio on a quiet machine.
     """
     tries = []
     for _ in range(3):

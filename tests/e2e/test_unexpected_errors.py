@@ -50,9 +50,9 @@ class Fault:
         package: the program.
         where: "module:Class.function" or "module:function".
         task: the label under which the exception is counted.
-        touch: makes the program call the function; None: it does so by itself.
-        arguments: more of the program.
-        skip: calls that work before the one that raises.
+        touch: name of the action that makes the program call the function; empty: the program calls it by itself.
+        arguments: further arguments of the program.
+        skip: number of calls that succeed before the call that raises.
     """
 
     package: str
