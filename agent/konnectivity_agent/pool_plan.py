@@ -47,7 +47,7 @@ class ServerAddress:
     address: DialAddress
     backoff: Backoff
     servers: set[str] = field(default_factory=set)  # ids of connected servers that were reached here
-    tries: int = 0  # under way
+    tries: int = 0  # dials under way
     failing: bool = False  # the last try reached no server
     due_at: float = 0.0  # earliest time of the next dial
     tried_at: float = 0.0  # begin of the last try

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from konnectivity.net.happy_eyeballs import AddressInfo
 from konnectivity_agent.pool_plan import DialAddress
 
-LOOKUP_INTERVAL_S = 30.0  # between two lookups while nothing is wrong
+LOOKUP_INTERVAL_S = 30.0  # seconds between two regular lookups
 LOOKUP_TIMEOUT_S = 5.0  # seconds for the lookup of one host name
 
 Host = tuple[str, int]  # a server or load balancer: name or address, and port

@@ -264,7 +264,7 @@ async def connect(
 async def _connected(channel: grpc.aio.Channel) -> None:
     while (state := channel.get_state(try_to_connect=True)) is not READY:
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            call: Call = channel.stream_stream("/")()  # fails at once, and says why
+            call: Call = channel.stream_stream("/")()  # the call fails at once with the reason
             raise RpcError(Code.UNAVAILABLE, await call.details())
         await channel.wait_for_state_change(state)
 

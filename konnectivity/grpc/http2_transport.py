@@ -32,7 +32,7 @@ from konnectivity.tls import handshake_failures as tls_failures
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 1.0  # for queued output and the TLS goodbye; some peers (gRPC's C core) never answer the goodbye
+CLOSE_TIMEOUT_S = 1.0  # seconds for queued output and the end of TLS, which some peers (gRPC's C core) never answer
 USER_TIMEOUT_MS = 20_000  # for the acknowledgement of sent bytes, after which the kernel gives the connection up
 _CLOSED = "the connection was closed by the peer"
 _PING_PAYLOAD = struct.Struct(">Q")

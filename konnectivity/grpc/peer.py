@@ -32,5 +32,5 @@ def _process(transport: asyncio.Transport) -> PeerProcess | None:
         return PeerProcess(
             *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         )
-    except OSError:  # gone already
+    except OSError:  # the connection is closed already
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-QUIET_BYTES = 16 * 1024  # both ways, while the ping was under way
+QUIET_BYTES = 16 * 1024  # bytes in both directions while the ping was under way
 KEPT = 4  # quiet samples
 
 Listener = Callable[[float], object]

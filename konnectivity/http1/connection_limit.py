@@ -19,7 +19,7 @@ class Stage(IntEnum):
     IDLE = 0  # has had a response, and has no request
     SILENT = 1  # has not sent a whole request, or does not read its response
     BUSY = 2  # has had a response, and waits for another
-    FRESH = 3  # is new, and has sent nothing yet
+    FRESH = 3  # has just connected, and has sent nothing yet
     FIRST = 4  # waits for its first response
 
 

@@ -75,7 +75,7 @@ class RequestScheduler:
         work = queue.popleft()
         del self._waiting[source]
         if queue:
-            self._waiting[source] = queue  # behind the other sources
+            self._waiting[source] = queue  # the source moves behind the other sources
         began = self._clock()
         try:
             work()

@@ -62,7 +62,7 @@ class Inbound:
         self._streams = table.open
         self._outbound = outbound
         self._out = outbound.out
-        outbound.remote.enable_push = 0 if client else 1  # a server may not push either way
+        outbound.remote.enable_push = 0 if client else 1  # a server's value is always 0: clients never push
         self._blocks = HeaderBlocks(limits, self.costs)
         self._receive_window = self.connection_window
         # Until the peer acknowledges our SETTINGS, it may use the initial window of the RFC (section 6.5.3).
@@ -118,7 +118,7 @@ class Inbound:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
         self._receive_window -= length
         if self._receive_window * 2 < self.connection_window:
-            # Returned at once: the window of each stream is the one that limits.
+            # The connection's window is returned at once: only the window of each stream limits the peer.
             self._out.append(frames.window_update(0, self.connection_window - self._receive_window))
             self._receive_window = self.connection_window
         if not length:

@@ -167,7 +167,7 @@ def _plugin(user: KubeconfigPart, cluster: KubeconfigPart) -> Plugin:
     if fields.text("interactiveMode") == "Always":
         raise user.error(f"exec {command!r} needs a person to answer it (interactiveMode: Always): choose another one")
     return Plugin(
-        user.file(command) if "/" in command else command,  # a path is relative to the kubeconfig; others are in $PATH
+        user.file(command) if "/" in command else command,  # paths are relative to the kubeconfig, names in $PATH
         fields.texts("args"),
         {each.required_text("name"): each.text("value") for each in fields.objects("env")},
         version,

@@ -27,14 +27,14 @@ class TunnelStats:
     sent_control: list[int] = field(default_factory=_per_type)  # other packets, by the number of their type
     received_control: list[int] = field(default_factory=_per_type)
     stream_errors: dict[str, int] = field(default_factory=dict)  # streams that ended with an error, by status code
-    streams: int = 0  # streams there are now
+    streams: int = 0  # streams open now
     streams_seen: int = 0
     opened: int = 0
     closed: dict[tuple[str, str], int] = field(default_factory=dict)  # by cause and the side that caused it
     durations: Histogram = field(default_factory=lambda: Histogram(DURATION_BOUNDS))
     dial_seconds: Histogram = field(default_factory=lambda: Histogram(DIAL_BOUNDS))
     dial_failures: dict[str, int] = field(default_factory=dict)  # by reason
-    stalled: int = 0  # connections whose local side takes nothing now
+    stalled: int = 0  # connections whose local side accepts no data now
     stall_seconds: Histogram = field(
         default_factory=lambda: Histogram(DIAL_BOUNDS)
     )  # until the local side took everything

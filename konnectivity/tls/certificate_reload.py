@@ -25,7 +25,7 @@ log = logs.get(__name__)
 LOOK_INTERVAL_S = 1.0  # least time between two checks, however many connections are made
 IDLE_LOOK_INTERVAL_S = 10.0  # between two checks while no connection is made
 MAX_SESSIONS = 1000  # sessions of TLS 1.2 at a listener without client certificates
-PATIENCE_S = 5.0  # certificate and key are replaced one after the other, and a file is not written in one go
+PATIENCE_S = 5.0  # seconds: certificate and key are replaced one after the other, and files are written in steps
 
 Clock = Callable[[], float]
 Stamp = tuple[int, int, int, int] | None

@@ -14,7 +14,7 @@ from konnectivity.runtime.logs.log_options import LogOptions
 from konnectivity.runtime.options import declared, deprecations, format_duration, notices
 from konnectivity.tool.check_results import CheckResult, failed, warning
 
-LOUD = 6  # from this level on there are lines for packets
+LOUD = 6  # log level from which single packets are logged
 POD_GRACE_S = 30.0  # default grace period of a pod in Kubernetes, in seconds
 LONG_SILENCE_S = 300.0  # balancers and NAT gateways forget a flow after some minutes
 _UNEXPANDED = re.compile(r"\$[({][A-Za-z_][A-Za-z0-9_]*[)}]")

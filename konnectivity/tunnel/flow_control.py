@@ -13,7 +13,7 @@ from typing import Protocol
 from konnectivity.tunnel.memory_budget import MemoryBudget
 
 SHARED = (2, 0.0003)  # round trips, and seconds, of a connection's rate: beside connections that receive at a low rate
-ALONE = (4, 0.003)  # the same where there are no such connections
+ALONE = (4, 0.003)  # the same values without such connections
 SHARED_S = 2.0  # after light traffic was seen: longer than between two keystrokes
 LOOK_INTERVAL_S = 0.1  # between two looks for light traffic
 LOOK_EACH_S = 0.0001  # seconds added to the interval per connection: a look visits all
@@ -23,7 +23,7 @@ GROWTH = 4  # largest factor of one step of a window
 SHRINK = 0.75  # a window shrinks if it should be smaller than this part of its size
 MAX_STEP = 512 * 1024  # largest step of credit: a sender far away should not wait for half a window
 REST_S = 10.0  # between two returns of credit, after which a window is larger than necessary
-SPARED = 104  # connections that may stall with their first window full, when others' have grown
+SPARED = 104  # connections that may stall with a full first window while windows of others have grown
 
 
 def wanted(passed: int, elapsed_s: float, round_trip_s: float, alone: bool) -> int:

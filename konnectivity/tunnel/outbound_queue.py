@@ -8,7 +8,7 @@ from konnectivity.tunnel.interfaces import NOBODY, NOWHERE, Buffer, DirectionOwn
 
 UNLIMITED = 1 << 62
 MAX_PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
-REFERENCE_PAYLOAD = 32 * 1024  # the same to any other peer: the reference sends no larger ones
+REFERENCE_PAYLOAD = 32 * 1024  # bytes of one payload to any other peer: the reference sends no larger ones
 
 
 class OutboundQueue:

@@ -18,7 +18,7 @@ from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
-LINGER_S = 5.0  # closed by this side: longest time that the other end may send before it is cut off
+LINGER_S = 5.0  # seconds that the other end may send after this side has closed
 FLUSH_S = 30.0  # closed by this side: longest time without progress while bytes are still to be written
 HANGUP_CHECK_S = 1.0  # between two looks whether a unix socket that ended its output is closed altogether
 _SMALL = 16 * 1024
@@ -128,7 +128,7 @@ class Relay(asyncio.BufferedProtocol):
             return
         if self._watched:
             self._watched = False
-            transport.set_write_buffer_limits(high=1, low=0)  # not empty: `pause_writing` follows at once
+            transport.set_write_buffer_limits(high=1, low=0)  # if bytes wait, this calls `pause_writing`
             if transport.get_write_buffer_size():
                 connection.inbound.local_progress()
                 return

@@ -8,7 +8,7 @@ from konnectivity.errors import NO_AGENT, NO_DESCRIPTORS, NO_MEMORY, TOO_MANY_DI
 
 _UNANSWERED = (DialFailure.TUNNEL_LOST, DialFailure.CLOSED_BY_AGENT)
 _DECLINED = {NO_MEMORY: DialFailure.BUDGET, TOO_MANY_DIALS: DialFailure.FLOOD}  # answers of an agent or a peer server
-_DECLINED_BY_PEER = _DECLINED | {NO_AGENT: DialFailure.NO_AGENT}  # an agent has no say on other agents
+_DECLINED_BY_PEER = _DECLINED | {NO_AGENT: DialFailure.NO_AGENT}  # an agent cannot report that there are no agents
 
 
 class TryVerdict(NamedTuple):

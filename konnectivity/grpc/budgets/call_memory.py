@@ -12,7 +12,7 @@ from typing import Protocol
 
 from konnectivity.grpc.budgets.message_memory import SMALL_MESSAGE, MessageMemory
 
-LOOK_AGAIN_S = 1.0  # between two looks for memory, which others than calls give back, too
+LOOK_AGAIN_S = 1.0  # seconds between two checks for memory that is released elsewhere
 
 
 class IncompleteMessages:

@@ -69,7 +69,7 @@ class ConfigFile:
         if items is value.value:  # each item is one value, even with commas
             texts = [option.kind.write((each.value,)) for each in items] or [option.kind.write(())]
             self.found[option.field] = [Given(text, where, source) for text in texts]
-        elif value.tag != _NULL:  # a key without a value sets nothing
+        elif value.tag != _NULL:  # a key without a value leaves its option unset
             self.found[option.field] = [Given(value.value, where, source)]
 
     def _problem(self, line: int, what: str) -> None:

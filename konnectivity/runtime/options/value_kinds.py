@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _MAX_NANOS = 2**63 - 1
-_MAX_INT_TEXT = 24  # characters: more is no number of 64 bits, and `int` would take long to say so
+_MAX_INT_TEXT = 24  # characters: a longer text is not a 64-bit number, and `int` would be slow on it
 _NANOS = {
     "ns": 1,
     "us": 10**3,

@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo and return 0 if every page arrived whole, else 1."""
-    from konnectivity.testing.deployment import Deployment  # its certificates cost every other command a start
+    from konnectivity.testing.deployment import Deployment  # imported late: other commands start faster without it
 
     with tempfile.TemporaryDirectory(prefix="konnectivity-demo-") as directory:
         deployment = Deployment(Path(directory))

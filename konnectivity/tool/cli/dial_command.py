@@ -114,4 +114,4 @@ def _feed(loop: asyncio.AbstractEventLoop, writer: asyncio.StreamWriter) -> None
         if writer.can_write_eof():
             loop.call_soon_threadsafe(writer.write_eof)
     except (OSError, RuntimeError):
-        return  # the connection or the loop is gone; the reader says why
+        return  # the connection or the loop has ended; the reader reports the reason

@@ -119,7 +119,7 @@ def _live(board: Board, collector: Collector, interval_s: float, sort: str) -> i
     from konnectivity.tool.top.key_presses import Keys
     from konnectivity.tool.top.screen import frame
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the terminal is put back on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # `sys.exit` restores the terminal
     console = Console(file=unguarded())
     paused = False
     with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:

@@ -54,7 +54,7 @@ class Attempt:
     address: str
     error: str = ""  # error of TCP or of the proxy
     connect_s: float = 0.0
-    bare: Handshake | None = None  # whatever the certificate is
+    bare: Handshake | None = None  # handshake that accepts any certificate
     nameless: Handshake | None = None  # the same without SNI, if the host is a name
     chain: Handshake | None = None  # the chain is verified; not the name, not the time
     answer: service_probe.ServiceAnswer | None = None
@@ -161,7 +161,7 @@ async def _handshake(dial: Socket, context: ssl.SSLContext, server_name: str | N
     try:
         async with asyncio.timeout(timeout_s):
             sock = await dial()
-            # "" is the way to ask for no SNI.
+            # The server name "" means: send no SNI.
             _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server_name or "")
         session = writer.get_extra_info("ssl_object")
         leaf = session.getpeercert(binary_form=True) or b""

@@ -15,7 +15,7 @@ from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net.error_texts import words_of
 
-FRONTEND_PATH = "/ProxyService/Proxy"  # a call of it alone asks for nothing
+FRONTEND_PATH = "/ProxyService/Proxy"  # a call without packets requests no dial
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class ServerManifest:
 
     image: str = object_names.SERVER_IMAGE
     port: int = object_names.AGENT_PORT
-    mode: str = "grpc,http-connect"  # whatever the egress configuration says
+    mode: str = "grpc,http-connect"  # both protocols, so that every egress configuration works
     count: int = 1
     files: str = FILES  # certificate, key, kubeconfig
     sockets: str = SOCKETS

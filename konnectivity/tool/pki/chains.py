@@ -28,7 +28,7 @@ def broken(
         if current in trusted:
             return ""
         if reasons := [_unusable(each, length, now) for each in trusted if _issued(each, current)]:
-            return min(reasons)  # the empty one, if there is one
+            return min(reasons)  # the empty reason (a valid chain) if there is one
         following = [each for each in between if each != current and _issued(each, current)]
         if not following:
             return _nobody(current, trusted)

@@ -40,4 +40,4 @@ class Keys:
         if not ready:
             return ""
         typed = os.read(self._descriptor, 1)
-        return typed.decode("ascii", "replace") if typed else "q"  # the terminal is gone
+        return typed.decode("ascii", "replace") if typed else "q"  # the terminal is closed

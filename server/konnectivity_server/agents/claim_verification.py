@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logs.get_peer_log(__name__)
 
 REMEMBERED_FOR_S = 60.0
-LOOKUP_PAUSE_S = 2.0  # between two look-ups of one pod, whatever its agent claims
+LOOKUP_PAUSE_S = 2.0  # seconds between two lookups of one pod, whatever its agent claims
 MAX_PODS = 10_000  # pods that are remembered
 MAX_POD_BYTES = 16 * 1024 * 1024  # memory of their names and addresses
 _RECORD_BYTES = 300  # bytes of the records that hold a pod's names and addresses

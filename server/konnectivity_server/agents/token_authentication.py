@@ -107,7 +107,7 @@ class TokenAuthenticator:
         self._history = TokenHistory(self._expected, clock, limits.remembered, limits.remembered_bytes)
         self._reviews = TokenReviews(self._review, self._history, tasks, self._reached, limits, clock)
         self._waiting = 0
-        self._checks: Counter[str] = Counter()  # under way, by connection
+        self._checks: Counter[str] = Counter()  # checks under way, by connection
         self._log = peer_log
         self._logged = LoggedReasons()  # refusals, by agent
 

@@ -65,7 +65,7 @@ class SharedAnswers:
         if work is None or work.began < arrived:
             work = self._latest[key] = _Work()
             task_guard.start(self._tasks, lambda: self._make(key, work, make), "answer", f"answer {key}")
-        return asyncio.shield(work.answer)  # a client that leaves takes the answer from no other
+        return asyncio.shield(work.answer)  # a client that leaves does not cancel the answer for others
 
     async def _make(self, key: Hashable, work: _Work, make: Callable[[], Awaitable[Response]]) -> None:
         async with self._slots:

@@ -30,7 +30,7 @@ log = logs.get(__name__)
 
 RENEW_JITTER = 0.04
 CULL_INTERVAL_S = 15.0
-CULL_GRACE_S = 1.0  # a renewal may be on its way
+CULL_GRACE_S = 1.0  # seconds in which a renewal may still arrive
 FIRST_BACKOFF_S = 0.2
 LAST_BACKOFF_S = 7.0
 MAX_CONFLICTS = 5  # consecutive conflicts that are retried at once

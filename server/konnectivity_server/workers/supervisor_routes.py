@@ -87,7 +87,7 @@ class SupervisorRoutes(Mapping[str, Handler]):
     def _later(self, path: str, request: Request) -> Later:
         if self._admin and path != "/metrics":
             key: tuple[str, ...] = (path, request.query)
-        else:  # other parts of the query make no difference
+        else:  # other parts of the query have no effect
             key = (path, request.value("worker"), str(request.asks("verbose")))
         return self._answers.get(key, request.arrived, lambda: self._answer(path, request))
 

@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         output.complain("manifests", f"{f'{arguments.tenant_file}: ' if of_the_file else ''}{error}")
         return 1 if of_the_file else 2
     if arguments.output == output.JSON and isinstance(made, list) and "kind" in made[0]:
-        made = {"apiVersion": "v1", "kind": "List", "items": made}  # a bare array is nothing to kubectl
+        made = {"apiVersion": "v1", "kind": "List", "items": made}  # kubectl does not accept a bare array
     if arguments.output == output.YAML and isinstance(made, dict) and "kind" in made:
         made = [made]  # a document of its own, whatever is printed before it
     output.show(made, arguments.output)
