@@ -147,7 +147,7 @@ async def beside_a_good_server(site, *bad: HostileServer):
 
 
 async def test_answers_that_make_no_sense_cost_those_servers_and_no_other(site):
-    """The agent logs the refusal of each invalid answer once and retries at growing intervals."""
+    """Servers with invalid answers cost the agent few attempts and log lines, and its good server no time."""
     bad = [HostileServer(answer(fields)) for fields in SENSELESS.values()]
     agent, cost, times = await beside_a_good_server(site, *bad)
     times.check()

@@ -237,7 +237,7 @@ def reachable(address, port):
 
 
 def test_the_health_port_is_open_to_all_and_the_admin_port_to_whom_it_is_said(ports, tmp_path):
-    """Any address may use the health port, only allowed ones the admin port; 127.0.0.2 stands for another address."""
+    """An empty bind address opens a port to other addresses (127.0.0.2); by default admin ports are on 127.0.0.1."""
     deployment = Deployment(tmp_path)
     try:
         deployment.start_server("--health-bind-address=", "--admin-bind-address=")

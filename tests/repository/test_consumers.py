@@ -24,7 +24,7 @@ FILE_FLAGS = r"--(?:[a-z-]*(?:cert|key)|kubeconfig|service-account-token-path)[=
 
 @pytest.fixture
 def argv(tmp_path):
-    """Return an argument list whose files exist under the test's own directory."""
+    """Return a function: text of a command line -> argument list whose files exist under the test's own directory."""
 
     def supplied(text: str) -> list[str]:
         text = " ".join(text.split()) + " "

@@ -98,7 +98,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_server_and_agent_stand_on_the_library_and_not_on_each_other() -> None:
-    """Only the tool, which checks both programs, may import the options of both."""
+    """Only the tool, which explains and checks both programs, may import modules of the server and of the agent."""
     for name in modules():
         package = name.partition(".")[0]
         others = {"konnectivity_server", "konnectivity_agent"} - {package}
