@@ -109,7 +109,7 @@ FAULTS = [
     ),
     Fault(
         SERVER,
-        "konnectivity.net.source_limit:SourceLimitedListener._let_in",
+        "konnectivity.net.source_limit:SourceLimitedListener._handshake",
         "handshake",
         arguments=("--max-connections-per-source=100",),
     ),
