@@ -60,7 +60,7 @@ def scrape(port: int) -> float:
 
 
 class Row(NamedTuple):
-    """One program: what it does, how it is started, and the port of its /metrics."""
+    """Program to be measured: its name in the table, and its start, which returns the process and its /metrics port."""
 
     name: str
     start: Callable[[Deployment, KubernetesApi], tuple[ProgramProcess, int]]

@@ -224,7 +224,7 @@ class ServerPool(ServerConnectionEvents):
         self._plan.lost(known.server_id, self._loop.time())
 
     def _failed(self, address: ServerAddress) -> None:
-        """Dial `address` again later."""
+        """Record a failed dial in the plan, which then says when `address` is dialled again."""
         self._plan.failed(address, self._loop.time())
         self._lookup.hasten(self._plan.cap_s)
         self._wake.set()

@@ -32,7 +32,7 @@ class DataReceiver(Protocol):
 
 
 class EventHandler(Protocol):
-    """Owner of a reader."""
+    """Owner of a reader: handles every event that is not data of a call."""
 
     def event_received(self, event: events.Event) -> None:
         """Handle an event other than data."""

@@ -98,7 +98,7 @@ async def _open(host: str, port: int, context: ssl.SSLContext | None, name: str)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         secure = {"ssl": context, "server_hostname": name, "ssl_shutdown_timeout": CLOSE_TIMEOUT_S} if context else {}
-        reader, writer = await asyncio.open_connection(sock=sock, **secure)  # type: ignore[arg-type]
+        reader, writer = await asyncio.open_connection(sock=sock, **secure)  # type: ignore[arg-type]  # of mixed types
     except BaseException:
         sock.close()
         raise

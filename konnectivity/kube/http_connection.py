@@ -110,4 +110,4 @@ class HttpConnection:
             if not data and self._http.their_state is h11.SEND_RESPONSE:
                 raise ConnectionResetError("closed before an answer")
             self._http.receive_data(data)
-        return event  # type: ignore[return-value]
+        return event  # type: ignore[return-value]  # not NEED_DATA, which ends the loop

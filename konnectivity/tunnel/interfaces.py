@@ -37,7 +37,7 @@ class LocalSide(Protocol):
         """Deliver no more data to the connection."""
 
     def resume(self) -> None:
-        """Undo `pause`."""
+        """Deliver data to the connection again."""
 
 
 class HeldFlow(Protocol):

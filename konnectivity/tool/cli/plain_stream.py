@@ -48,7 +48,7 @@ class PlainStream(io.TextIOBase):
         return True
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in the base class
         return self.behind.encoding
 
     @property
