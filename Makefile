@@ -12,8 +12,8 @@ demo: .venv/.stamp ## the main job on loopback: a request through server and age
 	@echo "running a server and an agent on loopback; a few seconds"
 	@$(BIN)/konnectivity demo $(ARGS)
 
-test: .venv/.stamp ## everything; ARGS="-k link" narrows
-	$(BIN)/pytest $(ARGS)
+test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows
+	@sh scripts/test.sh $(ARGS)
 
 check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/ruff format --check .

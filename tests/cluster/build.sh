@@ -1,14 +1,16 @@
 #!/bin/sh
 # Builds etcd, kube-apiserver and kubectl (one executable) and the node into .cache/bin: about ten minutes the first time.
-# Does nothing if they are newer than their sources.
+# Does nothing if their sources are those of the last build.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$here/../../.cache/bin
-PATH=$PATH:/usr/local/go/bin
+. "$here/../go_environment.sh"
 mkdir -p "$bin"
-if [ -x "$bin/node" ] && [ -z "$(find "$here" \( -name '*.go' -o -name 'go.*' \) -newer "$bin/node")" ]; then
+key=$(source_key "$here")
+if [ -x "$bin/node" ] && [ "$(cat "$bin/node.key" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
 cd "$here"
-GOBIN=$(cd "$bin" && pwd) go install -trimpath -ldflags='-s -w' ./kube ./node
+GOBIN=$(cd "$bin" && pwd) go install -ldflags='-s -w' ./kube ./node
+echo "$key" >"$bin/node.key"

@@ -3,10 +3,12 @@
 set -eu
 
 version=v2.2.1+incompatible # the newest that Go can install
-bin=$(cd "$(dirname "$0")/../.." && pwd)/.cache/bin
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$here/../../.cache/bin
 
 if [ -x "$bin/h2spec" ]; then
     exit 0
 fi
+. "$here/../go_environment.sh"
 mkdir -p "$bin"
-GOBIN=$bin go install "github.com/summerwind/h2spec/cmd/h2spec@$version"
+GOBIN=$(cd "$bin" && pwd) go install "github.com/summerwind/h2spec/cmd/h2spec@$version"

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Builds the Go programs of this folder into .cache/bin. Does nothing if they are newer than their sources.
+# Builds the Go programs of this folder into .cache/bin. Does nothing if their sources are those of the last build.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$here/../../.cache/bin
-PATH=$PATH:/usr/local/go/bin
+. "$here/../go_environment.sh"
 mkdir -p "$bin"
-if [ -x "$bin/peer" ] && [ -x "$bin/tunnel" ] && [ -z "$(find "$here" \( -name '*.go' -o -name 'go*.mod' \) -newer "$bin/peer")" ]; then
+key=$(source_key "$here")
+if [ -x "$bin/peer" ] && [ "$(cat "$bin/peer.key" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
 cd "$here"
@@ -14,4 +15,4 @@ bin=$(cd "$bin" && pwd)
 go build -modfile=go-2024.mod -o "$bin/driver-2024" ./driver
 go build -modfile=go-tunnel.mod -o "$bin/tunnel" ./tunnel
 GOBIN=$bin go install ./driver ./judge ./kubelet ./peer
-touch "$bin/peer"
+echo "$key" >"$bin/peer.key"

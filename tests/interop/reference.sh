@@ -8,7 +8,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$here/../../.cache
-PATH=$PATH:/usr/local/go/bin
+. "$here/../go_environment.sh"
 versions=${REFERENCE_VERSIONS:-4f8517c1 v0.36.0 v0.31.0}
 : "${REFERENCE_SOURCES:?name the folder with the sources of the reference: see the head of tests/interop/reference.sh}"
 mkdir -p "$cache/bin"
@@ -38,7 +38,7 @@ for version in $versions; do
         source=$work/$name
     fi
     mkdir -p "$bin"
-    (cd "$source" && CGO_ENABLED=0 go build -o "$bin/proxy-server" ./cmd/server && CGO_ENABLED=0 go build -o "$bin/proxy-agent" ./cmd/agent)
+    (cd "$source" && go build -o "$bin/proxy-server" ./cmd/server && go build -o "$bin/proxy-agent" ./cmd/agent)
     echo "$key" >"$bin/source"
     rm -rf "$work"
 done

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Builds .cache/bin/grafana-dashboard, which reads a dashboard with Grafana's types. Does nothing if it is newer than this.
+# Builds .cache/bin/grafana-dashboard, which reads a dashboard with Grafana's types. Does nothing if its sources are those of the
+# last build.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$here/../../.cache/bin
-PATH=$PATH:/usr/local/go/bin
+. "$here/../go_environment.sh"
 mkdir -p "$bin"
-if [ -x "$bin/grafana-dashboard" ] && [ -z "$(find "$here/grafana" -newer "$bin/grafana-dashboard" -type f)" ]; then
+key=$(source_key "$here/grafana")
+if [ -x "$bin/grafana-dashboard" ] && [ "$(cat "$bin/grafana-dashboard.key" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
 bin=$(cd "$bin" && pwd)
 cd "$here/grafana"
 go build -o "$bin/grafana-dashboard" .
+echo "$key" >"$bin/grafana-dashboard.key"

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Run the tests: with arguments, pytest with these; without, all tests, in two stages.
+# Stage 1 runs whole files side by side, one per core. Stage 2 runs, one after another, the tests of faults and
+# attacks: these measure times and CPU, which a neighbour on the same machine would change.
+set -u
+pytest=.venv/bin/pytest
+[ $# -eq 0 ] || exec "$pytest" "$@"
+alone="tests/adversity tests/attacks"
+failed=0
+"$pytest" -q --durations=15 --numprocesses=2 --dist=loadfile $(printf -- '--ignore=%s ' $alone) tests || failed=1
+"$pytest" -q --durations=15 $alone || failed=1
+exit $failed
