@@ -47,7 +47,7 @@ class _DialLane:
     @property
     def idle(self) -> bool:
         """Return whether no dial runs or waits."""
-        return not (self.connecting or self.looking_up or self)
+        return not (self.connecting or self.looking_up or self.addresses or self.names)
 
     @property
     def may_connect(self) -> bool:
@@ -66,10 +66,11 @@ class _DialLane:
 class Turn:
     """Place of a running dial among those of its server."""
 
-    __slots__ = ("_granted", "_lane", "_looks_up", "_queue")
+    __slots__ = ("_granted", "_lane", "_looks_up", "_queue", "_tunnel")
 
-    def __init__(self, queue: DialQueue, lane: _DialLane, looks_up: bool) -> None:
+    def __init__(self, queue: DialQueue, tunnel: ServingTunnel, lane: _DialLane, looks_up: bool) -> None:
         self._queue = queue
+        self._tunnel = tunnel
         self._lane = lane
         self._looks_up = looks_up
         self._granted: asyncio.Future[None] | None = None
@@ -103,7 +104,7 @@ class Turn:
             self._lane.looking_up -= 1
         else:
             self._lane.connecting -= 1
-        self._queue.schedule()
+        self._queue.place_left(self._tunnel, self._lane)
 
     def _connects(self) -> None:
         self._looks_up = False
@@ -140,7 +141,7 @@ class DialQueue:
         lane = self._lanes.get(dial.tunnel)
         if lane is None:
             lane = self._lanes[dial.tunnel] = _DialLane()
-        waiting = len(lane)
+        waiting = len(lane.addresses) + len(lane.names)
         if waiting >= MAX_WAITING:
             self._refuse(dial)
             return
@@ -155,6 +156,13 @@ class DialQueue:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._pass)
+
+    def place_left(self, tunnel: ServingTunnel, lane: _DialLane) -> None:
+        """Start another dial of the tunnel's server in a place that is free again; forget a lane without dials."""
+        if lane.addresses or lane.names or lane.resolved:
+            self.schedule()
+        elif lane.idle and self._lanes.get(tunnel) is lane:
+            del self._lanes[tunnel]
 
     def _pass(self) -> None:
         """Start dials as far as there is room, one of each server in turn."""
@@ -189,7 +197,7 @@ class DialQueue:
 
     def _begin(self, dial: IncomingDial, lane: _DialLane, looks_up: bool) -> None:
         self._started += 1
-        turn = Turn(self, lane, looks_up)
+        turn = Turn(self, dial.tunnel, lane, looks_up)
         task = self._start(dial, turn)
         if task is None:
             turn.ended()

@@ -12,14 +12,15 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from konnectivity.errors import REFUSED_BY_POLICY
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
-from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any
+from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any, connect_one
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tunnel.relay import Relay
 from konnectivity.tunnel.serving import IncomingDial
@@ -35,6 +36,7 @@ _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _NO_FAMILY = (getattr(socket, "EAI_ADDRFAMILY", None), getattr(socket, "EAI_NODATA", None))
 
+_REMEMBERED = 1024  # destinations whose verdict, and numeric addresses whose form for the kernel, are kept
 DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 
 
@@ -85,9 +87,10 @@ class Dialer:
         timeout_s: float = DIAL_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._dials = dials
-        self._policy = policy
+        self._refusal = lru_cache(_REMEMBERED)(policy.refusal)  # most dials go to few destinations
         self._resolver = resolver
         self._timeout_s = timeout_s
         self._clock = clock
@@ -123,7 +126,7 @@ class Dialer:
 
     async def _dial(self, dial: IncomingDial, host: str, port: int, turn: Turn | None) -> None:
         started = self._clock()
-        relay = Relay()
+        relay = Relay(self._loop)
         try:
             left_s = self._timeout_s
             if addresses.is_address(host):
@@ -161,19 +164,22 @@ class Dialer:
         if log.v(4):
             log.info("Dialled", destination=dial.address, connection=connection.connect_id, seconds=round(took, 6))
 
-    async def _connect(self, relay: Relay, host: str, port: int, found: list[AddressInfo]) -> asyncio.Transport:
-        refusals = [self._policy.refusal(host, str(each[4][0]), port) for each in found]
+    async def _connect(self, relay: Relay, host: str, port: int, found: Sequence[AddressInfo]) -> asyncio.BaseTransport:
+        refusals = [self._refusal(host, str(each[4][0]), port) for each in found]
         allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
         if not allowed:
             raise Refused(next(filter(None, refusals)))
+        if len(allowed) == 1 and allowed[0][0] == socket.AF_INET:
+            return await connect_one(self._loop, allowed[0], relay)
         sock = await connect_any(allowed)
-        transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, sock=sock)
+        transport, _ = await self._loop.create_connection(lambda: relay, sock=sock)
         return transport
 
 
-def _numeric(host: str, port: int, family: int) -> list[AddressInfo]:
+@lru_cache(_REMEMBERED)
+def _numeric(host: str, port: int, family: int) -> tuple[AddressInfo, ...]:
     """Return the socket address of a numeric host. Nothing is looked up, so this does not block."""
-    return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+    return tuple(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
 
 
 def _descriptor_errno() -> int:

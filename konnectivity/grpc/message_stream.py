@@ -50,6 +50,8 @@ class Peer:
     @property
     def name(self) -> str:
         """Text for people: the address, and the common name in the certificate."""
+        if self.certificate is None:
+            return self.address
         return f"{self.common_name}@{self.address}" if self.common_name else self.address
 
 

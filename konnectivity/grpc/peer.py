@@ -13,6 +13,9 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 def peer_of(transport: asyncio.Transport) -> Peer:
     """Return the identity of a transport's other end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family == socket.AF_UNIX:
+        return Peer("unix", None, _process(sock))
     address = transport.get_extra_info("peername")
     if isinstance(address, tuple):
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -20,17 +23,20 @@ def peer_of(transport: asyncio.Transport) -> Peer:
     else:
         name = "unix"
     ssl_object = transport.get_extra_info("ssl_object")
-    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None, _process(transport))
+    return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None)
 
 
-def _process(transport: asyncio.Transport) -> PeerProcess | None:
+def _process(sock: socket.socket) -> PeerProcess | None:
     """Return the process at the other end of a unix socket; None if it cannot be known (only Linux tells it)."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+    if not hasattr(socket, "SO_PEERCRED"):
         return None
     try:
-        return PeerProcess(
-            *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        )
-    except OSError:  # the connection is closed already
+        # uvloop's socket asks the kernel for its family at each call: this one is told.
+        whole = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())
+        try:
+            found = whole.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        finally:
+            whole.detach()
+    except (OSError, ValueError):  # the connection is closed already
         return None
+    return PeerProcess(*_CREDENTIALS.unpack(found))

@@ -29,12 +29,16 @@ class Relay(asyncio.BufferedProtocol):
     """Local side of a connection, made of an asyncio transport (TCP, TLS or unix).
 
     A relay is either made before its socket (`connection_made` follows), or takes a socket over with `adopt`.
+
+    Args:
+        loop: event loop of the socket.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.connection: Connection | None = None
         self._outbound: OutboundQueue | None = None  # outbound queue of the connection
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
@@ -250,13 +254,22 @@ def hung_up(transport: asyncio.Transport) -> bool:
     return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
+_KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
+    if hasattr(socket, name)
+]
+
+
 def keep_alive(sock: socket.socket) -> None:
     """Set TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9)):
-        option = getattr(socket, name, None)
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    # For each option that is set on uvloop's socket, uvloop makes a socket object and asks the kernel for its family.
+    whole = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())
+    try:
+        for level, option, value in _KEEP_ALIVE:
+            whole.setsockopt(level, option, value)
+    finally:
+        whole.detach()
 
 
 def _reason(exc: Exception | None) -> str:

@@ -143,7 +143,8 @@ class ServerListeners:
             return server.new_transport
         if self._options.modes == [HTTP_CONNECT]:
             return functools.partial(connect, b"")
-        return lambda: ProtocolDetector(server.new_transport, connect, self._limits.connect.head_timeout_s)
+        timeout_s, loop = self._limits.connect.head_timeout_s, asyncio.get_running_loop()
+        return lambda: ProtocolDetector(server.new_transport, connect, timeout_s, loop)
 
     def _keep(self, listener: Listener) -> None:
         self._stack.callback(listener.close)

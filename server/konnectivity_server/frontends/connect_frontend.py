@@ -16,7 +16,14 @@ from konnectivity.http1.message_heads import HeadError, Heads
 from konnectivity.runtime import logs
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import Relay, hung_up
-from konnectivity_server.frontends.connect_messages import ESTABLISHED, BadRequest, answer_to, destination, refusal
+from konnectivity_server.frontends.connect_messages import (
+    ESTABLISHED,
+    BadRequest,
+    answer_to,
+    destination,
+    plain_destination,
+    refusal,
+)
 from konnectivity_server.peer_limits import ConnectLimits
 from konnectivity_server.pending_dial import PendingDial, StartDial
 
@@ -35,6 +42,7 @@ class ConnectFrontend:
     """
 
     def __init__(self, start_dial: StartDial, limits: ConnectLimits | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
         self.start_dial = start_dial
         self.limits = limits or ConnectLimits()
         self.clients = 0
@@ -58,7 +66,9 @@ class ConnectProtocol(asyncio.Protocol):
     def __init__(self, frontend: ConnectFrontend, first: bytes) -> None:
         self._frontend = frontend
         self._limits = frontend.limits
-        self._heads = Heads(self._limits.head_bytes, first)
+        self._loop = frontend.loop
+        self._first = first
+        self._heads: Heads | None = None  # bytes that are not a head of the usual form
         self._refusals = 0
         self._early = bytearray()  # bytes behind the CONNECT
         self._transport: asyncio.Transport | None = None
@@ -73,8 +83,10 @@ class ConnectProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a CONNECT, which may be among the bytes that were read before."""
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = asyncio.get_running_loop().call_later(self._limits.head_timeout_s, self._head_late)
-        self._read_heads()
+        if self._first:
+            self._received(self._first)
+        if self._dial is None and not self._answered:
+            self._timer = self._loop.call_later(self._limits.head_timeout_s, self._head_late)
 
     def data_received(self, data: bytes) -> None:
         """Read a request head, or keep bytes that follow it until there is an answer."""
@@ -85,8 +97,7 @@ class ConnectProtocol(asyncio.Protocol):
             if len(self._early) >= MAX_EARLY and self._transport is not None:
                 self._transport.pause_reading()
             return
-        self._heads.feed(data)
-        self._read_heads()
+        self._received(data)
 
     def eof_received(self) -> bool:
         """Cancel the dial, unless the client may wait for the answer: on a unix socket it may have ended one side."""
@@ -115,7 +126,7 @@ class ConnectProtocol(asyncio.Protocol):
         self._served = False  # the relay leaves for the client
         self._transport = None
         transport.write(ESTABLISHED)  # before the connection can deliver anything
-        relay = _ClientRelay(self._frontend)
+        relay = _ClientRelay(self._loop, self._frontend)
         connection.attach(relay)
         relay.adopt(transport)
         relay.attach(connection, bytes(self._early), self._eof_received)
@@ -128,10 +139,21 @@ class ConnectProtocol(asyncio.Protocol):
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _read_heads(self) -> None:
+    def _received(self, data: bytes) -> None:
         """Start the dial of a CONNECT; refuse other requests."""
+        if self._heads is None:
+            address = plain_destination(data) if len(data) <= self._limits.head_bytes else None
+            if address is not None:
+                self._start_dial(address)
+                return
+            self._heads = Heads(self._limits.head_bytes, data)
+        else:
+            self._heads.feed(data)
+        self._read_heads(self._heads)
+
+    def _read_heads(self, heads: Heads) -> None:
         try:
-            while (head := self._heads.take()) is not None:
+            while (head := heads.take()) is not None:
                 try:
                     address = destination(head)
                 except BadRequest as bad:
@@ -140,6 +162,7 @@ class ConnectProtocol(asyncio.Protocol):
                     if self._transport is not None:
                         self._transport.write(bad.answer)
                 else:
+                    self._early += heads.rest()
                     self._start_dial(address)
                     return
         except HeadError as error:
@@ -171,7 +194,6 @@ class ConnectProtocol(asyncio.Protocol):
     def _start_dial(self, address: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._early += self._heads.rest()
         origin = peer_of(self._transport) if self._transport is not None else Peer("")
         if log.v(4):
             log.info("Dialing", destination=address, **{"from": origin.name})
@@ -205,7 +227,7 @@ class ConnectProtocol(asyncio.Protocol):
         if answer:
             transport.write(answer)
         self._transport = None
-        relay = Relay()
+        relay = Relay(self._loop)
         relay.adopt(transport)
         relay.close()
 
@@ -213,8 +235,8 @@ class ConnectProtocol(asyncio.Protocol):
 class _ClientRelay(Relay):
     """Relay of a CONNECT client, which is counted until its socket is closed."""
 
-    def __init__(self, frontend: ConnectFrontend) -> None:
-        super().__init__()
+    def __init__(self, loop: asyncio.AbstractEventLoop, frontend: ConnectFrontend) -> None:
+        super().__init__(loop)
         self._frontend = frontend
 
     def connection_lost(self, exc: Exception | None) -> None:

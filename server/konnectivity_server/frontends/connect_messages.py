@@ -20,6 +20,10 @@ _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 _NOT_CONNECT = b"this proxy only supports CONNECT passthrough\n"
 _HOST = re.compile(rb"\r?\nhost[ \t]*:", re.IGNORECASE)
 _REQUEST_LINE = re.compile(rb"CONNECT +([^ \r\n]+) +HTTP/1\.1\r?\n")
+# The whole head as kube-apiserver and Go's HTTP client send it. Every other head is left to h11.
+_PLAIN_HEAD = re.compile(
+    rb"CONNECT ((?!/)[!-~]+) HTTP/1\.1\r\nHost: [!-~]+\r\n(?:User-Agent: [!-~]+(?: [!-~]+)*\r\n)?\r\n"
+)
 _VERSION = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ +HTTP/(\d+)\.(\d+)\r?\n")
 
 
@@ -45,6 +49,12 @@ def refusal(error: HeadError) -> BadRequest:
     if error.fault is HeadFault.TOO_LARGE:
         return BadRequest(_error(b"431 Request Header Fields Too Large"), limit="connect_head")
     return BadRequest(_bad_request())
+
+
+def plain_destination(received: bytes) -> str | None:
+    """Return the destination if `received` is a CONNECT head of the usual form and nothing more; None: parse it."""
+    head = _PLAIN_HEAD.fullmatch(received)
+    return None if head is None else _unescaped(head[1].decode("ascii"))
 
 
 def destination(head: bytes) -> str:
@@ -78,9 +88,12 @@ def destination(head: bytes) -> str:
         target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
     if not target:
         raise BadRequest(_bad_request())
-    if target.startswith("["):  # RFC 6874 escapes the percent sign of a zone
-        target = target.replace("%25", "%", 1)
-    return target
+    return _unescaped(target)
+
+
+def _unescaped(target: str) -> str:
+    """Return a destination whose zone has its percent sign, which RFC 6874 escapes."""
+    return target.replace("%25", "%", 1) if target.startswith("[") else target
 
 
 def answer_to(error: DialError) -> bytes:

@@ -22,6 +22,7 @@ class ProtocolDetector(asyncio.Protocol):
         grpc: returns the protocol of a gRPC connection.
         connect: returns the protocol of an HTTP CONNECT client, given the bytes that were read.
         first_bytes_timeout_s: longest time until the first bytes arrive, in seconds.
+        loop: event loop of the connection.
 
     """
 
@@ -30,7 +31,9 @@ class ProtocolDetector(asyncio.Protocol):
         grpc: Callable[[], Http2Transport],
         connect: Callable[[bytes], asyncio.Protocol],
         first_bytes_timeout_s: float,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self._loop = loop
         self._first_bytes_timeout_s = first_bytes_timeout_s
         self._grpc = grpc
         self._connect = connect
@@ -41,7 +44,7 @@ class ProtocolDetector(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes, and close the connection if they do not arrive in time."""
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = asyncio.get_running_loop().call_later(self._first_bytes_timeout_s, self._transport.close)
+        self._timer = self._loop.call_later(self._first_bytes_timeout_s, self._transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection on when the bytes tell the protocol."""

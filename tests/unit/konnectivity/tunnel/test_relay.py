@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import FLUSH_S, LINGER_S, Relay
 from konnectivity.wire import packet_types
@@ -17,7 +18,7 @@ class Hop:
         self.tunnel = StillTunnelSide()
         self.connection: Connection = self.tunnel.open(credit)
         self.socket = KernelSocket(tls)
-        self.relay = Relay()
+        self.relay = Relay(asyncio.get_running_loop())
         self.socket.connect(self.relay)
 
     def join(self) -> Hop:
@@ -221,7 +222,7 @@ async def test_a_reset_from_the_tunnel_aborts_the_socket() -> None:
 @in_still_time
 async def test_a_relay_takes_over_a_socket_that_another_protocol_has_read_from() -> None:
     hop = Hop()
-    taken = Relay()
+    taken = Relay(asyncio.get_running_loop())
     taken.adopt(hop.socket)
     hop.connection.attach(taken)
     taken.attach(hop.connection, early=b"read before", ended=True)

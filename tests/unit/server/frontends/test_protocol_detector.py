@@ -32,7 +32,8 @@ class Both:
     def __init__(self) -> None:
         self.grpc: Taken | None = None
         self.connect: Taken | None = None
-        detector = ProtocolDetector(self._made_grpc, self._made_connect, 5.0)  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        detector = ProtocolDetector(self._made_grpc, self._made_connect, 5.0, loop)  # type: ignore[arg-type]
         self.client = MemoryTransport(detector)
 
     def _made_grpc(self) -> Taken:
