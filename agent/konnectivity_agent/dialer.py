@@ -130,7 +130,7 @@ class Dialer:
         try:
             left_s = self._timeout_s
             if addresses.is_address(host):
-                found = _numeric(host, port, _FAMILIES[dial.protocol])
+                found: Sequence[AddressInfo] = _numeric(host, port, _FAMILIES[dial.protocol])
             else:
                 async with asyncio.timeout(left_s):
                     found = await self._resolver.addresses(host, port, _FAMILIES[dial.protocol])

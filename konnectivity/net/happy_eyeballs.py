@@ -50,7 +50,7 @@ _NO_SOCKET = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAF
 
 async def connect_one(
     loop: asyncio.AbstractEventLoop, info: AddressInfo, protocol: asyncio.BaseProtocol
-) -> asyncio.BaseTransport:
+) -> asyncio.Transport:
     """Connect a protocol to one IPv4 address, and return its transport.
 
     The event loop opens the socket, with a third of the system calls of `connect_any`. (To some IPv6 addresses that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import FLUSH_S, LINGER_S, Relay
 from konnectivity.wire import packet_types
