@@ -164,7 +164,7 @@ class Dialer:
         if log.v(4):
             log.info("Dialled", destination=dial.address, connection=connection.connect_id, seconds=round(took, 6))
 
-    async def _connect(self, relay: Relay, host: str, port: int, found: Sequence[AddressInfo]) -> asyncio.BaseTransport:
+    async def _connect(self, relay: Relay, host: str, port: int, found: Sequence[AddressInfo]) -> asyncio.Transport:
         refusals = [self._refusal(host, str(each[4][0]), port) for each in found]
         allowed = [each for each, refusal in zip(found, refusals, strict=True) if refusal is None]
         if not allowed:
