@@ -62,7 +62,7 @@ class HeaderBlocks:
         self._fragments.clear()
         self._size = 0
         try:
-            fields = self._decoder.decode(block)
+            return self._decoder.texts(block), self._end_stream
         except TooManyFieldsError as error:
             raise self._costs.fault("header_fields", "too many header fields") from error
         except OversizedHeaderListError as error:
@@ -70,14 +70,9 @@ class HeaderBlocks:
         except HPACKError as error:
             # The library's text may name addresses of our memory, and this text goes to the peer.
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
-        return [(_text(name), _text(value)) for name, value in fields], self._end_stream
 
     def _add(self, fragment: bytes) -> None:
         self._fragments.append(fragment)
         self._size += len(fragment)
         if len(self._fragments) > self._limits.continuation_frames or self._size > self._limits.header_block_bytes:
             raise self._costs.fault("header_block", "header block too large")
-
-
-def _text(field: bytes) -> str:
-    return field.decode("utf-8", "surrogateescape")

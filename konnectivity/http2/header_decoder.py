@@ -2,13 +2,21 @@
 
 Owns the peer's dynamic table. The decoder of the `hpack` library copies the rest of a block for each literal and counts
 no fields, so only its table and its Huffman codes are used here. Does not know what a field means.
+
+A client that opens a connection for each request begins all of them with the same block. The outcome of short first
+blocks is kept, for all connections of the process.
 """
 
 from __future__ import annotations
 
+import copy
+from typing import NamedTuple
+
 from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+from konnectivity.untrusted.bounded_map import BoundedMap
 
 Field = tuple[bytes, bytes]
 
@@ -18,10 +26,30 @@ _MOST_UPDATES = 2  # size updates in one block: an encoder needs no more (RFC 75
 _MOST_INTEGER_BYTES = 5
 _HUFFMAN_BYTES = 8  # bytes of Huffman code that cost about as much time as one field
 _FIELD_BYTES = 128  # decoded bytes that count as one field, because they may have to be kept
+_REMEMBERED = 64  # first blocks that are kept
+_SHORT = 512  # bytes of a first block that is kept
+_MOST_MEMORY = 256 * 1024  # bytes of all of them, decoded
+_SECRET = b"authorization"  # a block with this field is not kept
 
 
 class TooManyFieldsError(HPACKDecodingError):
     """Block of more fields than allowed."""
+
+
+class _FirstBlock(NamedTuple):
+    """Outcome of a connection's first block: its fields, the work of decoding it, and the table that it has left."""
+
+    fields: tuple[tuple[str, str], ...]
+    work: int
+    table: HeaderTable
+
+
+def _memory_of(key: tuple[bytes, int, int], first: _FirstBlock) -> int:
+    """Return the bytes of memory of a block, roughly: a character takes up to four, and the table has a copy."""
+    return len(key[0]) + sum(8 * (len(name) + len(value)) + 200 for name, value in first.fields) + 500
+
+
+_first_blocks: BoundedMap[tuple[bytes, int, int], _FirstBlock] = BoundedMap(_REMEMBERED, _MOST_MEMORY, _memory_of)
 
 
 class HeaderDecoder:
@@ -33,13 +61,32 @@ class HeaderDecoder:
 
     """
 
-    __slots__ = ("_fields", "_list_bytes", "_table", "work")
+    __slots__ = ("_began", "_fields", "_list_bytes", "_shares_table", "_table", "work")
 
     def __init__(self, list_bytes: int, fields: int) -> None:
         self.work = 0  # work of all blocks so far, in fields
         self._list_bytes = list_bytes
         self._fields = fields
-        self._table = HeaderTable()
+        self._table = _EMPTY
+        self._began = False
+        self._shares_table = True  # the table belongs to other decoders, too
+
+    def texts(self, block: bytes) -> list[tuple[str, str]]:
+        """Return the fields of a block as text; bytes that are not UTF-8 become surrogates. Raises as `decode` does."""
+        if self._began or len(block) > _SHORT:
+            return [(_text(name), _text(value)) for name, value in self.decode(block)]
+        self._began = True
+        key = block, self._list_bytes, self._fields
+        first = _first_blocks.get(key)
+        if first is None:
+            decoded = self.decode(block)
+            first = _FirstBlock(tuple((_text(name), _text(value)) for name, value in decoded), self.work, self._table)
+            if all(name.lower() != _SECRET for name, _ in decoded):
+                self._shares_table = True
+                _first_blocks[key] = first
+        else:
+            self.work, self._table = first.work, first.table
+        return list(first.fields)
 
     def decode(self, block: bytes) -> list[Field]:
         """Return the fields of a block, in order.
@@ -52,6 +99,8 @@ class HeaderDecoder:
         """
         fields: list[Field] = []
         size = at = updates = 0
+        if self._shares_table:
+            self._own_table()
         end = len(block)
         try:
             while at < end:
@@ -75,6 +124,14 @@ class HeaderDecoder:
             raise HPACKDecodingError("truncated header block") from error
         self.work += len(fields) + size // _FIELD_BYTES
         return fields
+
+    def _own_table(self) -> None:
+        """Copy the table that other decoders share, because a block may change it."""
+        entries = self._table.dynamic_entries
+        self._table = copy.copy(self._table)
+        self._table.dynamic_entries = entries.copy()
+        self._shares_table = False
+        self._began = True
 
     def _resize(self, block: bytes, at: int, misplaced: bool) -> int:
         """Apply a size update of the dynamic table (RFC 7541 section 6.3); return the position behind it."""
@@ -108,6 +165,13 @@ class HeaderDecoder:
             return block[at:stop], stop
         self.work += length // _HUFFMAN_BYTES
         return decode_huffman(block[at:stop]), stop
+
+
+_EMPTY = HeaderTable()
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from hpack import Encoder
-
 from konnectivity.http2 import frames
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from konnectivity.http2.header_encoder import HeaderEncoder
 from konnectivity.http2.settings import HEADER_TABLE_SIZE, Settings
 from konnectivity.http2.stream_state import Buffer, Http2Stream
 from konnectivity.http2.streams import StreamTable
 
-_TABLE_SIZE = 4096  # first and largest size of this side's compression table
 PIECE = 100  # bytes of memory, roughly, that a piece in a queue takes in addition to its content
 
 
@@ -42,9 +40,7 @@ class Outbound:
         "_open_at",
         "_open_end",
         "_open_size",
-        "_smallest_table_size",
         "_table",
-        "_table_size",
         "most_queued",
         "out",
         "overfull",
@@ -64,12 +60,11 @@ class Outbound:
         self._blocked: OrderedDict[int, Http2Stream] = (
             OrderedDict()
         )  # streams that wait for the connection's window, not their own
-        self._encoder = Encoder()
+        self._encoder = HeaderEncoder()
         self._open: Http2Stream | None = None  # stream of the last DATA frame, which may still grow
         self._open_at = 0  # index in `out` of the header of that frame
         self._open_end = 0  # length of `out` after that frame: if `out` is longer, the frame is not the last one
         self._open_size = 0  # bytes of payload in that frame
-        self._table_size = self._smallest_table_size = _TABLE_SIZE  # of this side's compression table
 
     def take(self) -> list[Buffer]:
         """Return all frames, in order, and forget them."""
@@ -129,7 +124,7 @@ class Outbound:
     def end(self, stream: Http2Stream, trailers: HeaderList) -> None:
         """Close this side's half of a stream behind its queue, with trailers if there are any."""
         stream.local_closed = stream.answered = True
-        # Trailers are compressed only when they are sent: header blocks share one state, in the order of sending.
+        # Trailers are encoded only when they are sent: the size of the table is announced in the order of sending.
         stream.trailers = trailers
         if not stream.queued:
             self._write_end(stream)
@@ -161,8 +156,7 @@ class Outbound:
         for key, value in frames.SETTING.iter_unpack(payload):
             remote.apply(key, value)
             if key == HEADER_TABLE_SIZE:
-                self._table_size = min(value, _TABLE_SIZE)
-                self._smallest_table_size = min(self._smallest_table_size, self._table_size)
+                self._encoder.limit_table(value)
         # The windows move once, however often one frame names them: else a peer could make one frame cost much work.
         delta = remote.initial_window_size - before
         if delta:
@@ -245,11 +239,5 @@ class Outbound:
         self._table.close_if_done(stream)
 
     def _write_headers(self, stream_id: int, headers: HeaderList, end_stream: bool) -> None:
-        # The smallest and the last of the sizes since the last block are announced (RFC 7541 section 4.2).
-        for size in (self._smallest_table_size, self._table_size):
-            if size != self._encoder.header_table_size:
-                self._encoder.header_table_size = size
-        self._smallest_table_size = self._table_size
-        # The library's Huffman encoder takes time in the square of the length of a value, which may be a peer's text.
-        block = self._encoder.encode(headers, huffman=False)
+        block = self._encoder.encode(headers)
         self.out += frames.header_block(stream_id, block, end_stream, self.remote.max_frame_size)

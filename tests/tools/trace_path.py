@@ -1,4 +1,4 @@
-"""Calls that one DATA byte and one CONNECT dial pass through, in a server and an agent that share this process.
+"""Calls that a DATA byte, a CONNECT dial and a gRPC dial pass through, in a server and an agent that share a process.
 
     python -m tests.tools.trace_path
 
@@ -23,6 +23,10 @@ from typing import Any
 
 import uvloop
 
+from konnectivity import wire
+from konnectivity.grpc import metadata
+from konnectivity.grpc.framing import PREFIX
+from konnectivity.http2 import Http2Connection, Settings, frames
 from konnectivity.runtime.options import load
 from konnectivity.testing.deployment import Deployment
 from konnectivity_agent.agent_app import ProxyAgent
@@ -65,6 +69,7 @@ class Traces:
     server_hop: CallChain
     agent_hop: CallChain
     dial: CallChain
+    grpc_dial: CallChain
 
 
 @contextmanager
@@ -124,6 +129,25 @@ class Client:
         await asyncio.sleep(0.05)
         return path
 
+    async def grpc_dial_once(self) -> CallChain:
+        """Open a connection by gRPC as kube-apiserver does, on a new socket and in the reference protocol; close it."""
+        host, port = self._target.getsockname()
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        await self._loop.sock_connect(client, self._frontend)
+        request = dial_request(f"{host}:{port}")
+        await asyncio.sleep(0.05)  # the server has accepted
+        received = bytearray()
+        with recording() as path:
+            await self._loop.sock_sendall(client, request)
+            while not has_data(received):
+                received += await self._loop.sock_recv(client, 1000)
+        target, _ = await self._loop.sock_accept(self._target)
+        client.close()
+        target.close()
+        await asyncio.sleep(0.05)
+        return path
+
     async def byte(self, client: socket.socket, target: socket.socket) -> CallChain:
         """Send one byte from the client to the target and return its chain."""
         await asyncio.sleep(0.05)
@@ -132,6 +156,26 @@ class Client:
             received = await self._loop.sock_recv(target, 10)
         assert received == b"x"
         return path
+
+
+def dial_request(address: str) -> bytes:
+    """Return the bytes of a gRPC client that opens a tunnel and asks for one connection."""
+    http2 = Http2Connection(True, Settings())
+    stream_id = http2.open_stream(metadata.request("/ProxyService/Proxy", "localhost", False, {}, None))
+    packet = wire.dial_req(address, 1)
+    http2.send_data(http2.streams[stream_id], PREFIX.pack(0, len(packet)) + packet)
+    return b"".join(http2.take())
+
+
+def has_data(received: bytearray) -> bool:
+    """Return whether the frames received so far include DATA, which has the answer to the dial."""
+    at = 0
+    while at + frames.HEADER_SIZE <= len(received):
+        high, low, kind, _, _ = frames.HEADER.unpack_from(received, at)
+        if kind == frames.DATA:
+            return True
+        at += frames.HEADER_SIZE + (high << 8 | low)
+    return False
 
 
 async def traces(directory: Path) -> Traces:
@@ -150,6 +194,7 @@ async def traces(directory: Path) -> Traces:
                 await asyncio.sleep(0.05)
             client = Client(deployment.socket, listener)
             dial = await shortest(client.dial_once)
+            grpc_dial = await shortest(client.grpc_dial_once)
             _, near, far = await client.dial()
             byte = await shortest(lambda: client.byte(near, far))
             near.close()
@@ -159,7 +204,7 @@ async def traces(directory: Path) -> Traces:
             await asyncio.gather(agent, return_exceptions=True)
             await server.stop()
             listener.close()
-    return Traces(*byte.split(), dial)
+    return Traces(*byte.split(), dial, grpc_dial)
 
 
 async def _agent(options: AgentOptions) -> None:
@@ -180,6 +225,7 @@ def main() -> None:
         ("DATA byte, server hop: client's socket to the agent's stream", found.server_hop),
         ("DATA byte, agent hop: the server's stream to the target's socket", found.agent_hop),
         ("CONNECT dial: request to response, server and agent", found.dial),
+        ("gRPC dial, a tunnel for it: request to response, server and agent", found.grpc_dial),
     ):
         print(f"{title}: {path}")
         for file, function in path.calls:

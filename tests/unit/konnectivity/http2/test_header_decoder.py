@@ -8,6 +8,7 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from konnectivity.http2 import header_decoder
 from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
 
 names = st.sampled_from([b":path", b"te", b"x", b"a-long-name" * 9]) | st.binary(min_size=1, max_size=20)
@@ -95,3 +96,28 @@ def test_work_grows_with_fields_and_bytes() -> None:
     assert plain > 50
     decoder.decode(hpack.Encoder().encode([("a", "x" * 8000)]))
     assert decoder.work - few - plain > 10 * plain
+
+
+def test_connections_that_begin_with_the_same_block_have_tables_of_their_own():
+    encoder = hpack.Encoder()
+    first = encoder.encode([("name", "shared"), ("other", "one")])
+    encoder.encode([("third", "mine")])
+    again = encoder.encode([("third", "mine"), ("name", "shared")])
+    one, two, three = new_decoder(), new_decoder(), new_decoder()
+    for decoder in (one, two, three):
+        assert decoder.texts(first) == [("name", "shared"), ("other", "one")]
+        assert decoder.work == one.work
+    one.texts(hpack.Encoder().encode([("third", "mine")]))
+    assert one.texts(again) == [("third", "mine"), ("name", "shared")]
+    two.texts(hpack.Encoder().encode([("third", "yours")]))
+    assert two.texts(again) == [("third", "yours"), ("name", "shared")]
+    with pytest.raises(hpack.HPACKError):
+        three.texts(again)
+
+
+def test_a_first_block_with_a_credential_is_not_kept():
+    kept = len(header_decoder._first_blocks)
+    new_decoder().texts(hpack.Encoder().encode([("a", "b"), ("Authorization", "Bearer x")]))
+    assert len(header_decoder._first_blocks) == kept
+    new_decoder().texts(hpack.Encoder().encode([("a", "b"), ("name", "x")]))
+    assert len(header_decoder._first_blocks) == kept + 1
