@@ -56,7 +56,8 @@ SEED ?=
 soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
 	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/.stamp ## all scenarios beside the alternatives, about 11 minutes on a quiet machine; writes docs/internals/performance.md
+bench: .venv/.stamp ## all scenarios beside the alternatives, about 20 minutes on a quiet machine; writes docs/internals/performance.md
+	@[ -z "$$REFERENCE_SOURCES" ] || REFERENCE_VERSIONS=4f8517c1 sh tests/interop/reference.sh
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
 
 bench-quick: .venv/.stamp ## the few that say most, once: about a minute

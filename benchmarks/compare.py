@@ -103,12 +103,20 @@ def table(ratios: Ratios) -> str:
     return "\n".join(lines)
 
 
+def cpu_medians(ratios: Ratios) -> dict[str, float]:
+    """Return for each scenario the median ratio of this checkout's CPU time per operation to the base's."""
+    return {scenario: statistics.median(found) for (scenario, what), found in ratios.items() if what == "this: CPU"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="HEAD", help="commit to compare with")
     parser.add_argument("--only", help="scenarios whose name contains this, not the usual ones")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--turns", type=int, default=4, help="of each scenario in an epoch")
+    parser.add_argument(
+        "--most-cpu", type=float, help="largest permitted ratio of CPU time per operation, in any scenario, to the base"
+    )
     parser.add_argument("--haproxy", action="store_true", help="a pair of HAProxy processes takes part")
     asked = parser.parse_args()
     chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and ours(s)]
@@ -121,6 +129,9 @@ def main() -> None:
         for _ in track(range(asked.epochs), "comparing", console=Console(stderr=True)):
             epoch(ports, roots, chosen, asked.turns, ratios)
     print(table(ratios))
+    slower = [what for what, cpu in cpu_medians(ratios).items() if asked.most_cpu and cpu > asked.most_cpu]
+    if slower:
+        sys.exit(f"more than {asked.most_cpu} times the CPU time of {asked.base}: {', '.join(slower)}")
 
 
 if __name__ == "__main__":

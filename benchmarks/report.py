@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import overview
 from benchmarks.scenarios import SCENARIOS, Result, Scenario, cpu_each
 
 PAGE = Path(__file__).parent.parent / "docs" / "internals" / "performance.md"
@@ -59,6 +60,25 @@ class Run:
         runs = self.results[scenario.name].get(side, [])
         return [run[scenario.value] for run in runs if scenario.value in run]
 
+    def column(self, scenario: Scenario, name: str) -> float | None:
+        """Return the median of the side that stands in a column, such as "native" for "native, 20 ms"."""
+        side = next((each for each in self.results[scenario.name] if each.partition(",")[0] == name), name)
+        return self.median(scenario, side)
+
+    def beside_reference(self) -> dict[str, dict[str, float]]:
+        """Return for each row of the overview each side's ratio to the reference: above 1 is better."""
+        found: dict[str, dict[str, float]] = {}
+        for scenario in self.scenarios:
+            reference = self.column(scenario, "reference")
+            if scenario.name not in overview.ROWS or not reference:
+                continue
+            for side in overview.SIDES:
+                value = self.column(scenario, side)
+                if value:
+                    ratio = value / reference if scenario.better == "more" else reference / value
+                    found.setdefault(overview.ROWS[scenario.name], {})[side] = ratio
+        return found
+
     def median(self, scenario: Scenario, side: str) -> float | None:
         values = self.values(scenario, side)
         return statistics.median(values) if values else None
@@ -102,15 +122,14 @@ class Run:
     def _ratios(self, scenario: Scenario, side: str, figure: Callable[[Result], float | None]) -> list[float]:
         """Return native / side for each turn in which both have the figure."""
         of = self.results[scenario.name]
-        pairs = [
-            (figure(own), figure(other)) for own, other in zip(of.get("native", []), of.get(side, []), strict=False)
-        ]
+        native = next((runs for name, runs in of.items() if name.partition(",")[0] == "native"), [])
+        pairs = [(figure(own), figure(other)) for own, other in zip(native, of.get(side, []), strict=False)]
         return [own / other for own, other in pairs if own is not None and other]
 
     def _cell(self, scenario: Scenario, side: str) -> str:
         runs, values = self.results[scenario.name][side], self.values(scenario, side)
         if not values:
-            return str(runs[0].get("error", "failed"))
+            return str(runs[0].get("error", "failed")).replace("|", "\\|")
         text = _number(statistics.median(values))
         if len(values) > 1:
             text += f" ({_number(min(values))} to {_number(max(values))})"
@@ -139,6 +158,9 @@ def _number(value: float) -> str:
 def write(run: Run) -> None:
     """Write table, targets and plots into the page."""
     PLOTS.mkdir(exist_ok=True)
+    beside = run.beside_reference()
+    if beside:
+        (PLOTS / "overview.svg").write_text(overview.draw(beside))
     groups = list(dict.fromkeys(each.group for each in run.scenarios))
     plots = []
     for group in groups:

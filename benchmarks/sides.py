@@ -26,6 +26,11 @@ PROGRAMS = {
     "grpcio": ("--grpc-implementation=grpcio",),
     "2 workers": ("--workers=2",),
 }
+REFERENCES = {  # a server of the reference has one frontend, so each kind is a side of its own
+    "reference": "connect",
+    "reference, TLS": "connect-tls",
+    "reference, gRPC": "grpc",
+}
 
 
 @dataclass
@@ -104,7 +109,11 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         elif "haproxy" in wanted:
             sides.append(haproxy_side(stack, directory / "haproxy", ports))
         if reference.programs():
-            sides.append(_reference(stack, directory / "reference"))
+            sides += [
+                _reference(stack, directory / name.replace(", ", "-"), name, frontend)
+                for name, frontend in REFERENCES.items()
+                if name in wanted
+            ]
         else:
             missing.append(reference.MISSING)
         yield sides
@@ -192,18 +201,17 @@ def haproxy_side(stack: contextlib.ExitStack, directory: Path, targets: dict[str
     return Side("haproxy", "direct", pids, near)
 
 
-def _reference(stack: contextlib.ExitStack, directory: Path) -> Side:
+def _reference(stack: contextlib.ExitStack, directory: Path, name: str, frontend: str) -> Side:
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
-    processes = []
-    for start in (reference.start_server, reference.start_agent):
-        processes.append(start(deployment).pid)
-        time.sleep(2)
-    side = Side("reference", f"unix:{deployment.socket}", processes)
+    server = reference.start_server(deployment, frontend)
+    side = Side(name, f"{'grpc' if frontend == 'grpc' else 'unix'}:{deployment.socket}", [server.pid, 0])
+    side.tls = f"tls:{deployment.server_port}:{directory}"
 
-    def restart() -> None:
+    def start() -> None:
         side.pids[1] = reference.start_agent(deployment).pid
-        time.sleep(2)
+        _until_ready(deployment.health_port)
 
-    side.restart = restart
+    start()
+    side.restart = start
     return side

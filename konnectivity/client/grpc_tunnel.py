@@ -39,11 +39,10 @@ class GrpcTunnel(ClientTunnel):
         transport = await self._connected(hops)
         try:
             stream = ClientDialTunnel(transport, self._options, address)
-            await stream.stream.accepted()
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:
-            stream.ask(stream)
+            stream.ask(stream)  # at once: a server of the reference sends its response headers with its first packet
             streams = await stream.connected
             hops.done(hop_timings.DIAL)
             return streams

@@ -15,7 +15,7 @@ from fault_site import Site
 from benchmarks import reference
 
 OURS, REFERENCE = "ours", "reference"
-PROGRAMS = [OURS, REFERENCE] if reference.programs() else [OURS]
+PROGRAMS = [OURS, REFERENCE] if reference.named() else [OURS]
 
 
 @pytest.fixture(params=PROGRAMS)
