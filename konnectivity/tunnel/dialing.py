@@ -152,9 +152,9 @@ class DialingTunnel(Tunnel):
 
     def _role_packet(self, packet: Packet) -> None:
         if packet.type == packet_types.DIAL_RSP:
-            self._answered(packet.dialResponse.random, packet.dialResponse.connectID, packet.dialResponse.error)
+            self._answered(packet.random, packet.connect_id, packet.error)
         elif packet.type == packet_types.DIAL_CLS:
-            settled = self._settle(packet.closeDial.random)
+            settled = self._settle(packet.random)
             if settled is not None:
                 self._fail(settled[0], DialFailure.CLOSED_BY_AGENT, "dial closed")
 

@@ -124,10 +124,9 @@ class ServingTunnel(Tunnel):
 
     def _role_packet(self, packet: Packet) -> None:
         if packet.type == packet_types.DIAL_REQ:
-            request = packet.dialRequest
-            self._open(request.random, request.protocol, request.address)
+            self._open(packet.random, packet.protocol, packet.address)
         elif packet.type == packet_types.DIAL_CLS:
-            self._cancel(packet.closeDial.random)
+            self._cancel(packet.random)
 
     def _open(self, random: int, protocol: str, address: str) -> None:
         refusal = self._refusal(random)

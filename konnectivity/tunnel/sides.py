@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from konnectivity.proto.client_pb2 import ResetSide
-
-CLIENT = ResetSide.RESET_SIDE_CLIENT
-TARGET = ResetSide.RESET_SIDE_TARGET
-SERVER = ResetSide.RESET_SIDE_SERVER
-AGENT = ResetSide.RESET_SIDE_AGENT
+CLIENT = 1
+TARGET = 2
+SERVER = 3
+AGENT = 4
 NAMES = {0: "unknown", CLIENT: "client", TARGET: "target", SERVER: "server", AGENT: "agent"}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 from konnectivity import wire
 from konnectivity.grpc.message_stream import Buffer, MessageStream, StreamReceiver
@@ -37,11 +36,11 @@ log = logs.get(__name__)
 ANSWERS_PER_S = 1000  # answers to packets for unknown connections; the burst is of the same size
 _STREAM_WINDOW = 64 * 1024 * 1024  # extension: credit bounds each connection, so the shared stream need not
 
-_CONNECTION_PACKETS: dict[int, tuple[str, Callable[[Connection, Any], None]]] = {
-    packet_types.CREDIT: ("credit", lambda connection, credit: connection.outbound.add_credit(credit.bytes)),
-    packet_types.DATA_END: ("dataEnd", lambda connection, end: connection.peer_end(end.total)),
-    packet_types.RESET: ("reset", lambda connection, reset: connection.peer_reset(reset.reason, reset.side)),
-    packet_types.STOP: ("stop", lambda connection, stop: connection.peer_stop(stop.reason)),
+_CONNECTION_PACKETS: dict[int, Callable[[Connection, Packet], None]] = {
+    packet_types.CREDIT: lambda connection, credit: connection.outbound.add_credit(credit.size),
+    packet_types.DATA_END: lambda connection, end: connection.peer_end(end.total),
+    packet_types.RESET: lambda connection, reset: connection.peer_reset(reset.reason, reset.side),
+    packet_types.STOP: lambda connection, stop: connection.peer_stop(stop.reason),
 }
 
 
@@ -249,12 +248,12 @@ class Tunnel(StreamReceiver):
         if log.v(6) and kind != packet_types.CREDIT:
             tunnel_log.packet(self, "Packet received", packet)
         if kind == packet_types.DATA:  # DATA in a layout that the fast decoder does not know
-            connection = self.connections.get(packet.data.connectID)
+            connection = self.connections.get(packet.connect_id)
             if connection is None:
-                self._data_for_nobody(packet.data.connectID)
-            elif packet.data.data:
-                self.traffic.received_bytes += len(packet.data.data)
-                connection.inbound.receive(memoryview(packet.data.data))
+                self._data_for_nobody(packet.connect_id)
+            elif packet.data:
+                self.traffic.received_bytes += len(packet.data)
+                connection.inbound.receive(memoryview(packet.data))
         elif kind in (packet_types.CLOSE_REQ, packet_types.CLOSE_RSP):
             self._close_packet(packet)
         elif kind == packet_types.DRAIN:
@@ -267,35 +266,29 @@ class Tunnel(StreamReceiver):
             self._role_packet(packet)
 
     def _close_packet(self, packet: Packet) -> None:
-        if packet.type == packet_types.CLOSE_REQ:
-            connect_id, error, expected = packet.closeRequest.connectID, "", not self.dialing
-        else:
-            connect_id, error, expected = packet.closeResponse.connectID, packet.closeResponse.error, self.dialing
-        if not expected:
+        if (packet.type == packet_types.CLOSE_RSP) != self.dialing:
             return
-        connection = self.connections.get(connect_id)
+        connection = self.connections.get(packet.connect_id)
         if connection is not None:
             if self.extension is None:
-                connection.peer_close(error)
+                connection.peer_close(packet.error)
             else:
-                connection.peer_reset(error or "closed by the peer")
+                connection.peer_reset(packet.error or "closed by the peer")
         elif not self.dialing and self._may_answer():
-            answer = self._close_unknown(connect_id, data=False)
+            answer = self._close_unknown(packet.connect_id, data=False)
             if answer is not None:
                 self.send_control(answer)
 
     def _extension_packet(self, packet: Packet) -> None:
-        row = _CONNECTION_PACKETS.get(packet.type)
-        if row is not None:
-            name, handle = row
-            payload = getattr(packet, name)
-            connection = self.connections.get(payload.connectID)
+        handle = _CONNECTION_PACKETS.get(packet.type)
+        if handle is not None:
+            connection = self.connections.get(packet.connect_id)
             if connection is not None:  # otherwise the packet is late: the connection has ended
-                handle(connection, payload)
+                handle(connection, packet)
         elif packet.type == packet_types.SERVER_COUNT:
-            self.server_count_changed(packet.serverCount.count)
+            self.server_count_changed(packet.count)
         elif packet.type == packet_types.READY:
-            self.peer_ready(packet.ready.ready)
+            self.peer_ready(packet.ready)
 
     def _data_for_nobody(self, connect_id: int) -> None:
         """Answer DATA for a connection that is over or never was; no other connection is affected."""

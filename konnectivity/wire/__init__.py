@@ -1,12 +1,13 @@
 """Packet codec: message bytes <-> packets (docs/internals/protocol.md). Pure.
 
-DATA, the packet of the hot path, is encoded and decoded by hand. A DATA packet of unusual layout (unknown fields,
-another order of fields) and every other packet go through the generated classes, which only this package uses.
+`codec` encodes and decodes DATA, the packet of the hot path, in its usual layout. `packet_reader` decodes every other
+packet, and DATA of an unusual layout; `packets` builds them. Both read the one table of `packet_fields`.
 """
 
-from konnectivity.proto.client_pb2 import Packet, PacketType
 from konnectivity.wire import packet_types
-from konnectivity.wire.codec import PacketError, data_head, decode, decode_data
+from konnectivity.wire.codec import data_head, decode_data
+from konnectivity.wire.packet_fields import Packet
+from konnectivity.wire.packet_reader import PacketError, decode
 from konnectivity.wire.packet_types import kind_of
 from konnectivity.wire.packets import (
     close_dial,
@@ -27,7 +28,6 @@ from konnectivity.wire.packets import (
 __all__ = [
     "Packet",
     "PacketError",
-    "PacketType",
     "close_dial",
     "close_req",
     "close_rsp",

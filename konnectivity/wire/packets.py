@@ -5,109 +5,115 @@ Texts are cut to `untrusted_text.MAX_BYTES`, which bounds the size of every pack
 
 from __future__ import annotations
 
-from konnectivity.proto.client_pb2 import (
-    CloseDial,
-    CloseRequest,
-    CloseResponse,
-    Credit,
-    DataEnd,
-    DialRequest,
-    DialResponse,
-    Drain,
-    Packet,
-    PacketType,
-    Ready,
-    Reset,
-    ResetSide,
-    ServerCount,
-    Stop,
-)
-from konnectivity.untrusted.untrusted_text import cut
+from konnectivity.untrusted.untrusted_text import MAX_BYTES, cut, quoted
 from konnectivity.wire import packet_types
+from konnectivity.wire.codec import INT64_RANGE, long_varint, varint
+from konnectivity.wire.packet_fields import BOOL, PAYLOADS, SIDE, TEXT, Packet
 
-# Reading the generated enum costs a microsecond each time.
-_DIAL_REQ = PacketType.DIAL_REQ
-_DIAL_RSP = PacketType.DIAL_RSP
-_CLOSE_REQ = PacketType.CLOSE_REQ
-_CLOSE_RSP = PacketType.CLOSE_RSP
-_DIAL_CLS = PacketType.DIAL_CLS
-_DRAIN = PacketType.DRAIN
-_CREDIT = PacketType.CREDIT
-_DATA_END = PacketType.DATA_END
-_RESET = PacketType.RESET
-_STOP = PacketType.STOP
-_SERVER_COUNT = PacketType.SERVER_COUNT
-_READY = PacketType.READY
+_SMALL = 1 << 28  # connection ids and sizes repeat below, so their varints are kept; random numbers do not
+_SIDES = ("RESET_SIDE_UNKNOWN", "RESET_SIDE_CLIENT", "RESET_SIDE_TARGET", "RESET_SIDE_SERVER", "RESET_SIDE_AGENT")
+# packet type -> bytes before the length of the payload, and the tag of each field of the payload
+_LAYOUTS: dict[int, tuple[bytes, tuple[bytes, ...]]] = {
+    kind: (
+        (b"\x08" + varint(kind) if kind else b"") + varint(number << 3 | 2),
+        tuple(varint(at << 3 | 2 * (field[2] >= TEXT)) for at, field in enumerate(fields, 1)),
+    )
+    for kind, (number, fields) in PAYLOADS.items()
+}
+
+
+def _encode(kind: int, *values: int | str) -> bytes:
+    """Return a packet of a type whose payload has these values, in the order of the fields."""
+    start, tags = _LAYOUTS[kind]
+    body = b""
+    for tag, value in zip(tags, values, strict=True):
+        if not value:
+            continue
+        if isinstance(value, str):
+            text = value.encode("utf-8", "backslashreplace")
+            if len(text) > MAX_BYTES:
+                text = cut(value).encode()
+            body += tag + varint(len(text)) + text
+        elif 0 < value < _SMALL:
+            body += tag + varint(value)
+        else:
+            body += tag + long_varint(value % INT64_RANGE)
+    return start + varint(len(body)) + body
 
 
 def dial_req(address: str, random: int, protocol: str = "tcp") -> bytes:
     """Return a DIAL_REQ: the peer is asked to connect to `address`."""
-    request = DialRequest(protocol=cut(protocol), address=cut(address), random=random)
-    return Packet(type=_DIAL_REQ, dialRequest=request).SerializeToString()
+    return _encode(packet_types.DIAL_REQ, protocol, address, random)
 
 
 def dial_rsp(random: int, connect_id: int = 0, error: str = "") -> bytes:
     """Return a DIAL_RSP: the connection is open, or `error` says why not."""
-    response = DialResponse(error=cut(error), connectID=connect_id, random=random)
-    return Packet(type=_DIAL_RSP, dialResponse=response).SerializeToString()
+    return _encode(packet_types.DIAL_RSP, error, connect_id, random)
 
 
 def close_req(connect_id: int) -> bytes:
     """Return a CLOSE_REQ: the connection ends."""
-    return Packet(type=_CLOSE_REQ, closeRequest=CloseRequest(connectID=connect_id)).SerializeToString()
+    return _encode(packet_types.CLOSE_REQ, connect_id)
 
 
 def close_rsp(connect_id: int, error: str = "") -> bytes:
     """Return a CLOSE_RSP: the connection has ended."""
-    response = CloseResponse(error=cut(error), connectID=connect_id)
-    return Packet(type=_CLOSE_RSP, closeResponse=response).SerializeToString()
+    return _encode(packet_types.CLOSE_RSP, error, connect_id)
 
 
 def close_dial(random: int) -> bytes:
     """Return a DIAL_CLS: the dial is given up."""
-    return Packet(type=_DIAL_CLS, closeDial=CloseDial(random=random)).SerializeToString()
+    return _encode(packet_types.DIAL_CLS, random)
 
 
 def drain() -> bytes:
     """Return a DRAIN: this side takes no new dials."""
-    return Packet(type=_DRAIN, drain=Drain()).SerializeToString()
+    return _encode(packet_types.DRAIN)
 
 
 def credit(connect_id: int, size: int) -> bytes:
     """Return a CREDIT: the peer may send `size` more bytes (extension)."""
-    return Packet(type=_CREDIT, credit=Credit(connectID=connect_id, bytes=size)).SerializeToString()
+    return _encode(packet_types.CREDIT, connect_id, size)
 
 
 def data_end(connect_id: int, total: int) -> bytes:
     """Return a DATA_END: no data follows after `total` bytes (extension)."""
-    return Packet(type=_DATA_END, dataEnd=DataEnd(connectID=connect_id, total=total)).SerializeToString()
+    return _encode(packet_types.DATA_END, connect_id, total)
 
 
 def reset(connect_id: int, side: int, reason: str, sent: int, received: int) -> bytes:
     """Return a RESET: the connection broke on `side` (extension)."""
-    body = Reset(connectID=connect_id, side=ResetSide.Name(side), reason=cut(reason), sent=sent, received=received)
-    return Packet(type=_RESET, reset=body).SerializeToString()
+    return _encode(packet_types.RESET, connect_id, side, reason, sent, received)
 
 
 def stop(connect_id: int, reason: str) -> bytes:
     """Return a STOP: the peer must send no more data (extension)."""
-    return Packet(type=_STOP, stop=Stop(connectID=connect_id, reason=cut(reason))).SerializeToString()
+    return _encode(packet_types.STOP, connect_id, reason)
 
 
 def server_count(count: int) -> bytes:
     """Return a SERVER_COUNT: number of servers in the set (extension)."""
-    return Packet(type=_SERVER_COUNT, serverCount=ServerCount(count=count)).SerializeToString()
+    return _encode(packet_types.SERVER_COUNT, count)
 
 
 def ready(whether: bool) -> bytes:
     """Return a READY: whether this server has agents that answer (extension)."""
-    return Packet(type=_READY, ready=Ready(ready=whether)).SerializeToString()
+    return _encode(packet_types.READY, whether)
 
 
 def describe(packet: Packet) -> str:
     """Return one line for a log: the type and its payload's fields; of DATA the size."""
-    payload = packet.WhichOneof("payload")
-    if payload == "data":
-        return f"DATA {{connectID: {packet.data.connectID} size: {len(packet.data.data)}}}"
-    body = str(getattr(packet, payload)).replace("\n", " ").strip() if payload else ""
-    return f"{packet_types.NAMES.get(packet.type, str(packet.type))} {{{body}}}"
+    if packet.type == packet_types.DATA:
+        return f"DATA {{connectID: {packet.connect_id} size: {len(packet.data)}}}"
+    _, fields = PAYLOADS[packet.type]
+    values = ((name, kind, getattr(packet, attribute)) for attribute, name, kind in fields)
+    body = " ".join(f"{name}: {_shown(kind, value)}" for name, kind, value in values if value)
+    return f"{packet_types.NAMES[packet.type]} {{{body}}}"
+
+
+def _shown(kind: int, value: int | str) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if kind == SIDE and 0 <= value < len(_SIDES):
+        return _SIDES[value]
+    return str(value).lower() if kind == BOOL else str(value)

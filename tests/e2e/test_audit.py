@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_before_the_answer_and_an_agent_that_is_lost(
         assert (await log.of("refused", "left.example:1"))["cause"] == "frontend_close"
         async with connect(**fresh.frontend("grpc", unix=True)) as tunnel:
             dialling = asyncio.create_task(tunnel.dial("lost.example:1"))
-            while (packet := await agent.hear()).type != wire.PacketType.DIAL_REQ:
+            while (packet := await agent.hear()).type != wire.packet_types.DIAL_REQ:
                 pass
             await agent.say(wire.dial_rsp(packet.dialRequest.random, 9))
             await dialling

@@ -8,7 +8,7 @@ import pytest
 
 from konnectivity import wire
 from konnectivity.client import DialError, connect
-from konnectivity.wire import PacketType
+from konnectivity.proto.client_pb2 import PacketType
 from support import grpc_peer, targets
 from support.grpc_peer import EXTENDED, data
 from support.targets import listening

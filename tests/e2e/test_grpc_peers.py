@@ -15,7 +15,7 @@ import pytest
 
 from konnectivity import wire
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.wire import PacketType
+from konnectivity.proto.client_pb2 import PacketType
 from support import targets
 from support.grpc_peer import CONNECT, Call, credentials, data, frontend
 from support.grpc_peer import agent as grpcio_agent

@@ -11,7 +11,7 @@ from fuzz_targets import CORPUS, REQUEST
 from konnectivity import wire
 from konnectivity.grpc.framing import PREFIX
 from konnectivity.http2 import frames
-from konnectivity.wire import Packet, PacketType
+from konnectivity.proto.client_pb2 import Packet, PacketType
 
 RESPONSE = [(":status", "200"), ("content-type", "application/grpc")]
 

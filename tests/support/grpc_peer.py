@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 
 from konnectivity import wire
+from konnectivity.proto.client_pb2 import Packet
 from konnectivity.testing.deployment import Deployment
 from konnectivity.tunnel.extension import EXTENSION
-from konnectivity.wire import Packet
 
 CONNECT = "/AgentService/Connect"
 PROXY = "/ProxyService/Proxy"

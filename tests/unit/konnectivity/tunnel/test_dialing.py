@@ -63,7 +63,7 @@ class Line:
         return [packet for packet in self.packets if packet.type == kind]
 
     def requests(self) -> list[tuple[int, str, str]]:
-        found = [packet.dialRequest for packet in self.heard(packet_types.DIAL_REQ)]
+        found = self.heard(packet_types.DIAL_REQ)
         return [(each.random, each.protocol, each.address) for each in found]
 
     def says(self, packet: bytes) -> None:
@@ -128,7 +128,7 @@ async def test_a_connection_for_a_dial_that_was_withdrawn_is_closed(extension, k
     number = line.tunnel.ask(dial)
     assert line.tunnel.withdraw(number)
     assert not line.tunnel.withdraw(number)
-    assert [packet.closeDial.random for packet in line.heard(packet_types.DIAL_CLS)] == [number]
+    assert [packet.random for packet in line.heard(packet_types.DIAL_CLS)] == [number]
     line.says(wire.dial_rsp(number, 9))
     assert len(line.heard(kind)) == 1
     assert (dial.connection, dial.errors) == (None, [])
@@ -162,7 +162,7 @@ async def test_a_connection_that_nobody_wants_is_reset():
     dial = MemoryDial(wanted=False)
     line.says(wire.dial_rsp(line.tunnel.ask(dial), 5))
     (reset,) = line.heard(packet_types.RESET)
-    assert (reset.reset.connectID, reset.reset.reason) == (5, "nobody waits for this connection")
+    assert (reset.connect_id, reset.reason) == (5, "nobody waits for this connection")
     assert not line.tunnel.connections
     assert line.options.traffic.dial_failures == {"send_rsp": 1}
 
@@ -213,4 +213,4 @@ async def test_data_for_a_connection_that_does_not_exist_is_answered_with_a_clos
     line = Line(extension=False)
     line.far.send(wire.data_head(4, 2), b"hi")
     line.near.deliver()
-    assert [packet.closeRequest.connectID for packet in line.heard(packet_types.CLOSE_REQ)] == [4]
+    assert [packet.connect_id for packet in line.heard(packet_types.CLOSE_REQ)] == [4]

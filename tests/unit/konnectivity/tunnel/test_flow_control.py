@@ -105,6 +105,6 @@ def test_credit_is_exact_and_windows_keep_within_their_bounds_whatever_is_receiv
             assert memory.initial_window <= window.size <= memory.max_window
             # Nothing is granted twice and nothing is forgotten: bytes in flight and bytes not returned are a window.
             assert window.size - window.step < connection.inbound.granted <= window.size
-        credit = sum(packet.credit.bytes for packet in tunnel.packets[returned:])
+        credit = sum(packet.size for packet in tunnel.packets[returned:])
         returned = len(tunnel.packets)
         assert credit >= 0

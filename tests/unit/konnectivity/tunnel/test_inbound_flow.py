@@ -25,7 +25,7 @@ def receive(connection: Connection, size: int) -> None:
 
 def granted(tunnel: StillTunnelSide) -> int:
     """Return the credit granted since the last call."""
-    size = sum(packet.credit.bytes for packet in tunnel.packets if packet.type == packet_types.CREDIT)
+    size = sum(packet.size for packet in tunnel.packets if packet.type == packet_types.CREDIT)
     tunnel.packets.clear()
     return size
 

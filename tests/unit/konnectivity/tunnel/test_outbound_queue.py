@@ -77,7 +77,7 @@ def test_an_end_is_sent_behind_everything_that_waits() -> None:
     tunnel.scheduler.resume()
     assert tunnel.payload() == b"data"
     assert [packet.type for packet in tunnel.packets] == [packet_types.DATA_END]
-    assert tunnel.packets[0].dataEnd.total == 4
+    assert tunnel.packets[0].total == 4
 
 
 def test_data_after_the_end_is_dropped() -> None:

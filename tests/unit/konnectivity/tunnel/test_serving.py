@@ -54,13 +54,13 @@ class Line:
     def answers(self) -> list[tuple[int, int, str]]:
         """Return random number, connection id and error of each answer to a dial."""
         self.far.deliver()
-        found = [packet.dialResponse for packet in self.packets if packet.type == packet_types.DIAL_RSP]
-        return [(each.random, each.connectID, each.error) for each in found]
+        found = [packet for packet in self.packets if packet.type == packet_types.DIAL_RSP]
+        return [(each.random, each.connect_id, each.error) for each in found]
 
     def closes(self) -> list[tuple[int, str]]:
         self.far.deliver()
-        found = [packet.closeResponse for packet in self.packets if packet.type == packet_types.CLOSE_RSP]
-        return [(each.connectID, each.error) for each in found]
+        found = [packet for packet in self.packets if packet.type == packet_types.CLOSE_RSP]
+        return [(each.connect_id, each.error) for each in found]
 
 
 @in_still_time

@@ -9,13 +9,14 @@ import pytest
 from konnectivity import wire
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, Status
+from konnectivity.proto.client_pb2 import Packet
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import EXTENSION, Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.tunnel import ANSWERS_PER_S
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity.wire import Packet, packet_types
+from konnectivity.wire import packet_types
 from support.memory_server import in_still_time
 from support.memory_streams import MemoryStream, stream_pair
 from support.still_tunnel_side import StillLocalSide
@@ -43,7 +44,7 @@ class Agent:
             self.far.send(message)
         self.near.deliver()
 
-    def answers(self) -> list[Packet]:
+    def answers(self) -> list[wire.Packet]:
         """Return the packets sent to the server, and clear them."""
         packets = [packet for message in self.far.inbox if (packet := wire.decode(message)) is not None]
         self.far.inbox.clear()
@@ -53,7 +54,7 @@ class Agent:
     def dial(self) -> StillLocalSide:
         """Open connection 1 and return its target."""
         self.hear(wire.dial_req("target:1", 7))
-        assert self.answers()[0].dialResponse.connectID == 1
+        assert self.answers()[0].connect_id == 1
         return self.targets[-1]
 
 

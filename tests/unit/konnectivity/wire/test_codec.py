@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from konnectivity.proto.client_pb2 import CloseRequest, Data, DialRequest, Packet, PacketType
-from konnectivity.wire import PacketError, data_head, decode, decode_data
+from konnectivity.proto.client_pb2 import Data, Packet, PacketType
+from konnectivity.wire import data_head, decode, decode_data
 from konnectivity.wire.codec import varint
 from support.examples import examples
+from support.generated_packets import expected_fields, fields_of
 
 connect_ids = (
     st.sampled_from([0, 1, 127, 128, 16_383, 16_384, 2**31, 2**35 - 1, 2**35, 2**63 - 1, -1, -(2**63)])
@@ -66,7 +66,7 @@ def test_large_payloads(size: int) -> None:
     message = memoryview(data_head(7, size) + bytes(size))
     packet = decode(message)
     assert packet is not None
-    assert (packet.data.connectID, packet.data.data) == (7, bytes(size))
+    assert (packet.connect_id, packet.data) == (7, bytes(size))
     assert decode_data(message) in ((7, bytes(size)), None)
 
 
@@ -85,7 +85,7 @@ def test_data_that_the_generated_classes_write(connect_id: int, payload: bytes) 
         agrees(bytes(message))
         packet = decode(message)
         assert packet is not None
-        assert (packet.data.connectID, packet.data.data) == (connect_id, payload)
+        assert (packet.connect_id, packet.data) == (connect_id, payload)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_data_that_the_generated_classes_write(connect_id: int, payload: bytes) 
         b"\x08\x84\x00\x22\x07\x08\x07\x1a\x03abc",  # the type as a long varint
     ],
 )
-def test_unusual_data_is_left_to_the_generated_classes(message: bytes) -> None:
+def test_unusual_data_is_left_to_the_general_decoder(message: bytes) -> None:
     assert decode_data(memoryview(message)) is None
     packet = decode(message)
     assert packet is not None
     assert packet.type == PacketType.DATA
-    assert abs(packet.data.connectID) == 7
-    assert packet.data.data in (b"abc", b"")
+    assert abs(packet.connect_id) == 7
+    assert packet.data in (b"abc", b"")
 
 
 lengths = st.integers(1, 5)
@@ -124,7 +124,7 @@ def test_varints_that_are_longer_than_they_need(
     assert agrees(message) == (len(message) - size <= 16)
     packet = decode(message)
     assert packet is not None
-    assert (packet.data.connectID, packet.data.data) == (connect_id, bytes(size))
+    assert (packet.connect_id, packet.data) == (connect_id, bytes(size))
 
 
 @given(connect_ids, st.binary(min_size=1, max_size=40), st.data())
@@ -151,47 +151,12 @@ data_start = st.binary(max_size=30).map(lambda rest: b"\x08\x04\x22" + rest)
 @example(b"\x08\x04\x22\x80")
 def test_whatever_the_hand_decoder_knows_is_right(message: bytes) -> None:
     if agrees(message):
-        assert decode(message) == Packet.FromString(message)
+        packet = decode(message)
+        assert packet is not None
+        assert fields_of(packet) == expected_fields(message)
 
 
 @pytest.mark.parametrize("size", range(16))
 def test_short_messages(size: int) -> None:
     assert decode_data(memoryview(bytes(size))) is None
     assert decode_data(memoryview((b"\x08\x04\x22" + bytes(16))[:size])) is None
-
-
-# ---- decoding the rest ----------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=examples(500))
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_packet_or_refused(message: bytes) -> None:
-    try:
-        packet = decode(memoryview(message))
-    except PacketError:
-        return
-    parsed = Packet.FromString(message)
-    assert packet == parsed if packet is not None else parsed.type not in PacketType.values()
-
-
-def test_what_is_no_packet() -> None:
-    for message in (b"\xff", b"\x22\x05abc", b"\x12\x03\x0a\x01\xff"):
-        with pytest.raises(DecodeError):
-            Packet.FromString(message)
-        with pytest.raises(PacketError, match="not a packet: "):
-            decode(message)
-
-
-def test_a_type_from_the_future_is_ignored() -> None:
-    assert decode(b"\x08\x07") is None
-    assert decode(b"\x08\xe8\x07\x22\x02\x08\x01") is None
-
-
-@pytest.mark.parametrize("kind", PacketType.values())
-def test_a_packet_without_its_payload(kind: int) -> None:
-    other = {"closeRequest": CloseRequest(connectID=3)}
-    if kind == PacketType.CLOSE_REQ:
-        other = {"dialRequest": DialRequest(random=3)}
-    for packet in (Packet(type=kind), Packet(type=kind, **other)):
-        with pytest.raises(PacketError, match=f"^{PacketType.Name(kind)} packet without its payload$"):
-            decode(packet.SerializeToString())
