@@ -80,7 +80,7 @@ def _selector(text: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class AgentOptions(ProgramOptions):
     """Options of `proxy-agent`."""
 

@@ -13,7 +13,6 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +20,7 @@ from konnectivity.untrusted.file_content import read_file
 from konnectivity_agent import name_servers
 from konnectivity_agent.name_servers import Configuration, Reply
 
-RESOLV_CONF, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
+RESOLV_CONF, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 PORT = 53
 MAX_PROBES = 4096  # concurrent probes; a name beyond the limit is not looked up
 PROMPT_S = 1.0  # a name whose probe takes longer is a slow one
@@ -52,8 +51,8 @@ class Probe:
 
     def __init__(
         self,
-        resolv_conf: Path = RESOLV_CONF,
-        hosts: Path = HOSTS,
+        resolv_conf: str = RESOLV_CONF,
+        hosts: str = HOSTS,
         port: int = PORT,
         most: int = MAX_PROBES,
         clock: Callable[[], float] = monotonic,
@@ -208,7 +207,7 @@ class _NameServer:
 class _WatchedFile(Generic[T]):
     """Parsed content of one file, read anew when the file has changed. A file that cannot be read counts as empty."""
 
-    def __init__(self, path: Path, read: Callable[[str], T], clock: Callable[[], float]) -> None:
+    def __init__(self, path: str, read: Callable[[str], T], clock: Callable[[], float]) -> None:
         self._path = path
         self._read = read
         self._clock = clock

@@ -1,10 +1,12 @@
 """Read buffer of a thread: the memory that all sockets of an event loop read into, one at a time.
 
-A protocol copies the received bytes before it returns to the event loop. Does not know sockets.
+The kernel gives the buffer its pages when a read first fills them, so that a quiet process has few of them. A protocol
+copies the received bytes before it returns to the event loop. Does not know sockets.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
 
 SIZE = 256 * 1024  # size of one read of uvloop under TLS
@@ -12,7 +14,7 @@ SIZE = 256 * 1024  # size of one read of uvloop under TLS
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(SIZE))
+        self.buffer = memoryview(mmap.mmap(-1, SIZE))
 
 
 _thread = _Thread()

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import PurePath
 from zipimport import zipimporter
 
 _SERVER = "konnectivity_server.server_main"
@@ -29,7 +28,7 @@ def choose(argv: Sequence[str]) -> tuple[str, list[str]]:
 
     Every other name selects the `konnectivity` tool.
     """
-    names = [PurePath(argv[0]).name, *argv[1:2]]
+    names = [os.path.basename(argv[0]), *argv[1:2]]
     for skipped, name in enumerate(names):
         if name in _MODULES:
             return _MODULES[name], list(argv[1 + skipped :])

@@ -7,10 +7,10 @@ timer and the resident memory at the last check. Does not know what the memory i
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import functools
 from collections.abc import Callable
-from pathlib import Path
 from resource import getpagesize
+from typing import Protocol
 
 INTERVAL_S = 10.0  # between two checks; memory that is used again within two intervals is kept
 GROWTH = 1.1  # resident memory, relative to the smallest so far, above which the heap is examined
@@ -18,33 +18,14 @@ SLACK = 4 * 1024 * 1024  # bytes added to that
 _LEAST_FREE = 8 * 1024 * 1024  # free bytes of the heap that are worth trimming
 
 
-class _Mallinfo(ctypes.Structure):
-    """`struct mallinfo2` of malloc.h."""
-
-    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
-    _fields_ = [(name, ctypes.c_size_t) for name in _names]
-
-
-class Heap:
-    """glibc's heap of this process.
-
-    Raises:
-        AttributeError: the C library is not glibc, or older than 2.33.
-
-    """
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(None)
-        self._info, self._trim = library.mallinfo2, library.malloc_trim
-        self._info.restype = _Mallinfo
+class TrimmedHeap(Protocol):
+    """Heap that can return free blocks to the kernel."""
 
     def free_bytes(self) -> int:
         """Return the size of all free blocks in bytes, resident or not."""
-        return int(self._info().fordblks)
 
     def trim(self) -> None:
-        """Return the pages of free blocks to the kernel; takes about 1 ms for 10 MiB."""
-        self._trim(ctypes.c_size_t(0))
+        """Return the pages of free blocks to the kernel."""
 
 
 class MemoryTrim:
@@ -52,12 +33,14 @@ class MemoryTrim:
 
     Args:
         loop: event loop that runs the timer.
-        heap: the heap to trim.
+        heap: returns the heap, once resident memory has grown; None: the C library has none that can be trimmed.
         resident: returns the resident memory in bytes.
 
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, heap: Heap, resident: Callable[[], int]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, heap: Callable[[], TrimmedHeap | None], resident: Callable[[], int]
+    ) -> None:
         self._loop = loop
         self._heap = heap
         self._resident = resident
@@ -74,8 +57,9 @@ class MemoryTrim:
         resident = self._resident()
         self._least = min(self._least, resident)
         large = resident > self._least * GROWTH + SLACK
-        if large and self._large and self._heap.free_bytes() > _LEAST_FREE:
-            self._heap.trim()
+        heap = self._heap() if large and self._large else None
+        if heap is not None and heap.free_bytes() > _LEAST_FREE:
+            heap.trim()
             self._least = self._resident()
             large = False
         self._large = large
@@ -88,11 +72,20 @@ class MemoryTrim:
 def start(loop: asyncio.AbstractEventLoop) -> None:
     """Start a timer that runs until the event loop ends."""
     try:
-        heap = Heap()
         resident_bytes()
-    except (AttributeError, OSError):
+    except OSError:
         return
-    MemoryTrim(loop, heap, resident_bytes)
+    MemoryTrim(loop, _glibc_heap, resident_bytes)
+
+
+@functools.cache
+def _glibc_heap() -> TrimmedHeap | None:
+    from konnectivity.runtime.glibc_heap import Heap
+
+    try:
+        return Heap()
+    except AttributeError:
+        return None
 
 
 def resident_bytes(statm: str = "/proc/self/statm") -> int:
@@ -102,4 +95,5 @@ def resident_bytes(statm: str = "/proc/self/statm") -> int:
         OSError: /proc is missing.
 
     """
-    return int(Path(statm).read_text().split()[1]) * getpagesize()
+    with open(statm) as file:
+        return int(file.read().split()[1]) * getpagesize()

@@ -10,7 +10,7 @@ from konnectivity.runtime.options import duration, one_of, option, positive, siz
 from konnectivity.tunnel.memory_budget import MemoryBudget
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class ProgramOptions(LogOptions):
     """Base of the options of both programs, with the server's defaults."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 def wall_clock() -> float:
     """Return the seconds since 1970."""
-    return datetime.now(UTC).timestamp()
+    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 class _Part(Generic[T]):
@@ -298,4 +298,4 @@ def _stamp(path: str) -> Stamp:
 
 
 def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

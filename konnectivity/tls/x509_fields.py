@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 from konnectivity.tls import pem
 
 LABEL = "CERTIFICATE"
+
+_TIME = "(?!0000)[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])([0-5][0-9]){2}Z"
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of the months
+_LEAP_DAYS_TO_1970 = 477
 
 _INTEGER, _OID, _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE, _SET, _VERSION = 0x02, 0x06, 0x17, 0x18, 0x30, 0x31, 0xA0
 _TEXT_ENCODINGS = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}  # codec by ASN.1 tag
@@ -122,9 +125,17 @@ def _time(reader: _DerReader) -> float:
     text = reader.take(_UTC_TIME, _GENERALIZED_TIME).decode("latin-1")
     if tag == _UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text
-    if not re.fullmatch(r"[0-9]{14}Z", text):
+    if not re.fullmatch(_TIME, text):
         raise ValueError(f"malformed certificate: time {text!r}")
-    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}").timestamp()
+    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+    hour, minute, second = int(text[8:10]), int(text[10:12]), int(text[12:14])
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if day > _DAYS[month - 1] + (leap and month == 2):
+        raise ValueError(f"malformed certificate: time {text!r}")
+    past = year - 1
+    leap_days = past // 4 - past // 100 + past // 400 - _LEAP_DAYS_TO_1970
+    days = 365 * (year - 1970) + leap_days + sum(_DAYS[: month - 1]) + (leap and month > 2) + day - 1
+    return float(86_400 * days + 3600 * hour + 60 * minute + second)
 
 
 def _subject(names: _DerReader) -> str:

@@ -26,7 +26,6 @@ from konnectivity_server.api import server_ports
 from konnectivity_server.api.server_view import ServerView, tunnels_of
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.api.traffic_samples import Sampler
-from konnectivity_server.audit.audit_log import AuditLog
 from konnectivity_server.frontends import grpc_frontend
 from konnectivity_server.frontends.connect_frontend import ConnectFrontend
 from konnectivity_server.frontends.grpc_frontend import ProxyService
@@ -229,6 +228,8 @@ class ProxyServer:
 
     def _open_audit_log(self) -> None:
         if self._options.audit_log:
+            from konnectivity_server.audit.audit_log import AuditLog
+
             audit = AuditLog(self._options.audit_log, self._server_id)
             self._stack.callback(audit.close)  # closed last, so that it records the end of every connection
             self._dials.record_in(audit)

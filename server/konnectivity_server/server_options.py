@@ -43,7 +43,7 @@ def _hosts(texts: tuple[str, ...]) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class ServerOptions(ServerServiceOptions):
     """Options of `proxy-server`; those of its listeners are declared here, the others in the base classes."""
 

@@ -33,7 +33,7 @@ def _cipher_suites(names: tuple[str, ...]) -> str | None:
     return f"cipher suite {wrong[0]} not supported, doesn't exist or considered as insecure" if wrong else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class ServerServiceOptions(ProgramOptions):
     """Options for dials, the audit log, the Kubernetes API, TLS, ports of the operator, and limits."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import re
 import socket
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from konnectivity.runtime import logs
 from konnectivity.runtime.logs import LogDestination
@@ -35,7 +32,7 @@ def _modules(text: str) -> str | None:
     return f"{wrong[0]!r} is not pattern=N" if wrong else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class LogOptions(Options):
     """Options of the log, base of `ProgramOptions`."""
 
@@ -130,6 +127,8 @@ class LogOptions(Options):
 
 
 def _temporary_directory() -> str:
+    import tempfile  # few programs write log files; the others do without its memory
+
     with suppress(FileNotFoundError):  # no directory is writable
         return tempfile.gettempdir()
     return "/tmp"  # noqa: S108 - to be named in the error that follows  # nosec B108
@@ -137,6 +136,9 @@ def _temporary_directory() -> str:
 
 def _file_name(program: str) -> str:
     """Return klog's name of a log file: program, host, user, severity, time, process."""
+    import getpass
+    from datetime import datetime
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

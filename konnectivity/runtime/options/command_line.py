@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from konnectivity.runtime.options.declarations import Option
 
@@ -122,6 +121,8 @@ class CommandLine:
 
 def nearest(name: str, options: Mapping[str, Option]) -> str | None:
     """Return the name in `options` most similar to `name`, or None; hidden and deprecated names are not offered."""
+    from difflib import get_close_matches  # a command line without mistakes does without its memory
+
     hidden = {
         name for name, each in options.items() if each.hidden or each.deprecated or name in each.deprecated_aliases
     }

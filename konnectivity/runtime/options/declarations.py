@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from konnectivity.runtime.options.value_checks import Check
@@ -110,9 +110,11 @@ def redefault(base: type[Options], name: str, default: T) -> T:
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Options:
-    """Options of a program. The derived class is a frozen dataclass as well.
+    """Options of a program. A derived class is a frozen dataclass without methods of its own, as this one.
+
+    The constructor is written once and by hand: a generated one for a hundred options takes 1 MiB to compile.
 
     Attributes:
         sources: the source of each field that was set: `flag --mode`, `environment PROXY_SERVER_ID`, `file, line 3`.
@@ -122,6 +124,13 @@ class Options:
 
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
     words: tuple[str, ...] = field(default=(), kw_only=True, repr=False, compare=False)
+
+    def __init__(self, **values: Any) -> None:
+        for each in fields(self):
+            made = each.default_factory() if each.default_factory is not MISSING else each.default
+            object.__setattr__(self, each.name, values.pop(each.name, made))
+        if values:
+            raise TypeError(f"{type(self).__name__} has no option {', '.join(values)}")
 
     def given(self, name: str) -> bool:
         """Return whether any source set the option of this field, even to its default."""

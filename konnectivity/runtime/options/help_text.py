@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 
 from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared
@@ -31,6 +30,8 @@ def _usage_entry(each: Option) -> list[str]:
     if each.instead:
         notes.append(f"no effect here: {each.instead}")
     text = f"{each.help} ({', '.join(notes)})".lstrip() if notes else each.help
+    import textwrap  # needed for help only, as below
+
     # A long head gets a line of its own; a short one precedes the first line of the help.
     alone = [head] if len(head) > _HELP_COLUMN - 2 else []
     first = " " * _HELP_COLUMN if alone else f"{head:{_HELP_COLUMN}}"
@@ -52,6 +53,8 @@ def _grouped(options: Iterable[Option]) -> dict[str, list[Option]]:
 
 def usage(cls: type[Options], program: str, description: str) -> str:
     """Return the text of `--help`."""
+    import textwrap
+
     lines = [*textwrap.wrap(description, WIDTH), "", "Usage:", f"  {program} [flags]"]
     for group, options in _grouped(o for o in declared(cls) if not (o.hidden or o.deprecated)).items():
         lines += ["", f"{group}:"]

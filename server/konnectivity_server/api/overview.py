@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from datetime import UTC, datetime
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
@@ -28,7 +28,7 @@ def of(view: ServerView, request: Request) -> dict[str, Any]:
     return {
         "id": view.server_id,
         "version": __version__,
-        "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "uptime": round(view.clock() - view.started_at, 3),
         "ready": trouble is None,
         "not_ready": trouble,
@@ -107,7 +107,7 @@ def _handshake_failures(view: ServerView) -> dict[str, dict[str, int]]:
 
 
 def _certificates(view: ServerView) -> list[dict[str, Any]]:
-    now = datetime.now(UTC).timestamp()
+    now = time.clock_gettime(time.CLOCK_REALTIME)
     return [
         {"end": end, "kind": kind, "expires_in": round(when - now), "reload_failures": files.reload_failures}
         for end, files in view.certificates.items()

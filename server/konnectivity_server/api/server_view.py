@@ -16,7 +16,6 @@ from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api.traffic_samples import Sampler
-from konnectivity_server.audit.audit_log import AuditLog
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.peers.peer_servers import PeerServers
 from konnectivity_server.peers.peer_tunnel import PeerTunnel
@@ -25,6 +24,7 @@ from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
+    from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.peers.server_lease import ServerLease
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from importlib import resources
 from typing import NamedTuple
 
 from konnectivity.http1.handlers import Handler, Request, Response, Routes
@@ -71,5 +70,7 @@ def _handler(name: str) -> Handler:
 
 @functools.cache
 def _asset(name: str) -> _Asset:
+    from importlib import resources  # a server whose page nobody opens does without its memory
+
     body = resources.files(__name__).joinpath(name).read_bytes()
     return _Asset(body, f'"{hashlib.sha256(body).hexdigest()[:20]}"')

@@ -7,7 +7,6 @@ Heads are parsed by h11. Answers are byte for byte those that clients of the ref
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
 
 import h11
 
@@ -156,6 +155,8 @@ def _bad_request(detail: bytes = b"") -> bytes:
 
 
 def _not_connect(keep: bool) -> bytes:
+    from email.utils import formatdate  # a server that is asked for nothing but CONNECT does without its memory
+
     lines = [
         b"HTTP/1.1 405 Method Not Allowed",
         b"Content-Type: text/plain; charset=utf-8",

@@ -11,7 +11,8 @@ MIB = 1024 * 1024
 # Blocks of 64 KiB from malloc, each followed by a small one that stays allocated.
 PROGRAM = """
 import ctypes, time
-from konnectivity.runtime.memory_trim import Heap, resident_bytes
+from konnectivity.runtime.glibc_heap import Heap
+from konnectivity.runtime.memory_trim import resident_bytes
 heap = Heap()
 malloc, free, memset = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free, ctypes.CDLL(None).memset
 malloc.restype = ctypes.c_void_p

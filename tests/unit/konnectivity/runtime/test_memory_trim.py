@@ -25,7 +25,7 @@ class Heap:
 
 async def test_it_is_trimmed_once_and_only_after_two_looks():
     heap = Heap()
-    trim = MemoryTrim(asyncio.get_running_loop(), heap, lambda: heap.resident)
+    trim = MemoryTrim(asyncio.get_running_loop(), lambda: heap, lambda: heap.resident)
     heap.resident, heap.free = 150 * MIB, 90 * MIB
     trim.look()
     assert heap.trims == 0, "it may be in use"
