@@ -61,6 +61,7 @@ class EventReader:
     __slots__ = (
         "_calls",
         "_clock",
+        "_costs",
         "_deferred",
         "_handle_event",
         "_http2",
@@ -92,6 +93,7 @@ class EventReader:
         self.heard_at = options.clock()
         self.received = 0
         self._http2 = writer.http2
+        self._costs = writer.http2.costs
         self._writer = writer
         self._calls = calls
         self._turns = options.turns
@@ -145,6 +147,7 @@ class EventReader:
         began = self._turn_began
         calls = self._calls
         clock = self._clock
+        took = 0.0
         for event in received:
             if type(event) is events.DataReceived:
                 call = calls.get(event.stream_id)
@@ -154,12 +157,13 @@ class EventReader:
                     self._writer.acknowledge(event.stream_id, event.credit)
             else:
                 self._handle_event(event)
-            if clock() - began > LONG_S:
+            took = clock() - began
+            if took > LONG_S:
                 break
-        self._writer.flush_output()
+        if self._http2.output:
+            self._writer.flush_output()
         if self._pause is not None:
-            self._pause.read(self._http2.overdue_s)
-        took = clock() - began
+            self._pause.read(self._costs.overdue_s)
         if self._http2.unread or took > LONG_S:
             self.next_read = self.memory[:FIRST_READ_SIZE]
             self._wait_turn(received)
@@ -178,7 +182,7 @@ class EventReader:
         overdue_s = 0.0
         if self._pause is not None:
             self._pause.begin_wait()
-            overdue_s = self._http2.overdue_s
+            overdue_s = self._costs.overdue_s
         if overdue_s:
             self._rest = self._loop.call_later(overdue_s, self._turns.wait, self._read_on, self._loop)
         else:

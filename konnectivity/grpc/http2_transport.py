@@ -100,7 +100,8 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
         self.writer = Http2Writer(self._http2(), made, self._pause, options, self.loop, self)
         self.reader = EventReader(self.writer, made, self._pause, self._calls, options, self.loop, self)
         self._connected()
-        self.writer.flush()
+        if self.writer.http2.output:  # a client's preface
+            self.writer.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the memory that the event loop reads into."""

@@ -175,15 +175,17 @@ class Http2Writer:
         self._flush_scheduled = False
         self.written += self._unflushed
         self._unflushed = 0
-        out = self.http2.take()
+        http2 = self.http2
+        out = http2.take()
         transport = self._transport
         if out and transport is not None:
             transport.write(b"".join(out) if len(out) > 1 else out[0])
         if not self._write_paused:
-            self.http2.replies_written()
+            if http2.costs.unsent_replies:
+                http2.costs.replies_written()
             if self.blocked:
                 self._unblock()
-        if self._write_paused or self.http2.queued:
+        if self._write_paused or http2.outbound.queued:
             self._check_unsent()
         elif self._noted:
             self._forget_unsent()

@@ -123,7 +123,8 @@ class PeerCosts:
 
     def sent(self, pieces: int) -> None:
         """Allow the peer one WINDOW_UPDATE for each of `pieces` pieces of frames that were sent."""
-        self.earned = min(self.earned + pieces, self._most_earned)
+        earned = self.earned + pieces
+        self.earned = earned if earned < self._most_earned else self._most_earned
 
     def window_update(self) -> None:
         """Charge a WINDOW_UPDATE, unless frames sent to the peer explain it. Raises as `spend` does."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from konnectivity.http2 import events, frames
-from konnectivity.http2.abuse_limits import Limits
+from konnectivity.http2.abuse_limits import Limits, PeerCosts
 from konnectivity.http2.frame_reader import FrameReader
 from konnectivity.http2.frames import ErrorCode, Http2Error
 from konnectivity.http2.inbound import Inbound
 from konnectivity.http2.outbound import Outbound
 from konnectivity.http2.settings import Settings
-from konnectivity.http2.stream_state import Buffer
 from konnectivity.http2.streams import StreamTable
 
 _HTTP1_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/1\.")
@@ -25,6 +25,13 @@ _HTTP1_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
     b"this port speaks gRPC over HTTP/2, not HTTP/1\n"
 )
+
+
+@lru_cache(16)  # the connections of one listener have the same
+def _greeting(values: tuple[int, ...], window: int) -> bytes:
+    """Return the first frames of a side with these values of `Settings` and this window of the connection."""
+    extra = window - frames.DEFAULT_WINDOW
+    return frames.settings(Settings(*values).changes()) + (frames.window_update(0, extra) if extra else b"")
 
 
 class Http2Connection:
@@ -38,7 +45,9 @@ class Http2Connection:
         unread: whether the last `receive` ended early because its frames cost much; `receive(b"")` continues.
         streams: open streams, by id.
         send_data: see `Outbound.send_data`.
-        replies_written: see `PeerCosts.replies_written`.
+        take: see `Outbound.take`.
+        outbound: sending half, whose `queued` is read after every write.
+        costs: budget of the peer.
         output: frames to write; empty if there are none.
         consumed: see `Inbound.consumed`.
 
@@ -69,20 +78,22 @@ class Http2Connection:
         self.failed = False
         self.unread = False
         self._table = StreamTable(client)
-        self._outbound = Outbound(self._table)
+        limits = limits or Limits()
+        self.costs = PeerCosts(limits, clock, reached)
+        self.outbound = Outbound(self._table, self.costs)
         self._inbound = Inbound(
-            client, settings, self._table, self._outbound, connection_window, limits, clock, reached, grown_window
+            client, settings, self._table, self.outbound, connection_window, limits, self.costs, grown_window
         )
         self._reader = FrameReader(self._inbound, settings.max_frame_size)
         self._last_processed: int | None = None  # last stream id in the GOAWAY of this side
         self._preface = b"" if client else frames.PREFACE  # part of the preface that has not arrived yet
         self.streams = self._table.open
-        self.remote = self._outbound.remote
+        self.remote = self.outbound.remote
         # Not wrapped in methods, because they are called for every message.
-        self.send_data = self._outbound.send_data
-        self.replies_written = self._inbound.costs.replies_written
+        self.send_data = self.outbound.send_data
+        self.take = self.outbound.take
         self.consumed = self._inbound.consumed
-        self.output = self._outbound.out
+        self.output = self.outbound.out
         if client:
             self.output.append(frames.PREFACE)
             self._greet()
@@ -97,19 +108,14 @@ class Http2Connection:
         """Return whether the peer has sent GOAWAY."""
         return self._inbound.goaway_received
 
-    @property
-    def overdue_s(self) -> float:
-        """Seconds for which nothing should be read, because the peer sent a flood of cheap frames; 0.0: read on."""
-        return self._inbound.costs.overdue_s
-
     def limit_queues(self, size: int) -> None:
         """Let `take_overfull` name the streams on which more than `size` bytes wait for the peer's window."""
-        self._outbound.most_queued = size
+        self.outbound.most_queued = size
 
     def take_overfull(self) -> list[int]:
         """Return the ids of the streams on which too much waits, and forget them."""
-        overfull = self._outbound.overfull[:]
-        self._outbound.overfull.clear()
+        overfull = self.outbound.overfull[:]
+        self.outbound.overfull.clear()
         return overfull
 
     # ---- bytes in, bytes out --------------------------------------------------------------------------------------
@@ -130,16 +136,10 @@ class Http2Connection:
         self._inbound.events = []  # drop the events now: otherwise they stay until the peer sends more
         return received
 
-    def take(self) -> list[Buffer]:
-        """Return all bytes to write, in order, and forget them."""
-        taken = self._outbound.take()
-        self._inbound.costs.sent(len(taken))
-        return taken
-
     @property
     def queued(self) -> int:
         """Bytes that wait for the peer's windows on all streams, and `PIECE` for each piece that they are in."""
-        return self._outbound.queued
+        return self.outbound.queued
 
     # ---- verbs (and `send_data`, see `Outbound`, and `consumed`, see `Inbound`) ------------------------------------
 
@@ -155,7 +155,7 @@ class Http2Connection:
         if len(self.streams) >= self.remote.max_concurrent_streams:
             raise ConnectionError(f"the peer takes no more than {self.remote.max_concurrent_streams} streams")
         stream = self._inbound.add_stream(self._table.next_local_id())
-        self._outbound.send_headers(stream, list(headers))
+        self.outbound.send_headers(stream, list(headers))
         return stream.id
 
     def send_headers(self, stream_id: int, headers: Iterable[tuple[str, str]], end_stream: bool = False) -> None:
@@ -164,9 +164,9 @@ class Http2Connection:
         if stream is None or stream.local_closed:
             return
         if end_stream:
-            self._outbound.end(stream, list(headers))
+            self.outbound.end(stream, list(headers))
         else:
-            self._outbound.send_headers(stream, list(headers))
+            self.outbound.send_headers(stream, list(headers))
 
     def end_stream(self, stream_id: int) -> None:
         """Close this side's half of a stream with an empty DATA frame, behind the queued data."""
@@ -175,7 +175,7 @@ class Http2Connection:
     def reset_stream(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
         """Close a stream with RST_STREAM, and drop what is queued on it."""
         if stream_id in self.streams:
-            self._outbound.reset(stream_id, code)
+            self.outbound.reset(stream_id, code)
 
     def acknowledge(self, stream_id: int, size: int) -> None:
         """Let the peer send `size` more bytes on a stream, which were consumed."""
@@ -207,10 +207,16 @@ class Http2Connection:
 
     def _greet(self) -> None:
         """Send this side's half of the connection preface: SETTINGS (section 3.4)."""
-        self.output.append(frames.settings(self.local.changes()))
-        extra = self._inbound.connection_window - frames.DEFAULT_WINDOW
-        if extra:
-            self.output.append(frames.window_update(0, extra))
+        local = self.local
+        values = (
+            local.header_table_size,
+            local.enable_push,
+            local.max_concurrent_streams,
+            local.initial_window_size,
+            local.max_frame_size,
+            local.max_header_list_size,
+        )
+        self.output.append(_greeting(values, self._inbound.connection_window))
 
     def _check_preface(self, data: bytes) -> bytes:
         """Return what follows the client's preface; a client without one gets no binary answer."""

@@ -6,7 +6,6 @@ of what the data means.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from konnectivity.http2 import events, frame_payloads, frames, header_rules
@@ -20,6 +19,7 @@ from konnectivity.http2.streams import StreamTable
 
 _MOVED_WINDOWS_COST = 100  # cost in cheap frames of SETTINGS that move the windows
 _STREAMS_PER_FRAME = 10  # streams that cost as much as one cheap frame when one frame changes all of them
+_SETTINGS_ACK = frames.frame(frames.SETTINGS, frames.ACK, 0)
 _SETTINGS_PER_FRAME = 10  # parameters in one SETTINGS frame that cost as much as one cheap frame
 
 
@@ -43,17 +43,15 @@ class Inbound:
         table: StreamTable,
         outbound: Outbound,
         connection_window: int,
-        limits: Limits | None,
-        clock: Callable[[], float],
-        reached: Counter[str] | None = None,
-        grown_window: int = 0,
+        limits: Limits,
+        costs: PeerCosts,
+        grown_window: int,
     ) -> None:
-        limits = limits or Limits()
         self.events: list[events.Event] = []
         self.work = 0
         self.refusing = False
         self.goaway_received = False
-        self.costs = PeerCosts(limits, clock, reached)
+        self.costs = costs
         self.connection_window = max(connection_window, frames.DEFAULT_WINDOW)
         self._client = client
         self._grown_window = grown_window
@@ -63,7 +61,7 @@ class Inbound:
         self._outbound = outbound
         self._out = outbound.out
         outbound.remote.enable_push = 0 if client else 1  # a server's value is always 0: clients never push
-        self._blocks = HeaderBlocks(limits, self.costs)
+        self._blocks = HeaderBlocks(limits, costs)
         self._receive_window = self.connection_window
         # Until the peer acknowledges our SETTINGS, it may use the initial window of the RFC (section 6.5.3).
         self._stream_window = max(local.initial_window_size, frames.DEFAULT_WINDOW)
@@ -294,7 +292,7 @@ class Inbound:
         self._outbound.apply_settings(payload)
         if self._client and remote.enable_push:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH from a server")
-        self._reply(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self._reply(_SETTINGS_ACK)
         self.events.append(events.SettingsChanged())
         if remote.initial_window_size != before:
             self.costs.spend(_MOVED_WINDOWS_COST + len(self._streams) // _STREAMS_PER_FRAME)

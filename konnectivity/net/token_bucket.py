@@ -42,6 +42,9 @@ class TokenBucket:
 
     def overdraw(self, count: int) -> float:
         """Take `count` tokens even if there are fewer, and return the number of missing tokens."""
+        if self._tokens >= count:
+            self._tokens -= count
+            return 0.0
         if not self.take(count):
             self._tokens -= count
         return max(0.0, -self._tokens)

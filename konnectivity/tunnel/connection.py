@@ -18,7 +18,7 @@ from konnectivity.tunnel import sides
 from konnectivity.tunnel.inbound_flow import InboundFlow
 from konnectivity.tunnel.interfaces import NOWHERE, LocalSide, TunnelSide
 from konnectivity.tunnel.outbound_queue import OutboundQueue
-from konnectivity.tunnel.states import EXTENDED, Input, State, Table, cause_of
+from konnectivity.tunnel.states import EXTENDED, Action, Input, State, Table, cause_of
 
 FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has bytes to hand over
 HALF_CLOSED_TIMEOUT_S = 60.0  # reference protocol: longest time of an answer after the client ended its side
@@ -216,7 +216,7 @@ class Connection:
         self.state, actions = row
         self.blamed = self.blamed or self._caused_by(event)
         for action in actions:
-            getattr(self, action.value)()
+            _METHODS[action](self)
         if self.state is State.CLOSED and not self._finished:  # an action may have led here already
             self._finish(event)
 
@@ -280,3 +280,6 @@ class Connection:
 
     def _abort_local(self) -> None:
         self._local_side.abort(self.reason)
+
+
+_METHODS: dict[Action, Callable[[Connection], None]] = {action: getattr(Connection, action.value) for action in Action}

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 class State(enum.Enum):
     """State of a connection at one end of a tunnel."""
 
+    __hash__ = object.__hash__  # the hash of enum is computed in Python, at each look-up in a table
+
     OPEN = "open"
     SENT_END = "sent end"  # our direction is complete
     RCVD_END = "received end"  # the peer's direction is complete
@@ -23,6 +25,8 @@ class State(enum.Enum):
 
 class Input(enum.Enum):
     """Event that can change a connection's state."""
+
+    __hash__ = object.__hash__
 
     LOCAL_END = "local end"  # the local side ended its output, and all of it is sent
     LOCAL_GONE = "local gone"  # the local side ended its output and takes no more input
@@ -38,6 +42,8 @@ class Input(enum.Enum):
 
 class Action(enum.Enum):
     """Step of a transition, named after the method of `Connection` that takes it."""
+
+    __hash__ = object.__hash__
 
     SEND_END = "_send_end"
     SEND_STOP = "_send_stop"

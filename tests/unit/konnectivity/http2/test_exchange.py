@@ -82,7 +82,7 @@ class OurEnd(Book):
         )
 
     def take(self) -> bytes:
-        self.http2.replies_written()
+        self.http2.costs.replies_written()
         return b"".join(self.http2.take())
 
     def receive(self, data: bytes) -> None:

@@ -660,9 +660,9 @@ def test_a_peer_that_asks_and_does_not_read(hand_peer, frame):
     peer = hand_peer(client=False, limits=Limits(unsent_replies=10))
     peer.opens(1)
     peer.connection.reset_stream(1)
-    peer.connection.replies_written()
+    peer.connection.costs.replies_written()
     peer.says(*[frame] * 10)
-    peer.connection.replies_written()
+    peer.connection.costs.replies_written()
     peer.says(*[frame] * 10)
     assert not peer.connection.failed
     assert peer.breaks_connection(frame) == (
@@ -673,7 +673,7 @@ def test_a_peer_that_asks_and_does_not_read(hand_peer, frame):
 
 def test_many_refused_streams_are_answers_too(hand_peer):
     peer = hand_peer(client=False, settings=Settings(max_concurrent_streams=0), limits=Limits(unsent_replies=10))
-    peer.connection.replies_written()
+    peer.connection.costs.replies_written()
     requests = [peer.headers(stream_id) for stream_id in range(1, 23, 2)]
     assert peer.breaks_connection(*requests)[0] == ErrorCode.ENHANCE_YOUR_CALM
 
@@ -756,13 +756,13 @@ def test_a_flood_makes_the_reading_overdue(hand_peer):
     limits = Limits(cheap_frames_burst=20, cheap_frames_per_s=10, unsent_replies=10, slow_down=True)
     peer = hand_peer(client=False, limits=limits, clock=lambda: now[0])
     peer.says(*[PING] * 15)
-    assert peer.connection.overdue_s == 0.0
+    assert peer.connection.costs.overdue_s == 0.0
     peer.says(*[PING] * 15)
-    assert 1.0 <= peer.connection.overdue_s <= 1.2  # our SETTINGS were answered, too
+    assert 1.0 <= peer.connection.costs.overdue_s <= 1.2  # our SETTINGS were answered, too
     now[0] += 0.5
-    assert 0.5 <= peer.connection.overdue_s <= 0.7
+    assert 0.5 <= peer.connection.costs.overdue_s <= 0.7
     now[0] += 0.7
-    assert peer.connection.overdue_s == 0.0
+    assert peer.connection.costs.overdue_s == 0.0
     assert not peer.connection.failed
 
 
@@ -774,11 +774,11 @@ def test_cancelled_calls_of_a_peer_that_is_slowed_down(hand_peer):
         peer.opens(stream_id)
         peer.connection.send_headers(stream_id, RESPONSE)
         peer.says(frames.rst_stream(stream_id, 8))
-    assert peer.connection.overdue_s == 0.0
+    assert peer.connection.costs.overdue_s == 0.0
     peer.says(*[peer.headers(each) + frames.rst_stream(each, 8) for each in range(401, 481, 2)])
-    assert peer.connection.overdue_s == 0.0
+    assert peer.connection.costs.overdue_s == 0.0
     peer.says(*[frames.rst_stream(1, 8)] * 30)
-    assert peer.connection.overdue_s > 0.0
+    assert peer.connection.costs.overdue_s > 0.0
 
 
 def test_settings_that_move_the_windows_again_and_again_end_the_connection_all_the_same(hand_peer):
