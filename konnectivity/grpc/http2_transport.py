@@ -95,7 +95,7 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
             # Above this number of bytes the transport reports that the peer has read them.
             most_unread = max(options.unsent_bytes, HIGH_WATER)
             self._pause = ReadingPause(
-                made, most_unread, options.unread_timeout_s, options.reached, lambda: self.abort(UNREAD)
+                made, most_unread, options.unread_timeout_s, options.reached, lambda: self.abort(UNREAD), self.loop
             )
         self.writer = Http2Writer(self._http2(), made, self._pause, options, self.loop, self)
         self.reader = EventReader(self.writer, made, self._pause, self._calls, options, self.loop, self)

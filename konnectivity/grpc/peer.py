@@ -32,7 +32,7 @@ def _process(sock: socket.socket) -> PeerProcess | None:
         return None
     try:
         # uvloop's socket asks the kernel for its family at each call: this one is told.
-        whole = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())
+        whole = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, sock.fileno())
         try:
             found = whole.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         finally:

@@ -180,8 +180,9 @@ class InboundFlow:
         self.backlog = left
 
     def _forget_backlog(self) -> None:
-        self._tunnel.memory.book(-self.backlog)
-        self.backlog = 0
+        if self.backlog:
+            self._tunnel.memory.book(-self.backlog)
+            self.backlog = 0
 
     def _block(self) -> None:
         self.blocked = True

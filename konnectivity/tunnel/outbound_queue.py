@@ -171,9 +171,10 @@ class OutboundQueue:
 
     def _drop(self) -> None:
         self._stopped = self._shut = True
-        self._tunnel.memory.book(-self.queued)
-        self.queued = 0
-        self._queue.clear()
+        if self.queued:
+            self._tunnel.memory.book(-self.queued)
+            self.queued = 0
+            self._queue.clear()
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -8,10 +8,15 @@ from konnectivity.tunnel.interfaces import ExpiringConnection
 
 
 class ProgressTimers:
-    """Timers of one tunnel's connections, at most one for each."""
+    """Timers of one tunnel's connections, at most one for each.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    Args:
+        loop: event loop of the timers.
+
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._timers: dict[ExpiringConnection, asyncio.TimerHandle] = {}
 
     def start(self, connection: ExpiringConnection, timeout_s: float) -> None:

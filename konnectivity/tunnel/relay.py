@@ -85,9 +85,11 @@ class Relay(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._plain = transport.get_extra_info("sslcontext") is None
         sock = transport.get_extra_info("socket")
-        self._unix = sock is not None and sock.family == socket.AF_UNIX
-        if not self._unix and sock is not None:
-            keep_alive(sock)
+        if sock is not None:
+            family = sock.family
+            self._unix = family == socket.AF_UNIX
+            if not self._unix:
+                keep_alive(sock, family)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         outbound = self._outbound
@@ -261,10 +263,10 @@ _KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
 ]
 
 
-def keep_alive(sock: socket.socket) -> None:
+def keep_alive(sock: socket.socket, family: int) -> None:
     """Set TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
     # For each option that is set on uvloop's socket, uvloop makes a socket object and asks the kernel for its family.
-    whole = socket.socket(sock.family, sock.type, sock.proto, sock.fileno())
+    whole = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, sock.fileno())
     try:
         for level, option, value in _KEEP_ALIVE:
             whole.setsockopt(level, option, value)

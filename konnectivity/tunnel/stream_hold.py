@@ -19,14 +19,17 @@ class StreamHold:
         stream: the stream; held while at least one connection holds it.
         traffic: counters.
         hold_s: longest hold by one connection, in seconds; None: no limit.
+        loop: event loop of the timers.
 
     """
 
-    def __init__(self, stream: MessageStream, traffic: TunnelStats, hold_s: float | None) -> None:
+    def __init__(
+        self, stream: MessageStream, traffic: TunnelStats, hold_s: float | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._stream = stream
         self._traffic = traffic
         self._hold_s = hold_s
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._holders: dict[HeldFlow, asyncio.TimerHandle] = {}
 
     def hold(self, flow: HeldFlow) -> None:

@@ -82,8 +82,8 @@ class Tunnel(StreamReceiver):
         self._clock = options.clock
         self.round_trip = RoundTripProbe(stream, self.time, self.traffic.round_trips)
         self.flow_control = FlowControl(options.memory, self.time, self.round_trip)
-        self._hold = StreamHold(stream, self.traffic, options.hold_s)
-        self._timers = ProgressTimers()
+        self._hold = StreamHold(stream, self.traffic, options.hold_s, self._loop)
+        self._timers = ProgressTimers(self._loop)
         self._table = table
         self._own_side = own_side
         self._far_side = far_side

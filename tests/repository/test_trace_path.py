@@ -1,4 +1,4 @@
-"""Tests of the length of the call chains of a DATA byte and of a CONNECT dial."""
+"""Tests of the length of the call chains of a DATA byte, of a CONNECT dial and of a gRPC dial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from tools import trace_path
 from tools.trace_path import CallChain, Traces
 
 # Upper bounds of calls and files. A change that shortens a chain lowers its bounds.
-BOUNDS = {"server_hop": (15, 8), "agent_hop": (16, 12), "dial": (212, 50)}
+# Under load a read may be handled in two turns, which adds calls to a dial: its bounds leave room for one such turn.
+BOUNDS = {"server_hop": (11, 7), "agent_hop": (15, 11), "dial": (187, 48), "grpc_dial": (365, 70)}
 
 
 @pytest.fixture(scope="module")

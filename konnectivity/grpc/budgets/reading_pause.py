@@ -20,6 +20,7 @@ class ReadingPause:
         timeout_s: seconds without progress after which a peer that does not read is given up.
         reached: counter of reached limits, by name.
         give_up: called when the peer is given up.
+        loop: event loop of the transport.
 
     """
 
@@ -43,10 +44,11 @@ class ReadingPause:
         timeout_s: float,
         reached: Counter[str],
         give_up: Callable[[], object],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._waits_its_turn = False
         self._transport = transport
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._most_unread = most_unread
         self._timeout_s = timeout_s
         self._reached = reached

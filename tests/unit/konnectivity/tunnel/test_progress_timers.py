@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from konnectivity.tunnel.progress_timers import ProgressTimers
 from support.memory_server import advance, in_still_time
 
@@ -22,7 +24,7 @@ class Closing:
 
 @in_still_time
 async def test_a_connection_without_progress_expires_once() -> None:
-    timers, connection = ProgressTimers(), Closing()
+    timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
     timers.start(connection, 30.0)
     await advance(29.0)
     assert connection.over == 0
@@ -33,7 +35,7 @@ async def test_a_connection_without_progress_expires_once() -> None:
 
 @in_still_time
 async def test_progress_gives_the_whole_time_again() -> None:
-    timers, connection = ProgressTimers(), Closing()
+    timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
     timers.start(connection, 30.0)
     for _ in range(5):
         connection.sent += 1
@@ -45,7 +47,7 @@ async def test_progress_gives_the_whole_time_again() -> None:
 
 @in_still_time
 async def test_a_later_limit_replaces_an_earlier_one() -> None:
-    timers, connection = ProgressTimers(), Closing()
+    timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
     timers.start(connection, 1.0)
     timers.start(connection, 60.0)
     await advance(59.0)
@@ -56,7 +58,7 @@ async def test_a_later_limit_replaces_an_earlier_one() -> None:
 
 @in_still_time
 async def test_a_cancelled_limit_has_no_effect() -> None:
-    timers, connection = ProgressTimers(), Closing()
+    timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
     timers.start(connection, 1.0)
     timers.cancel(connection)
     timers.cancel(connection)

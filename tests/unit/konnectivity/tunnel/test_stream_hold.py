@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.tunnel.stream_hold import CHECK_INTERVAL_S, StreamHold
 from support.memory_server import advance, in_still_time
@@ -27,14 +29,14 @@ class Flow:
 def made(hold_s: float | None = HOLD_S) -> tuple[StreamHold, TunnelStats, list[Flow]]:
     traffic = TunnelStats()
     stream, _ = stream_pair()
-    hold = StreamHold(stream, traffic, hold_s)
+    hold = StreamHold(stream, traffic, hold_s, asyncio.get_running_loop())
     return hold, traffic, [Flow(), Flow()]
 
 
 @in_still_time
 async def test_a_stream_is_held_while_at_least_one_connection_holds_it() -> None:
     stream, _ = stream_pair()
-    hold = StreamHold(stream, TunnelStats(), HOLD_S)
+    hold = StreamHold(stream, TunnelStats(), HOLD_S, asyncio.get_running_loop())
     one, other = Flow(), Flow()
     hold.hold(one)
     hold.hold(other)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from konnectivity.errors import DialError, DialFailure
 from konnectivity.http1.message_heads import HeadError, HeadFault
-from konnectivity_server.frontends.connect_messages import MAX_REASON, BadRequest, answer_to, destination, refusal
+from konnectivity_server.frontends.connect_messages import (
+    MAX_REASON,
+    BadRequest,
+    answer_to,
+    destination,
+    plain_destination,
+    refusal,
+)
 
 HEAD = b"CONNECT node-1:10250 HTTP/1.1\r\nHost: node-1:10250\r\nUser-Agent: kube-apiserver\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -22,6 +31,37 @@ def test_tls_is_no_http():
     bad = refusal(HeadError(HeadFault.NOT_HTTP))
     assert (bad.limit, bad.keep) == ("", False)
     assert bad.answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("received", "found"),
+    [
+        (b"CONNECT 10.0.0.1:10250 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "10.0.0.1:10250"),
+        (HEAD, "node-1:10250"),
+        (
+            b"CONNECT [fe80::1%25eth0]:1 HTTP/1.1\r\nHost: x\r\nUser-Agent: Go-http-client/1.1\r\n\r\n",
+            "[fe80::1%eth0]:1",
+        ),
+        (HEAD + b"early", None),
+        (HEAD[:-1], None),
+        (HEAD.replace(b"\r\n", b"\n"), None),
+        (HEAD.replace(b"User-Agent", b"Content-Length"), None),
+        (HEAD.replace(b"node-1:10250 HTTP", b"/ HTTP"), None),
+        (HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"), None),
+        (HEAD.replace(b"kube-apiserver", b"kube\x00apiserver"), None),
+        (GET, None),
+    ],
+)
+def test_a_head_of_the_usual_form_needs_no_parser(received, found):
+    assert plain_destination(received) == found
+
+
+@given(st.binary(max_size=20), st.binary(max_size=20), st.binary(max_size=20))
+@example(b"node-1:1", b"x", b"a b")
+def test_what_the_pattern_takes_has_the_destination_that_h11_finds(target, host, agent):
+    head = b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nUser-Agent: " + agent + b"\r\n\r\n"
+    found = plain_destination(head)
+    assert found is None or found == destination(head)
 
 
 @pytest.mark.parametrize(

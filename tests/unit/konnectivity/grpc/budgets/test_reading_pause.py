@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,7 +20,7 @@ class Site:
         self.transport = MemoryTransport()
         self.reached: Counter[str] = Counter()
         self.given_up = 0
-        self.pause = ReadingPause(self.transport, 1000, 5.0, self.reached, self._give_up)
+        self.pause = ReadingPause(self.transport, 1000, 5.0, self.reached, self._give_up, asyncio.get_running_loop())
 
     def _give_up(self) -> None:
         self.given_up += 1
