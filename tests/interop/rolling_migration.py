@@ -7,26 +7,27 @@ reference knows, so a replacement is another executable with the same arguments.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import signal
 import time
-from contextlib import AsyncExitStack, closing, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
 
-from konnectivity.client import DialError, Mode, connect
+from migration_load import DIAL_S, ERRORS, RETURN_S, Failure, Session, Stop, http_get
+
+from konnectivity.client import Mode, connect
 from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
 from support import targets
 from support.balancer import Balancer
 from support.targets import listening
 
 OURS = "ours"
-PACE_S = 0.04  # seconds between two dials
+DIALLERS = 3  # each dials all the time, one dial after another: a busy machine is not asked for more than it can do
+PACE_S = 0.05  # seconds between two dials of a dialler
 SETTLE_S = 0.5  # dials and sessions go on for this long after each replacement
-DIAL_S = 30.0
-RETURN_S = 60.0  # both agents are back with a new server: on a busy machine
 AGENTS = {"agent-1": "127.0.0.11", "agent-2": "127.0.0.12"}  # agent -> the address that its identifier names
 ANY = "127.0.0.1"  # an address that no agent names: any agent may dial it
-ERRORS = (DialError, OSError, EOFError, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -40,42 +41,6 @@ class Plan:
 
     def __str__(self) -> str:
         return f"{self.version}-{self.servers} servers-{self.first} first-{self.mode}"
-
-
-@dataclass
-class Session:
-    """Open connection through one server and one agent, with an echo every 50 ms."""
-
-    server: str
-    agent: str
-    echoes: int = 0
-    error: str = ""
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def run(self, address: str, mode: Mode, target: str) -> None:
-        with suppress(asyncio.CancelledError):
-            try:
-                async with connect(address, mode) as tunnel:
-                    reader, writer = await tunnel.dial(target)
-                    with closing(writer):
-                        while not self.closing.is_set():
-                            writer.write(b"session")
-                            async with asyncio.timeout(RETURN_S):
-                                await reader.readexactly(7)
-                            self.echoes += 1
-                            await asyncio.sleep(0.05)
-            except ERRORS as error:
-                self.error = repr(error)
-
-
-@dataclass
-class Failure:
-    """Failed dial, with the times of its begin and of its failure."""
-
-    began: float
-    failed: float
-    server: str
-    error: str
 
 
 class Migration:
@@ -94,7 +59,7 @@ class Migration:
         self.sessions: dict[tuple[str, str], Session] = {}
         self.dials = 0
         self.failures: list[Failure] = []
-        self.cuts: list[tuple[str, float, float]] = []  # server of the reference, its SIGTERM, its end
+        self.stops: list[Stop] = []
         self.back_s: list[tuple[str, float]] = []  # program of a new server, seconds until both agents were back
         self.metrics: dict[
             str, set[str]
@@ -151,7 +116,7 @@ class Migration:
                 await asyncio.sleep(0.05)
 
     async def _ready_backends(self, server: str) -> int:
-        _, text = await _get(self.ports[server]["admin"], "/metrics")
+        _, text = await http_get(self.ports[server]["admin"], "/metrics")
         found = re.search(r"^konnectivity_network_proxy_server_ready_backend_connections (\d+)", text, re.MULTILINE)
         names = re.findall(r"^(konnectivity_\w+) ", text, re.MULTILINE)
         self.metrics.setdefault(self.program[server], set()).update(names)
@@ -159,8 +124,9 @@ class Migration:
 
     async def stop(self, name: str) -> None:
         """Stop a program as Kubernetes does: SIGTERM, and SIGKILL for a program of the reference that stays."""
-        process = self.processes.pop(name)
-        if self.program[name] == OURS:
+        process, ours = self.processes.pop(name), self.program[name] == OURS
+        told = time.monotonic()
+        if ours:
             process.send(signal.SIGTERM)
             await self._drained(name, process)
         elif name in AGENTS:
@@ -169,9 +135,8 @@ class Migration:
             process.send(signal.SIGKILL)
             await asyncio.to_thread(process.wait)
         else:
-            told = time.monotonic()
             await asyncio.to_thread(process.stop)
-            self.cuts.append((name, told, time.monotonic()))
+        self.stops.append(Stop(name, ours or name in AGENTS, told, time.monotonic()))
 
     async def _drained(self, name: str, process: ProgramProcess) -> None:
         """Check that a draining program of ours keeps its sessions, and ends with exit code 0 once it is idle."""
@@ -187,20 +152,18 @@ class Migration:
     def address(self, server: str) -> str:
         return f"unix:{self.deployment.path(server)}.sock"
 
-    async def _dial_all_the_time(self, target: str) -> None:
-        turn = 0
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                tasks.create_task(self._dial(turn, target))
-                turn += 1
-                await asyncio.sleep(PACE_S)
+    async def _dial_all_the_time(self, target: str, first: int) -> None:
+        """Dial again and again, one dial at a time, each through another server than the last."""
+        for turn in itertools.count(first):
+            await self._dial(turn, target)
+            await asyncio.sleep(PACE_S)
 
     async def _dial(self, turn: int, target: str) -> None:
         """Dial through a server whose /readyz answers 200, as a load balancer or a kube-apiserver chooses it."""
         began = time.monotonic()
-        names = [*self.ports][turn % len(self.ports) :] + [*self.ports]
+        names = [*self.ports] if turn % 2 else [*reversed(self.ports)]
         for name in names:
-            if (await _get(self.ports[name]["health"], "/readyz"))[0] == 200:
+            if (await http_get(self.ports[name]["health"], "/readyz"))[0] == 200:
                 break
         else:
             return
@@ -251,7 +214,7 @@ class Migration:
 
     async def _look(self) -> None:
         """Note what docs/start/migration.md tells the operator to look at after each step."""
-        self.readiness = [(await _get(ports["health"], "/readyz?verbose"))[1] for ports in self.ports.values()]
+        self.readiness = [(await http_get(ports["health"], "/readyz?verbose"))[1] for ports in self.ports.values()]
         self.server_logs = [self.processes[name].log for name in self.ports]
 
     async def run(self) -> None:
@@ -270,7 +233,8 @@ class Migration:
             for name in (*self.ports, *AGENTS):
                 await self.start(name, self.plan.version)
             async with asyncio.TaskGroup() as tasks:
-                load = tasks.create_task(self._dial_all_the_time(f"{ANY}:{self.target_ports[ANY]}"))
+                target = f"{ANY}:{self.target_ports[ANY]}"
+                load = [tasks.create_task(self._dial_all_the_time(target, first)) for first in range(DIALLERS)]
                 self._open_sessions(tasks)
                 await self._advance([*self.sessions.values()])
                 for program, names in ((OURS, order), (self.plan.version, order[::-1])):
@@ -278,30 +242,11 @@ class Migration:
                         await self.replace(name, program, tasks)
                     if program == OURS:
                         await self._look()
-                load.cancel()
+                for task in load:
+                    task.cancel()
                 for session in self.sessions.values():
                     session.closing.set()
 
     def unexpected_failures(self) -> list[Failure]:
-        """Return the failures of dials that were not in flight when a server of the reference was cut."""
-        return [each for each in self.failures if not any(self._in_flight(each, *cut) for cut in self.cuts)]
-
-    def _in_flight(self, failure: Failure, server: str, told: float, ended: float) -> bool:
-        return failure.server == server and failure.began < ended and failure.failed > told
-
-
-async def _get(port: int, path: str) -> tuple[int, str]:
-    """Return status and body of an HTTP answer; status 0 if there is none."""
-    try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-                head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-                if "chunked" in head:
-                    body = "".join(re.split(r"(?:^|\r\n)[0-9a-f]+\r\n", body))
-                return int(head.split()[1]) if head else 0, body
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return 0, ""
+        """Return the failures of dials that were not in flight when a program was cut."""
+        return [each for each in self.failures if not any(stop.cut(each) for stop in self.stops)]

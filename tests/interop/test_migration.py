@@ -52,11 +52,11 @@ def test_dials_fail_only_in_flight_at_the_cut_of_a_server_of_the_reference(migra
     """A dial through a ready server succeeds while any other program is replaced, in either direction."""
     assert migration.dials > 100
     assert migration.unexpected_failures() == []
-    assert len(migration.cuts) == migration.plan.servers
+    assert len(migration.stops) == 2 * (migration.plan.servers + len(AGENTS))
 
 
 def test_metrics_keep_their_names(migration):
-    assert len(migration.metrics[migration.plan.version]) >= 5
+    assert len(migration.metrics[migration.plan.version]) >= 3
     assert migration.metrics[migration.plan.version] <= migration.metrics["ours"]
 
 
