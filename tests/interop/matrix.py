@@ -8,6 +8,7 @@ A pytest plugin, loaded by `-p matrix`, that writes the page if every test that 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -93,10 +94,22 @@ class Matrix:
                 matrix=table(("client", *PAIRS.values()), cells),
                 reference=table(("pair", *CLIENTS.values()), reference),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
+                scenarios=scenarios(),
                 cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
                 versions=table(("part", "version"), versions()),
             )
         )
+
+
+def scenarios() -> str:
+    """Return the table of the integration tests of the reference, each with the tests here that show the same."""
+    listed = tomllib.loads((HERE / "integration_scenarios.toml").read_text())
+    rows = {
+        name.partition(": ")[2]: [what, "<br>".join(f"`{each.removeprefix('tests/')}`" for each in tests)]
+        for group in ("tests", "e2e")
+        for name, (what, *tests) in listed[group].items()
+    }
+    return table(("test of the reference", "what it shows", "tests here, below `tests/`"), rows)
 
 
 def plain(name: str) -> str:
