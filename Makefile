@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom clean
+.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom clean
 
 BIN := .venv/bin
 
@@ -44,6 +44,13 @@ compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, an
 e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel (root, Go; 5 minutes' build the first time)
 	@sh tests/cluster/build.sh
 	$(BIN)/pytest $(ARGS) tests/cluster
+
+e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
+	@sh tests/cluster/build.sh
+	@REFERENCE_VERSIONS=v0.36.0 sh tests/interop/reference.sh
+	@sh tests/kamaji/build.sh
+	PYTHONPATH=tests/kamaji $(BIN)/pytest -p run_report $(ARGS) tests/kamaji
+	$(BIN)/pytest -q tests/kamaji/test_recorded.py
 
 MINUTES ?= 10
 fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets

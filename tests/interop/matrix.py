@@ -96,6 +96,7 @@ class Matrix:
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 scenarios=scenarios(),
                 cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
+                kamaji=kamaji(),
                 versions=table(("part", "version"), versions()),
             )
         )
@@ -120,6 +121,18 @@ def plain(name: str) -> str:
 def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
     lines = [head, ("---",) * len(head), *((name, *cells) for name, cells in rows.items())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def kamaji() -> str:
+    """Return the outcomes of the last run with real Kamaji, one row for each subject."""
+    run = tomllib.loads((HERE.parent / "kamaji" / "last_run.toml").read_text())
+    subjects: dict[str, Counter[str]] = {}
+    for check, outcome in run["checks"].items():
+        subjects.setdefault(check.partition(":")[0], Counter())[outcome] += 1
+    rows = {name: [str(each["passed"]), str(each.total() - each["passed"])] for name, each in subjects.items()}
+    counts = [run["date"], str(run["passed"]), str(run["failed"])]
+    head = table(("Kamaji's commit", "date", "passed", "failed"), {run["commit"]: counts})
+    return head + "\n\n" + table(("subject", "passed", "failed"), rows)
 
 
 def versions() -> dict[str, list[str]]:

@@ -37,6 +37,7 @@ class AgentManifest:
     flags: extra_arguments.Flags = field(default_factory=dict)  # flags added to the default ones, or replacing them
     ca: str = ""  # PEM of the CA that signed the server's certificate; empty: the cluster's CA
     lease_namespace: str = ""  # namespace of the servers' leases; empty: leases are not counted
+    volumes_may_be_replaced: bool = False  # True: another controller may replace volumes and mounts, and nothing else
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -132,7 +133,8 @@ def pod(agent: AgentManifest) -> Object:
         "containers": [container(agent)],
         "volumes": _volumes(agent),
     }
-    if not _counts_leases(agent):
+    # Without the field the pod has no token for the API either, as long as its own mount takes the token's place.
+    if not _counts_leases(agent) and not agent.volumes_may_be_replaced:
         made["automountServiceAccountToken"] = False
     if agent.tolerations:
         made["tolerations"] = [dict(each) for each in agent.tolerations]

@@ -95,6 +95,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifes
         tolerations=ours.tolerations,
         host_network=ours.host_network,
         flags=built_in | extra_arguments.parsed(ours.extra_args),
+        volumes_may_be_replaced=True,  # by Kamaji, when the addon is switched on
     )
 
 

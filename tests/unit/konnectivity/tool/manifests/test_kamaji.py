@@ -54,6 +54,14 @@ def test_the_servers_arguments_are_kamajis():
     assert kamaji.server_sidecar(tcp(), THEIRS).container["args"] == KNOWN["server"].split()
 
 
+def test_agents_that_kamaji_takes_over_get_the_files_of_their_account():
+    """Kamaji replaces volumes and mounts, and leaves a field that would keep the API server from mounting the files."""
+    spec = pod(tcp())
+    assert "automountServiceAccountToken" not in spec
+    mounts = [each["mountPath"] for each in spec["containers"][0]["volumeMounts"]]
+    assert object_names.ACCOUNT_FILES in mounts, "a mount there keeps the API server from adding its token"
+
+
 def test_the_agents_additional_arguments_replace_kamajis():
     args = pod(tcp(agent={"extraArgs": ["-v=2", "--proxy-server-port=443"]}))["containers"][0]["args"]
     assert {"-v=2", "--proxy-server-port=443"} <= set(args)

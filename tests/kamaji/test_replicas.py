@@ -1,0 +1,72 @@
+"""Two pods of a control plane behind a load balancer: agents reach both, and survive rollouts of each part."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import pytest
+from tenant_plane import konnectivity
+
+DRAIN_TIMEOUT_S = 30  # terminationGracePeriodSeconds of Kamaji's pods
+
+
+@pytest.fixture(scope="module")
+def plane(planes):
+    return planes("pair")
+
+
+@pytest.fixture
+def followed_log(plane):
+    """Yield a `kubectl logs --follow` through the first pod's server, which has printed the first lines."""
+    server = f"--server=https://{plane.places[0].address}:6443"
+    command = plane.tenant.command(server, "--tls-server-name=localhost", "logs", "--follow", "pod")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    yield process
+    process.kill()
+    process.communicate(timeout=10)
+
+
+def test_the_count_of_servers_is_that_of_the_replicas(plane):
+    assert "--server-count=2" in plane.server()["args"]
+
+
+def test_one_agent_behind_a_load_balancer_serves_both(plane):
+    plane.start_agent()
+    plane.works()
+
+
+def test_a_server_ends_within_its_grace_period_while_a_log_is_followed(plane, followed_log):
+    plane.start_agent()
+    plane.works()
+    assert followed_log.stdout.readline()
+    started = time.monotonic()
+    plane.servers[0].send(signal.SIGTERM)
+    assert plane.servers[0].wait(DRAIN_TIMEOUT_S) == 0
+    assert time.monotonic() - started < DRAIN_TIMEOUT_S
+    assert plane.direct(1, "logs", "pod").returncode == 0, "the other pod serves meanwhile"
+    plane.replace_server(0)
+    plane.works()
+
+
+def test_an_agent_ends_within_its_grace_period_while_a_log_is_followed(plane):
+    agent = plane.start_agent().processes["konnectivity-agent"]
+    plane.works()
+    command = plane.tenant.command("logs", "--follow", "pod")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout.readline()
+        agent.send(signal.SIGTERM)
+        assert agent.wait(DRAIN_TIMEOUT_S) == 0
+        process.kill()
+
+
+def test_a_deployment_of_agents_survives_the_loss_of_one(plane):
+    plane.patch(konnectivity("manifests", "kamaji-patch", "--mode", "Deployment", "--replicas", "2"))
+    assert plane.workload("deployment")["spec"]["replicas"] == 2
+    pods = [plane.start_agent("deployment", node) for node in range(2)]
+    plane.works()
+    pods[0].processes["konnectivity-agent"].send(signal.SIGKILL)
+    plane.works()
+    plane.patch(konnectivity("manifests", "kamaji-patch", "--mode", "DaemonSet"))
+    plane.workload("daemonset")

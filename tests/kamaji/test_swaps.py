@@ -1,0 +1,34 @@
+"""Every pair of our programs and the reference's, which Kamaji runs by default, in the pods that Kamaji makes."""
+
+from __future__ import annotations
+
+import pytest
+from pod_runner import REFERENCE_IMAGES
+from tenant_plane import SERVER
+
+OURS = {"server": ("konnectivity/proxy-server", "0.1.0"), "agent": ("konnectivity/proxy-agent", "0.1.0")}
+REFERENCE = {part: (f"{REFERENCE_IMAGES}proxy-{part}", "") for part in OURS}
+PROGRAMS = {"ours": OURS, "reference": REFERENCE}
+
+
+@pytest.fixture(scope="module")
+def plane(planes):
+    return planes("single")
+
+
+@pytest.mark.parametrize("agent", PROGRAMS)
+@pytest.mark.parametrize("server", PROGRAMS)
+def test_logs_and_exec(plane, server, agent):
+    """Only the images of the tenant control plane change; arguments, mounts and users stay Kamaji's."""
+    images = {"server": PROGRAMS[server]["server"], "agent": PROGRAMS[agent]["agent"]}
+    plane.patch_addon(**{part: {"image": name, "version": version} for part, (name, version) in images.items()})
+    plane.server(lambda found: found["image"].startswith(images["server"][0]))
+    plane.workload(
+        "daemonset",
+        lambda found: found["spec"]["template"]["spec"]["containers"][0]["image"].startswith(images["agent"][0]),
+    )
+    plane.replace_servers()
+    pod = plane.start_agent()
+    plane.works()
+    assert plane.pods[-1].probe(SERVER, "/readyz") == "ok"
+    assert pod.probe("konnectivity-agent", "/readyz") == "ok"
