@@ -22,6 +22,7 @@ _CHECKSUMS = (
     "deprecated.daemonset.",
 )
 _ACCOUNT_VOLUME = re.compile(r"^(kube-api-access)-\w+$")  # its name ends in random letters
+_UID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")  # also in arguments: etcd's prefix
 _SECRET = "c2VjcmV0"  # "secret"
 
 
@@ -49,7 +50,7 @@ def cleaned(found: dict[str, Any]) -> dict[str, Any]:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _ACCOUNT_VOLUME.sub(r"\1", value)
+        return _UID.sub("0", _ACCOUNT_VOLUME.sub(r"\1", value))
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
     if not isinstance(value, dict):

@@ -108,12 +108,13 @@ def test_our_patch_keeps_every_field_that_it_does_not_name(plane):
     assert after["agent"]["replicas"] == 2
 
 
-@pytest.mark.parametrize(("flag", "kept"), [("-v=3", ["-v=3"]), ("--v=3", ["--v=3", "-v=8"])])
-def test_verbosity_of_agents(plane, flag, kept):
+@pytest.mark.parametrize("flag", ["-v=3", "--v=3"])
+def test_verbosity_of_agents(plane, flag):
     """An additional flag replaces Kamaji's only in Kamaji's spelling, as the page says."""
     plane.patch_addon(agent={"extraArgs": [flag]})
     agents = plane.workload("deployment", lambda found: flag in args(found, "agent"))
-    assert [each for each in args(agents, "agent") if each.lstrip("-").startswith("v=")] == kept
+    given = [each for each in args(agents, "agent") if each.lstrip("-").startswith("v=")]
+    assert given == ([flag] if flag == "-v=3" else [flag, "-v=8"])
     plane.start_agent()
     plane.works()
 
