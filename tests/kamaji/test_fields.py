@@ -54,7 +54,14 @@ def test_the_crd_refuses_a_field_that_it_does_not_know(plane):
     assert 'unknown field "spec.addons.konnectivity.agent.resources"' in refused
 
 
-def test_kamajis_defaults_are_ours(plane):
+def test_kamajis_webhooks_judge_our_patches(plane):
+    """A change that the CRD allows and Kamaji's webhook does not is refused, so the webhooks see every patch here."""
+    older = '{"spec": {"kubernetes": {"version": "v1.32.0"}}}'
+    refused = plane.admin.error("-n", TENANTS, "patch", "tcp", plane.name, "--type=merge", "-p", older)
+    assert 'admission webhook "vtenantcontrolplane.kb.io" denied the request' in refused
+
+
+def test_an_empty_addon_gets_the_defaults_that_our_reader_assumes(plane):
     """A tenant control plane with an empty addon gets the port, images and mode that our reader assumes."""
     made = tenant("defaults")
     made["spec"]["addons"]["konnectivity"] = {}
