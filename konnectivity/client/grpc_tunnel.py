@@ -108,6 +108,6 @@ class ClientDialTunnel(DialingTunnel):
         self.stream.finish()
 
     def stream_closed(self, status: Status) -> None:
-        super().stream_closed(status)
         if not self.connected.done():
             self.connected.set_exception(DialError(DialFailure.TUNNEL_LOST, str(status)))
+        super().stream_closed(status)
