@@ -145,9 +145,3 @@ def reference():
         pytest.skip("REFERENCE_SOURCES does not name the sources of the reference (head of tests/interop/reference.sh)")
     subprocess.run(["sh", str(Path(__file__).parent / "reference.sh")], check=True, timeout=1200)
     return lambda version: tuple(BIN / f"reference-{version}" / name for name in ("proxy-server", "proxy-agent"))
-
-
-@pytest.fixture
-def told_by_connect(client):
-    """Return the error text of a failed dial for a client that reads only the status line of CONNECT; else ""."""
-    return "502 dial tcp" if "egress" in client.arguments[0] and "connect" in client.arguments[0] else ""

@@ -30,6 +30,10 @@ PAIRS = {
     "agent-on-grpcio": "agent of this project on grpcio",
     "agent-in-go": "an agent in Go, on grpc-go (tests/interop/peer)",
 }
+FRONTENDS = {"grpc": "gRPC", "connect-uds": "HTTPConnect", "connect-tls": "HTTPConnect with TLS"}
+WITH_REFERENCE = re.compile(
+    rf"server (?P<server>[^-]+)-agent (?P<agent>[^-]+)-(?P<frontend>{'|'.join(FRONTENDS)})(?:-(?P<what>.+))?\]"
+)
 MODULES = (
     "k8s.io/apiserver",
     "k8s.io/client-go",
@@ -47,6 +51,8 @@ class Matrix:
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, str]] = Counter()
         self.reference: Counter[tuple[str, str]] = Counter()  # keyed by client and by "server X-agent Y"
+        self.done: dict[str, dict[str, list[str]]] = {}  # frontends, keyed by what was done and by the pair
+        self.metrics: dict[str, list[str]] = {}  # type and versions of the reference, keyed by the metric's name
         self.other: Counter[str] = Counter()
         self.cluster: dict[str, list[str]] = {}  # transports, keyed by the operation
         self.failed = 0
@@ -62,6 +68,10 @@ class Matrix:
             done += [each for each in CLIENTS if each in parameters and each not in done]
             return
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
+        self.metrics |= dict(value for key, value in report.user_properties if key == "metric")
+        if "/test_reference_" in report.nodeid:
+            self._record_done(name, parameters)
+            return
         with_reference = re.match(r"server [^-]+-agent [^-]+", parameters)
         if client and with_reference:
             self.reference[client, with_reference[0]] += 1
@@ -72,6 +82,15 @@ class Matrix:
         else:
             self.other[name] += 1
 
+    def _record_done(self, name: str, parameters: str) -> None:
+        """Record what a test has done, and through which pair and frontend if it names them."""
+        found = WITH_REFERENCE.match(parameters)
+        if found is None:
+            self.other[name] += 1
+            return
+        pairs = self.done.setdefault(plain(found["what"] or name), {})
+        pairs.setdefault(f"server {found['server']}, agent {found['agent']}", []).append(FRONTENDS[found["frontend"]])
+
     def pytest_sessionfinish(self, session, exitstatus) -> None:
         if not self.failed and exitstatus == 0 and self.passed:
             PAGE.write_text(self.page())
@@ -81,6 +100,11 @@ class Matrix:
         pairs = dict.fromkeys(pair for _, pair in self.reference)
         reference = {
             pair.replace("-", ", "): [str(self.reference[client, pair]) for client in CLIENTS] for pair in pairs
+        }
+        columns = list(dict.fromkeys(pair for pairs in self.done.values() for pair in pairs))
+        done = {
+            what: [", ".join(dict.fromkeys(pairs.get(pair, ["no"]))) for pair in columns]
+            for what, pairs in self.done.items()
         }
         besides = {plain(name): [str(count)] for name, count in self.other.items()}
         transports = [name for name in CLIENTS if any(name in done for done in self.cluster.values())]
@@ -93,6 +117,8 @@ class Matrix:
             .format(
                 matrix=table(("client", *PAIRS.values()), cells),
                 reference=table(("pair", *CLIENTS.values()), reference),
+                done=table(("what was done", *columns), done),
+                metrics=table(("metric", "type", "versions of the reference"), dict(sorted(self.metrics.items()))),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 scenarios=scenarios(),
                 cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),

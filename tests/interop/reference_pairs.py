@@ -1,0 +1,206 @@
+"""Pairs of a server and an agent, one of them a program of this project, that the tests with the reference start.
+
+A pair owns its deployment and the two programs that run at the moment; a test restarts either of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from konnectivity.client import connect
+from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+
+VERSIONS = ("4f8517c1", "v0.36.0", "v0.31.0")
+NEWEST = VERSIONS[0]
+OURS, ON_GRPCIO, IN_GO = "ours", "ours on grpcio", "in Go"  # the last is tests/interop/peer
+READY_TIMEOUT_S = 20.0
+PREFIX = "konnectivity_network_proxy_"
+
+
+class Pairing(NamedTuple):
+    """Kinds of the programs of a pair; a server of the reference has the one frontend that is named."""
+
+    server: str
+    agent: str
+    frontend: str = "connect-uds"
+
+    def __str__(self) -> str:
+        return f"server {self.server}-agent {self.agent}-{self.frontend}"
+
+
+PAIRINGS = (
+    *(Pairing(version, OURS) for version in VERSIONS),
+    Pairing(NEWEST, ON_GRPCIO),
+    *(Pairing(OURS, version) for version in VERSIONS),
+    Pairing(OURS, IN_GO),
+)
+
+
+class RunningPair:
+    """Server and agent of one pairing, with the files and ports that they keep over a restart.
+
+    Args:
+        pairing: kinds of the two programs, and the frontend.
+        directory: folder of the deployment.
+        programs: folder of the programs in Go of this folder.
+        reference: function: version -> paths of the reference's server and agent.
+    """
+
+    def __init__(
+        self, pairing: Pairing, directory: Path, programs: Path, reference: Callable[[str], tuple[Path, Path]]
+    ) -> None:
+        self.pairing = pairing
+        self.deployment = Deployment(directory)
+        self._programs = programs
+        self._reference = reference
+
+    def start(self, server: Iterable[str] = (), agent: Iterable[str] = ()) -> None:
+        """Start both programs with additional flags and wait until the server has the agent."""
+        self.server = self.start_server(*server)
+        self.agent = self.start_agent(*agent)
+        self.until_ready()
+
+    def start_server(self, *more: str) -> ProgramProcess:
+        if self.pairing.server == OURS:
+            return self.deployment.start_server(*more)
+        program = self._reference(self.pairing.server)[0]
+        arguments = [*reference_server(self.deployment, self.pairing.frontend), *more]
+        server = self.deployment.start_program(program, arguments)
+        until(lambda: answer(self.deployment.health_port, "/healthz") is not None, "the server has started")
+        return server
+
+    def start_agent(self, *more: str) -> ProgramProcess:
+        return start_agent(self.deployment, self.pairing.agent, self._programs, self._reference, *more)
+
+    def until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until /readyz, which every server program has, reports that the server has an agent."""
+        until(lambda: answer(self.deployment.health_port, "/readyz") is not None, f"{self.pairing} is ready", timeout_s)
+
+    def connect(self) -> Any:
+        """Return a client of this project for the frontend of the pairing."""
+        mode = "grpc" if self.pairing.frontend == "grpc" else "http-connect"
+        return connect(**self.deployment.frontend(mode, unix=self.pairing.frontend != "connect-tls"))  # type: ignore[arg-type]
+
+    def server_metrics(self) -> dict[str, float]:
+        return metrics(self.deployment.admin_port)  # v0.31.0 has none on the health port
+
+    def agent_metrics(self) -> dict[str, float]:
+        return metrics(self.agent.health_port)
+
+
+def start_agent(
+    deployment: Deployment,
+    kind: str,
+    programs: Path,
+    reference: Callable[[str], tuple[Path, Path]],
+    *more: str,
+    port: int | None = None,
+) -> ProgramProcess:
+    """Start an agent of any kind without waiting for its connection."""
+    if kind == IN_GO:
+        files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+        paths = [f"--{flag}={deployment.path(name)}" for flag, name in files.items()]
+        return deployment.start_program(
+            programs / "peer", [f"--server=127.0.0.1:{port or deployment.agent_port}", *paths, *more]
+        )
+    if kind in (OURS, ON_GRPCIO):
+        flags = ["--grpc-implementation=grpcio"] if kind == ON_GRPCIO else []
+        return deployment.start_agent(*flags, *more, port=port, connects=False)
+    health_port = free_port()
+    agent = deployment.start_program(
+        reference(kind)[1], deployment.agent_arguments(*more, port=port, health_port=health_port)
+    )
+    agent.health_port = health_port
+    return agent
+
+
+def frontend_flags(deployment: Deployment, frontend: str) -> list[str]:
+    if frontend == "connect-tls":
+        files = {"ca-cert": "ca.crt", "cert": "server.crt", "key": "server.key"}
+        tls = [f"--server-{flag}={deployment.path(file)}" for flag, file in files.items()]
+        return ["--mode=http-connect", f"--server-port={deployment.server_port}", *tls]
+    mode = "grpc" if frontend == "grpc" else "http-connect"
+    return [f"--mode={mode}", f"--uds-name={deployment.socket}", "--server-port=0"]
+
+
+def reference_server(deployment: Deployment, frontend: str) -> list[str]:
+    """Return the arguments of a server of the reference with one frontend."""
+    return [
+        f"--agent-port={deployment.agent_port}",
+        f"--admin-port={deployment.admin_port}",
+        f"--health-port={deployment.health_port}",
+        f"--cluster-ca-cert={deployment.path('ca.crt')}",
+        f"--cluster-cert={deployment.path('server.crt')}",
+        f"--cluster-key={deployment.path('server.key')}",
+        *frontend_flags(deployment, frontend),
+    ]
+
+
+def answer(port: int, path: str) -> str | None:
+    """Return the text of an answer with the status 200 on a port of loopback; otherwise None."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection, suppress(OSError):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read().decode()
+        return text if response.status == 200 else None
+    return None
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Return the metrics on a port, by name and labels without the common prefix; none if nothing listens."""
+    text = answer(port, "/metrics") or ""
+    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(PREFIX))
+    return {sorted_labels(name.removeprefix(PREFIX)): float(value) for name, _, value in lines}
+
+
+def sorted_labels(name: str) -> str:
+    """Return a metric's name with its labels in the order of the alphabet."""
+    family, brace, labels = name.partition("{")
+    return family + brace + ",".join(sorted(re.findall(r'\w+="[^"]*"', labels))) + ("}" if brace else "")
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float = READY_TIMEOUT_S) -> float:
+    """Wait until a condition is true and return the seconds that it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_s, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+async def eventually(condition: Callable[[], Any], what: str, timeout_s: float = READY_TIMEOUT_S) -> float:
+    """Wait in a thread until a condition is true and return the seconds that it took."""
+    return await asyncio.to_thread(until, condition, what, timeout_s)
+
+
+async def side_by_side(work: Callable[[Any], Awaitable[Any]], keys: Iterable[Any], at_once: int = 4) -> dict[Any, Any]:
+    """Do the same work for all keys, some at once, and return each outcome: a result or an exception."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(key: Any) -> Any:
+        async with room:
+            return await work(key)
+
+    keys = list(keys)
+    outcomes = await asyncio.gather(*(one(key) for key in keys), return_exceptions=True)
+    return dict(zip(keys, outcomes, strict=True))
+
+
+def result(outcome: Any) -> Any:
+    """Return the result of work that was done side by side, or raise its exception."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def selected(request: Any, name: str) -> list[Any]:
+    """Return the values of a parameter in the selected tests of the fixture's module, so that no other work is done."""
+    items = (item for item in request.session.items if item.path == request.path)
+    return list(dict.fromkeys(item.callspec.params[name] for item in items if name in item.callspec.params))

@@ -1,0 +1,102 @@
+"""Tests of many dials through each pair of ours and the reference: no failure, and no connection left behind.
+
+200 connections are held at once through every pair. The newest version carries 10,000 dials in each direction; the
+older versions and the second frontend carry 2,000, since a connection that is left behind shows as well after these.
+The client is this project's: the Go clients have their 200 at once in test_reference.py. Two pairs run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+import uvloop
+from reference_pairs import (
+    IN_GO,
+    NEWEST,
+    OURS,
+    PAIRINGS,
+    Pairing,
+    RunningPair,
+    eventually,
+    result,
+    selected,
+    side_by_side,
+)
+
+from support import targets
+from support.targets import listening
+
+MANY, FEWER = 10_000, 2_000
+UNDER_WAY = 50  # dials at the same time
+HELD = 200
+ALL = (*PAIRINGS, Pairing(NEWEST, OURS, "grpc"), Pairing(OURS, NEWEST, "grpc"))
+pytestmark = pytest.mark.timeout(300)
+
+
+def number_of_dials(pairing):
+    newest = {pairing.server, pairing.agent} & {NEWEST, IN_GO}
+    return MANY if newest and pairing.frontend != "grpc" else FEWER
+
+
+def open_connections(pair):
+    """Return the numbers of open connections that server and agent count; the agent in Go counts none."""
+    server = pair.server_metrics().get("server_established_connections", 0)
+    agent = "agent_open_endpoint_connections"
+    return [server, *([pair.agent_metrics().get(agent, 0)] if pair.agent.health_port else [])]
+
+
+async def settle_at(pair, count):
+    await eventually(lambda: set(open_connections(pair)) == {count}, f"{pair.pairing} counts {count} connections")
+
+
+async def echo_once(tunnel, address):
+    reader, writer = await tunnel.dial(address)
+    writer.write(b"ping")
+    assert await reader.readexactly(4) == b"ping"
+    return writer
+
+
+async def dials(pair):
+    """Hold many connections at once, then dial many more one after the other, and return the number of failures."""
+    await asyncio.to_thread(pair.start)
+    async with listening(targets.echo) as address, pair.connect() as tunnel:
+        async with AsyncExitStack() as stack:
+            for writer in await asyncio.gather(*(echo_once(tunnel, address) for _ in range(HELD))):
+                stack.callback(writer.close)
+            await settle_at(pair, HELD)
+        await settle_at(pair, 0)
+        numbers = iter(range(number_of_dials(pair.pairing)))
+        failures = []
+
+        async def dial_in_turn():
+            for _ in numbers:
+                try:
+                    (await echo_once(tunnel, address)).close()
+                except (OSError, EOFError) as error:
+                    failures.append(repr(error))
+
+        await asyncio.gather(*(dial_in_turn() for _ in range(UNDER_WAY)))
+        await settle_at(pair, 0)
+        assert pair.server_metrics()["server_pending_backend_dials"] == 0
+    assert failures == []
+
+
+@pytest.fixture(scope="module")
+def outcomes(request, reference, programs, tmp_path_factory):
+    """Run the dials through every pair, two pairs side by side."""
+
+    async def one(pairing):
+        pair = RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
+        try:
+            await dials(pair)
+        finally:
+            await asyncio.to_thread(pair.deployment.stop)
+
+    return uvloop.run(side_by_side(one, selected(request, "pairing"), at_once=2))
+
+
+@pytest.mark.parametrize("pairing", ALL, ids=str)
+def test_200_connections_at_once_and_thousands_of_dials(outcomes, pairing):
+    result(outcomes[pairing])
