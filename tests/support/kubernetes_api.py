@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from konnectivity.kube.labels import parse_selector
+from konnectivity.kube.labels import Selector, parse_selector
 from konnectivity.tool.pki.authority import Authority
 from support.kubernetes_objects import ApiFailure, Change, Json, Objects, Token, labels_of
 
@@ -314,12 +314,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         try:
+            if query.get("sendInitialEvents") == "true":
+                version = self._initial_events(namespace, selector)
             for change in self._changes(namespace, version, end, marks):
                 if change.kind == "BOOKMARK" or selector.matches(labels_of(change.lease)):
                     self._line({"type": change.kind, "object": change.lease})
         except ApiFailure as failure:
             self._line({"type": "ERROR", "object": failure.status})
         self.wfile.write(b"0\r\n\r\n")
+
+    def _initial_events(self, namespace: str, selector: Selector) -> int:
+        """Send all leases and the bookmark after them, as a watch in place of a list gets; return their version."""
+        found = self.server.api.objects.list(namespace, selector)
+        for lease in found["items"]:
+            self._line({"type": "ADDED", "object": lease})
+        version = int(found["metadata"]["resourceVersion"])
+        mark = _bookmark(version)
+        mark["metadata"]["annotations"] = {"k8s.io/initial-events-end": "true"}
+        self._line({"type": "BOOKMARK", "object": mark})
+        return version
 
     def _changes(self, namespace: str, version: int, end: float, marks: bool) -> Iterator[Change]:
         """Yield changes after a version as they happen, until the time is over; yield bookmarks during pauses."""
@@ -328,10 +341,15 @@ class _Handler(BaseHTTPRequestHandler):
             version, news = api.objects.changes(namespace, version, min(api.bookmark_interval_s, left))
             yield from news
             if marks and not news:
-                mark = {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "spec": {}}
-                yield Change(version, "BOOKMARK", namespace, {**mark, "metadata": {"resourceVersion": str(version)}})
+                yield Change(version, "BOOKMARK", namespace, _bookmark(version))
 
     def _line(self, content: Json) -> None:
         line = json.dumps(content).encode() + b"\n"
         self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.flush()
+
+
+def _bookmark(version: int) -> Json:
+    """Return the object of a bookmark: a lease with nothing but its version."""
+    metadata = {"resourceVersion": str(version)}
+    return {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "spec": {}}
