@@ -19,8 +19,6 @@ from konnectivity.runtime.options import (
     option,
     port,
     positive,
-    redefault,
-    size,
 )
 from konnectivity.runtime.shared_options import ProgramOptions
 from konnectivity.untrusted.agent_id import problem_of
@@ -220,9 +218,6 @@ class AgentOptions(ProgramOptions):
     admin_server_port: int = option(
         8094, check=port(), help="TCP port that serves /debug/pprof, with --enable-profiling."
     )
-    process_buffer_budget: int = redefault(ProgramOptions, "process_buffer_budget", size("8Mi"))
-    tunnel_buffer_budget: int = redefault(ProgramOptions, "tunnel_buffer_budget", size("8Mi"))
-    connection_window_max: int = redefault(ProgramOptions, "connection_window_max", size("8Mi"))
     drain_timeout: float = option(
         duration("25s"),
         group="Program",
@@ -250,10 +245,6 @@ class AgentOptions(ProgramOptions):
 
     def policy(self) -> destination_policy.Policy:
         return destination_policy.parse(self.allow_destination, self.deny_destination)
-
-    @property
-    def growth_budget(self) -> int:
-        return self.process_buffer_budget
 
     def doubts(self) -> list[str]:
         pairs = identifiers_that_fit_nothing(self.agent_identifiers)

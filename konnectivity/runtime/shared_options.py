@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from konnectivity.http1.connection_limit import MAX_CONNECTIONS
 from konnectivity.runtime.logs.log_options import LogOptions
-from konnectivity.runtime.options import duration, one_of, option, positive, size
-from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.runtime.memory_limit import usable_memory
+from konnectivity.runtime.options import at_least, duration, one_of, option, positive, size
+from konnectivity.tunnel.memory_budget import MemoryBudget, growth_share, process_share, tunnel_share
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -27,17 +28,19 @@ class ProgramOptions(LogOptions):
         "new connection replaces an idle one.",
     )
     process_buffer_budget: int = option(
-        size("256Mi"),
+        size("0"),
         group="Memory",
-        check=positive,
+        check=at_least(0),
         help="Maximum number of bytes that wait in this process for peers to read; above the limit new dials are "
-        "refused.",
+        "refused, and stalled connections are reset (0 = a quarter of the memory limit of the cgroup or of the "
+        "machine's memory, at least 8Mi and at most 256Mi).",
     )
     tunnel_buffer_budget: int = option(
-        size("64Mi"),
-        check=positive,
+        size("0"),
+        check=at_least(0),
         help="Maximum number of bytes that wait for peers to read on the connections of one tunnel (between one agent "
-        "and one server); above the limit new dials through the tunnel are refused.",
+        "and one server); above the limit new dials through the tunnel are refused (0 = a quarter of "
+        "--process-buffer-budget, at least 8Mi).",
     )
     connection_buffer_budget: int = option(
         size("1Mi"),
@@ -79,19 +82,20 @@ class ProgramOptions(LogOptions):
     check_config: bool = option(False, help="Print the options in force and exit.")
 
     @property
-    def growth_budget(self) -> int:
-        """Number of bytes by which all flow-control windows together may grow."""
-        return self.process_buffer_budget // 2
+    def processes(self) -> int:
+        """Return the number of processes that share the memory of this program."""
+        return 1
 
     def memory_budget(self) -> MemoryBudget:
-        """Return the memory budget of the process, with nothing reserved."""
+        """Return the memory budget of the process, with nothing reserved; look up the memory that it may use."""
+        process = self.process_buffer_budget or process_share(usable_memory(), self.processes)
         return MemoryBudget(
-            process_budget=self.process_buffer_budget,
-            tunnel_budget=self.tunnel_buffer_budget,
+            process_budget=process,
+            tunnel_budget=self.tunnel_buffer_budget or tunnel_share(process),
             connection_budget=self.connection_buffer_budget,
             initial_window=self.connection_window,
             max_window=self.connection_window_max,
-            growth_budget=self.growth_budget,
+            growth_budget=growth_share(process),
         )
 
     def problems(self) -> list[str]:

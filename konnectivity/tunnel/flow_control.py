@@ -3,6 +3,10 @@
 Bytes in flight on a tunnel delay all its connections: bytes beyond rate x round trip stand in a queue, in the kernel of
 whichever program is busy. So beside connections that receive at a low rate (a terminal, a log) a window is what makes a
 loaded round trip about twice an empty one; where all connections are bulk it may be more, which is faster.
+
+Credit is a promise to keep bytes. All promises of a tunnel together stay within its budget, so that a tunnel whose
+connections all stall at once holds no more than that. A connection that stalled with a large window gives the growth
+back when others want it, and gets no credit for these bytes when they leave.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ GROWTH = 4  # largest factor of one step of a window
 SHRINK = 0.75  # a window shrinks if it should be smaller than this part of its size
 MAX_STEP = 512 * 1024  # largest step of credit: a sender far away should not wait for half a window
 REST_S = 10.0  # between two returns of credit, after which a window is larger than necessary
-SPARED = 104  # connections that may stall with a full first window while windows of others have grown
+SPARED = 104  # connections whose first windows a tunnel keeps room for; more may be open, and few stall together
 
 
 def wanted(passed: int, elapsed_s: float, round_trip_s: float, alone: bool) -> int:
@@ -38,6 +42,13 @@ class ReceivedBytes(Protocol):
     @property
     def received(self) -> int:
         """Number of bytes received."""
+
+    @property
+    def spent(self) -> bool:
+        """Return whether the peer has used up its credit and waits for a local side that takes nothing."""
+
+    def take_back(self) -> None:
+        """Give back the growth of the window; withhold credit for these bytes when they leave."""
 
 
 class MeasuredRoundTrip(Protocol):
@@ -57,7 +68,18 @@ class FlowControl:
 
     """
 
-    __slots__ = ("_flows", "_grown", "_light_at", "_looked_at", "budget", "clock", "round_trip")
+    __slots__ = (
+        "_flows",
+        "_grown",
+        "_light_at",
+        "_looked_at",
+        "_owed",
+        "_searched_at",
+        "_spent",
+        "budget",
+        "clock",
+        "round_trip",
+    )
 
     def __init__(self, budget: MemoryBudget, clock: Callable[[], float], round_trip: MeasuredRoundTrip) -> None:
         self.budget = budget
@@ -65,6 +87,9 @@ class FlowControl:
         self.round_trip = round_trip
         self._flows: dict[ReceivedBytes, tuple[int, float]] = {}  # bytes received at the last look, and its time
         self._grown = 0  # bytes of all windows beyond their first size
+        self._owed = 0  # bytes taken back from stalled connections, which wait here
+        self._searched_at = 0.0  # time of the last search for stalled connections
+        self._spent: dict[ReceivedBytes, int] = {}  # connections without credit at that time, and their bytes received
         self._light_at = -SHARED_S  # time at which light traffic was last seen
         self._looked_at = 0.0  # time of the last check for light traffic
 
@@ -73,18 +98,28 @@ class FlowControl:
         self._flows[flow] = (0, self.clock())
         return Window(self, flow)
 
-    def close(self, flow: ReceivedBytes, window: int) -> None:
-        """Forget a connection whose window was `window` bytes."""
+    def close(self, flow: ReceivedBytes, window: int, owed: int) -> None:
+        """Forget a connection whose window was `window` bytes, and which owed `owed` bytes of credit."""
         del self._flows[flow]
+        self._spent.pop(flow, None)
         self.release(window - self.budget.initial_window)
+        self.settle(owed)
+
+    @property
+    def room(self) -> int:
+        """Return the number of bytes by which all windows may still grow; negative: by which they must shrink."""
+        budget = self.budget
+        total = budget.tunnel_budget
+        # The growth of windows leaves a quarter to dials: connections that stall with their first windows.
+        most = min(total // 4 * 3, total - min(len(self._flows), SPARED) * budget.initial_window)
+        return min(total // 2, most - self._owed) - self._grown
 
     def reserve(self, size: int) -> int:
         """Reserve up to `size` bytes of window growth and return the number of bytes granted."""
-        # All windows full must not use up the tunnel's memory: its dials would be refused.
-        budget = self.budget
-        room = min(budget.tunnel_budget // 2, budget.tunnel_budget - SPARED * budget.initial_window) - self._grown
-        size = min(size, room)
-        if size <= 0 or not budget.reserve_growth(size):
+        if self.room < size:
+            self._take_back()
+        size = min(size, self.room)
+        if size <= 0 or not self.budget.reserve_growth(size):
             return 0
         self._grown += size
         return size
@@ -93,6 +128,28 @@ class FlowControl:
         """Return `size` bytes of reserved window growth."""
         self._grown -= size
         self.budget.release_growth(size)
+
+    def owe(self, size: int) -> None:
+        """Move `size` bytes of window growth to what stalled connections hold: they are promised to none of them."""
+        self._grown -= size
+        self._owed += size
+        self.budget.owe(size)
+
+    def settle(self, size: int) -> None:
+        """Note that `size` bytes, which were taken back from a connection that stalled, have left."""
+        self._owed -= size
+        self.budget.settle(size)
+
+    def _take_back(self) -> None:
+        """Take the growth back from connections without credit that have received nothing since the last search."""
+        now = self.clock()
+        if now - self._searched_at < LOOK_INTERVAL_S + LOOK_EACH_S * len(self._flows):
+            return
+        self._searched_at = now
+        before, self._spent = self._spent, {flow: flow.received for flow in self._flows if flow.spent}
+        for flow, received in self._spent.items():
+            if before.get(flow) == received:
+                flow.take_back()
 
     def alone(self, flow: ReceivedBytes, now: float) -> bool:
         """Return whether no connection other than `flow` received at a low rate lately."""
@@ -117,14 +174,16 @@ class Window:
     Attributes:
         size: the window, in bytes.
         step: bytes that leave before credit is returned for them.
+        owed: bytes beyond the window that wait here since it was taken back: no credit is returned for them.
 
     """
 
-    __slots__ = ("_flow", "_passed", "_rested_at", "_returned_at", "_shared", "size", "step")
+    __slots__ = ("_flow", "_passed", "_rested_at", "_returned_at", "_shared", "owed", "size", "step")
 
     def __init__(self, shared: FlowControl, flow: ReceivedBytes) -> None:
         self.size = shared.budget.initial_window
         self.step = self.size // 2
+        self.owed = 0
         self._shared = shared
         self._flow = flow
         self._passed = 0  # bytes that left since the size was last computed
@@ -133,6 +192,8 @@ class Window:
     def credit_for(self, size: int) -> int:
         """Return the bytes of credit to grant for `size` bytes that left: more where the window grows."""
         self._passed += size
+        if self.owed:
+            return self._settle(size)
         if self.size > self._shared.budget.initial_window and self._rested():
             return size - self._shrink(size)
         if self._passed * 2 >= self.size:
@@ -141,7 +202,24 @@ class Window:
 
     def close(self) -> None:
         """Return what the window has grown by."""
-        self._shared.close(self._flow, self.size)
+        self._shared.close(self._flow, self.size, self.owed)
+
+    def take_back(self) -> None:
+        """Make the window as small as at first: the connection stalled, and all of the window waits here."""
+        first = self._shared.budget.initial_window
+        self._shared.owe(self.size - first)
+        self.owed += self.size - first
+        self._resize(first)
+        self._passed = 0
+
+    def _settle(self, size: int) -> int:
+        """Return the credit for `size` bytes that left, less what was taken back."""
+        paid = min(size, self.owed)
+        self.owed -= paid
+        self._shared.settle(paid)
+        self._returned_at = self._shared.clock()
+        self._passed = 0
+        return size - paid
 
     def _follow(self, size: int) -> int:
         """Follow the connection's rate; return the difference to `size` in the credit to grant."""
@@ -149,6 +227,9 @@ class Window:
         if wanted is None:
             return 0
         self._passed = 0
+        over = -self._shared.room
+        if over > 0:
+            return -self._shrink(min(size, over))
         wanted = min(wanted, self.size * GROWTH, self._shared.budget.max_window)
         if wanted < self.size * SHRINK:
             return -self._shrink(min(size, self.size - wanted))

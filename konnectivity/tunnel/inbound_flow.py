@@ -97,12 +97,14 @@ class InboundFlow:
         self._unreturned += size
         self.backlog += size
         memory = self._tunnel.memory
-        memory.book(size)
+        memory.book_backlog(size)
         if self.window is not None:
             if self._unreturned >= self.window.step:
                 self._relieve()
         elif self.backlog > memory.budget.connection_budget:
             self._tunnel.hold(self)
+        if memory.budget.overdrawn:
+            memory.budget.relieve()
 
     def end(self) -> None:
         """Note that the peer's data is complete."""
@@ -140,7 +142,19 @@ class InboundFlow:
         if self.blocked and not self._discarding:
             self._relieve()
 
-    # ---- HeldFlow -------------------------------------------------------------------------------------------------
+    # ---- ReceivedBytes, of flow control ---------------------------------------------------------------------------
+
+    @property
+    def spent(self) -> bool:
+        """Return whether the peer has used up its credit and waits for the blocked local side."""
+        return self.blocked and self.granted <= 0 and self.window is not None
+
+    def take_back(self) -> None:
+        """Give back the growth of the window: its bytes wait here, and credit for them is withheld once they leave."""
+        if self.window is not None:
+            self.window.take_back()
+
+    # ---- HeldFlow, StalledFlow --------------------------------------------------------------------------------------
 
     def relieved(self) -> bool:
         self._recount()
@@ -176,21 +190,23 @@ class InboundFlow:
 
     def _recount(self) -> None:
         left = min(self.backlog, self._local_side.buffered())
-        self._tunnel.memory.book(left - self.backlog)
+        self._tunnel.memory.book_backlog(left - self.backlog)
         self.backlog = left
 
     def _forget_backlog(self) -> None:
         if self.backlog:
-            self._tunnel.memory.book(-self.backlog)
+            self._tunnel.memory.book_backlog(-self.backlog)
             self.backlog = 0
 
     def _block(self) -> None:
         self.blocked = True
+        self._tunnel.memory.budget.stalled.add(self)
         self.blocked_at = self._tunnel.time()
         self._tunnel.traffic.stalled += 1
 
     def _unblock(self) -> None:
         self.blocked = False
+        self._tunnel.memory.budget.stalled.discard(self)
         traffic = self._tunnel.traffic
         traffic.stalled -= 1
         traffic.stall_seconds.observe(self._tunnel.time() - self.blocked_at)

@@ -1,15 +1,50 @@
 """Memory budgets in bytes: of the process, and of each tunnel. Pure, plain integers.
 
 Bytes are counted while they wait in this process for a tunnel or a socket to take them. Data that passes straight
-through is never counted.
+through is never counted. Credit bounds the bytes of a connection that stalls; where many connections stall together,
+the one with the most bytes is reset. docs/internals/flow.md has the rule and its proof.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 KIB = 1024
 MIB = 1024 * KIB
+SHARE = 4  # a process may buffer a quarter of its memory, and a tunnel a quarter of that
+LEAST = 8 * MIB  # smallest share: fits an agent into the 30 MiB of published manifests
+MOST = 256 * MIB  # largest share of a process
+EXCESS = 16  # a sixteenth of the process's budget may be buffered beyond it, before connections are reset
+
+
+def process_share(memory: int, processes: int = 1) -> int:
+    """Return the budget of one of `processes` processes that may use `memory` bytes together."""
+    return min(max(memory // SHARE // processes, LEAST), MOST)
+
+
+def tunnel_share(process_budget: int) -> int:
+    """Return the budget of one tunnel."""
+    return min(process_budget, max(process_budget // SHARE, LEAST))
+
+
+def growth_share(process_budget: int) -> int:
+    """Return the bytes by which all windows of a process may grow: the rest is for first windows."""
+    return process_budget // 4 * 3
+
+
+class StalledFlow(Protocol):
+    """Inbound direction of a connection whose local side takes nothing at the moment.
+
+    Attributes:
+        backlog: bytes that wait for the local side.
+
+    """
+
+    backlog: int
+
+    def over_budget(self, reason: str) -> None:
+        """End the connection: it holds the most memory of an overdrawn budget."""
 
 
 @dataclass(slots=True)
@@ -21,10 +56,14 @@ class MemoryBudget:
     connection_budget: int = 1 * MIB  # one connection of a peer without credit, before the shared stream is held
     initial_window: int = 64 * KIB  # credit of a new connection, per direction
     max_window: int = 32 * MIB  # largest window of a connection
-    growth_budget: int = 128 * MIB  # all windows together, above their initial size
+    growth_budget: int = 192 * MIB  # all windows together, above their initial size
     used: int = 0
     grown: int = 0
+    owed: int = 0  # the part of `grown` that was taken back from stalled connections, and waits here
     refused_dials: int = 0
+    reset: int = 0  # connections that were reset because the budget was overdrawn
+    backlog: int = 0  # the part of `used` that waits for local sides, not for tunnels
+    stalled: set[StalledFlow] = field(default_factory=set)  # of all tunnels
 
     def book(self, size: int) -> None:
         """Count `size` bytes more (or fewer, if negative) as buffered."""
@@ -32,7 +71,7 @@ class MemoryBudget:
 
     def reserve_growth(self, size: int) -> bool:
         """Reserve `size` bytes of window growth; return False if the process has no room for them."""
-        if self.grown + size > self.growth_budget or self.used > self.process_budget // 2:
+        if self.grown + size > self.growth_budget or self.used - self.owed > self.process_budget // 2:
             return False
         self.grown += size
         return True
@@ -41,9 +80,35 @@ class MemoryBudget:
         """Return `size` bytes of reserved window growth."""
         self.grown -= size
 
+    def owe(self, size: int) -> None:
+        """Move `size` bytes of window growth to what stalled connections hold: they are promised to none of them."""
+        self.owed += size
+
+    def settle(self, size: int) -> None:
+        """Return `size` bytes of window growth that were taken back, and have left."""
+        self.owed -= size
+        self.grown -= size
+
     def refuse_dial(self) -> None:
         """Count a dial that was refused for lack of memory."""
         self.refused_dials += 1
+
+    @property
+    def overdrawn(self) -> bool:
+        """Return whether connections must be reset: more is buffered than the refusal of dials can prevent."""
+        return self.backlog > self.process_budget + self.process_budget // EXCESS
+
+    def relieve(self) -> None:
+        """Reset stalled connections, the largest backlog first, until the budget is not overdrawn any more."""
+        while self.overdrawn and self.stalled:
+            flow = max(self.stalled, key=lambda each: each.backlog)
+            self.stalled.discard(flow)
+            if flow.backlog:
+                self.reset += 1
+                flow.over_budget(
+                    f"reset: {flow.backlog} bytes wait for a reader that stalled, the most of all connections, and "
+                    f"{self.backlog} bytes wait in the process; --process-buffer-budget is {self.process_budget}"
+                )
 
     @property
     def exhausted(self) -> bool:
@@ -64,6 +129,11 @@ class TunnelMemory:
         """Count `size` bytes more (or fewer, if negative) as buffered."""
         self.used += size
         self.budget.book(size)
+
+    def book_backlog(self, size: int) -> None:
+        """Count `size` bytes more (or fewer, if negative) as buffered for local sides."""
+        self.budget.backlog += size
+        self.book(size)
 
     @property
     def full(self) -> bool:

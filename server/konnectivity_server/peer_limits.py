@@ -85,7 +85,7 @@ class ServerLimits:
             grown_window=usual.stream_window,
             message_memory=MessageMemory(
                 options.message_buffer_budget,
-                options.process_buffer_budget,
+                memory.process_budget,
                 monotonic,
                 lambda: memory.used < memory.process_budget // 2,
             ),

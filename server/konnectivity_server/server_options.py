@@ -199,6 +199,10 @@ class ServerOptions(ServerServiceOptions):
         return self.mode.split(",")
 
     @property
+    def processes(self) -> int:
+        return self.workers
+
+    @property
     def tcp_frontend(self) -> bool:
         return self.server_port != 0 and (not self.uds_name or bool(self.server_cert))
 

@@ -29,6 +29,7 @@ TIME_FROM_0 = {**TIME, "-1s": "must be 0 or more"}
 SEVERITY = {"x": "must be INFO, WARNING, ERROR, FATAL", "": "must be INFO", "-1": "must be INFO"}
 RULES = {"10.0.0.1/8": "the network is 10.0.0.0/8", "a:x": "is no port", "a*b": "a * stands alone"}
 SIZES = {"x": "not a size", "0": "must be greater than 0"}
+SIZES_FROM_0 = {"x": "not a size"}
 SUITE = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
 UNSUPPORTED = "not supported, doesn't exist or considered as insecure"
 AUTHENTICATION = "--agent-namespace=ns --agent-service-account=sa --authentication-audience=au"
@@ -181,6 +182,9 @@ KLOG = (
 OWN_OF_BOTH = (
     Flag("max-health-connections", "int", "200", "50", 50, "", ABOVE_0),
     Flag("heartbeat-interval", "duration", "10s", "0", 0.0, "", TIME_FROM_0),
+    Flag("process-buffer-budget", "size", "0", "1Gi", 1 << 30, "", SIZES_FROM_0),
+    Flag("tunnel-buffer-budget", "size", "0", "1Mi", 1 << 20, "", SIZES_FROM_0),
+    Flag("connection-window-max", "size", "32Mi", "1Mi", 1 << 20, "", SIZES),
     Flag("connection-buffer-budget", "size", "1Mi", "64Ki", 65536, "", SIZES),
     Flag("stream-hold-timeout", "duration", "2s", "100ms", 0.1, "", TIME_ABOVE_0),
     Flag("konnectivity-extension", "bool", "true", "false", False, "", TRUTH),
@@ -206,9 +210,6 @@ OWN_OF_SERVER = (
     Flag("peer-cert", "string", "", "{file}", "{file}", "", FILE),
     Flag("peer-key", "string", "", "{file}", "{file}", "", FILE),
     Flag("peer-ca-cert", "string", "", "{file}", "{file}", "", FILE),
-    Flag("process-buffer-budget", "size", "256Mi", "1Gi", 1 << 30, "", SIZES),
-    Flag("tunnel-buffer-budget", "size", "64Mi", "1Mi", 1 << 20, "", SIZES),
-    Flag("connection-window-max", "size", "32Mi", "1Mi", 1 << 20, "", SIZES),
 )
 LIMITS_OF_SERVER = (
     Flag("max-connections-per-source", "int", "0", "100", 100, "", {**NUMBER, "-1": "must be 0 or more"}),
@@ -231,9 +232,6 @@ OWN_OF_AGENT = (
     Flag("allow-destination", "strings", "[]", "10.0.0.0/8,a:1", ("10.0.0.0/8", "a:1"), "", RULES),
     Flag("deny-destination", "strings", "[]", "[fd00::/8]:1-9", ("[fd00::/8]:1-9",), "", RULES),
     Flag("drain-timeout", "duration", "25s", "0", 0.0, "", TIME_FROM_0),
-    Flag("process-buffer-budget", "size", "8Mi", "1Gi", 1 << 30, "", SIZES),
-    Flag("tunnel-buffer-budget", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
-    Flag("connection-window-max", "size", "8Mi", "1Mi", 1 << 20, "", SIZES),
 )
 
 # Flags of the reference with another kind or default here: (program, flag) -> (in the reference, reason).

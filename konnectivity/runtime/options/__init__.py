@@ -9,7 +9,7 @@ The package does not know the options of any program, nor what values are used f
 """
 
 from konnectivity.runtime.options.command_line import HelpRequested, UsageError
-from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option, redefault
+from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option
 from konnectivity.runtime.options.help_text import WIDTH, deprecations, doubts, effective, markdown, notices, usage
 from konnectivity.runtime.options.option_sources import load, parse, read
 from konnectivity.runtime.options.value_checks import (
@@ -79,7 +79,6 @@ __all__ = [
     "positive",
     "positive_duration",
     "read",
-    "redefault",
     "size",
     "usage",
 ]

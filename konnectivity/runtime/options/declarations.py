@@ -102,14 +102,6 @@ def option(
     return result
 
 
-def redefault(base: type[Options], name: str, default: T) -> T:
-    """Return a field that is the option `name` of a base class with another default."""
-    made: Option = next(each for each in fields(base) if each.name == name).metadata["option"]
-    plain = made.kind.read(made.kind.write(default))
-    result: T = field(default=plain, metadata={"option": replace(made, default=plain)})
-    return result
-
-
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Options:
     """Options of a program. A derived class is a frozen dataclass without methods of its own, as this one.

@@ -51,7 +51,7 @@ def test_tcp_beside_the_unix_socket_only_if_it_has_a_certificate(files):
         ("--uds-name=", "--server-cert"),
         ("--cluster-cert=/no/such", "/no/such"),
         ("--connection-window=64Mi", "--connection-window-max"),
-        ("--process-buffer-budget=0", "process-buffer-budget"),
+        ("--connection-buffer-budget=0", "connection-buffer-budget"),
     ],
 )
 def test_refusals(files, argument, message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
@@ -21,7 +21,6 @@ from konnectivity.runtime.options import (
     option,
     port,
     positive,
-    redefault,
     size,
 )
 
@@ -54,13 +53,6 @@ class DemoOptions(LogOptions):
         return ["--sync-forever and --mode=http-connect exclude each other"] * (
             self.sync_forever and self.mode == "http-connect"
         )
-
-
-@dataclass(frozen=True)
-class OtherOptions(DemoOptions):
-    """Same options with another budget."""
-
-    budget: int = redefault(DemoOptions, "budget", size("8Mi"))
 
 
 def parse(*argv: str, environ: Mapping[str, str] | None = None) -> DemoOptions:
@@ -389,15 +381,3 @@ def test_load_prints_mistakes_and_fails(capsys: pytest.CaptureFixture[str]) -> N
     assert lines[0] == lines[-2] == "Error: unknown flag: --nonsense"
     assert lines[1] == lines[-1] == 'Error: invalid argument "x" for "--mode" flag: must be one of: grpc, http-connect'
     assert "Usage:" in lines
-
-
-def test_an_inherited_option_has_another_default_and_is_else_the_same() -> None:
-    theirs = {each.field: each for each in declared(DemoOptions)}
-    ours = {each.field: each for each in declared(OtherOptions)}
-    assert list(ours) == list(theirs)
-    assert ours["budget"] == replace(theirs["budget"], default=8 * 1024**2)
-    assert {name: ours[name] for name in ours if name != "budget"} == {n: theirs[n] for n in theirs if n != "budget"}
-    assert options.parse(OtherOptions, [], {}, "other").budget == 8 * 1024**2
-    assert "--budget size" in options.usage(OtherOptions, "other", "")
-    with pytest.raises(UsageError):
-        options.parse(OtherOptions, ["--budget=0"], {}, "other")
