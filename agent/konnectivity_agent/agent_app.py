@@ -14,6 +14,7 @@ from konnectivity import kube, tls
 from konnectivity.grpc.implementations import Implementation, implementation
 from konnectivity.http1.forward_proxy import Proxy
 from konnectivity.runtime import lifecycle, logs, task_guard
+from konnectivity.tunnel.memory_budget import read_size
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent import agent_ports, server_connection
 from konnectivity_agent.agent_metrics import AgentCollector, MetricSources
@@ -57,8 +58,9 @@ class ProxyAgent:
         self._reached: Counter[str] = Counter()  # limits that were reached, by name
         self._tls = tls.ClientTls(options.ca_cert, options.agent_cert, options.agent_key, (*options.alpn_proto, "h2"))
         grpc = implementation(options.grpc_implementation)
+        memory = options.memory_budget()
         tunnels = TunnelOptions(
-            memory=options.memory_budget(),
+            memory=memory,
             hold_s=options.stream_hold_timeout,
             extension=options.konnectivity_extension,
             reached=self._reached,
@@ -72,6 +74,7 @@ class ProxyAgent:
                 grpc,
                 options.keepalive_time,
                 options.heartbeat_interval,
+                read_size(memory.process_budget),
                 proxies,
             ),
             identity=AgentIdentity(agent_id, options.agent_identifiers, options.service_account_token_path),

@@ -62,6 +62,7 @@ class ServerConnectionSettings:
     grpc: Implementation
     keepalive_time_s: float
     heartbeat_s: float  # 0: no heartbeat
+    read_bytes: int  # largest read from a tunnel
     proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)  # by host and port; not for grpcio
 
 
@@ -292,7 +293,9 @@ async def _channel(address: DialAddress, settings: ServerConnectionSettings, tas
         connect_timeout_s=TCP_TIMEOUT_S if proxy is None else None,
         handshake_timeout_s=CONNECT_TIMEOUT_S,
     )
-    options = TransportOptions(stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s)
+    options = TransportOptions(
+        stream_window=FIRST_WINDOW, keepalive_time_s=settings.keepalive_time_s, read_bytes=settings.read_bytes
+    )
     return await settings.grpc.connect(destination, settings.tls, options, tasks)
 
 

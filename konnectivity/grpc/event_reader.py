@@ -104,7 +104,7 @@ class EventReader:
         self._pause = pause
         # Asked for bytes instead, uvloop makes an object of 256 KiB for each TLS record, and cuts it down: a mapping,
         # its page faults and two more system calls.
-        self.memory = read_buffer.buffer()
+        self.memory = read_buffer.buffer()[: options.read_bytes]
         self.next_read = self.memory[:FIRST_READ_SIZE]
         self._turn_began = self.heard_at
         self._unhandled: Iterator[events.Event] = iter(())  # events of a read that took long

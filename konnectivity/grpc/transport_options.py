@@ -14,6 +14,7 @@ from konnectivity.grpc.budgets.read_scheduler import ReadScheduler
 from konnectivity.grpc.budgets.send_budget import SendBudget, UnreadOutput
 from konnectivity.grpc.framing import MAX_MESSAGE_SIZE
 from konnectivity.http2 import Limits
+from konnectivity.net import read_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class TransportOptions:
         header_bytes: bytes of header fields kept for the calls of one connection.
         header_budget: budget for the header fields of all connections of a server; None: no common budget.
         turns: scheduler of slow readers, shared by the connections of a server.
+        read_bytes: largest read from the socket; data that waits may keep all of the read that it came with.
         limits: limits on what the peer may cost in HTTP/2.
         reached: counter of reached limits, by name of the limit.
         clock: source of monotonic seconds.
@@ -68,6 +70,7 @@ class TransportOptions:
     header_bytes: int = 256 * 1024
     header_budget: HeaderBudget | None = None
     turns: ReadScheduler = field(default_factory=ReadScheduler)
+    read_bytes: int = read_buffer.SIZE
     limits: Limits = field(default_factory=Limits)
     reached: Counter[str] = field(default_factory=Counter)
     clock: Callable[[], float] = monotonic

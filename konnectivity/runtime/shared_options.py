@@ -8,7 +8,7 @@ from konnectivity.http1.connection_limit import MAX_CONNECTIONS
 from konnectivity.runtime.logs.log_options import LogOptions
 from konnectivity.runtime.memory_limit import usable_memory
 from konnectivity.runtime.options import at_least, duration, one_of, option, positive, size
-from konnectivity.tunnel.memory_budget import MemoryBudget, growth_share, process_share, tunnel_share
+from konnectivity.tunnel.memory_budget import MemoryBudget, first_window, growth_share, process_share, tunnel_share
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -33,7 +33,7 @@ class ProgramOptions(LogOptions):
         check=at_least(0),
         help="Maximum number of bytes that wait in this process for peers to read; above the limit new dials are "
         "refused, and stalled connections are reset (0 = a quarter of the memory limit of the cgroup or of the "
-        "machine's memory, at least 8Mi and at most 256Mi).",
+        "machine's memory, at most 256Mi; below a limit of 48Mi, half of what exceeds 24Mi, at least 2Mi).",
     )
     tunnel_buffer_budget: int = option(
         size("0"),
@@ -55,9 +55,10 @@ class ProgramOptions(LogOptions):
         "connection is reset.",
     )
     connection_window: int = option(
-        size("64Ki"),
-        check=positive,
-        help="Initial flow-control window per connection and direction, in bytes, if the peer has flow control.",
+        size("0"),
+        check=at_least(0),
+        help="Initial flow-control window per connection and direction, in bytes, if the peer has flow control (0 = "
+        "64Ki, or 16Ki if --process-buffer-budget is below 16Mi).",
     )
     connection_window_max: int = option(
         size("32Mi"), check=positive, help="Maximum flow-control window per connection and direction, in bytes."
@@ -93,7 +94,7 @@ class ProgramOptions(LogOptions):
             process_budget=process,
             tunnel_budget=self.tunnel_buffer_budget or tunnel_share(process),
             connection_budget=self.connection_buffer_budget,
-            initial_window=self.connection_window,
+            initial_window=self.connection_window or first_window(process),
             max_window=self.connection_window_max,
             growth_budget=growth_share(process),
         )

@@ -12,20 +12,35 @@ from typing import Protocol
 
 KIB = 1024
 MIB = 1024 * KIB
-SHARE = 4  # a process may buffer a quarter of its memory, and a tunnel a quarter of that
-LEAST = 8 * MIB  # smallest share: fits an agent into the 30 MiB of published manifests
+SHARE = 4  # a process may buffer a quarter of its memory: bytes that wait may keep four times their size
+PROGRAM = 24 * MIB  # an agent with 100 busy connections and nothing that waits
+LEAST = 2 * MIB  # smallest share of a process
+LEAST_OF_TUNNEL = 8 * MIB  # smallest share of a tunnel, if the process has as much
 MOST = 256 * MIB  # largest share of a process
-EXCESS = 16  # a sixteenth of the process's budget may be buffered beyond it, before connections are reset
+SMALL = 16 * MIB  # budget of a process below which first windows and reads are small
+EXCESS = 16  # a sixteenth of the process's budget may be buffered beyond it, before connections are reset,
+EXCESS_WINDOWS = 4  # but at least this number of first windows: of dials that were accepted at the same time
 
 
 def process_share(memory: int, processes: int = 1) -> int:
     """Return the budget of one of `processes` processes that may use `memory` bytes together."""
-    return min(max(memory // SHARE // processes, LEAST), MOST)
+    each = memory // processes
+    return max(min(each // SHARE, (each - PROGRAM) // 2, MOST), LEAST)
 
 
 def tunnel_share(process_budget: int) -> int:
     """Return the budget of one tunnel."""
-    return min(process_budget, max(process_budget // SHARE, LEAST))
+    return min(process_budget, max(process_budget // SHARE, LEAST_OF_TUNNEL))
+
+
+def first_window(process_budget: int) -> int:
+    """Return the bytes that the peer of a new connection may send at first."""
+    return 64 * KIB if process_budget >= SMALL else 16 * KIB
+
+
+def read_size(process_budget: int) -> int:
+    """Return the bytes of one read from a tunnel: data that waits may keep all of the read that it came with."""
+    return 256 * KIB if process_budget >= SMALL else 64 * KIB
 
 
 def growth_share(process_budget: int) -> int:
@@ -96,7 +111,8 @@ class MemoryBudget:
     @property
     def overdrawn(self) -> bool:
         """Return whether connections must be reset: more is buffered than the refusal of dials can prevent."""
-        return self.backlog > self.process_budget + self.process_budget // EXCESS
+        excess = max(self.process_budget // EXCESS, EXCESS_WINDOWS * self.initial_window)
+        return self.backlog > self.process_budget + excess
 
     def relieve(self) -> None:
         """Reset stalled connections, the largest backlog first, until the budget is not overdrawn any more."""

@@ -154,7 +154,7 @@ class Relay(asyncio.BufferedProtocol):
         if transport is None:
             return True
         # A small view would keep the large buffer it was cut from for as long as the socket blocks.
-        transport.write(data if len(data) >= _SMALL else bytes(data))
+        transport.write(data if len(data) >= _SMALL and not self._blocked else bytes(data))
         return not self._blocked
 
     def write_eof(self) -> None:

@@ -87,7 +87,7 @@ async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):
     """An agent without a certificate that retries forever causes no leak in the server."""
     files = (site.path("ca.crt"), "", "")
     settings = server_connection.ServerConnectionSettings(
-        ClientTls(*files, ["h2"]), implementation("native"), 3600.0, 0.0
+        ClientTls(*files, ["h2"]), implementation("native"), 3600.0, 0.0, 65536
     )
     listener = ServerTls(site.path("server.crt"), site.path("server.key"), site.path("ca.crt"), ["h2"])
     port = free_port()

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import time
 
 import pytest
 
 from konnectivity.client import DialError, connect
 from support import targets
+from support.metrics_page import metrics
 from support.targets import listening
 
 MIB = 1024 * 1024
-
-
-def metrics(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name.removeprefix("konnectivity_network_proxy_"): float(value) for name, _, value in lines}
 
 
 async def until(condition, seconds=10.0):

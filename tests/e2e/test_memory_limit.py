@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from konnectivity.client import connect
 from support import targets
+from support.delayed_line import DelayedLine
 from support.kubernetes_api import KubernetesApi
+from support.metrics_page import metrics
 from support.targets import listening
 
 LIMIT = 30 * 1024 * 1024
@@ -114,3 +117,51 @@ async def test_an_agent_that_counts_leases_has_the_same_limit(fresh, cgroup, tmp
     with KubernetesApi(tmp_path / "api") as api:
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "kubeconfig")))
         await measure(fresh, cgroup, "--count-server-leases")
+
+
+SLEEPERS = 96
+BULK = 4  # uploads that are fast at first, and stall then
+FAST = 12 * MIB  # bytes that the target of such an upload reads
+
+
+async def comes_to(agent, name, size):
+    """Wait until the metric of the agent is at least `size`."""
+    async with asyncio.timeout(60):
+        while (await asyncio.to_thread(metrics, agent.health_port))[name] < size:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(180)
+async def test_100_targets_that_stall_with_their_credit_cost_no_more_than_the_limit(fresh, cgroup):
+    """Budgets follow the limit: all promises together fit into it, and another connection goes on."""
+    fresh.start_server("-v=1")
+    with DelayedLine(("127.0.0.1", fresh.agent_port), 0.02) as line:
+        agent = fresh.start_agent("-v=1", cgroup=cgroup.path, port=line.port)
+        async with (
+            listening(targets.sleeper, receive_buffer=4096, segment=1400) as deaf,
+            listening(targets.sleeper_after(FAST), receive_buffer=65536, segment=1400) as stalling,
+            listening(targets.echo) as echo,
+            connect(**fresh.frontend("http-connect", True)) as tunnel,
+        ):
+            writers = [(await tunnel.dial(address))[1] for address in [deaf] * SLEEPERS + [stalling] * BULK]
+            reader, writer = await tunnel.dial(echo)
+            for each in writers[SLEEPERS:]:
+                each.write(bytes(FAST + 6 * MIB))
+            await comes_to(agent, "agent_window_growth_bytes", 256 * 1024)
+            for each in writers[:SLEEPERS]:
+                each.write(bytes(MIB))
+            budget = (await asyncio.to_thread(metrics, agent.health_port))['agent_buffer_budget_bytes{scope="process"}']
+            await comes_to(agent, "agent_buffered_bytes", budget / 2)
+            async with asyncio.timeout(10):
+                for _ in range(20):
+                    writer.write(bytes(1000))
+                    await reader.readexactly(1000)
+            held = (await asyncio.to_thread(metrics, agent.health_port))["agent_buffered_bytes"]
+            print(f"\nheld {held / MIB:.1f} of {budget / MIB:.1f} MiB, charged {cgroup.charged() / MIB:.1f} MiB")
+            assert held <= budget * 17 / 16
+            assert cgroup.charged() < LIMIT
+            assert cgroup.kills() == 0
+            assert agent.returncode is None
+            for each in (*writers, writer):
+                each.transport.abort()
+        agent.stop()

@@ -189,7 +189,13 @@ OWN_OF_BOTH = (
     Flag("stream-hold-timeout", "duration", "2s", "100ms", 0.1, "", TIME_ABOVE_0),
     Flag("konnectivity-extension", "bool", "true", "false", False, "", TRUTH),
     Flag(
-        "connection-window", "size", "64Ki", "1024", 1024, "", {**SIZES, "1Gi": "larger than --connection-window-max"}
+        "connection-window",
+        "size",
+        "0",
+        "1024",
+        1024,
+        "",
+        {**SIZES_FROM_0, "1Gi": "larger than --connection-window-max"},
     ),
     Flag("grpc-implementation", "string", "native", "grpcio", "grpcio", "", {"go": "must be one of: native, grpcio"}),
     Flag("logging-format", "string", "text", "json", "json", "", {"xml": "must be one of: text, json"}),

@@ -14,13 +14,16 @@ _CHUNK = 256 * 1024
 
 
 @asynccontextmanager
-async def listening(handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[str]:
+async def listening(
+    handler: Handler, host: str = "127.0.0.1", receive_buffer: int | None = None, segment: int | None = None
+) -> AsyncIterator[str]:
     """Run a server for the length of the block and yield its "host:port".
 
     Args:
         handler: serves one connection.
         host: address to listen on.
         receive_buffer: bytes the kernel may take for a connection that is not read.
+        segment: largest TCP segment; the sender's kernel buffers about 40 of them for a connection that is not read.
     """
 
     serving: set[asyncio.Task[None]] = set()
@@ -43,6 +46,8 @@ async def listening(handler: Handler, host: str = "127.0.0.1", receive_buffer: i
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if segment is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
     sock.bind((host, 0))
     server = await asyncio.start_server(serve, sock=sock, backlog=1024)
     bound_host, port = server.sockets[0].getsockname()[:2]
@@ -77,6 +82,18 @@ async def sleeper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     """Read nothing until the server ends."""
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.Event().wait()
+
+
+def sleeper_after(size: int) -> Handler:
+    """Read `size` bytes, then nothing more until the server ends."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = size
+        while left > 0 and (data := await reader.read(_CHUNK)):
+            left -= len(data)
+        await sleeper(reader, writer)
+
+    return serve
 
 
 def source(size: int, greeting: bytes = b"") -> Handler:

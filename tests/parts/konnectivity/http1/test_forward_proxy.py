@@ -125,7 +125,7 @@ async def test_tls_that_fails_behind_the_proxy_leaves_no_socket(tmp_path):
     async with listening(no_tls) as address, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         proxy = proxy_at(int(address.rpartition(":")[2]))
         settings = server_connection.ServerConnectionSettings(
-            client, implementation("native"), 3600.0, 0.0, {SERVER: proxy}
+            client, implementation("native"), 3600.0, 0.0, 65536, {SERVER: proxy}
         )
         with pytest.raises(ssl.SSLError):
             await server_connection._channel(DialAddress(*SERVER), settings, tasks)

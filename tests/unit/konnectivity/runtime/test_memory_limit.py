@@ -81,7 +81,9 @@ def test_a_system_that_says_nothing_has_some_memory():
 @pytest.mark.parametrize(
     ("memory", "processes", "process", "tunnel"),
     [
-        (30 * MIB, 1, 8 * MIB, 8 * MIB),  # published manifests of agents
+        (16 * MIB, 1, 2 * MIB, 2 * MIB),
+        (30 * MIB, 1, 3 * MIB, 3 * MIB),  # published manifests of agents
+        (40 * MIB, 1, 8 * MIB, 8 * MIB),
         (64 * MIB, 1, 16 * MIB, 8 * MIB),
         (512 * MIB, 1, 128 * MIB, 32 * MIB),
         (1024 * MIB, 1, 256 * MIB, 64 * MIB),

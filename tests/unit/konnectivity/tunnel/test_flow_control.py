@@ -260,15 +260,16 @@ def test_5000_connections_that_stall_at_once_hold_the_budget_and_the_others_go_o
 
 def test_the_connection_with_the_most_waiting_bytes_is_reset_first_with_the_figures_in_its_reason():
     tunnel = tunnel_side(process_budget=64 * KIB, tunnel_budget=64 * KIB)
-    (large, one), (small, other) = served(tunnel), served(tunnel)
-    one.blocked = other.blocked = True
-    fill(large, 60 * KIB)
-    fill(small, 7 * KIB)
-    assert not large.closed
-    fill(small, 2 * KIB)
-    assert large.closed
-    assert not small.closed
-    assert large.cause == "budget"
-    assert "61440 bytes wait" in large.reason
-    assert "--process-buffer-budget is 65536" in large.reason
-    assert tunnel.memory.used == 9 * KIB
+    largest, *others, last = [served(tunnel) for _ in range(6)]
+    for _, local_side in (largest, *others, last):
+        local_side.blocked = True
+    fill(largest[0], 64 * KIB)
+    for connection, _ in others:
+        fill(connection, 60 * KIB)
+    assert not largest[0].closed
+    fill(last[0], 20 * KIB)
+    assert [each.closed for each, _ in (largest, *others, last)] == [True, False, False, False, False, False]
+    assert largest[0].cause == "budget"
+    assert "65536 bytes wait" in largest[0].reason
+    assert "--process-buffer-budget is 65536" in largest[0].reason
+    assert tunnel.memory.used == tunnel.memory.budget.backlog == 260 * KIB
