@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import report, targets
+from benchmarks.measurement import Bench, Scenario
 from benchmarks.profiles import profiles
-from benchmarks.scenarios import SCENARIOS, Bench, Scenario
+from benchmarks.scenarios import SCENARIOS
 from benchmarks.sides import all_sides
 
 RESULTS = Path(__file__).parent / "results"

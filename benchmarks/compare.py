@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.bench import allow_open_files
-from benchmarks.scenarios import SCENARIOS, Bench, Result, Scenario, cpu_each
+from benchmarks.measurement import Bench, Result, Scenario, cpu_each
+from benchmarks.scenarios import SCENARIOS
 from benchmarks.sides import Side, haproxy_side, our_side
 from benchmarks.targets import running
 

@@ -11,7 +11,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.scenarios import SCENARIOS, Bench, Scenario
+from benchmarks.measurement import Bench, Scenario
+from benchmarks.scenarios import SCENARIOS
 from benchmarks.sides import Side
 
 PROFILED = ("echo, latency", "echo, rate", "dials", "bulk", "mix", "neighbours")  # groups of scenarios

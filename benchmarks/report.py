@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import overview
-from benchmarks.scenarios import SCENARIOS, Result, Scenario, cpu_each
+from benchmarks.measurement import Result, Scenario, cpu_each
+from benchmarks.scenarios import SCENARIOS
 
 PAGE = Path(__file__).parent.parent / "docs" / "internals" / "performance.md"
 PLOTS = PAGE.parent / "performance"

@@ -1,7 +1,4 @@
-"""Scenarios: the rows of the report, each one or a few runs of the load generator against one side.
-
-A result is a dict of figures; `operations` is what CPU time is divided by (GiB for bulk).
-"""
+"""Scenarios: the rows of the report, each one or a few runs of the load generator against one side."""
 
 from __future__ import annotations
 
@@ -12,122 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.load import Way
+from benchmarks.measurement import MAIN, Bench, Result, Run, Scenario, answer
 from benchmarks.sides import Side
-from konnectivity.untrusted.untrusted_text import visible
 
 UPLOADS = 300
 IDLE = 10_000  # connections that are held open
 AGENTS = 5000  # that lose their server at once
-MAIN = ("direct", "haproxy", "native", "grpcio", "reference")
 FULL = (*MAIN, "2 workers")
+LONG = ("direct", "native", "reference", "grpcio")
 TUNNELS = ("native", "grpcio", "reference")
-ERROR_CHARACTERS = 80  # of an error in a cell of the table
-LOAD_TIMEOUT_S = 90
 STORM_TIMEOUT_S = 400
 PACE = {"grpcio": 0.4}  # what is slow gets fewer operations, so that its turn is about as long as another's
-
-Result = dict[str, Any]
-Run = Callable[["Bench", Side], Result]
-
-
-def cpu_each(result: Result) -> float | None:
-    """Return the CPU seconds of both programs per operation, or None if either is unknown."""
-    return sum(result["cpu_s"]) / result["operations"] if result.get("operations") and result.get("cpu_s") else None
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Row of the report.
-
-    Args:
-        name: as the report says it.
-        unit: of the figure.
-        value: which figure of a result it is.
-        run: measures it once.
-        group: of rows with a plot of their own.
-        sides: who takes part.
-        better: "more" or "less".
-        quick: whether it is in the one-minute run.
-        targets: (side it is compared with, ratio to be reached), of the figure.
-        cpu_targets: the same, of the CPU time for an operation: at most.
-        turns: in a round, of the sides that are compared; the others have one.
-        of: the scenario whose load this is another figure of, and whose results it takes.
-        once: in the first round only: what is right or wrong, or hardly differs, needs no median.
-
-    """
-
-    name: str
-    unit: str
-    value: str
-    run: Run
-    group: str
-    sides: tuple[str, ...] = MAIN
-    better: str = "more"
-    quick: bool = False
-    targets: tuple[tuple[str, float], ...] = ()
-    cpu_targets: tuple[tuple[str, float], ...] = ()
-    turns: int = 1
-    of: str = ""
-    once: bool = False
-
-    def order(self, sides: Sequence[Side], turns: int, first: bool) -> list[Side]:
-        """Return the sides of a round in their order. The generator without a proxy runs in the first round only."""
-        if self.once and not first:
-            return []
-        all_once = [side for side in sides if side.name in self.sides and (first or not side.name.startswith("direct"))]
-        compared = {"native", *(name for name, _ in (*self.targets, *self.cpu_targets))}
-        return all_once + (turns - 1) * [side for side in all_once if side.name in compared]
-
-
-@dataclass
-class Bench:
-    """Targets and sides of one run, and the load on them."""
-
-    ports: dict[str, int]
-    sides: list[Side]
-    results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
-
-    def measure(self, scenario: Scenario, side: Side) -> Result:
-        """Run a scenario once on a side; a side that stops counts as a result, too."""
-        pids, before, started = list(side.pids), side.cpu_s(), time.monotonic()
-        try:
-            result = scenario.run(self, side)
-        except (OSError, subprocess.SubprocessError) as error:
-            result = {"error": f"stopped: {visible(str(error), ERROR_CHARACTERS)}"}
-        if side.pids == pids:
-            result["cpu_s"] = [round(after - start, 3) for after, start in zip(side.cpu_s(), before, strict=True)]
-        result["seconds"] = time.monotonic() - started
-        self.results.setdefault(scenario.name, {}).setdefault(side.name, []).append(result)
-        return result
-
-    def load(self, side: Side, scenario: str, target: str, to: str = "", **arguments: float) -> Result:
-        """Run the load generator to its end."""
-        return answer(self.start_load(side, scenario, target, to, **arguments))
-
-    def start_load(
-        self, side: Side, scenario: str, target: str, to: str = "", **arguments: float
-    ) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "benchmarks.load", scenario, "--to", to or side.to]
-        command += [f"--port={self.port(side, target)}", *(f"--{name}={value}" for name, value in arguments.items())]
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def port(self, side: Side, target: str) -> int:
-        return side.ports.get(target, self.ports[target])
-
-
-def answer(process: subprocess.Popen[str]) -> Result:
-    output, _ = process.communicate(timeout=LOAD_TIMEOUT_S)
-    if process.returncode:
-        return {"error": "failed"}
-    result: Result = json.loads(output.splitlines()[-1])
-    return result
 
 
 def _echo(connections: int, count: int, size: int = 64) -> Run:
@@ -195,6 +91,14 @@ def _echo_beside_bulk(bench: Bench, side: Side) -> Result:
     bulk = bench.start_load(side, "bulk", "source", down=1, seconds=4)
     time.sleep(1.0)
     result = bench.load(side, "echo", "echo", connections=1, count=1000)
+    result["bulk"] = answer(bulk)
+    return result
+
+
+def _echo_beside_upload(bench: Bench, side: Side) -> Result:
+    bulk = bench.start_load(side, "bulk", "source", other=bench.port(side, "sink"), up=1, seconds=9)
+    time.sleep(2.0)
+    result = bench.load(side, "echo", "echo", connections=1, count=80)
     result["bulk"] = answer(bulk)
     return result
 
@@ -298,8 +202,15 @@ SCENARIOS = (
         )
     ),
     *(
-        Scenario(f"bulk down, {delay} ms round trip", "MiB/s", "mib_per_s", _bulk(1, 0, 3), "long line",
-                 tuple(f"{name}, {delay} ms" for name in ("direct", "native", "grpcio")))
-        for delay in (0, 20, 50, 100)
+        Scenario(f"{what}, {delay} ms round trip", unit, value, run, "long line",
+                 tuple(f"{name}, {delay} ms" for name in sides), "less" if value == "p99_us" else "more",
+                 targets=((f"reference, {delay} ms", wanted),) if delay else ())
+        for what, delays, unit, value, run, sides, wanted in (
+            ("bulk down", (0, 20, 50, 100), "MiB/s", "mib_per_s", _bulk(1, 0, 3), LONG, 1.5),
+            ("bulk up", (20, 50, 100), "MiB/s", "mib_per_s", _bulk(0, 1, 3), LONG, 1.5),
+            ("bulk up, 8 connections", (50,), "MiB/s", "mib_per_s", _bulk(0, 8, 3), LONG, 1.5),
+            ("echo beside bulk up, p99", (50,), "p99 us", "p99_us", _echo_beside_upload, LONG[1:3], 1.0),
+        )
+        for delay in delays
     ),
 )  # fmt: skip

@@ -102,8 +102,11 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
                 if f"{name}, {delay} ms" in wanted
             ]
             if f"direct, {delay} ms" in wanted:
-                line = stack.enter_context(DelayedLine(("127.0.0.1", ports["source"]), delay / 1000))
-                sides.append(Side(f"direct, {delay} ms", "direct", ports={"source": line.port}))
+                lines = {
+                    target: stack.enter_context(DelayedLine(("127.0.0.1", ports[target]), delay / 1000)).port
+                    for target in ("source", "sink")
+                }
+                sides.append(Side(f"direct, {delay} ms", "direct", ports=lines))
         if HAPROXY is None:
             missing.append(f"haproxy: {MISSING}")
         elif "haproxy" in wanted:
@@ -113,6 +116,11 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
                 _reference(stack, directory / name.replace(", ", "-"), name, frontend)
                 for name, frontend in REFERENCES.items()
                 if name in wanted
+            ]
+            sides += [
+                _reference(stack, directory / f"reference-{delay}", f"reference, {delay} ms", "connect", delay)
+                for delay in DELAYS_MS
+                if f"reference, {delay} ms" in wanted
             ]
         else:
             missing.append(reference.MISSING)
@@ -201,15 +209,21 @@ def haproxy_side(stack: contextlib.ExitStack, directory: Path, targets: dict[str
     return Side("haproxy", "direct", pids, near)
 
 
-def _reference(stack: contextlib.ExitStack, directory: Path, name: str, frontend: str) -> Side:
+def _reference(
+    stack: contextlib.ExitStack, directory: Path, name: str, frontend: str, delay_ms: int | None = None
+) -> Side:
     deployment = Deployment(directory)
     stack.callback(deployment.stop)
     server = reference.start_server(deployment, frontend)
     side = Side(name, f"{'grpc' if frontend == 'grpc' else 'unix'}:{deployment.socket}", [server.pid, 0])
     side.tls = f"tls:{deployment.server_port}:{directory}"
+    port = 0
+    if delay_ms is not None:
+        line = stack.enter_context(DelayedLine(("127.0.0.1", deployment.agent_port), delay_ms / 1000))
+        port = line.port
 
     def start() -> None:
-        side.pids[1] = reference.start_agent(deployment).pid
+        side.pids[1] = reference.start_agent(deployment, port=port).pid
         _until_ready(deployment.health_port)
 
     start()

@@ -158,11 +158,15 @@ class FlowControl:
         return now - self._light_at > SHARED_S
 
     def _look(self, flow: ReceivedBytes, now: float) -> None:
-        """Record whether any connection other than `flow` is receiving at a low rate."""
+        """Record whether any connection other than `flow` is receiving at a low rate.
+
+        Not a connection that its window holds back: bulk data on a long line begins slowly, too.
+        """
         flows = self._flows
+        least = self.budget.initial_window / 4 / max(self.round_trip.refreshed_s(), RATE_S)  # bytes per second
         for each, (before, since) in flows.items():
             received = each.received
-            if each is not flow and 0 < received - before < LIGHT * (now - since):
+            if each is not flow and 0 < received - before < min(LIGHT, least) * (now - since):
                 self._light_at = now
             flows[each] = (received, now)
         self._looked_at = now

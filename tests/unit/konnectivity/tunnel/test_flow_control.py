@@ -112,6 +112,16 @@ def test_credit_is_exact_and_windows_keep_within_their_bounds_whatever_is_receiv
         assert credit >= 0
 
 
+def test_uploads_that_begin_together_on_a_slow_machine_are_not_taken_for_terminals():
+    """Their data takes 2.2 round trips, since the programs wait for a core; first windows are few bytes per second."""
+    tunnel = tunnel_side(round_trip_s=0.1)
+    connections = [tunnel.open() for _ in range(8)]
+    for _ in range(8):
+        for connection in connections:
+            receive(tunnel, connection, window_of(connection).size, 0.22 / 8)
+    assert min(window_of(connection).size for connection in connections) > MIB
+
+
 # ---- targets that stall: what is promised, and what is held ---------------------------------------------------------
 
 
