@@ -63,6 +63,7 @@ class AgentCollector:
         yield from tunnel_families.memory("agent", tunnels.memory)
         yield from tunnel_families.dropped_log_lines("agent")
         yield tunnel_families.unexpected_errors("agent")
+        yield tunnel_families.build_info("agent")
         yield tunnel_families.limits_reached("agent", tunnels.reached)
         yield from tunnel_families.certificates("agent", {"servers": sources.tls})
         yield from self._leases()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 HeaderList = list[tuple[str, str]]
 
@@ -28,7 +29,7 @@ class DataReceived:
     """
 
     stream_id: int
-    data: memoryview
+    data: Any  # a memoryview, which mypyc cannot load as the type of a field
     credit: int
     end_stream: bool
 

@@ -7,7 +7,7 @@ import re
 from konnectivity.http2.events import HeaderList
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
-_BAD_VALUE = re.compile("[\0\r\n\udc80-\udcff]")  # surrogates: bytes that are not UTF-8
+_BAD_VALUE = re.compile(rf"[\0\r\n{chr(0xDC80)}-{chr(0xDCFF)}]")  # surrogates: bytes that are not UTF-8
 _CONNECTION_SPECIFIC = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
 _STATUS = re.compile(r"[1-9][0-9]{2}\Z")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")

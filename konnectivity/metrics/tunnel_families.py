@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from konnectivity import __version__
 from konnectivity.grpc.status import Code
 from konnectivity.metrics.exposition import Family, counter, gauge, histogram
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.build_kind import build_kind
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.wire import packet_types
 
@@ -30,6 +32,12 @@ PACKETS_HELP = "Count of packets processed, by segment and packet type (example:
 ERRORS_HELP = (
     "Count of gRPC stream errors, by segment, grpc Code, packet type. (example: from_agent, Code.Unavailable, DIAL_RSP)"
 )
+
+
+def build_info(program: str) -> Family:
+    """Return the version and the kind of build, as labels of a gauge that is always 1."""
+    family = gauge(f"{program}_build_info", "Version and build of the program (compiled, or pure Python); always 1.")
+    return family.add(1, version=__version__, build=build_kind())
 
 
 def packets(program: str, segments: Mapping[str, tuple[Sequence[int], int]]) -> Family:

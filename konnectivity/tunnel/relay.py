@@ -42,7 +42,7 @@ class Relay(asyncio.BufferedProtocol):
         self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
-        self._unix = False
+        self._unix_socket = False
         self._blocked = False
         self._watched = False  # `watch` is armed
         self._eof_received = False
@@ -87,8 +87,8 @@ class Relay(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             family = sock.family
-            self._unix = family == socket.AF_UNIX
-            if not self._unix:
+            self._unix_socket = family == socket.AF_UNIX
+            if not self._unix_socket:
                 keep_alive(sock, family)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -114,13 +114,13 @@ class Relay(asyncio.BufferedProtocol):
             return False
         if connection is None:
             return True
-        if not self._plain or (self._unix and hung_up(transport)):
+        if not self._plain or (self._unix_socket and hung_up(transport)):
             connection.local_gone()
             return False if connection.closed else self._plain
         connection.local_end()
         if self._closing:
             return False
-        if self._unix:
+        if self._unix_socket:
             self._timer = self._loop.call_later(HANGUP_CHECK_S, self._check_hangup)
         return True
 
@@ -189,7 +189,7 @@ class Relay(asyncio.BufferedProtocol):
         self._closing = True
         self._cancel_timer()
         sock = transport.get_extra_info("socket")
-        if sock is not None and not self._unix:
+        if sock is not None and not self._unix_socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
 

@@ -52,6 +52,7 @@ class ServerCollector:
         yield from tunnel_families.memory("server", self._view.memory)
         yield from tunnel_families.dropped_log_lines("server")
         yield tunnel_families.unexpected_errors("server")
+        yield tunnel_families.build_info("server")
         yield from tunnel_families.certificates("server", self._view.certificates)
         yield tunnel_families.limits_reached("server", self._view.limits.reached)
         handshakes = counter(

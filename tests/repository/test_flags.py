@@ -490,7 +490,6 @@ COMBINATIONS_OF_SERVER = [
     ("--grpc-implementation=grpcio --mode=grpc,http-connect", "cannot share a socket"),
     ("--log_file=x", "unknown flag: --log_file; did you mean --log-file?"),
     ("--feature-gates=NodeToMasterTraffic=true", "unknown flag: --feature-gates"),
-    ("--version", "unknown flag: --version"),
     ("--agent-port", "flag needs an argument: --agent-port"),
     ("-x", "unknown shorthand flag: 'x' in -x"),
 ]

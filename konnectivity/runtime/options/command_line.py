@@ -20,6 +20,10 @@ class HelpRequested(Exception):
     """Request for the help text by `-h` or `--help`."""
 
 
+class VersionRequested(HelpRequested):
+    """Request for the version by `--version`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """Value as it was written, and its source.
@@ -63,7 +67,7 @@ class CommandLine:
         """Read all arguments.
 
         Raises:
-            HelpRequested: `-h` or `--help` is among them.
+            HelpRequested: `-h`, `--help` or (`VersionRequested`) `--version` is among them.
 
         """
         for argument in self._rest:
@@ -84,6 +88,8 @@ class CommandLine:
             self._take(found, f"--{name}", text if equals else found.kind.bare)
         elif name == "help":
             raise HelpRequested
+        elif name == "version":
+            raise VersionRequested
         elif not name or name.startswith("-"):
             self.problems.append(f"bad flag syntax: {argument}")
         else:

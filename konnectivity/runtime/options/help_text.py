@@ -61,6 +61,7 @@ def usage(cls: type[Options], program: str, description: str) -> str:
         for each in options:
             lines += _usage_entry(each)
     lines += ["", "Help:", f"{'  -h, --help':{_HELP_COLUMN}}Show this text."]
+    lines += [f"{'      --version':{_HELP_COLUMN}}Show version and build (compiled or pure Python)."]
     lines += ["", f"Instead of --some-flag, the environment variable {ENVIRONMENT_PREFIX}SOME_FLAG may be set,"]
     lines += ["or a line `some-flag: value` be in the YAML file that --config names."]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeVar
 
-from konnectivity.runtime.options.command_line import CommandLine, Given, HelpRequested, UsageError
+from konnectivity.runtime.build_kind import version_line
+from konnectivity.runtime.options.command_line import CommandLine, Given, HelpRequested, UsageError, VersionRequested
 from konnectivity.runtime.options.config_file import ConfigFile
 from konnectivity.runtime.options.declarations import Option, Options, declared
 from konnectivity.runtime.options.help_text import deprecations, doubts, usage
@@ -106,6 +107,9 @@ def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] 
     """Return the options of a program's `main`, or print the help or all errors and exit."""
     try:
         options = parse(cls, sys.argv[1:] if argv is None else argv, os.environ, program)
+    except VersionRequested:
+        say(f"{version_line(program)}\n")
+        raise SystemExit(0) from None
     except HelpRequested:
         say(usage(cls, program, description))
         raise SystemExit(0) from None

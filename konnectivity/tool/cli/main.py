@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from konnectivity import __version__
 from konnectivity.runtime import standard_streams
+from konnectivity.runtime.build_kind import version_line
 from konnectivity.tool.cli import (
     curl_command,
     demo_command,
@@ -26,7 +26,7 @@ from konnectivity.tool.cli.plain_stream import plain_streams
 def command_parser() -> Parser:
     """Return the parser of all commands."""
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
-    parser.add_argument("--version", action="version", version=f"konnectivity {__version__}")
+    parser.add_argument("--version", action="version", version=version_line("konnectivity"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     # In the order in which a person needs the commands: try, set up, use, find faults.
     for command in (

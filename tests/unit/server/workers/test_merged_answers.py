@@ -75,6 +75,13 @@ process_open_fds 100
     assert 'k_buffer_budget_bytes{scope="connection"} 1' in lines
 
 
+def test_the_build_is_not_added_up():
+    """All workers run the same build, whose gauge is always 1."""
+    one = '# TYPE k_server_build_info gauge\nk_server_build_info{version="1",build="compiled"} 1\n'
+    one = f"# HELP k_server_build_info Build.\n{one}"
+    assert 'k_server_build_info{version="1",build="compiled"} 1' in merged_answers.metrics([one, one]).splitlines()
+
+
 def test_one_exposition_is_left_as_it_is():
     by_name = sorted(ONE.splitlines())
     assert sorted(merged_answers.metrics([ONE]).splitlines()) == by_name

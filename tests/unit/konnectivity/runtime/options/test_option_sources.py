@@ -23,6 +23,7 @@ from konnectivity.runtime.options import (
     positive,
     size,
 )
+from konnectivity.runtime.options.command_line import VersionRequested
 
 NOT_WHOLE = "not a whole number; write digits only, without leading zeros"
 NOT_SIZE = "not a size; write bytes, or a number with Ki, Mi or Gi, as in 64Ki"
@@ -190,6 +191,12 @@ def test_usage_error_reads_as_a_sentence() -> None:
 @pytest.mark.parametrize("argv", ["-h", "--help", "--nonsense --help", "-sh", "--agent-port=abc -h"])
 def test_help_is_requested(argv: str) -> None:
     with pytest.raises(HelpRequested):
+        parse(*argv.split())
+
+
+@pytest.mark.parametrize("argv", ["--version", "--nonsense --version", "--version -h"])
+def test_version_is_requested(argv: str) -> None:
+    with pytest.raises(VersionRequested):
         parse(*argv.split())
 
 
