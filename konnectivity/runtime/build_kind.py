@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 from importlib.machinery import ExtensionFileLoader
 
 from konnectivity import __version__
@@ -19,4 +19,4 @@ def build_kind() -> str:
 
 def version_line(program: str) -> str:
     """Return the line that `--version` prints."""
-    return f"{program} {__version__} ({build_kind()}, Python {platform.python_version()})"
+    return f"{program} {__version__} ({build_kind()}, Python {sys.version.split()[0]})"
