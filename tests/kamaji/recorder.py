@@ -14,6 +14,7 @@ import yaml
 RECORDED = Path(__file__).parent / "recorded"
 _METADATA = {"creationTimestamp", "generation", "managedFields", "ownerReferences", "resourceVersion", "uid"}
 _CHANGING = {"checksum", "lastUpdate", "lastTransitionTime", "observedGeneration", "storage"}
+_ASSIGNED = {"clusterIP", "clusterIPs", "nodePort"}  # by the API server, at random
 _CHECKSUMS = (
     "component.kamaji.clastix.io/",
     "storage.kamaji.clastix.io/",
@@ -22,6 +23,7 @@ _CHECKSUMS = (
     "deprecated.daemonset.",
 )
 _ACCOUNT_VOLUME = re.compile(r"^(kube-api-access)-\w+$")  # its name ends in random letters
+_CLUSTER_IP = re.compile(r"\b10\.0\.0\.\d+\b")  # of the management cluster's Services
 _UID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")  # also in arguments: etcd's prefix
 _SECRET = "c2VjcmV0"  # "secret"
 
@@ -50,7 +52,7 @@ def cleaned(found: dict[str, Any]) -> dict[str, Any]:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _UID.sub("0", _ACCOUNT_VOLUME.sub(r"\1", value))
+        return _CLUSTER_IP.sub("10.0.0.1", _UID.sub("0", _ACCOUNT_VOLUME.sub(r"\1", value)))
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
     if not isinstance(value, dict):
@@ -58,5 +60,5 @@ def _cleaned(value: Any) -> Any:
     return {
         key: _cleaned(each)
         for key, each in value.items()
-        if key not in _CHANGING and key not in _METADATA and not str(key).startswith(_CHECKSUMS)
+        if key not in _CHANGING | _ASSIGNED and key not in _METADATA and not str(key).startswith(_CHECKSUMS)
     }

@@ -1,8 +1,10 @@
-"""Objects that the tests give to Kamaji: tenant control planes, and a gateway."""
+"""Objects that the tests give to Kamaji: tenant control planes and a gateway, and the output of our tool."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import yaml
@@ -83,3 +85,11 @@ def gateway_objects() -> list[Object]:
             "spec": {"gatewayClassName": "it", "listeners": listeners},
         },
     ]
+
+
+def konnectivity(*arguments: str, stdin: bytes = b"") -> str:
+    """Run our tool and return its output."""
+    command = [sys.executable, "-m", "konnectivity.tool.cli", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from management_cluster import CACHE, TENANTS, ManagementCluster
 from namespaces import Spoke
 from pod_runner import Pod, container
 from pod_volumes import PodVolumes
+from tenant_objects import konnectivity
 
 from konnectivity.testing.deployment import ProgramProcess
 
@@ -291,11 +291,3 @@ class TenantPlane:
         self.stop_agents()
         for each in self.pods:
             each.stop()
-
-
-def konnectivity(*arguments: str, stdin: bytes = b"") -> str:
-    """Run our tool and return its output."""
-    command = [sys.executable, "-m", "konnectivity.tool.cli", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()

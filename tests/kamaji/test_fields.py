@@ -8,8 +8,8 @@ from cluster_client import until
 from management_cluster import TENANTS
 from pod_runner import container
 from recorder import record
-from tenant_objects import tenant
-from tenant_plane import SYSTEM, konnectivity
+from tenant_objects import konnectivity, tenant
+from tenant_plane import SYSTEM
 
 SERVER = {
     "port": 9132,

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pod_runner import container
 from recorder import record
-from tenant_objects import HOSTNAME
-from tenant_plane import SERVER, konnectivity
+from tenant_objects import HOSTNAME, konnectivity
+from tenant_plane import SERVER
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from namespaces import HUB, Namespaces
 from pod_runner import Pod, container
 from pod_volumes import PodVolumes
 from recorder import RECORDED, recorded
-from tenant_objects import HOSTNAME
-from tenant_plane import AGENT, NODE_IP, SERVER, konnectivity
+from tenant_objects import HOSTNAME, konnectivity
+from tenant_plane import AGENT, NODE_IP, SERVER
 
 from konnectivity.client import connect
 from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.pki.authority import Authority
+from support.checkout import DEPLOYERS
 
 TOKEN = "good"
 SOCKET = "konnectivity-server.socket"
@@ -177,3 +179,14 @@ def test_our_server_is_kamajis(tenant):
     ours = container(patch["spec"]["template"]["spec"], SERVER)
     expected = set() if tenant == "every field" else {"resources", "securityContext"}
     assert differing(without_defaults(ours), without_defaults(theirs)) == expected
+
+
+def test_other_tests_use_kamajis_arguments():
+    """tests/deployers.toml has the arguments of the recorded pods, but for the address of the control plane."""
+    known = tomllib.loads(DEPLOYERS.read_text())["kamaji"]
+    tenant = recorded("tenantcontrolplane")
+    address = tenant["status"]["controlPlaneEndpoint"].partition(":")[0]
+    server = container(recorded("deployment")["spec"]["template"]["spec"], SERVER)["args"]
+    agent = container(recorded("agents")["spec"]["template"]["spec"], AGENT)["args"]
+    assert server == known["server"].split()
+    assert agent == known["agent"].replace("203.0.113.7", address).split()

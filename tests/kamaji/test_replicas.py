@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from tenant_plane import konnectivity
+from tenant_objects import konnectivity
 
 DRAIN_TIMEOUT_S = 30  # terminationGracePeriodSeconds of Kamaji's pods
 
