@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import uuid
 
 from konnectivity.runtime import lifecycle, standard_streams
 from konnectivity.runtime.options import effective, load
@@ -28,4 +27,6 @@ def main(argv: list[str] | None = None) -> None:
     options.configure_log("proxy-agent")
     from konnectivity_agent import agent_app  # after the options: `--help` needs none of it
 
-    sys.exit(lifecycle.run(functools.partial(agent_app.run, options, options.agent_id or str(uuid.uuid4()), proxies)))
+    sys.exit(
+        lifecycle.run(functools.partial(agent_app.run, options, options.agent_id or lifecycle.random_id(), proxies))
+    )

@@ -249,7 +249,9 @@ def bound(host: str, port: int, backlog: int, shared: bool) -> list[socket.socke
 
     """
     host = "" if is_unspecified(host) else host
-    found = dict.fromkeys(socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    # As bytes, an ASCII name is not encoded by the codec for international names, which has large tables.
+    name = (host.encode() if host.isascii() else host) or None
+    found = dict.fromkeys(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     try:

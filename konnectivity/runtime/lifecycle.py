@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import sys
@@ -85,6 +86,14 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     except* KeyboardInterrupt:
         code = 130
     return code
+
+
+def random_id() -> str:
+    """Return a random UUID, of version 4 (RFC 9562): the standard library's module for it asks for the platform, too."""
+    number = int.from_bytes(os.urandom(16))
+    number = number & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:

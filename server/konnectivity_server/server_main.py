@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -30,11 +29,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def _program(options: ServerOptions) -> Callable[[], Coroutine[Any, Any, int]]:
     """Return the program of this process: the server, one worker of it, or the supervisor of the workers."""
-    from konnectivity_server import server_app
-    from konnectivity_server.workers import supervisor, worker  # after the options: `--help` needs none of it
+    from konnectivity_server.workers import worker  # after the options: `--help` needs none of it
 
-    server_id = options.server_id or str(uuid.uuid4())
+    server_id = options.server_id or lifecycle.random_id()
     this = worker.taken()
+    if this is None and options.workers != 1:
+        from konnectivity_server.workers import supervisor
+
+        return functools.partial(supervisor.run, options, server_id)
+    from konnectivity_server import server_app
+
     if this is not None:
         return functools.partial(server_app.run, options, this.server_id(server_id), this)
-    return functools.partial(server_app.run if options.workers == 1 else supervisor.run, options, server_id)
+    return functools.partial(server_app.run, options, server_id)
