@@ -43,6 +43,7 @@ def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> rep
     ):
         bench = Bench(ports, sides)
         rest = {side.name: side.memory_kib() for side in sides if side.pids}
+        private = {side.name: side.private_kib() for side in sides if side.pids}
         names = {each.name for each in chosen}
         steps = [
             (each, side)
@@ -62,7 +63,7 @@ def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> rep
         native = next((side for side in sides if side.name == "native"), None)
         sampled = profiles(bench, native) if profiled and native is not None else ""
         peaks = {side.name: side.peak_mib() for side in sides if side.pids}
-        return report.Run(bench.results, peaks, rest, missing, rounds, sampled)
+        return report.Run(bench.results, peaks, rest, private, missing, rounds, sampled)
 
 
 def allow_open_files() -> None:

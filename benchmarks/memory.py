@@ -2,10 +2,12 @@
 
     .venv/bin/python -m benchmarks.memory          # about a minute
     .venv/bin/python -m benchmarks.memory --settle 20
+    .venv/bin/python -m benchmarks.memory --crowd 20   # servers at once, ours and the reference's: PSS of all
 
 Private memory is Private_Clean + Private_Dirty of /proc/PID/smaps_rollup; anonymous memory is the part of it that the
 kernel cannot give back, and that a container's limit is about. Each program is the real one, started alone with the
-flags of its row, connected, and left to itself. The last columns are those after one scrape of /metrics.
+flags of its row, connected, and left to itself. The last columns are those after one scrape of /metrics. The PSS of a
+crowd (proportional set size) counts each page once, however many servers share it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import reference
+from benchmarks.sides import rollup_kib
 from konnectivity.testing.deployment import Deployment, ProgramProcess
 from support.kubernetes_api import KubernetesApi
 
@@ -115,6 +119,45 @@ ROWS = (
 )
 
 
+def reference_server(deployment: Deployment, _: KubernetesApi) -> tuple[ProgramProcess, int]:
+    """Start the reference's server with one agent of the reference."""
+    server = reference.start_server(deployment)
+    reference.start_agent(deployment)
+    return server, 0
+
+
+def reference_agent(deployment: Deployment, _: KubernetesApi) -> tuple[ProgramProcess, int]:
+    """Start the reference's agent with one server of the reference."""
+    reference.start_server(deployment)
+    return reference.start_agent(deployment), 0
+
+
+REFERENCE_ROWS = (Row("reference: server", reference_server), Row("reference: agent", reference_agent))
+
+
+def crowd_pss(count: int, settle: float, start: Callable[[Deployment], ProgramProcess]) -> float:
+    """Return the PSS in MiB of a number of idle servers together."""
+    with tempfile.TemporaryDirectory() as directory:
+        deployments = [Deployment(Path(directory, str(number))) for number in range(count)]
+        try:
+            pids = [start(each).pid for each in deployments]
+            time.sleep(settle)
+            return sum(rollup_kib(pid, "Pss") for pid in pids) / 1024
+        finally:
+            for each in deployments:
+                each.stop()
+
+
+def print_crowd(count: int, settle: float) -> None:
+    ours = crowd_pss(count, settle, lambda each: each.start_server())
+    print(f"PSS of {count} idle servers together: {ours:.0f} MiB", flush=True)
+    if reference.programs() is None:
+        print(f"Not run: {reference.MISSING}")
+        return
+    theirs = crowd_pss(count, settle, reference.start_server)
+    print(f"PSS of {count} idle servers of the reference: {theirs:.0f} MiB; ratio {ours / theirs:.2f}")
+
+
 @contextmanager
 def running(row: Row) -> Iterator[tuple[ProgramProcess, int]]:
     """Run the program of a row for the block."""
@@ -130,18 +173,22 @@ def running(row: Row) -> Iterator[tuple[ProgramProcess, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the private memory of the programs at rest.")
     parser.add_argument("--settle", type=float, default=5.0, help="seconds to wait before the look (default: 5)")
+    parser.add_argument("--crowd", type=int, default=0, metavar="N", help="measure the PSS of N idle servers instead")
     parser.add_argument("--rounds", type=int, default=3, help="processes per row; shows medians (default: 3)")
     arguments = parser.parse_args()
     os.environ.pop("KUBECONFIG", None)
+    if arguments.crowd:
+        print_crowd(arguments.crowd, arguments.settle)
+        return
     print("| MiB at rest | private | anonymous | private, after a scrape | anonymous | first scrape, ms |")
     print("|---|---|---|---|---|---|")
-    for row in ROWS:
+    for row in (*ROWS, *(REFERENCE_ROWS if reference.programs() else ())):
         found = []
         for _ in range(arguments.rounds):
             with running(row) as (process, port):
                 time.sleep(arguments.settle)
                 before = memory_of(process.pid)
-                seconds = scrape(port)
+                seconds = scrape(port) if port else float("nan")
                 found.append((*before, *memory_of(process.pid), 1000 * seconds))
         cells = " | ".join(f"{statistics.median(column):.1f}" for column in zip(*found, strict=True))
         print(f"| {row.name} | {cells} |", flush=True)

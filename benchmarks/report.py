@@ -20,6 +20,7 @@ from benchmarks.scenarios import SCENARIOS
 PAGE = Path(__file__).parent.parent / "docs" / "internals" / "performance.md"
 PLOTS = PAGE.parent / "performance"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PRIVATE_TARGETS = (("server", 2.35), ("agent", 2.35))  # 12 MiB beside 5.1
 COLOURS = {
     "native": "#2563eb",
     "2 workers": "#7c3aed",
@@ -37,7 +38,8 @@ class Run:
     Args:
         results: by scenario, then by side: one for each turn.
         peaks: MiB at most, of server and agent, by side.
-        rest: KiB before the load, the same.
+        rest: resident KiB before the load, the same.
+        private: KiB of anonymous memory before the load, the same: what one more process costs a machine.
         missing: who could not take part, and why.
         profiles: where the time went, as text.
 
@@ -46,6 +48,7 @@ class Run:
     results: dict[str, dict[str, list[Result]]]
     peaks: dict[str, list[float]]
     rest: dict[str, list[float]]
+    private: dict[str, list[float]]
     missing: list[str]
     rounds: int
     profiles: str = ""
@@ -96,10 +99,12 @@ class Run:
         for scenario in self.scenarios:
             cells = {side.partition(",")[0]: self._cell(scenario, side) for side in self.results[scenario.name]}
             lines.append(f"| {scenario.name} | {scenario.unit} | {' | '.join(cells.get(name, '') for name in names)} |")
-        lines += ["", "| resident MiB: server + agent | at rest | at most |", "|---|---|---|"]
+        lines += ["", "| MiB: server + agent | private, at rest | resident, at rest | resident, at most |"]
+        lines.append("|---|---|---|---|")
         for side, peak in self.peaks.items():
             rest = " + ".join(f"{kib / 1024:.0f}" for kib in self.rest[side])
-            lines.append(f"| {side} | {rest} | {' + '.join(f'{mib:.0f}' for mib in peak)} |")
+            private = " + ".join(f"{kib / 1024:.1f}" for kib in self.private[side])
+            lines.append(f"| {side} | {private} | {rest} | {' + '.join(f'{mib:.0f}' for mib in peak)} |")
         lines += ["", *(f"Not run: {each.removeprefix('not run: ')}." for each in self.missing)]
         return "\n".join(lines)
 
@@ -118,6 +123,9 @@ class Run:
         if {"native", "reference"} <= self.rest.keys():
             ratio = self.rest["native"][1] / self.rest["reference"][1]
             lines.append(_target("agent's resident memory at rest", "reference", 1.0, True, [ratio]))
+            pairs = zip(self.private["native"], self.private["reference"], PRIVATE_TARGETS, strict=True)
+            for ours, theirs, (name, wanted) in pairs:
+                lines.append(_target(f"{name}'s private memory at rest", "reference", wanted, True, [ours / theirs]))
         return "\n".join(lines)
 
     def _ratios(self, scenario: Scenario, side: str, figure: Callable[[Result], float | None]) -> list[float]:

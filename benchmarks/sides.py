@@ -60,6 +60,9 @@ class Side:
     def memory_kib(self) -> list[float]:
         return [sum(map(_memory_kib, family(pid))) for pid in self.pids]
 
+    def private_kib(self) -> list[float]:
+        return [sum(rollup_kib(each, "Anonymous") for each in family(pid)) for pid in self.pids]
+
 
 def family(pid: int) -> list[int]:
     """Return a process and its children, such as a server's workers."""
@@ -77,6 +80,11 @@ def cpu_s(pid: int) -> float:
 
 def _status_kib(pid: int, name: str) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().partition(f"{name}:")[2].split()[0])
+
+
+def rollup_kib(pid: int, name: str) -> float:
+    """Return one sum over all mappings of a process: `Anonymous`, `Pss`, `Private_Dirty`."""
+    return int(Path(f"/proc/{pid}/smaps_rollup").read_text().partition(f"\n{name}:")[2].split()[0])
 
 
 def _peak_mib(pid: int) -> float:

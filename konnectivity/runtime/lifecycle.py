@@ -89,7 +89,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 
 def random_id() -> str:
-    """Return a random UUID, of version 4 (RFC 9562): the standard library's module for it asks for the platform, too."""
+    """Return a random UUID of version 4 (RFC 9562); the standard library's module would load `platform`, too."""
     number = int.from_bytes(os.urandom(16))
     number = number & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62
     text = f"{number:032x}"
