@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from hpack.exceptions import HPACKError, OversizedHeaderListError
-
 from konnectivity.http2.abuse_limits import Limits, PeerCosts
 from konnectivity.http2.events import HeaderList
 from konnectivity.http2.frames import ConnectionFault, ErrorCode
-from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
+from konnectivity.http2.header_decoder import HeaderBlockError, HeaderDecoder, OversizedFieldsError, TooManyFieldsError
 
 
 class HeaderBlocks:
@@ -65,10 +63,9 @@ class HeaderBlocks:
             return self._decoder.texts(block), self._end_stream
         except TooManyFieldsError as error:
             raise self._costs.fault("header_fields", "too many header fields") from error
-        except OversizedHeaderListError as error:
+        except OversizedFieldsError as error:
             raise self._costs.fault("header_list", "header list too large") from error
-        except HPACKError as error:
-            # The library's text may name addresses of our memory, and this text goes to the peer.
+        except HeaderBlockError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
 
     def _add(self, fragment: bytes) -> None:

@@ -1,7 +1,6 @@
 """HPACK decoder (RFC 7541) whose time is linear in the size of the block, and whose limits hold for each field.
 
-Owns the peer's dynamic table. The decoder of the `hpack` library copies the rest of a block for each literal and counts
-no fields, so only its table and its Huffman codes are used here. Does not know what a field means.
+Owns the peer's dynamic table. Does not know what a field means.
 
 A client that opens a connection for each request begins all of them with the same block. The outcome of short first
 blocks is kept, for all connections of the process.
@@ -9,18 +8,12 @@ blocks is kept, for all connections of the process.
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
-from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
-from hpack.huffman_table import decode_huffman
-from hpack.table import HeaderTable
-
+from konnectivity.http2 import huffman_code
+from konnectivity.http2.header_table import TABLE_SIZE, Field, HeaderTable
 from konnectivity.untrusted.bounded_map import BoundedMap
 
-Field = tuple[bytes, bytes]
-
-TABLE_SIZE = 4096  # first and largest size of the dynamic table: our SETTINGS announce no other
 FIELD_OVERHEAD = 32  # bytes that each field counts in addition to its name and value (RFC 9113 section 6.5.2)
 _MOST_UPDATES = 2  # size updates in one block: an encoder needs no more (RFC 7541 section 4.2)
 _MOST_INTEGER_BYTES = 5
@@ -32,7 +25,15 @@ _MOST_MEMORY = 256 * 1024  # bytes of all of them, decoded
 _SECRET = b"authorization"  # a block with this field is not kept
 
 
-class TooManyFieldsError(HPACKDecodingError):
+class HeaderBlockError(ValueError):
+    """Block that breaks the rules of HPACK."""
+
+
+class OversizedFieldsError(HeaderBlockError):
+    """Block whose fields are too large together."""
+
+
+class TooManyFieldsError(HeaderBlockError):
     """Block of more fields than allowed."""
 
 
@@ -93,8 +94,8 @@ class HeaderDecoder:
 
         Raises:
             TooManyFieldsError: the block has more fields than allowed.
-            OversizedHeaderListError: the fields are too large together.
-            HPACKError: the block is malformed.
+            OversizedFieldsError: the fields are too large together.
+            HeaderBlockError: the block is malformed.
 
         """
         fields: list[Field] = []
@@ -107,7 +108,7 @@ class HeaderDecoder:
                 first = block[at]
                 if first & 0x80:
                     index, at = _integer(block, at, 0x7F)
-                    field = self._table.get_by_index(index)
+                    field = self._table.field(index)
                 elif first & 0xE0 == 0x20:
                     updates += 1
                     at = self._resize(block, at, bool(fields) or updates > _MOST_UPDATES)
@@ -116,20 +117,18 @@ class HeaderDecoder:
                     field, at = self._literal(block, at, first)
                 size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
                 if size > self._list_bytes:
-                    raise OversizedHeaderListError("header list too large")
+                    raise OversizedFieldsError("header list too large")
                 if len(fields) == self._fields:
                     raise TooManyFieldsError("too many header fields")
                 fields.append(field)
         except IndexError as error:
-            raise HPACKDecodingError("truncated header block") from error
+            raise HeaderBlockError("truncated header block, or an index without an entry") from error
         self.work += len(fields) + size // _FIELD_BYTES
         return fields
 
     def _own_table(self) -> None:
         """Copy the table that other decoders share, because a block may change it."""
-        entries = self._table.dynamic_entries
-        self._table = copy.copy(self._table)
-        self._table.dynamic_entries = entries.copy()
+        self._table = self._table.copy()
         self._shares_table = False
         self._began = True
 
@@ -137,8 +136,8 @@ class HeaderDecoder:
         """Apply a size update of the dynamic table (RFC 7541 section 6.3); return the position behind it."""
         size, at = _integer(block, at, 0x1F)
         if misplaced or size > TABLE_SIZE:
-            raise HPACKDecodingError("dynamic table size update out of place, or too large")
-        self._table.maxsize = size
+            raise HeaderBlockError("dynamic table size update out of place, or too large")
+        self._table.resize(size)
         return at
 
     def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
@@ -146,7 +145,7 @@ class HeaderDecoder:
         indexed = first & 0x40
         index, at = _integer(block, at, 0x3F if indexed else 0x0F)
         if index:
-            name = self._table.get_by_index(index)[0]
+            name = self._table.field(index)[0]
         else:
             name, at = self._string(block, at)
         value, at = self._string(block, at)
@@ -160,11 +159,14 @@ class HeaderDecoder:
         length, at = _integer(block, at, 0x7F)
         stop = at + length
         if stop > len(block):
-            raise HPACKDecodingError("truncated header block")
+            raise HeaderBlockError("truncated header block")
         if not huffman:
             return block[at:stop], stop
         self.work += length // _HUFFMAN_BYTES
-        return decode_huffman(block[at:stop]), stop
+        try:
+            return huffman_code.decode(block[at:stop]), stop
+        except ValueError as error:
+            raise HeaderBlockError(str(error)) from error
 
 
 _EMPTY = HeaderTable()
@@ -186,4 +188,4 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
         value += (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise HPACKDecodingError("integer of too many bytes")
+    raise HeaderBlockError("integer of too many bytes")

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from hpack.table import HeaderTable
+from konnectivity.http2.header_table import STATIC, TABLE_SIZE
 
-TABLE_SIZE = 4096  # first and largest size of the dynamic table, which stays empty
 _INDEXED = 0x80
 _SIZE_UPDATE = 0x20
 _LITERAL = 0x00  # without indexing
 _NAMES = 256  # names whose encoding is kept
 
-_STATIC = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
+_STATIC = [(name.decode(), value.decode()) for name, value in STATIC]
 _INDEX_OF_FIELD = {field: number for number, field in reversed(list(enumerate(_STATIC, 1))) if field[1]}
 _INDEX_OF_NAME = {name: number for number, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hpack
 import pytest
-from hpack.exceptions import HPACKError, OversizedHeaderListError
+from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from konnectivity.http2 import header_decoder
-from konnectivity.http2.header_decoder import HeaderDecoder, TooManyFieldsError
+from konnectivity.http2.header_decoder import HeaderBlockError, HeaderDecoder, OversizedFieldsError, TooManyFieldsError
 
 names = st.sampled_from([b":path", b"te", b"x", b"a-long-name" * 9]) | st.binary(min_size=1, max_size=20)
 values = st.sampled_from([b"", b"trailers", b"v" * 200]) | st.binary(max_size=40)
@@ -36,7 +36,7 @@ def test_any_bytes_are_what_they_are_to_the_library(blocks: list[bytes]) -> None
         try:
             expected = [(bytes(name), bytes(value)) for name, value in theirs.decode(block, raw=True)]
         except HPACKError:
-            with pytest.raises(HPACKError):
+            with pytest.raises(HeaderBlockError):
                 ours.decode(block)
             return
         if block[:1] >= b"\x20" and block[:1] < b"\x40":  # the library takes any number of size updates
@@ -62,7 +62,7 @@ def test_any_bytes_are_what_they_are_to_the_library(blocks: list[bytes]) -> None
     ],
 )
 def test_malformed_blocks(block: bytes) -> None:
-    with pytest.raises(HPACKError):
+    with pytest.raises(HeaderBlockError):
         new_decoder().decode(block)
 
 
@@ -70,7 +70,7 @@ def test_two_updates_of_the_tables_size() -> None:
     decoder = new_decoder()
     decoder.decode(b"\x40\x01a\x01b")
     assert decoder.decode(b"\x20\x3f\xe1\x1f\x82") == [(b":method", b"GET")]
-    with pytest.raises(HPACKError):
+    with pytest.raises(HeaderBlockError):
         decoder.decode(b"\xbe")  # the table was emptied
 
 
@@ -82,7 +82,7 @@ def test_the_number_of_fields() -> None:
 
 def test_the_size_of_all_fields() -> None:
     assert len(new_decoder(list_bytes=2 * 42).decode(b"\x82" * 2)) == 2
-    with pytest.raises(OversizedHeaderListError):
+    with pytest.raises(OversizedFieldsError):
         new_decoder(list_bytes=2 * 42).decode(b"\x82" * 3)
 
 
@@ -111,7 +111,7 @@ def test_connections_that_begin_with_the_same_block_have_tables_of_their_own():
     assert one.texts(again) == [("third", "mine"), ("name", "shared")]
     two.texts(hpack.Encoder().encode([("third", "yours")]))
     assert two.texts(again) == [("third", "yours"), ("name", "shared")]
-    with pytest.raises(hpack.HPACKError):
+    with pytest.raises(HeaderBlockError):
         three.texts(again)
 
 
