@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import reusable_tunnel
 from benchmarks.load import Way
 from benchmarks.measurement import MAIN, Bench, Result, Run, Scenario, answer
 from benchmarks.sides import Side
@@ -40,6 +41,10 @@ def _dials(way: str) -> Run:
         return bench.load(side, "dials", "echo", to, connections=8, count=2000 if way == "unix" else 800)
 
     return run
+
+
+def _reused(bench: Bench, side: Side) -> Result:
+    return reusable_tunnel.dials(side.to.removeprefix("unix:"), bench.port(side, "echo"), LOAD_TIMEOUT_S)
 
 
 def _bulk(down: int, up: int, seconds: float = 2) -> Run:
@@ -164,6 +169,9 @@ SCENARIOS = (
     Scenario("the same, gRPC, a tunnel for each", "1/s", "per_s", _dials("grpc"), "dials",
              ("native", "reference, gRPC"), targets=(("reference, gRPC", 1.2),),
              cpu_targets=(("reference, gRPC", 0.8),), turns=3),
+    Scenario("the same, gRPC, one reused tunnel (Go)", "1/s", "per_s", _reused, "dials",
+             ("native", "reference, gRPC"), targets=(("reference, gRPC", 1.0),),
+             cpu_targets=(("reference, gRPC", 1.0),), turns=3),
     Scenario("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "bulk", quick=True,
              targets=(("reference", 3.5), ("haproxy", 1.0)), cpu_targets=(("reference", 0.28),), turns=3),
     Scenario("bulk down, 8 connections", "MiB/s", "mib_per_s", _bulk(8, 0), "bulk", FULL),

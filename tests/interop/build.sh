@@ -14,5 +14,6 @@ cd "$here"
 bin=$(cd "$bin" && pwd)
 go build -modfile=go-2024.mod -o "$bin/driver-2024" ./driver
 go build -modfile=go-tunnel.mod -o "$bin/tunnel" ./tunnel
+go build -modfile=go-tunnel.mod -tags=reusable -o "$bin/driver-reusable" ./driver
 GOBIN=$bin go install ./driver ./judge ./kubelet ./peer
 echo "$key" >"$bin/peer.key"

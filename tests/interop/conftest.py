@@ -75,6 +75,8 @@ def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") ->
     socket = socket or deployment.socket
     program = "driver-2024" if transport.endswith("-2024") else "driver"
     transport = transport.removesuffix("-2024")
+    if transport == "reusable-tunnel":
+        return Driver([f"--socket={socket}", "--reuse"], ca, "driver-reusable")
     if transport == "client-library":
         return Driver([f"--socket={socket}"], ca, program)
     connection: dict[str, object] = {

@@ -20,6 +20,7 @@ CLIENTS = {
     "connect-uds": "egress selector, HTTPConnect over unix socket",
     "connect-tls": "egress selector, HTTPConnect over TCP with mutual TLS",
     "client-library": "konnectivity-client",
+    "reusable-tunnel": "konnectivity-client v0.37.0, one connection for all dials",
     "grpc-uds-2024": "the first of 2024",
     "connect-uds-2024": "the second of 2024",
     "client-library-2024": "konnectivity-client of 2024",
@@ -99,7 +100,7 @@ class Matrix:
         cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
         pairs = dict.fromkeys(pair for _, pair in self.reference)
         reference = {
-            pair.replace("-", ", "): [str(self.reference[client, pair]) for client in CLIENTS] for pair in pairs
+            pair.replace("-", ", "): [str(self.reference[client, pair] or "-") for client in CLIENTS] for pair in pairs
         }
         columns = list(dict.fromkeys(pair for pairs in self.done.values() for pair in pairs))
         done = {

@@ -1,8 +1,9 @@
 """Tests of kube-apiserver's egress selector and the konnectivity client library with our server and agent.
 
 The matrix: client {egress selector over gRPC on a unix socket, HTTP CONNECT on a unix socket, HTTP CONNECT on TCP with
-TLS, the client library; all but the third also as of two years ago} x pair {ours, ours on the reference protocol, our
-agent on grpcio, an agent on grpc-go}. The clients of two years ago move 2 MiB in each transfer, the others 20 MiB.
+TLS, the client library, the client library with one connection for all dials; all but the third and the last also as of
+two years ago} x pair {ours, ours on the reference protocol, our agent on grpcio, an agent on grpc-go}. The clients of two
+years ago move 2 MiB in each transfer, the others 20 MiB.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from reference_pairs import result
 from konnectivity.testing.deployment import Deployment
 
 TRANSPORTS = ("grpc-uds", "connect-uds", "connect-tls", "client-library")
-CLIENTS = (*TRANSPORTS, "grpc-uds-2024", "connect-uds-2024", "client-library-2024")
+CLIENTS = (*TRANSPORTS, "reusable-tunnel", "grpc-uds-2024", "connect-uds-2024", "client-library-2024")
 pytestmark = pytest.mark.timeout(120)
 
 PAIRS = {

@@ -38,9 +38,14 @@ import (
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
+// reusableTunnel returns the dial function of one gRPC connection. Only reusable.go sets it: the client library has had
+// such a tunnel since v0.37.0.
+var reusableTunnel func(socket string) (dialFunc, error)
+
 var (
 	egressConfig = flag.String("egress-config", "", "EgressSelectorConfiguration file")
 	socket       = flag.String("socket", "", "unix socket of the gRPC frontend, for the client library itself")
+	reuse        = flag.Bool("reuse", false, "make all dials on one gRPC connection (with the build tag reusable)")
 	caFile       = flag.String("ca", "", "CA of the targets' certificates")
 	size         = flag.Int("size", 1<<20, "bytes")
 	count        = flag.Int("count", 1, "connections")
@@ -76,6 +81,9 @@ func main() {
 
 // dialer is the function that the API server would use for its "cluster" egress.
 func dialer() (dialFunc, error) {
+	if *reuse {
+		return reusableTunnel(*socket)
+	}
 	if *socket != "" {
 		return func(ctx context.Context, network, address string) (net.Conn, error) {
 			tunnel, err := client.CreateSingleUseGrpcTunnelWithContext(ctx, context.Background(), "unix://"+*socket,

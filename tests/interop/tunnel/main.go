@@ -31,9 +31,11 @@ var (
 	socket = flag.String("socket", "", "unix socket of the gRPC frontend")
 	cached = flag.Bool("cached", true, "close the tunnel after one dial that the transport refused")
 	count  = flag.Int("count", 1, "connections of the load")
+	among  = flag.Int("parallel", 8, "connections of churn at one time")
 	older  = flag.Int("older", 20, "sessions that stand before the load, and echo while it lasts")
 	size   = flag.Int("size", 1<<20, "bytes of each download or upload")
 	wait   = flag.Duration("wait", 0, "pause of a reader; time without a stream; time until a dial is cancelled")
+	target = flag.String("target", "", "address of an echo server for churn; empty: an own one")
 	limit  = flag.Duration("limit", 50*time.Second, "time for each connection of the load")
 )
 
@@ -57,7 +59,7 @@ func main() {
 	klog.SetOutput(io.Discard)
 	scenarios := map[string]func(*load){
 		"dials": dials, "downloads": downloads, "paused": paused, "uploads": uploads, "cancels": cancels, "idle": idle,
-		"hold": hold,
+		"hold": hold, "churn": churn,
 	}
 	scenario, known := scenarios[flag.Arg(0)]
 	if !known {
@@ -345,6 +347,50 @@ func cancels(l *load) {
 func idle(l *load) {
 	time.Sleep(*wait)
 	dials(l)
+}
+
+// churn opens, uses and closes connections, a few at one time, and wants 64 bytes back on each. It measures the tunnel.
+func churn(l *load) {
+	if *target != "" {
+		l.targets = []string{*target}
+	}
+	var group sync.WaitGroup
+	for number := range *among {
+		group.Go(func() {
+			for range *count / *among {
+				ctx, cancel := context.WithTimeout(context.Background(), *limit)
+				if err := l.exchange(ctx); err != nil {
+					l.fail(fmt.Errorf("client %d: %w", number, err))
+				} else {
+					l.done.Add(1)
+				}
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (l *load) exchange(ctx context.Context) error {
+	conn, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	sent := make([]byte, 64)
+	if *target == "" {
+		sent = request(opEcho, 0)
+	}
+	return bounded(ctx, conn, func() error {
+		if _, err := conn.Write(sent); err != nil {
+			return err
+		}
+		if *target == "" {
+			return echoOnce(conn)
+		}
+		_, err := io.ReadFull(conn, sent)
+		return err
+	})
 }
 
 // hold keeps the older sessions for a while; the load is what it dials every 100 ms, one after the other.
