@@ -12,22 +12,22 @@ from typing import Any
 
 PROGRAM = Path(__file__).parent.parent / ".cache" / "bin" / "tunnel"
 COUNT, PARALLEL = 2000, 8
+TIMEOUT_S = 90
 
 
-def dials(socket: str, port: int, timeout_s: float) -> dict[str, Any]:
+def dials(socket: str, port: int) -> dict[str, Any]:
     """Open, use and close connections to an echo server on loopback, and return the number and the rate.
 
     Args:
         socket: path of the unix socket of a gRPC frontend.
         port: port of the echo server.
-        timeout_s: seconds for all of it.
 
     """
     if not PROGRAM.exists():
         return {"error": "not built (sh tests/interop/build.sh)"}
     command = [str(PROGRAM), f"--socket={socket}", "--older=0", "--cached=false", f"--target=127.0.0.1:{port}"]
     command += [f"--count={COUNT}", f"--parallel={PARALLEL}", "churn"]
-    output = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True).stdout
+    output = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
     found = json.loads(output)
     if found["failed"]:
         return {"error": f"failed: {found['error']}"}

@@ -2,8 +2,8 @@
 
 The matrix: client {egress selector over gRPC on a unix socket, HTTP CONNECT on a unix socket, HTTP CONNECT on TCP with
 TLS, the client library, the client library with one connection for all dials; all but the third and the last also as of
-two years ago} x pair {ours, ours on the reference protocol, our agent on grpcio, an agent on grpc-go}. The clients of two
-years ago move 2 MiB in each transfer, the others 20 MiB.
+two years ago} x pair {ours, ours on the reference protocol, our agent on grpcio, an agent on grpc-go}. The clients of
+two years ago move 2 MiB in each transfer, the others 20 MiB.
 """
 
 from __future__ import annotations
