@@ -37,13 +37,13 @@ docs: .venv/.stamp ## generate the pages of options, the dashboard and the cause
 	$(BIN)/python scripts/dashboard.py
 	$(BIN)/python scripts/audit_schema.py
 
-compatibility: .venv/.stamp ## run the matrix of Go clients, and the cluster, and write docs/reference/compatibility.md
+compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and write docs/reference/compatibility.md
 	@sh tests/cluster/build.sh
-	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop tests/cluster
+	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop tests/node
 
-e2e: .venv/.stamp ## a real kube-apiserver, etcd and kubectl through the tunnel (root, Go; 5 minutes' build the first time)
+e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (root, Go; 10 minutes' build the first time)
 	@sh tests/cluster/build.sh
-	$(BIN)/pytest $(ARGS) tests/cluster
+	$(BIN)/pytest $(ARGS) tests/cluster tests/node
 
 e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
 	@sh tests/cluster/build.sh

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Run the tests: with arguments, pytest with these; without, all tests, in two stages.
 # Stage 1 runs whole files side by side, one per core. Stage 2 runs, one after another, the tests of faults and
-# attacks: these measure times and CPU, which a neighbour on the same machine would change.
+# attacks: these measure times and CPU, which a neighbour on the same machine would change. The real nodes are there, too:
+# their files share one cluster.
 set -u
 pytest=.venv/bin/pytest
 [ $# -eq 0 ] || exec "$pytest" "$@"
-alone="tests/adversity tests/attacks"
+alone="tests/adversity tests/attacks tests/node"
 failed=0
 "$pytest" -q --durations=15 --numprocesses=2 --dist=loadfile $(printf -- '--ignore=%s ' $alone) tests || failed=1
 "$pytest" -q --durations=15 $alone || failed=1

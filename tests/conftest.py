@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 from hypothesis import settings
 
+from support import container_engine
 from support.examples import examples
 
 # No deadline: the time of one example depends on the machine more than on the code.
@@ -36,3 +39,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def product_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """Build the product's image once; yield its root and a root with a shell."""
+    if reason := container_engine.lacking():
+        pytest.skip(reason)
+    directory = tmp_path_factory.mktemp("image")
+    yield container_engine.build_product(directory)
+    shutil.rmtree(directory)

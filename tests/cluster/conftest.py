@@ -20,9 +20,9 @@ from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
+from support import cluster_programs
+from support.cluster_programs import PROGRAMS
 
-ROOT = Path(__file__).parent.parent.parent
-BIN = ROOT / ".cache" / "bin"
 CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 API = "https://127.0.0.1:6443"
 OUR_PROGRAMS = ("proxy-server", "proxy-agent")
@@ -37,14 +37,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def programs():
     """Build `kube` and `node` and return their folder."""
-    missing = [f"the program {name}" for name in ("ip", "nsenter") if shutil.which(name) is None]
+    missing = cluster_programs.missing()
+    missing += [f"the program {name}" for name in ("ip", "nsenter") if shutil.which(name) is None]
     missing += ["root, for network namespaces"] * (os.getuid() != 0)
-    if os.environ.get("CI"):
-        subprocess.run(["sh", str(Path(__file__).parent / "build.sh")], check=True, timeout=2400)
-    missing += [".cache/bin/kube (`make e2e` builds it)"] * (not (BIN / "kube").exists())
     if missing:
         pytest.skip(f"missing: {', '.join(missing)}")
-    return BIN
+    return PROGRAMS
 
 
 class Namespaces:
@@ -123,11 +121,11 @@ class Cluster:
 
     def start(self, namespace: str, program: str, *arguments: str, ready: str) -> ProgramProcess:
         """Start one of the programs in a namespace, and wait for a text in its log."""
-        command = [str(BIN / program)]
+        command = [str(PROGRAMS / program)]
         if program in OUR_PROGRAMS:
             command = launcher.command(program)
         elif program != "node":
-            command = [str(BIN / "kube"), program]
+            command = [str(PROGRAMS / "kube"), program]
         within = ["netns", "exec", namespace, *command, *arguments]
         ip = shutil.which("ip")
         assert ip is not None
@@ -235,7 +233,7 @@ class Cluster:
         )
 
     def kubectl_command(self, *arguments: str, user: str = "admin") -> list[str]:
-        kubectl = [str(BIN / "kube"), "kubectl", f"--kubeconfig={self.path(f'{user}.kubeconfig')}"]
+        kubectl = [str(PROGRAMS / "kube"), "kubectl", f"--kubeconfig={self.path(f'{user}.kubeconfig')}"]
         return ["ip", "netns", "exec", self.namespaces.control, *kubectl, *arguments]
 
     def ok(self, *arguments: str, stdin: bytes = b"", **environment: str) -> bytes:

@@ -135,32 +135,6 @@ def kubeadm(make_cluster, programs, tmp_path):
         cluster.stop()
 
 
-def test_kubeadm(kubeadm):
-    host, cluster = kubeadm.control, kubeadm.cluster
-    files, manifests, apiserver, renewal, undo, remove = blocks(DOCS / "start/quickstart-kubeadm.md")
-    with host.shell() as shell:
-        shell.paste(files)
-        assert "daemonset.apps/konnectivity-agent created" in shell.paste(manifests)
-        pod, server = start_pod(host, "konnectivity-server", "Proxy server started")
-        may_use(host, "konnectivity-server")
-        container, agent = kubeadm.start_agent()
-        assert host.probe(pod, "readinessProbe") == "ok"
-        assert kubeadm.node.probe(container, "readinessProbe") == "ok"
-        shell.paste(apiserver)
-        kubeadm.restart_apiserver()
-        assert cluster.ok("logs", "pod").count(b"\n") == 10
-        agent.wait_for("10250")
-        shell.paste(renewal)
-        shell.paste(undo)
-        kubeadm.restart_apiserver()
-        assert "konnectivity" not in host.run("cat", f"{MANIFESTS}/kube-apiserver.yaml")
-        assert 'daemonset.apps "konnectivity-agent" deleted' in shell.paste(remove)
-    for process in (agent, server):
-        assert "Traceback" not in process.log
-    with pytest.raises(subprocess.CalledProcessError):
-        host.run("ls", f"{MANIFESTS}/konnectivity-server.yaml")
-
-
 DOCKER = """
 container=kind-control-plane
 case $1 in

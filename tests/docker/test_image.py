@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -15,62 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-DOCKERFILE = (REPOSITORY / "docker/Dockerfile").read_text()
-COMPOSE = yaml.safe_load((REPOSITORY / "docker/compose.yaml").read_text())
+from support import container_engine
+from support.checkout import ROOT
+from support.container_engine import DOCKERFILE
 
-_spec = importlib.util.spec_from_file_location("container", HERE / "container.py")
-container = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(container)
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 
 pytestmark = pytest.mark.timeout(420)  # the first run fetches Debian's packages
-
-
-def lacking():
-    if os.geteuid():
-        return "root is needed, to make namespaces"
-    missing = [name for name in ("debootstrap", "unshare", "nsenter", "setpriv", "ip") if shutil.which(name) is None]
-    if missing:
-        return f"{', '.join(missing)} is missing: apt-get install debootstrap util-linux iproute2"
-    if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False).returncode:
-        return "namespaces cannot be made here"
-    return None
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """Build and yield the image's root and a root with a shell."""
-    if reason := lacking():
-        pytest.skip(reason)
-    cache = REPOSITORY / ".cache/docker"
-    cache.mkdir(parents=True, exist_ok=True)
-    lists = [REPOSITORY / "docker/requirements.txt", REPOSITORY / "docker/requirements-build.txt"]
-    wheels = container.wheels(cache, lists, [sys.executable, "-m", "pip"])
-    directory = tmp_path_factory.mktemp("image")
-    source = directory / "src"
-    copied(source)
-    yield container.build(container.debian(cache), wheels, source, steps(), directory)
-    shutil.rmtree(directory)
-
-
-def copied(target):
-    """Copy the files of the Dockerfile's build stage and check that .dockerignore admits them."""
-    allowed = re.findall(r"^!(\S+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
-    for line in re.findall(r"^COPY ((?!--)[^/\n].*)$", DOCKERFILE.partition("FROM scratch")[0], re.MULTILINE):
-        *names, into = line.split()
-        for name in names:
-            assert name.split("/")[0] in allowed
-            if (REPOSITORY / name).is_dir():
-                shutil.copytree(REPOSITORY / name, target / into, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                (target / into).mkdir(parents=True, exist_ok=True)
-                shutil.copy2(REPOSITORY / name, target / into)
-
-
-def steps():
-    text = DOCKERFILE.replace("\\\n", "")
-    return re.findall(r"^RUN (.*)$", text.partition("FROM scratch")[0], re.MULTILINE)
 
 
 @pytest.fixture
@@ -79,7 +29,7 @@ def host(tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "hosts").write_text(f"127.0.0.1 localhost {' '.join(COMPOSE['services'])}\n")
     (tmp_path / "hosts").chmod(0o644)
-    running = container.Host(tmp_path)
+    running = container_engine.Host(tmp_path)
     yield running
     running.close()
 
@@ -90,7 +40,7 @@ def volumes(tmp_path):
     found = {name: tmp_path / name for name in COMPOSE["volumes"]}
     for each in found.values():
         each.mkdir()
-        os.chown(each, container.USER, container.USER)
+        os.chown(each, container_engine.USER, container_engine.USER)
     return found
 
 
@@ -101,7 +51,7 @@ def start(host, image, name, volumes, *more):
     mounts = {}
     for each in service.get("volumes", []):
         source, path, *flag = each.split(":")
-        place = REPOSITORY / "docker" / source if source.startswith(".") else volumes[source]
+        place = ROOT / "docker" / source if source.startswith(".") else volumes[source]
         mounts[":".join([path, *flag])] = place
     return host.start(image, name, [*entrypoint, *service.get("command", []), *more], mounts)
 
@@ -111,8 +61,8 @@ def entrypoint_of(target):
     return re.search(r'^ENTRYPOINT \["(.*)"\]$', stage, re.MULTILINE)[1].split('", "')
 
 
-def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(roots, host, volumes):
-    image, _ = roots
+def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(product_image, host, volumes):
+    image, _ = product_image
     pki = start(host, image, "pki", volumes)
     assert pki.wait() == 0, pki.log
     server = start(host, image, "server", volumes)
@@ -120,11 +70,11 @@ def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(roots, host,
     web = start(host, image, "web", volumes)
     page = start(host, image, "page", volumes)
     assert page.wait() == 0, page.log + server.log + agent.log
-    assert (REPOSITORY / "docker/index.html").read_text() in page.log
+    assert (ROOT / "docker/index.html").read_text() in page.log
     for each, arguments in ((server, "/proxy-server"), (agent, "/proxy-agent")):
         status = Path(f"/proc/{each.pid}/status").read_text()
         assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
-        assert re.search(rf"^Uid:\s+{container.USER}\s", status, re.MULTILINE)
+        assert re.search(rf"^Uid:\s+{container_engine.USER}\s", status, re.MULTILINE)
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
         assert arguments in Path(f"/proc/{each.pid}/cmdline").read_text()
     for each, last in ((agent, "Proxy agent stopped"), (server, "Proxy server stopped")):
@@ -135,9 +85,9 @@ def test_the_services_of_compose_pass_a_page_and_drain_as_process_1(roots, host,
     web.kill()
 
 
-def test_a_signal_that_comes_while_the_program_starts_is_not_lost(roots, host):
+def test_a_signal_that_comes_while_the_program_starts_is_not_lost(product_image, host):
     """The kernel drops signals to process 1 without a handler, so the handler must exist early."""
-    image, _ = roots
+    image, _ = product_image
     early = "import os, signal, sys; sys.argv = ['/proxy-server'];"
     early += (
         "import konnectivity.runtime.launcher as m; m.importlib.import_module = lambda _: os.kill(1, signal.SIGTERM);"
@@ -148,20 +98,20 @@ def test_a_signal_that_comes_while_the_program_starts_is_not_lost(roots, host):
 
 @pytest.mark.parametrize("name", ["/proxy-server", "/usr/bin/proxy-server", "/proxy-agent", "/usr/bin/proxy-agent"])
 @pytest.mark.parametrize("which", [0, 1], ids=["image", "with a shell"])
-def test_each_name_is_the_program(roots, host, which, name):
-    asked = host.start(roots[which], "help", [name, "--help"], {})
+def test_each_name_is_the_program(product_image, host, which, name):
+    asked = host.start(product_image[which], "help", [name, "--help"], {})
     assert asked.wait() == 0, asked.log
     assert f"{Path(name).name} " in asked.log
 
 
-def test_the_tool_is_there(roots, host):
-    asked = host.start(roots[0], "tool", ["/usr/bin/konnectivity", "--version"], {})
+def test_the_tool_is_there(product_image, host):
+    asked = host.start(product_image[0], "tool", ["/usr/bin/konnectivity", "--version"], {})
     assert asked.wait() == 0, asked.log
     assert asked.log.startswith("konnectivity ")
 
 
-def test_only_the_variant_has_a_shell(roots, host):
-    image, with_shell = roots
+def test_only_the_variant_has_a_shell(product_image, host):
+    image, with_shell = product_image
     assert not [
         name for name in ("sh", "bash", "dash", "busybox", "apt", "pip", "pip3") if list(image.rglob(f"bin/{name}"))
     ]
@@ -169,21 +119,21 @@ def test_only_the_variant_has_a_shell(roots, host):
     assert slept.wait() == 0, slept.log
 
 
-def test_kubernetes_clients_and_name_service_work_in_it(roots, host):
+def test_kubernetes_clients_and_name_service_work_in_it(product_image, host):
     code = (
         "import ssl, socket, konnectivity.kube.api_client; "
         "print(len(ssl.create_default_context().get_ca_certs()), socket.getaddrinfo('web', 80)[0][4])"
     )
-    asked = host.start(roots[0], "code", ["/opt/konnectivity/bin/python3", "-IBc", code], {})
+    asked = host.start(product_image[0], "code", ["/opt/konnectivity/bin/python3", "-IBc", code], {})
     assert asked.wait() == 0, asked.log
     authorities, _, address = asked.log.partition(" ")
     assert int(authorities) > 50
     assert address == "('127.0.0.1', 80)\n"
 
 
-def test_nothing_in_it_is_anyones_to_change(roots):
+def test_nothing_in_it_is_anyones_to_change(product_image):
     """All files are owned by root and not writable by others, except the places made for writing."""
-    image, _ = roots
+    image, _ = product_image
     open_to_others = [
         str(path.relative_to(image))
         for path in image.rglob("*")
@@ -195,11 +145,11 @@ def test_nothing_in_it_is_anyones_to_change(roots):
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is missing: apt-get install it")
 def test_compose_takes_the_file():
-    container.run("docker-compose", "-f", REPOSITORY / "docker/compose.yaml", "config", "--quiet")
+    container_engine.run("docker-compose", "-f", ROOT / "docker/compose.yaml", "config", "--quiet")
 
 
 def test_the_dockerfile_has_no_lint():
-    container.run(Path(sys.executable).parent / "hadolint", REPOSITORY / "docker/Dockerfile")
+    container_engine.run(Path(sys.executable).parent / "hadolint", ROOT / "docker/Dockerfile")
 
 
 LABELS = "title:text description:text vendor:text licenses:spdx version:text revision:text created:text"
@@ -208,7 +158,7 @@ LABELS = "title:text description:text vendor:text licenses:spdx version:text rev
 def test_the_images_have_labels():
     """The images have all labels; only the base stage, which is not an image, lacks title and description."""
     labels = [f"--require-label=org.opencontainers.image.{each}" for each in LABELS.split()]
-    hadolint = [Path(sys.executable).parent / "hadolint", *labels, "--format=json", REPOSITORY / "docker/Dockerfile"]
+    hadolint = [Path(sys.executable).parent / "hadolint", *labels, "--format=json", ROOT / "docker/Dockerfile"]
     found = json.loads(subprocess.run(hadolint, capture_output=True, check=False, timeout=60).stdout)
     program = DOCKERFILE.splitlines().index("FROM scratch AS program") + 1
     assert [each["code"] for each in found if each["line"] != program] == []
@@ -216,4 +166,4 @@ def test_the_images_have_labels():
 
 
 def test_the_build_uses_the_python_that_is_tested():
-    assert f"PYTHON_IMAGE=python:{container.PYTHON}-slim-{container.SUITE}" in DOCKERFILE
+    assert f"PYTHON_IMAGE=python:{container_engine.PYTHON}-slim-{container_engine.SUITE}" in DOCKERFILE

@@ -1,4 +1,4 @@
-"""Writer of docs/reference/compatibility.md from the outcomes of this folder and of tests/cluster.
+"""Writer of docs/reference/compatibility.md from the outcomes of this folder and of tests/node.
 
     make compatibility
 
@@ -35,6 +35,7 @@ FRONTENDS = {"grpc": "gRPC", "connect-uds": "HTTPConnect", "connect-tls": "HTTPC
 WITH_REFERENCE = re.compile(
     rf"server (?P<server>[^-]+)-agent (?P<agent>[^-]+)-(?P<frontend>{'|'.join(FRONTENDS)})(?:-(?P<what>.+))?\]"
 )
+SUPPORTED_UNTIL = {"1.35": "February 2027", "1.36": "June 2027", "1.37": "October 2027"}  # 14 months after the release
 MODULES = (
     "k8s.io/apiserver",
     "k8s.io/client-go",
@@ -55,7 +56,7 @@ class Matrix:
         self.done: dict[str, dict[str, list[str]]] = {}  # frontends, keyed by what was done and by the pair
         self.metrics: dict[str, list[str]] = {}  # type and versions of the reference, keyed by the metric's name
         self.other: Counter[str] = Counter()
-        self.cluster: dict[str, list[str]] = {}  # transports, keyed by the operation
+        self.nodes: dict[str, list[str]] = {}  # transports, keyed by the check on real nodes
         self.failed = 0
 
     def pytest_runtest_logreport(self, report) -> None:
@@ -64,9 +65,9 @@ class Matrix:
         if report.when != "call" or not report.passed:
             return
         name, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
-        if "tests/cluster/" in report.nodeid:
-            done = self.cluster.setdefault(plain(name), [])
-            done += [each for each in CLIENTS if each in parameters and each not in done]
+        if "tests/node/" in report.nodeid:
+            check = " by ".join(each for each in (plain(name), parameters.rstrip("]")) if each)
+            self.nodes[check] = [value for key, value in report.user_properties if key == "transport"]
             return
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
         self.metrics |= dict(value for key, value in report.user_properties if key == "metric")
@@ -108,9 +109,10 @@ class Matrix:
             for what, pairs in self.done.items()
         }
         besides = {plain(name): [str(count)] for name, count in self.other.items()}
-        transports = [name for name in CLIENTS if any(name in done for done in self.cluster.values())]
-        cluster = {
-            name: ["yes" if each in done else "no" for each in transports] for name, done in self.cluster.items()
+        transports = [name for name in CLIENTS if any(name in done for done in self.nodes.values())]
+        nodes = {
+            name: ["yes" if each in done or not done else "no" for each in transports]
+            for name, done in self.nodes.items()
         }
         return (
             (HERE / "compatibility.md")
@@ -122,8 +124,9 @@ class Matrix:
                 metrics=table(("metric", "type", "versions of the reference"), dict(sorted(self.metrics.items()))),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 scenarios=scenarios(),
-                cluster=table(("what was done", *(CLIENTS[each] for each in transports)), cluster),
                 kamaji=kamaji(),
+                kubernetes=table(("release", "tested version", "supported until"), releases()),
+                nodes=table(("what was done", *(CLIENTS[each] for each in transports)), nodes),
                 versions=table(("part", "version"), versions()),
             )
         )
@@ -156,6 +159,14 @@ def kamaji() -> str:
     counts = [run["date"], str(run["passed"]), str(run["failed"])]
     head = table(("Kamaji's commit", "date", "passed", "failed"), {run["commit"]: counts})
     return f"{head}\n\n{table(('check', 'outcome'), {name: [each] for name, each in run['checks'].items()})}"
+
+
+def releases() -> dict[str, list[str]]:
+    """Return the version and the end of support of the tested release of Kubernetes."""
+    text = (HERE.parent / "cluster" / "go.mod").read_text()
+    found = re.search(r"^\tk8s.io/kubernetes (v(\d+\.\d+)\.\d+)$", text, re.MULTILINE)
+    assert found is not None
+    return {found[2]: [found[1], SUPPORTED_UNTIL[found[2]]]}
 
 
 def versions() -> dict[str, list[str]]:

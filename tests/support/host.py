@@ -107,11 +107,6 @@ class Host:
                 kind = {"File": "-f", "Directory": "-d", "DirectoryOrCreate": "-d"}[volume["hostPath"]["type"]]
                 self.run("test", kind, mount["mountPath"])
 
-    def probe(self, container: Object, which: str) -> str:
-        """Return the answer to a probe that a kubelet of this host sends."""
-        asked = container[which]["httpGet"]
-        return self.run("curl", "-fsS", f"http://{asked.get('host', '127.0.0.1')}:{asked['port']}{asked['path']}")
-
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.stop()

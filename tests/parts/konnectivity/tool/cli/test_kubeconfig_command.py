@@ -1,4 +1,4 @@
-"""`konnectivity kubeconfig`, as a person uses it. With a real kube-apiserver and kubectl: tests/cluster."""
+"""`konnectivity kubeconfig`, as a person uses it. With a real kube-apiserver and kubectl: tests/node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RBAC rules that equal those in docs/operate/kubernetes.md, with which tests/cluster runs."""
+"""RBAC rules that equal those in docs/operate/kubernetes.md, with which tests/node runs."""
 
 from __future__ import annotations
 

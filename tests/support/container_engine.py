@@ -1,18 +1,23 @@
-"""A minimal container engine: builds the image's root in a Debian root, and runs the services of compose.yaml in it.
+"""Minimal container engine: builds the image by the Dockerfile's steps in a Debian root, and runs programs in its root.
 
-It uses the kernel's namespaces through util-linux, and does not read the Dockerfile or compose.yaml itself.
+It uses the kernel's namespaces through util-linux, and does not read compose.yaml.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+from support.checkout import ROOT
+
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 SUITE = "trixie"  # as in the Dockerfile's PYTHON_IMAGE
 PYTHON = "3.13"
 USER = 65532
@@ -22,6 +27,49 @@ def run(*command: str | Path, **more: object) -> str:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **more)
     assert ran.returncode == 0, f"{command}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     return ran.stdout
+
+
+def lacking() -> str | None:
+    """Return what this machine lacks to build an image, or None."""
+    if os.geteuid():
+        return "root is needed, to make namespaces"
+    missing = [name for name in ("debootstrap", "unshare", "nsenter", "setpriv", "ip") if shutil.which(name) is None]
+    if missing:
+        return f"{', '.join(missing)} is missing: apt-get install debootstrap util-linux iproute2"
+    if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False).returncode:
+        return "namespaces cannot be made here"
+    return None
+
+
+def build_product(directory: Path) -> tuple[Path, Path]:
+    """Build the product's image in a directory; return the image's root and a root with a shell."""
+    cache = ROOT / ".cache/docker"
+    cache.mkdir(parents=True, exist_ok=True)
+    lists = [ROOT / "docker/requirements.txt", ROOT / "docker/requirements-build.txt"]
+    packages = wheels(cache, lists, [sys.executable, "-m", "pip"])
+    source = directory / "src"
+    _copy_sources(source)
+    return build(debian(cache), packages, source, _build_steps(), directory)
+
+
+def _copy_sources(target: Path) -> None:
+    """Copy the files of the Dockerfile's build stage and check that .dockerignore admits them."""
+    allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    for line in re.findall(r"^COPY ((?!--)[^/\n].*)$", DOCKERFILE.partition("FROM scratch")[0], re.MULTILINE):
+        *names, into = line.split()
+        for name in names:
+            assert name.split("/")[0] in allowed
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target / into, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                (target / into).mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target / into)
+
+
+def _build_steps() -> list[str]:
+    """Return the commands of the Dockerfile's build stage."""
+    text = DOCKERFILE.replace("\\\n", "")
+    return re.findall(r"^RUN (.*)$", text.partition("FROM scratch")[0], re.MULTILINE)
 
 
 def debian(cache: Path) -> Path:

@@ -1,0 +1,214 @@
+"""Node of a cluster on this machine: its namespaces, cgroups and files, and the processes in them.
+
+A node needs root, and cgroups of version 1 or 2. Outside of its directory it makes two things, which carry its name and
+are removed with it: a network namespace and one cgroup in each hierarchy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PREFIX = "konnectivity-node"
+CGROUPS = Path("/sys/fs/cgroup")
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
+COMMAND_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 20.0
+END_TIMEOUT_S = 20.0
+
+# The shell enters the node's cgroups, then becomes the parent of the node's process 1, which dies with it.
+_START = """
+directory=$1 network=$2 init=$3; shift 3
+for each; do
+    if [ "$each" = unified ]; then cgroup=/sys/fs/cgroup/$network; else cgroup=/sys/fs/cgroup/$each/$network; fi
+    echo $$ >"$cgroup/cgroup.procs"
+done
+exec ip netns exec "$network" \\
+    unshare --cgroup --mount --pid --fork --mount-proc --kill-child sh "$init" "$directory" "$@"
+"""
+
+
+def hierarchies() -> tuple[str, ...]:
+    """Return the cgroup hierarchies of this machine that a node uses; `unified` is version 2."""
+    return ("unified",) if (CGROUPS / "cgroup.controllers").exists() else CONTROLLERS
+
+
+class NodeMachine:
+    """Node with a network namespace of its own. `services` are scripts by name; they start with the node.
+
+    Args:
+        name: of the node.
+        directory: for the node's files. `own` in it has the node's /etc, /var/lib and /var/log.
+    """
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.label = f"{PREFIX}-{name}-{os.getpid()}"
+        self._parent: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Make the node's files, network and cgroups."""
+        for each in ("services", "logs", "own/var/lib", "own/var/log"):
+            (self.directory / each).mkdir(parents=True)
+        command("cp", "-a", "/etc", str(self.directory / "own"))
+        for each in ("cni", "kubernetes"):
+            shutil.rmtree(self.path(f"/etc/{each}"), ignore_errors=True)
+        self.path("/etc/resolv.conf").unlink(missing_ok=True)
+        self.path("/etc/resolv.conf").write_text("")
+        command("ip", "netns", "add", self.label)
+        self.ip("link", "set", "lo", "up")
+        for cgroup in cgroups(self.label):
+            cgroup.mkdir()
+            if cgroup.parent.name == "cpuset":
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    (cgroup / file).write_text((cgroup.parent / file).read_text())
+
+    def path(self, name: str) -> Path:
+        """Return the path on this machine of the node's file `name`, which is below /etc, /var/lib or /var/log."""
+        return self.directory / "own" / name.lstrip("/")
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o600) -> None:
+        """Write one of the node's files in a single step, as a kubelet that watches its directory needs it."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self.directory / "scratch"
+        scratch.write_bytes(content if isinstance(content, bytes) else content.encode())
+        scratch.chmod(mode)
+        scratch.replace(path)
+
+    def ip(self, *arguments: str) -> None:
+        """Run `ip` in the node's network."""
+        command("ip", "-n", self.label, *arguments)
+
+    def start(self) -> None:
+        """Start process 1 with the services."""
+        log = self.directory / "logs/init.log"
+        init = str(Path(__file__).parent / "node_init.sh")
+        arguments = [str(self.directory), self.label, init, *hierarchies()]
+        with log.open("wb") as output:
+            self._parent = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "sh", "-euc", _START, "sh", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        end = time.monotonic() + START_TIMEOUT_S
+        while "started" not in log.read_text():
+            if self._parent.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"node {self.name} does not start: {log.read_text()}")
+            time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the node's process 1 on this machine."""
+        assert self._parent is not None
+        return int(Path(f"/proc/{self._parent.pid}/task/{self._parent.pid}/children").read_text().split()[0])
+
+    def within(self, *words: str) -> list[str]:
+        """Return a command that runs in all of the node's namespaces."""
+        return ["nsenter", "-t", str(self.pid), "--mount", "--net", "--pid", "--cgroup", "--", *words]
+
+    def in_network(self, *words: str) -> list[str]:
+        """Return a command that becomes, in the node's network, the program, so that signals reach the program."""
+        return ["nsenter", f"--net=/run/netns/{self.label}", "--", *words]
+
+    def run(self, *words: str) -> str:
+        """Run a command in the node and return its output."""
+        return command(*self.within(*words))
+
+    def processes(self, program: str) -> list[int]:
+        """Return the ids, on this machine, of the node's processes whose first argument ends with `program`."""
+        found = []
+        for each in Path("/proc").iterdir():
+            with suppress(OSError, IndexError):
+                if each.name.isdigit() and self.label in (each / "cgroup").read_text():
+                    words = (each / "cmdline").read_bytes().split(b"\0")
+                    if any(word.decode(errors="replace").endswith(program) for word in words[:4]):
+                        found.append(int(each.name))
+        return sorted(found)
+
+    def memory(self, pid: int) -> tuple[int, int, int]:
+        """Return used bytes without files, limit in bytes and number of memory kills of a process's cgroup."""
+        text = Path(f"/proc/{pid}/cgroup").read_text()
+        if hierarchies() == ("unified",):
+            group = CGROUPS / text.rpartition("::/")[2].strip()
+            used, limit, events = "memory.stat:anon", "memory.max", "memory.events:oom_kill"
+        else:
+            found = re.search(r"^\d+:memory:/(.*)$", text, re.MULTILINE)
+            assert found is not None
+            group = CGROUPS / "memory" / found[1]
+            used, limit, events = "memory.stat:rss", "memory.limit_in_bytes", "memory.oom_control:oom_kill"
+        return _number(group, used), _number(group, limit), _number(group, events)
+
+    def stop(self) -> None:
+        """End all processes of the node at once, as a loss of power does."""
+        if self._parent is not None:
+            self._parent.kill()
+            self._parent.wait()
+            self._parent = None
+
+    def remove(self) -> None:
+        """End all processes of the node, and remove its network and its cgroups. Mounts end with the processes."""
+        self.stop()
+        remove_label(self.label)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def cgroups(label: str) -> list[Path]:
+    """Return the top cgroups of a node, one in each hierarchy."""
+    if hierarchies() == ("unified",):
+        return [CGROUPS / label]
+    return [CGROUPS / each / label for each in CONTROLLERS]
+
+
+def remove_label(label: str) -> None:
+    """Remove the network and the cgroups of a node whose processes are ending.
+
+    Raises:
+        RuntimeError: a cgroup is still in use after END_TIMEOUT_S.
+    """
+    end = time.monotonic() + END_TIMEOUT_S
+    while left := [each for each in cgroups(label) if each.exists()]:
+        for top in left:
+            for each in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+                with suppress(OSError):  # it has processes that are ending
+                    each.rmdir()
+            with suppress(OSError):
+                top.rmdir()
+        if time.monotonic() > end:
+            raise RuntimeError(f"cgroups are left: {left}")
+        time.sleep(0.1)
+    if Path(f"/run/netns/{label}").exists():
+        command("ip", "netns", "delete", label)
+
+
+def remove_left_behind() -> None:
+    """Remove the networks and cgroups of nodes whose test run was killed: their processes died with it."""
+    names = {each.name for each in Path("/run/netns").glob(f"{PREFIX}-*")}
+    names |= {each.name for top in cgroups(PREFIX) for each in top.parent.glob(f"{PREFIX}-*")}
+    for name in names:
+        if not Path(f"/proc/{name.rpartition('-')[2]}").exists():
+            remove_label(name)
+
+
+def _number(group: Path, what: str) -> int:
+    """Return the number in a file of a cgroup, or the number after a key: `file:key`."""
+    file, _, key = what.partition(":")
+    text = (group / file).read_text()
+    found = re.search(rf"^{key} (\d+)$" if key else r"^(\d+)$", text, re.MULTILINE)
+    assert found is not None, text
+    return int(found[1])
+
+
+def command(*words: str) -> str:
+    """Run a command on this machine and return its output."""
+    done = subprocess.run(words, capture_output=True, timeout=COMMAND_TIMEOUT_S)
+    assert done.returncode == 0, f"{' '.join(words)}: exit {done.returncode}: {done.stderr.decode()[-2000:]}"
+    return done.stdout.decode()

@@ -1,0 +1,234 @@
+"""Cluster of two real nodes, `control` and `worker`: kubelets, container runtimes, pods.
+
+The control plane has no route to the worker and its pods, and the worker accepts no connection from it: only the tunnel
+reaches the worker.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import node_services
+from kubeadm_files import FILES, MANIFESTS, SOCKETS, ClusterCredentials, apiserver_pod
+from kubectl import Kubectl
+from node_machine import NodeMachine, command
+
+from support.checkout import DOCS
+from support.shell import Shell, blocks
+
+CONTROL_IP, LINK_IP, WORKER_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
+CONTROL_PODS, WORKER_PODS = "10.244.0.0/24", "10.244.1.0/24"
+TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
+ADMIN = "/etc/kubernetes/admin.conf"
+TRANSPORTS = {"grpc-uds": 6443, "connect-uds": 6444, "connect-tls": 6445}  # and the port of the API server that uses it
+READY_TIMEOUT_S = 180.0
+
+# The worker takes from the control plane only what answers a connection that the worker made.
+_GUARD = """table inet guard {
+    chain input { type filter hook input priority -10; iifname "line" ct state != { established, related } drop; }
+    chain forward { type filter hook forward priority -10; iifname "line" ct state != { established, related } drop; }
+}
+"""
+
+
+class RealCluster:
+    """Nodes of the cluster and the API servers' clients.
+
+    Args:
+        directory: for the nodes' files.
+        programs: directory with the cluster's programs.
+        images: archive of images, for both nodes.
+    """
+
+    def __init__(self, directory: Path, programs: Path, images: Path) -> None:
+        self.directory = directory
+        self.programs = programs
+        self.credentials = ClusterCredentials(CONTROL_IP)
+        self.control = NodeMachine("control", directory / "control")
+        self.worker = NodeMachine("worker", directory / "worker")
+        self.clients = {name: self._client(name, port) for name, port in TRANSPORTS.items()}
+        self.kubectl = self.clients["grpc-uds"]
+        self.work = directory / "work"  # of the administrator's shell
+        self.quickstart: list[str] = []  # output of its blocks
+        self._images = images
+        self._shell: Shell | None = None
+
+    def _prepare(self) -> None:
+        control, worker, programs = self.control, self.worker, self.programs
+        for node in (control, worker):
+            node.prepare()
+        self._connect_nodes()
+        node_services.add_node(control, programs, self._images, CONTROL_IP, CONTROL_PODS, TAINT)
+        node_services.add_node(worker, programs, self._images, WORKER_IP, WORKER_PODS)
+        self.credentials.write_node(control, CONTROL_IP)
+        self.credentials.write_node(worker, WORKER_IP)
+        self.credentials.write_control(control)
+        node_services.add_control_plane(control, programs)
+        node_services.add_kube_proxy(worker, programs)
+        control.write(f"{MANIFESTS}/kube-apiserver.yaml", apiserver_pod(programs, CONTROL_IP))
+
+    def _connect_nodes(self) -> None:
+        control, worker = self.control, self.worker
+        control.ip("link", "add", "line", "type", "veth", "peer", "name", "line", "netns", worker.label)
+        for node, address in ((control, CONTROL_IP), (worker, LINK_IP)):
+            node.ip("address", "add", f"{address}/30", "dev", "line")
+            node.ip("link", "set", "line", "up")
+        worker.ip("address", "add", f"{WORKER_IP}/32", "dev", "lo")
+        guard = self.directory / "guard.nft"
+        guard.write_text(_GUARD)
+        command(*worker.in_network("nft", "-f", str(guard)))
+
+    def _client(self, transport: str, port: int) -> Kubectl:
+        config = self.directory / f"{transport}.conf"
+        server = f"https://{CONTROL_IP}:{port}"
+        config.write_text(self.credentials.kubeconfig("kubernetes-admin", "system:masters", server))
+        return Kubectl(transport, self.control, self.programs / "kube", config)
+
+    def start(self) -> None:
+        """Make and start both nodes; return when they are ready for pods."""
+        self._prepare()
+        self.control.start()
+        self.worker.start()
+        self.wait_for_api(self.kubectl)
+        k = self.kubectl
+        wait_until(lambda: k.run("get", "node", "control", "worker").returncode == 0, "no nodes", READY_TIMEOUT_S)
+        k.ok("wait", "--for=condition=Ready", "node/control", "node/worker", "--timeout=80s")
+        k.ok(
+            "create",
+            "clusterrolebinding",
+            "kubeadm:cluster-admins",
+            "--clusterrole=cluster-admin",
+            "--group=kubeadm:cluster-admins",
+        )
+        wait_until(lambda: k.run("get", "serviceaccount", "default").returncode == 0, "no service account")
+
+    def wait_for_api(self, client: Kubectl) -> None:
+        """Wait until an API server is ready."""
+        what = f"the API server of {client.transport} is not ready"
+        wait_until(lambda: client.run("get", "--raw", "/readyz").returncode == 0, what, READY_TIMEOUT_S)
+
+    def start_shell(self) -> Shell:
+        """Start the shell of an administrator on the control plane's node, with our tool and kubectl."""
+        work = self.work
+        (work / "bin").mkdir(parents=True, exist_ok=True)
+        tool = work / "bin/kubectl"
+        tool.write_text(f'#!/bin/sh\nexec {self.programs}/kube kubectl "$@"\n')
+        tool.chmod(0o755)
+        path = f"{work / 'bin'}:{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+        within = ["nsenter", "-t", str(self.control.pid), "--mount", "--net", f"--wd={work}"]
+        self.end_shell()
+        self._shell = Shell(self.directory, {"PATH": path}, within)
+        return self._shell
+
+    def end_shell(self) -> None:
+        if self._shell is not None:
+            self._shell.__exit__(None, None, None)
+            self._shell = None
+
+    def paste_quickstart(self) -> None:
+        """Paste the installation of docs/start/quickstart-kubeadm.md; keep the output of its blocks."""
+        shell = self.start_shell()
+        files, manifests, apiserver, *_ = blocks(DOCS / "start/quickstart-kubeadm.md")
+        self.quickstart = [shell.paste(files), shell.paste(manifests)]
+        self.kubectl.ok("-n", "kube-system", "rollout", "status", "daemonset/konnectivity-agent", "--timeout=80s")
+        before = self.container("kube-apiserver")
+        self.quickstart.append(shell.paste(apiserver))
+        self.wait_for_restart("kube-apiserver", before)
+
+    def container(self, pod: str) -> str:
+        """Return the id of the container of one of the control plane's static pods, or an empty text."""
+        path = "{.status.containerStatuses[0].containerID}"
+        done = self.kubectl.run("-n", "kube-system", "get", "pod", f"{pod}-control", "-o", f"jsonpath={path}")
+        return done.stdout.decode()
+
+    def wait_for_restart(self, pod: str, before: str) -> None:
+        """Wait until a static pod has another container than `before`, and the API server is ready."""
+        wait_until(lambda: self.container(pod) not in ("", before), f"{pod} does not restart", READY_TIMEOUT_S)
+        self.wait_for_api(self.kubectl)
+
+    def add_transports(self) -> None:
+        """Give the server a listener with mutual TLS, and start an API server for each of the other transports."""
+        control, tool = self.control, [sys.executable, "-m", "konnectivity.tool.cli"]
+        names = self.directory / "frontend"
+        command(*tool, "pki", f"--directory={names}", f"--server-ip={CONTROL_IP}")
+        for each in ("frontend.crt", "frontend.key", "frontend-ca.crt", "client.crt", "client.key"):
+            control.write(f"{FILES}/{each}", (names / each).read_bytes(), 0o444)
+        socket = f"{SOCKETS}/konnectivity-server.socket"
+        ways = {
+            "connect-uds": ["--mode=http-connect", f"--uds={socket}"],
+            "connect-tls": [
+                *("--mode=http-connect", "--url=https://127.0.0.1:8131", f"--ca-cert={FILES}/frontend-ca.crt"),
+                *(f"--client-cert={FILES}/client.crt", f"--client-key={FILES}/client.key"),
+            ],
+        }
+        before = self.container("konnectivity-server")
+        control.write(
+            f"{MANIFESTS}/konnectivity-server.yaml", command(*tool, "manifests", "server", *self.frontend_arguments)
+        )
+        for transport, way in ways.items():
+            file = self.directory / f"{transport}.yaml"
+            command(*tool, "egress-config", *way, f"--file={file}")
+            control.write(f"{FILES}/{transport}.yaml", file.read_bytes(), 0o444)
+            flags = {"egress-selector-config-file": f"{FILES}/{transport}.yaml", "endpoint-reconciler-type": "none"}
+            name = f"kube-apiserver-{transport}"
+            pod = apiserver_pod(self.programs, CONTROL_IP, name, TRANSPORTS[transport], flags)
+            control.write(f"{MANIFESTS}/{name}.yaml", pod)
+        self.wait_for_restart("konnectivity-server", before)
+        for client in self.clients.values():
+            self.wait_for_api(client)
+
+    @property
+    def frontend_arguments(self) -> list[str]:
+        """Return the arguments of `konnectivity manifests server` for a listener with mutual TLS."""
+        flags = {
+            "server-port": "8131",
+            "server-bind-address": "127.0.0.1",
+            "server-cert": f"{FILES}/frontend.crt",
+            "server-key": f"{FILES}/frontend.key",
+            "server-ca-cert": f"{FILES}/frontend-ca.crt",
+        }
+        return [f"--extra-arg=--{flag}={value}" for flag, value in flags.items()]
+
+    def everywhere(self, check: Callable[[Kubectl], object]) -> None:
+        """Run a check by all transports side by side.
+
+        Raises:
+            ExceptionGroup: the failures, each with a note that names its transport.
+        """
+        failures = []
+        with ThreadPoolExecutor(len(self.clients)) as pool:
+            running = {name: pool.submit(check, client) for name, client in self.clients.items()}
+            for name, each in running.items():
+                if error := each.exception():
+                    error.add_note(f"transport: {name}")
+                    failures.append(error)
+        if failures:
+            raise BaseExceptionGroup("the check failed", failures)
+
+    def wait_until_it_works(self, timeout_s: float = 60.0, clients: Iterable[Kubectl] | None = None) -> float:
+        """Wait until commands run in pods by all transports; return the seconds that it took."""
+        began = time.monotonic()
+        for client in clients or self.clients.values():
+            what = f"nothing passes through the tunnel by {client.transport}"
+            wait_until(lambda client=client: client.run("exec", "web", "--", "true").returncode == 0, what, timeout_s)
+        return time.monotonic() - began
+
+    def remove(self) -> None:
+        """End the cluster and remove all that it made."""
+        self.end_shell()
+        try:
+            self.control.remove()
+        finally:
+            self.worker.remove()
+
+
+def wait_until(is_true: Callable[[], bool], otherwise: str, timeout_s: float = 60.0) -> None:
+    """Wait until a condition holds; `otherwise` says what is wrong if it never does."""
+    end = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < end, f"{otherwise} within {timeout_s:g} s"
+        time.sleep(0.25)
