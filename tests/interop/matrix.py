@@ -110,10 +110,7 @@ class Matrix:
         }
         besides = {plain(name): [str(count)] for name, count in self.other.items()}
         transports = [name for name in CLIENTS if any(name in done for done in self.nodes.values())]
-        nodes = {
-            name: ["yes" if each in done or not done else "no" for each in transports]
-            for name, done in self.nodes.items()
-        }
+        nodes = {name: ["yes" if each in done else "-" for each in transports] for name, done in self.nodes.items()}
         return (
             (HERE / "compatibility.md")
             .read_text()

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from os import kill
 
+import pytest
 from kubeadm_files import MANIFESTS
 from kubectl import read_line
 from node_machine import command
@@ -17,6 +18,13 @@ from real_cluster import CONTROL_IP, wait_until
 AGENT = "konnectivity-agent"
 CUT_S = 4.0
 END_S = 60.0  # deadline for the end of a session whose tunnel is lost
+
+
+@pytest.fixture(autouse=True)
+def by_all_transports(cluster, record_property):
+    """Record that a test of this file covers all transports: each waits until they serve again."""
+    for transport in cluster.clients:
+        record_property("transport", transport)
 
 
 def tool(*arguments):
