@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds etcd, kube-apiserver and kubectl (one executable) and the node into .cache/bin: about ten minutes the first time.
+# Builds the programs of a cluster (one executable) and a stand-in for a node into .cache/bin: about ten minutes the first time.
 # Does nothing if their sources are those of the last build.
 set -eu
 
