@@ -44,7 +44,7 @@ def _dials(way: str) -> Run:
 
 
 def _reused(bench: Bench, side: Side) -> Result:
-    return reusable_tunnel.dials(side.to.removeprefix("unix:"), bench.port(side, "echo"))
+    return reusable_tunnel.dials(side.to.partition(":")[2], bench.port(side, "echo"))
 
 
 def _bulk(down: int, up: int, seconds: float = 2) -> Run:
