@@ -80,9 +80,3 @@ _EMPTY = {
     for _, fields in PAYLOADS.values()
     for attribute, _, kind in fields
 }
-
-_EMPTY = {
-    attribute: {TEXT: "", BYTES: b"", BOOL: False}.get(kind, 0)
-    for _, fields in PAYLOADS.values()
-    for attribute, _, kind in fields
-}

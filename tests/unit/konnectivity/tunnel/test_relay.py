@@ -199,7 +199,7 @@ async def test_a_broken_socket_is_a_reset_with_its_reason() -> None:
     hop = Hop().join()
     hop.socket.lose(ConnectionResetError(104, "Connection reset by peer"))
     await advance(0)
-    reset = hop.tunnel.packets[-1].reset
+    reset = hop.tunnel.packets[-1]
     assert "reset by peer" in reset.reason.lower()
     assert hop.connection.closed
 
