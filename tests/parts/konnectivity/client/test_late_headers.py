@@ -16,8 +16,9 @@ import pytest
 
 from konnectivity import wire
 from konnectivity.client import DialError, connect
+from konnectivity.proto.client_pb2 import Packet
 from konnectivity.tool.doctor import service_probe
-from konnectivity.wire import Packet, packet_types
+from konnectivity.wire import packet_types
 from support.small_pki import Pki
 
 WAIT_S = 10
@@ -26,7 +27,7 @@ WAIT_S = 10
 async def proxy(packets, context):
     """Serve one frontend stream: answer the dial, then send each payload back, until the stream or connection ends."""
     async for message in packets:
-        packet = Packet.FromString(bytes(message))
+        packet = Packet.FromString(message)
         if packet.type == packet_types.DIAL_REQ:
             error = "no such target" if packet.dialRequest.address == "wrong:1" else ""
             yield wire.dial_rsp(packet.dialRequest.random, 7, error)
