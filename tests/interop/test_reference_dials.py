@@ -1,9 +1,8 @@
 """Tests of many dials through each pair of ours and the reference: no failure, and no connection left behind.
 
 200 connections are held at once through every pair. The newest version carries 10,000 dials in each direction. The
-other pairs carry 1,000, since a connection that is left behind shows as well after these. The client is this project's,
-with HTTP CONNECT: the Go clients have their 200 at once with each frontend in test_reference.py. Two pairs run side by
-side.
+other pairs and the second frontend carry 1,000, since a connection that is left behind shows as well after these. The
+client is this project's: the Go clients have their 200 at once in test_reference.py. Two pairs run side by side.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from reference_pairs import (
     NEWEST,
     OURS,
     PAIRINGS,
+    Pairing,
     RunningPair,
     eventually,
     result,
@@ -30,18 +30,25 @@ from support.targets import listening
 MANY, FEWER = 10_000, 1_000
 UNDER_WAY = 50  # dials at the same time
 HELD = 200
+ALL = (*PAIRINGS, Pairing(NEWEST, OURS, "grpc"), Pairing(OURS, NEWEST, "grpc"))
 pytestmark = pytest.mark.timeout(600)
 
 
 def number_of_dials(pairing):
-    return MANY if {pairing.server, pairing.agent} == {NEWEST, OURS} else FEWER
+    return MANY if {pairing.server, pairing.agent} == {NEWEST, OURS} and pairing.frontend != "grpc" else FEWER
 
 
 def open_connections(pair):
-    """Return the numbers of open connections that server and agent count; the agent in Go counts none."""
-    server = pair.server_metrics().get("server_established_connections", 0)
-    agent = "agent_open_endpoint_connections"
-    return [server, *([pair.agent_metrics().get(agent, 0)] if pair.agent.health_port else [])]
+    """Return the numbers of open connections that the programs count.
+
+    The agent in Go counts none. A server of the reference forgets to count the end of a gRPC client's connection.
+    """
+    counts = []
+    if pair.pairing.server == OURS or pair.pairing.frontend != "grpc":
+        counts.append(pair.server_metrics().get("server_established_connections", 0))
+    if pair.agent.health_port:
+        counts.append(pair.agent_metrics().get("agent_open_endpoint_connections", 0))
+    return counts
 
 
 async def settle_at(pair, count):
@@ -94,6 +101,6 @@ def outcomes(request, reference, programs, tmp_path_factory):
     return uvloop.run(side_by_side(one, selected(request, "pairing"), at_once=2))
 
 
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+@pytest.mark.parametrize("pairing", ALL, ids=str)
 def test_200_connections_at_once_and_thousands_of_dials(outcomes, pairing):
     result(outcomes[pairing])
