@@ -1,7 +1,8 @@
 """Sans-I/O HTTP/2 (RFC 9113) for long-lived bidirectional streams, in both roles.
 
 Bytes in -> events (`Http2Connection.receive`); verbs -> bytes out (`Http2Connection.take`).
-It knows nothing of sockets, clocks, event loops or gRPC. The tables of HPACK are those of the `hpack` library.
+It knows nothing of sockets, clocks, event loops or gRPC. HPACK (RFC 7541) is its own, too; tests compare it with the
+`hpack` library.
 
     http2_connection  one connection: reader, receiving half and sending half together, and the verbs
     frame_reader      bytes -> frames
@@ -13,6 +14,8 @@ It knows nothing of sockets, clocks, event loops or gRPC. The tables of HPACK ar
     header_blocks     fragments -> header lists
     header_decoder    HPACK, with limits
     header_encoder    HPACK, without a dynamic table
+    header_table      static and dynamic table of HPACK
+    huffman_code      Huffman code of HPACK
     header_rules      rules for header blocks (RFC 9113 section 8)
     frames            constants, frame builders
     frame_payloads    rules for the payload of each type of frame (section 6)
