@@ -8,13 +8,10 @@ import ssl
 import threading
 from contextlib import contextmanager, suppress
 
-import grpc
 import pytest
 import uvloop
 
-from konnectivity import wire
 from konnectivity.client import DialError, DialFailure, connect
-from konnectivity.wire import packet_types
 from support import targets
 from support.targets import listening
 
@@ -212,28 +209,3 @@ async def test_a_tunnel_outlives_a_server_that_is_not_there_yet(deployment, mode
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
         writer.close()
-
-
-async def test_a_grpc_server_that_accepts_with_its_first_message(tmp_path):
-    """The client dials through a server that sends its headers, as grpc-go does, not before its first packet."""
-
-    async def proxy(requests, context):
-        async for request in requests:
-            packet = wire.Packet.FromString(request)
-            if packet.type == packet_types.DIAL_REQ:
-                yield wire.dial_rsp(packet.dialRequest.random, connect_id=1)
-            elif packet.type == packet_types.DATA:
-                yield request
-
-    server = grpc.aio.server()
-    handlers = {"Proxy": grpc.stream_stream_rpc_method_handler(proxy)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ProxyService", handlers),))
-    address = f"unix:{tmp_path / 'frontend.sock'}"
-    server.add_insecure_port(address)
-    await server.start()
-    async with connect(address, mode="grpc") as tunnel:
-        reader, writer = await tunnel.dial("10.0.0.7:10250", timeout_s=5)
-        writer.write(b"echo")
-        assert await reader.readexactly(4) == b"echo"
-        writer.transport.abort()
-    await server.stop(None)
