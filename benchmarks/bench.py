@@ -1,6 +1,6 @@
 """Benchmark of server and agent under load beside their alternatives, interleaved in one run.
 
-    make bench                              about 11 minutes; writes docs/internals/performance.md's table and plots
+    make bench                              about 20 minutes; writes docs/internals/performance.md's table and plots
     make bench-quick                        about 1 minute; prints
     make bench ARGS="--rounds 1 --only echo"
 

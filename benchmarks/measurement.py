@@ -34,19 +34,19 @@ class Scenario:
     """Row of the report.
 
     Args:
-        name: as the report says it.
-        unit: of the figure.
-        value: which figure of a result it is.
-        run: measures it once.
-        group: of rows with a plot of their own.
-        sides: who takes part.
-        better: "more" or "less".
-        quick: whether it is in the one-minute run.
-        targets: (side it is compared with, ratio to be reached), of the figure.
-        cpu_targets: the same, of the CPU time for an operation: at most.
-        turns: in a round, of the sides that are compared; the others have one.
-        of: the scenario whose load this is another figure of, and whose results it takes.
-        once: in the first round only: what is right or wrong, or hardly differs, needs no median.
+        name: name of the row.
+        unit: unit of its figure.
+        value: key of the figure in a result.
+        run: function that measures the scenario once.
+        group: title of the plot that shows the row.
+        sides: names of the sides that are measured.
+        better: "more" or "less": the direction in which the figure is better.
+        quick: whether `make bench-quick` measures the row.
+        targets: pairs of a side and the ratio of native's figure to that side's which is to be reached.
+        cpu_targets: pairs of a side and the largest permitted ratio of CPU time per operation to that side's.
+        turns: runs in a round of each side that has a target; each other side has one run.
+        of: name of the scenario from whose results the figure is taken; empty: the row has runs of its own.
+        once: whether only the first round measures the row, whose results hardly differ.
 
     """
 

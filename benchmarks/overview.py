@@ -20,13 +20,13 @@ ROWS = {  # scenario -> label
     "mix: keystroke, p99": "keystroke beside bulk, 99th percentile",
     "memory of 10,000 idle connections, each": "memory of an idle connection",
 }
-SIDES = {"native": "#2563eb", "compiled": "#0ea5e9", "haproxy": "#d97706"}
+SIDES = {"native": "#2563eb", "haproxy": "#d97706"}
 LEFT, WIDTH, BAR, ROW = 300, 800, 420, 18
 LEAST, MOST = 1 / 4, 32  # ratios at the ends of the scale, which is logarithmic
 
 
 def draw(found: dict[str, dict[str, float]]) -> str:
-    """Return the picture as SVG of the ratios to the reference, keyed by label and side; above 1 is better."""
+    """Return an SVG picture of the ratios to the reference, which are keyed by label and side; above 1 is better."""
     parts, y = [], 56
     for label, sides in found.items():
         middle = y + ROW * len(sides) / 2 + 4
@@ -61,7 +61,7 @@ def _head(height: int) -> str:
 
 
 def _legend() -> list[str]:
-    names = {"native": "this project", "compiled": "this project, compiled", "haproxy": "two HAProxy hops"}
+    names = {"native": "this project", "haproxy": "two HAProxy hops"}
     parts = []
     for number, (side, colour) in enumerate(SIDES.items()):
         x = LEFT + number * 170

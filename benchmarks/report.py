@@ -39,9 +39,9 @@ class Run:
         results: by scenario, then by side: one for each turn.
         peaks: MiB at most, of server and agent, by side.
         rest: resident KiB before the load, the same.
-        private: KiB of anonymous memory before the load, the same: what one more process costs a machine.
-        missing: who could not take part, and why.
-        profiles: where the time went, as text.
+        private: KiB of anonymous memory before the load, the same: the cost of one more process to a machine.
+        missing: sides that could not be measured, with the reason.
+        profiles: profile of server and agent, as text.
 
     """
 
@@ -167,11 +167,12 @@ def _number(value: float) -> str:
 def write(run: Run) -> None:
     """Write table, targets and plots into the page."""
     PLOTS.mkdir(exist_ok=True)
+    plots = []
     beside = run.beside_reference()
     if beside:
         (PLOTS / "overview.svg").write_text(overview.draw(beside))
+        plots.append("![ratio to the reference](performance/overview.svg)")
     groups = list(dict.fromkeys(each.group for each in run.scenarios))
-    plots = []
     for group in groups:
         path = PLOTS / f"{group.replace(', ', '-').replace(' ', '-')}.svg"
         path.write_text(plot(group, [each for each in run.scenarios if each.group == group], run))

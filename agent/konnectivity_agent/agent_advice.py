@@ -9,10 +9,11 @@ from ipaddress import ip_address
 from konnectivity.runtime.options import format_duration
 from konnectivity.tool.check_results import CheckResult, failed, warning
 from konnectivity.tool.shared_advice import ListenPort, grace, profiles, shared, silence
+from konnectivity.tunnel.memory_budget import MIB, process_share
 from konnectivity_agent.agent_options import AgentOptions, identifiers_that_fit_nothing
 
 POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-PUBLISHED_LIMIT = 8 * 1024 * 1024  # bytes of buffers with which the agent fits into the 30 MiB of published manifests
+PUBLISHED_BUDGET = process_share(30 * MIB)  # bytes of buffers with which an agent fits into published manifests' limit
 HTTPS = 443
 
 
@@ -148,9 +149,9 @@ def _end_pitfalls(options: AgentOptions) -> list[CheckResult]:
 
 
 def _memory_pitfalls(options: AgentOptions) -> list[CheckResult]:
-    if options.process_buffer_budget <= PUBLISHED_LIMIT:
+    if options.process_buffer_budget <= PUBLISHED_BUDGET:
         return []
-    what = f"{options.process_buffer_budget // 2**20} MiB may wait in the agent, over the 30 MiB that published "
+    what = f"{options.process_buffer_budget // MIB} MiB may wait in the agent: too much for the 30 MiB that published "
     do = "raise resources.limits.memory with it"
     return [warning("memory", "--process-buffer-budget", what + "manifests limit it to", do)]
 

@@ -158,7 +158,7 @@ class DialQueue:
             self._loop.call_soon(self._pass)
 
     def place_left(self, tunnel: ServingTunnel, lane: _DialLane) -> None:
-        """Start another dial of the tunnel's server in a place that is free again; forget a lane without dials."""
+        """Schedule the next dial after a running one ended; forget the lane if it has no dials."""
         if lane.addresses or lane.names or lane.resolved:
             self.schedule()
         elif lane.idle and self._lanes.get(tunnel) is lane:

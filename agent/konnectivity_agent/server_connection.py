@@ -62,7 +62,7 @@ class ServerConnectionSettings:
     grpc: Implementation
     keepalive_time_s: float
     heartbeat_s: float  # 0: no heartbeat
-    read_bytes: int  # largest read from a tunnel
+    read_bytes: int  # largest read from a tunnel, in bytes
     proxies: Mapping[tuple[str, int], Proxy] = field(default_factory=dict)  # by host and port; not for grpcio
 
 

@@ -31,7 +31,7 @@ def _process(sock: socket.socket) -> PeerProcess | None:
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     try:
-        # uvloop's socket asks the kernel for its family at each call: this one is told.
+        # uvloop's socket asks the kernel for its family at each call; a socket made with the family does not.
         whole = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, sock.fileno())
         try:
             found = whole.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

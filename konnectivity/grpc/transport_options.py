@@ -44,7 +44,7 @@ class TransportOptions:
         header_bytes: bytes of header fields kept for the calls of one connection.
         header_budget: budget for the header fields of all connections of a server; None: no common budget.
         turns: scheduler of slow readers, shared by the connections of a server.
-        read_bytes: largest read from the socket; data that waits may keep all of the read that it came with.
+        read_bytes: largest read from the socket, in bytes; waiting data may keep the whole read that it is part of.
         limits: limits on what the peer may cost in HTTP/2.
         reached: counter of reached limits, by name of the limit.
         clock: source of monotonic seconds.

@@ -1,8 +1,8 @@
 """Sans-I/O HTTP/2 (RFC 9113) for long-lived bidirectional streams, in both roles.
 
 Bytes in -> events (`Http2Connection.receive`); verbs -> bytes out (`Http2Connection.take`).
-It knows nothing of sockets, clocks, event loops or gRPC. HPACK (RFC 7541) is its own, too; tests compare it with the
-`hpack` library.
+It knows nothing of sockets, clocks, event loops or gRPC. It has an HPACK (RFC 7541) of its own, which tests compare
+with the `hpack` library.
 
     http2_connection  one connection: reader, receiving half and sending half together, and the verbs
     frame_reader      bytes -> frames

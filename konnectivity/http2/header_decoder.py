@@ -2,8 +2,8 @@
 
 Owns the peer's dynamic table. Does not know what a field means.
 
-A client that opens a connection for each request begins all of them with the same block. The outcome of short first
-blocks is kept, for all connections of the process.
+A client that opens a connection for each request begins all of them with the same block. So the outcome of a short
+first block is kept for all connections of the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HUFFMAN_BYTES = 8  # bytes of Huffman code that cost about as much time as one 
 _FIELD_BYTES = 128  # decoded bytes that count as one field, because they may have to be kept
 _REMEMBERED = 64  # first blocks that are kept
 _SHORT = 512  # bytes of a first block that is kept
-_MOST_MEMORY = 256 * 1024  # bytes of all of them, decoded
+_MOST_MEMORY = 256 * 1024  # bytes that all kept blocks may take, decoded
 _SECRET = b"authorization"  # a block with this field is not kept
 
 

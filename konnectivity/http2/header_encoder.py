@@ -1,7 +1,7 @@
 """HPACK encoder (RFC 7541) that uses the static table only: what it sends changes no state at the peer. Pure.
 
-A connection of long-lived streams sends few header blocks, so a dynamic table would save few bytes, and its memory and
-time are spent for each connection. Strings are sent without Huffman code: the time of encoding is linear.
+A connection of long-lived streams sends few header blocks, so a dynamic table would save few bytes, and would cost
+memory and time for each connection. Strings are sent without Huffman code: the time of encoding is linear.
 """
 
 from __future__ import annotations

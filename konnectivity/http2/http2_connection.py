@@ -27,7 +27,7 @@ _HTTP1_ANSWER = (
 )
 
 
-@lru_cache(16)  # the connections of one listener have the same
+@lru_cache(16)  # all connections of one listener begin with the same frames
 def _greeting(values: tuple[int, ...], window: int) -> bytes:
     """Return the first frames of a side with these values of `Settings` and this window of the connection."""
     extra = window - frames.DEFAULT_WINDOW

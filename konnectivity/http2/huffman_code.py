@@ -1,7 +1,7 @@
 """Huffman code of HPACK (RFC 7541 appendix B): decoding of string literals, in time linear in their size. Pure.
 
 The code is canonical: the codes of one length are consecutive numbers in the order of their symbols, and longer codes
-are greater. So the length of each code says everything.
+are greater. So the lengths define all codes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _LENGTHS = bytes.fromhex(  # bits of the code of each byte, and of the end-of-st
     "1a1a1a1b1b1a181913151a1b1b1a1b1815151a1a1c1b1b1b14181415161515171616191918181a171a1b1a1a1b1b1b1b1b1c"
     "1b1b1b1b1b1a1e"
 )
-_BITS = 30  # of the longest code
+_BITS = 30  # length of the longest code
 _MASK = (1 << _BITS) - 1
 _SYMBOLS = sorted(range(len(_LENGTHS)), key=_LENGTHS.__getitem__)
 
 
 def _rows() -> tuple[list[int], list[tuple[int, int]]]:
-    """Return the first code of each length, as the upper of 30 bits; and that length, and its offset in `_SYMBOLS`."""
+    """Return the first code of each length, shifted to 30 bits; and that length, and its offset in `_SYMBOLS`."""
     firsts: list[int] = []
     rows: list[tuple[int, int]] = []
     code = last = 0

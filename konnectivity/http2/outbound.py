@@ -22,11 +22,11 @@ PIECE = 100  # bytes of memory, roughly, that a piece in a queue takes in additi
 class Outbound:
     """Frames of one connection, in the order in which they must be written.
 
+    Methods that open a window return the streams whose whole queue was sent because of that.
+
     Args:
         table: streams of the connection.
-        costs: budget of the peer, which earns by what is sent to it.
-
-    Methods that open a window return the streams whose whole queue was sent because of that.
+        costs: budget of the peer; each piece that is sent allows the peer one WINDOW_UPDATE.
 
     Attributes:
         out: frames and parts of frames to write; `Http2Connection` and `Inbound` append control frames.
@@ -77,7 +77,7 @@ class Outbound:
         """Return all frames to write, in order, and forget them."""
         out = self.out
         stream = self._open
-        if stream is not None:  # inlined `_seal`, which saves a call for each write
+        if stream is not None:  # `_seal`, inlined: it saves a call for each write
             size = self._open_size
             out[self._open_at] = frames.HEADER.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id)
             self._open = None

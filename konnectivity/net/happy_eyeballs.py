@@ -134,7 +134,7 @@ async def _attempt(info: AddressInfo) -> socket.socket | ConnectError:
     try:
         sock.setblocking(False)
         await _connected_to(address, sock, asyncio.get_running_loop())
-    except Exception as error:  # a port above 65535 is no OSError
+    except Exception as error:  # a port above 65535 raises OverflowError
         sock.close()
         return ConnectError(where(address), "connect", error)
     except BaseException:
@@ -144,7 +144,7 @@ async def _attempt(info: AddressInfo) -> socket.socket | ConnectError:
 
 
 async def _connected_to(address: tuple[Any, ...], sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-    """Connect a socket that does not block. uvloop's `sock_connect` would look the address up in a thread before."""
+    """Connect a socket that does not block; uvloop's `sock_connect` would first look the address up in a thread."""
     error = sock.connect_ex(address)
     if error in (errno.EINPROGRESS, errno.EINTR):
         done: asyncio.Future[None] = loop.create_future()

@@ -1,6 +1,6 @@
 """Read buffer of a thread: the memory that all sockets of an event loop read into, one at a time.
 
-The kernel gives the buffer its pages when a read first fills them, so that a quiet process has few of them. A protocol
+The kernel gives the buffer a page when a read first fills it, so a quiet process has few of its pages. A protocol
 copies the received bytes before it returns to the event loop. Does not know sockets.
 """
 

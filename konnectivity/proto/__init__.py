@@ -1,1 +1,1 @@
-"""Generated from proto/ by `make proto`. Only `konnectivity.wire` imports it."""
+"""Classes that `make proto` generates from proto/. Tests compare `konnectivity.wire` with them; programs do not."""

@@ -8,7 +8,7 @@ from importlib.machinery import ExtensionFileLoader
 from konnectivity import __version__
 from konnectivity.untrusted import numbers
 
-_ONE_OF_THE_COMPILED = numbers  # every compiled wheel has it
+_ONE_OF_THE_COMPILED = numbers  # module that every compiled wheel has as a C extension
 
 
 def build_kind() -> str:

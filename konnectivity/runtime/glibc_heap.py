@@ -1,4 +1,4 @@
-"""Free blocks of glibc's heap. A module of its own, because a quiet program never loads it, nor ctypes."""
+"""Free blocks of glibc's heap. A module of its own: a quiet program loads neither this module nor ctypes."""
 
 from __future__ import annotations
 

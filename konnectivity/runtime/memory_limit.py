@@ -1,11 +1,13 @@
-"""Memory that this process may use: the limit of its cgroups, of version 1 or 2, or else the memory of the machine."""
+"""Memory that this process may use: the smallest limit of its cgroups (version 1 or 2) and the machine's memory.
+
+Files are read without pathlib, which the programs would load for this alone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
 
 CGROUPS = "/sys/fs/cgroup"
 UNKNOWN = 1024 * 1024 * 1024  # bytes assumed where the system tells neither a limit nor its memory
@@ -14,7 +16,8 @@ Read = Callable[[str], str]
 
 
 def _read(path: str) -> str:
-    return Path(path).read_text(encoding="ascii", errors="replace")
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
 
 
 def usable_memory(read: Read = _read) -> int:
@@ -50,8 +53,8 @@ def _cgroup_limits(read: Read) -> Iterator[int]:
             mount, name = f"{CGROUPS}/memory", "memory.limit_in_bytes"
         else:
             continue
-        # A container may see its own group as the root: the root has the limit then, and the path leads nowhere.
-        group = PurePosixPath("/", path)
-        for each in (group, *group.parents):
+        # A container may see its own group as the root: then the root has the limit, and the path does not exist.
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts), -1, -1):
             with suppress(OSError, ValueError):  # "max": no limit
-                yield int(read(f"{mount}{str(each).rstrip('/')}/{name}"))
+                yield int(read("/".join((mount, *parts[:depth], name))))

@@ -80,6 +80,7 @@ def start(loop: asyncio.AbstractEventLoop) -> None:
 
 @functools.cache
 def _glibc_heap() -> TrimmedHeap | None:
+    """Return glibc's heap, or None with another C library. Loads ctypes at the first call."""
     from konnectivity.runtime.glibc_heap import Heap
 
     try:

@@ -13,7 +13,7 @@ from konnectivity.tunnel.memory_budget import MemoryBudget, first_window, growth
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class ProgramOptions(LogOptions):
-    """Base of the options of both programs, with the server's defaults."""
+    """Options that both programs have, base of the options of each."""
 
     enable_profiling: bool = option(
         False, group="Health, metrics, profiles", help="Serve profiles at /debug/pprof of the admin port."
@@ -33,7 +33,7 @@ class ProgramOptions(LogOptions):
         check=at_least(0),
         help="Maximum number of bytes that wait in this process for peers to read; above the limit new dials are "
         "refused, and stalled connections are reset (0 = a quarter of the memory limit of the cgroup or of the "
-        "machine's memory, at most 256Mi; below a limit of 48Mi, half of what exceeds 24Mi, at least 2Mi).",
+        "machine's memory, at most 256Mi; below a limit of 48Mi, half of the memory above 24Mi, at least 2Mi).",
     )
     tunnel_buffer_budget: int = option(
         size("0"),
@@ -88,13 +88,13 @@ class ProgramOptions(LogOptions):
         return 1
 
     def memory_budget(self) -> MemoryBudget:
-        """Return the memory budget of the process, with nothing reserved; look up the memory that it may use."""
+        """Return the memory budget of this process, with nothing reserved; read the memory limit of its cgroup."""
         process = self.process_buffer_budget or process_share(usable_memory(), self.processes)
         return MemoryBudget(
             process_budget=process,
             tunnel_budget=self.tunnel_buffer_budget or tunnel_share(process),
             connection_budget=self.connection_buffer_budget,
-            initial_window=self.connection_window or first_window(process),
+            initial_window=self.connection_window or min(first_window(process), self.connection_window_max),
             max_window=self.connection_window_max,
             growth_budget=growth_share(process),
         )

@@ -87,7 +87,7 @@ class FlowControl:
         self.round_trip = round_trip
         self._flows: dict[ReceivedBytes, tuple[int, float]] = {}  # bytes received at the last look, and its time
         self._grown = 0  # bytes of all windows beyond their first size
-        self._owed = 0  # bytes taken back from stalled connections, which wait here
+        self._owed = 0  # bytes taken back from stalled connections, which still wait for their local sides
         self._searched_at = 0.0  # time of the last search for stalled connections
         self._spent: dict[ReceivedBytes, int] = {}  # connections without credit at that time, and their bytes received
         self._light_at = -SHARED_S  # time at which light traffic was last seen
@@ -107,7 +107,7 @@ class FlowControl:
 
     @property
     def room(self) -> int:
-        """Return the number of bytes by which all windows may still grow; negative: by which they must shrink."""
+        """Return the number of bytes by which all windows together may grow; if negative, must shrink."""
         budget = self.budget
         total = budget.tunnel_budget
         # The growth of windows leaves a quarter to dials: connections that stall with their first windows.
@@ -136,7 +136,7 @@ class FlowControl:
         self.budget.owe(size)
 
     def settle(self, size: int) -> None:
-        """Note that `size` bytes, which were taken back from a connection that stalled, have left."""
+        """Count `size` bytes, taken back from a connection that stalled, as gone to its local side."""
         self._owed -= size
         self.budget.settle(size)
 
@@ -160,7 +160,7 @@ class FlowControl:
     def _look(self, flow: ReceivedBytes, now: float) -> None:
         """Record whether any connection other than `flow` is receiving at a low rate.
 
-        Not a connection that its window holds back: bulk data on a long line begins slowly, too.
+        A connection that its window holds back does not count: bulk data on a long line begins slowly, too.
         """
         flows = self._flows
         least = self.budget.initial_window / 4 / max(self.round_trip.refreshed_s(), RATE_S)  # bytes per second
@@ -209,7 +209,7 @@ class Window:
         self._shared.close(self._flow, self.size, self.owed)
 
     def take_back(self) -> None:
-        """Make the window as small as at first: the connection stalled, and all of the window waits here."""
+        """Shrink the window of a stalled connection to its first size, and owe the difference, which waits here."""
         first = self._shared.budget.initial_window
         self._shared.owe(self.size - first)
         self.owed += self.size - first

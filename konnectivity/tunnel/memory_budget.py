@@ -12,14 +12,15 @@ from typing import Protocol
 
 KIB = 1024
 MIB = 1024 * KIB
-SHARE = 4  # a process may buffer a quarter of its memory: bytes that wait may keep four times their size
-PROGRAM = 24 * MIB  # an agent with 100 busy connections and nothing that waits
+SHARE = 4  # a process may buffer a quarter of its memory: a waiting piece may keep a read of four times its size
+PROGRAM = 24 * MIB  # memory of an agent with 100 busy connections and no buffered bytes
 LEAST = 2 * MIB  # smallest share of a process
 LEAST_OF_TUNNEL = 8 * MIB  # smallest share of a tunnel, if the process has as much
 MOST = 256 * MIB  # largest share of a process
 SMALL = 16 * MIB  # budget of a process below which first windows and reads are small
-EXCESS = 16  # a sixteenth of the process's budget may be buffered beyond it, before connections are reset,
-EXCESS_WINDOWS = 4  # but at least this number of first windows: of dials that were accepted at the same time
+# Connections are reset when the buffered bytes exceed the process's budget by the larger of these two:
+EXCESS = 16  # a sixteenth of the budget
+EXCESS_WINDOWS = 4  # this number of first windows, of dials that were accepted at the same time
 
 
 def process_share(memory: int, processes: int = 1) -> int:
@@ -39,7 +40,7 @@ def first_window(process_budget: int) -> int:
 
 
 def read_size(process_budget: int) -> int:
-    """Return the bytes of one read from a tunnel: data that waits may keep all of the read that it came with."""
+    """Return the size in bytes of one read from a tunnel: waiting data may keep the whole read that it is part of."""
     return 256 * KIB if process_budget >= SMALL else 64 * KIB
 
 
@@ -74,7 +75,7 @@ class MemoryBudget:
     growth_budget: int = 192 * MIB  # all windows together, above their initial size
     used: int = 0
     grown: int = 0
-    owed: int = 0  # the part of `grown` that was taken back from stalled connections, and waits here
+    owed: int = 0  # the part of `grown` that was taken back from stalled connections, whose bytes still wait
     refused_dials: int = 0
     reset: int = 0  # connections that were reset because the budget was overdrawn
     backlog: int = 0  # the part of `used` that waits for local sides, not for tunnels

@@ -1,7 +1,8 @@
 """Packet codec: message bytes <-> packets (docs/internals/protocol.md). Pure.
 
 `codec` encodes and decodes DATA, the packet of the hot path, in its usual layout. `packet_reader` decodes every other
-packet, and DATA of an unusual layout; `packets` builds them. Both read the one table of `packet_fields`.
+packet, and DATA of an unusual layout; `packets` builds all but DATA. Both use the table of `packet_fields`.
+`packet_types` has the numbers of the types.
 """
 
 from konnectivity.wire import packet_types

@@ -10,11 +10,11 @@ _CONNECT_ID = 0x08  # Data field 1, varint
 _PAYLOAD = 0x1A  # Data field 3, length-delimited
 _HEAD_SIZE = 16  # connectIDs below 2**35 and payloads below 2**21 bytes
 _unpack_head = struct.Struct(">3s13B").unpack_from
-INT64_RANGE = 1 << 64  # a negative number is sent as this much more
+INT64_RANGE = 1 << 64  # added to a negative number before it is encoded
 
 
 def long_varint(value: int) -> bytes:
-    """Encode a non-negative integer as a protobuf varint; for a number that is not likely to be encoded again."""
+    """Encode a non-negative integer that is not likely to be encoded again as a protobuf varint."""
     if 1 << 56 <= value < 1 << 63:  # most random numbers of dials: nine bytes, written at once
         a, b = value & 0xFFF_FFFF, value >> 28 & 0xFFF_FFFF
         low = a & 0x7F | 0x80, a >> 7 & 0x7F | 0x80, a >> 14 & 0x7F | 0x80, a >> 21 | 0x80
@@ -30,7 +30,7 @@ def long_varint(value: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def varint(value: int) -> bytes:
-    """Encode a non-negative integer as a protobuf varint, which is kept for the next time."""
+    """Encode a non-negative integer as a protobuf varint, and keep the result for the next call."""
     return long_varint(value)
 
 

@@ -40,7 +40,7 @@ class Packet:
     data: bytes = b""
 
     def begin_payload(self, number: int) -> None:
-        """Begin a payload; of another payload that was there before, no field remains."""
+        """Begin a payload; clear the fields of another payload that was read before."""
         if self.payload not in (0, number):
             for attribute, value in _EMPTY.items():
                 setattr(self, attribute, value)

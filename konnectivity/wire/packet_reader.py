@@ -75,7 +75,7 @@ def decode(message: Buffer) -> Packet | None:
 
 
 def _read(packet: Packet, data: bytes, at: int, fields: FieldsByTag, room: int, depth: int) -> int:
-    """Read fields from an offset to the end of the data; return how many of `room` fields remain.
+    """Read fields from an offset to the end of the data; return the number of `room` fields that remain.
 
     Of a field that is repeated the last counts; a payload that is repeated is merged.
     """
@@ -93,13 +93,7 @@ def _read(packet: Packet, data: bytes, at: int, fields: FieldsByTag, room: int, 
         number = data[at]
         at += 1
         if number >= 0x80:
-            if data[at] < 0x80:
-                number += data[at] - 1 << 7
-                at += 1
-            elif kind == RANDOM:
-                number, at = _random(data, at - 1)
-            else:
-                number, at = _varint(data, at - 1, 10 if kind < TEXT else 5)
+            number, at = _long_number(data, at - 1, kind)
         if kind < TEXT:
             if kind > INT64 or number >= _SIGN:
                 number = _converted(kind, number)
@@ -132,7 +126,7 @@ def _converted(kind: int, number: int) -> int:
 
 
 def _skip(data: bytes, at: int, tag: int, room: int, depth: int) -> tuple[int, int]:
-    """Return the offset behind an unknown field, and how many of `room` fields remain, because a group has several.
+    """Return the offset behind an unknown field, and the number of `room` fields that remain: a group has several.
 
     Raises:
         IndexError: the data ends within the field.
@@ -163,15 +157,20 @@ def _skip(data: bytes, at: int, tag: int, room: int, depth: int) -> tuple[int, i
         room -= 1
 
 
-def _random(data: bytes, at: int) -> tuple[int, int]:
-    """Return the varint at an offset, and the offset behind it; most random numbers have nine bytes, read at once."""
-    if at + 9 <= len(data):
+def _long_number(data: bytes, at: int, kind: int) -> tuple[int, int]:
+    """Return the varint of two bytes or more at an offset, and the offset behind it.
+
+    Most random numbers have nine bytes, which are read at once.
+    """
+    if data[at + 1] < 0x80:
+        return data[at] + (data[at + 1] - 1 << 7), at + 2
+    if kind == RANDOM and at + 9 <= len(data):
         a, b, c, d, e, f, g, h, last = _unpack_nine(data, at)
         if a & b & c & d & e & f & g & h >= 0x80 > last:
             low = a + (b - 1 << 7) + (c - 1 << 14) + (d - 1 << 21)
             high = e + (f - 1 << 7) + (g - 1 << 14) + (h - 1 << 21)
             return low + (high - 1 << 28) + (last - 1 << 56), at + 9
-    return _varint(data, at, 10)
+    return _varint(data, at, 10 if kind < TEXT else 5)
 
 
 def _varint(data: bytes, at: int, most: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from konnectivity.grpc.budgets.send_budget import SendBudget, UnreadOutput
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Limits
 from konnectivity.tunnel.extension import EXTENSION
-from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.memory_budget import MemoryBudget, read_size
 from konnectivity_server.server_options import ServerOptions
 
 AGENT_FIRST_WINDOW = 512 * 1024  # bytes that an agent without the extension may send ahead of what was passed on
@@ -73,6 +73,7 @@ class ServerLimits:
             address_bytes=options.max_address_length,
             reached=self.reached,
         )
+        self._read_bytes = read_size(memory.process_budget)
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
         self.peers = self._transport(
             options, usual.keepalive_time_s, usual.stream_window, usual.max_streams, PEER_FIELDS
@@ -107,6 +108,7 @@ class ServerLimits:
             handshake_timeout_s=options.handshake_timeout,
             idle_timeout_s=options.idle_connection_timeout,
             unsent_bytes=options.max_unsent,
+            read_bytes=self._read_bytes,
             incomplete_bytes=options.max_incomplete_messages,
             metadata_names=metadata_names,
             header_budget=self.header_budget,

@@ -104,7 +104,7 @@ def option(
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Options:
-    """Options of a program. A derived class is a frozen dataclass without methods of its own, as this one.
+    """Options of a program. A derived class is a frozen dataclass without generated methods, as this one is.
 
     The constructor is written once and by hand: a generated one for a hundred options takes 1 MiB to compile.
 

@@ -1,7 +1,7 @@
 """Messages of HTTP CONNECT: the destination in the head of a request, and the bytes of each answer. Pure.
 
-Heads are parsed by h11. Answers are byte for byte those that clients of the reference know (docs/internals/protocol.md,
-"HTTP CONNECT").
+A pattern reads heads of the usual form, h11 all others. Answers are byte for byte those that clients of the reference
+know (docs/internals/protocol.md, "HTTP CONNECT").
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def test_good_options_have_none():
         (["--drain-timeout=0"], "grace", "killed"),
         (["--drain-timeout=1m"], "grace", "terminationGracePeriodSeconds"),
         (["--process-buffer-budget=64Mi"], "memory", "64 MiB"),
+        (["--process-buffer-budget=8Mi"], "memory", "8 MiB"),
         (["--admin-bind-address=0.0.0.0"], "admin-port", "nobody is asked"),
         (["--admin-server-port=8093"], "ports", "--health-server-port has"),
         (["-v=8"], "log-volume", "8"),

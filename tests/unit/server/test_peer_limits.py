@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.memory_budget import KIB, MIB, MemoryBudget
 from konnectivity_server.peer_limits import AGENT_FIELDS, FRONTEND_FIELDS, PEER_FIELDS, ServerLimits
 from konnectivity_server.server_options import ServerOptions
 
@@ -34,6 +34,12 @@ def test_each_peer_keeps_only_the_header_fields_that_its_service_reads():
     assert limits.agents.metadata_names == AGENT_FIELDS
     assert limits.peers.metadata_names == PEER_FIELDS
     assert limits.frontends.metadata_names == FRONTEND_FIELDS
+
+
+def test_a_server_in_little_memory_reads_less_at_a_time():
+    for process_budget, size in ((3 * MIB, 64 * KIB), (256 * MIB, 256 * KIB)):
+        limits = ServerLimits(ServerOptions(), MemoryBudget(process_budget=process_budget))
+        assert {each.read_bytes for each in (limits.agents, limits.peers, limits.frontends)} == {size}
 
 
 def test_a_frontend_that_floods_is_slowed_down_and_may_open_streams_as_fast_as_it_likes():

@@ -60,6 +60,11 @@ def test_refusals(files, argument, message):
     assert message in "\n".join(caught.value.problems)
 
 
+def test_the_first_window_is_no_larger_than_the_largest_window(files):
+    found = options(*minimal(files, "--connection-window-max=8Ki", "--process-buffer-budget=256Mi")).memory_budget()
+    assert (found.initial_window, found.max_window) == (8 * 1024, 8 * 1024)
+
+
 def test_every_problem_is_told_at_once():
     with pytest.raises(UsageError) as caught:
         options("--mode=x", "--agent-port=1", "--cluster-cert=/a")
