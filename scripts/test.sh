@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run the tests: with arguments, pytest with these; without, all tests, in two stages.
-# Stage 1 runs whole files side by side, one per core. Stage 2 runs, one after another, the tests of faults and
+# Stage 1 runs whole files side by side, two at a time. Stage 2 runs, one after another, the tests of faults and
 # attacks: these measure times and CPU, which a neighbour on the same machine would change. The real nodes are there, too:
 # their files share one cluster.
 set -u

@@ -36,7 +36,7 @@ _FAMILIES = {"tcp": socket.AF_UNSPEC, "tcp4": socket.AF_INET, "tcp6": socket.AF_
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _NO_FAMILY = (getattr(socket, "EAI_ADDRFAMILY", None), getattr(socket, "EAI_NODATA", None))
 
-_REMEMBERED = 1024  # destinations whose verdict, and numeric addresses whose form for the kernel, are kept
+_REMEMBERED = 1024  # entries of each of two caches: the policy's verdicts, and socket addresses of numeric hosts
 DIAL_BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30)
 
 

@@ -46,7 +46,7 @@ class Http2Connection:
         streams: open streams, by id.
         send_data: see `Outbound.send_data`.
         take: see `Outbound.take`.
-        outbound: sending half, whose `queued` is read after every write.
+        outbound: sending half.
         costs: budget of the peer.
         output: frames to write; empty if there are none.
         consumed: see `Inbound.consumed`.

@@ -14,8 +14,8 @@ from konnectivity.tls import pem
 LABEL = "CERTIFICATE"
 
 _TIME = "(?!0000)[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])([0-5][0-9]){2}Z"
-_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of the months
-_LEAP_DAYS_TO_1970 = 477
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # in each month of a year that is not a leap year
+_LEAP_DAYS_TO_1970 = 477  # leap days before 1970, from year 1 on
 
 _INTEGER, _OID, _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE, _SET, _VERSION = 0x02, 0x06, 0x17, 0x18, 0x30, 0x31, 0xA0
 _TEXT_ENCODINGS = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}  # codec by ASN.1 tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# Numbers of the enum ResetSide in proto/konnectivity/proto/client.proto.
 CLIENT = 1
 TARGET = 2
 SERVER = 3

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 class State(enum.Enum):
     """State of a connection at one end of a tunnel."""
 
-    __hash__ = object.__hash__  # the hash of enum is computed in Python, at each look-up in a table
+    __hash__ = object.__hash__  # Enum's own hash is a call of a Python function at each look-up
 
     OPEN = "open"
     SENT_END = "sent end"  # our direction is complete

@@ -11,6 +11,7 @@ from konnectivity.wire.codec import INT64_RANGE, long_varint, varint
 from konnectivity.wire.packet_fields import BOOL, PAYLOADS, SIDE, TEXT, Packet
 
 _SMALL = 1 << 28  # connection ids and sizes repeat below, so their varints are kept; random numbers do not
+# Names of the enum ResetSide, by number.
 _SIDES = ("RESET_SIDE_UNKNOWN", "RESET_SIDE_CLIENT", "RESET_SIDE_TARGET", "RESET_SIDE_SERVER", "RESET_SIDE_AGENT")
 # packet type -> bytes before the length of the payload, and the tag of each field of the payload
 _LAYOUTS: dict[int, tuple[bytes, tuple[bytes, ...]]] = {

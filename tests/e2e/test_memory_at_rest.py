@@ -21,6 +21,7 @@ NOT_AT_REST = (
     "konnectivity_server.audit.audit_log",
     "konnectivity_server.workers.supervisor",
     "lzma",
+    "pathlib",
     "prometheus_client",
     "tempfile",
     "uuid",

@@ -127,7 +127,7 @@ class LogOptions(Options):
 
 
 def _temporary_directory() -> str:
-    import tempfile  # few programs write log files; the others do without its memory
+    import tempfile  # loaded for log files only: it takes memory
 
     with suppress(FileNotFoundError):  # no directory is writable
         return tempfile.gettempdir()

@@ -127,7 +127,7 @@ class CommandLine:
 
 def nearest(name: str, options: Mapping[str, Option]) -> str | None:
     """Return the name in `options` most similar to `name`, or None; hidden and deprecated names are not offered."""
-    from difflib import get_close_matches  # a command line without mistakes does without its memory
+    from difflib import get_close_matches  # loaded for a mistake only: it takes memory
 
     hidden = {
         name for name, each in options.items() if each.hidden or each.deprecated or name in each.deprecated_aliases

@@ -30,7 +30,7 @@ def _usage_entry(each: Option) -> list[str]:
     if each.instead:
         notes.append(f"no effect here: {each.instead}")
     text = f"{each.help} ({', '.join(notes)})".lstrip() if notes else each.help
-    import textwrap  # a program that prints no help does without its memory
+    import textwrap  # loaded for a help text only: it takes memory
 
     # A long head gets a line of its own; a short one precedes the first line of the help.
     alone = [head] if len(head) > _HELP_COLUMN - 2 else []

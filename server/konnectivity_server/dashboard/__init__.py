@@ -70,7 +70,7 @@ def _handler(name: str) -> Handler:
 
 @functools.cache
 def _asset(name: str) -> _Asset:
-    from importlib import resources  # a server whose page nobody opens does without its memory
+    from importlib import resources  # loaded when the page is opened: it takes memory
 
     body = resources.files(__name__).joinpath(name).read_bytes()
     return _Asset(body, f'"{hashlib.sha256(body).hexdigest()[:20]}"')

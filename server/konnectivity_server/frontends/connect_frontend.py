@@ -68,7 +68,7 @@ class ConnectProtocol(asyncio.Protocol):
         self._limits = frontend.limits
         self._loop = frontend.loop
         self._first = first
-        self._heads: Heads | None = None  # bytes that are not a head of the usual form
+        self._heads: Heads | None = None  # reader of heads that do not have the usual form
         self._refusals = 0
         self._early = bytearray()  # bytes behind the CONNECT
         self._transport: asyncio.Transport | None = None

@@ -51,7 +51,7 @@ def refusal(error: HeadError) -> BadRequest:
 
 
 def plain_destination(received: bytes) -> str | None:
-    """Return the destination if `received` is a CONNECT head of the usual form and nothing more; None: parse it."""
+    """Return the destination if `received` is exactly a CONNECT head of the usual form, otherwise None."""
     head = _PLAIN_HEAD.fullmatch(received)
     return None if head is None else _unescaped(head[1].decode("ascii"))
 
@@ -91,7 +91,7 @@ def destination(head: bytes) -> str:
 
 
 def _unescaped(target: str) -> str:
-    """Return a destination whose zone has its percent sign, which RFC 6874 escapes."""
+    """Return a destination with the percent sign of its IPv6 zone, which RFC 6874 escapes as %25."""
     return target.replace("%25", "%", 1) if target.startswith("[") else target
 
 
@@ -155,7 +155,7 @@ def _bad_request(detail: bytes = b"") -> bytes:
 
 
 def _not_connect(keep: bool) -> bytes:
-    from email.utils import formatdate  # a server that is asked for nothing but CONNECT does without its memory
+    from email.utils import formatdate  # loaded for requests other than CONNECT only: it takes memory
 
     lines = [
         b"HTTP/1.1 405 Method Not Allowed",
