@@ -67,7 +67,7 @@ bench: .venv/.stamp ## all scenarios beside the alternatives, about 20 minutes o
 	@[ -z "$$REFERENCE_SOURCES" ] || REFERENCE_VERSIONS=4f8517c1 sh tests/interop/reference.sh
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
 
-bench-quick: .venv/.stamp ## the few that say most, once: about a minute
+bench-quick: .venv/.stamp ## the few most telling scenarios, once; about a minute
 	$(BIN)/python -m benchmarks.bench --quick $(ARGS)
 
 BASE ?= HEAD

@@ -17,7 +17,6 @@ _LENGTHS = bytes.fromhex(  # bits of the code of each byte, and of the end-of-st
     "1b1b1b1b1b1a1e"
 )
 _BITS = 30  # length of the longest code
-_MASK = (1 << _BITS) - 1
 _SYMBOLS = sorted(range(len(_LENGTHS)), key=_LENGTHS.__getitem__)
 
 

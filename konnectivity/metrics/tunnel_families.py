@@ -104,20 +104,20 @@ def connections(program: str, traffic: TunnelStats, outbound: str, inbound: str)
     yield histogram(f"{program}_tunnel_round_trip_seconds", "Round trips of pings on the tunnels.", traffic.round_trips)
 
 
-def memory(program: str, ledger: MemoryBudget) -> Iterator[Family]:
+def memory(program: str, budget: MemoryBudget) -> Iterator[Family]:
     """Yield buffered bytes, their limits, and the dials refused at the limit."""
-    yield gauge(f"{program}_buffered_bytes", "Bytes that wait for peers that do not read.").add(ledger.used)
+    yield gauge(f"{program}_buffered_bytes", "Bytes that wait for peers that do not read.").add(budget.used)
     yield (
         gauge(f"{program}_buffer_budget_bytes", "Bytes that may wait before new dials are refused, by scope.")
-        .add(ledger.process_budget, scope="process")
-        .add(ledger.tunnel_budget, scope="tunnel")
-        .add(ledger.connection_budget, scope="connection")
+        .add(budget.process_budget, scope="process")
+        .add(budget.tunnel_budget, scope="tunnel")
+        .add(budget.connection_budget, scope="connection")
     )
     yield gauge(f"{program}_window_growth_bytes", "Credit windows above their initial size, added up.").add(
-        ledger.grown
+        budget.grown
     )
     yield counter(f"{program}_dials_refused_total", "Dials refused because the buffer memory is spent.").add(
-        ledger.refused_dials
+        budget.refused_dials
     )
 
 

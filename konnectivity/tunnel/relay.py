@@ -153,7 +153,8 @@ class Relay(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return True
-        # A small view would keep the large buffer it was cut from for as long as the socket blocks.
+        # A view that waits would keep the whole read that it is part of. So small views are copied, and all views while
+        # the socket blocks.
         transport.write(data if len(data) >= _SMALL and not self._blocked else bytes(data))
         return not self._blocked
 

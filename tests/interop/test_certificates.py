@@ -98,7 +98,6 @@ def one(**how):
 MIDDLE = authority()
 EXPIRED_MIDDLE = authority(begin=NOW - timedelta(days=9), end=NOW - timedelta(days=1))
 NO_CA = Authority(*leaf(common_name="no-ca"))
-ROOMY = Authority(*leaf((), (), ca=True, issuer=None, common_name="konnectivity-server"))
 TIGHT_LEAF = leaf(issuer=MIDDLE)[0]
 OTHER = Authority.create("konnectivity-ca")
 CASES = {

@@ -33,7 +33,6 @@ from support.balancer import HAPROXY, MISSING, Balancer
 from support.kubernetes_api import KubernetesApi
 from support.targets import listening
 
-COUNTED_BY = ("leases", "server count")
 OURS_SERVE, REFERENCE_SERVES = "servers ours, agents of the reference", "servers of the reference, agents ours"
 SETS = {  # kinds of the servers, kinds of the agents
     (OURS_SERVE, "leases"): ((OURS,) * 3, VERSIONS),
