@@ -77,6 +77,7 @@ class MemoryBudget:
     grown: int = 0
     owed: int = 0  # the part of `grown` that was taken back from stalled connections, whose bytes still wait
     refused_dials: int = 0
+    reset: int = 0  # connections that were reset because the budget was overdrawn
     backlog: int = 0  # the part of `used` that waits for local sides, not for tunnels
     stalled: set[StalledFlow] = field(default_factory=set)  # of all tunnels
 
@@ -120,6 +121,7 @@ class MemoryBudget:
             flow = max(self.stalled, key=lambda each: each.backlog)
             self.stalled.discard(flow)
             if flow.backlog:
+                self.reset += 1
                 flow.over_budget(
                     f"reset: {flow.backlog} bytes wait for a reader that stalled, the most of all connections, and "
                     f"{self.backlog} bytes wait in the process; --process-buffer-budget is {self.process_budget}"

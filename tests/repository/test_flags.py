@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import NamedTuple
 
 import pytest
@@ -305,6 +306,11 @@ def reading(found, program, name):
     return getattr(found, declaration(program, name).field)
 
 
+def values(found):
+    """Return the values of all options by field, without their sources."""
+    return {each.name: getattr(found, each.name) for each in fields(found) if each.compare}
+
+
 # ---- names, kinds, defaults ------------------------------------------------------------------------------------------
 
 
@@ -371,7 +377,7 @@ def test_a_launcher_may_render_every_default(files, program):
     """All defaults as --name=value in lexical order are accepted, but --server-port must be 0 with a unix socket."""
     rendered = sorted(f"--{flag.name}={flag.default}" for flag in ESTABLISHED[program] if flag.name != "server-port")
     base = files.base(program)
-    assert parse(PROGRAMS[program], [*rendered, *base], {}, program) == files.parse(program)
+    assert values(parse(PROGRAMS[program], [*rendered, *base], {}, program)) == values(files.parse(program))
 
 
 @pytest.mark.parametrize(
