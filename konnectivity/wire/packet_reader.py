@@ -75,7 +75,7 @@ def decode(message: Buffer) -> Packet | None:
 
 
 def _read(packet: Packet, data: bytes, at: int, fields: FieldsByTag, room: int, depth: int) -> int:
-    """Read fields from an offset to the end of the data; return the number of `room` fields that remain.
+    """Read at most `room` fields from an offset to the end of the data; return the number of fields left of `room`.
 
     Of a field that is repeated the last counts; a payload that is repeated is merged.
     """
@@ -126,7 +126,7 @@ def _converted(kind: int, number: int) -> int:
 
 
 def _skip(data: bytes, at: int, tag: int, room: int, depth: int) -> tuple[int, int]:
-    """Return the offset behind an unknown field, and the number of `room` fields that remain: a group has several.
+    """Return the offset behind an unknown field, and the number of fields left of `room`: a group has several.
 
     Raises:
         IndexError: the data ends within the field.
