@@ -22,6 +22,7 @@ from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
 from support import cluster_programs
 from support.cluster_programs import PROGRAMS
+from support.kubeconfig_file import kubeconfig
 
 CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 API = "https://127.0.0.1:6443"
@@ -109,15 +110,10 @@ class Cluster:
         self.path(f"{name}.pub").write_bytes(public.stdout)
 
     def _kubeconfig(self, user: str) -> None:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "it",
-            "clusters": [{"name": "it", "cluster": {"server": API, "certificate-authority": str(self.path("ca.crt"))}}],
-            "users": [{"name": "it", "user": {"token": f"{user}-token"}}],
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        }
-        self.path(f"{user}.kubeconfig").write_text(json.dumps(config))
+        config = kubeconfig(
+            {"server": API, "certificate-authority": str(self.path("ca.crt"))}, {"token": f"{user}-token"}
+        )
+        self.path(f"{user}.kubeconfig").write_text(config)
 
     def start(self, namespace: str, program: str, *arguments: str, ready: str) -> ProgramProcess:
         """Start one of the programs in a namespace, and wait for a text in its log."""

@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from support.kubeconfig_file import kubeconfig
+from support.kubectl_command import KubectlCommand
+
 Object = dict[str, Any]
-T = TypeVar("T")
-COMMAND_TIMEOUT_S = 60.0
-WAIT_TIMEOUT_S = 75.0
-_PAUSE_S = 0.3
 
 
-class ClusterClient:
-    """kubectl of one cluster.
-
-    Args:
-        kubectl: the command, with its kubeconfig, in the right network namespace.
-    """
-
-    def __init__(self, kubectl: Sequence[str]) -> None:
-        self._kubectl = list(kubectl)
-
-    def command(self, *arguments: str) -> list[str]:
-        return [*self._kubectl, *arguments]
-
-    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run kubectl to its end and return the finished process."""
-        return subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False
-        )
-
-    def ok(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """Run kubectl, check that it succeeds, and return its output."""
-        done = self.run(*arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def error(self, *arguments: str, stdin: bytes = b"") -> str:
-        """Run kubectl, check that it fails, and return its error text."""
-        done = self.run(*arguments, stdin=stdin)
-        assert done.returncode != 0, done.stdout.decode()
-        return done.stderr.decode()
+class ClusterClient(KubectlCommand):
+    """kubectl of one cluster."""
 
     def get(self, namespace: str, kind: str, name: str) -> Object | None:
         """Return an object, or None if it does not exist."""
@@ -61,14 +29,17 @@ class ClusterClient:
         return found
 
     def apply(self, *objects: Object) -> None:
+        """Apply objects on the server's side, also fields that another client owns."""
         text = yaml.safe_dump_all(objects).encode()
         self.ok("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
     def patch(self, namespace: str, kind: str, name: str, body: Object | str, *options: str) -> None:
+        """Merge a patch, given as an object or as JSON, into an object."""
         text = body if isinstance(body, str) else json.dumps(body)
         self.ok("-n", namespace, "patch", kind, name, "--type=merge", "-p", text, *options)
 
     def set_status(self, namespace: str, kind: str, name: str, status: Object) -> None:
+        """Set fields of the status of an object, as its controller does."""
         self.patch(namespace, kind, name, {"status": status}, "--subresource=status")
 
     def ready(self) -> bool:
@@ -79,24 +50,6 @@ class ClusterClient:
         )
 
 
-def until(what: Callable[[], T], reason: str | Callable[[], str], timeout_s: float = WAIT_TIMEOUT_S) -> T:
-    """Poll until `what` returns something true, and return that; `reason` explains a failure."""
-    end = time.monotonic() + timeout_s
-    while not (found := what()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout_s:g} s: {reason if isinstance(reason, str) else reason()}")
-        time.sleep(_PAUSE_S)
-    return found
-
-
 def write_kubeconfig(path: Path, server: str, ca: Path, token: str) -> None:
     """Write the kubeconfig of a user with a static token."""
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "it",
-        "clusters": [{"name": "it", "cluster": {"server": server, "certificate-authority": str(ca)}}],
-        "users": [{"name": "it", "user": {"token": token}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-    }
-    path.write_text(json.dumps(config))
+    path.write_text(kubeconfig({"server": server, "certificate-authority": str(ca)}, {"token": token}))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from cluster_client import Object, until
+from cluster_client import Object
 from management_cluster import TENANTS
 from tenant_objects import GATEWAY_CONTROLLER, HOSTNAME
 from tenant_plane import TenantPlane
+
+from support.waiting import until
 
 _TIME = "2026-01-01T00:00:00Z"
 

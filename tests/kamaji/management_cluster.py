@@ -12,13 +12,14 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from cluster_client import ClusterClient, Object, until, write_kubeconfig
+from cluster_client import ClusterClient, Object, write_kubeconfig
 from namespaces import HUB, Namespaces
 
 from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
 from support.checkout import ROOT
+from support.waiting import until
 
 CACHE = ROOT / ".cache"
 KUBE = CACHE / "bin" / "kube"

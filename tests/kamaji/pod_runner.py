@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_client import Object, until
+from cluster_client import Object
 from pod_volumes import PodVolumes
 
 from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import ProgramProcess
 from support.checkout import ROOT
+from support.waiting import until
 
 BIN = ROOT / ".cache" / "bin"
 REFERENCE_VERSION = "v0.36.0"

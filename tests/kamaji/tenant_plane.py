@@ -15,7 +15,7 @@ from pathlib import Path
 
 import load_balancer
 import yaml
-from cluster_client import ClusterClient, Object, until
+from cluster_client import ClusterClient, Object
 from management_cluster import CACHE, TENANTS, ManagementCluster
 from namespaces import Spoke
 from pod_runner import Pod, container
@@ -23,6 +23,7 @@ from pod_volumes import PodVolumes
 from tenant_objects import konnectivity
 
 from konnectivity.testing.deployment import ProgramProcess
+from support.waiting import until
 
 NODE_IP = "198.51.100.10"  # reached by nothing but agents
 SYSTEM = "kube-system"
@@ -264,10 +265,13 @@ class TenantPlane:
 
     # Use
 
+    def past_the_balancer(self, at: int) -> tuple[str, str]:
+        """Return the options of kubectl that name the API server of one pod in place of the load balancer."""
+        return f"--server=https://{self.places[at].address}:{API_PORT}", "--tls-server-name=localhost"
+
     def direct(self, at: int, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run kubectl with the API server of one pod, past the load balancer."""
-        server = f"--server=https://{self.places[at].address}:{API_PORT}"
-        return self.tenant.run(server, "--tls-server-name=localhost", *arguments)
+        return self.tenant.run(*self.past_the_balancer(at), *arguments)
 
     def works(self, timeout_s: float = 60) -> None:
         """Check that logs, exec, and exec with input reach a pod that only an agent can reach."""

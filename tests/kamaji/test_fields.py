@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from cluster_client import until
 from management_cluster import TENANTS
 from pod_runner import container
 from recorder import record
 from tenant_objects import konnectivity, tenant
 from tenant_plane import SYSTEM
+
+from support.waiting import until
 
 SERVER = {
     "port": 9132,

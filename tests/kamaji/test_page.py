@@ -9,7 +9,6 @@ import os
 
 import pytest
 import yaml
-from cluster_client import until
 from management_cluster import KUBE, TENANTS
 from pod_runner import container
 from recorder import record
@@ -17,6 +16,7 @@ from tenant_plane import AGENT, SERVER, SYSTEM
 
 from support.checkout import DOCS, ROOT
 from support.shell import Shell, blocks
+from support.waiting import until
 
 RUN, DEPLOYMENT, SEE, OFF, VOLUME, REMOVAL, CONFIG, BESIDE, AGENTS = blocks(DOCS / "start" / "quickstart-kamaji.md")
 LEFT = ("daemonset", "deployment", "serviceaccount")

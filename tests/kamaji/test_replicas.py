@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import time
 
 import pytest
 from tenant_objects import konnectivity
+
+from support.kubectl_command import read_line
 
 DRAIN_TIMEOUT_S = 30  # terminationGracePeriodSeconds of Kamaji's pods
 
@@ -15,17 +15,6 @@ DRAIN_TIMEOUT_S = 30  # terminationGracePeriodSeconds of Kamaji's pods
 @pytest.fixture(scope="module")
 def plane(planes):
     return planes("pair")
-
-
-@pytest.fixture
-def followed_log(plane):
-    """Yield a `kubectl logs --follow` through the first pod's server, which has printed the first lines."""
-    server = f"--server=https://{plane.places[0].address}:6443"
-    command = plane.tenant.command(server, "--tls-server-name=localhost", "logs", "--follow", "pod")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    yield process
-    process.kill()
-    process.communicate(timeout=10)
 
 
 def test_the_count_of_servers_is_that_of_the_replicas(plane):
@@ -37,15 +26,14 @@ def test_one_agent_behind_a_load_balancer_serves_both(plane):
     plane.works()
 
 
-def test_a_server_ends_within_its_grace_period_while_a_log_is_followed(plane, followed_log):
+def test_a_server_ends_within_its_grace_period_while_a_log_is_followed(plane):
     plane.start_agent()
     plane.works()
-    assert followed_log.stdout.readline()
-    started = time.monotonic()
-    plane.servers[0].send(signal.SIGTERM)
-    assert plane.servers[0].wait(DRAIN_TIMEOUT_S) == 0
-    assert time.monotonic() - started < DRAIN_TIMEOUT_S
-    assert plane.direct(1, "logs", "pod").returncode == 0, "the other pod serves meanwhile"
+    with plane.tenant.running(*plane.past_the_balancer(0), "logs", "--follow", "pod") as log:
+        assert read_line(log)
+        plane.servers[0].send(signal.SIGTERM)
+        assert plane.servers[0].wait(DRAIN_TIMEOUT_S) == 0
+        assert plane.direct(1, "logs", "pod").returncode == 0, "a log of the other pod fails"
     plane.replace_server(0)
     plane.works()
 
@@ -53,12 +41,10 @@ def test_a_server_ends_within_its_grace_period_while_a_log_is_followed(plane, fo
 def test_an_agent_ends_within_its_grace_period_while_a_log_is_followed(plane):
     agent = plane.start_agent().processes["konnectivity-agent"]
     plane.works()
-    command = plane.tenant.command("logs", "--follow", "pod")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout.readline()
+    with plane.tenant.running("logs", "--follow", "pod") as log:
+        assert read_line(log)
         agent.send(signal.SIGTERM)
         assert agent.wait(DRAIN_TIMEOUT_S) == 0
-        process.kill()
 
 
 def test_a_deployment_of_agents_survives_the_loss_of_one(plane):

@@ -6,8 +6,9 @@ import base64
 import subprocess
 
 import pytest
-from cluster_client import until
 from management_cluster import TENANTS
+
+from support.waiting import until
 
 ROTATE = {"metadata": {"annotations": {"certs.kamaji.clastix.io/rotate": ""}}}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from node_machine import NodeMachine
 
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority, CertificateIdentity
+from support.kubeconfig_file import kubeconfig
 
 PKI = "/etc/kubernetes/pki"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -67,16 +67,7 @@ class ClusterCredentials:
             "client-certificate-data": _base64(issued.cert_pem),
             "client-key-data": _base64(issued.key_pem),
         }
-        return json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "it",
-                "clusters": [{"name": "it", "cluster": cluster}],
-                "users": [{"name": "it", "user": login}],
-                "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            }
-        )
+        return kubeconfig(cluster, login)
 
     def _pair(self, node: NodeMachine, name: str, pair: CertificateIdentity) -> None:
         node.write(f"{PKI}/{name}.crt", pair.cert_pem, 0o644)
@@ -94,38 +85,12 @@ def apiserver_pod(
 
     Args:
         programs: directory of this machine with the executable.
-        address: of the node.
-        name: of the pod.
-        port: for clients; readiness is asked there.
-        flags: more flags, or other values.
+        address: IP address of the node.
+        name: name of the pod.
+        port: port for clients and probes.
+        flags: flags beside kubeadm's, or other values of these.
     """
-    values = {
-        "advertise-address": address,
-        "allow-privileged": "true",
-        "authorization-mode": "Node,RBAC",
-        "client-ca-file": f"{PKI}/ca.crt",
-        "enable-admission-plugins": "NodeRestriction",
-        "etcd-servers": "http://127.0.0.1:2379",
-        "kubelet-certificate-authority": f"{PKI}/ca.crt",
-        "kubelet-client-certificate": f"{PKI}/apiserver-kubelet-client.crt",
-        "kubelet-client-key": f"{PKI}/apiserver-kubelet-client.key",
-        "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
-        "proxy-client-cert-file": f"{PKI}/front-proxy-client.crt",
-        "proxy-client-key-file": f"{PKI}/front-proxy-client.key",
-        "requestheader-allowed-names": "front-proxy-client",
-        "requestheader-client-ca-file": f"{PKI}/front-proxy-ca.crt",
-        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
-        "requestheader-group-headers": "X-Remote-Group",
-        "requestheader-username-headers": "X-Remote-User",
-        "secure-port": str(port),
-        "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
-        "service-account-key-file": f"{PKI}/sa.pub",
-        "service-account-signing-key-file": f"{PKI}/sa.key",
-        "service-cluster-ip-range": SERVICES,
-        "tls-cert-file": f"{PKI}/apiserver.crt",
-        "tls-private-key-file": f"{PKI}/apiserver.key",
-        **(flags or {}),
-    }
+    values = _apiserver_flags(address, port) | dict(flags or {})
     folders = {"k8s-certs": PKI, "programs": str(programs)}
     if flags:
         folders |= {"konnectivity-files": FILES, "konnectivity-sockets": SOCKETS}
@@ -151,3 +116,33 @@ def apiserver_pod(
     }
     head = {"name": name, "namespace": "kube-system", "labels": {"component": name, "tier": "control-plane"}}
     return yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": spec})
+
+
+def _apiserver_flags(address: str, port: int) -> dict[str, str]:
+    """Return the flags that kubeadm gives to a kube-apiserver, by name."""
+    return {
+        "advertise-address": address,
+        "allow-privileged": "true",
+        "authorization-mode": "Node,RBAC",
+        "client-ca-file": f"{PKI}/ca.crt",
+        "enable-admission-plugins": "NodeRestriction",
+        "etcd-servers": "http://127.0.0.1:2379",
+        "kubelet-certificate-authority": f"{PKI}/ca.crt",
+        "kubelet-client-certificate": f"{PKI}/apiserver-kubelet-client.crt",
+        "kubelet-client-key": f"{PKI}/apiserver-kubelet-client.key",
+        "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
+        "proxy-client-cert-file": f"{PKI}/front-proxy-client.crt",
+        "proxy-client-key-file": f"{PKI}/front-proxy-client.key",
+        "requestheader-allowed-names": "front-proxy-client",
+        "requestheader-client-ca-file": f"{PKI}/front-proxy-ca.crt",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-username-headers": "X-Remote-User",
+        "secure-port": str(port),
+        "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+        "service-account-key-file": f"{PKI}/sa.pub",
+        "service-account-signing-key-file": f"{PKI}/sa.key",
+        "service-cluster-ip-range": SERVICES,
+        "tls-cert-file": f"{PKI}/apiserver.crt",
+        "tls-private-key-file": f"{PKI}/apiserver.key",
+    }

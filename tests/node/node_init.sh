@@ -20,12 +20,12 @@ else
         mount -t cgroup -o "$options" cgroup "/sys/fs/cgroup/$each"
     done
 fi
-# A kubelet sets these for the whole machine. Here it writes to files.
-mkdir -p "$directory/settings"
-for each in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
-    file=$directory/settings/$(echo "$each" | tr / .)
-    cat "/proc/sys/$each" >"$file"
-    mount --bind "$file" "/proc/sys/$each"
+# The kernel has one value of these settings for all nodes and this machine. A kubelet reads and writes a copy of its node.
+for setting in kernel/keys/root_maxbytes kernel/keys/root_maxkeys kernel/panic kernel/panic_on_oops vm/overcommit_memory vm/panic_on_oom; do
+    copy=$directory/settings/$setting
+    mkdir -p "${copy%/*}"
+    cat "/proc/sys/$setting" >"$copy"
+    mount --bind "$copy" "/proc/sys/$setting"
 done
 for each in etc var/lib var/log; do
     mount --bind "$directory/own/$each" "/$each"

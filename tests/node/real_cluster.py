@@ -19,6 +19,7 @@ from node_machine import NodeMachine, command
 
 from support.checkout import DOCS
 from support.shell import Shell, blocks
+from support.waiting import until
 
 CONTROL_IP, LINK_IP, WORKER_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 CONTROL_PODS, WORKER_PODS = "10.244.0.0/24", "10.244.1.0/24"
@@ -95,7 +96,7 @@ class RealCluster:
         self.worker.start()
         self.wait_for_api(self.kubectl)
         k = self.kubectl
-        wait_until(lambda: k.run("get", "node", "control", "worker").returncode == 0, "no nodes", READY_TIMEOUT_S)
+        until(lambda: k.run("get", "node", "control", "worker").returncode == 0, "both nodes register", READY_TIMEOUT_S)
         k.ok("wait", "--for=condition=Ready", "node/control", "node/worker", "--timeout=80s")
         k.ok(
             "create",
@@ -104,12 +105,12 @@ class RealCluster:
             "--clusterrole=cluster-admin",
             "--group=kubeadm:cluster-admins",
         )
-        wait_until(lambda: k.run("get", "serviceaccount", "default").returncode == 0, "no service account")
+        until(lambda: k.run("get", "serviceaccount", "default").returncode == 0, "the default service account exists")
 
     def wait_for_api(self, client: Kubectl) -> None:
         """Wait until an API server is ready."""
-        what = f"the API server of {client.transport} is not ready"
-        wait_until(lambda: client.run("get", "--raw", "/readyz").returncode == 0, what, READY_TIMEOUT_S)
+        expected = f"the API server of {client.transport} is ready"
+        until(lambda: client.run("get", "--raw", "/readyz").returncode == 0, expected, READY_TIMEOUT_S)
 
     def start_shell(self) -> Shell:
         """Start the shell of an administrator on the control plane's node, with our tool and kubectl."""
@@ -147,7 +148,7 @@ class RealCluster:
 
     def wait_for_restart(self, pod: str, before: str) -> None:
         """Wait until a static pod has another container than `before`, and the API server is ready."""
-        wait_until(lambda: self.container(pod) not in ("", before), f"{pod} does not restart", READY_TIMEOUT_S)
+        until(lambda: self.container(pod) not in ("", before), f"{pod} has another container", READY_TIMEOUT_S)
         self.wait_for_api(self.kubectl)
 
     def add_transports(self) -> None:
@@ -213,8 +214,8 @@ class RealCluster:
         """Wait until commands run in pods by all transports; return the seconds that it took."""
         began = time.monotonic()
         for client in clients or self.clients.values():
-            what = f"nothing passes through the tunnel by {client.transport}"
-            wait_until(lambda client=client: client.run("exec", "web", "--", "true").returncode == 0, what, timeout_s)
+            expected = f"an exec succeeds by {client.transport}"
+            until(lambda client=client: client.run("exec", "web", "--", "true").returncode == 0, expected, timeout_s)
         return time.monotonic() - began
 
     def remove(self) -> None:
@@ -224,11 +225,3 @@ class RealCluster:
             self.control.remove()
         finally:
             self.worker.remove()
-
-
-def wait_until(is_true: Callable[[], bool], otherwise: str, timeout_s: float = 60.0) -> None:
-    """Wait until a condition holds; `otherwise` says what is wrong if it never does."""
-    end = time.monotonic() + timeout_s
-    while not is_true():
-        assert time.monotonic() < end, f"{otherwise} within {timeout_s:g} s"
-        time.sleep(0.25)

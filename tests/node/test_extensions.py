@@ -1,4 +1,4 @@
-"""Tests of what extends the API from pods: a webhook and an aggregated API."""
+"""Tests of two extensions of the API that run in a pod: a webhook and an aggregated API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import base64
 import json
 
 import pytest
-from real_cluster import wait_until
+
+from support.waiting import until
 
 SERVICE = {"namespace": "default", "name": "extension", "port": 443}
 RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
@@ -57,7 +58,7 @@ def test_a_webhook_in_a_pod_admits_and_refuses(everywhere, extensions):
             k.run("delete", "configmap", f"bad-{k.transport}", "--ignore-not-found")
             return b"the webhook on the node says no" in done.stderr
 
-        wait_until(refused, "the webhook is not asked")
+        until(refused, "the webhook refuses")
         assert create(k, "good", "false").returncode == 0
         k.ok("delete", "configmap", f"good-{k.transport}")
 
@@ -67,7 +68,7 @@ def test_a_webhook_in_a_pod_admits_and_refuses(everywhere, extensions):
 def test_an_aggregated_api_in_a_pod_answers(everywhere, extensions):
     def check(k):
         path = "/apis/tunnel.test/v1/hello"
-        wait_until(lambda: k.run("get", "--raw", path).returncode == 0, "the aggregated API does not answer")
+        until(lambda: k.run("get", "--raw", path).returncode == 0, "the aggregated API answers")
         assert k.ok("get", "--raw", path) == b"hello to kubernetes-admin"
 
     everywhere(check)

@@ -9,8 +9,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kubectl import read_line, read_lines
+from kubectl import TERMINAL_SIZE
 from real_cluster import WORKER_IP
+
+from support.kubectl_command import read_line, read_lines
 
 MIB = 1 << 20
 BUSYBOX = ("--image=test.local/busybox:1", "--image-pull-policy=Never")
@@ -75,15 +77,15 @@ def test_exec_passes_8_mib_of_input_and_output(everywhere, protocol):
 
 def test_exec_on_a_terminal_has_its_size_and_signals(everywhere):
     def check(k):
-        talk = [
-            (rb"# ", b"stty -a; tty; echo $((6*7))\n"),
-            (rb"42\r\n.*# ", b"echo slee''ps; sleep 100\n"),
-            (rb"sleeps", b"\x03"),
-            (rb"# ", b"exit 5\n"),
+        talk = [  # the output, not the echo of the typed command, has the sums and the word without quotes
+            (rb"# ", b"tty && stty -a && echo the end: $((200 + 31))\n"),
+            (rb"the end: 231\r\n.*# ", b"echo beg''un; sleep 300\n"),
+            (rb"begun", b"\x03"),
+            (rb"# ", b"exit 7\n"),
         ]
         output, code = k.terminal(["exec", "-it", "web", "--", "sh"], talk)
-        assert code == 5, output
-        assert b"rows 33; columns 101" in output
+        assert code == 7, output
+        assert b"rows %d; columns %d" % TERMINAL_SIZE in output
         assert b"/dev/pts/" in output
 
     everywhere(check)
@@ -144,15 +146,15 @@ def test_a_forwarded_port_without_a_listener_is_an_error(everywhere, curl):
 
 def test_debug_adds_a_container_to_a_pod_and_attaches_to_it(everywhere):
     def check(k):
-        look = b"cat /proc/1/root/www/index.html; ps | grep -q [h]ttpd && echo $((6*7))\n"
+        look = b"cat /proc/1/root/www/index.html; ps | grep -q [h]ttpd && echo sees $((200 + 31))\n"
         words = ["debug", "-it", "web", *BUSYBOX, "--target=web", "--profile=sysadmin"]
-        output, _ = k.terminal([*words, "--", "sh"], [(rb"", b"\n"), (rb"# ", look), (rb"42\r\n", b"exit\n")])
-        assert b"hello\r\n42" in output, output.decode()
+        output, _ = k.terminal([*words, "--", "sh"], [(rb"", b"\n"), (rb"# ", look), (rb"sees 231\r\n", b"exit\n")])
+        assert b"hello\r\nsees 231" in output, output.decode()
 
     everywhere(check)
 
 
-def test_debug_of_a_node_shows_its_files(everywhere, cluster):
+def test_debug_of_a_node_shows_its_files(everywhere):
     def check(k):
         created = k.ok(
             "debug", "node/worker", *BUSYBOX, "--profile=general", "--", "cat", "/host/etc/containerd.toml"

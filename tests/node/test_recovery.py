@@ -1,8 +1,9 @@
-"""Tests of what ends and what begins again after a program, the line or the control plane has failed."""
+"""Tests of sessions that end, and of operations that succeed again, after a program, the line or a node has failed."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,9 +12,11 @@ from os import kill
 
 import pytest
 from kubeadm_files import MANIFESTS
-from kubectl import read_line
 from node_machine import command
-from real_cluster import CONTROL_IP, wait_until
+from real_cluster import CONTROL_IP
+
+from support.kubectl_command import read_line
+from support.waiting import until
 
 AGENT = "konnectivity-agent"
 CUT_S = 4.0
@@ -22,7 +25,7 @@ END_S = 60.0  # deadline for the end of a session whose tunnel is lost
 
 @pytest.fixture(autouse=True)
 def by_all_transports(cluster, record_property):
-    """Record that a test of this file covers all transports: each waits until they serve again."""
+    """Record that each test of this file covers all transports: each waits until all of them serve again."""
     for transport in cluster.clients:
         record_property("transport", transport)
 
@@ -37,7 +40,7 @@ def rolled_out(cluster, kind):
 
 
 def agents_objects(cluster, *options):
-    """Return what docs/start/quickstart-kubeadm.md applies, with more options."""
+    """Return the objects that docs/start/quickstart-kubeadm.md applies, with more options."""
     return tool("manifests", "all", f"--server={CONTROL_IP}", f"--ca={cluster.work / 'pki/ca.crt'}", *options).encode()
 
 
@@ -50,7 +53,7 @@ def processes(node, program):
 
 @contextmanager
 def sessions(cluster):
-    """Yield an exec and a followed log by each transport, which have begun."""
+    """Yield an exec and a followed log by each transport, all with their first output."""
     with ExitStack() as stack:
         found = []
         for k in cluster.clients.values():
@@ -68,7 +71,7 @@ def echo(shell):
 
 
 def all_end(found):
-    """Check that all sessions end soon, and that none of the execs ends as if its program had ended."""
+    """Check that all sessions end within END_S, and that no exec reports success."""
     end = time.monotonic() + END_S
     codes = [each.wait(max(0.1, end - time.monotonic())) for each in found]
     assert 0 not in codes[::2], codes
@@ -76,15 +79,16 @@ def all_end(found):
 
 @contextmanager
 def constant_execs(cluster):
-    """Run one exec after the other by each transport meanwhile; yield the list of error texts."""
+    """Run one exec after the other by each transport during the block; yield the list of error texts."""
     over, errors, counts = threading.Event(), [], []
 
     def run(k):
         while not over.is_set():
-            done = k.run("exec", "web", "--", "true")
+            try:
+                k.ok("exec", "web", "--", "true")
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                errors.append(f"{k.transport}: {error}")
             counts.append(k.transport)
-            if done.returncode:
-                errors.append(f"{k.transport}: {done.stderr.decode()}")
 
     threads = [threading.Thread(target=run, args=(k,)) for k in cluster.clients.values()]
     for each in threads:
@@ -117,7 +121,7 @@ def test_a_killed_server_ends_its_sessions_and_the_next_one_serves(cluster):
 
 @contextmanager
 def cut_line(cluster):
-    """Take the worker's line down meanwhile."""
+    """Take the worker's line down for the length of the block."""
     cluster.worker.ip("link", "set", "line", "down")
     try:
         yield
@@ -197,7 +201,7 @@ def test_the_server_is_replaced_by_one_that_keeps_a_lease_which_agents_count(clu
         all_end(found)
     cluster.wait_for_restart("konnectivity-server", before)
     rolled_out(cluster, "daemonset")
-    wait_until(lambda: b"konnectivity" in k.ok("-n", "konnectivity", "get", "leases"), "no lease")
+    until(lambda: b"konnectivity" in k.ok("-n", "konnectivity", "get", "leases"), "the server has a lease")
     cluster.wait_until_it_works()
     assert b"Traceback" not in k.ok("-n", "kube-system", "logs", "-l", f"k8s-app={AGENT}", "--tail=-1")
 

@@ -1,4 +1,7 @@
-"""Tests of renewal and removal as docs/start/quickstart-kubeadm.md has them. They run after all others here."""
+"""Tests of renewal and removal as docs/start/quickstart-kubeadm.md has them.
+
+This file is the last of its folder, since its tests remove the product from the cluster.
+"""
 
 from __future__ import annotations
 
