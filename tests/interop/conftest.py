@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from reference_pairs import RunningPair, run_pairs, selected
 
 from konnectivity.testing.deployment import Deployment
 from konnectivity.tool.pki.authority import Authority
 from support import targets
 from support.targets import listening
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = ROOT / ".cache" / "bin"
@@ -79,24 +82,7 @@ def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") ->
         return Driver([f"--socket={socket}", "--reuse"], ca, "driver-reusable")
     if transport == "client-library":
         return Driver([f"--socket={socket}"], ca, program)
-    connection: dict[str, object] = {
-        "direct": {"proxyProtocol": "Direct"},
-        "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": socket}}},
-        "connect-uds": {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": socket}}},
-        "connect-tls": {
-            "proxyProtocol": "HTTPConnect",
-            "transport": {
-                "tcp": {
-                    "url": f"https://127.0.0.1:{deployment.server_port}",
-                    "tlsConfig": {
-                        "caBundle": deployment.path("ca.crt"),
-                        "clientCert": deployment.path("client.crt"),
-                        "clientKey": deployment.path("client.key"),
-                    },
-                }
-            },
-        },
-    }[transport]
+    connection = egress_connection(deployment, transport, socket)
     path = deployment.directory / f"egress-{transport}.json"
     path.write_text(
         json.dumps(
@@ -108,6 +94,22 @@ def driver(deployment: Deployment, transport: str, ca: str, socket: str = "") ->
         )
     )
     return Driver([f"--egress-config={path}"], ca, program)
+
+
+def egress_connection(deployment: Deployment, transport: str, socket: str) -> dict[str, object]:
+    """Return the `connection` of an egress selection for one transport to the server of a deployment."""
+    tls = {
+        "caBundle": deployment.path("ca.crt"),
+        "clientCert": deployment.path("client.crt"),
+        "clientKey": deployment.path("client.key"),
+    }
+    tcp = {"url": f"https://127.0.0.1:{deployment.server_port}", "tlsConfig": tls}
+    return {
+        "direct": {"proxyProtocol": "Direct"},
+        "grpc-uds": {"proxyProtocol": "GRPC", "transport": {"uds": {"udsName": socket}}},
+        "connect-uds": {"proxyProtocol": "HTTPConnect", "transport": {"uds": {"udsName": socket}}},
+        "connect-tls": {"proxyProtocol": "HTTPConnect", "transport": {"tcp": tcp}},
+    }[transport]
 
 
 @pytest.fixture(scope="session")
@@ -147,3 +149,16 @@ def reference():
         pytest.skip("REFERENCE_SOURCES does not name the sources of the reference (head of tests/interop/reference.sh)")
     subprocess.run(["sh", str(Path(__file__).parent / "reference.sh")], check=True, timeout=1200)
     return lambda version: tuple(BIN / f"reference-{version}" / name for name in ("proxy-server", "proxy-agent"))
+
+
+@pytest.fixture(scope="module")
+def on_selected_pairs(request, reference, programs, tmp_path_factory):
+    """Return a function that does the same work with a pair of each pairing whose tests are selected in this module.
+
+    The function returns the outcomes by pairing; a test of each pairing then reports its own.
+    """
+
+    def new_pair(pairing):
+        return RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
+
+    return lambda work, at_once=4: uvloop.run(run_pairs(work, new_pair, selected(request, "pairing"), at_once))

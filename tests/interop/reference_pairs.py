@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,11 +15,13 @@ from typing import Any, NamedTuple
 
 from konnectivity.client import connect
 from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+from support.waiting import until
 
 VERSIONS = ("4f8517c1", "v0.36.0", "v0.31.0")
 NEWEST = VERSIONS[0]
-OURS, ON_GRPCIO, IN_GO = "ours", "ours on grpcio", "in Go"  # the last is tests/interop/peer
+OURS, ON_GRPCIO, IN_GO = "ours", "ours on grpcio", "in Go"  # "in Go" is tests/interop/peer
 READY_TIMEOUT_S = 20.0
+POLL_S = 0.05
 PREFIX = "konnectivity_network_proxy_"
 
 
@@ -73,15 +74,15 @@ class RunningPair:
         program = self._reference(self.pairing.server)[0]
         arguments = [*reference_server(self.deployment, self.pairing.frontend), *more]
         server = self.deployment.start_program(program, arguments)
-        until(lambda: answer(self.deployment.health_port, "/healthz") is not None, "the server has started")
+        wait_for_start(self.deployment)
         return server
 
     def start_agent(self, *more: str) -> ProgramProcess:
         return start_agent(self.deployment, self.pairing.agent, self._programs, self._reference, *more)
 
     def until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until /readyz, which every server program has, reports that the server has an agent."""
-        until(lambda: answer(self.deployment.health_port, "/readyz") is not None, f"{self.pairing} is ready", timeout_s)
+        """Wait until the server has the agent."""
+        wait_for_agent(self.deployment, timeout_s)
 
     def connect(self) -> Any:
         """Return a client of this project for the frontend of the pairing."""
@@ -121,7 +122,23 @@ def start_agent(
     return agent
 
 
+def wait_for_start(deployment: Deployment) -> None:
+    """Wait until the server answers on its health port."""
+    until(
+        lambda: answer(deployment.health_port, "/healthz") is not None,
+        "the server has started",
+        READY_TIMEOUT_S,
+        POLL_S,
+    )
+
+
+def wait_for_agent(deployment: Deployment, timeout_s: float = READY_TIMEOUT_S) -> None:
+    """Wait until /readyz, which every server program has, reports that the server has an agent."""
+    until(lambda: answer(deployment.health_port, "/readyz") is not None, "the server has an agent", timeout_s, POLL_S)
+
+
 def frontend_flags(deployment: Deployment, frontend: str) -> list[str]:
+    """Return the arguments of a server of the reference that make its frontend."""
     if frontend == "connect-tls":
         files = {"ca-cert": "ca.crt", "cert": "server.crt", "key": "server.key"}
         tls = [f"--server-{flag}={deployment.path(file)}" for flag, file in files.items()]
@@ -166,18 +183,36 @@ def sorted_labels(name: str) -> str:
     return family + brace + ",".join(sorted(re.findall(r'\w+="[^"]*"', labels))) + ("}" if brace else "")
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = READY_TIMEOUT_S) -> float:
-    """Wait until a condition is true and return the seconds that it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < timeout_s, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - started
+async def eventually(condition: Callable[[], Any], expected: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    """Wait in a thread until a condition is true."""
+    await asyncio.to_thread(until, condition, expected, timeout_s, POLL_S)
 
 
-async def eventually(condition: Callable[[], Any], what: str, timeout_s: float = READY_TIMEOUT_S) -> float:
-    """Wait in a thread until a condition is true and return the seconds that it took."""
-    return await asyncio.to_thread(until, condition, what, timeout_s)
+async def echo_once(tunnel: Any, address: str) -> asyncio.StreamWriter:
+    """Dial an echo target, check one echo, and return the writer of the open connection."""
+    reader, writer = await tunnel.dial(address)
+    writer.write(b"ping")
+    assert await reader.readexactly(4) == b"ping"
+    return writer
+
+
+async def run_pairs(
+    work: Callable[[RunningPair], Awaitable[Any]],
+    new_pair: Callable[[Pairing], RunningPair],
+    pairings: Iterable[Pairing],
+    at_once: int,
+) -> dict[Pairing, Any]:
+    """Start a pair of each pairing, some at once, do the same work with each, and return the outcomes."""
+
+    async def one(pairing: Pairing) -> Any:
+        pair = new_pair(pairing)
+        try:
+            await asyncio.to_thread(pair.start)
+            return await work(pair)
+        finally:
+            await asyncio.to_thread(pair.deployment.stop)
+
+    return await side_by_side(one, pairings, at_once)
 
 
 async def side_by_side(work: Callable[[Any], Awaitable[Any]], keys: Iterable[Any], at_once: int = 4) -> dict[Any, Any]:

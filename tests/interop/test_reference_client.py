@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from reference_pairs import NEWEST, answer, reference_server, until
+from reference_pairs import NEWEST, reference_server, wait_for_agent
 
 from konnectivity.client import connect
 from konnectivity.errors import DialError
@@ -22,7 +22,7 @@ def site(request, reference, tmp_path_factory):
     try:
         deployment.start_program(server, reference_server(deployment, MODES[request.param]))
         deployment.start_program(agent, deployment.agent_arguments(health_port=free_port()))
-        until(lambda: answer(deployment.health_port, "/readyz") is not None, "the server has its agent")
+        wait_for_agent(deployment)
         yield deployment, request.param
     finally:
         deployment.stop()

@@ -11,17 +11,14 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-import uvloop
 from reference_pairs import (
     NEWEST,
     OURS,
     PAIRINGS,
     Pairing,
-    RunningPair,
+    echo_once,
     eventually,
     result,
-    selected,
-    side_by_side,
 )
 
 from support import targets
@@ -55,16 +52,8 @@ async def settle_at(pair, count):
     await eventually(lambda: set(open_connections(pair)) == {count}, f"{pair.pairing} counts {count} connections")
 
 
-async def echo_once(tunnel, address):
-    reader, writer = await tunnel.dial(address)
-    writer.write(b"ping")
-    assert await reader.readexactly(4) == b"ping"
-    return writer
-
-
 async def dials(pair):
     """Hold many connections at once, then dial many more one after the other, and return the number of failures."""
-    await asyncio.to_thread(pair.start)
     async with listening(targets.echo) as address, pair.connect() as tunnel:
         async with AsyncExitStack() as stack:
             for writer in await asyncio.gather(*(echo_once(tunnel, address) for _ in range(HELD))):
@@ -88,17 +77,9 @@ async def dials(pair):
 
 
 @pytest.fixture(scope="module")
-def outcomes(request, reference, programs, tmp_path_factory):
-    """Run the dials through every pair, two pairs side by side."""
-
-    async def one(pairing):
-        pair = RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
-        try:
-            await dials(pair)
-        finally:
-            await asyncio.to_thread(pair.deployment.stop)
-
-    return uvloop.run(side_by_side(one, selected(request, "pairing"), at_once=2))
+def outcomes(on_selected_pairs):
+    """Run the dials through every selected pair, two pairs side by side."""
+    return on_selected_pairs(dials, at_once=2)
 
 
 @pytest.mark.parametrize("pairing", ALL, ids=str)

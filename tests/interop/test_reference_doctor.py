@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from reference_pairs import NEWEST, answer, reference_server, until
+from reference_pairs import NEWEST, reference_server, wait_for_start
 
 from konnectivity.testing.deployment import Deployment
 
@@ -23,7 +23,7 @@ def test_the_doctor_tells_the_agent_port_of_the_reference_from_its_frontend(refe
     arguments = [*reference_server(deployment, "connect-tls"), "--mode=grpc"]  # the last value counts
     deployment.start_program(reference(NEWEST)[0], arguments)
     try:
-        until(lambda: answer(deployment.health_port, "/healthz"), "the server has started")
+        wait_for_start(deployment)
         assert "this is a frontend" in doctor(deployment, deployment.server_port)
         assert "this is a frontend" not in doctor(deployment, deployment.agent_port)
     finally:

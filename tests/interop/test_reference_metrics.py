@@ -12,19 +12,16 @@ import signal
 from contextlib import AsyncExitStack, suppress
 
 import pytest
-import uvloop
 from reference_pairs import (
     NEWEST,
     OURS,
     PREFIX,
     VERSIONS,
     Pairing,
-    RunningPair,
     answer,
+    echo_once,
     eventually,
     result,
-    selected,
-    side_by_side,
 )
 
 from konnectivity.client import DialError
@@ -93,13 +90,6 @@ async def both_reach(pair, opened, closed, refused, **server_only):
     await reach(pair.agent_metrics, common("agent", opened, closed, refused, version), "the agent counts alike")
 
 
-async def echo_once(tunnel, address):
-    reader, writer = await tunnel.dial(address)
-    writer.write(b"ping")
-    assert await reader.readexactly(4) == b"ping"
-    return writer
-
-
 async def count_connects(pair, address):
     """Dial with HTTP CONNECT and compare the metrics while connections are open and after them."""
     async with pair.connect() as tunnel:
@@ -142,19 +132,14 @@ def families(port):
 
 
 @pytest.fixture(scope="module")
-def outcomes(request, reference, programs, drivers, tmp_path_factory):
-    async def one(pairing):
-        pair = RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
-        try:
-            await asyncio.to_thread(pair.start)
-            async with listening(targets.echo) as address:
-                if pairing.frontend == "grpc":
-                    return await count_streams(pair, drivers(pair.deployment, "grpc-uds", ""), address)
-                return await count_connects(pair, address)
-        finally:
-            await asyncio.to_thread(pair.deployment.stop)
+def outcomes(on_selected_pairs, drivers):
+    async def count(pair):
+        async with listening(targets.echo) as address:
+            if pair.pairing.frontend == "grpc":
+                return await count_streams(pair, drivers(pair.deployment, "grpc-uds", ""), address)
+            return await count_connects(pair, address)
 
-    return uvloop.run(side_by_side(one, selected(request, "pairing")))
+    return on_selected_pairs(count)
 
 
 @pytest.mark.parametrize("pairing", [*CONNECT, *GRPC], ids=str)

@@ -13,7 +13,6 @@ import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-import uvloop
 from reference_pairs import (
     IN_GO,
     NEWEST,
@@ -21,11 +20,8 @@ from reference_pairs import (
     OURS,
     PAIRINGS,
     Pairing,
-    RunningPair,
     eventually,
     result,
-    selected,
-    side_by_side,
 )
 
 from konnectivity.client import DialError
@@ -162,7 +158,6 @@ EVENTS = {each.__name__: each for each in (an_agent_is_killed, an_agent_drains, 
 
 async def all_events(pair):
     """Return the outcome of each event."""
-    await asyncio.to_thread(pair.start)
     outcomes = {}
     async with listening(targets.echo) as address:
         for name, event in EVENTS.items():
@@ -175,15 +170,8 @@ async def all_events(pair):
 
 
 @pytest.fixture(scope="module")
-def outcomes(request, reference, programs, tmp_path_factory):
-    async def one(pairing):
-        pair = RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
-        try:
-            return await all_events(pair)
-        finally:
-            await asyncio.to_thread(pair.deployment.stop)
-
-    return uvloop.run(side_by_side(one, selected(request, "pairing")))
+def outcomes(on_selected_pairs):
+    return on_selected_pairs(all_events)
 
 
 @pytest.mark.parametrize("event", EVENTS)

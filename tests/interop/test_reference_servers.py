@@ -17,6 +17,7 @@ from reference_pairs import (
     ON_GRPCIO,
     OURS,
     VERSIONS,
+    echo_once,
     eventually,
     metrics,
     reference_server,
@@ -103,10 +104,7 @@ class ServerSet:
 
     async def echo(self, name, address):
         async with connect(f"unix:{self.socket(name)}", mode="http-connect") as tunnel:
-            reader, writer = await tunnel.dial(address)
-            writer.write(b"ping")
-            assert await reader.readexactly(4) == b"ping"
-            writer.close()
+            (await echo_once(tunnel, address)).close()
 
 
 async def count_is(agents, known, connected):

@@ -11,8 +11,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-import uvloop
-from reference_pairs import NEWEST, ON_GRPCIO, OURS, PAIRINGS, Pairing, RunningPair, result, selected, side_by_side
+from reference_pairs import NEWEST, ON_GRPCIO, OURS, PAIRINGS, Pairing, result
 
 from support import targets
 from support.targets import listening
@@ -132,7 +131,6 @@ STALLS = {each.__name__: each for each in (a_target_stops_reading, a_client_stop
 
 async def all_stalls(pair):
     """Return the outcome of each stall; a dial after each of them must succeed."""
-    await asyncio.to_thread(pair.start)
     outcomes = {}
     async with listening(targets.echo) as address:
         for name, stall in STALLS.items():
@@ -152,15 +150,8 @@ async def all_stalls(pair):
 
 
 @pytest.fixture(scope="module")
-def outcomes(request, reference, programs, tmp_path_factory):
-    async def one(pairing):
-        pair = RunningPair(pairing, tmp_path_factory.mktemp("pair"), programs, reference)
-        try:
-            return await all_stalls(pair)
-        finally:
-            await asyncio.to_thread(pair.deployment.stop)
-
-    return uvloop.run(side_by_side(one, selected(request, "pairing"), at_once=3))
+def outcomes(on_selected_pairs):
+    return on_selected_pairs(all_stalls, at_once=3)
 
 
 @pytest.mark.parametrize("stall", STALLS)

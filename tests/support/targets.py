@@ -43,13 +43,7 @@ async def listening(
             with suppress(RuntimeError):
                 writer.close()
 
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    if receive_buffer is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    if segment is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
-    sock.bind((host, 0))
-    server = await asyncio.start_server(serve, sock=sock, backlog=1024)
+    server = await asyncio.start_server(serve, sock=_bound_socket(host, receive_buffer, segment), backlog=1024)
     bound_host, port = server.sockets[0].getsockname()[:2]
     try:
         yield f"[{bound_host}]:{port}" if ":" in bound_host else f"{bound_host}:{port}"
@@ -59,6 +53,16 @@ async def listening(
             task.cancel()
         while serving:
             await asyncio.sleep(0)
+
+
+def _bound_socket(host: str, receive_buffer: int | None, segment: int | None) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if segment is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+    sock.bind((host, 0))
+    return sock
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
