@@ -51,7 +51,7 @@ async def test_bulk_and_half_close_over_50_ms(fresh):
 
 @pytest.mark.timeout(120)
 async def test_an_upload_over_100_ms_is_faster_than_the_windows_of_an_agent_with_30_mib_allow(fresh):
-    """On a machine without a memory limit the agent's window grows to what the line holds; it was 1.5 MiB before."""
+    """On a machine without a memory limit the agent's window grows to the product of rate and round trip."""
     fresh.start_server("-v=1")
     with DelayedLine(("127.0.0.1", fresh.agent_port), 0.1) as line:
         agent = fresh.start_agent("-v=1", port=line.port)

@@ -1,4 +1,4 @@
-"""Tests of scenarios that the reference's own integration tests have, and no other test here.
+"""Tests of the scenarios of the reference's own integration tests that no other test of this repository covers.
 
 tests/interop/integration_scenarios.toml lists all scenarios of the reference, each with the tests that show it.
 """
@@ -6,7 +6,6 @@ tests/interop/integration_scenarios.toml lists all scenarios of the reference, e
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 import socket
 from contextlib import ExitStack, closing, suppress
@@ -19,6 +18,7 @@ from support import targets
 from support.balancer import HAPROXY, MISSING, Balancer
 from support.grpc_peer import agent as grpcio_agent
 from support.kubernetes_api import KubernetesApi
+from support.metrics_page import metrics
 from support.targets import listening
 
 MODES = ("grpc", "http-connect")
@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Yield a deployment with two agents, and the agents."""
+    """Yield a deployment with two agents, and its agents."""
     deployment = Deployment(tmp_path_factory.mktemp("site"))
     deployment.start_server()
     agents = [deployment.start_agent(f"--agent-id=agent-{number}") for number in (1, 2)]
@@ -37,14 +37,8 @@ def site(tmp_path_factory):
 
 
 async def samples(port):
-    """Return the samples of a metrics page: name with labels, without the common prefix, -> value."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    with closing(writer):
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        text = (await reader.read()).decode()
-    return {
-        name: float(value) for name, value in re.findall(r"^konnectivity_network_proxy_(\S+) (\S+)\r?$", text, re.M)
-    }
+    """Return the samples of the metrics page on a port, by name and labels."""
+    return await asyncio.to_thread(metrics, port)
 
 
 async def until(port, **expected):
@@ -101,7 +95,7 @@ async def test_10_downloads_of_10_mb_at_once_are_whole(site, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_50_requests_that_are_cancelled_before_their_answer_leave_no_connection(site, mode):
-    """The target is silent; every client leaves, and the connections of server and agents end."""
+    """After all clients of a silent target have left, server and agents count no connection."""
     deployment, agents = site
 
     async def request(address):
@@ -123,7 +117,7 @@ async def test_50_requests_that_are_cancelled_before_their_answer_leave_no_conne
 
 
 async def test_a_name_that_does_not_exist_is_a_502_with_the_words_of_the_resolver(site):
-    """The server counts an answer with an error, and the agent a failure of another kind than a timeout."""
+    """The server counts an answer with an error, and one agent counts a failure other than a timeout."""
     deployment, agents = site
     before = [await samples(each.health_port) for each in agents]
     served = await samples(deployment.admin_port)
@@ -189,13 +183,13 @@ async def test_the_only_agent_serves_dials_while_it_drains(fresh, mode):
     "leases", [False, True], ids=["three servers, a static count", "leases, two servers, then four"]
 )
 async def test_every_agent_is_connected_to_every_server_behind_one_address(fresh, tmp_path, leases):
-    """As many agents as servers; the metrics of both kinds of programs tell that all are connected."""
+    """There are as many agents as servers, and the metrics of all programs count every connection between them."""
     first, last = (2, 4) if leases else (3, 3)
-    ports = {f"server-{number}": {what: free_port() for what in ("agent", "admin")} for number in range(last)}
+    ports = {f"server-{number}": {use: free_port() for use in ("agent", "admin")} for number in range(last)}
     entrance, agents = free_port(), []
     with (
         KubernetesApi(tmp_path / "api") as api,
-        Balancer(tmp_path, entrance, {k: v["agent"] for k, v in ports.items()}),
+        Balancer(tmp_path, entrance, {name: each["agent"] for name, each in ports.items()}),
     ):
         kubeconfig = f"--kubeconfig={api.kubeconfig(tmp_path / 'kubeconfig')}"
         counting = ("--count-server-leases", kubeconfig) if leases else ()

@@ -120,11 +120,11 @@ async def test_an_agent_that_counts_leases_has_the_same_limit(fresh, cgroup, tmp
 
 
 SLEEPERS = 96
-BULK = 4  # uploads that are fast at first, and stall then
+BULK = 4  # uploads that are fast at first and then stall
 FAST = 12 * MIB  # bytes that the target of such an upload reads
 
 
-async def comes_to(agent, name, size):
+async def reaches(agent, name, size):
     """Wait until the metric of the agent is at least `size`."""
     async with asyncio.timeout(60):
         while (await asyncio.to_thread(metrics, agent.health_port))[name] < size:
@@ -133,7 +133,7 @@ async def comes_to(agent, name, size):
 
 @pytest.mark.timeout(180)
 async def test_100_targets_that_stall_with_their_credit_cost_no_more_than_the_limit(fresh, cgroup):
-    """Budgets follow the limit: all promises together fit into it, and another connection goes on."""
+    """Budgets follow the limit: the credit of all connections fits into it, and another connection is served."""
     fresh.start_server("-v=1")
     with DelayedLine(("127.0.0.1", fresh.agent_port), 0.02) as line:
         agent = fresh.start_agent("-v=1", cgroup=cgroup.path, port=line.port)
@@ -147,11 +147,11 @@ async def test_100_targets_that_stall_with_their_credit_cost_no_more_than_the_li
             reader, writer = await tunnel.dial(echo)
             for each in writers[SLEEPERS:]:
                 each.write(bytes(FAST + 6 * MIB))
-            await comes_to(agent, "agent_window_growth_bytes", 256 * 1024)
+            await reaches(agent, "agent_window_growth_bytes", 256 * 1024)
             for each in writers[:SLEEPERS]:
                 each.write(bytes(MIB))
             budget = (await asyncio.to_thread(metrics, agent.health_port))['agent_buffer_budget_bytes{scope="process"}']
-            await comes_to(agent, "agent_buffered_bytes", budget / 2)
+            await reaches(agent, "agent_buffered_bytes", budget / 2)
             async with asyncio.timeout(10):
                 for _ in range(20):
                     writer.write(bytes(1000))

@@ -163,9 +163,9 @@ def packets(data: bytes) -> None:
         packet = wire.decode(data)
     except wire.PacketError as error:
         assert len(str(error)) < 200
-        assert len(data) > MAX_FIELDS or expected_fields(data) is None, "a packet is refused"
+        assert len(data) > MAX_FIELDS or expected_fields(data) is None, "the decoder refuses a valid packet"
         return
-    assert expected is not None, "a packet that is none"
+    assert expected is not None, "the decoder accepts a message that protobuf refuses"
     assert (fields_of(packet) if packet is not None else None) == expected_fields(data)
     if packet is not None:
         assert len(wire.describe(packet)) <= 10 * len(data) + 200

@@ -25,7 +25,7 @@ AT_ONCE = 4  # scenarios of one pair that run side by side
 
 @dataclass
 class EgressClient:
-    """Client of one pair with the targets that it dials, and the texts that it is expected to be told.
+    """Client of one pair, with the targets that it dials and the error texts that it must report.
 
     Attributes:
         driver: command that runs a scenario of the client.
@@ -47,7 +47,7 @@ class EgressClient:
         return await asyncio.to_thread(lambda: self.driver.ok(scenario, target, **options))
 
     async def fails(self, scenario, target, *texts, **options):
-        """Check that the scenario fails with one of the texts; after an early answer an error is data, or an end."""
+        """Check that the scenario fails with one of the texts; after an early answer the error may arrive as data."""
         result = await asyncio.to_thread(lambda: self.driver.run(scenario, target, **options))
         if self.answers_early:
             assert result["ok"] or "buffered data from CONNECT proxy" in result["error"], result

@@ -85,7 +85,7 @@ class Matrix:
             self.other[name] += 1
 
     def _record_done(self, name: str, parameters: str) -> None:
-        """Record what a test has done, and through which pair and frontend if it names them."""
+        """Record a test by its subject, with its pair and frontend if its parameters name them."""
         found = WITH_REFERENCE.match(parameters)
         if found is None:
             self.other[name] += 1

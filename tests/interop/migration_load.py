@@ -1,4 +1,4 @@
-"""Load of a rolling migration: open sessions, failed dials, and what an operator asks a server."""
+"""Load of a rolling migration: open sessions, failed dials, and HTTP requests to the health port of a server."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Stop:
     """Stop of one program, with the times of its SIGTERM and of its end."""
 
     name: str
-    drains: bool  # it takes no new dials after the SIGTERM, and serves the others for a while
+    drains: bool  # the program takes no new dials after the SIGTERM, and serves its connections for a while
     told: float
     ended: float
 
     def cut(self, failure: Failure) -> bool:
-        """Return whether the failed dial was in flight when the program went.
+        """Return whether the failed dial was in flight when the program ended.
 
         A program that drains cuts a dial only if that began before the SIGTERM and lasted for the whole drain.
         """
@@ -70,7 +70,7 @@ class Stop:
 
 
 async def http_get(port: int, path: str) -> tuple[int, str]:
-    """Return status and body of an HTTP answer; status 0 if there is none."""
+    """Return status and body of the answer to a GET; status 0 means that there was no answer."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -23,9 +23,9 @@ from support.balancer import Balancer
 from support.targets import listening
 
 OURS = "ours"
-DIALLERS = 3  # each dials all the time, one dial after another: a busy machine is not asked for more than it can do
+DIALLERS = 3  # tasks that dial all the time, one dial after another; few, so that a busy machine keeps up
 PACE_S = 0.05  # seconds between two dials of a dialler
-SETTLE_S = 0.5  # dials and sessions go on for this long after each replacement
+SETTLE_S = 0.5  # seconds of dials and sessions after each replacement
 AGENTS = {"agent-1": "127.0.0.11", "agent-2": "127.0.0.12"}  # agent -> the address that its identifier names
 ANY = "127.0.0.1"  # an address that no agent names: any agent may dial it
 
@@ -51,7 +51,7 @@ class Migration:
         self.deployment = deployment
         self.executables = dict(zip(("server", "agent"), reference(plan.version), strict=True))
         names = [f"server-{number}" for number in range(1, plan.servers + 1)]
-        self.ports = {name: {what: free_port() for what in ("agent", "health", "admin")} for name in names}
+        self.ports = {name: {use: free_port() for use in ("agent", "health", "admin")} for name in names}
         self.agent_health = {name: free_port() for name in AGENTS}
         self.agent_port = free_port() if plan.servers > 1 else self.ports["server-1"]["agent"]
         self.processes: dict[str, ProgramProcess] = {}
@@ -61,15 +61,14 @@ class Migration:
         self.failures: list[Failure] = []
         self.stops: list[Stop] = []
         self.back_s: list[tuple[str, float]] = []  # program of a new server, seconds until both agents were back
-        self.metrics: dict[
-            str, set[str]
-        ] = {}  # program of a server -> names of its metrics without labels, which are always there
+        self.metrics: dict[str, set[str]] = {}  # program of a server -> names of its metrics without labels
         self.readiness: list[str] = []  # answers of our servers to /readyz?verbose, with both kinds replaced
         self.server_logs: list[str] = []  # logs of our servers at the same time
 
     # ---- programs ------------------------------------------------------------------------------------------------
 
     def server_arguments(self, name: str) -> list[str]:
+        """Return the arguments of a server, whichever program runs it."""
         ports, path = self.ports[name], self.deployment.path
         return [
             f"--mode={self.plan.mode}",
@@ -86,6 +85,7 @@ class Migration:
         ]
 
     def agent_arguments(self, name: str) -> list[str]:
+        """Return the arguments of an agent, whichever program runs it."""
         return self.deployment.agent_arguments(
             f"--agent-id={name}",
             f"--agent-identifiers=ipv4={AGENTS[name]}",
@@ -159,7 +159,7 @@ class Migration:
             await asyncio.sleep(PACE_S)
 
     async def _dial(self, turn: int, target: str) -> None:
-        """Dial through a server whose /readyz answers 200, as a load balancer or a kube-apiserver chooses it."""
+        """Dial through a server whose /readyz answers 200, which is how a load balancer chooses a kube-apiserver."""
         began = time.monotonic()
         names = [*self.ports] if turn % 2 else [*reversed(self.ports)]
         for name in names:
@@ -213,7 +213,7 @@ class Migration:
         await asyncio.sleep(SETTLE_S)
 
     async def _look(self) -> None:
-        """Note what docs/start/migration.md tells the operator to look at after each step."""
+        """Read the answers and logs that docs/start/migration.md names for the check after each step."""
         self.readiness = [(await http_get(ports["health"], "/readyz?verbose"))[1] for ports in self.ports.values()]
         self.server_logs = [self.processes[name].log for name in self.ports]
 

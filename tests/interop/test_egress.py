@@ -67,7 +67,7 @@ def cells(pair, kubelet, drivers):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_scenario(cells, client, scenario):
+def test_a_client_has_the_expected_outcome_of_a_scenario(cells, client, scenario):
     result(cells[client, scenario])
 
 

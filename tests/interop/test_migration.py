@@ -41,7 +41,7 @@ def migrations(reference, tmp_path_factory):
 
 @pytest.fixture(params=PLANS, ids=str)
 def migration(request, migrations):
-    """Return a migration whose programs were all replaced, and whose sessions lived on, forward and back."""
+    """Return a migration that replaced all programs, forward and back, and kept the sessions beside each of them."""
     migration, error = migrations[request.param]
     if error is not None:
         raise error
@@ -73,7 +73,7 @@ def test_the_checks_after_each_step_tell_that_both_ends_are_replaced(migration):
 
 
 @pytest.mark.parametrize("program", ["server", "agent"])
-def test_the_arguments_of_the_reference_pass_the_check_before(migrations, program):
+def test_the_arguments_of_the_reference_pass_the_check_before_a_replacement(migrations, program):
     """A dry run with `--check-config` accepts exactly the arguments with which the programs of the reference ran."""
     migration, _ = migrations[PLANS[-1]]
     arguments = migration.server_arguments("server-1") if program == "server" else migration.agent_arguments("agent-1")

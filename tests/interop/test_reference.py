@@ -73,5 +73,5 @@ def cells(request, reference, programs, kubelet, drivers, tmp_path_factory):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize(("cells", "client"), CELLS, indirect=["cells"], ids=str, scope="module")
-def test_a_scenario(cells, client, scenario):
+def test_a_client_has_the_expected_outcome_of_a_scenario(cells, client, scenario):
     result(cells[client, scenario])

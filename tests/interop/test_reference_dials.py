@@ -1,7 +1,7 @@
 """Tests of many dials through each pair of ours and the reference: no failure, and no connection left behind.
 
 200 connections are held at once through every pair. The newest version carries 10,000 dials in each direction. The
-other pairs and the second frontend carry 1,000, since a connection that is left behind shows as well after these. The
+other pairs and the second frontend carry 1,000, which are enough to show a connection that is left behind. The
 client is this project's: the Go clients have their 200 at once in test_reference.py. Two pairs run side by side.
 """
 
@@ -83,5 +83,5 @@ def outcomes(on_selected_pairs):
 
 
 @pytest.mark.parametrize("pairing", ALL, ids=str)
-def test_200_connections_at_once_and_thousands_of_dials(outcomes, pairing):
+def test_a_pair_carries_200_connections_at_once_and_thousands_of_dials(outcomes, pairing):
     result(outcomes[pairing])

@@ -1,4 +1,4 @@
-"""Test of `konnectivity doctor` with a server of the reference: it tells the agent port from a gRPC frontend."""
+"""Test of `konnectivity doctor` with a server of the reference, whose agent port it tells from a gRPC frontend."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class StuckTarget:
-    """Target that reads nothing until `let_go` is set, and then ends the connection."""
+    """Target that reads nothing, and ends the connection when `let_go` is set."""
 
     def __init__(self):
         self.let_go = asyncio.Event()
@@ -68,14 +68,14 @@ class Interactive:
             assert await self._reader.readexactly(1) == b"k"
 
     async def stalls(self):
-        """Wait until an echo is not answered; its answer is still to come."""
+        """Wait until an echo has no answer within STALLED_S; `answer` reads that answer later."""
         async with asyncio.timeout(2 * BOUND_S):
             with suppress(TimeoutError):
                 while True:
                     await self.echo(STALLED_S)
                     await asyncio.sleep(0.02)
 
-    async def goes_on_until(self, ended):
+    async def is_answered_until(self, ended):
         """Check that every echo is answered within its bound until the stalled connection has ended, and after it."""
         async with asyncio.timeout(2 * BOUND_S):
             while not ended.is_set():
@@ -102,7 +102,7 @@ async def a_target_stops_reading(pair, tunnel, interactive):
         _, writer = await tunnel.dial(address)
         pushing = asyncio.ensure_future(push(writer, ended))
         if pair.pairing.agent in (OURS, ON_GRPCIO):
-            await interactive.goes_on_until(ended)
+            await interactive.is_answered_until(ended)
         else:
             await interactive.stalls()
             target.let_go.set()
@@ -118,7 +118,7 @@ async def a_client_stops_reading(pair, tunnel, interactive):
         writer.write(b"g")
         await reader.readexactly(1000)  # the transfer has begun; from here on the client does not read
         if pair.pairing.server == OURS:
-            await interactive.goes_on_until(source.ended)
+            await interactive.is_answered_until(source.ended)
         else:
             await interactive.stalls()
             writer.transport.abort()
@@ -156,5 +156,5 @@ def outcomes(on_selected_pairs):
 
 @pytest.mark.parametrize("stall", STALLS)
 @pytest.mark.parametrize("pairing", ALL, ids=str)
-def test_beside_an_interactive_connection(outcomes, pairing, stall):
+def test_an_interactive_connection_outlives_a_stall_beside_it(outcomes, pairing, stall):
     result(result(outcomes[pairing])[stall])

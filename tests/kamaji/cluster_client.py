@@ -1,4 +1,4 @@
-"""Client of one cluster: kubectl with one kubeconfig. Knows neither which cluster it is nor its objects."""
+"""Client of one cluster: kubectl with one kubeconfig, and the objects of Kubernetes as dictionaries."""
 
 from __future__ import annotations
 

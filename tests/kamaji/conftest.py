@@ -29,7 +29,7 @@ _PROGRAMS = ("ip", "nsenter", "setpriv", "curl", "haproxy", "openssl")
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Collect the tests with real Kamaji where `make e2e-kamaji` asks for them, and test_recorded.py elsewhere."""
+    """Collect the tests with real Kamaji in `make e2e-kamaji`, and test_recorded.py in all other runs."""
     if collection_path.parent != HERE or not collection_path.name.startswith("test_"):
         return None
     with_kamaji = collection_path.name != "test_recorded.py"
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def programs():
-    """Return the folder of the built programs; fail if something is missing."""
+    """Return the folder of the built programs; fail if a program is missing."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()]
     missing += ["root, for network namespaces"] * (os.getuid() != 0)
     missing += [
@@ -75,7 +75,7 @@ def management(programs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def planes(management):
-    """Yield a function: name -> running tenant control plane. All of them start at once, side by side."""
+    """Start all tenant control planes side by side; yield a function that returns one by its name once it runs."""
     management.client.apply(*gateway_objects())
     status = {"addresses": [{"type": "IPAddress", "value": HUB}]}
     management.client.set_status("default", "gateway", "gateway", status)

@@ -1,4 +1,4 @@
-"""A tenant control plane behind a gateway. It does the work of the gateway's controller: it accepts the routes."""
+"""Tenant control plane behind a gateway, with the work of the gateway's controller, which accepts the routes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TIME = "2026-01-01T00:00:00Z"
 
 
 class GatewayPlane(TenantPlane):
-    """Tenant control plane whose agents come by a host name."""
+    """Tenant control plane whose agents connect to a host name."""
 
     def expose(self) -> None:
-        """Let the host name lead to the load balancer, which stands for the gateway, and accept Kamaji's routes."""
+        """Let the host name resolve to the load balancer, which stands for the gateway, and accept Kamaji's routes."""
         self.management.namespaces.add_host(self.address, HOSTNAME)
         for name in (self.name, f"{self.name}-konnectivity"):
             until(

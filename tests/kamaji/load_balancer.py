@@ -11,7 +11,7 @@ _HEAD = "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 5m\n  time
 
 
 def command(file: Path, address: str, ports: Iterable[int], pods: Iterable[str]) -> list[str]:
-    """Write the configuration for a Service with an address, and return the command that runs it."""
+    """Write the configuration of HAProxy for a Service, and return the command that runs HAProxy with it."""
     text, pods = _HEAD, list(pods)
     for port in ports:
         servers = "".join(f"  server {each} {each}:{port} check inter 300ms\n" for each in pods)

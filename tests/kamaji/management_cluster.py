@@ -49,7 +49,7 @@ class ManagementCluster:
         return ClusterClient([*within, str(KUBE), "kubectl", f"--kubeconfig={kubeconfig}"])
 
     def start(self) -> None:
-        """Start everything, and return when tenant control planes can be created."""
+        """Start all programs, and return when tenant control planes can be created."""
         self._write_certificates()
         self._start_etcd()
         self._start_apiserver()
@@ -64,7 +64,7 @@ class ManagementCluster:
     def run(
         self, program: Path | str, *arguments: str, ready: str = "", namespace: str = "", **environment: str
     ) -> ProgramProcess:
-        """Start a program in a namespace (the hub), and wait for a text in its log."""
+        """Start a program in a namespace, the hub by default, and wait for a text in its log."""
         within = self.namespaces.within(namespace or self.namespaces.hub)
         log = self.path(f"{next(self._numbers):02}-{Path(program).name}.log")
         variables = ["env", *(f"{name}={value}" for name, value in environment.items())]

@@ -1,4 +1,4 @@
-"""Network namespaces of a management cluster: a hub, and spokes that reach nothing but the hub.
+"""Network namespaces of a management cluster: a hub, and spokes that reach the hub only.
 
 Owns the namespaces and the file of host names that all of them share. Needs root and the program ip.
 """
@@ -50,10 +50,11 @@ class Namespaces:
         return Spoke(inside, far)
 
     def add_address(self, namespace: str, address: str) -> None:
+        """Add an address to the loopback interface of a namespace."""
         _ip("-n", namespace, "address", "replace", f"{address}/32", "dev", "lo")
 
     def add_host(self, address: str, *names: str) -> None:
-        """Let the names resolve to the address in every namespace, also for programs that run already."""
+        """Let the names resolve to the address in every namespace, also for programs that are already running."""
         with self.hosts.open("a") as file:
             file.write(f"{address} {' '.join(names)}\n")
 
@@ -64,6 +65,7 @@ class Namespaces:
         return [nsenter, f"--net=/run/netns/{namespace}", "unshare", "--mount", *script]
 
     def remove(self) -> None:
+        """Remove all namespaces, and with them their links."""
         for each in reversed(self._made):
             _ip("netns", "delete", each)
 

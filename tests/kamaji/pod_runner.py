@@ -1,7 +1,7 @@
 """Containers of a pod template, run as a kubelet does: command, arguments, mounts, user and volumes unchanged.
 
 Owns the processes and their roots. The root of a container stands for its image: it has the system's libraries, and the
-program that the name of the image stands for. It is a memory file system in a mount namespace of the process, and
+program that the name of the image stands for. The root is a memory file system in a mount namespace of the process, and
 vanishes with the process.
 """
 
@@ -66,7 +66,7 @@ class Image:
 
 
 def image(name: str) -> Image:
-    """Return the image of a name: the reference's programs, kube-apiserver, or our programs for other names."""
+    """Return the image with a name: the reference's programs, kube-apiserver, or our programs for other names."""
     program = next(each for each in ("apiserver", "server", "agent") if each in name.rpartition("/")[2])
     if program == "apiserver":
         kube = (BIN / "kube").resolve()
@@ -100,7 +100,7 @@ class Pod:
         self._started: list[ProgramProcess] = []
 
     def start(self, name: str, *, waits: bool = True) -> ProgramProcess:
-        """Start a container; return when its liveness probe succeeds, if it is to wait."""
+        """Start a container; with `waits`, return when its liveness probe succeeds."""
         found = container(self.spec, name)
         root = self._directory / f"root-{name}-{len(self._started)}"
         root.mkdir(parents=True)

@@ -102,7 +102,7 @@ class PodVolumes:
 
 
 def write_files(directory: Path, files: Files) -> None:
-    """Exchange the files of a volume for others at once."""
+    """Exchange all files of a volume for others in a single step."""
     version = directory / f"..version-{next(_versions)}"
     for name, (content, mode) in files.items():
         path = version / name

@@ -1,4 +1,4 @@
-"""Recorder of the objects that real Kamaji makes, cleaned of everything that differs from run to run.
+"""Recorder of the objects that real Kamaji makes, without the values that differ from run to run.
 
 Writes the folder `recorded`, which tests/kamaji/test_recorded.py reads where there is no Kamaji.
 """

@@ -25,7 +25,7 @@ class RunReport:
         self.whole = True  # no test was deselected
 
     def pytest_sessionstart(self) -> None:
-        """End on SIGTERM as on Ctrl-C, so that no process and no namespace is left behind."""
+        """Handle SIGTERM like Ctrl-C, so that fixtures remove their processes and namespaces."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def pytest_deselected(self, items) -> None:

@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 
 def tenant(name: str, replicas: int = 1, **addon: Any) -> Object:
-    """Return the example on Kamaji's page on Konnectivity, with the kubelet that today's CRD demands."""
+    """Return the example of Kamaji's page on Konnectivity, with the field `kubelet` that today's CRD demands."""
     konnectivity = {"server": {"port": 8132}, "agent": {"mode": "DaemonSet"}} | addon
     return {
         "apiVersion": "kamaji.clastix.io/v1alpha1",
@@ -55,7 +55,7 @@ def gateway_tenant() -> Object:
 
 
 def gateway_objects() -> list[Object]:
-    """Return a gateway with the two listeners that Kamaji's page asks for, and its class."""
+    """Return a gateway with the two listeners that Kamaji's page demands, and its class."""
     listeners = [
         {
             "name": name,

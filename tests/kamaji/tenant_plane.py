@@ -1,7 +1,7 @@
-"""One tenant control plane: its object, the pods that Kamaji's Deployment asks for, its node, and its agents.
+"""Tenant control plane: its object, the pods of Kamaji's Deployment, its nodes, and its agents.
 
-Owns the processes of these pods, of the node, and of the Service's load balancer. It does the work of a cloud, of a
-Deployment controller and of kubelets, and changes nothing in the objects that Kamaji makes.
+Owns the processes of the pods. Does the work of a cloud, of a Deployment controller and of kubelets, and leaves the
+objects that Kamaji makes as they are.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TenantPlane:
 
     Args:
         management: cluster that Kamaji runs in.
-        number: number of the tenant control plane, which makes its address.
+        number: number of the tenant control plane, the last part of its address.
         made: its object.
         replicas: number of the control plane's pods that are run.
     """
@@ -68,7 +68,7 @@ class TenantPlane:
     # The object, and the objects that Kamaji makes of it
 
     def create(self) -> None:
-        """Create the object, and let agents reach it."""
+        """Create the object, and let agents reach its address."""
         text = yaml.safe_dump(self.made).encode()
         self.admin.ok("apply", "--validate=strict", "-f", "-", stdin=text)
         self.expose()
@@ -93,7 +93,7 @@ class TenantPlane:
         self.patch({"spec": {"addons": {"konnectivity": addon or None}}})
 
     def deployment(self, wanted: Callable[[Object], object] = bool) -> Object:
-        """Wait until the Deployment is as wanted, report its pods as ready, and return it."""
+        """Wait until the Deployment meets a condition, report its pods as ready, and return it."""
 
         def found() -> Object | None:
             made = self.admin.get(TENANTS, "deployment", self.name)
@@ -102,17 +102,17 @@ class TenantPlane:
             except StopIteration:  # no such container yet
                 return None
 
-        made = until(found, lambda: f"the Deployment is as wanted:\n{self.management.manager.log[-3000:]}")
+        made = until(found, lambda: f"the Deployment meets the condition:\n{self.management.manager.log[-3000:]}")
         self._report_ready(made)
         return made
 
     def server(self, wanted: Callable[[Object], object] = bool) -> Object:
-        """Wait until the server's container in the Deployment is as wanted, and return the container."""
+        """Wait until the server's container in the Deployment meets a condition, and return the container."""
         made = self.deployment(lambda found: wanted(container(found["spec"]["template"]["spec"], SERVER)))
         return container(made["spec"]["template"]["spec"], SERVER)
 
     def workload(self, kind: str, wanted: Callable[[Object], object] = bool) -> Object:
-        """Wait until the agents' DaemonSet or Deployment is as wanted and has its token's audience, and return it."""
+        """Wait until the agents' DaemonSet or Deployment has its token's audience and meets a condition; return it."""
 
         def found() -> Object | None:
             made = self.tenant.get(SYSTEM, kind, AGENT)
@@ -121,7 +121,7 @@ class TenantPlane:
             (source,) = made["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"]
             return made if source["serviceAccountToken"].get("audience") and wanted(made) else None
 
-        return until(found, lambda: f"the agents' {kind} is as wanted:\n{self.management.manager.log[-3000:]}")
+        return until(found, lambda: f"the agents' {kind} meets the condition:\n{self.management.manager.log[-3000:]}")
 
     def workload_kind(self) -> str:
         addon = self.addon()
@@ -139,7 +139,7 @@ class TenantPlane:
     # The control plane's pods
 
     def start(self, *, ours: bool = True) -> None:
-        """Create the object and start everything but agents, with our images or with Kamaji's default."""
+        """Create the object and start all programs but agents, with our images or with Kamaji's default."""
         self.create()
         if ours:
             self.patch(konnectivity("manifests", "kamaji-patch"))
@@ -186,7 +186,7 @@ class TenantPlane:
         self.servers[at] = pod.start(SERVER)
 
     def _wait_for_api(self) -> None:
-        """Wait until the administrator's current kubeconfig is good for the tenant's API."""
+        """Wait until the tenant's API accepts the administrator's current kubeconfig."""
 
         def ready() -> bool:
             self.write_kubeconfig()

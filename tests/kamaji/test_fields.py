@@ -1,4 +1,4 @@
-"""Every field of `spec.addons.konnectivity`, given to real Kamaji: what it makes of them runs and carries traffic."""
+"""Tests of every field of `spec.addons.konnectivity` with real Kamaji: its objects have them and carry traffic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def args(found, kind):
 
 
 def test_the_crd_refuses_a_field_that_it_does_not_know(plane):
-    """`agent.resources` has no place in today's CRD: the API server drops it, and says so to `kubectl --validate`."""
+    """Today's CRD has no `agent.resources`: the API server drops the field, and a strict validation refuses it."""
     made = tenant("refused")
     made["spec"]["addons"]["konnectivity"]["agent"]["resources"] = {"limits": {"memory": "64Mi"}}
     refused = plane.admin.error("apply", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(made).encode())
@@ -79,7 +79,7 @@ def test_an_empty_addon_gets_the_defaults_that_our_reader_assumes(plane):
     }
 
 
-def test_every_field(plane):
+def test_every_field_reaches_kamajis_objects(plane):
     plane.patch_addon(server=SERVER, agent=AGENT)
     server = plane.server(lambda found: found["image"] == "registry.example/k/server:v1")
     assert {"--agent-port=9132", "--keepalive-time=30s", "-v=3", "--proxy-strategies=destHost,default"} <= set(
@@ -117,7 +117,7 @@ def test_our_patch_keeps_every_field_that_it_does_not_name(plane):
 
 
 @pytest.mark.parametrize("flag", ["-v=3", "--v=3"])
-def test_verbosity_of_agents(plane, flag):
+def test_an_additional_flag_replaces_the_verbosity_in_kamajis_spelling_only(plane, flag):
     """An additional flag replaces Kamaji's only in Kamaji's spelling, as the page says."""
     plane.patch_addon(agent={"extraArgs": [flag]})
     agents = plane.workload("deployment", lambda found: flag in args(found, "agent"))
@@ -127,7 +127,7 @@ def test_verbosity_of_agents(plane, flag):
     plane.works()
 
 
-def test_off_and_on_again(plane):
+def test_the_addon_is_switched_off_and_on_again(plane):
     plane.patch_addon()
     off = plane.deployment(lambda found: len(found["spec"]["template"]["spec"]["containers"]) == 3)
     assert not any("egress" in each for each in container(off["spec"]["template"]["spec"], "kube-apiserver")["args"])
@@ -147,8 +147,8 @@ def test_off_and_on_again(plane):
     plane.works()
 
 
-def test_a_node_port(plane, management):
-    """The Service's entry is that of `konnectivity manifests service`, and the patch must name a port of nodes."""
+def test_kamaji_adds_the_port_to_a_node_port_service(plane, management):
+    """The entry in the Service equals that of `konnectivity manifests service`, and its port is a node port."""
     made = tenant("node-port", server={"port": 30132})
     made["spec"]["controlPlane"]["service"]["serviceType"] = "NodePort"
     made["spec"]["networkProfile"] = {"address": "203.0.113.200", "port": 31443}
@@ -164,7 +164,7 @@ def test_a_node_port(plane, management):
     assert ours["spec"]["ports"] == [theirs]
 
 
-def test_a_deleted_tenant_control_plane_goes(management):
-    """Kamaji's finalizers end without a reachable tenant cluster."""
+def test_a_tenant_control_plane_can_be_deleted(management):
+    """Kamaji's finalizers end although the tenant cluster cannot be reached."""
     management.client.ok("-n", TENANTS, "delete", "tcp", "node-port", "--timeout=60s")
     assert management.client.get(TENANTS, "tcp", "node-port") is None

@@ -1,4 +1,4 @@
-"""A tenant control plane behind a gateway: routes, agents that come by the host name, other users, a killed server."""
+"""Tests of a tenant control plane behind a gateway: its routes, agents that use the host name, and a killed server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reduced(route):
     return route["metadata"]["name"], parents, spec["hostnames"], backends
 
 
-def test_our_route_is_kamajis(plane):
+def test_our_route_equals_kamajis(plane):
     route = plane.route(f"{plane.name}-konnectivity")
     record("gateway-route", route)
     record("gateway-tenantcontrolplane", plane.object())
@@ -34,7 +34,7 @@ def test_our_route_is_kamajis(plane):
     assert reduced(ours) == reduced(route)
 
 
-def test_agents_come_by_the_host_name(plane):
+def test_agents_connect_to_the_host_name(plane):
     agents = plane.workload("daemonset")
     record("gateway-agents", agents)
     record("gateway-agent-pod", plane.admitted_agent())

@@ -1,4 +1,4 @@
-"""The commands of docs/start/quickstart-kamaji.md, pasted one after the other into a shell of the admin cluster.
+"""Tests of the commands of docs/start/quickstart-kamaji.md, pasted one after the other into a shell.
 
 Each test continues where the one before has ended, as a reader of the page does.
 """
@@ -51,7 +51,7 @@ def left(page):
     return [each for each in LEFT if page.tenant.get(SYSTEM, each, AGENT)]
 
 
-def test_kamajis_default_programs(page):
+def test_kamajis_default_programs_serve_at_first(page):
     """The tenant control plane of the page begins with the reference's programs."""
     page.start_agent()
     page.works()
@@ -60,7 +60,7 @@ def test_kamajis_default_programs(page):
 def test_the_patch_runs_our_images(page, admin):
     assert "patched" in admin.paste(RUN)
     page.server(lambda found: found["image"].startswith("konnectivity/proxy-server:"))
-    page.start_agent()  # still the reference's, as long as the rollout of agents takes
+    page.start_agent()  # the reference's program still, until the rollout of agents is done
     page.replace_servers()
     page.works()
     page.stop_agents()
@@ -80,7 +80,7 @@ def test_the_patch_runs_our_images(page, admin):
     record("rights", page.tenant.there("default", "clusterrolebinding", "system:konnectivity-server"))
 
 
-def test_agents_as_a_deployment(page, admin):
+def test_agents_become_a_deployment(page, admin):
     admin.paste(DEPLOYMENT)
     assert page.workload("deployment")["spec"]["replicas"] == 3
     record("agents-of-a-deployment", page.workload("deployment"))
@@ -111,13 +111,13 @@ def test_switching_off_leaves_a_volume_that_the_page_removes(page, admin):
     page.pod("without-volume", template, TENANTS, page.admin, page.places[0])
 
 
-def test_the_removal_of_agents(page, admin):
+def test_the_removal_leaves_no_agents(page, admin):
     assert left(page)
     admin.paste(REMOVAL)
     assert left(page) == []
 
 
-def test_without_the_addon(page, admin):
+def test_server_and_agents_run_without_the_addon(page, admin):
     """Server and agents run beside Kamaji, which leaves both alone."""
     admin.paste(CONFIG)
     admin.paste(BESIDE)
@@ -134,7 +134,7 @@ def test_without_the_addon(page, admin):
     assert {each["name"] for each in ports} == {"kube-apiserver", SERVER}
 
 
-def test_on_again(page, admin):
+def test_the_addon_is_switched_on_again(page, admin):
     """The addon takes over from the server beside it: one container, and volumes that exist."""
     admin.paste(
         'kubectl -n tenants patch tcp tenant-1 --type merge -p "$(konnectivity manifests kamaji-patch --port 8132)"'

@@ -1,6 +1,7 @@
-"""Objects that real Kamaji made in the last `make e2e-kamaji`: their pods run with our programs, and ours are the same.
+"""Tests of the objects that real Kamaji made in the last `make e2e-kamaji`: our programs run in their pods.
 
-This part runs in CI, where there is no Kamaji. Secrets, tokens and the tenant's API are made up.
+The objects that our tool prints equal Kamaji's but for known fields. CI runs these tests, without Kamaji: Secrets,
+tokens and the tenant's API are made up.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class _AnyKey(dict):
 
 
 def lacking():
+    """Return the reason why this machine cannot run the pods, or an empty text."""
     if os.geteuid():
         return "root is needed, to make namespaces"
     missing = [name for name in ("ip", "nsenter", "unshare", "setpriv", "curl") if shutil.which(name) is None]
@@ -130,7 +132,7 @@ def server(site, request):
 
 @pytest.mark.parametrize(("server", "agent"), PAIRS.values(), ids=PAIRS, indirect=["server"])
 async def test_recorded_pods_carry_a_connection(site, server, agent):
-    """Arguments, mounts, users and tokens are Kamaji's; the connection goes to the health port of the agent."""
+    """Arguments, mounts, users and tokens are Kamaji's; the target of the connection is the agent's health port."""
     with ExitStack() as stack:
         pod = site(stack, AGENT, recorded(agent)["spec"])
         pod.processes[AGENT].wait_for("Connected to server")
@@ -150,7 +152,7 @@ def printed(tenant, what):
 
 
 def differing(ours, theirs):
-    """Return the names of fields whose values differ; a field that only one of both has is one of them."""
+    """Return the names of fields whose values differ, and of fields that only one of the two objects has."""
     return {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
 
 
@@ -161,7 +163,7 @@ def without_defaults(found):
 
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_our_agents_are_kamajis(tenant):
-    """They differ in the fields that docs/start/manifests.md names."""
+    """Our agents differ from Kamaji's only in the fields that docs/start/manifests.md names."""
     theirs = recorded(f"{TENANTS[tenant]}agents")["spec"]["template"]["spec"]
     ours = next(each for each in printed(tenant, "all") if each["kind"] in ("DaemonSet", "Deployment"))
     ours = ours["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""Two pods of a control plane behind a load balancer: agents reach both, and survive rollouts of each part."""
+"""Tests of two pods of a control plane behind a load balancer: agents reach both, and each part can be replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plane(planes):
     return planes("pair")
 
 
-def test_the_count_of_servers_is_that_of_the_replicas(plane):
+def test_the_server_count_is_the_number_of_replicas(plane):
     assert "--server-count=2" in plane.server()["args"]
 
 

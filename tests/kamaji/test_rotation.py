@@ -1,4 +1,4 @@
-"""Certificates that Kamaji renews: the server's, the CA of everything, the kubeconfig; agents stay and come back."""
+"""Tests of certificates that Kamaji renews: the server's, the cluster's CA, and the server's kubeconfig."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def plane(planes):
 
 
 def rotate(plane, secret, key):
-    """Let Kamaji renew a Secret and wait until it has; return the new content."""
+    """Let Kamaji renew a Secret, wait for the new Secret, and return its content."""
     name = f"{plane.name}-{secret}"
     before = plane.admin.there(TENANTS, "secret", name)["data"][key]
     plane.admin.patch(TENANTS, "secret", name, ROTATE)
@@ -32,14 +32,14 @@ def rotate(plane, secret, key):
 
 
 def shown(plane):
-    """Return the text of openssl about the certificate that agents see."""
+    """Return the output of openssl with the certificate that the server shows to agents."""
     namespaces = plane.management.namespaces
     command = [*namespaces.within(namespaces.hub), "openssl", "s_client", "-connect", f"{plane.address}:8132"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout.decode()
 
 
-def test_the_certificate_of_the_servers_port(plane):
-    """A server shows the new certificate of its volume without a restart, and its tunnel stays."""
+def test_a_renewed_certificate_is_shown_without_a_restart(plane):
+    """A server shows the new certificate of its volume without a restart, and keeps its tunnel."""
     plane.start_agent()
     plane.works()
     renewed = base64.b64decode(rotate(plane, "api-server-certificate", "apiserver.crt")).decode()
@@ -51,8 +51,8 @@ def test_the_certificate_of_the_servers_port(plane):
     plane.works()
 
 
-def test_the_kubeconfig_of_the_server(plane):
-    """It has the certificate of a Secret that Kamaji renews apart from it."""
+def test_the_server_takes_a_renewed_kubeconfig(plane):
+    """The kubeconfig embeds a certificate whose Secret Kamaji renews on its own."""
     rotate(plane, "konnectivity-certificate", "tls.crt")
     rotate(plane, "konnectivity-kubeconfig", "konnectivity-server.conf")
     plane.replace_servers()
@@ -60,8 +60,8 @@ def test_the_kubeconfig_of_the_server(plane):
     plane.works()
 
 
-def test_the_ca_of_everything(plane):
-    """An agent with the old CA refuses the server, and comes back by itself once a kubelet has written the new one."""
+def test_agents_reconnect_after_the_cas_renewal(plane):
+    """An agent with the old CA refuses the server, and reconnects after a kubelet has written the new CA."""
     agent = plane.start_agent()
     plane.works()
     secret = ("secret", f"{plane.name}-api-server-certificate")

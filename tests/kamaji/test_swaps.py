@@ -1,4 +1,4 @@
-"""Every pair of our programs and the reference's, which Kamaji runs by default, in the pods that Kamaji makes."""
+"""Tests of every pair of our programs and the reference's, Kamaji's default, in the pods that Kamaji makes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def plane(planes):
 
 @pytest.mark.parametrize("agent", PROGRAMS)
 @pytest.mark.parametrize("server", PROGRAMS)
-def test_logs_and_exec(plane, server, agent):
-    """Only the images of the tenant control plane change; arguments, mounts and users stay Kamaji's."""
+def test_logs_and_exec_work_with_each_pair(plane, server, agent):
+    """Only the images of the tenant control plane change; arguments, mounts and users are Kamaji's in each pair."""
     images = {"server": PROGRAMS[server]["server"], "agent": PROGRAMS[agent]["agent"]}
     plane.patch_addon(**{part: {"image": name, "version": version} for part, (name, version) in images.items()})
     plane.server(lambda found: found["image"].startswith(images["server"][0]))

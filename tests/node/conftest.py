@@ -50,7 +50,7 @@ def programs() -> Path:
 
 @pytest.fixture(scope="package")
 def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) -> Iterator[RealCluster]:
-    """Yield the cluster with its workload; it ends with the last test of this folder."""
+    """Yield the cluster with its workload, and remove the cluster after the last test of this folder."""
     node_machine.remove_left_behind()
     directory = tmp_path_factory.mktemp("nodes")
     small = directory / "small"

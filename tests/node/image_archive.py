@@ -93,7 +93,7 @@ def _as_json(content: object) -> bytes:
 
 
 def product_images(root: Path) -> list[Image]:
-    """Return the images of server and agent; `root` has the files that the Dockerfile's build stage made."""
+    """Return the images of server and agent, whose files the Dockerfile's build stage has left in `root`."""
     user = re.search(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)
     assert user is not None
     assert user[1] == f"{USER}:{USER}"

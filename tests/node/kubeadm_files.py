@@ -24,7 +24,7 @@ SERVICE_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.de
 
 
 class ClusterCredentials:
-    """Certificate authorities of a cluster and the files that they sign."""
+    """Certificate authorities of a cluster, and the certificates and kubeconfigs that they issue."""
 
     def __init__(self, control_ip: str) -> None:
         self.api = f"https://{control_ip}:6443"

@@ -1,4 +1,4 @@
-"""Node of a cluster on this machine: its namespaces, cgroups and files, and the processes in them.
+"""Node of a cluster on this machine. Owns its namespaces, cgroups and files, and the processes in them.
 
 A node needs root, and cgroups of version 1 or 2. Outside of its directory it makes two things, which carry its name and
 are removed with it: a network namespace and one cgroup in each hierarchy.
@@ -39,11 +39,11 @@ def hierarchies() -> tuple[str, ...]:
 
 
 class NodeMachine:
-    """Node with a network namespace of its own. `services` are scripts by name; they start with the node.
+    """Node with a network namespace of its own. The scripts in its folder `services` start with the node.
 
     Args:
-        name: of the node.
-        directory: for the node's files. `own` in it has the node's /etc, /var/lib and /var/log.
+        name: name of the node.
+        directory: folder for the node's files; its folder `own` has the node's /etc, /var/lib and /var/log.
     """
 
     def __init__(self, name: str, directory: Path) -> None:
@@ -70,11 +70,11 @@ class NodeMachine:
                     (cgroup / file).write_text((cgroup.parent / file).read_text())
 
     def path(self, name: str) -> Path:
-        """Return the path on this machine of the node's file `name`, which is below /etc, /var/lib or /var/log."""
+        """Return the path on this machine of a file that the node has below /etc, /var/lib or /var/log."""
         return self.directory / "own" / name.lstrip("/")
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> None:
-        """Write one of the node's files in a single step, as a kubelet that watches its directory needs it."""
+        """Replace one of the node's files in a single step, so that a kubelet never reads half of a manifest."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.directory / "scratch"
@@ -116,7 +116,7 @@ class NodeMachine:
         return ["nsenter", "-t", str(self.pid), "--mount", "--net", "--pid", "--cgroup", "--", *words]
 
     def in_network(self, *words: str) -> list[str]:
-        """Return a command that becomes, in the node's network, the program, so that signals reach the program."""
+        """Return a command that becomes a program in the node's network, so that signals reach the program."""
         return ["nsenter", f"--net=/run/netns/{self.label}", "--", *words]
 
     def run(self, *words: str) -> str:
@@ -124,7 +124,7 @@ class NodeMachine:
         return command(*self.within(*words))
 
     def processes(self, program: str) -> list[int]:
-        """Return the ids, on this machine, of the node's processes whose first argument ends with `program`."""
+        """Return the ids, on this machine, of the node's processes with `program` among their first words."""
         found = []
         for each in Path("/proc").iterdir():
             with suppress(OSError, IndexError):
@@ -135,7 +135,7 @@ class NodeMachine:
         return sorted(found)
 
     def memory(self, pid: int) -> tuple[int, int, int]:
-        """Return used bytes without files, limit in bytes and number of memory kills of a process's cgroup."""
+        """Return numbers of a process's cgroup: anonymous bytes, the limit in bytes, and kills for lack of memory."""
         text = Path(f"/proc/{pid}/cgroup").read_text()
         if hierarchies() == ("unified",):
             group = CGROUPS / text.rpartition("::/")[2].strip()
@@ -190,7 +190,7 @@ def remove_label(label: str) -> None:
 
 
 def remove_left_behind() -> None:
-    """Remove the networks and cgroups of nodes whose test run was killed: their processes died with it."""
+    """Remove the networks and cgroups that a killed test run has left; the processes of its nodes died with the run."""
     names = {each.name for each in Path("/run/netns").glob(f"{PREFIX}-*")}
     names |= {each.name for top in cgroups(PREFIX) for each in top.parent.glob(f"{PREFIX}-*")}
     for name in names:

@@ -12,7 +12,7 @@ from node_machine import NodeMachine, hierarchies
 
 RUNTIME = "/run/containerd/containerd.sock"
 
-# oom scores below the machine's own and mounts in the machine's /run are not allowed in a container such as CI's.
+# A container such as CI's may neither lower the oom score of a process nor mount in the /run of the machine.
 _CONTAINERD = f"""version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
@@ -24,7 +24,7 @@ _CONTAINERD = f"""version = 2
 
 
 def add_node(node: NodeMachine, programs: Path, images: Path, address: str, pods: str, taint: str = "") -> None:
-    """Add container runtime and kubelet; `pods` is the node's part of the addresses of pods."""
+    """Add container runtime and kubelet; `pods` is the address range of the node's pods."""
     node.write("/etc/containerd.toml", _CONTAINERD)
     node.write("/etc/cni/net.d/10-bridge.conflist", json.dumps(_pod_network(pods)))
     node.write("/etc/kubernetes/kubelet.yaml", yaml.safe_dump(_kubelet(address)))
@@ -41,7 +41,7 @@ exec {programs}/kube kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=
 
 
 def add_kube_proxy(node: NodeMachine, programs: Path) -> None:
-    """Add kube-proxy. The limits of connection tracking stay as they are: they belong to the whole machine."""
+    """Add kube-proxy, which leaves the limits of connection tracking alone, since the whole machine shares them."""
     config = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

@@ -25,10 +25,10 @@ CONTROL_IP, LINK_IP, WORKER_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 CONTROL_PODS, WORKER_PODS = "10.244.0.0/24", "10.244.1.0/24"
 TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
 ADMIN = "/etc/kubernetes/admin.conf"
-TRANSPORTS = {"grpc-uds": 6443, "connect-uds": 6444, "connect-tls": 6445}  # and the port of the API server that uses it
+TRANSPORTS = {"grpc-uds": 6443, "connect-uds": 6444, "connect-tls": 6445}  # transport -> port of its API server
 READY_TIMEOUT_S = 180.0
 
-# The worker takes from the control plane only what answers a connection that the worker made.
+# The worker drops each packet of the control plane that belongs to no connection opened by the worker.
 _GUARD = """table inet guard {
     chain input { type filter hook input priority -10; iifname "line" ct state != { established, related } drop; }
     chain forward { type filter hook forward priority -10; iifname "line" ct state != { established, related } drop; }
@@ -37,12 +37,12 @@ _GUARD = """table inet guard {
 
 
 class RealCluster:
-    """Nodes of the cluster and the API servers' clients.
+    """Cluster of both nodes. Owns the nodes, the administrator's shell, and a client of each API server.
 
     Args:
-        directory: for the nodes' files.
+        directory: folder for the nodes' files.
         programs: directory with the cluster's programs.
-        images: archive of images, for both nodes.
+        images: archive of the images, which both nodes import.
     """
 
     def __init__(self, directory: Path, programs: Path, images: Path) -> None:
@@ -53,8 +53,8 @@ class RealCluster:
         self.worker = NodeMachine("worker", directory / "worker")
         self.clients = {name: self._client(name, port) for name, port in TRANSPORTS.items()}
         self.kubectl = self.clients["grpc-uds"]
-        self.work = directory / "work"  # of the administrator's shell
-        self.quickstart: list[str] = []  # output of its blocks
+        self.work = directory / "work"  # working directory of the administrator's shell
+        self.quickstart: list[str] = []  # output of each pasted block of the page
         self._images = images
         self._shell: Shell | None = None
 
@@ -126,12 +126,13 @@ class RealCluster:
         return self._shell
 
     def end_shell(self) -> None:
+        """End the administrator's shell, if one runs."""
         if self._shell is not None:
             self._shell.__exit__(None, None, None)
             self._shell = None
 
     def paste_quickstart(self) -> None:
-        """Paste the installation of docs/start/quickstart-kubeadm.md; keep the output of its blocks."""
+        """Paste the installation of docs/start/quickstart-kubeadm.md and keep the output of its blocks."""
         shell = self.start_shell()
         files, manifests, apiserver, *_ = blocks(DOCS / "start/quickstart-kubeadm.md")
         self.quickstart = [shell.paste(files), shell.paste(manifests)]
@@ -211,7 +212,7 @@ class RealCluster:
             raise BaseExceptionGroup("the check failed", failures)
 
     def wait_until_it_works(self, timeout_s: float = 60.0, clients: Iterable[Kubectl] | None = None) -> float:
-        """Wait until commands run in pods by all transports; return the seconds that it took."""
+        """Wait until an exec succeeds by each transport; return the seconds until the last did."""
         began = time.monotonic()
         for client in clients or self.clients.values():
             expected = f"an exec succeeds by {client.transport}"
@@ -219,7 +220,7 @@ class RealCluster:
         return time.monotonic() - began
 
     def remove(self) -> None:
-        """End the cluster and remove all that it made."""
+        """End the cluster and remove its processes, networks, cgroups and files."""
         self.end_shell()
         try:
             self.control.remove()

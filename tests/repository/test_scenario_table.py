@@ -1,4 +1,4 @@
-"""Tests that the table of the reference's scenarios names tests that exist."""
+"""Tests of the table of the reference's scenarios: it is complete, and names tests that exist."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_every_scenario_is_shown_by_a_test_that_exists(scenario):
 
 
 def test_the_integration_tests_of_the_reference_are_all_there():
-    """TestMain runs the others and is no scenario."""
+    """The counts leave out TestMain, which runs the other tests."""
     names = {group: re.findall(r"\b(?:Test|Benchmark)\w+", " ".join(TABLE[group])) for group in ("tests", "e2e")}
     assert {group: len(found) for group, found in names.items()} == {"tests": COUNT_IN_TESTS, "e2e": COUNT_IN_E2E}

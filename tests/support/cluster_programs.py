@@ -12,7 +12,7 @@ BUILD_TIMEOUT_S = 2400
 
 
 def missing() -> list[str]:
-    """Build the programs if this is CI; return what is missing."""
+    """Build the programs if CI runs the tests; return the names of programs that are missing."""
     if os.environ.get("CI"):
         subprocess.run(["sh", str(ROOT / "tests/cluster/build.sh")], check=True, timeout=BUILD_TIMEOUT_S)
     return [] if (PROGRAMS / "kube").exists() else [f"{PROGRAMS / 'kube'} (`make e2e` builds it)"]

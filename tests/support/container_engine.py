@@ -30,7 +30,7 @@ def run(*command: str | Path, **more: object) -> str:
 
 
 def lacking() -> str | None:
-    """Return what this machine lacks to build an image, or None."""
+    """Return the reason why this machine cannot build an image, or None."""
     if os.geteuid():
         return "root is needed, to make namespaces"
     missing = [name for name in ("debootstrap", "unshare", "nsenter", "setpriv", "ip") if shutil.which(name) is None]

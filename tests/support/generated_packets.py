@@ -20,7 +20,7 @@ def fields_of(packet: wire.Packet) -> dict[str, object]:
 
 
 def expected_fields(message: bytes) -> dict[str, object] | None:
-    """Return the same of a message as the generated classes read it; None: `wire` must refuse or ignore the message."""
+    """Return the fields that the generated classes read, as `fields_of` does; None if `wire` must return no packet."""
     try:
         packet = Packet.FromString(message)
     except DecodeError:

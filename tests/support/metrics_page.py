@@ -1,4 +1,4 @@
-"""Metrics of a running program, read from its health port."""
+"""Metrics of a running program, read from the port that serves /metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import http.client
 
 
 def metrics(port: int) -> dict[str, float]:
-    """Return the samples of the program with this health port, by name and labels, without the common prefix."""
+    """Return the samples on the metrics page of a loopback port, by name and labels, without the common prefix."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()

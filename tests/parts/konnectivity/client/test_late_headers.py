@@ -1,6 +1,6 @@
 """Tests of clients with a server that sends its response headers with its first message, as servers on grpc-go do.
 
-The server is made of grpcio, which sends headers at the same time as grpc-go.
+The server is made with grpcio, which sends its headers as late as grpc-go.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ async def proxy(packets, context):
 
 @asynccontextmanager
 async def serving(address, credentials=None, service="ProxyService"):
+    """Serve frontend streams on an address for the length of the block; yield the port."""
     server = grpc.aio.server()
     handlers = {"Proxy": grpc.stream_stream_rpc_method_handler(proxy)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
-    yield port
-    await server.stop(0)
+    try:
+        yield port
+    finally:
+        await server.stop(0)
 
 
 async def test_a_client_dials_before_it_has_the_headers(tmp_path):

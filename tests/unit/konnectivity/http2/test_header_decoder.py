@@ -98,7 +98,7 @@ def test_work_grows_with_fields_and_bytes() -> None:
     assert decoder.work - few - plain > 10 * plain
 
 
-def test_connections_that_begin_with_the_same_block_have_tables_of_their_own():
+def test_connections_that_begin_with_the_same_block_have_separate_tables():
     encoder = hpack.Encoder()
     first = encoder.encode([("name", "shared"), ("other", "one")])
     encoder.encode([("third", "mine")])

@@ -1,4 +1,4 @@
-"""Header encoder, read by the decoder of the hpack library."""
+"""Tests of the header encoder, whose blocks the decoder of the hpack library reads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_smaller_table_of_the_peer_is_announced_once_and_a_larger_one_never():
     assert decoder.header_table_size == 4096
 
 
-def test_of_several_changes_between_two_blocks_the_smallest_and_the_last_are_announced():
+def test_the_smallest_and_the_last_of_several_changes_between_two_blocks_are_announced():
     encoder, decoder = HeaderEncoder(), hpack.Decoder()
     for size in (50, 0, 60):
         encoder.limit_table(size)

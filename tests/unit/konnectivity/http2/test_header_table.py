@@ -1,4 +1,4 @@
-"""Table of header fields, against the library's."""
+"""Tests of the table of header fields, compared with the table of the hpack library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def entries(table: HeaderTable) -> list[tuple[bytes, bytes]]:
             return found
 
 
-def test_the_static_table_is_the_library_s() -> None:
+def test_the_static_table_equals_the_librarys() -> None:
     assert STATIC == LibraryTable.STATIC_TABLE
     assert entries(HeaderTable()) == list(STATIC)
 
@@ -39,7 +39,7 @@ def test_entries_are_added_and_evicted_as_by_the_library(taken: list[tuple[bytes
             own.add(*step)
             other.add(*step)
         assert entries(own)[len(STATIC) :] == list(other.dynamic_entries)
-        before.add(b"other", b"")  # a copy has entries of its own
+        before.add(b"other", b"")  # an addition to a copy must not change the table
         assert entries(own)[len(STATIC) :] == list(other.dynamic_entries)
     for index in (0, -1, len(entries(own)) + 1):
         try:

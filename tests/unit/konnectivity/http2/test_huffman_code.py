@@ -1,4 +1,4 @@
-"""Huffman code of header strings, against the library's."""
+"""Tests of the Huffman code of header strings, compared with the hpack library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ encoder = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @example(bytes(range(256)))
-def test_what_the_library_encodes_is_decoded(text: bytes) -> None:
+def test_strings_that_the_library_encodes_are_decoded(text: bytes) -> None:
     assert huffman_code.decode(encoder.encode(text)) == text
 
 
@@ -26,7 +26,7 @@ endings = st.lists(st.sampled_from([0xFF, 0xFE, 0xFC, 0x7F, 0x00]), max_size=5).
 
 @given(st.binary(max_size=20), st.binary(max_size=8), endings)
 @example(b"", b"", b"\xff\xff\xff\xff")  # the end-of-string symbol
-def test_what_the_library_refuses_is_refused(text: bytes, other: bytes, ending: bytes) -> None:
+def test_codes_that_the_library_refuses_are_refused(text: bytes, other: bytes, ending: bytes) -> None:
     for data in (encoder.encode(text)[:-1], encoder.encode(text) + ending, other + ending):
         try:
             expected = decode_huffman(data)

@@ -1,4 +1,4 @@
-"""Kind of the build: what the programs say about themselves, and whether it is true of their files."""
+"""Tests of the kind of the build: the programs print it, and it matches the files of their modules."""
 
 from __future__ import annotations
 

@@ -1,19 +1,21 @@
-"""Memory that a process may use: limits of cgroups of both versions, and the memory of the machine."""
+"""Tests of the memory that a process may use, from the limits of cgroups of both versions and the machine's memory."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from konnectivity.runtime.memory_limit import UNKNOWN, usable_memory
+from konnectivity.runtime.memory_limit import usable_memory
 from konnectivity.tunnel.memory_budget import MIB, process_share, tunnel_share
 
 MEMINFO = "MemTotal:       24684304 kB\nMemFree:        21500 kB\n"
 MACHINE = 24684304 * 1024
-UNLIMITED = "9223372036854771712\n"  # of version 1
+UNLIMITED = "9223372036854771712\n"  # text of a cgroup of version 1 without a limit
 
 
 def usable(**files: str) -> int:
-    """Return the usable memory of a machine with these files; a name has `__` for `/` and `_dot_` for `.`."""
+    """Return the usable memory of a machine with these files, whose names have `__` for `/` and `_dot_` for `.`."""
     paths = {"/" + name.replace("__", "/").replace("_dot_", "."): text for name, text in files.items()}
 
     def read(path: str) -> str:
@@ -25,7 +27,7 @@ def usable(**files: str) -> int:
     return usable_memory(read)
 
 
-def test_without_a_limit_it_is_the_memory_of_the_machine():
+def test_a_process_without_a_limit_may_use_the_memory_of_the_machine():
     assert usable(proc__meminfo=MEMINFO) == MACHINE
     assert (
         usable(proc__meminfo=MEMINFO, proc__self__cgroup="0::/\n", sys__fs__cgroup__memory_dot_max="max\n") == MACHINE
@@ -34,7 +36,7 @@ def test_without_a_limit_it_is_the_memory_of_the_machine():
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_container_sees_its_own_group_as_the_root(version):
-    """The path in /proc/self/cgroup is that of the host then, and leads nowhere."""
+    """In a container /proc/self/cgroup has the path on the host, which does not exist in the container."""
     limit = str(30 * MIB) + "\n"
     if version == 2:
         found = usable(proc__meminfo=MEMINFO, proc__self__cgroup="0::/pod/x\n", sys__fs__cgroup__memory_dot_max=limit)
@@ -60,7 +62,7 @@ def test_the_smallest_limit_of_all_groups_around_the_process_counts(inner, outer
     )
 
 
-def test_a_limit_above_the_memory_of_the_machine_is_none():
+def test_a_limit_above_the_memory_of_the_machine_has_no_effect():
     found = usable(
         proc__meminfo=MEMINFO,
         proc__self__cgroup="4:memory:/a\n",
@@ -74,8 +76,8 @@ def test_files_that_cannot_be_read_mean_no_limit(text):
     assert usable(proc__meminfo=MEMINFO, proc__self__cgroup=text) == MACHINE
 
 
-def test_a_system_that_says_nothing_has_some_memory():
-    assert usable() >= UNKNOWN // 4
+def test_a_machine_without_these_files_has_the_memory_that_its_kernel_counts():
+    assert usable() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_credit_is_exact_and_windows_keep_within_their_bounds_whatever_is_receiv
 
 
 def test_uploads_that_begin_together_on_a_slow_machine_are_not_taken_for_terminals():
-    """Their data takes 2.2 round trips, since the programs wait for a core; first windows are few bytes per second."""
+    """A window takes 2.2 round trips, since the programs wait for a core, so that the first windows look slow."""
     tunnel = tunnel_side(round_trip_s=0.1)
     connections = [tunnel.open() for _ in range(8)]
     for _ in range(8):
@@ -122,14 +122,14 @@ def test_uploads_that_begin_together_on_a_slow_machine_are_not_taken_for_termina
     assert min(window_of(connection).size for connection in connections) > MIB
 
 
-# ---- targets that stall: what is promised, and what is held ---------------------------------------------------------
+# ---- targets that stall: credit that is granted, and bytes that wait ------------------------------------------------
 
 
 ZEROS = memoryview(bytes(64 * KIB))
 
 
 class Target(StillLocalSide):
-    """Local side that forgets what it takes."""
+    """Local side that discards the data that it accepts."""
 
     def write(self, data: Buffer) -> bool:
         self.kept += len(data) * self.blocked
@@ -144,7 +144,7 @@ def served(tunnel: StillTunnelSide) -> tuple[Connection, Target]:
 
 
 def fill(connection: Connection, size: int) -> None:
-    """Let the connection receive up to `size` bytes, at most what its peer may send."""
+    """Let the connection receive up to `size` bytes, but no more than its credit."""
     while size > 0 and connection.inbound.granted > 0 and not connection.closed:
         portion = min(size, 64 * KIB, connection.inbound.granted)
         connection.inbound.receive(ZEROS[:portion])
@@ -152,6 +152,7 @@ def fill(connection: Connection, size: int) -> None:
 
 
 def drain(connection: Connection, local_side: Target) -> None:
+    """Let the local side accept data again."""
     local_side.blocked, local_side.kept = False, 0
     connection.inbound.local_drained()
 
@@ -235,7 +236,7 @@ def test_a_tunnel_never_holds_more_than_its_budget_whichever_targets_stall_and_w
         elif action == "drain":
             drain(connection, local_side)
         for each, _ in served_ones:
-            # All peers send what they may, and all of it may wait here.
+            # A peer may send all of its credit, and all of these bytes may have to wait.
             window = window_of(each)
             assert each.inbound.granted + each.inbound.backlog <= window.size + window.owed
         assert sum(window_of(each).size + window_of(each).owed for each, _ in served_ones) <= budget
@@ -251,7 +252,7 @@ def test_a_tunnel_never_holds_more_than_its_budget_whichever_targets_stall_and_w
         assert connection.inbound.received == before + 256 * KIB, "every connection recovers"
 
 
-def test_5000_connections_that_stall_at_once_hold_the_budget_and_the_others_go_on():
+def test_5000_connections_that_stall_at_once_keep_within_the_budget_and_another_one_is_served():
     tunnel = tunnel_side(round_trip_s=0.1, process_budget=8 * MIB, tunnel_budget=8 * MIB)
     stalled = [served(tunnel) for _ in range(5000)]
     living, _ = served(tunnel)

@@ -1,4 +1,4 @@
-"""Decoder of packets: it reads the same as the generated classes of protobuf, within its bounds."""
+"""Tests of the decoder of packets, which reads messages as the generated classes of protobuf do, within bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GENERATED_KINDS = {
 }
 
 
-SLOW = [HealthCheck.too_slow]  # messages have parts within parts; a busy machine takes its time to make them
+SLOW = [HealthCheck.too_slow]  # messages have parts within parts, and a busy machine generates them slowly
 
 
 def agrees(message: bytes) -> bool:
@@ -153,7 +153,7 @@ def test_a_message_that_is_cut_off_is_read_as_by_the_generated_classes(message: 
 
 
 def test_every_packet_is_read_in_full() -> None:
-    """Every type with every field set, in the usual layout and with the type behind the payload."""
+    """A packet of each type has every field set, in the usual layout and with the type behind the payload."""
     for kind, (number, rows) in PAYLOADS.items():
         body = b"".join(
             tag(at, 2) + b"\x02hi" if row[2] >= TEXT else tag(at, 0) + long_varint(2**63 - at, 9)
@@ -167,7 +167,7 @@ def test_every_packet_is_read_in_full() -> None:
         assert len(fields_of(packet)) == 2 + len(rows)
 
 
-def test_what_is_no_packet() -> None:
+def test_messages_that_are_no_packets_are_refused() -> None:
     for message in (b"\xff", b"\x22\x05abc", b"\x12\x03\x0a\x01\xff", b"\x00\x01", b"\x0f"):
         with pytest.raises(DecodeError):
             Packet.FromString(message)

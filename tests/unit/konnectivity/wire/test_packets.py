@@ -16,7 +16,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def read(message: bytes) -> Packet:
-    """Return a built packet as the generated classes read it, checked to be what they write and what `wire` reads."""
+    """Return a packet as the generated classes read it; check that they write, and `wire` reads, the same packet."""
     packet = Packet.FromString(message)
     assert packet.SerializeToString() == message
     decoded = wire.decode(message)

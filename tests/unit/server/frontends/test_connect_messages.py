@@ -58,7 +58,7 @@ def test_a_head_of_the_usual_form_needs_no_parser(received, found):
 
 @given(st.binary(max_size=20), st.binary(max_size=20), st.binary(max_size=20))
 @example(b"node-1:1", b"x", b"a b")
-def test_what_the_pattern_takes_has_the_destination_that_h11_finds(target, host, agent):
+def test_a_head_that_the_pattern_accepts_has_the_destination_that_h11_finds(target, host, agent):
     head = b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nUser-Agent: " + agent + b"\r\n\r\n"
     found = plain_destination(head)
     assert found is None or found == destination(head)

@@ -76,7 +76,7 @@ process_open_fds 100
 
 
 def test_the_build_is_not_added_up():
-    """All workers run the same build, whose gauge is always 1."""
+    """All workers run the same build, so the gauge is 1 for all of them together."""
     one = '# TYPE k_server_build_info gauge\nk_server_build_info{version="1",build="compiled"} 1\n'
     one = f"# HELP k_server_build_info Build.\n{one}"
     assert 'k_server_build_info{version="1",build="compiled"} 1' in merged_answers.metrics([one, one]).splitlines()
