@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from konnectivity.tool.pki.authority import Authority
 from support import cluster_programs
 from support.cluster_programs import PROGRAMS
 from support.kubeconfig_file import kubeconfig
+from support.kubectl_command import KubectlCommand
 
 CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 API = "https://127.0.0.1:6443"
@@ -68,12 +68,14 @@ class Namespaces:
         subprocess.run(["ip", *arguments], check=True, timeout=10)
 
 
-class Cluster:
-    """The processes of the cluster, and kubectl."""
+class Cluster(KubectlCommand):
+    """Processes of the cluster, and kubectl of its administrator."""
 
     node_ip = NODE_IP
 
     def __init__(self, directory: Path, namespaces: Namespaces) -> None:
+        kubectl = [str(PROGRAMS / "kube"), "kubectl", f"--kubeconfig={directory / 'admin.kubeconfig'}"]
+        super().__init__(["ip", "netns", "exec", namespaces.control, *kubectl])
         self.directory = directory
         self.namespaces = namespaces
         self.processes: list[ProgramProcess] = []
@@ -218,32 +220,6 @@ class Cluster:
             ready=ready,
         )
 
-    def kubectl(self, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        """Run kubectl to its end and return the finished process."""
-        return subprocess.run(
-            self.kubectl_command(*arguments),
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            env=dict(os.environ) | environment,
-        )
-
-    def kubectl_command(self, *arguments: str, user: str = "admin") -> list[str]:
-        kubectl = [str(PROGRAMS / "kube"), "kubectl", f"--kubeconfig={self.path(f'{user}.kubeconfig')}"]
-        return ["ip", "netns", "exec", self.namespaces.control, *kubectl, *arguments]
-
-    def ok(self, *arguments: str, stdin: bytes = b"", **environment: str) -> bytes:
-        """Run kubectl, check that it succeeds, and return its output."""
-        done = self.kubectl(*arguments, stdin=stdin, **environment)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def error(self, *arguments: str, stdin: bytes = b"") -> str:
-        """Run kubectl, check that it fails, and return its error text."""
-        done = self.kubectl(*arguments, stdin=stdin)
-        assert done.returncode != 0, done.stdout
-        return done.stderr.decode()
-
     def apply(self, *objects: dict) -> None:
         self.ok("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
 
@@ -256,12 +232,6 @@ class Cluster:
 
     def token(self, audience: str = "system:konnectivity-server") -> str:
         return self.ok("-n", "kube-system", "create", "token", "konnectivity-agent", f"--audience={audience}").decode()
-
-    def wait_until(self, what, timeout_s: float = 30) -> None:
-        end = time.monotonic() + timeout_s
-        while not what():
-            assert time.monotonic() < end, "it did not come true"
-            time.sleep(0.2)
 
     def stop(self) -> None:
         for process in reversed(self.processes):

@@ -14,6 +14,7 @@ import yaml
 
 from support.host import Host
 from support.shell import blocks
+from support.waiting import until
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -41,8 +42,7 @@ def cluster(make_cluster, tmp_path_factory):
     try:
         made.start_etcd()
         made.start_apiserver()
-        made.wait_until(lambda: made.kubectl("get", "--raw", "/readyz").returncode == 0)
-        made.wait_until(lambda: made.kubectl("get", "namespace", "default", "kube-system").returncode == 0)
+        until(made.ready, "kube-apiserver is ready")
         made.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenants"}},
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": RESTRICTED}},
@@ -110,13 +110,13 @@ def test_everything_with_leases_goes_in_one_go_into_an_empty_cluster(cluster):
         assert can(cluster, agent, verb, "leases.coordination.k8s.io", "konnectivity") == may
     assert not can(cluster, server, "get", "secrets", "kube-system")
     cluster.ok("delete", "--ignore-not-found", "-f", "-", stdin=printed("removal", "--leases"))
-    assert b"No resources found" in cluster.kubectl("-n", "kube-system", "get", "daemonset").stderr
+    assert b"No resources found" in cluster.run("-n", "kube-system", "get", "daemonset").stderr
     assert b"konnectivity" not in cluster.ok("get", "clusterrole,clusterrolebinding")
 
 
 def can(cluster, user, verb, resource, namespace="default"):
     """Return whether the API server's authorizer allows the request."""
-    return cluster.kubectl("auth", "can-i", verb, resource, "-n", namespace, "--as", user).returncode == 0
+    return cluster.run("auth", "can-i", verb, resource, "-n", namespace, "--as", user).returncode == 0
 
 
 def test_rights(cluster):
@@ -347,7 +347,7 @@ def addon(cluster):
 def test_our_rule_for_replicas_is_the_crds(cluster, kamaji, tmp_path, mode, replicas):
     konnectivity = {"agent": {"mode": mode, "replicas": replicas}}
     text = yaml.safe_dump({**TENANT, "spec": {**TENANT["spec"], "addons": {"konnectivity": konnectivity}}}).encode()
-    theirs = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text).returncode
+    theirs = cluster.run("apply", "--dry-run=server", "-f", "-", stdin=text).returncode
     command = [sys.executable, "-m", "konnectivity.tool.cli", "manifests", "all", "--from-tenantcontrolplane", "-"]
     ours = subprocess.run(command, input=text, capture_output=True, timeout=30).returncode
     assert theirs == ours

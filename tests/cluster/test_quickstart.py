@@ -17,6 +17,7 @@ import yaml
 from konnectivity.tool.pki import private_keys
 from support.host import Host
 from support.shell import blocks
+from support.waiting import until
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -90,9 +91,7 @@ class Kubeadm:
         self.wait_for_apiserver()
 
     def wait_for_apiserver(self):
-        cluster = self.cluster
-        cluster.wait_until(lambda: cluster.kubectl("get", "--raw", "/readyz").returncode == 0)
-        cluster.wait_until(lambda: cluster.kubectl("get", "namespace", "default", "kube-system").returncode == 0)
+        until(self.cluster.ready, "kube-apiserver is ready")
 
     def restart_apiserver(self):
         self.apiserver.stop()
@@ -124,7 +123,7 @@ def need(*names):
 
 @pytest.fixture
 def kubeadm(make_cluster, programs, tmp_path):
-    need("unshare", "setpriv", "curl")
+    need("unshare", "setpriv")
     cluster = make_cluster(tmp_path / "cluster")
     made = Kubeadm(cluster, tmp_path, programs / "kube")
     try:

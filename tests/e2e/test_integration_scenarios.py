@@ -30,10 +30,11 @@ MIB = 1 << 20
 def site(tmp_path_factory):
     """Yield a deployment with two agents, and its agents."""
     deployment = Deployment(tmp_path_factory.mktemp("site"))
-    deployment.start_server()
-    agents = [deployment.start_agent(f"--agent-id=agent-{number}") for number in (1, 2)]
-    yield deployment, agents
-    deployment.stop()
+    try:
+        deployment.start_server()
+        yield deployment, [deployment.start_agent(f"--agent-id=agent-{number}") for number in (1, 2)]
+    finally:
+        deployment.stop()
 
 
 async def samples(port):

@@ -42,13 +42,6 @@ class ClusterClient(KubectlCommand):
         """Set fields of the status of an object, as its controller does."""
         self.patch(namespace, kind, name, {"status": status}, "--subresource=status")
 
-    def ready(self) -> bool:
-        """Return whether the API server is ready and has its first namespaces."""
-        return (
-            self.run("get", "--raw", "/readyz").returncode == 0
-            and self.run("get", "namespace", "default", "kube-system").returncode == 0
-        )
-
 
 def write_kubeconfig(path: Path, server: str, ca: Path, token: str) -> None:
     """Write the kubeconfig of a user with a static token."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,13 @@ def management(programs, tmp_path_factory):
     directory = tmp_path_factory.mktemp("management")
     for each in (directory, *directory.parents[:2]):
         each.chmod(0o755)  # containers run as users other than root
-    namespaces = Namespaces(directory)
-    made = ManagementCluster(directory, namespaces)
-    try:
+    with ExitStack() as stack:
+        namespaces = Namespaces(directory)
+        stack.callback(namespaces.remove)
+        made = ManagementCluster(directory, namespaces)
+        stack.callback(made.stop)
         made.start()
         yield made
-    finally:
-        made.stop()
-        namespaces.remove()
 
 
 @pytest.fixture(scope="session")
@@ -93,12 +93,11 @@ def planes(management):
         starting[name].result(START_TIMEOUT_S)
         return made[name]
 
-    try:
-        yield plane
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ExitStack() as stack:
         for each in made.values():
-            each.stop()
+            stack.callback(each.stop)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        yield plane
 
 
 @pytest.fixture(autouse=True)

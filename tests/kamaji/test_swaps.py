@@ -6,7 +6,9 @@ import pytest
 from pod_runner import REFERENCE_IMAGES
 from tenant_plane import SERVER
 
-OURS = {"server": ("konnectivity/proxy-server", "0.1.0"), "agent": ("konnectivity/proxy-agent", "0.1.0")}
+from konnectivity import __version__
+
+OURS = {part: (f"konnectivity/proxy-{part}", __version__) for part in ("server", "agent")}
 REFERENCE = {part: (f"{REFERENCE_IMAGES}proxy-{part}", "") for part in OURS}
 PROGRAMS = {"ours": OURS, "reference": REFERENCE}
 

@@ -151,7 +151,7 @@ class NodeMachine:
         """End all processes of the node at once, as a loss of power does."""
         if self._parent is not None:
             self._parent.kill()
-            self._parent.wait()
+            self._parent.wait(END_TIMEOUT_S)
             self._parent = None
 
     def remove(self) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import node_services
@@ -24,7 +25,6 @@ from support.waiting import until
 CONTROL_IP, LINK_IP, WORKER_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 CONTROL_PODS, WORKER_PODS = "10.244.0.0/24", "10.244.1.0/24"
 TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
-ADMIN = "/etc/kubernetes/admin.conf"
 TRANSPORTS = {"grpc-uds": 6443, "connect-uds": 6444, "connect-tls": 6445}  # transport -> port of its API server
 READY_TIMEOUT_S = 180.0
 
@@ -221,8 +221,7 @@ class RealCluster:
 
     def remove(self) -> None:
         """End the cluster and remove its processes, networks, cgroups and files."""
-        self.end_shell()
-        try:
-            self.control.remove()
-        finally:
-            self.worker.remove()
+        with ExitStack() as stack:  # each of these runs, whichever of them fails
+            stack.callback(self.worker.remove)
+            stack.callback(self.control.remove)
+            stack.callback(self.end_shell)

@@ -49,6 +49,13 @@ class KubectlCommand:
         assert done.returncode != 0, f"kubectl {' '.join(arguments)} succeeds: {done.stdout.decode()}"
         return done.stderr.decode()
 
+    def ready(self) -> bool:
+        """Return whether the API server is ready and has its first namespaces."""
+        return (
+            self.run("get", "--raw", "/readyz").returncode == 0
+            and self.run("get", "namespace", "default", "kube-system").returncode == 0
+        )
+
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start kubectl with pipes, and kill it at the end of the block."""
