@@ -20,12 +20,12 @@ def test_the_installation_was_pasted_unchanged(cluster):
 
 def test_renewed_certificates_are_used_without_a_restart(cluster):
     *_, renewal, _undo, _remove = blocks(PAGE)
-    before = cluster.container("konnectivity-server")
+    before = cluster.control.processes("proxy-server")
     assert "server.crt" in cluster.start_shell().paste(renewal)
     cluster.kubectl.ok("-n", "kube-system", "rollout", "restart", "daemonset/konnectivity-agent")
     cluster.kubectl.ok("-n", "kube-system", "rollout", "status", "daemonset/konnectivity-agent", "--timeout=80s")
     cluster.wait_until_it_works()
-    assert cluster.container("konnectivity-server") == before
+    assert cluster.control.processes("proxy-server") == before
 
 
 def test_the_removal_leaves_nothing(cluster):
