@@ -25,6 +25,8 @@ from run_report import NAME  # noqa: E402
 from tenant_objects import gateway_objects, gateway_tenant, page_tenant, tenant  # noqa: E402
 from tenant_plane import TenantPlane  # noqa: E402
 
+from support.directory_rights import let_others_enter  # noqa: E402
+
 START_TIMEOUT_S = 240.0
 _PROGRAMS = ("ip", "nsenter", "setpriv", "curl", "haproxy", "openssl")
 
@@ -62,8 +64,7 @@ def programs():
 def management(programs, tmp_path_factory):
     """Yield the management cluster with Kamaji's manager."""
     directory = tmp_path_factory.mktemp("management")
-    for each in (directory, *directory.parents[:2]):
-        each.chmod(0o755)  # containers run as users other than root
+    let_others_enter(directory)  # containers run as users other than root
     with ExitStack() as stack:
         namespaces = Namespaces(directory)
         stack.callback(namespaces.remove)

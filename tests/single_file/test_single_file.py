@@ -16,6 +16,7 @@ import pytest
 
 from konnectivity.client import connect
 from konnectivity.testing.deployment import Deployment
+from support.directory_rights import let_others_enter
 from support.targets import echo, listening
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +40,7 @@ def built(tmp_path_factory):
     if reason := lacking():
         pytest.skip(reason)
     directory = tmp_path_factory.mktemp("dist")
-    for each in (directory, *list(directory.parents)[:2]):
-        each.chmod(0o755)  # other users start the file as well
+    let_others_enter(directory)  # other users start the file as well
     command = [PYTHON, ROOT / "scripts/single_file.py", directory]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -117,8 +117,7 @@ def test_it_needs_no_place_to_write(built, tmp_path):
     """The program runs for a user without a home on a root that is entirely read-only."""
     if os.geteuid() or shutil.which("unshare") is None:
         pytest.skip("root and util-linux are needed, to make a read-only root")
-    for each in (tmp_path, *list(tmp_path.parents)[:2]):
-        each.chmod(0o755)
+    let_others_enter(tmp_path)
     script = f"""
         mkdir -p {tmp_path}/root
         mount --bind / {tmp_path}/root
