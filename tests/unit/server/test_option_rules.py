@@ -69,9 +69,5 @@ def test_what_does(arguments):
 
 
 def test_all_of_it_is_said_at_once():
-    assert (
-        len(
-            problems("--server-port=0 --enable-contention-profiling --connection-window=64Ki --connection-window-max=1")
-        )
-        == 5
-    )
+    given = "--server-port=0 --enable-contention-profiling --connection-window=64Ki --connection-window-max=1"
+    assert len(problems(given)) == 5
