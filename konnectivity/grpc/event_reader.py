@@ -147,7 +147,6 @@ class EventReader:
         began = self._turn_began
         calls = self._calls
         clock = self._clock
-        took = 0.0
         for event in received:
             if type(event) is events.DataReceived:
                 call = calls.get(event.stream_id)
@@ -157,13 +156,13 @@ class EventReader:
                     self._writer.acknowledge(event.stream_id, event.credit)
             else:
                 self._handle_event(event)
-            took = clock() - began
-            if took > LONG_S:
+            if clock() - began > LONG_S:
                 break
         if self._http2.output:
             self._writer.flush_output()
         if self._pause is not None:
             self._pause.read(self._costs.overdue_s)
+        took = clock() - began  # also of a read without events: parsing may be what takes long
         if self._http2.unread or took > LONG_S:
             self.next_read = self.memory[:FIRST_READ_SIZE]
             self._wait_turn(received)

@@ -59,6 +59,7 @@ class Pair:
     def __init__(self, loop: StillLoop, server_options: TransportOptions) -> None:
         self.loop = loop
         self._worked_s = 0.0
+        self.tick_s = 0.0  # by which the server's clock advances each time that it is read
         self.reached: Counter[str] = server_options.reached
         self.events: list[str] = []
         self.served: list[Side] = []
@@ -81,6 +82,7 @@ class Pair:
         return side
 
     def _clock(self) -> float:
+        self._worked_s += self.tick_s
         return self.loop.time() + self._worked_s
 
     def work(self, seconds: float) -> None:

@@ -6,7 +6,9 @@ from konnectivity.grpc.budgets.read_scheduler import LONG_S
 from konnectivity.grpc.http2_transport import CLOSE_TIMEOUT_S
 from konnectivity.grpc.http2_writer import HIGH_WATER
 from konnectivity.grpc.status import OK, Code, Status
-from konnectivity.http2 import Limits
+from konnectivity.http2 import Limits, frames
+
+UNKNOWN_KIND = 0xBE  # of a frame, which a receiver ignores (RFC 9113 section 4.1)
 
 
 def test_a_call_carries_messages_both_ways_and_ends_with_a_status(talk):
@@ -185,6 +187,19 @@ def test_a_read_that_takes_long_is_continued_in_the_next_turn(talk):
         for _ in range(200):
             await pair.loop.advance(0)
         assert server.messages == [b"%d" % number for number in range(100)]
+        assert not pair.server_line.paused
+
+    talk(conversation)
+
+
+def test_a_read_without_events_that_takes_long_to_parse_ends_the_turn(talk):
+    async def conversation(pair):
+        await pair.call()
+        pair.tick_s = 2 * LONG_S
+        pair.server.data_received(frames.frame(UNKNOWN_KIND, 0, 0))
+        assert pair.server_line.paused
+        pair.tick_s = 0.0
+        await pair.loop.advance(0)
         assert not pair.server_line.paused
 
     talk(conversation)
