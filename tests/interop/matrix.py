@@ -64,7 +64,8 @@ class Matrix:
             self.failed += 1
         if report.when != "call" or not report.passed:
             return
-        name, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
+        test, _, parameters = report.nodeid.partition("[")  # "::" may be in the parameters, too
+        name = test.rpartition("::")[2]
         if "tests/node/" in report.nodeid:
             check = " by ".join(each for each in (plain(name), parameters.rstrip("]")) if each)
             self.nodes[check] = [value for key, value in report.user_properties if key == "transport"]
