@@ -1,4 +1,4 @@
-"""Writer of docs/reference/compatibility.md from the outcomes of this folder and of tests/node.
+"""Writer of docs/reference/compatibility.md and scenarios.md from the outcomes of this folder and of tests/node.
 
     make compatibility
 
@@ -97,6 +97,8 @@ class Matrix:
     def pytest_sessionfinish(self, session, exitstatus) -> None:
         if not self.failed and exitstatus == 0 and self.passed:
             PAGE.write_text(self.page())
+            text = (HERE / "scenarios.md").read_text()
+            PAGE.with_name("scenarios.md").write_text(text.format(scenarios=scenarios()))
 
     def page(self) -> str:
         cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
@@ -121,7 +123,6 @@ class Matrix:
                 done=table(("what was done", *columns), done),
                 metrics=table(("metric", "type", "versions of the reference"), dict(sorted(self.metrics.items()))),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
-                scenarios=scenarios(),
                 kamaji=kamaji(),
                 kubernetes=table(("release", "tested version", "supported until"), releases()),
                 nodes=table(("what was done", *(CLIENTS[each] for each in transports)), nodes),
