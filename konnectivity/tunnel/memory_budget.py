@@ -67,8 +67,8 @@ class StalledFlow(Protocol):
 class MemoryBudget:
     """Memory limits of one process and what is used of them. Sizes in bytes."""
 
-    process_budget: int = 256 * MIB  # over it, new dials are refused; open connections are kept
-    tunnel_budget: int = 64 * MIB  # the same for the connections of one tunnel
+    process_budget: int = 256 * MIB  # over it, new dials are refused; a sixteenth above, stalled connections are reset
+    tunnel_budget: int = 64 * MIB  # over it, new dials through the tunnel are refused
     connection_budget: int = 1 * MIB  # one connection of a peer without credit, before the shared stream is held
     initial_window: int = 64 * KIB  # credit of a new connection, per direction
     max_window: int = 32 * MIB  # largest window of a connection
