@@ -24,6 +24,7 @@ check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/python scripts/options_page.py --check
 	$(BIN)/python scripts/dashboard.py --check
 	$(BIN)/python scripts/audit_schema.py --check
+	$(BIN)/python scripts/chart_files.py --check
 
 fmt: .venv/.stamp ## format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -32,10 +33,11 @@ fmt: .venv/.stamp ## format, and fix what can be fixed
 proto: .venv/.stamp ## generate konnectivity/proto from proto/
 	sh scripts/proto.sh
 
-docs: .venv/.stamp ## generate the pages of options, the dashboard and the causes of the audit schema from the code
+docs: .venv/.stamp ## generate the pages of options, the dashboard, the causes of the audit schema and parts of charts/ from the code
 	$(BIN)/python scripts/options_page.py
 	$(BIN)/python scripts/dashboard.py
 	$(BIN)/python scripts/audit_schema.py
+	$(BIN)/python scripts/chart_files.py
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and write docs/reference/compatibility.md
 	@sh tests/cluster/build.sh

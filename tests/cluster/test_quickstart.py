@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from konnectivity.tool.pki import private_keys
+from support.helm_chart import CHART, helm_or_skip
 from support.host import Host
 from support.shell import blocks
 from support.waiting import until
@@ -161,6 +162,35 @@ def test_kind(kubeadm):
         shell.paste(apiserver)
     kubeadm.restart_apiserver()
     assert cluster.ok("logs", "pod").count(b"\n") == 10
+
+
+def on_control_plane_nodes(host, cluster):
+    """Start the server from the DaemonSet's pod."""
+    found = json.loads(cluster.ok("-n", "kube-system", "get", "daemonset", "konnectivity-server", "-o", "json"))
+    spec = found["spec"]["template"]["spec"]
+    return host.start_container(spec, "konnectivity-server", "Proxy server started")
+
+
+def test_helm(kubeadm):
+    host, cluster = kubeadm.control, kubeadm.cluster
+    host.program("helm", f'HELM_CACHE_HOME=$PWD/helm HELM_CONFIG_HOME=$PWD/helm exec {helm_or_skip()} "$@"')
+    files, install, apiserver, upgrade, undo, clean = blocks(DOCS / "start/helm.md")
+    with host.shell() as shell:
+        shell.paste(f"export KUBECONFIG=/etc/kubernetes/admin.conf CHART={CHART}")
+        shell.paste(files)
+        assert "helm -n kube-system test konnectivity --logs" in shell.paste(install)
+        server = on_control_plane_nodes(host, cluster)
+        _, agent = kubeadm.start_agent()
+        shell.paste(apiserver)
+        kubeadm.restart_apiserver()
+        assert cluster.ok("logs", "pod").count(b"\n") == 10
+        assert "REVISION: 2" in shell.paste(upgrade)
+        shell.paste(undo)
+        for each in (server, agent):
+            each.stop()
+        kubeadm.restart_apiserver()
+        assert 'release "konnectivity" uninstalled' in shell.paste(clean)
+    assert cluster.run("-n", "kube-system", "get", "daemonset", "-o", "name").stdout == b""
 
 
 def test_k0s(kubeadm):

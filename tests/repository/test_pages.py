@@ -9,7 +9,12 @@ import pytest
 
 from support.checkout import DOCS, ROOT
 
-PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *DOCS.rglob("*.md"),
+    *sorted((ROOT / "charts").rglob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
 READ = [page for page in PAGES if page.name != "CHANGELOG.md"]  # entries for old releases keep their words
 FOLDERS = sorted(page.parent for page in DOCS.rglob("README.md"))
 MOST_LINES = 250
@@ -20,7 +25,9 @@ LINKS = [
     if "://" not in link
 ]
 
-NAMED = re.compile(r"(?<![\w/.:-])((?:tests|konnectivity|server|agent|benchmarks|scripts|docker|proto)/[\w./-]*\w)")
+NAMED = re.compile(
+    r"(?<![\w/.:-])((?:tests|konnectivity|server|agent|benchmarks|scripts|docker|proto|charts)/[\w./-]*\w)"
+)
 IMAGES = {"konnectivity/proxy-server", "konnectivity/proxy-agent"}  # container images
 
 
