@@ -65,7 +65,7 @@ def test_the_schema_has_the_values_and_no_others():
         ("agent.port", 65536, "'/agent/port': maximum: got 65,536, want 65,535"),
         ("agent.replicas", 0, "'/agent/replicas': minimum: got 0, want 1"),
         ("agent.ca", "ca.crt", "'/agent/ca': 'ca.crt' does not match pattern"),
-        ("agent.extraArgs", {"v": "2"}, "'/agent/extraArgs': invalid propertyName 'v'"),
+        ("agent.extraArgs", {"v": "2"}, "'/agent/extraArgs': additional properties 'v' not allowed"),
         ("agent.podAnnotations", {"a": 1}, "'/agent/podAnnotations/a': got number, want string"),
         ("agent.resources", {"limit": {}}, "'/agent/resources': additional properties 'limit' not allowed"),
         ("server.port", 80, "'/server/port': minimum: got 80, want 1,024"),

@@ -22,6 +22,7 @@ BUILD_TIMEOUT_S = 900
 COMMAND_TIMEOUT_S = 60
 
 Values = dict[str, Any]
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the dashboard takes PyYAML's own loader a second
 
 
 @cache
@@ -66,12 +67,18 @@ def run(*arguments: str, values: Values | None = None, within: Sequence[str] = (
         )
 
 
+@cache
+def _template(values: str, namespace: str) -> subprocess.CompletedProcess[str]:
+    return run("template", "konnectivity", str(CHART), f"--namespace={namespace}", values=yaml.safe_load(values))
+
+
 def template(values: Values, namespace: str = NAMESPACE) -> subprocess.CompletedProcess[str]:
-    return run("template", "konnectivity", str(CHART), f"--namespace={namespace}", values=values)
+    """Run `helm template`, once for equal values."""
+    return _template(yaml.safe_dump(values), namespace)
 
 
 def render(values: Values, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """Return the objects of the chart."""
     done = template(values, namespace)
     assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, _LOADER) if each]
