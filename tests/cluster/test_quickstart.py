@@ -171,6 +171,15 @@ def on_control_plane_nodes(host, cluster):
     return host.start_container(spec, "konnectivity-server", "Proxy server started")
 
 
+def helm_test(hooks, node):
+    """Run the command of the chart's test on the agent's node; return its output."""
+    (pod,) = yaml.safe_load_all(hooks)
+    (container,) = pod["spec"]["containers"]
+    command = [*container["command"], *container["args"]]
+    assert command[0] == "/usr/bin/konnectivity"
+    return node.run(sys.executable, "-m", "konnectivity.tool.cli", *command[1:])
+
+
 def test_helm(kubeadm):
     host, cluster = kubeadm.control, kubeadm.cluster
     host.program("helm", f'HELM_CACHE_HOME=$PWD/helm HELM_CONFIG_HOME=$PWD/helm exec {helm_or_skip()} "$@"')
@@ -181,6 +190,8 @@ def test_helm(kubeadm):
         assert "helm -n kube-system test konnectivity --logs" in shell.paste(install)
         server = on_control_plane_nodes(host, cluster)
         _, agent = kubeadm.start_agent()
+        found = helm_test(shell.paste("helm -n kube-system get hooks konnectivity"), kubeadm.node)
+        assert "connected to 1 of 1 servers" in found
         shell.paste(apiserver)
         kubeadm.restart_apiserver()
         assert cluster.ok("logs", "pod").count(b"\n") == 10
