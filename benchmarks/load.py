@@ -37,8 +37,8 @@ class Way:
         if self.kind == "tls":
             text, _, directory = rest.partition(":")
             self.port = int(text)
-            files = [f"{directory}/{name}" for name in ("ca.crt", "client.crt", "client.key")]
-            self.tls = tls_context(*files, "http-connect")
+            ca, certificate, key = (f"{directory}/{name}" for name in ("ca.crt", "client.crt", "client.key"))
+            self.tls = tls_context(ca, certificate, key, "http-connect")
         connects = self.kind in ("unix", "tls")
         self.head = f"CONNECT {self.target} HTTP/1.1\r\nHost: {self.target}\r\n\r\n".encode() if connects else b""
 
@@ -61,7 +61,7 @@ class Way:
         while not answer.endswith(b"\r\n\r\n"):
             answer += sock.recv(1)
         if not answer.startswith(b"HTTP/1.1 200 "):
-            raise ConnectionError(answer)
+            raise ConnectionError(f"the answer to CONNECT begins with {answer[:4]!r}, not with its status line")
         return sock
 
 
@@ -93,7 +93,7 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.dialled.is_set():
             if not data.startswith(b"HTTP/1.1 200 "):
-                raise ConnectionError(data)
+                raise ConnectionError(f"the answer to CONNECT begins with {data[:4]!r}, not with its status line")
             self.begin()
             return
         self.got += len(data)

@@ -87,7 +87,7 @@ class Bench:
         try:
             result = scenario.run(self, side)
         except (OSError, subprocess.SubprocessError) as error:
-            result = {"error": f"stopped: {visible(str(error), ERROR_CHARACTERS)}"}
+            result = {"error": f"stopped: {visible(_reason(error), ERROR_CHARACTERS)}"}
         if side.pids == pids:
             result["cpu_s"] = [round(after - start, 3) for after, start in zip(side.cpu_s(), before, strict=True)]
         result["seconds"] = time.monotonic() - started
@@ -111,9 +111,18 @@ class Bench:
         return side.ports.get(target, self.ports[target])
 
 
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """Return why a scenario stopped: of a program that failed, the last line of its output."""
+    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        return str(error.stderr).splitlines()[-1]
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no result in {error.timeout:.0f} s"
+    return str(error)
+
+
 def answer(process: subprocess.Popen[str]) -> Result:
     output, _ = process.communicate(timeout=LOAD_TIMEOUT_S)
     if process.returncode:
-        return {"error": "failed"}
+        return {"error": f"the load generator failed with exit code {process.returncode}"}
     result: Result = json.loads(output.splitlines()[-1])
     return result

@@ -10,6 +10,7 @@ import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class Run:
         for scenario in self.scenarios:
             less = scenario.better == "less"
             for side, wanted in scenario.targets:
-                ratios = self._ratios(scenario, side, lambda run, s=scenario: run.get(s.value))
+                ratios = self._ratios(scenario, side, partial(_value, scenario))
                 lines.append(_target(scenario.name, side, wanted, less, ratios))
             for side, wanted in scenario.cpu_targets:
                 lines.append(
@@ -149,6 +150,11 @@ class Run:
             spent = [f"{cost:.1f}" if bulk else f"{cost * 1e6:.0f}" for cost in costs]
             text += f"; {' + '.join(spent)} {'s/GiB' if bulk else 'us'}"
         return text
+
+
+def _value(scenario: Scenario, result: Result) -> float | None:
+    value: float | None = result.get(scenario.value)
+    return value
 
 
 def _target(what: str, side: str, wanted: float, less: bool, ratios: list[float]) -> str:

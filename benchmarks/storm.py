@@ -23,11 +23,13 @@ from random import Random
 import uvloop
 
 from konnectivity import tls
+from konnectivity.grpc.implementations import implementation
 from konnectivity.runtime import lifecycle, logs
 from konnectivity.testing.deployment import Deployment
-from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity.tunnel.memory_budget import MemoryBudget, read_size
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_agent.destination_policy import Policy
+from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import PoolPlan
 from konnectivity_agent.resolver import Resolver
@@ -52,7 +54,13 @@ class Crowd:
         hosts: Sequence[tuple[str, int]] = (),
     ) -> None:
         files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
-        settings = ServerConnectionSettings(tls.ClientTls(*files, ["h2"]), files, "native", 3600.0, 10.0)
+        settings = ServerConnectionSettings(
+            tls=tls.ClientTls(*files, ["h2"]),
+            grpc=implementation("native"),
+            keepalive_time_s=3600.0,
+            heartbeat_s=10.0,
+            read_bytes=read_size(MemoryBudget().process_budget),
+        )
         dialer = Dialer(tasks, DialCounters(), Policy(), Resolver(Counter()))
         self.connected = 0
         self.changed = asyncio.Event()
@@ -66,7 +74,7 @@ class Crowd:
                     settings=settings,
                     identity=AgentIdentity(f"agent-{number}"),
                     options=TunnelOptions(MemoryBudget()),
-                    opener=dialer.open,
+                    opener=DialQueue(dialer.open, Counter()).open,
                     tasks=tasks,
                 ),
                 tasks,

@@ -29,10 +29,10 @@ _FILES = {
 
 
 def main(prefix: Path, root: Path, links: Path) -> None:
-    for each in ("bin", "sbin", "lib", "lib64"):  # as on the machine: links into usr
-        if (Path("/") / each).is_symlink():
-            (root / "usr" / each).mkdir(parents=True)
-            (root / each).symlink_to(f"usr/{each}")
+    for name in ("bin", "sbin", "lib", "lib64"):  # as on the machine: links into usr
+        if (Path("/") / name).is_symlink():
+            (root / "usr" / name).mkdir(parents=True)
+            (root / name).symlink_to(f"usr/{name}")
     executables = list(_interpreters(prefix / "bin/python3"))
     library = Path(sysconfig.get_path("stdlib"))
     for each in (*executables, prefix, library, Path("/usr/lib/ssl"), Path("/etc/os-release")):

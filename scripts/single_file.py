@@ -39,7 +39,8 @@ def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         prefix, tree = Path(scratch, "prefix"), Path(scratch, "tree")
-        for step in (["packages", prefix], ["program", prefix, ROOT]):
+        steps: tuple[tuple[str | Path, ...], ...] = (("packages", prefix), ("program", prefix, ROOT))
+        for step in steps:
             # No OpenSSL is part of the file: the Python that starts it brings its own.
             environment = {**os.environ, "PYTHON": sys.executable, "PIP_QUIET": "1", "OLDER_OPENSSL": "older"}
             subprocess.run(["sh", ROOT / "docker/install.sh", *step], env=environment, check=True)

@@ -9,13 +9,14 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from konnectivity.client import Mode, tls_context
 from konnectivity.runtime import launcher
@@ -38,6 +39,14 @@ def free_port() -> int:
 
 
 _handed_out: set[int] = set()
+
+
+class FrontendAddress(TypedDict):
+    """Arguments of `konnectivity.client.connect`."""
+
+    address: str
+    mode: Mode
+    tls: NotRequired[ssl.SSLContext]
 
 
 class ProgramProcess:
@@ -231,7 +240,7 @@ class Deployment:
         """Start another program, which is logged and stopped like those of this project."""
         return self._start(str(path), list(arguments), f"{path.name}-{len(self.processes)}.log")
 
-    def frontend(self, mode: Mode, unix: bool) -> dict[str, object]:
+    def frontend(self, mode: Mode, unix: bool) -> FrontendAddress:
         """Return the arguments of `konnectivity.client.connect` for one of the four frontends."""
         if unix:
             return {"address": f"unix:{self.socket}", "mode": mode}

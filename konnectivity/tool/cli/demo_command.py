@@ -8,14 +8,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from konnectivity.client import connect
+from konnectivity.client import Mode, connect
 
 if TYPE_CHECKING:
-    from konnectivity.testing.deployment import Deployment
+    from konnectivity.testing.deployment import Deployment, FrontendAddress
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -58,14 +58,13 @@ async def _fetch_all(deployment: Deployment) -> int:
     address = f"127.0.0.1:{target.sockets[0].getsockname()[1]}"
     print(f"node    a web server on {address}, which only the agent dials")
     whole = 0
-    frontends: list[dict[str, Any]] = [
-        deployment.frontend(mode, unix) for unix in (True, False) for mode in ("http-connect", "grpc")
-    ]
+    modes: tuple[Mode, ...] = ("http-connect", "grpc")
+    frontends = [deployment.frontend(mode, unix) for unix in (True, False) for mode in modes]
     for frontend in frontends:
         started = time.perf_counter()
         page = await _fetch(frontend, address)
         took_ms = (time.perf_counter() - started) * 1000
-        way = "unix socket" if str(frontend["address"]).startswith("unix:") else "TCP + mTLS"
+        way = "unix socket" if frontend["address"].startswith("unix:") else "TCP + mTLS"
         verdict = "ok" if page == _PAGE else "BROKEN"
         whole += page == _PAGE
         print(
@@ -77,7 +76,7 @@ async def _fetch_all(deployment: Deployment) -> int:
     return 0 if whole == len(frontends) else 1
 
 
-async def _fetch(frontend: dict[str, Any], address: str) -> bytes:
+async def _fetch(frontend: FrontendAddress, address: str) -> bytes:
     async with connect(**frontend) as tunnel:
         reader, writer = await tunnel.dial(address)
         writer.write(b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
