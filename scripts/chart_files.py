@@ -57,7 +57,10 @@ def documented(lines: list[str], node: yaml.MappingNode, path: str = "") -> Iter
 def table(values: str) -> str:
     """Return the table of all values in Markdown."""
     rows = ["| value | default | meaning |", "|---|---|---|"]
-    for path, node, text in documented(values.splitlines(), yaml.compose(values)):
+    root = yaml.compose(values)
+    if not isinstance(root, yaml.MappingNode):
+        raise SystemExit("charts/konnectivity/values.yaml: the values must be a mapping")
+    for path, node, text in documented(values.splitlines(), root):
         value = yaml.safe_load(yaml.serialize(node))
         shown = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).split("\n")[0]
         rows.append(f"| `{path}` | {'' if value in ('', None) else f'`{shown}`'} | {text} |")
