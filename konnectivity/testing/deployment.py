@@ -41,7 +41,7 @@ def free_port() -> int:
 _handed_out: set[int] = set()
 
 
-class FrontendAddress(TypedDict):
+class ConnectArguments(TypedDict):
     """Arguments of `konnectivity.client.connect`."""
 
     address: str
@@ -240,7 +240,7 @@ class Deployment:
         """Start another program, which is logged and stopped like those of this project."""
         return self._start(str(path), list(arguments), f"{path.name}-{len(self.processes)}.log")
 
-    def frontend(self, mode: Mode, unix: bool) -> FrontendAddress:
+    def frontend(self, mode: Mode, unix: bool) -> ConnectArguments:
         """Return the arguments of `konnectivity.client.connect` for one of the four frontends."""
         if unix:
             return {"address": f"unix:{self.socket}", "mode": mode}

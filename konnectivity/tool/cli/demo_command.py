@@ -15,7 +15,7 @@ import uvloop
 from konnectivity.client import Mode, connect
 
 if TYPE_CHECKING:
-    from konnectivity.testing.deployment import Deployment, FrontendAddress
+    from konnectivity.testing.deployment import ConnectArguments, Deployment
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -76,7 +76,7 @@ async def _fetch_all(deployment: Deployment) -> int:
     return 0 if whole == len(frontends) else 1
 
 
-async def _fetch(frontend: FrontendAddress, address: str) -> bytes:
+async def _fetch(frontend: ConnectArguments, address: str) -> bytes:
     async with connect(**frontend) as tunnel:
         reader, writer = await tunnel.dial(address)
         writer.write(b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
