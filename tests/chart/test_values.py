@@ -8,6 +8,8 @@ import re
 import pytest
 import yaml
 
+from konnectivity.tool.cli.manifests_command import container_arguments
+from konnectivity.tool.manifests.object_names import ManifestError
 from support import helm_chart
 from support.chart_values import AGENT_DEPLOYMENT, AGENTS, BESIDE, BOTH, IN_PODS, SWITCHES, defaults, entries, monitored
 from support.helm_chart import CHART, at, merged
@@ -30,7 +32,15 @@ def test_every_value_changes_what_is_rendered(path):
     for key in path.split("."):
         default = default[key]
     assert value != default
-    assert helm_chart.render(merged(around, at(path, value))) != helm_chart.render(around)
+    found = helm_chart.render(merged(around, at(path, value)))
+    assert found != helm_chart.render(around)
+    container_arguments.check(found)  # the programs accept their arguments
+
+
+def test_arguments_that_a_program_refuses_would_be_found():
+    values = merged(AGENTS, at("agent.extraArgs", {"--no-such-flag": "1"}))
+    with pytest.raises(ManifestError, match="no-such-flag"):
+        container_arguments.check(helm_chart.render(values))
 
 
 def test_every_value_is_switched():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ from support.chart_values import (
     SWITCHES,
 )
 from support.helm_chart import CHART, at, merged
+from support.host import Host
+from support.shell import blocks
 from support.waiting import until
 
 HERE = Path(__file__).parent
@@ -32,6 +36,7 @@ RESTRICTED = {
     "pod-security.kubernetes.io/enforce-version": "latest",
 }
 MONITORING_KINDS = ("podmonitors", "servicemonitors", "prometheusrules")
+FRONTEND = "konnectivity-server-frontend.kube-system.svc"
 WORKLOADS = ("DaemonSet", "Deployment", "Pod")
 
 
@@ -143,6 +148,68 @@ def test_the_patch_of_the_sidecar_fits_a_kube_apiserver(cluster, tmp_path):
     assert containers["kube-apiserver"]["args"] == ["--a"]
     assert len(containers["kube-apiserver"]["volumeMounts"]) == 3
     assert "konnectivity-server" in containers
+
+
+def files(cluster, volume):
+    """Return the files that a kubelet makes of a volume."""
+    get = ("-n", "kube-system", "get", "-o", "json")
+    if "secret" in volume:
+        data = json.loads(cluster.ok(*get, "secret", volume["secret"]["secretName"]))["data"]
+        return {name: base64.b64decode(content) for name, content in data.items()}
+    if "configMap" in volume:
+        data = json.loads(cluster.ok(*get, "configmap", volume["configMap"]["name"]))["data"]
+        return {name: content.encode() for name, content in data.items()}
+    (source,) = volume["projected"]["sources"]
+    token = source["serviceAccountToken"]
+    return {token["path"]: cluster.token(audience=token["audience"]).encode()}
+
+
+def start(cluster, host, kind, name, ready):
+    """Start the container of a workload with the files that a kubelet mounts into it."""
+    found = json.loads(cluster.ok("-n", "kube-system", "get", kind, name, "-o", "json"))
+    spec = found["spec"]["template"]["spec"]
+    places = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    for volume in spec["volumes"]:
+        for file, content in files(cluster, volume).items():
+            host.write(f"{places[volume['name']]}/{file}", content)
+    host.start_container(spec, name, ready)
+
+
+@pytest.fixture
+def hosts(cluster, programs, tmp_path):
+    """Yield the host of the server and the host of the agent."""
+    made = []
+    try:
+        for side in ("control", "node"):
+            made.append(Host(tmp_path / side, getattr(cluster.namespaces, side), programs / "kube"))
+        yield made
+    finally:
+        for host in made:
+            host.stop()
+
+
+def test_a_deployment_carries_requests_as_the_readme_installs_it(cluster, hosts):
+    """The pasted commands make the Secrets and both releases; the test stands for kubelet and kube-apiserver."""
+    control, node = hosts
+    control.program("helm", f'HELM_CACHE_HOME=$PWD/helm HELM_CONFIG_HOME=$PWD/helm exec {helm_chart.HELM} "$@"')
+    control.run("sh", "-c", f"echo 127.0.0.1 {FRONTEND} >> /etc/hosts")
+    node.run("sh", "-c", "echo 192.0.2.1 konnectivity.example.com >> /etc/hosts")
+    secrets, releases = blocks(CHART / "README.md")
+    with control.shell() as shell:
+        shell.paste(f"export KUBECONFIG={cluster.path('admin.kubeconfig')} CHART={CHART}")
+        shell.paste(f"cp {cluster.path('ca.crt')} {cluster.path('ca.key')} .")
+        shell.paste("SERVER=konnectivity.example.com API=https://127.0.0.1:6443")
+        shell.paste(secrets)
+        shell.paste(releases)
+        start(cluster, control, "deployment", "konnectivity-server", "Proxy server started")
+        start(cluster, node, "daemonset", "konnectivity-agent", "Connected to server")
+        target = f"http://{cluster.node_ip}:8093/readyz"
+        client = "--ca-cert pki/frontend-ca.crt --cert pki/client.crt --key pki/client.key"
+        assert shell.paste(f"konnectivity curl {target} --server {FRONTEND}:8090 {client}").strip() == "ok"
+        (pod,) = yaml.safe_load_all(shell.paste("helm -n kube-system get hooks konnectivity-server"))
+        command = [*pod["spec"]["containers"][0]["command"], *pod["spec"]["containers"][0]["args"]]
+        assert control.run(sys.executable, *command[1:]).strip() == "ok"
+        shell.paste("helm -n kube-system uninstall konnectivity-server konnectivity-agent")
 
 
 def everything(cluster):
