@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -14,6 +16,7 @@ from support import helm_chart
 from support.chart_values import AGENT_DEPLOYMENT, AGENTS, BESIDE, BOTH, IN_PODS, SWITCHES, defaults, entries, monitored
 from support.helm_chart import CHART, at, merged
 
+OLDEST_KUBERNETES = "1.28"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 
@@ -23,6 +26,14 @@ def test_lint_finds_nothing(values):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[WARNING]" not in done.stdout
     assert "[ERROR]" not in done.stdout
+
+
+@cache
+def check_fields(text):
+    """Check an object by the schema of the oldest release of Kubernetes, once for equal objects."""
+    made = json.loads(text)
+    if not made["apiVersion"].startswith("monitoring.coreos.com/"):
+        kubernetes_validate.validate(made, OLDEST_KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize("path", SWITCHES)
@@ -35,6 +46,8 @@ def test_every_value_changes_what_is_rendered(path):
     found = helm_chart.render(merged(around, at(path, value)))
     assert found != helm_chart.render(around)
     container_arguments.check(found)  # the programs accept their arguments
+    for each in found:
+        check_fields(json.dumps(each, sort_keys=True))
 
 
 def test_arguments_that_a_program_refuses_would_be_found():
