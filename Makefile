@@ -1,16 +1,15 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom clean
+.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom release site clean
 
 BIN := .venv/bin
 
-.venv/.stamp: pyproject.toml scripts/venv.sh
+.venv/.stamp: pyproject.toml scripts/venv.sh scripts/python_check.sh
 	@sh scripts/venv.sh
 	@touch $@
 
-demo: .venv/.stamp ## the main job on loopback: a request through server and agent, over mutual TLS
-	@echo "running a server and an agent on loopback; a few seconds"
-	@$(BIN)/konnectivity demo $(ARGS)
+demo: ## the main job on loopback: a request through server and agent, over mutual TLS; 30 MB the first time
+	@sh scripts/demo.sh $(ARGS)
 
 test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows
 	@sh scripts/test.sh $(ARGS)
@@ -87,8 +86,14 @@ PYTHON ?= python3
 zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/start/single-file.md)
 	$(PYTHON) scripts/single_file.py
 
+release: .venv/.stamp ## dist/: sdist, wheel, single file, chart, list of parts and SHA256SUMS of the commit HEAD, twice the same bytes
+	sh scripts/release.sh
+
 sbom: .venv/.stamp ## dist/konnectivity.cdx.json: what images and single file are made of, for CycloneDX tools
 	sh scripts/sbom.sh
+
+site: .venv/.stamp ## dist/site: the pages of docs/ as a site with search
+	sh scripts/site.sh
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

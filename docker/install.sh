@@ -22,6 +22,11 @@ program)
     pip install $checked -r "$here/requirements-build.txt"
     pip wheel --no-build-isolation --no-deps --wheel-dir "$scratch" "$3"
     pip --python "$prefix/bin/python3" install --no-index --no-deps "$scratch"/konnectivity-*.whl
+    # pip's note on the scratch directory differs between two builds.
+    for notes in "$prefix"/lib/python3*/site-packages/konnectivity-*.dist-info; do
+        rm "$notes/direct_url.json"
+        sed -i '/direct_url.json/d' "$notes/RECORD"
+    done
     # From OpenSSL 3.5 on, TLS 1.3 agrees on the hybrid X25519MLKEM768 by default, as Go's does.
     "$prefix/bin/python3" -c '
 import ssl, sys

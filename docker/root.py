@@ -1,7 +1,8 @@
-"""Root file system of an image: Python, its libraries, PREFIX, CA certificates. No shell, no package manager.
+"""Root file system of an image: Python, its libraries, PREFIX, CA certificates, lists of parts. No shell.
 
 LINKS becomes a tree with nothing but the names by which the programs are called, for
 an image that has a root file system already. Runs in the build stage, on the machine's own Python and C library.
+Two runs make the same bytes: times are SOURCE_DATE_EPOCH, or 1970.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+
+from image_parts import write_lists
 
 USER = 65532
 _UNUSED = ("test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages", "dist-packages")
@@ -38,7 +41,8 @@ def main(prefix: Path, root: Path, links: Path) -> None:
     for each in (*executables, prefix, library, Path("/usr/lib/ssl"), Path("/etc/os-release")):
         _copy(each, root)
     _copy(Path("/etc/ssl/certs"), root, follow=True)  # links to /usr/share, which stays behind
-    for each in _shared_libraries([executables[-1], *prefix.rglob("*.so*"), *library.rglob("*.so*")]):
+    libraries = _shared_libraries([executables[-1], *prefix.rglob("*.so*"), *library.rglob("*.so*")])
+    for each in libraries:
         _copy(each, root, follow=True)
     _copy(Path("/etc/ld.so.cache"), root)
     for name, text in _FILES.items():
@@ -50,6 +54,11 @@ def main(prefix: Path, root: Path, links: Path) -> None:
         (root / name).symlink_to(f"usr/bin/{name}")
         (links / name).symlink_to(f"usr/bin/{name}")
     _compile([root / prefix.relative_to("/"), root / library.relative_to("/")], root)
+    packages = next(prefix.glob("lib/python3*/site-packages"))
+    version = next(packages.glob("konnectivity-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+    owned = [*libraries, executables[-1], library / "os.py", Path("/usr/sbin/update-ca-certificates")]
+    write_lists(root, owned, packages, version)
+    _same_times(root, links)
 
 
 def _interpreters(python: Path) -> Iterator[Path]:
@@ -98,6 +107,14 @@ def _link(prefix: Path, root: Path) -> None:
     for name in _NAMES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(prefix / "bin" / Path(name).name)
+
+
+def _same_times(*roots: Path) -> None:
+    """Give every file the time of the build's commit."""
+    time = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
+    for root in roots:
+        for each in (root, *root.rglob("*")):
+            os.utime(each, (time, time), follow_symlinks=False)
 
 
 def _compile(trees: list[Path], root: Path) -> None:

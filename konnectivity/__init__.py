@@ -19,4 +19,4 @@ The packages, from the wire up; each may use those above it:
 On top of it stand `konnectivity_server` (server/) and `konnectivity_agent` (agent/), which never import each other.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Build the images with the container engine that is here. ENGINE, REPOSITORY, TAGS and TARGETS say what and as what:
-#   TAGS="0.1.0 v0.34.0" REPOSITORY=registry.example/konnectivity sh scripts/image.sh
+# PYTHON_IMAGE pins the base: python:3.13-slim-trixie@sha256:...
+#   TAGS="0.2.0 v0.34.0" REPOSITORY=registry.example/konnectivity sh scripts/image.sh
 # Further arguments go to the engine's build (--platform, --push ...).
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,5 +21,7 @@ for target in ${TARGETS:-server agent}; do
     "$engine" build --file docker/Dockerfile --target "$target" $tags \
         --build-arg VERSION="$version" \
         --build-arg REVISION="$(git rev-parse HEAD)" \
-        --build-arg CREATED="$(git show --no-patch --format=%cI HEAD)" "$@" .
+        --build-arg CREATED="$(git show --no-patch --format=%cI HEAD)" \
+        --build-arg SOURCE_DATE_EPOCH="$(git show --no-patch --format=%ct HEAD)" \
+        ${PYTHON_IMAGE:+--build-arg PYTHON_IMAGE="$PYTHON_IMAGE"} "$@" .
 done

@@ -12,5 +12,5 @@ sh docker/install.sh program "$scratch/prefix" .
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' konnectivity/__init__.py)
 sed "s/^dynamic = .*/version = \"$version\"/" pyproject.toml >"$scratch/pyproject.toml" # what is listed has a version
 mkdir -p "$(dirname "$file")"
-.venv/bin/cyclonedx-py environment --pyproject "$scratch/pyproject.toml" --mc-type application --spec-version 1.6 \
+"${CYCLONEDX:-.venv/bin/cyclonedx-py}" environment --pyproject "$scratch/pyproject.toml" --mc-type application --spec-version 1.6 \
     --output-format JSON --output-reproducible --validate --output-file "$file" "$scratch/prefix/bin/python3"

@@ -2,7 +2,8 @@
 
 Usage: single_file.py [DIRECTORY]. The packages are those of docker/requirements.txt, each checked against its hash. The
 file is for the version of Python that runs this, and for its kind of machine. INTERPRETER is where the hosts have that
-Python (/usr/bin/python3). Besides the file: a link for each name that it goes by.
+Python (/usr/bin/python3). Besides the file: a link for each name that it goes by. Times in the file are
+SOURCE_DATE_EPOCH, or the first of 1980, so that two builds make the same bytes.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import zipapp
+import time
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERPRETER = os.environ.get("INTERPRETER") or "/usr/bin/python3"
 NAMES = ("proxy-server", "proxy-agent", "konnectivity-server")  # the last one is k0s' name
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "*.virtualenv", "*.pth")
+_LEFT_OUT = shutil.ignore_patterns(
+    *("__pycache__", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "*.virtualenv", "*.pth"),
+    *("RECORD", "direct_url.json"),  # pip's notes on the scratch directory that it installed into
+)
+_FIRST_TIME = 315_532_800  # seconds since 1970 of the earliest time that a zip file can hold
 _MAIN = """\
 import os
 import sys
@@ -51,13 +57,26 @@ def main(directory: Path) -> None:
         text = _MAIN.format(compiled=tuple(compiled), python=sys.version_info[:2], machine=os.uname().machine)
         (tree / "__main__.py").write_text(text)
         made = Path(scratch, "konnectivity")
-        zipapp.create_archive(tree, made, interpreter=f"{INTERPRETER} -IB", compressed=True)
-        made.chmod(0o755)
+        _archive(tree, made)
         shutil.move(made, directory / made.name)
     for name in NAMES:
         (directory / name).unlink(missing_ok=True)
         (directory / name).symlink_to("konnectivity")
     print(f"{directory / 'konnectivity'}: {(directory / 'konnectivity').stat().st_size / 1e6:.0f} MB")
+
+
+def _archive(tree: Path, made: Path) -> None:
+    """Write an executable zip file of `tree`, whose bytes depend on names and contents only."""
+    when = time.gmtime(max(_FIRST_TIME, int(os.environ.get("SOURCE_DATE_EPOCH", _FIRST_TIME))))
+    with made.open("wb") as file:
+        file.write(f"#!{INTERPRETER} -IB\n".encode())
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for each in sorted(tree.rglob("*")):  # directories, too: zipimport finds namespace packages by them
+                entry = zipfile.ZipInfo(str(each.relative_to(tree)) + "/" * each.is_dir(), when[:6])
+                entry.external_attr = (0o40755 if each.is_dir() else 0o100644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, b"" if each.is_dir() else each.read_bytes())
+    made.chmod(0o755)
 
 
 def _compile(tree: Path) -> None:

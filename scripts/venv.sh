@@ -2,23 +2,11 @@
 # Make .venv with everything for development. Needs Python 3.11+; on Debian also python3-venv, installed if we may.
 set -eu
 python=${PYTHON:-python3}
-"$python" - <<'PY' || exit 1
-import sys
-if sys.version_info < (3, 11):
-    sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]} (set PYTHON=...)")
-PY
-if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root="sudo -n"
-    if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
-        echo "installing python3-venv, which Debian ships apart from Python"
-        $as_root apt-get update -qq && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv
-    else
-        echo "Python has no ensurepip. On Debian or Ubuntu: sudo apt-get install python3-venv" >&2
-        exit 1
-    fi
-fi
-echo "making .venv: downloading and installing what development needs; about a minute, once"
+sh scripts/python_check.sh "$python"
+echo "making .venv, once, in about a minute; step 1 of 3: a virtual environment"
 rm -rf .venv
 "$python" -m venv --upgrade-deps .venv
-.venv/bin/pip install --quiet --disable-pip-version-check -e '.[grpcio]' --group dev
+echo "step 2 of 3: this project and the packages that it needs"
+.venv/bin/pip install --quiet --disable-pip-version-check -e '.[grpcio]'
+echo "step 3 of 3: the tools for tests, checks and pages, 450 MB"
+.venv/bin/pip install --quiet --disable-pip-version-check --group dev --group site

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from support import container_engine
 from support.checkout import ROOT
 from support.container_engine import DOCKERFILE
+from support.pinned_packages import pinned
 
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 
@@ -152,6 +155,45 @@ def test_the_dockerfile_has_no_lint():
     container_engine.run(Path(sys.executable).parent / "hadolint", ROOT / "docker/Dockerfile")
 
 
+def tree(root):
+    """Return for every file of an image its kind, mode, time, owner and content."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_mtime, status.st_uid, hash(content))
+    return found
+
+
+def test_two_builds_have_the_same_bytes(product_image, tmp_path):
+    """Another build differs in nothing but the files that an engine mounts when it starts a container."""
+    image, _ = product_image
+    again, _ = container_engine.build_product(tmp_path)
+    first, second = tree(image), tree(again)
+    mounted = {"etc", "etc/hosts", "etc/konnectivity", "run/konnectivity", "demo.py", "", "index.html"}
+    assert [name for name in first.keys() ^ second.keys() if name not in mounted] == []
+    assert [name for name in second if name not in mounted and first[name] != second[name]] == []
+    shutil.rmtree(tmp_path)
+
+
+def test_the_lists_of_parts_name_every_package_and_library(product_image):
+    """Debian's list has the packages of all libraries, and the list in CycloneDX' format has those of pip as well."""
+    image, _ = product_image
+    debian = {path.name for path in (image / "var/lib/dpkg/status.d").iterdir()}
+    assert {"libc6", "libssl3t64", "zlib1g", "ca-certificates"} <= debian
+    text = (image / "usr/share/konnectivity/image.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    parts = json.loads(text)["components"]
+    assert debian <= {part["name"] for part in parts}
+    packages = {part["name"] for part in parts if part["purl"].startswith("pkg:pypi/")}
+    lines = {name: line for name, (line, _) in pinned("requirements.txt").items()}
+    needed = {name for name, line in lines.items() if line.marker is None or line.marker.evaluate(IMAGE)}
+    assert packages == needed | {"konnectivity"}
+    assert "python" in {part["name"] for part in parts}
+
+
+# Where the image's Python decides which packages are needed.
+IMAGE = {"extra": "", "python_version": container_engine.PYTHON, "python_full_version": f"{container_engine.PYTHON}.0"}
 LABELS = "title:text description:text vendor:text licenses:spdx version:text revision:text created:text"
 
 

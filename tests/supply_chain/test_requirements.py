@@ -1,37 +1,23 @@
 """Tests of docker/requirements*.txt: every package of images and single file is listed with its hashes. Off line.
 
 That pip accepts the lists with --require-hashes is tested where they are installed: by tests/docker, by
-tests/single_file, and by the list of parts.
+tests/single_file, and by the list of parts (test_release.py).
 """
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.checkout import ROOT
+from support.pinned_packages import pinned
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def pinned(name):
-    """Return package name -> (its requirement, its hashes)."""
-    text = (ROOT / "docker" / name).read_text().replace("\\\n", " ")
-    found = {}
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            requirement, *hashes = line.split(" --hash=")
-            made = Requirement(requirement.strip())
-            found[canonicalize_name(made.name)] = (made, [each.strip() for each in hashes])
-    return found
 
 
 PROGRAM, BUILD = pinned("requirements.txt"), pinned("requirements-build.txt")
@@ -92,35 +78,3 @@ def _needs(name):
         return [Requirement(each).name for each in requires(name) or ()]
     except PackageNotFoundError:
         return []
-
-
-@pytest.mark.timeout(300)
-def test_the_list_of_parts(tmp_path):
-    """The list of parts made by cyclonedx-py conforms to CycloneDX's own schema."""
-    if shutil.which("sh") is None or not (ROOT / ".venv/bin/cyclonedx-py").exists():
-        pytest.skip("cyclonedx-py is missing: make .venv/.stamp")
-    ran = subprocess.run(
-        ["sh", ROOT / "scripts/sbom.sh", tmp_path / "sbom.json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert ran.returncode == 0, ran.stderr
-    document = json.loads((tmp_path / "sbom.json").read_text())
-    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
-    root = document["metadata"]["component"]
-    assert root["name"] == "konnectivity"
-    assert root["version"] in (ROOT / "konnectivity/__init__.py").read_text()
-    parts = {canonicalize_name(each["name"]): each for each in document["components"]}
-    here = {
-        name: line for name, (line, _) in PROGRAM.items() if line.marker is None or line.marker.evaluate({"extra": ""})
-    }
-    assert {name: each["version"] for name, each in parts.items()} == {
-        name: next(iter(line.specifier)).version for name, line in here.items()
-    }
-    assert all(each["purl"].startswith("pkg:pypi/") for each in parts.values())
-    assert sum("licenses" in each for each in parts.values()) > 0.8 * len(parts)  # others: license in prose
-    (edges,) = (each["dependsOn"] for each in document["dependencies"] if each["ref"] == root["bom-ref"])
-    assert len(edges) >= len(PROJECT["project"]["dependencies"])
-    assert str(tmp_path) not in json.dumps(document)

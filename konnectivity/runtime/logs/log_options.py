@@ -6,10 +6,13 @@ import logging
 import os
 import re
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from konnectivity import __version__
 from konnectivity.runtime import logs
+from konnectivity.runtime.build_kind import build_kind
 from konnectivity.runtime.logs import LogDestination
 from konnectivity.runtime.options import Options, at_least, notices, one_of, option
 
@@ -97,7 +100,7 @@ class LogOptions(Options):
     )
 
     def configure_log(self, program: str) -> None:
-        """Configure the log, and log which of the given options have no effect."""
+        """Configure the log, log the version of the program, and log which of the given options have no effect."""
         modules = tuple((pattern, int(level)) for pattern, level in _MODULE.findall(self.vmodule))
         destination = self._destination(program)
         try:
@@ -108,6 +111,8 @@ class LogOptions(Options):
             )
             logs.get(program).error("Cannot open the log file, logging to stderr", file=destination.file, reason=error)
         log = logs.get(program)
+        python = sys.version.split()[0]
+        log.info("Starting", program=program, version=__version__, build=build_kind(), python=python)
         if log.v(1):
             for line in notices(self):
                 log.info(line)

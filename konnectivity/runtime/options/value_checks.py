@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from konnectivity.runtime.options.value_kinds import Duration, format_duration, parse_duration
@@ -17,10 +18,25 @@ def port(low: int = 1, high: int = MAX_PORT) -> Check:
     return lambda value: None if low <= value <= high else f"must be a port between {low} and {high}"
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Check that a text is one of `allowed`. The error does not list an empty text.
+
+    Attributes:
+        allowed: the texts, which the completion of shells lists.
+
+    """
+
+    allowed: tuple[str, ...]
+
+    def __call__(self, value: str) -> str | None:
+        """Return the error text of a value, or None."""
+        return None if value in self.allowed else f"must be one of: {', '.join(filter(None, self.allowed))}"
+
+
 def one_of(*allowed: str) -> Check:
-    """Return a check that a text is one of `allowed`. The error does not list an empty text."""
-    words = ", ".join(filter(None, allowed))
-    return lambda value: None if value in allowed else f"must be one of: {words}"
+    """Return a check that a text is one of `allowed`."""
+    return OneOf(allowed)
 
 
 def at_least(minimum: float) -> Check:

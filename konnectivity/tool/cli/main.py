@@ -7,6 +7,7 @@ import sys
 from konnectivity.runtime import standard_streams
 from konnectivity.runtime.build_kind import version_line
 from konnectivity.tool.cli import (
+    completion,
     curl_command,
     demo_command,
     dial_command,
@@ -43,6 +44,7 @@ def command_parser() -> Parser:
         explain_route_command,
     ):
         command.add_to(commands)
+    completion.add_to(commands, parser)
     return parser
 
 

@@ -1,0 +1,55 @@
+"""Declaration and run of `konnectivity completion SHELL`, which prints a completion script for all three programs."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from konnectivity.tool.cli.completion.bash_script import bash_script
+from konnectivity.tool.cli.completion.command_words import CommandWord, program_words, tool_words
+from konnectivity.tool.cli.completion.fish_script import fish_script
+from konnectivity.tool.cli.completion.zsh_script import zsh_script
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCRIPTS: dict[str, Callable[[Sequence[CommandWord]], str]] = {
+    "bash": bash_script,
+    "zsh": zsh_script,
+    "fish": fish_script,
+}
+
+
+def add_to(commands: Commands, tool: argparse.ArgumentParser) -> None:
+    """Declare the command; `tool` is the parser of all commands."""
+    parser = commands.add_parser(
+        "completion",
+        help="print a script that completes commands and options in a shell",
+        description="Print a script that completes the commands and options of konnectivity, proxy-server and "
+        "proxy-agent. Example: source <(konnectivity completion bash)",
+    )
+    parser.add_argument("shell", choices=tuple(SCRIPTS), metavar="SHELL", help="Shell: bash, zsh or fish.")
+    parser.set_defaults(run=functools.partial(run, tool))
+
+
+def run(tool: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run the command and return 0."""
+    sys.stdout.write(SCRIPTS[arguments.shell](all_programs(tool)))
+    return 0
+
+
+def all_programs(tool: argparse.ArgumentParser) -> list[CommandWord]:
+    """Return the words of the tool, of proxy-server and of proxy-agent."""
+    from konnectivity_agent import agent_main  # imported late: other commands start faster without both
+    from konnectivity_agent.agent_options import AgentOptions
+    from konnectivity_server import server_main
+    from konnectivity_server.server_options import ServerOptions
+
+    return [
+        tool_words(tool, ("konnectivity",)),
+        program_words("proxy-server", ServerOptions, server_main.DESCRIPTION),
+        program_words("proxy-agent", AgentOptions, agent_main.DESCRIPTION),
+    ]
