@@ -41,12 +41,18 @@ class OptionWord:
 
 @dataclass(frozen=True, slots=True)
 class CommandWord:
-    """Program, or command of the tool, with all words before it: ("konnectivity", "egress-config", "validate")."""
+    """Program, or command of the tool, with all words before it: ("konnectivity", "egress-config", "validate").
+
+    Attributes:
+        summary: its line in the list of commands, empty for a program.
+
+    """
 
     words: tuple[str, ...]
     help: str
     options: tuple[OptionWord, ...]
     commands: tuple[CommandWord, ...] = ()
+    summary: str = ""
 
     def all(self) -> Iterator[CommandWord]:
         """Yield this command and every command below it."""
@@ -75,7 +81,7 @@ def _option_word(each: Option) -> OptionWord:
     return OptionWord(names, each.help, value, tuple(filter(None, choices)), each.kind.bare is not None, default)
 
 
-def tool_words(parser: argparse.ArgumentParser, words: tuple[str, ...], help_text: str = "") -> CommandWord:
+def tool_words(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: str = "") -> CommandWord:
     """Return the words of the tool's parser, or of the parser of one of its commands."""
     options, commands = [], []
     for action in parser._actions:
@@ -86,7 +92,7 @@ def tool_words(parser: argparse.ArgumentParser, words: tuple[str, ...], help_tex
             commands += [CommandWord((*words, str(choice)), "", ()) for choice in action.choices or ()]
         elif action.help != argparse.SUPPRESS:
             options.append(_action_word(parser, action))
-    return CommandWord(words, parser.description or help_text, tuple(options), tuple(commands))
+    return CommandWord(words, parser.description or summary, tuple(options), tuple(commands), summary)
 
 
 def _action_word(parser: argparse.ArgumentParser, action: argparse.Action) -> OptionWord:

@@ -28,7 +28,7 @@ def _lines(command: CommandWord) -> Iterator[str]:
         seen.append(f"not __fish_seen_subcommand_from {names}")
     head = f"complete -c {program}" + (f" -n '{'; and '.join(seen)}'" if seen else "")
     for each in command.commands:
-        yield f"{head} -a {each.words[-1]} -d {_quoted(each.help)}"
+        yield f"{head} -a {each.words[-1]} -d {_quoted(each.summary)}"
     for option in command.options:
         yield f"{head} {_option(option)}"
 

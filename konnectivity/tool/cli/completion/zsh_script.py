@@ -46,7 +46,7 @@ def zsh_script(programs: Sequence[CommandWord]) -> str:
         name = " ".join(command.words)
         if len(command.words) > 1:
             commands.append(f'            "{name}") command="{name}" ;;')
-        names = " ".join(_described(each.words[-1], each.help) for each in command.commands)
+        names = " ".join(_described(each.words[-1], each.summary) for each in command.commands)
         options = " ".join(_described(each.names[-1], each.help) for each in command.options if _long(each.names))
         words.append(f'        "{name}") names=({names}) options=({options}) ;;')
         values += _values(command, name)
