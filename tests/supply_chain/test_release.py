@@ -137,7 +137,7 @@ def test_the_install_lines_of_the_readme_make_all_programs(release, tmp_path):
     shutil.copy(release / WHEEL, tmp_path)
     with Shell(tmp_path, {"HOME": str(tmp_path)}) as shell:
         assert PAGES in shell.paste(INSTALL)
-    programs(tmp_path / "konnectivity/bin")
+    programs(tmp_path / "venv/bin")
 
 
 def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
@@ -165,7 +165,7 @@ def test_the_install_lines_work_on_debian_13(release, tmp_path):
         mount --bind /dev {root}/dev
         mount -t proc proc {root}/proc
         exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels \
-            chroot {root} sh -euc 'cd; . ./paste; konnectivity/bin/konnectivity --version'
+            chroot {root} sh -euc 'cd; . ./paste; venv/bin/konnectivity --version'
     """
     shown = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc", script)
     assert PAGES in shown

@@ -35,7 +35,7 @@ class OptionWord:
 
     @property
     def takes_path(self) -> bool:
-        """Whether the value is the path of a file or a directory."""
+        """Return whether the value is the path of a file or a directory."""
         return self.value.lower() in _PATHS
 
 

@@ -30,9 +30,9 @@ TYPED = {
     "konnectivity top --adm\t x": "top --admin x",
     "konnectivity completion fi\t": "completion fish",
     "konnectivity manifests all --mode Dep\t": "manifests all --mode Deployment",
-    "konnectivity doctor -- proxy-agent --proxy-server-h\t=a": "doctor -- proxy-agent --proxy-server-host=a",
+    "konnectivity doctor -- proxy-agent --proxy-server-h\t a": "doctor -- proxy-agent --proxy-server-host a",
     "proxy-server --logging-format=js\t": "--logging-format=json",
-    "proxy-server --enable-prof\t=fa\t": "--enable-profiling=false",
+    "proxy-server --enable-profiling=fa\t": "--enable-profiling=false",
     "proxy-server --cluster-cert=only-f\t": "--cluster-cert=only-file",
     "proxy-server --cluster-cert only-f\t": "--cluster-cert only-file",
 }
