@@ -29,7 +29,12 @@ python() { PYTHONPATH=.:server:agent PYTHONDONTWRITEBYTECODE=1 "$environment/bin
 echo "sdist and wheel"
 "$PYTHON" -m venv "$scratch/build"
 "$scratch/build/bin/pip" install --require-hashes --only-binary=:all: -r docker/requirements-build.txt
-"$scratch/build/bin/python3" -m hatchling build -d "$scratch/made" >/dev/null
+"$scratch/build/bin/python3" -m hatchling build -d "$scratch/made" >/dev/null 2>&1
+
+echo "virtual environment of the single file"
+export PREFIX="$scratch/prefix" OLDER_OPENSSL=older # of which nothing is shipped
+sh docker/install.sh packages "$PREFIX"
+sh docker/install.sh program "$PREFIX" . 2>/dev/null
 
 echo "single file"
 "$PYTHON" scripts/single_file.py "$scratch/single" >/dev/null

@@ -1,7 +1,8 @@
 """Build dist/konnectivity: all three programs in one file, for hosts without containers. `make zipapp`.
 
 Usage: single_file.py [DIRECTORY]. The packages are those of docker/requirements.txt, each checked against its hash. The
-file is for the version of Python that runs this, and for its kind of machine. INTERPRETER is where the hosts have that
+file is for the version of Python that runs this, and for its kind of machine. PREFIX is a virtual environment with
+packages and program, which docker/install.sh made; without it one is made. INTERPRETER is where the hosts have that
 Python (/usr/bin/python3). Besides the file: a link for each name that it goes by. Times in the file are
 SOURCE_DATE_EPOCH, or the first of 1980, so that two builds make the same bytes.
 """
@@ -44,12 +45,9 @@ main(archive, sys.path[0], {compiled!r}, {python!r}, {machine!r})
 def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        prefix, tree = Path(scratch, "prefix"), Path(scratch, "tree")
-        steps: tuple[tuple[str | Path, ...], ...] = (("packages", prefix), ("program", prefix, ROOT))
-        for step in steps:
-            # No OpenSSL is part of the file: the Python that starts it brings its own.
-            environment = {**os.environ, "PYTHON": sys.executable, "PIP_QUIET": "1", "OLDER_OPENSSL": "older"}
-            subprocess.run(["sh", ROOT / "docker/install.sh", *step], env=environment, check=True)
+        prefix, tree = Path(os.environ.get("PREFIX") or Path(scratch, "prefix")), Path(scratch, "tree")
+        if not prefix.exists():
+            _install(prefix)
         library = sysconfig.get_path("purelib", "venv", {"base": str(prefix), "platbase": str(prefix)})
         shutil.copytree(library, tree, ignore=_LEFT_OUT)
         _compile(tree)
@@ -63,6 +61,15 @@ def main(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
         (directory / name).symlink_to("konnectivity")
     print(f"{directory / 'konnectivity'}: {(directory / 'konnectivity').stat().st_size / 1e6:.0f} MB")
+
+
+def _install(prefix: Path) -> None:
+    """Make a virtual environment of the packages and the program."""
+    # No OpenSSL is part of the file: the Python that starts it brings its own.
+    environment = {**os.environ, "PYTHON": sys.executable, "PIP_QUIET": "1", "OLDER_OPENSSL": "older"}
+    steps: tuple[tuple[str | Path, ...], ...] = (("packages", prefix), ("program", prefix, ROOT))
+    for step in steps:
+        subprocess.run(["sh", ROOT / "docker/install.sh", *step], env=environment, check=True)
 
 
 def _archive(tree: Path, made: Path) -> None:

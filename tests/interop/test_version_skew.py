@@ -18,7 +18,7 @@ from support import targets
 from support.checkout import ROOT
 from support.targets import listening
 
-PREVIOUS, COMMIT = "0.1.0", "5756028b"  # the last commit of the version before this one
+PREVIOUS, COMMIT = "0.1.0", "575602887a"  # the last commit of the version before this one
 LAUNCHER = "from konnectivity.runtime.launcher import main; main()"
 
 
