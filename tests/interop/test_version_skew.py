@@ -36,7 +36,14 @@ def previous(tmp_path_factory) -> Path:
 
 def command(root: Path, program: str) -> list[str]:
     """Return the beginning of a command line that starts a program from the sources in `root`."""
-    return [f"PYTHONPATH={root}:{root}/server:{root}/agent", sys.executable, "-c", LAUNCHER, program]
+    return [
+        f"PYTHONPATH={root}:{root}/server:{root}/agent",
+        sys.executable,
+        "-P",
+        "-c",
+        LAUNCHER,
+        program,
+    ]  # -P: not of this folder
 
 
 class Pair:
@@ -123,7 +130,8 @@ def test_certificates_of_the_previous_version_are_good(previous, tmp_path):
     made = ["env", *command(previous, "konnectivity"), "pki", f"--directory={tmp_path}", "--server-name=localhost"]
     subprocess.run(made, capture_output=True, check=True)
     check = [
-        f"--check={tmp_path}/server.crt",
+        "--check",
+        f"{tmp_path}/server.crt",
         "--role=server",
         f"--ca-cert={tmp_path}/ca.crt",
         "--server-name=localhost",

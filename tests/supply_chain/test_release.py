@@ -31,6 +31,7 @@ SDIST = f"konnectivity-{__version__}.tar.gz"
 (INSTALL,) = blocks(ROOT / "README.md")
 PAGES = "4 of 4 pages came through the tunnel whole"
 URL = "https://releases.example/v1"
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 pytestmark = pytest.mark.timeout(400)  # two releases at once, with the packages that they install
 
@@ -140,9 +141,30 @@ def test_the_install_lines_of_the_readme_make_all_programs(release, tmp_path):
     programs(tmp_path / "venv/bin")
 
 
+def pythons() -> dict[str, Path]:
+    """Return the supported Pythons of this machine by their version, those of pyenv among them."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = {}
+    for version in SUPPORTED:
+        candidates = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python3")]
+        found |= {version: Path(path) for path in candidates if path and works(path)}
+    return found
+
+
+def works(path: str | Path) -> bool:
+    return subprocess.run([path, "-c", "import ensurepip, ssl"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("version", pythons())
+def test_the_wheel_installs_on_each_python_of_this_machine(release, tmp_path, version):
+    run(pythons()[version], "-m", "venv", tmp_path / "clean")
+    run(tmp_path / "clean/bin/pip", "install", "--quiet", f"{release / WHEEL}[kubernetes]")
+    programs(tmp_path / "clean/bin")
+
+
 def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "clean")
-    run(tmp_path / "clean/bin/pip", "install", "--quiet", f"{release / SDIST}[kubernetes]")
+    run(tmp_path / "clean/bin/pip", "install", "--quiet", release / SDIST)
     programs(tmp_path / "clean/bin")
 
 
