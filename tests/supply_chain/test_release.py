@@ -147,7 +147,9 @@ def pythons() -> dict[str, Path]:
     found = {}
     for version in SUPPORTED:
         candidates = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python3")]
-        found |= {version: Path(path) for path in candidates if path and works(path)}
+        for path in filter(None, candidates):
+            if works(path):
+                found[version] = Path(path)
     return found
 
 

@@ -6,7 +6,7 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from konnectivity.tool.cli.completion.bash_script import bash_script
 from konnectivity.tool.cli.completion.command_words import CommandWord, program_words, tool_words
@@ -14,7 +14,7 @@ from konnectivity.tool.cli.completion.fish_script import fish_script
 from konnectivity.tool.cli.completion.zsh_script import zsh_script
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction[Any]
 
 SCRIPTS: dict[str, Callable[[Sequence[CommandWord]], str]] = {
     "bash": bash_script,
