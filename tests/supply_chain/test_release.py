@@ -80,7 +80,7 @@ def test_the_sums_are_those_of_the_files(release):
 
 def test_package_indexes_would_accept_wheel_and_sdist(release):
     run(BIN / "twine", "check", "--strict", release / WHEEL, release / SDIST)
-    run(BIN / "check-wheel-contents", release / WHEEL)
+    run(BIN / "check-wheel-contents", release / WHEEL, cwd=ROOT)
 
 
 def test_the_wheel_has_the_three_packages_and_its_metadata(release):
