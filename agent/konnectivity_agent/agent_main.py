@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.check_config:
             standard_streams.say(f"{effective(options)}\n")
             sys.exit(0)
-    options.configure_log("proxy-agent")
+    options.start_log("proxy-agent")
     from konnectivity_agent import agent_app  # after the options: `--help` needs none of it
 
     sys.exit(

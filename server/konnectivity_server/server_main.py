@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.check_config:
             standard_streams.say(f"{effective(options)}\n")
             sys.exit(0)
-    options.configure_log("proxy-server")
+    options.start_log("proxy-server")
     sys.exit(lifecycle.run(_program(options)))
 
 

@@ -99,8 +99,19 @@ class LogOptions(Options):
         "", metavar="file:line", instead="errors of the program itself are logged with their stack"
     )
 
+    def start_log(self, program: str) -> None:
+        """Configure the log of a program that starts; the first line is its version."""
+        self._open_log(program)
+        python = sys.version.split()[0]
+        logs.get(program).info("Starting", program=program, version=__version__, build=build_kind(), python=python)
+        self._log_notices(program)
+
     def configure_log(self, program: str) -> None:
-        """Configure the log, log the version of the program, and log which of the given options have no effect."""
+        """Configure the log, and log which of the given options have no effect."""
+        self._open_log(program)
+        self._log_notices(program)
+
+    def _open_log(self, program: str) -> None:
         modules = tuple((pattern, int(level)) for pattern, level in _MODULE.findall(self.vmodule))
         destination = self._destination(program)
         try:
@@ -110,9 +121,9 @@ class LogOptions(Options):
                 self.verbosity, destination=replace(destination, stderr_from=logging.INFO, file=""), modules=modules
             )
             logs.get(program).error("Cannot open the log file, logging to stderr", file=destination.file, reason=error)
+
+    def _log_notices(self, program: str) -> None:
         log = logs.get(program)
-        python = sys.version.split()[0]
-        log.info("Starting", program=program, version=__version__, build=build_kind(), python=python)
         if log.v(1):
             for line in notices(self):
                 log.info(line)
