@@ -38,7 +38,7 @@ _TOOL_STATUS = """\
 
 def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for program in all_programs(command_parser()):
+    for program in all_programs(command_parser(), ineffective=True):
         name = program.words[0]
         (directory / f"{name}.1").write_text("\n".join(_page(program)) + "\n")
 

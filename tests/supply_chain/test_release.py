@@ -32,6 +32,7 @@ SDIST = f"konnectivity-{__version__}.tar.gz"
 PAGES = "4 of 4 pages came through the tunnel whole"
 URL = "https://releases.example/v1"
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+OWN = run("python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')").strip()  # the README's lines use it
 
 pytestmark = pytest.mark.timeout(400)  # two releases at once, with the packages that they install
 
@@ -125,6 +126,12 @@ def test_the_list_of_parts_names_every_package(release, tmp_path):
     assert "/tmp/" not in json.dumps(document)
 
 
+def test_the_chart_is_packed_with_the_version_of_the_program(release):
+    with tarfile.open(release / f"konnectivity-{__version__}.tgz") as files:
+        chart = yaml.safe_load(files.extractfile("konnectivity/Chart.yaml"))
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
 def programs(bin_directory: Path) -> None:
     """Check that all programs print the version, and that server and agent carry the pages of the demo."""
     for name in ("konnectivity", "kubectl-konnectivity", "proxy-server", "proxy-agent"):
@@ -142,10 +149,12 @@ def test_the_install_lines_of_the_readme_make_all_programs(release, tmp_path):
 
 
 def pythons() -> dict[str, Path]:
-    """Return the supported Pythons of this machine by their version, those of pyenv among them."""
+    """Return the Pythons of this machine beside `python3`, by their version; those of pyenv among them."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found = {}
     for version in SUPPORTED:
+        if version == OWN:
+            continue
         candidates = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python3")]
         for path in filter(None, candidates):
             if works(path):
@@ -157,16 +166,19 @@ def works(path: str | Path) -> bool:
     return subprocess.run([path, "-c", "import ensurepip, ssl"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("version", pythons())
+PYTHONS = pythons() or {OWN: Path(shutil.which("python3"))}
+
+
+@pytest.mark.parametrize("version", PYTHONS)
 def test_the_wheel_installs_on_each_python_of_this_machine(release, tmp_path, version):
-    run(pythons()[version], "-m", "venv", tmp_path / "clean")
-    run(tmp_path / "clean/bin/pip", "install", "--quiet", f"{release / WHEEL}[kubernetes]")
+    run(PYTHONS[version], "-m", "venv", tmp_path / "clean")
+    run(tmp_path / "clean/bin/pip", "install", "--quiet", "--no-compile", f"{release / WHEEL}[kubernetes]")
     programs(tmp_path / "clean/bin")
 
 
 def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "clean")
-    run(tmp_path / "clean/bin/pip", "install", "--quiet", release / SDIST)
+    run(tmp_path / "clean/bin/pip", "install", "--quiet", "--no-compile", release / SDIST)
     programs(tmp_path / "clean/bin")
 
 

@@ -65,9 +65,13 @@ HELP = OptionWord(("-h", "--help"), "Show this text.")
 VERSION = OptionWord(("--version",), "Show version and build.")
 
 
-def program_words(name: str, options: type[Options], description: str) -> CommandWord:
-    """Return the words of proxy-server or proxy-agent; hidden, deprecated and ineffective options are left out."""
-    shown = [each for each in declared(options) if not (each.hidden or each.deprecated or each.instead)]
+def program_words(name: str, options: type[Options], description: str, ineffective: bool) -> CommandWord:
+    """Return the words of proxy-server or proxy-agent, with `ineffective` also the options without an effect.
+
+    Hidden and deprecated options are left out.
+    """
+    visible = [each for each in declared(options) if not (each.hidden or each.deprecated)]
+    shown = [each for each in visible if ineffective or not each.instead]
     return CommandWord((name,), description, (*map(_option_word, shown), HELP, VERSION))
 
 
@@ -78,7 +82,8 @@ def _option_word(each: Option) -> OptionWord:
         choices = ("true", "false")
     default = each.kind.write(each.default) if each.default else ""
     value = each.metavar or each.kind.name
-    return OptionWord(names, each.help, value, tuple(filter(None, choices)), each.kind.bare is not None, default)
+    text = f"{each.help} No effect here: {each.instead}.".lstrip() if each.instead else each.help
+    return OptionWord(names, text, value, tuple(filter(None, choices)), each.kind.bare is not None, default)
 
 
 def tool_words(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: str = "") -> CommandWord:

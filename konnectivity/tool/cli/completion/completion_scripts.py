@@ -41,8 +41,8 @@ def run(tool: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def all_programs(tool: argparse.ArgumentParser) -> list[CommandWord]:
-    """Return the words of the tool, of proxy-server and of proxy-agent."""
+def all_programs(tool: argparse.ArgumentParser, ineffective: bool = False) -> list[CommandWord]:
+    """Return the words of the tool, of proxy-server and of proxy-agent, also with options that have no effect."""
     from konnectivity_agent import agent_main  # imported late: other commands start faster without both
     from konnectivity_agent.agent_options import AgentOptions
     from konnectivity_server import server_main
@@ -50,6 +50,6 @@ def all_programs(tool: argparse.ArgumentParser) -> list[CommandWord]:
 
     return [
         tool_words(tool, ("konnectivity",)),
-        program_words("proxy-server", ServerOptions, server_main.DESCRIPTION),
-        program_words("proxy-agent", AgentOptions, agent_main.DESCRIPTION),
+        program_words("proxy-server", ServerOptions, server_main.DESCRIPTION, ineffective),
+        program_words("proxy-agent", AgentOptions, agent_main.DESCRIPTION, ineffective),
     ]
