@@ -50,7 +50,8 @@ def _owners(files: Iterable[Path]) -> set[str]:
     paths |= {path.removeprefix("/usr") for path in paths if path.startswith("/usr/lib")}
     paths |= {f"/usr{path}" for path in paths if path.startswith("/lib")}
     found = subprocess.run(["dpkg", "-S", *sorted(paths)], capture_output=True, text=True, check=False).stdout
-    return {name for line in found.splitlines() for name in line.partition(": ")[0].split(", ")}
+    lines = [line for line in found.splitlines() if not line.startswith("diversion by ")]
+    return {name for line in lines for name in line.partition(": ")[0].split(", ")}
 
 
 def _stanza(name: str) -> str:
