@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz reliability soak bench bench-quick compare screenshots image zipapp sbom release site clean
+.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz simulate reliability soak bench bench-quick compare screenshots image zipapp sbom release site clean
 
 BIN := .venv/bin
 
@@ -54,13 +54,16 @@ e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, 
 	$(BIN)/pytest -q tests/kamaji/test_recorded.py
 
 MINUTES ?= 10
+SEED ?=
 fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
+
+simulate: .venv/.stamp ## servers, agents, clients and lines simulated from random seeds; MINUTES=60 (of CPU), SEED=N begins there
+	$(BIN)/python -m simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 reliability: .venv/.stamp ## run the fault suite and write docs/operate/reliability.md (root, faketime; 3 minutes)
 	PYTHONPATH=tests/adversity $(BIN)/pytest -q -p reliability $(ARGS) tests/adversity
 
-SEED ?=
 soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
 	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

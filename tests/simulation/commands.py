@@ -1,0 +1,102 @@
+"""Commands of the simulation: repeat one run, or explore random seeds for some minutes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulation.plan import Plan, draw
+from simulation.run import Outcome, carry_out
+
+SHOWN = 60  # lines of the trace of a failure
+
+
+def main(argv: Sequence[str]) -> int:
+    """Carry out one command, and return the exit code: 1 if an invariant was broken."""
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="seed to repeat, or the first one to explore")
+    parser.add_argument("--plan", type=Path, help="file of a stored plan to repeat")
+    parser.add_argument("--minutes", type=float, help="explore random seeds for this time")
+    parser.add_argument("--injected-bugs", nargs="*", help="find the injected faults of these names, or all")
+    parser.add_argument("--plans", type=Path, nargs="+", help="files of stored plans that must pass")
+    parser.add_argument("--digests", type=int, help="print the hashes of the traces of this number of seeds")
+    parser.add_argument("--trace", action="store_true", help="show the whole trace")
+    arguments = parser.parse_args(argv)
+    if arguments.minutes is not None:
+        from simulation.exploration import explore
+
+        return explore(arguments.minutes, arguments.seed)
+    if arguments.injected_bugs is not None:
+        return find_injected_bugs(arguments.injected_bugs)
+    if arguments.plans is not None:
+        return check_plans(arguments.plans)
+    if arguments.digests is not None:
+        return print_digests(arguments.digests)
+    plan = Plan.from_json(arguments.plan.read_text()) if arguments.plan else draw(arguments.seed or 0)
+    began = time.process_time()
+    outcome = carry_out(plan)
+    show(outcome, 10_000 if arguments.trace else SHOWN if outcome.violations else 0)
+    took = time.process_time() - began
+    print(
+        f"{outcome.steps} steps, {outcome.virtual_s:.1f} virtual seconds, {took:.2f} s of CPU, "
+        f"{60 * outcome.steps / took:,.0f} steps a minute; trace {outcome.digest[:16]}"
+    )
+    return 1 if outcome.violations else 0
+
+
+def show(outcome: Outcome, lines: int) -> None:
+    """Print the end of a trace, and what was broken."""
+    if lines:
+        print("\n".join(outcome.trace[-lines:]))
+    for each in outcome.violations:
+        print(f"BROKEN: {each}", file=sys.stdout)
+
+
+def find_injected_bugs(names: Sequence[str]) -> int:
+    """Print, as JSON, how long it takes to find each injected fault and what it breaks."""
+    from simulation.injected_bugs import NEW, OLD, injected
+
+    found = {}
+    for kind, bugs in (("old", OLD), ("new", NEW)):
+        for name in bugs:
+            if names and name not in names:
+                continue
+            with injected(name):
+                seconds, seed, violation = _search()
+            found[name] = {"kind": kind, "seconds": round(seconds, 1), "seed": seed, "violation": violation}
+            print(f"{seconds:5.1f} s, seed {seed}: {name}: {violation[:160] or 'NOT FOUND'}", flush=True)
+    print(json.dumps(found))
+    return 0
+
+
+def _search(longest_s: float = 60.0) -> tuple[float, int, str]:
+    """Return the seconds of CPU until a seed breaks a promise, the seed, and the violation; empty: none was broken."""
+    began, seed = time.process_time(), 0
+    while time.process_time() - began < longest_s:
+        outcome = carry_out(draw(seed))
+        if outcome.violations:
+            return time.process_time() - began, seed, outcome.violations[0]
+        seed += 1
+    return time.process_time() - began, seed, ""
+
+
+def check_plans(paths: Sequence[Path]) -> int:
+    """Run stored plans, and return the exit code: 1 if one breaks a promise."""
+    failed = 0
+    for path in paths:
+        outcome = carry_out(Plan.from_json(path.read_text()))
+        print(f"{path.name}: {outcome.steps} steps")
+        show(outcome, SHOWN if outcome.violations else 0)
+        failed += bool(outcome.violations)
+    return 1 if failed else 0
+
+
+def print_digests(count: int) -> int:
+    """Print the hash of the trace of each seed."""
+    for seed in range(count):
+        print(f"{seed} {carry_out(draw(seed)).digest}")
+    return 0

@@ -1,0 +1,267 @@
+"""What must always hold, whatever the seed does. Each class is one promise.
+
+`look` is called about twice per virtual second. `quiet` is called once, after every fault has ended and everything had
+time to settle. Both return what is broken, in words; the bytes themselves are checked as they arrive, by
+`conversations`: every byte once, in order, to its own connection, and a clean end only behind the last byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from simulation.conversations import Conversation
+from simulation.machine import MACHINE
+from simulation.plan import Plan
+from simulation.virtual_loop import SimulatedProcess
+from simulation.world import World
+
+DIAL_TIMEOUT_S = 10.0  # --backend-dial-timeout
+SLACK_S = 1.0
+HEARTBEAT_S = 10.0  # --heartbeat-interval, unless a plan shortens it
+SUSPECT_S = 3.0
+CALM_S = 30.0  # longest time of a conversation that nothing disturbs, without its own pauses
+
+
+def servers(world: World) -> Iterator[tuple[str, SimulatedProcess, Any]]:
+    """Yield name, process and product object of each server that runs."""
+    for plan in world.programs.servers:
+        process = world.processes[plan.name]
+        if not process.dead and getattr(process, "product", None) is not None:
+            yield plan.name, process, process.product  # type: ignore[attr-defined]
+
+
+def agents(world: World) -> Iterator[tuple[str, SimulatedProcess, Any]]:
+    """Yield name, process and product object of each agent that runs."""
+    for plan in world.programs.agents:
+        process = world.processes[plan.name]
+        if not process.dead and getattr(process, "product", None) is not None:
+            yield plan.name, process, process.product  # type: ignore[attr-defined]
+
+
+class Invariant:
+    """One promise."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world = world
+        self.plan = plan
+
+    def look(self) -> Iterator[str]:
+        """Yield what is broken at this moment."""
+        return iter(())
+
+    def quiet(self) -> Iterator[str]:
+        """Yield what is broken after quiet has returned."""
+        return iter(())
+
+
+class NoUnexpectedError(Invariant):
+    """No callback and no task of a program raises, and no program ends by itself."""
+
+    def look(self) -> Iterator[str]:
+        yield from self.world.loop.errors
+        self.world.loop.errors.clear()
+
+
+class BudgetsHold(Invariant):
+    """No account of memory is negative or above its limit."""
+
+    def look(self) -> Iterator[str]:
+        for name, _, server in servers(self.world):
+            yield from self._of(name, server.view.memory)
+        for name, _, agent in agents(self.world):
+            yield from self._of(name, agent._collector._sources.tunnels.memory)
+
+    def _of(self, name: str, memory: Any) -> Iterator[str]:
+        if min(memory.used, memory.grown, memory.owed, memory.backlog) < 0:
+            yield f"{name}: an account of memory is negative: {memory}"
+        excess = max(memory.process_budget // 16, 4 * memory.initial_window)
+        if memory.backlog > memory.process_budget + excess:
+            yield f"{name}: {memory.backlog} bytes wait for local sides, the budget is {memory.process_budget}"
+        if memory.grown > memory.growth_budget:
+            yield f"{name}: windows have grown by {memory.grown} bytes, {memory.growth_budget} are allowed"
+
+
+class EveryDialEnds(Invariant):
+    """Every dial has an answer within its deadline, unless the way between client and server is disturbed."""
+
+    def look(self) -> Iterator[str]:
+        for each in self.world.conversations:
+            waited_s = MACHINE.now - each.dialed_at
+            if not each.outcome and waited_s > self._limit_s(each) + SLACK_S:
+                each.outcome = "overdue"
+                yield f"conversation {each.number} ({each.frontend}): no answer to its dial after {waited_s:.1f} s"
+
+    def _limit_s(self, each: Conversation) -> float:
+        touched = self.world.disturbances
+        host = next(plan.host for plan in self.world.programs.servers if plan.name == each.server)
+        undisturbed = each.server not in touched.programs and not any(host in line for line in touched.lines)
+        return DIAL_TIMEOUT_S if undisturbed else each.deadline_s
+
+
+class ReadinessIsTrue(Invariant):
+    """A server does not report ready for longer than its heartbeat takes while no agent could serve a dial."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        super().__init__(world, plan)
+        self._since: dict[str, float] = {}
+
+    def look(self) -> Iterator[str]:
+        for name, process, server in servers(self.world):
+            if process.frozen or server.view.not_ready() is not None or self._reachable(process.host):
+                self._since.pop(name, None)
+                continue
+            since = self._since.setdefault(name, MACHINE.now)
+            if MACHINE.now - since > HEARTBEAT_S + SUSPECT_S + SLACK_S:
+                self._since[name] = MACHINE.now
+                yield f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s"
+
+    def _reachable(self, host: str) -> bool:
+        if self.plan.peers:
+            return True  # another server may have an agent
+        for plan in self.world.programs.agents:
+            process = self.world.processes[plan.name]
+            line = self.world.network.line_between(host, plan.host)
+            if not process.dead and not process.frozen and not line.silent:
+                return True
+        return False
+
+
+class CalmIsPerfect(Invariant):
+    """Without faults every dial succeeds and every conversation is complete in time, whatever others do not read."""
+
+    def quiet(self) -> Iterator[str]:
+        if self.plan.kinds or any(self.plan.agents) or any(self.plan.servers):
+            return  # small budgets and the reference protocol may cost a stalled connection
+        for each in self.world.conversations:
+            yield from self._of(each)
+
+    def _of(self, each: Conversation) -> Iterator[str]:
+        script = each.script
+        where = f"conversation {each.number} ({each.frontend}, {script.target})"
+        if script.target == "refuse":
+            if each.outcome == "connected" or "refused" not in each.outcome:
+                yield f"{where}: a target that refuses gave {each.outcome!r}"
+            return
+        if each.outcome != "connected":
+            yield f"{where}: the dial failed: {each.outcome}"
+        elif script.target != "reset" and each.frontend.endswith("unix"):
+            yield from self._complete(each, where)
+        own_s = script.stall_s + (script.pieces + 1) * script.pause_s
+        if each.ended_at is not None and each.ended_at - each.dialed_at > CALM_S + own_s:
+            yield f"{where}: took {each.ended_at - each.dialed_at:.1f} s"
+
+    def _complete(self, each: Conversation, where: str) -> Iterator[str]:
+        script, target = each.script, each.targets[0]
+        if script.target in ("sink", "answer", "silent", "echo") and target.received != script.up:
+            yield f"{where}: the target read {target.received} of {script.up} bytes"
+        expected = {"echo": script.up, "source": script.down, "answer": script.down}.get(script.target, 0)
+        if each.client.received != expected:
+            yield f"{where}: the client read {each.client.received} of {expected} bytes"
+        if each.client.saw_error:
+            yield f"{where}: the client read {each.client.saw_error}"
+
+
+class DrainLosesNoDial(Invariant):
+    """While agents drain one after another, every dial is served by another one."""
+
+    def quiet(self) -> Iterator[str]:
+        if self.plan.kinds != {"terminate"} or not self._another_agent():
+            return
+        for each in self.world.conversations:
+            if each.outcome != "connected" and each.script.target != "refuse":
+                yield f"conversation {each.number}: its dial was lost in a drain: {each.outcome}"
+
+    def _another_agent(self) -> bool:
+        """Return whether at every moment an agent is connected that nobody drains."""
+        programs = {each.arguments.get("program", "") for each in self.plan.operations if each.kind == "terminate"}
+        names = {each.name for each in self.world.programs.agents}
+        return programs <= names and bool(names - programs)
+
+
+class BothSidesLearn(Invariant):
+    """After quiet every conversation is over at both of its sides."""
+
+    def quiet(self) -> Iterator[str]:
+        for each in self.world.conversations:
+            where = f"conversation {each.number} ({each.frontend}, {each.script.target}, {each.outcome})"
+            if not each.client.closed:
+                yield f"{where}: its client still waits"
+            for side in each.targets:
+                if not side.closed:
+                    yield f"{where}: {side.name} still waits after {side.received} bytes"
+
+
+class EverybodyIsConnected(Invariant):
+    """After quiet every agent is on every server, and every server is ready."""
+
+    def quiet(self) -> Iterator[str]:
+        wanted = sorted(each.name for each in self.world.programs.agents)
+        for name, _, server in servers(self.world):
+            found = sorted(each.agent_id for each in server.view.registry.all())
+            if found != wanted:
+                yield f"{name}: its agents are {found} and not {wanted}"
+            if (trouble := server.view.not_ready()) is not None:
+                yield f"{name} is not ready: {trouble}"
+        for name, _, agent in agents(self.world):
+            found = sorted(agent._pool.servers)
+            if found != sorted(each.name for each in self.world.programs.servers):
+                yield f"{name}: its servers are {found}"
+
+
+class NothingIsLeft(Invariant):
+    """After quiet counters, memory, tasks and timers are where they began."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        super().__init__(world, plan)
+        self._first: dict[str, Counter[str]] = {}
+
+    def remember(self) -> None:
+        """Take the state after the start as the one to return to."""
+        processes = self.world.processes.items()
+        self._first = {name: self._state(each) for name, each in processes if name not in ("api", "targets")}
+
+    def quiet(self) -> Iterator[str]:
+        for name, _, server in servers(self.world):
+            view = server.view
+            yield from self._memory(name, view.memory)
+            open_now = sum(len(each.connections) for each in view.tunnels)
+            pending = sum(len(each.pending) for each in view.tunnels)
+            if open_now or pending or view.connect.clients or server._dials._per_frontend:
+                yield (
+                    f"{name}: left are {open_now} connections, {pending} dials, {view.connect.clients} clients, "
+                    f"and dials by frontend {dict(server._dials._per_frontend)}"
+                )
+        for name, _, agent in agents(self.world):
+            yield from self._memory(name, agent._collector._sources.tunnels.memory)
+            if agent._pool.connections:
+                yield f"{name}: {agent._pool.connections} connections are left"
+        for name, process in self.world.processes.items():
+            now = self._state(process)
+            if name in self._first and now != self._first[name]:
+                more, less = now - self._first[name], self._first[name] - now
+                yield f"{name}: tasks and timers differ from the beginning: more {dict(more)}, less {dict(less)}"
+
+    def _memory(self, name: str, memory: Any) -> Iterator[str]:
+        if memory.used or memory.grown or memory.owed or memory.backlog or memory.stalled:
+            yield f"{name}: memory is still booked: used {memory.used}, grown {memory.grown}, owed {memory.owed}"
+
+    def _state(self, process: SimulatedProcess) -> Counter[str]:
+        """Return the kinds of the tasks and timers of a process."""
+        loop = self.world.loop
+        tasks = Counter(f"task {each.get_coro().__qualname__}" for each in loop.tasks_of(process))
+        return tasks + Counter(f"timer {kind}" for kind in loop.timers_of(process))
+
+
+INVARIANTS: tuple[type[Invariant], ...] = (
+    NoUnexpectedError,
+    BudgetsHold,
+    EveryDialEnds,
+    ReadinessIsTrue,
+    CalmIsPerfect,
+    DrainLosesNoDial,
+    BothSidesLearn,
+    EverybodyIsConnected,
+    NothingIsLeft,
+)
