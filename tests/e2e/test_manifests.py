@@ -52,7 +52,7 @@ PAIRS = {
     "Kamaji": (KAMAJI_SERVER, KAMAJI_AGENT),
     "additional": (
         server_arguments(flags=extra_arguments.parsed(["--v=2"])),
-        agent_arguments(flags={"--sync-forever": ""}),
+        agent_arguments(flags={"--sync-forever": None}),
     ),
 }
 

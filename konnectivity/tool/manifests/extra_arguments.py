@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from konnectivity.tool.manifests.object_names import ManifestError
 from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
 
-Flags = dict[str, str]  # "--mode" -> "grpc"; an empty value is a flag without one
+Flags = dict[str, str | None]  # "--mode" -> "grpc", "--kubeconfig" -> "" (`--kubeconfig=`), "--verbose" -> None (alone)
 
 
 def parsed(texts: Iterable[str]) -> Flags:
@@ -19,25 +19,35 @@ def parsed(texts: Iterable[str]) -> Flags:
     """
     flags: Flags = {}
     for text in texts:
-        name, _, value = text.partition("=")
+        name, equals, value = text.partition("=")
         if not name.startswith("-"):
             raise ManifestError(f"{text!r} is not a flag: write --flag=value as one argument")
-        flags[name] = value
+        flags[name] = value if equals else None
     return flags
 
 
-def rendered(flags: Mapping[str, str]) -> list[str]:
-    return sorted(f"{name}={value}" if value else name for name, value in flags.items())
+def parsed_as_kamaji(texts: Iterable[str]) -> Flags:
+    """Return additional arguments by flag as Kamaji reads them: without an empty value.
+
+    Raises:
+        ManifestError: an argument is not a flag.
+
+    """
+    return {name: value or None for name, value in parsed(texts).items()}
 
 
-def port_of(flags: Mapping[str, str], flag: str) -> int:
+def rendered(flags: Mapping[str, str | None]) -> list[str]:
+    return sorted(name if value is None else f"{name}={value}" for name, value in flags.items())
+
+
+def port_of(flags: Mapping[str, str | None], flag: str) -> int:
     """Return the port in a flag's value.
 
     Raises:
         ManifestError: the value is not a number.
 
     """
-    text = flags[flag]
+    text = flags[flag] or ""
     port = parse_decimal(text, MAX_PORT)
     if port is None:
         raise ManifestError(f"{flag}={text}: not a port")

@@ -79,7 +79,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifes
             "no address for agents: status.controlPlaneEndpoint, spec.networkProfile.address and "
             "spec.controlPlane.gateway.hostname are empty; name it with --server"
         )
-    built_in = {
+    built_in: extra_arguments.Flags = {
         "--admin-server-port": str(object_names.ADMIN_PORT),
         "--health-server-port": str(object_names.HEALTH_PORT),
         "--logtostderr": "true",
@@ -94,7 +94,7 @@ def agent_settings(tenant: Tenant, images: Images) -> agent_objects.AgentManifes
         replicas=ours.replicas,
         tolerations=ours.tolerations,
         host_network=ours.host_network,
-        flags=built_in | extra_arguments.parsed(ours.extra_args),
+        flags=built_in | extra_arguments.parsed_as_kamaji(ours.extra_args),
         volumes_may_be_replaced=True,  # by Kamaji, when the addon is switched on
     )
 
@@ -107,7 +107,7 @@ def tenant_objects(tenant: Tenant, images: Images) -> list[Object]:
 def server_sidecar(tenant: Tenant, images: Images) -> sidecar.Sidecar:
     """Return the server for the pod of the tenant control plane, in the admin cluster."""
     wanted = addon_of(tenant).server
-    flags = extra_arguments.parsed(wanted.extra_args) | {  # extra arguments cannot change these flags
+    flags = extra_arguments.parsed_as_kamaji(wanted.extra_args) | {  # extra arguments cannot change these flags
         **server_pod.base_flags(wanted.port, tenant.replicas, object_names.NAMESPACE),
         "--cluster-cert": f"{PKI}/apiserver.crt",
         "--cluster-key": f"{PKI}/apiserver.key",

@@ -95,7 +95,7 @@ def test_only_agents_that_count_leases_get_a_token_for_the_api():
     (volume,) = [each for each in spec["volumes"] if each["name"] == mount["name"]]
     (source,) = volume["projected"]["sources"]
     assert source["configMap"] == {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
-    for counting in (pod(lease_namespace="leases"), pod(flags={"--count-server-leases": ""})):
+    for counting in (pod(lease_namespace="leases"), pod(flags={"--count-server-leases": None})):
         assert "automountServiceAccountToken" not in counting
         assert object_names.ACCOUNT_FILES not in [
             each["mountPath"] for each in counting["containers"][0]["volumeMounts"]

@@ -13,6 +13,13 @@ def test_the_last_of_a_flag_wins_and_all_are_sorted():
     assert extra_arguments.rendered(flags) == ["--a=x=y", "--b=2", "--bare", "-v=4"]
 
 
+def test_an_empty_value_stays_a_value():
+    """Without its `=` a flag would take the next argument as its value; Kamaji drops it, as its own objects show."""
+    given = ["--kubeconfig=", "--bare"]
+    assert extra_arguments.rendered(extra_arguments.parsed(given)) == ["--bare", "--kubeconfig="]
+    assert extra_arguments.rendered(extra_arguments.parsed_as_kamaji(given)) == ["--bare", "--kubeconfig"]
+
+
 def test_a_value_of_its_own_would_be_torn_off():
     with pytest.raises(ManifestError, match="'3' is not a flag: write --flag=value"):
         extra_arguments.parsed(["-v", "3"])
