@@ -85,8 +85,13 @@ AGENT_CASES = {
         {"resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi"}}},
     ),
     "arguments": (
-        ["--extra-arg=--v=6", "--extra-arg=--sync-forever", "--extra-arg=--health-server-port=9000"],
-        {"extraArgs": {"--v": 6, "--sync-forever": "", "--health-server-port": 9000}},
+        [
+            "--extra-arg=--v=6",
+            "--extra-arg=--sync-forever=true",
+            "--extra-arg=--lease-label-selector=",
+            "--extra-arg=--health-server-port=9000",
+        ],
+        {"extraArgs": {"--v": 6, "--sync-forever": True, "--lease-label-selector": "", "--health-server-port": 9000}},
     ),
 }
 

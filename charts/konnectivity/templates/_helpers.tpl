@@ -28,11 +28,11 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- toYaml $flags -}}
 {{- end -}}
 
-{{/* Arguments of a program, sorted. Argument: its flags as a dictionary; a flag with an empty value stands alone. */}}
+{{/* Arguments of a program, sorted. Argument: its flags as a dictionary. */}}
 {{- define "konnectivity.args" -}}
 {{- $args := list -}}
 {{- range $flag, $value := . -}}
-{{- $args = append $args (empty $value | ternary $flag (printf "%s=%s" $flag $value)) -}}
+{{- $args = append $args (printf "%s=%s" $flag $value) -}}
 {{- end -}}
 {{- toYaml (sortAlpha $args) -}}
 {{- end -}}
