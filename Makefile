@@ -23,6 +23,7 @@ check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/python scripts/options_page.py --check
 	$(BIN)/python scripts/dashboard.py --check
 	$(BIN)/python scripts/audit_schema.py --check
+	$(BIN)/python scripts/state_diagrams.py --check
 	$(BIN)/python scripts/chart_files.py --check
 
 fmt: .venv/.stamp ## format, and fix what can be fixed
@@ -36,6 +37,7 @@ docs: .venv/.stamp ## generate the pages of options, the dashboard, the causes o
 	$(BIN)/python scripts/options_page.py
 	$(BIN)/python scripts/dashboard.py
 	$(BIN)/python scripts/audit_schema.py
+	$(BIN)/python scripts/state_diagrams.py
 	$(BIN)/python scripts/chart_files.py
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and write docs/reference/compatibility.md
