@@ -11,6 +11,7 @@ mount --make-rprivate /
 # `ip netns exec` has mounted a /sys without cgroups. A node sees its own only: the cgroup namespace cuts off what is above.
 if [ "$1" = unified ]; then
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    sed 's/\([^ ]*\)/+\1/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
 else
     mount -t tmpfs cgroups /sys/fs/cgroup
     for each; do

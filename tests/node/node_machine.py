@@ -17,19 +17,30 @@ from pathlib import Path
 PREFIX = "konnectivity-node"
 CGROUPS = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
+UNIFIED_CONTROLLERS = ("cpu", "cpuset", "memory", "pids")  # those without which a kubelet refuses version 2
 COMMAND_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 20.0
 
-# The shell enters the node's cgroups, then becomes the parent of the node's process 1, which dies with it.
+# The shell enters the node's cgroups, which become the roots of a cgroup namespace. In version 2 it then enters a
+# child, since a cgroup with processes has no children with controllers. It becomes the parent of process 1, which dies
+# with it.
 _START = """
-directory=$1 network=$2 init=$3; shift 3
-for each; do
+network=$2
+for each in $4; do
     if [ "$each" = unified ]; then cgroup=/sys/fs/cgroup/$network; else cgroup=/sys/fs/cgroup/$each/$network; fi
     echo $$ >"$cgroup/cgroup.procs"
 done
+exec unshare --cgroup sh -euc "$5" sh "$@"
+"""
+_START_WITHIN = """
+directory=$1 network=$2 init=$3 hierarchies=$4
+if [ "$hierarchies" = unified ]; then
+    mkdir -p "/sys/fs/cgroup/$network/init"
+    echo $$ >"/sys/fs/cgroup/$network/init/cgroup.procs"
+fi
 exec ip netns exec "$network" \\
-    unshare --cgroup --mount --pid --fork --mount-proc --kill-child sh "$init" "$directory" "$@"
+    unshare --mount --pid --fork --mount-proc --kill-child sh "$init" "$directory" $hierarchies
 """
 
 
@@ -53,7 +64,7 @@ class NodeMachine:
         self._parent: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        """Make the node's files, network and cgroups."""
+        """Make the node's files and network."""
         for each in ("services", "logs", "own/var/lib", "own/var/log"):
             (self.directory / each).mkdir(parents=True)
         command("cp", "-a", "/etc", str(self.directory / "own"))
@@ -63,11 +74,6 @@ class NodeMachine:
         self.path("/etc/resolv.conf").write_text("")
         command("ip", "netns", "add", self.label)
         self.ip("link", "set", "lo", "up")
-        for cgroup in cgroups(self.label):
-            cgroup.mkdir()
-            if cgroup.parent.name == "cpuset":
-                for file in ("cpuset.cpus", "cpuset.mems"):
-                    (cgroup / file).write_text((cgroup.parent / file).read_text())
 
     def path(self, name: str) -> Path:
         """Return the path on this machine of a file that the node has below /etc, /var/lib or /var/log."""
@@ -87,10 +93,11 @@ class NodeMachine:
         command("ip", "-n", self.label, *arguments)
 
     def start(self) -> None:
-        """Start process 1 with the services."""
+        """Make the node's cgroups and start process 1 with the services."""
+        _make_cgroups(self.label)
         log = self.directory / "logs/init.log"
         init = str(Path(__file__).parent / "node_init.sh")
-        arguments = [str(self.directory), self.label, init, *hierarchies()]
+        arguments = [str(self.directory), self.label, init, " ".join(hierarchies()), _START_WITHIN]
         with log.open("wb") as output:
             self._parent = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "sh", "-euc", _START, "sh", *arguments],
@@ -153,12 +160,40 @@ class NodeMachine:
             self._parent.kill()
             self._parent.wait(END_TIMEOUT_S)
             self._parent = None
+        _remove_cgroups(self.label)
 
     def remove(self) -> None:
         """End all processes of the node, and remove its network and its cgroups. Mounts end with the processes."""
         self.stop()
         remove_label(self.label)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _make_cgroups(label: str) -> None:
+    """Make the top cgroups of a node, with all that this machine has."""
+    if hierarchies() == ("unified",):
+        _pass_controllers_on()
+    for cgroup in cgroups(label):
+        cgroup.mkdir()
+        if cgroup.parent.name == "cpuset":
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                (cgroup / file).write_text((cgroup.parent / file).read_text())
+
+
+def _pass_controllers_on() -> None:
+    """Let the children of this machine's top cgroup of version 2 have the controllers that a kubelet needs.
+
+    Raises:
+        RuntimeError: this machine, which may be a container, does not have all of them.
+    """
+    missing = set(UNIFIED_CONTROLLERS) - set((CGROUPS / "cgroup.controllers").read_text().split())
+    if missing:
+        raise RuntimeError(
+            f"{CGROUPS} lacks the controllers {sorted(missing)}, which a kubelet needs: pass them on to it"
+        )
+    missing = set(UNIFIED_CONTROLLERS) - set((CGROUPS / "cgroup.subtree_control").read_text().split())
+    for each in sorted(missing):
+        (CGROUPS / "cgroup.subtree_control").write_text(f"+{each}")
 
 
 def cgroups(label: str) -> list[Path]:
@@ -169,7 +204,14 @@ def cgroups(label: str) -> list[Path]:
 
 
 def remove_label(label: str) -> None:
-    """Remove the network and the cgroups of a node whose processes are ending.
+    """Remove the network and the cgroups of a node whose processes are ending."""
+    _remove_cgroups(label)
+    if Path(f"/run/netns/{label}").exists():
+        command("ip", "netns", "delete", label)
+
+
+def _remove_cgroups(label: str) -> None:
+    """Remove the cgroups of a node whose processes are ending.
 
     Raises:
         RuntimeError: a cgroup is still in use after END_TIMEOUT_S.
@@ -185,8 +227,6 @@ def remove_label(label: str) -> None:
         if time.monotonic() > end:
             raise RuntimeError(f"cgroups are left: {left}")
         time.sleep(0.1)
-    if Path(f"/run/netns/{label}").exists():
-        command("ip", "netns", "delete", label)
 
 
 def remove_left_behind() -> None:
