@@ -226,14 +226,3 @@ def test_each_api_server_counts_its_dials_by_its_own_transport(everywhere):
         assert [labels for labels, count in dials if int(count)] == [f'protocol="{protocol}",transport="{transport}"']
 
     everywhere(check)
-
-
-@pytest.mark.parametrize("program", ["proxy-server", "proxy-agent"])
-def test_the_operations_stay_within_the_memory_limits_of_the_manifests(cluster, program, record_property):
-    """Neither program was ended for its memory, and it uses less than four fifths of its limit."""
-    node = cluster.control if program == "proxy-server" else cluster.worker
-    (pid,) = node.processes(f"/{program}")
-    used, limit, kills = node.memory(pid)
-    record_property(f"{program} MiB", round(used / MIB, 1))
-    assert kills == 0
-    assert used < 0.8 * limit < 1 << 30

@@ -1,0 +1,82 @@
+"""Tests of the memory that server and agent use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from support.kubectl_command import read_line
+
+MIB = 1 << 20
+SIZE = 50 * MIB
+SAMPLE_S = 0.02
+PROGRAMS = ("proxy-server", "proxy-agent")
+
+
+def place(cluster, program):
+    """Return the node of a program's pod, and the id of the program's process."""
+    node = cluster.control if program == "proxy-server" else cluster.worker
+    (pid,) = node.processes(f"/{program}")
+    return node, pid
+
+
+@contextmanager
+def highest_memory(cluster):
+    """Yield a dictionary that gets, at the end of the block, the highest anonymous memory of each program's cgroup."""
+    over, highest = threading.Event(), dict.fromkeys(PROGRAMS, 0)
+    found = {program: place(cluster, program) for program in PROGRAMS}
+
+    def sample():
+        while not over.wait(SAMPLE_S):
+            for program, (node, pid) in found.items():
+                highest[program] = max(highest[program], node.memory(pid)[0])
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield highest
+    finally:
+        over.set()
+        thread.join()
+
+
+def load(k, directory):
+    """Copy SIZE bytes into a pod and back while eight commands follow a log."""
+    source, back = directory / "data", directory / k.transport
+    with ExitStack() as stack:
+        followers = [stack.enter_context(k.running("logs", "-f", "web", "--tail=1")) for _ in range(8)]
+        k.ok("cp", str(source), "web:/tmp/data")
+        k.ok("cp", "web:/tmp/data", str(back))
+        for each in followers:
+            read_line(each)
+    assert back.stat().st_size == SIZE
+    back.unlink()
+
+
+def test_copies_and_logs_need_less_memory_than_they_transfer(cluster, tmp_path, record_property):
+    """Each transport has the load alone, so that the memory is its own.
+
+    The bound is below four fifths of both limits in the manifests.
+    """
+    (tmp_path / "data").write_bytes(os.urandom(SIZE))
+    for transport, k in cluster.clients.items():
+        with highest_memory(cluster) as highest:
+            load(k, tmp_path)
+        for program, used in highest.items():
+            assert 0 < used < SIZE, f"{program}, {transport}"
+        text = ", ".join(f"{program} {used / MIB:.0f} MiB" for program, used in highest.items())
+        record_property("transport", transport)
+        record_property("figures", (transport, text))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_operation_exceeds_the_memory_limits_of_the_manifests(cluster, program, record_property):
+    """Neither program was ended for its memory, and it uses less than four fifths of its limit."""
+    node, pid = place(cluster, program)
+    used, limit, kills = node.memory(pid)
+    record_property(f"{program} MiB", round(used / MIB, 1))
+    assert kills == 0
+    assert used < 0.8 * limit < 1 << 30
