@@ -42,11 +42,13 @@ docs: .venv/.stamp ## generate the pages of options, the dashboard, the causes o
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and write docs/reference/compatibility.md
 	@sh tests/cluster/build.sh
-	PYTHONPATH=tests/interop $(BIN)/pytest -q -p matrix tests/interop tests/node
+	PYTHONPATH=tests/interop:tests/node $(BIN)/pytest -q -p matrix -p release_report tests/interop tests/node
 
-e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (root, Go; 10 minutes' build the first time)
+# The Kubernetes release of e2e, compatibility and e2e-kamaji; empty means that of tests/cluster/kube/go.mod.
+export KUBERNETES ?=
+e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (root, Go; 10 minutes' build the first time); KUBERNETES=1.35
 	@sh tests/cluster/build.sh
-	$(BIN)/pytest $(ARGS) tests/cluster tests/node
+	PYTHONPATH=tests/node $(BIN)/pytest -p release_report $(ARGS) tests/cluster tests/node
 
 e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
 	@sh tests/cluster/build.sh

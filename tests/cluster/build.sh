@@ -1,16 +1,35 @@
 #!/bin/sh
-# Builds the programs of a cluster (one executable) and a stand-in for a node into .cache/bin: about ten minutes the first time.
-# Does nothing if their sources are those of the last build.
+# Build the programs of a cluster into .cache/bin/kubernetes-RELEASE: about ten minutes for the first time.
+#
+# KUBERNETES is the release, one of kube/go-RELEASE.mod; empty means the release of kube/go.mod. Each release has a folder of its
+# own. A program is built again only if its sources have changed.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-bin=$here/../../.cache/bin
 . "$here/../go_environment.sh"
-mkdir -p "$bin"
-key=$(source_key "$here")
-if [ -x "$bin/node" ] && [ "$(cat "$bin/node.key" 2>/dev/null)" = "$key" ]; then
-    exit 0
+default=$(sed -n 's/^\tk8s.io\/kubernetes v\(1\.[0-9]*\)\..*/\1/p' "$here/kube/go.mod")
+release=${KUBERNETES:-$default}
+modules=go
+[ "$release" = "$default" ] || modules=go-$release
+if [ ! -f "$here/kube/$modules.mod" ]; then
+    echo "KUBERNETES is '$release'; set it to $default or to the release of a file in $here/kube:" "$here"/kube/go-*.mod >&2
+    exit 1
 fi
-cd "$here"
-GOBIN=$(cd "$bin" && pwd) go install -ldflags='-s -w' ./kube ./node
-echo "$key" >"$bin/node.key"
+bin=$here/../../.cache/bin/kubernetes-$release
+mkdir -p "$bin"
+bin=$(cd "$bin" && pwd)
+
+# Build the program of the folder $1 with the module file $2.mod, unless its last build had the same sources.
+build() {
+    cd "$here/$1"
+    key=$({ go version && find . -name '*.go' -o -name "$2.mod" -o -name "$2.sum" | LC_ALL=C sort | xargs sha256sum; } |
+        sha256sum | cut -d' ' -f1)
+    if [ ! -x "$bin/$1" ] || [ "$(cat "$bin/$1.key" 2>/dev/null)" != "$key" ]; then
+        rm -f "$bin/$1.key"
+        go build -modfile="$2.mod" -ldflags='-s -w' -o "$bin/$1" .
+        echo "$key" >"$bin/$1.key"
+    fi
+}
+
+build kube "$modules"
+build node go

@@ -56,7 +56,7 @@ class Matrix:
         self.done: dict[str, dict[str, list[str]]] = {}  # frontends, keyed by what was done and by the pair
         self.metrics: dict[str, list[str]] = {}  # type and versions of the reference, keyed by the metric's name
         self.other: Counter[str] = Counter()
-        self.nodes: dict[str, list[str]] = {}  # transports, keyed by the check on real nodes
+        self.nodes: dict[str, dict[str, str]] = {}  # cell of each transport, keyed by the check on real nodes
         self.failed = 0
 
     def pytest_runtest_logreport(self, report) -> None:
@@ -68,7 +68,8 @@ class Matrix:
         name = test.rpartition("::")[2]
         if "tests/node/" in report.nodeid:
             check = " by ".join(each for each in (plain(name), parameters.rstrip("]")) if each)
-            self.nodes[check] = [value for key, value in report.user_properties if key == "transport"]
+            self.nodes[check] = {value: "yes" for key, value in report.user_properties if key == "transport"}
+            self.nodes[check] |= dict(value for key, value in report.user_properties if key == "figures")
             return
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
         self.metrics |= dict(value for key, value in report.user_properties if key == "metric")
@@ -113,7 +114,7 @@ class Matrix:
         }
         besides = {plain(name): [str(count)] for name, count in self.other.items()}
         transports = [name for name in CLIENTS if any(name in done for done in self.nodes.values())]
-        nodes = {name: ["yes" if each in done else "-" for each in transports] for name, done in self.nodes.items()}
+        nodes = {name: [done.get(each, "-") for each in transports] for name, done in self.nodes.items()}
         return (
             (HERE / "compatibility.md")
             .read_text()
@@ -124,7 +125,9 @@ class Matrix:
                 metrics=table(("metric", "type", "versions of the reference"), dict(sorted(self.metrics.items()))),
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 kamaji=kamaji(),
-                kubernetes=table(("release", "tested version", "supported until"), releases()),
+                kubernetes=table(
+                    ("release", "supported until", "version of the last run", "date", "passed", "failed"), releases()
+                ),
                 nodes=table(("what was done", *(CLIENTS[each] for each in transports)), nodes),
                 versions=table(("part", "version"), versions()),
             )
@@ -161,15 +164,17 @@ def kamaji() -> str:
 
 
 def releases() -> dict[str, list[str]]:
-    """Return the version and the end of support of the tested release of Kubernetes."""
-    text = (HERE.parent / "cluster" / "go.mod").read_text()
-    found = re.search(r"^\tk8s.io/kubernetes (v(\d+\.\d+)\.\d+)$", text, re.MULTILINE)
-    assert found is not None
-    return {found[2]: [found[1], SUPPORTED_UNTIL[found[2]]]}
+    """Return the end of support and the last run on real nodes, keyed by the release of Kubernetes."""
+    runs = tomllib.loads((HERE.parent / "node" / "last_runs.toml").read_text())
+    return {
+        release: [SUPPORTED_UNTIL[release], *(str(run[key]) for key in ("version", "date", "passed", "failed"))]
+        for release, run in runs.items()
+    }
 
 
 def versions() -> dict[str, list[str]]:
-    files = (HERE.parent / "cluster" / "go.mod", HERE / "go.mod")
+    cluster = HERE.parent / "cluster"
+    files = (*(cluster / name / "go.mod" for name in ("node", "kube")), HERE / "go.mod")
     old = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go-2024.mod").read_text(), re.MULTILINE))
     found = {
         name: each for file in files for name, each in re.findall(r"^\s+(\S+) (v\S+)$", file.read_text(), re.MULTILINE)

@@ -4,7 +4,7 @@
 # KAMAJI_SOURCES is Kamaji's source as a .tar.gz or as a checkout:
 #     git clone https://github.com/clastix/kamaji
 # The manager is built again only if the source has changed. Kamaji is compiled with the patch release of Kubernetes that
-# tests/cluster has, if the minor release is the same, so that both share compiled packages.
+# tests/cluster/kube/go.mod names, if the minor release is the same, so that both share compiled packages.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,7 +39,7 @@ fi
 rm -rf "$cache/kamaji/crds"
 cp -r "$work/charts/kamaji/crds" "$cache/kamaji/crds"
 cp "$work/charts/kamaji/controller-gen/"*.yaml "$cache/kamaji/"
-kubernetes=$(sed -n 's/^\tk8s.io\/api v0\.//p' "$here/../cluster/go.mod")
+kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes v1\.//p' "$here/../cluster/kube/go.mod")
 sed -i "s/\( k8s\.io\/[a-z-]* v\)0\.${kubernetes%.*}\.[0-9]*$/\10.$kubernetes/" "$work/go.mod"
 (cd "$work" && go build -mod=mod -ldflags='-s -w' -o "$cache/bin/kamaji" .)
 echo "${commit:-unknown}" >"$cache/kamaji/commit"

@@ -25,6 +25,7 @@ from run_report import NAME  # noqa: E402
 from tenant_objects import gateway_objects, gateway_tenant, page_tenant, tenant  # noqa: E402
 from tenant_plane import TenantPlane  # noqa: E402
 
+from support.cluster_programs import KUBE  # noqa: E402
 from support.directory_rights import let_others_enter  # noqa: E402
 
 START_TIMEOUT_S = 240.0
@@ -51,9 +52,7 @@ def programs():
     missing = [name for name in _PROGRAMS if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()]
     missing += ["root, for network namespaces"] * (os.getuid() != 0)
     missing += [
-        str(each)
-        for each in (BIN / "kube", BIN / "kamaji", BIN / f"reference-{REFERENCE_VERSION}")
-        if not each.exists()
+        str(each) for each in (KUBE, BIN / "kamaji", BIN / f"reference-{REFERENCE_VERSION}") if not each.exists()
     ]
     if missing:
         pytest.fail(f"missing: {', '.join(missing)}; `make e2e-kamaji` builds the programs")

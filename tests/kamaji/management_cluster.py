@@ -19,10 +19,10 @@ from konnectivity.testing.deployment import ProgramProcess
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
 from support.checkout import ROOT
+from support.cluster_programs import KUBE
 from support.waiting import until
 
 CACHE = ROOT / ".cache"
-KUBE = CACHE / "bin" / "kube"
 START_TIMEOUT_S = 90.0
 TENANTS = "tenants"  # namespace of the tenant control planes
 SYSTEM = "kamaji-system"

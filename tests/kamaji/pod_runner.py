@@ -21,6 +21,7 @@ from pod_volumes import PodVolumes
 from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import ProgramProcess
 from support.checkout import ROOT
+from support.cluster_programs import KUBE
 from support.waiting import until
 
 BIN = ROOT / ".cache" / "bin"
@@ -69,8 +70,7 @@ def image(name: str) -> Image:
     """Return the image with a name: the reference's programs, kube-apiserver, or our programs for other names."""
     program = next(each for each in ("apiserver", "server", "agent") if each in name.rpartition("/")[2])
     if program == "apiserver":
-        kube = (BIN / "kube").resolve()
-        return Image({"/programs/kube-apiserver": (str(kube), "kube-apiserver")}, 0, (kube,))
+        return Image({"/programs/kube-apiserver": (str(KUBE), "kube-apiserver")}, 0, (KUBE,))
     path = f"/proxy-{program}"
     if name.startswith(REFERENCE_IMAGES):
         file = (BIN / f"reference-{REFERENCE_VERSION}" / path.lstrip("/")).resolve()

@@ -56,9 +56,9 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
     small = directory / "small"
     small.mkdir()
     images = directory / "images.tar"
-    image_archive.write(
-        images, [*image_archive.product_images(product_image[0]), *image_archive.small_images(small, programs / "kube")]
-    )
+    found = image_archive.product_images(product_image[0])
+    found += image_archive.small_images(small, programs / "kube")
+    image_archive.write(images, found)
     made = RealCluster(directory, programs, images)
     try:
         try:

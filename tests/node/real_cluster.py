@@ -37,7 +37,7 @@ _GUARD = """table inet guard {
 
 
 class RealCluster:
-    """Cluster of both nodes. Owns the nodes, the administrator's shell, and a client of each API server.
+    """Cluster of both nodes. Owns the nodes, the administrator's shell and a client of each API server.
 
     Args:
         directory: folder for the nodes' files.
