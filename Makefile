@@ -8,7 +8,7 @@ BIN := .venv/bin
 	@sh scripts/venv.sh
 	@touch $@
 
-demo: ## the main job on loopback: a request through server and agent, over mutual TLS; 30 MB the first time
+demo: ## the main job on loopback: a request through server and agent, over mutual TLS; 80 MB the first time
 	@sh scripts/demo.sh $(ARGS)
 
 test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows

@@ -11,7 +11,7 @@ if [ ! -e .venv/.stamp ]; then
         echo "step 1 of 3: a virtual environment in .cache/demo"
         rm -rf .cache/demo
         "$python" -m venv .cache/demo
-        echo "step 2 of 3: this project and the packages that it needs, 30 MB; about 20 seconds"
+        echo "step 2 of 3: this project and the packages that it needs, 80 MB; about 20 seconds"
         "$bin/pip" install --quiet --disable-pip-version-check -e .
         touch "$stamp"
         echo "step 3 of 3: the demo"
