@@ -31,7 +31,9 @@ def _unreachable(table: str, state: str, event: str) -> bool:
         "reference, serving": {State.SENT_END.value, State.RCVD_END.value, State.CLOSING.value},
         "reference, dialing": {State.RCVD_END.value},
     }
-    return state in never[table]
+    # Their output has ended, so a local side that breaks counts as one that is gone (`Connection.local_lost`).
+    ended = {State.SENT_END.value, State.CLOSING.value} if table == "reference, dialing" else set()
+    return state in never[table] or (event == Input.LOCAL_LOST.value and state in ended)
 
 
 @contextmanager

@@ -163,19 +163,20 @@ class CalmIsPerfect(Invariant):
             yield f"{where}: the client read {each.client.saw_error}"
 
 
-class DrainLosesNoDial(Invariant):
-    """While agents drain one after another, every dial is served by another one."""
+class NoDialIsLost(Invariant):
+    """While an agent is there that nothing happens to, every dial is served, whatever becomes of the other agents."""
 
     def quiet(self) -> Iterator[str]:
-        if self.plan.kinds != {"terminate"} or not self._another_agent():
+        flagged = any(self.plan.agents) or any(self.plan.servers)
+        if flagged or not self.plan.kinds <= {"terminate", "kill", "freeze"} or not self._another_agent():
             return
         for each in self.world.conversations:
             if each.outcome != "connected" and each.script.target != "refuse":
-                yield f"conversation {each.number}: its dial was lost in a drain: {each.outcome}"
+                yield f"conversation {each.number}: its dial was lost with an agent: {each.outcome}"
 
     def _another_agent(self) -> bool:
-        """Return whether at every moment an agent is connected that nobody drains."""
-        programs = {each.arguments.get("program", "") for each in self.plan.operations if each.kind == "terminate"}
+        """Return whether faults touch agents only, and not all of them."""
+        programs = {each.arguments["program"] for each in self.plan.operations if each.kind != "dial"}
         names = {each.name for each in self.world.programs.agents}
         return programs <= names and bool(names - programs)
 
@@ -218,9 +219,11 @@ class NothingIsLeft(Invariant):
         self._first: dict[str, Counter[str]] = {}
 
     def remember(self) -> None:
-        """Take the state after the start as the one to return to."""
-        processes = self.world.processes.items()
-        self._first = {name: self._state(each) for name, each in processes if name not in ("api", "targets")}
+        """Take the state after the start as the one to return to: the least of several moments."""
+        for name, process in self.world.processes.items():
+            if name not in ("api", "targets"):
+                state = self._state(process)
+                self._first[name] = self._first.get(name, state) & state
 
     def quiet(self) -> Iterator[str]:
         for name, _, server in servers(self.world):
@@ -239,9 +242,8 @@ class NothingIsLeft(Invariant):
                 yield f"{name}: {agent._pool.connections} connections are left"
         for name, process in self.world.processes.items():
             now = self._state(process)
-            if name in self._first and now != self._first[name]:
-                more, less = now - self._first[name], self._first[name] - now
-                yield f"{name}: tasks and timers differ from the beginning: more {dict(more)}, less {dict(less)}"
+            if name in self._first and (more := now - self._first[name]):
+                yield f"{name}: there are more tasks and timers than at the beginning: {dict(more)}"
 
     def _memory(self, name: str, memory: Any) -> Iterator[str]:
         if memory.used or memory.grown or memory.owed or memory.backlog or memory.stalled:
@@ -260,7 +262,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     EveryDialEnds,
     ReadinessIsTrue,
     CalmIsPerfect,
-    DrainLosesNoDial,
+    NoDialIsLost,
     BothSidesLearn,
     EverybodyIsConnected,
     NothingIsLeft,

@@ -318,6 +318,7 @@ class Network:
                 endpoint.fail(errno.ECONNRESET)
             elif how == "closed":
                 endpoint.end_arrived(tidy=False)
+                endpoint.forget_peer()
             else:
                 endpoint.forget_peer()
         self.trace.note("network", how, a, b)

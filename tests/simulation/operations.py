@@ -70,6 +70,7 @@ class Operations:
             self._after(seconds, world.api.recover)
         elif kind == "kill":
             world.loop.kill(process)
+            world.forgive_ends()
             self._after(seconds, lambda: world.restart(name))
         else:
             world.terminate(name)
@@ -90,6 +91,8 @@ class Operations:
         line = network.line_between(*hosts)
         if hosts[0] == hosts[1]:
             return
+        if kind in ("closed", "forgotten") and "targets" in (a, b):
+            kind = "reset"  # these targets speak no TLS, which tells a forged end, and have no keepalive
         world.trace.note("plan", kind, a, "-", b, f"for {seconds} s")
         world.disturbances.line(*hosts)
         if kind in ("silence", "one-way"):

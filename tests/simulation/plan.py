@@ -35,7 +35,7 @@ AGENT_FLAGS = (
 # What a plan may contain besides conversations, and how often such a plan is drawn.
 MOODS = (
     ("calm", 3),
-    ("agent drains", 1),
+    ("agents", 3),
     ("lines", 4),
     ("processes", 3),
     ("all", 5),
@@ -104,8 +104,9 @@ def draw(seed: int) -> Plan:
     chance = Random(f"plan {seed}")
     mood = chance.choices([name for name, _ in MOODS], [weight for _, weight in MOODS])[0]
     servers = tuple(chance.choice(SERVER_FLAGS) for _ in range(chance.choice((1, 1, 2, 3))))
-    fewest = 2 if mood == "agent drains" else 1
-    agents = tuple(chance.choice(AGENT_FLAGS) for _ in range(chance.randint(fewest, 3)))
+    agents = tuple(chance.choice(AGENT_FLAGS) for _ in range(chance.randint(2 if mood == "agents" else 1, 3)))
+    if mood in ("calm", "agents") and chance.random() < 0.7:  # the promises that hold for programs without flags
+        servers, agents = ((),) * len(servers), ((),) * len(agents)
     seconds = chance.choice((5.0, 15.0, SECONDS))
     leases = mood in ("processes", "all") and chance.random() < 0.3
     operations = [_dial(chance, seconds, len(servers)) for _ in range(chance.choice((3, 10, 25)))]
@@ -147,8 +148,9 @@ def _fault(chance: Random, mood: str, seconds: float, servers: int, agents: int)
     at = round(seconds * chance.random(), 3)
     server, agent = chance.randrange(servers), chance.randrange(agents)
     lasts = chance.choice((0.2, 1.0, 5.0, 12.0, 30.0))
-    if mood == "agent drains":
-        return Operation(at, "terminate", {"program": f"agent-{agent}", "seconds": lasts})
+    if mood == "agents":  # the first one is always there
+        program = f"agent-{chance.randrange(1, agents)}"
+        return Operation(at, chance.choice(PROCESS_FAULTS), {"program": program, "seconds": lasts})
     if mood == "lines" or (mood == "all" and chance.random() < 0.6):
         a, b = chance.choice(
             (

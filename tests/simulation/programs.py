@@ -23,6 +23,7 @@ AGENT_PORT = 8091
 FRONTEND_PORT = 8090
 PEER_PORT = 8133
 DRAIN_S = 5
+IDLE_S = 30  # a connection that only one end knows is closed within this time
 REFERENCE = "--konnectivity-extension=false"
 KUBECONFIG = "kubeconfig.json"  # in the directory of the run
 
@@ -97,6 +98,7 @@ class Programs:
             f"--server-id={plan.name}",
             f"--server-count={len(self.servers)}",
             f"--graceful-shutdown-timeout={DRAIN_S}s",
+            f"--idle-connection-timeout={IDLE_S}s",
             *plan.flags,
         ]
         if self.leases:

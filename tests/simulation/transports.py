@@ -11,6 +11,7 @@ from typing import Any
 from simulation.endpoints import Endpoint, error_of
 
 MAX_READ = 256 * 1024
+LATE_SHARE, LATE_S = 0.1, 0.2  # part of the connections whose process is busy when they are made, and for how long
 _HELLO = b"\x16hello"
 
 
@@ -83,16 +84,20 @@ class StreamTransport(asyncio.Transport):
         self._lost = False
 
     def begin(self, connected: Callable[[], object] = lambda: None) -> None:
-        """Connect the protocol in the next pass of the event loop."""
-        self._loop.call_soon(self._begin, connected)
+        """Connect the protocol, at times only when the peer has sent already: the process was busy."""
+        chance = self._endpoint.network.chance
+        if chance.random() < LATE_SHARE:
+            self._loop.call_later(LATE_S * chance.random(), self._begin, connected)
+        else:
+            self._loop.call_soon(self._begin, connected)
 
     def _begin(self, connected: Callable[[], object]) -> None:
         self._endpoint.watcher = self._news
         self._protocol.connection_made(self)
-        connected()
         if not self._closing:
             self._reading = True  # as uvloop: whatever `connection_made` did
             self._post_read()
+        connected()
         if self._endpoint.error:
             self._news("broken")
 
@@ -199,7 +204,7 @@ class StreamTransport(asyncio.Transport):
         while self._unsent:
             piece = self._unsent[0]
             sent = self._endpoint.send(piece)
-            if self._endpoint.error and not self._reading:
+            if self._endpoint.error:
                 self._loop.call_soon(self._fail)
                 return
             self._unsent_size -= sent
