@@ -44,6 +44,7 @@ MODULES = (
     "google.golang.org/grpc",
     "k8s.io/kubernetes",
     "go.etcd.io/etcd/server/v3",
+    "sigs.k8s.io/metrics-server",
 )
 
 
@@ -174,7 +175,7 @@ def releases() -> dict[str, list[str]]:
 
 def versions() -> dict[str, list[str]]:
     cluster = HERE.parent / "cluster"
-    files = (*(cluster / name / "go.mod" for name in ("node", "kube")), HERE / "go.mod")
+    files = (*(cluster / name / "go.mod" for name in ("metrics-server", "node", "kube")), HERE / "go.mod")
     old = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go-2024.mod").read_text(), re.MULTILINE))
     found = {
         name: each for file in files for name, each in re.findall(r"^\s+(\S+) (v\S+)$", file.read_text(), re.MULTILINE)

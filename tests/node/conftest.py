@@ -58,6 +58,7 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
     images = directory / "images.tar"
     found = image_archive.product_images(product_image[0])
     found += image_archive.small_images(small, programs / "kube")
+    found.append(image_archive.metrics_server_image(directory / "metrics-server", programs / "metrics-server"))
     image_archive.write(images, found)
     made = RealCluster(directory, programs, images)
     try:
@@ -65,6 +66,7 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
             made.start()
             made.paste_quickstart()
             made.add_transports()
+            made.metrics_server.install()
             add_workload(made)
         except BaseException as error:
             error.add_note(last_lines(made))

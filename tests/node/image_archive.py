@@ -19,6 +19,7 @@ from support.container_engine import DOCKERFILE, USER
 
 BUSYBOX = "test.local/busybox:1"
 PAUSE = "test.local/pause:1"
+METRICS_SERVER = "test.local/metrics-server:1"
 BUSYBOX_FILE = "/bin/busybox"
 TAR_TIMEOUT_S = 120.0
 _FOLDERS = {  # folders of an image with busybox, with their modes
@@ -102,6 +103,13 @@ def product_images(root: Path) -> list[Image]:
         Image(f"docker.io/konnectivity/{name}:{__version__}", root, {**common, "Entrypoint": [f"/{name}"]})
         for name in ("proxy-server", "proxy-agent")
     ]
+
+
+def metrics_server_image(root: Path, program: Path) -> Image:
+    """Return an image whose only file is the static program of the metrics server."""
+    root.mkdir()
+    shutil.copy2(program, root)
+    return Image(METRICS_SERVER, root, {"Entrypoint": [f"/{program.name}"], "WorkingDir": "/"})
 
 
 def small_images(root: Path, program: Path) -> list[Image]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import node_services
 from kubeadm_files import FILES, MANIFESTS, SOCKETS, ClusterCredentials, apiserver_pod
 from kubectl import Kubectl
+from metrics_server import MetricsServer
 from node_machine import NodeMachine, command
 
 from support.checkout import DOCS
@@ -53,6 +54,7 @@ class RealCluster:
         self.worker = NodeMachine("worker", directory / "worker")
         self.clients = {name: self._client(name, port) for name, port in TRANSPORTS.items()}
         self.kubectl = self.clients["grpc-uds"]
+        self.metrics_server = MetricsServer(self.kubectl, programs / "metrics-server.yaml")
         self.work = directory / "work"  # working directory of the administrator's shell
         self.quickstart: list[str] = []  # output of each pasted block of the page
         self._images = images

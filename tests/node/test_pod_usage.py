@@ -1,19 +1,65 @@
-"""Tests of the memory that server and agent use."""
+"""Tests of CPU and memory: the figures of `kubectl top`, and the memory of server and agent."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from support.kubectl_command import read_line
+from support.waiting import until
 
 MIB = 1 << 20
 SIZE = 50 * MIB
 SAMPLE_S = 0.02
+UNITS = {"Ki": 1 << 10, "Mi": MIB, "Gi": 1 << 30}
 PROGRAMS = ("proxy-server", "proxy-agent")
+
+
+@pytest.fixture(scope="module")
+def figures(cluster):
+    """Register the metrics server's API, and wait until it has figures of the nodes and of the pod `web`.
+
+    The API is removed before other tests take the agents away, since kubectl reports an API that is out of reach.
+    """
+    k = cluster.kubectl
+    cluster.metrics_server.register()
+    for words, names in ((("top", "nodes"), {"control", "worker"}), (("top", "pods"), {"web"})):
+        expected = f"kubectl {' '.join(words)} has figures of {names}"
+        until(lambda words=words, names=names: names <= set(rows(k.run(*words).stdout)), expected)
+    yield
+    cluster.metrics_server.unregister()
+
+
+def rows(table):
+    """Return CPU in thousandths and memory in bytes, keyed by the name in the first column of `kubectl top`."""
+    found = re.findall(r"^(\S+) +(\d+)m +(?:\d+% +)?(\d+)([KMG]i)", table.decode(), re.MULTILINE)
+    return {name: (int(cpu), int(memory) * UNITS[unit]) for name, cpu, memory, unit in found}
+
+
+def test_kubectl_top_shows_cpu_and_memory_of_both_nodes(everywhere, figures):
+    def check(k):
+        found = rows(k.ok("top", "nodes"))
+        assert set(found) == {"control", "worker"}
+        for cpu, memory in found.values():
+            assert 0 < cpu <= 1000 * os.cpu_count()
+            assert memory > 50 * MIB
+
+    everywhere(check)
+
+
+def test_kubectl_top_shows_cpu_and_memory_of_pods(everywhere, figures, cluster):
+    def check(k):
+        found = rows(k.ok("top", "pods"))
+        assert found["web"][0] > 0  # it prints twenty lines a second
+        assert found["web"][1] > 0
+        (agent,) = rows(k.ok("-n", "kube-system", "top", "pods", "-l", "k8s-app=konnectivity-agent")).values()
+        assert 10 * MIB < agent[1] < 64 * MIB
+
+    everywhere(check)
 
 
 def place(cluster, program):

@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 RELEASE = os.environ.get("KUBERNETES") or next(iter(versions()))
 PROGRAMS = (ROOT / ".cache/bin").resolve() / f"kubernetes-{RELEASE}"
 KUBE = PROGRAMS / "kube"  # all programs of Kubernetes, etcd and kubectl
-NAMES = ("kube", "node")
+NAMES = ("kube", "node", "metrics-server")
 
 
 def missing() -> list[str]:
