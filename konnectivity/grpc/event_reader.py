@@ -193,7 +193,7 @@ class EventReader:
         if self._pause is not None:
             self._pause.end_wait()
         received, self._unhandled = self._unhandled, iter(())
-        call, self._deferred = self._deferred, None
+        call = self._take_deferred()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -208,6 +208,11 @@ class EventReader:
         paused = self._waits_its_turn or (self._pause is not None and self._pause.paused)
         if not paused and not transport.is_closing():
             transport.resume_reading()
+
+    def _take_deferred(self) -> DataReceiver | None:
+        """Return the call with messages that are not delivered yet, and forget it."""
+        call, self._deferred = self._deferred, None
+        return call
 
     def _rest_of_read(self) -> Iterator[events.Event]:
         """Yield the events of the bytes that HTTP/2 held back from the last read."""

@@ -61,10 +61,10 @@ class HeaderBlocks:
         self._size = 0
         try:
             return self._decoder.texts(block), self._end_stream
-        except TooManyFieldsError as error:
-            raise self._costs.fault("header_fields", "too many header fields") from error
-        except OversizedFieldsError as error:
-            raise self._costs.fault("header_list", "header list too large") from error
+        except TooManyFieldsError as many:
+            raise self._costs.fault("header_fields", "too many header fields") from many
+        except OversizedFieldsError as oversized:
+            raise self._costs.fault("header_list", "header list too large") from oversized
         except HeaderBlockError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from error
 

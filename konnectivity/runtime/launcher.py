@@ -45,8 +45,9 @@ def main() -> None:
 
 def command(program: str) -> list[str]:
     """Return the beginning of a command line that starts `program` from the same files as this process."""
-    if isinstance(__spec__.loader, zipimporter):
-        return [sys.executable, "-IB", os.path.realpath(__spec__.loader.archive), program]
+    loader: object = __spec__.loader
+    if isinstance(loader, zipimporter):
+        return [sys.executable, "-IB", os.path.realpath(loader.archive), program]
     return [sys.executable, "-c", "from konnectivity.runtime.launcher import main; main()", program]
 
 

@@ -7,7 +7,7 @@ server towards agents and peer servers, and by the client towards a server.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from konnectivity import wire
@@ -56,13 +56,29 @@ class DialingTunnel(Tunnel):
     """Dialing end of one tunnel.
 
     Owns the dials that the far end was asked for (`pending`) and those that wait until it has fewer (`queued`).
+
+    Args:
+        stream: message stream; the tunnel becomes its receiver.
+        options: settings and counters that the tunnels of one program share.
+        own_side, far_side: side of this program, and of what is behind the local sides of connections.
+        on_settled: called for each dial with the seconds from the request to its answer or withdrawal, and with whether
+            the answer was an error.
+
     """
 
     dialing = True
     most_pending = 1 << 62  # dials that the far end is asked for at one time; further dials are queued
 
-    def __init__(self, stream: MessageStream, options: TunnelOptions, own_side: int, far_side: int) -> None:
+    def __init__(
+        self,
+        stream: MessageStream,
+        options: TunnelOptions,
+        own_side: int,
+        far_side: int,
+        on_settled: Callable[[float, bool], object] | None = None,
+    ) -> None:
         super().__init__(stream, options, REFERENCE_DIALING, own_side, far_side)
+        self._on_settled = on_settled
         self.pending: dict[int, tuple[Dial, float]] = {}  # dials by random number, with the time of the request
         self.queued: dict[int, Dial] = {}
 
@@ -107,16 +123,6 @@ class DialingTunnel(Tunnel):
             self.traffic.dial_failed(failure.value)
         return True
 
-    def dial_settled(self, seconds: float, refused: bool) -> None:
-        """Take notice of the seconds that a dial was pending here. For derived classes to override.
-
-        Args:
-            seconds: from the request to the answer or withdrawal of the dial.
-            refused: whether the answer was an error.
-
-        """
-        return
-
     def stream_closed(self, status: Status) -> None:
         """End all connections, and tell all dials that the tunnel is lost."""
         super().stream_closed(status)
@@ -144,7 +150,8 @@ class DialingTunnel(Tunnel):
             return None
         dial, asked_at = found
         seconds = self._clock() - asked_at
-        self.dial_settled(seconds, refused)
+        if self._on_settled is not None:
+            self._on_settled(seconds, refused)
         if self.queued and not self.closed and len(self.pending) < self.most_pending:
             number = next(iter(self.queued))
             self._ask(number, self.queued.pop(number))

@@ -109,8 +109,8 @@ class Relay(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._eof_received = True
-        connection, transport = self.connection, self._transport
-        if self._closing or transport is None:
+        connection, transport, closing = self.connection, self._transport, self._closing
+        if closing or transport is None:
             return False
         if connection is None:
             return True

@@ -79,8 +79,17 @@ async def test_unfinished_handshakes_leave_nothing(site, kind, limit):
     await memory_returns(server, cost.memory_before, slack=0)
 
 
-class Ignored(server_connection.ServerConnectionEvents):
+class Ignored:
     """Receiver of the events of a connection that has no events."""
+
+    def verdict_changed(self, server):
+        return
+
+    def server_draining(self, server):
+        return
+
+    def server_count_announced(self, server, count):
+        return
 
 
 async def test_a_client_that_is_refused_again_and_again_leaves_nothing(site):

@@ -88,7 +88,7 @@ class RemoteServer:
         self.refusal: RpcError | None = None
         self.heard_at: float | None = None
         self.channels: list[RemoteChannel] = []
-        self.tunnels: list[RemoteTunnel] = []
+        self.tunnels: list[DialingTunnel] = []
 
     def channel(self) -> RemoteChannel:
         """Return a new connection of an agent."""
@@ -104,13 +104,13 @@ class RemoteServer:
             return
         headers = {"serverid": self.server_id, "servercount": str(self.count)}
         answer = Metadata([*headers.items(), *(self.extension.header() if self.extension else {}).items()])
-        self.tunnels.append(RemoteTunnel(stream))
+        self.tunnels.append(tunnel_on(stream))
         if call.receiver is not None:
             call.receiver.call_accepted(answer)
         call.answer.set_result(answer)
 
     @property
-    def established(self) -> list[RemoteTunnel]:
+    def established(self) -> list[DialingTunnel]:
         """Return the tunnels that are not closed."""
         return [tunnel for tunnel in self.tunnels if not tunnel.closed]
 
@@ -144,12 +144,9 @@ class RemoteServer:
                 pass
 
 
-class RemoteTunnel(DialingTunnel):
-    """Server's end of the tunnel to an agent. `request` is the metadata of the agent's greeting."""
-
-    def __init__(self, stream: MemoryStream) -> None:
-        stream.receiver = self
-        loop = asyncio.get_running_loop()
-        super().__init__(stream, TunnelOptions(clock=loop.time), sides.SERVER, sides.CLIENT)
-        self.request = stream.metadata
-        self.negotiate(Extension.of(stream.metadata))
+def tunnel_on(stream: MemoryStream) -> DialingTunnel:
+    """Return a server's end of the tunnel to an agent; the metadata of the agent's greeting is the stream's."""
+    options = TunnelOptions(clock=asyncio.get_running_loop().time)
+    tunnel = stream.receiver = DialingTunnel(stream, options, sides.SERVER, sides.CLIENT)
+    tunnel.negotiate(Extension.of(stream.metadata))
+    return tunnel

@@ -70,7 +70,8 @@ class AgentTunnel(DialingTunnel):
         heartbeat_s: float,
         most_pending: int,
     ) -> None:
-        super().__init__(stream, options, sides.SERVER, sides.CLIENT)
+        self._load = AgentLoad(options.clock)
+        super().__init__(stream, options, sides.SERVER, sides.CLIENT, self._load.answered)
         self.agent_id, self.identifiers = introduction
         self.user = account.user if account is not None else ""  # user of the agent's token
         self.holder = credential_identity.holder(stream.peer.certificate, account)
@@ -81,7 +82,6 @@ class AgentTunnel(DialingTunnel):
         self.most_pending = most_pending
         self._owner = owner
         self._declines = declines
-        self._load = AgentLoad(self._clock)
         self._late: asyncio.TimerHandle | None = None
 
     @property
@@ -136,10 +136,6 @@ class AgentTunnel(DialingTunnel):
     def declined(self) -> None:
         """Ask the agents behind this TCP connection after the others for a while: one of them declined a dial."""
         self._declines.add(self.stream.peer.address)
-
-    def dial_settled(self, seconds: float, refused: bool) -> None:
-        """Count how long the agent took."""
-        self._load.answered(seconds, refused)
 
     def stream_closed(self, status: Status) -> None:
         """End the tunnel: tell the owner, then close every connection."""

@@ -33,7 +33,7 @@ IDENTITY = AgentIdentity("agent-1", "host=node-1")
 HEARTBEAT_S = 10.0
 
 
-class Events(ServerConnectionEvents):
+class Events:
     """Recorder of the reported events, in order."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ async def test_a_greeting_that_is_accepted_tells_who_the_server_is():
     assert (connection.server_id, connection.server_count, connection.instance) == ("one", 3, "process 7")
     assert connection.extension
     assert connection.available
-    request = server.tunnels[0].request
+    request = server.tunnels[0].stream.metadata
     assert (request.get_all("agentid"), request.get_all("agentidentifiers")) == (["agent-1"], ["host=node-1"])
     assert server.calls[0].other.path == PATH
 
@@ -117,7 +117,7 @@ async def test_the_token_is_read_again_for_each_greeting(tmp_path):
     for text in ("first", "second"):
         token.write_text(text)
         await connected(server, identity=AgentIdentity("agent", "", str(token)))
-    assert [each.request.get_all("authorization") for each in server.tunnels] == [["Bearer first"], ["Bearer second"]]
+    assert [each.stream.metadata.get_all("authorization") for each in server.tunnels] == [["Bearer first"], ["Bearer second"]]
 
 
 @in_still_time

@@ -2,67 +2,59 @@
 
 from __future__ import annotations
 
-import pytest
-
 from konnectivity.tunnel.bridge import Bridge
+from konnectivity.tunnel.connection import Connection
+from konnectivity.wire import packet_types
+from support.still_tunnel_side import StillTunnelSide
 
 
-class Direction:
-    """Outbound and inbound direction of a connection that records its calls."""
-
-    def __init__(self, calls):
-        self.calls = calls
-        self.queued = 42
-        self.room = True
-
-    def send(self, data):
-        self.calls.append(("send", data))
-        return self.room
-
-    def local_drained(self):
-        self.calls.append("drained")
+def bridged(credit: int = 1 << 20) -> tuple[StillTunnelSide, Connection, Bridge]:
+    """Return a connection, its tunnel, and a bridge to the connection."""
+    tunnel = StillTunnelSide()
+    connection = tunnel.open(credit)
+    return tunnel, connection, Bridge(connection)
 
 
-class Other:
-    """Second connection, which records its calls."""
-
-    def __init__(self):
-        self.calls = []
-        self.outbound = self.inbound = Direction(self.calls)
-
-    def local_end(self):
-        self.calls.append("end")
-
-    def local_gone(self):
-        self.calls.append("gone")
-
-    def local_lost(self, reason):
-        self.calls.append(("lost", reason))
+def test_data_goes_on_and_the_answer_is_whether_there_is_room_for_more() -> None:
+    tunnel, _, bridge = bridged(credit=10)
+    assert bridge.write(b"data")
+    assert bridge.buffered() == 0
+    assert not bridge.write(b"more data")
+    assert tunnel.payload() == b"datamore d"
+    assert bridge.buffered() == 3
 
 
-@pytest.mark.parametrize("room", [True, False])
-def test_data_goes_on_and_the_answer_is_whether_there_is_room_for_more(room):
-    other = Other()
-    other.outbound.room = room
-    assert Bridge(other).write(b"data") is room
-    assert other.calls == [("send", b"data")]
-    assert Bridge(other).buffered() == 42
-
-
-def test_each_way_to_end_is_passed_on_as_what_it_is():
-    other = Other()
-    bridge = Bridge(other)
+def test_the_end_of_data_is_passed_on_and_leaves_the_other_direction_open() -> None:
+    tunnel, connection, bridge = bridged()
     bridge.write_eof()
+    assert [each.type for each in tunnel.packets] == [packet_types.DATA_END]
+    assert not connection.closed
+    assert connection.progress() == (0, 0)
+
+
+def test_a_close_is_passed_on_as_a_close() -> None:
+    tunnel, connection, bridge = bridged()
     bridge.close()
+    assert packet_types.RESET not in [each.type for each in tunnel.packets]
+    assert connection.reason == "closed by the local side"
+
+
+def test_an_abort_is_passed_on_with_its_reason() -> None:
+    tunnel, connection, bridge = bridged()
     bridge.abort("broken")
-    assert other.calls == ["end", "gone", ("lost", "broken")]
+    assert [(each.type, each.reason) for each in tunnel.packets] == [(packet_types.RESET, "broken")]
+    assert connection.closed
 
 
-def test_credit_flows_again_only_when_the_other_connection_may_send():
-    other = Other()
-    bridge = Bridge(other)
-    bridge.pause()
+def test_credit_flows_again_only_when_the_other_connection_may_send() -> None:
+    tunnel, connection, bridge = bridged(credit=10)
+    near = tunnel.open()
+    near.attach(bridge)
+    connection.attach(Bridge(near))
+    near.inbound.receive(memoryview(bytes(40_000)))  # more than the credit of the connection that it goes to
+    assert near.inbound.blocked
     bridge.watch(7)
-    assert other.calls == []
-    bridge.resume()
-    assert other.calls == ["drained"]
+    assert near.inbound.blocked
+    connection.outbound.add_credit(100_000)
+    assert not near.inbound.blocked
+    assert [each.size for each in tunnel.packets if each.type == packet_types.CREDIT] == [40_000]

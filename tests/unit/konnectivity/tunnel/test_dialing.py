@@ -19,24 +19,16 @@ from support.memory_server import advance, in_still_time
 from support.memory_streams import stream_pair
 
 
-class Settled(DialingTunnel):
-    """Tunnel that records how long each dial took, and whether it was refused."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.settled = []
-
-    def dial_settled(self, seconds, refused):
-        self.settled.append((seconds, refused))
-
-
 class Line:
-    """Dialing tunnel, and the packets that arrive at its far end."""
+    """Dialing tunnel, how long each of its dials took and whether it was refused, and the packets at the far end."""
 
     def __init__(self, extension: bool = True, most_pending: int = 100) -> None:
         self.near, self.far = stream_pair()
         self.options = TunnelOptions(clock=asyncio.get_running_loop().time)
-        self.tunnel = self.near.receiver = Settled(self.near, self.options, sides.SERVER, sides.CLIENT)
+        self.settled: list[tuple[float, bool]] = []
+        self.tunnel = self.near.receiver = DialingTunnel(
+            self.near, self.options, sides.SERVER, sides.CLIENT, lambda *settled: self.settled.append(settled)
+        )
         self.tunnel.most_pending = most_pending
         if extension:
             self.tunnel.negotiate(Extension(4096))
@@ -84,7 +76,7 @@ async def test_a_request_has_a_number_that_is_paired_with_the_answer():
     assert (connection.connect_id, connection.destination, connection.origin) == (7, "two:2", "the client")
     assert dials[0].connection is None
     assert line.tunnel.unanswered == 1
-    assert line.tunnel.settled == [(0.25, False)]
+    assert line.settled == [(0.25, False)]
 
 
 @in_still_time
@@ -95,7 +87,7 @@ async def test_an_error_is_the_answer_of_one_dial_only():
     line.says(wire.dial_rsp(numbers[0], error="connection refused"))
     assert (dials[0].error.failure, str(dials[0].error)) == (DialFailure.ENDPOINT, "connection refused")
     assert dials[1].errors == []
-    assert line.tunnel.settled == [(0.0, True)]
+    assert line.settled == [(0.0, True)]
 
 
 @in_still_time
@@ -182,7 +174,7 @@ async def test_queued_dials_are_asked_for_in_their_order_as_others_end():
     await advance(0.5)
     line.tunnel.withdraw(numbers[2])
     assert [address for _, _, address in line.requests()] == ["node:1", "node:3", "node:4"]
-    assert line.tunnel.settled == [(2.0, True), (0.5, False)]
+    assert line.settled == [(2.0, True), (0.5, False)]
     assert line.options.reached == {"pending_dials_per_agent": 3}
 
 
