@@ -58,6 +58,8 @@ class Peer:
 class StreamReceiver(Protocol):
     """Owner of a stream. Called from the event loop; of its methods only `pause_writing` is called inside `send`."""
 
+    __slots__ = ()
+
     def call_accepted(self, metadata: Metadata) -> None:
         """Client: take the server's response headers, before any message."""
         return
@@ -79,6 +81,8 @@ class StreamReceiver(Protocol):
 
 class MessageStream(ABC):
     """Either side of one call. After `stream_closed` every method does nothing."""
+
+    __slots__ = ()
 
     peer: Peer
     metadata: Metadata  # request headers on the server, response headers on the client

@@ -97,7 +97,10 @@ def _read(packet: Packet, data: bytes, at: int, fields: FieldsByTag, room: int, 
         if kind < TEXT:
             if kind > INT64 or number >= _SIGN:
                 number = _converted(kind, number)
-            setattr(packet, attribute, number if kind != BOOL else number != 0)
+            if kind == BOOL:
+                setattr(packet, attribute, number != 0)
+            else:
+                setattr(packet, attribute, number)
             continue
         part = data[at : at + number]
         at += number
