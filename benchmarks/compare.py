@@ -2,7 +2,6 @@
 
     make compare                                   # beside the last commit: what is not committed yet
     make compare BASE=HEAD~3 ARGS="--only 'echo 64 B, 32'"
-    make compare ARGS="--compiled dist/konnectivity-0.1.0-cp311-cp311-linux_x86_64.whl"   # a wheel takes part
 
 Speed changes from minute to minute, and from one start of a program to the next; so both versions are started anew for
 each of some epochs, take turns within it in an order that is drawn, and only the two figures of one turn are compared:
@@ -13,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,18 +53,8 @@ def checkout(base: str) -> Iterator[Path]:
         yield Path(directory)
 
 
-@contextmanager
-def unpacked(wheel: Path) -> Iterator[Path]:
-    """Extract the packages of a wheel into a directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory() as directory:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(directory)
-        shutil.copy(ROOT / "pyproject.toml", directory)  # where programs begin
-        yield Path(directory)
-
-
 def within(root: Path) -> tuple[str, ...]:
-    """Return the command that starts a program of `root`, a checkout or a wheel, in place of this checkout's."""
+    """Return the command that starts a program of the checkout `root` in place of this one's."""
     path = f"PYTHONPATH={root}:{root / 'server'}:{root / 'agent'}"
     return ("env", "PYTHONSAFEPATH=1", path, sys.executable, str(ROOT / "benchmarks" / "other_checkout.py"), str(root))
 
@@ -131,7 +118,6 @@ def main() -> None:
     parser.add_argument(
         "--most-cpu", type=float, help="largest permitted ratio of CPU time per operation, in any scenario, to the base"
     )
-    parser.add_argument("--compiled", type=Path, help="wheel that takes part: `make wheel-compiled` makes one")
     parser.add_argument("--haproxy", action="store_true", help="a pair of HAProxy processes takes part")
     asked = parser.parse_args()
     chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and ours(s)]
@@ -139,10 +125,8 @@ def main() -> None:
         sys.exit(f"no scenario has {asked.only!r} in its name")
     allow_open_files()
     ratios: Ratios = defaultdict(list)
-    with checkout(asked.base) as base, running() as ports, ExitStack() as stack:
+    with checkout(asked.base) as base, running() as ports:
         roots = {"base": base, "this": ROOT} | ({"haproxy": ROOT} if asked.haproxy else {})
-        if asked.compiled:
-            roots["compiled"] = stack.enter_context(unpacked(asked.compiled))
         for _ in track(range(asked.epochs), "comparing", console=Console(stderr=True)):
             epoch(ports, roots, chosen, asked.turns, ratios)
     print(table(ratios))

@@ -8,15 +8,16 @@ of a message that arrives byte by byte would hold many times its size.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from konnectivity.grpc.status import Code, RpcError
 
 PREFIX = struct.Struct(">BL")
-PREFIX_SIZE = 5
-MAX_MESSAGE_SIZE = 4 * 1024 * 1024  # default of every gRPC implementation
-MAX_EMPTY_MESSAGES = 1000  # empty messages per stream: no peer has a reason to send one
-_SMALLEST_VIEW = 512  # bytes; a view and its buffer take about 200 more
-_SMALL = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
+PREFIX_SIZE: Final = 5
+MAX_MESSAGE_SIZE: Final = 4 * 1024 * 1024  # default of every gRPC implementation
+MAX_EMPTY_MESSAGES: Final = 1000  # empty messages per stream: no peer has a reason to send one
+_SMALLEST_VIEW: Final = 512  # bytes; a view and its buffer take about 200 more
+_SMALL: Final = 4  # a view is kept of a fragment that is at least this part (a quarter) of its buffer
 
 
 class MessageReader:

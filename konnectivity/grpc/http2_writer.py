@@ -7,15 +7,15 @@ socket, and the limits on output that the peer does not read. It does not know g
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import ErrorCode, Http2Connection
 from konnectivity.http2.stream_state import Buffer, Http2Stream
 
-HIGH_WATER = 128 * 1024  # bytes not taken by the kernel from which on calls are congested
-LOW_WATER = 32 * 1024  # bytes not taken by the kernel below which calls are not congested any more
+HIGH_WATER: Final = 128 * 1024  # bytes not taken by the kernel from which on calls are congested
+LOW_WATER: Final = 32 * 1024  # bytes not taken by the kernel below which calls are not congested any more
 UNREAD = "the peer does not read what it is sent"
 
 

@@ -82,7 +82,7 @@ class StreamReceiver(Protocol):
 class MessageStream(ABC):
     """Either side of one call. After `stream_closed` every method does nothing."""
 
-    __slots__ = ()
+    __slots__ = tuple[str, ...]()  # derived classes have the attributes below; not as a literal, which mypy would check
 
     peer: Peer
     metadata: Metadata  # request headers on the server, response headers on the client

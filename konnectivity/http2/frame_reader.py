@@ -6,12 +6,12 @@ A pass ends early when its frames cost much work: the rest waits for the next ca
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from konnectivity.http2.frames import DATA, HEADER, HEADER_SIZE, PADDED, ConnectionFault, ErrorCode
 
-MOST_FRAMES = 1024  # frames cut in one pass
-MOST_WORK = 1024  # work of the sink in one pass, about 2 ms: 1 per frame that is not DATA, and 1 per header field
+MOST_FRAMES: Final = 1024  # frames cut in one pass
+MOST_WORK: Final = 1024  # work of the sink in a pass, about 2 ms: 1 per frame that is not DATA, and per header field
 
 
 class FrameSink(Protocol):

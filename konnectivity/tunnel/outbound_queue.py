@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from konnectivity.tunnel.interfaces import NOBODY, NOWHERE, Buffer, DirectionOwner, LocalSide, TunnelSide
 
 UNLIMITED = 1 << 62
-MAX_PAYLOAD = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
-REFERENCE_PAYLOAD = 32 * 1024  # bytes of one payload to any other peer: the reference sends no larger ones
+MAX_PAYLOAD: Final = 64 * 1024  # bytes of one DATA packet to a peer that negotiated the extension
+REFERENCE_PAYLOAD: Final = 32 * 1024  # bytes of one payload to any other peer: the reference sends no larger ones
 
 
 class OutboundQueue:

@@ -8,9 +8,9 @@ keystrokes cannot starve it (after the fq_codel scheduler, RFC 8290 section 4.2)
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
-QUANTUM = 64 * 1024  # bytes per turn
+QUANTUM: Final = 64 * 1024  # bytes per turn
 
 
 class Sender(Protocol):

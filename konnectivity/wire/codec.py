@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from typing import Final
 
 _DATA_START = b"\x08\x04\x22"  # type = DATA; field 4 (data), length-delimited
-_CONNECT_ID = 0x08  # Data field 1, varint
-_PAYLOAD = 0x1A  # Data field 3, length-delimited
-_HEAD_SIZE = 16  # connectIDs below 2**35 and payloads below 2**21 bytes
+_CONNECT_ID: Final = 0x08  # Data field 1, varint
+_PAYLOAD: Final = 0x1A  # Data field 3, length-delimited
+_HEAD_SIZE: Final = 16  # connectIDs below 2**35 and payloads below 2**21 bytes
 _unpack_head = struct.Struct(">3s13B").unpack_from
 INT64_RANGE = 1 << 64  # added to a negative number before it is encoded
 

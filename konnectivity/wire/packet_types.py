@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-DIAL_REQ = 0
-DIAL_RSP = 1
-CLOSE_REQ = 2
-CLOSE_RSP = 3
-DATA = 4
-DIAL_CLS = 5
-DRAIN = 6
-CREDIT = 100
-DATA_END = 101
-RESET = 102
-STOP = 103
-SERVER_COUNT = 104
-READY = 105
+from typing import Final
+
+DIAL_REQ: Final = 0
+DIAL_RSP: Final = 1
+CLOSE_REQ: Final = 2
+CLOSE_RSP: Final = 3
+DATA: Final = 4
+DIAL_CLS: Final = 5
+DRAIN: Final = 6
+CREDIT: Final = 100
+DATA_END: Final = 101
+RESET: Final = 102
+STOP: Final = 103
+SERVER_COUNT: Final = 104
+READY: Final = 105
 
 NAMES: dict[int, str] = {
     DIAL_REQ: "DIAL_REQ",

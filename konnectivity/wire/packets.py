@@ -5,6 +5,8 @@ Texts are cut to `untrusted_text.MAX_BYTES`, which bounds the size of every pack
 
 from __future__ import annotations
 
+from typing import Any
+
 from konnectivity.untrusted.untrusted_text import MAX_BYTES, cut, quoted
 from konnectivity.wire import packet_types
 from konnectivity.wire.codec import INT64_RANGE, long_varint, varint
@@ -112,7 +114,7 @@ def describe(packet: Packet) -> str:
     return f"{packet_types.NAMES[packet.type]} {{{body}}}"
 
 
-def _shown(kind: int, value: int | str) -> str:
+def _shown(kind: int, value: Any) -> str:
     if isinstance(value, str):
         return quoted(value)
     if kind == SIDE and 0 <= value < len(_SIDES):

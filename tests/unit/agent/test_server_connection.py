@@ -19,7 +19,6 @@ from konnectivity_agent.server_connection import (
     REFERENCE_HEARTBEAT_S,
     SUSPECT_AFTER_S,
     ServerConnection,
-    ServerConnectionEvents,
     failure_reason,
     greet,
 )
@@ -117,7 +116,10 @@ async def test_the_token_is_read_again_for_each_greeting(tmp_path):
     for text in ("first", "second"):
         token.write_text(text)
         await connected(server, identity=AgentIdentity("agent", "", str(token)))
-    assert [each.stream.metadata.get_all("authorization") for each in server.tunnels] == [["Bearer first"], ["Bearer second"]]
+    assert [each.stream.metadata.get_all("authorization") for each in server.tunnels] == [
+        ["Bearer first"],
+        ["Bearer second"],
+    ]
 
 
 @in_still_time
