@@ -15,7 +15,7 @@ for target in ${TARGETS:-server agent}; do
     case $target in server | agent) name=proxy-$target ;; *) name=$target ;; esac
     tags=
     for tag in ${TAGS:-$version}; do
-        tags="$tags --tag ${REPOSITORY:-konnectivity}/$name:$tag"
+        tags="$tags --tag ${REPOSITORY:-localhost/konnectivity}/$name:$tag"
     done
     # shellcheck disable=SC2086
     "$engine" build --file docker/Dockerfile --target "$target" $tags \

@@ -143,7 +143,7 @@ class TenantPlane:
         self.create()
         if ours:
             self.patch(konnectivity("manifests", "kamaji-patch"))
-            self.server(lambda found: found["image"].startswith("konnectivity/"))
+            self.server(lambda found: found["image"].startswith("localhost/konnectivity/"))
         self.start_pods()
         config = self.directory / "haproxy.cfg"
         balancer = load_balancer.command(config, self.address, PORTS, [each.address for each in self.places])

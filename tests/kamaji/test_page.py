@@ -59,14 +59,14 @@ def test_kamajis_default_programs_serve_at_first(page):
 
 def test_the_patch_runs_our_images(page, admin):
     assert "patched" in admin.paste(RUN)
-    page.server(lambda found: found["image"].startswith("konnectivity/proxy-server:"))
+    page.server(lambda found: found["image"].startswith("registry.example.com/konnectivity/proxy-server:"))
     page.start_agent()  # the reference's program still, until the rollout of agents is done
     page.replace_servers()
     page.works()
     page.stop_agents()
     agents = page.workload(
         "daemonset",
-        lambda found: container(found["spec"]["template"]["spec"], AGENT)["image"].startswith("konnectivity/"),
+        lambda found: container(found["spec"]["template"]["spec"], AGENT)["image"].startswith("registry.example.com/konnectivity/"),
     )
     page.start_agent()
     page.works()

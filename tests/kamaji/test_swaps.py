@@ -8,7 +8,7 @@ from tenant_plane import SERVER
 
 from konnectivity import __version__
 
-OURS = {part: (f"konnectivity/proxy-{part}", __version__) for part in ("server", "agent")}
+OURS = {part: (f"localhost/konnectivity/proxy-{part}", __version__) for part in ("server", "agent")}
 REFERENCE = {part: (f"{REFERENCE_IMAGES}proxy-{part}", "") for part in OURS}
 PROGRAMS = {"ours": OURS, "reference": REFERENCE}
 

@@ -100,7 +100,7 @@ def product_images(root: Path) -> list[Image]:
     assert user[1] == f"{USER}:{USER}"
     common = {"User": user[1], "WorkingDir": "/", "Env": ["LANG=C.UTF-8", "PATH=/usr/bin"]}
     return [
-        Image(f"docker.io/konnectivity/{name}:{__version__}", root, {**common, "Entrypoint": [f"/{name}"]})
+        Image(f"localhost/konnectivity/{name}:{__version__}", root, {**common, "Entrypoint": [f"/{name}"]})
         for name in ("proxy-server", "proxy-agent")
     ]
 

@@ -22,8 +22,9 @@ AGENT_PORT = 8132
 ADMIN_PORT = 8133
 HEALTH_PORT = 8134
 
-SERVER_IMAGE = f"konnectivity/proxy-server:{__version__}"
-AGENT_IMAGE = f"konnectivity/proxy-agent:{__version__}"
+# Names of images built here. "localhost" is no registry: an image that was not loaded is never pulled from elsewhere.
+SERVER_IMAGE = f"localhost/konnectivity/proxy-server:{__version__}"
+AGENT_IMAGE = f"localhost/konnectivity/proxy-agent:{__version__}"
 
 ACCOUNT_FILES = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKENS = "/var/run/secrets/tokens"
