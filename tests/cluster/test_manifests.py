@@ -219,7 +219,10 @@ def test_the_kamaji_quickstart(cluster, admin):
     cluster.apply(tenant_with(server={"port": 9132}))
     assert "patched" in admin.paste(run)
     found = addon(cluster)
-    assert (found["agent"]["image"], found["agent"]["mode"]) == ("registry.example.com/konnectivity/proxy-agent", "DaemonSet")
+    assert (found["agent"]["image"], found["agent"]["mode"]) == (
+        "registry.example.com/konnectivity/proxy-agent",
+        "DaemonSet",
+    )
     assert found["agent"]["tolerations"] == [{"key": "CriticalAddonsOnly", "operator": "Exists"}]
     assert "patched" in admin.paste(several)
     admin.paste(run)  # paste again, as after an upgrade; the choices are kept

@@ -66,7 +66,9 @@ def test_the_patch_runs_our_images(page, admin):
     page.stop_agents()
     agents = page.workload(
         "daemonset",
-        lambda found: container(found["spec"]["template"]["spec"], AGENT)["image"].startswith("registry.example.com/konnectivity/"),
+        lambda found: container(found["spec"]["template"]["spec"], AGENT)["image"].startswith(
+            "registry.example.com/konnectivity/"
+        ),
     )
     page.start_agent()
     page.works()
