@@ -141,7 +141,9 @@ def _skip(data: bytes, at: int, tag: int, room: int, depth: int) -> tuple[int, i
         wire_type = tag & 7
         if room < 0:
             raise PacketError(f"not a packet: more than {MAX_FIELDS} fields")
-        if not 8 <= tag <= 0xFFFF_FFFF:
+        if tag < 8:
+            raise PacketError("not a packet: a field has the number 0")
+        if tag > 0xFFFF_FFFF:
             raise PacketError("not a packet: a field number is out of range")
         if wire_type == _VARINT:
             _, at = _varint(data, at, 10)

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 from konnectivity import wire
 from konnectivity.proto.client_pb2 import Packet, PacketType
 from konnectivity.untrusted.untrusted_text import cut
+from konnectivity.wire import PacketError
 from konnectivity.wire.packet_fields import PAYLOADS
 
 _ATTRIBUTES = {"connectID": "connect_id", "bytes": "size"}  # where the attribute has another name than the field
@@ -32,6 +33,15 @@ def expected_fields(message: bytes) -> dict[str, object] | None:
     values = {_ATTRIBUTES.get(field.name, field.name): getattr(body, field.name) for field in body.DESCRIPTOR.fields}
     known = {name: cut(value) if isinstance(value, str) else value for name, value in values.items() if value}
     return {"type": packet.type, "payload": Packet.DESCRIPTOR.fields_by_name[payload].number} | known
+
+
+def may_be_refused(message: bytes, error: PacketError) -> bool:
+    """Return whether the generated classes refuse the message too, or a group in it has a field with the number 0.
+
+    In a group that they do not know, and only there, the generated classes accept such a field. They are built on
+    protobuf's C library. Its Go library, which the reference uses, refuses the field everywhere.
+    """
+    return "a field has the number 0" in str(error) or expected_fields(message) is None
 
 
 def payload_name(kind: int) -> str:

@@ -17,7 +17,7 @@ from konnectivity.wire.codec import varint
 from konnectivity.wire.packet_fields import BOOL, BYTES, INT32, INT64, PAYLOADS, RANDOM, SIDE, TEXT
 from konnectivity.wire.packet_reader import MAX_FIELDS
 from support.examples import examples
-from support.generated_packets import expected_fields, fields_of, payload_name
+from support.generated_packets import expected_fields, fields_of, may_be_refused, payload_name
 
 GENERATED_KINDS = {
     FieldDescriptor.TYPE_INT64: (INT64, RANDOM),
@@ -34,12 +34,12 @@ SLOW = [HealthCheck.too_slow]  # messages have parts within parts, and a busy ma
 
 def agrees(message: bytes) -> bool:
     """Check that a message is read as by the generated classes; return whether it is a packet."""
-    expected = expected_fields(message)
     try:
         packet = decode(memoryview(message))
-    except PacketError:
-        packet = None
-    assert (fields_of(packet) if packet is not None else None) == expected
+    except PacketError as error:
+        assert may_be_refused(message, error)
+        return False
+    assert (fields_of(packet) if packet is not None else None) == expected_fields(message)
     return packet is not None
 
 
@@ -133,6 +133,7 @@ broken = st.builds(
 @given(messages)
 @example(b"")
 @example(b"\x08")
+@example(b"\x0b\x00\t" + bytes(8) + b"\x0c\x08\x00\x12\x00")  # a field with the number 0 in a group
 @example(b"\x12\x02\x18\x05\x12\x03\x0a\x01x")  # a payload twice: merged
 @example(b"\x12\x02\x18\x05\x2a\x02\x08\x01\x12\x03\x0a\x01x")  # another payload between: not merged
 @example(b"\x12\x03\x0a\x01\xff\x12\x00")  # a bad text in a payload that does not count
@@ -201,6 +202,22 @@ def test_groups_are_as_deep_as_for_the_generated_classes(depth: int) -> None:
     assert agrees(DRAIN + groups) == (depth <= 100)
     assert agrees(b"\x08\x06\x42" + varint(len(groups)) + groups) == (depth <= 99)
     assert not agrees(DRAIN + tag(15, 3) * depth)
+
+
+@pytest.mark.parametrize(
+    "field", [b"\x00\x01", b"\x01" + bytes(8), b"\x02\x00", b"\x03\x04", b"\x05" + bytes(4), b"\x80\x00\x01"]
+)
+def test_no_field_has_the_number_0(field: bytes) -> None:
+    """A field with the number 0 is refused everywhere; the generated classes accept it in a group."""
+    group = tag(15, 3) + field + tag(15, 4)
+    for part in (field, group):
+        for message in (DRAIN + part, b"\x08\x06\x42" + varint(len(part)) + part):
+            with pytest.raises(PacketError, match=r"^not a packet: a field has the number 0$"):
+                decode(message)
+    with pytest.raises(DecodeError):
+        Packet.FromString(DRAIN + field)
+    assert agrees(DRAIN + tag(15, 3) + tag(1, 0) + b"\x01" + tag(2**29 - 1, 2) + b"\x00" + tag(15, 4))
+    assert not agrees(DRAIN + tag(15, 3) + tag(2**29, 2) + b"\x00" + tag(15, 4))
 
 
 @pytest.mark.parametrize(
