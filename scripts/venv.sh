@@ -7,6 +7,6 @@ echo "making .venv, once, in about a minute; step 1 of 3: a virtual environment"
 rm -rf .venv
 "$python" -m venv --upgrade-deps .venv
 echo "step 2 of 3: this project and the packages that it needs"
-.venv/bin/pip install --quiet --disable-pip-version-check -e '.[grpcio]'
+.venv/bin/pip install --quiet --disable-pip-version-check -e '.[grpcio,opentelemetry]'
 echo "step 3 of 3: the tools for tests, checks and pages, 550 MB"
 .venv/bin/pip install --quiet --disable-pip-version-check --group dev --group site

@@ -7,6 +7,6 @@ agents         streams of agents, their credentials and identifiers
 peers          other servers of the set, and the lease by which agents count this one
 workers        the processes of --workers
 api            health and admin ports; dashboard is the page on it
-audit          the record of each dial
+audit          the record of each dial; tracing has its OpenTelemetry spans
 server_app     everything wired together; server_main is the entry point, server_options the declarations
 """

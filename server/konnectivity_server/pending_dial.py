@@ -17,7 +17,7 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.dial_answers import verdict_of
 
 if TYPE_CHECKING:
-    from konnectivity_server.audit.audit_records import DialRecord
+    from konnectivity_server.dial_observer import DialObserver
 
 CANCELLED = DialError(DialFailure.CANCELLED, "the client left before there was an answer")
 
@@ -45,7 +45,7 @@ class DialOwner(Protocol):
 class PendingDial:
     """A dial that waits for its answer; retried on another backend.
 
-    Owns its tries, its deadline, its audit record and its outcome. The frontend is told the outcome once, unless it
+    Owns its tries, its deadline, its observer and its outcome. The frontend is told the outcome once, unless it
     cancels the dial before.
 
     Args:
@@ -56,7 +56,7 @@ class PendingDial:
         origin: name of the client, for logs.
         source: frontend that the dial counts for: the origin without its port.
         relayed: whether another server asks, for a client of its own.
-        record: audit record of the dial; None: there is no audit log.
+        observer: told each try and the outcome; None: there is neither an audit log nor tracing.
         began_at: time of the request, on the owner's clock.
 
     """
@@ -64,9 +64,9 @@ class PendingDial:
     __slots__ = (
         "_deadline",
         "_frontend",
+        "_observer",
         "_owner",
         "_random",
-        "_record",
         "address",
         "began_at",
         "ended",
@@ -87,7 +87,7 @@ class PendingDial:
         origin: str,
         source: str,
         relayed: bool,
-        record: DialRecord | None,
+        observer: DialObserver | None,
         began_at: float,
     ) -> None:
         self.address = address
@@ -101,7 +101,7 @@ class PendingDial:
         self.tried: list[DialingTunnel] = []  # backends in the order of the tries
         self._owner = owner
         self._frontend = frontend
-        self._record = record
+        self._observer = observer
         self._random = 0  # number of the dial on the tunnel of the last try
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -143,8 +143,8 @@ class PendingDial:
     def dial_succeeded(self, connection: Connection) -> bool:
         """Hand the connection to the frontend."""
         self._end(None)
-        if self._record is not None:
-            self._record.dialled(connection)
+        if self._observer is not None:
+            self._observer.dialled(connection)
         return self._frontend.dial_succeeded(connection)
 
     def dial_failed(self, error: DialError) -> None:
@@ -154,6 +154,8 @@ class PendingDial:
         if verdict.try_another:
             if isinstance(agent, AgentTunnel):
                 agent.declined()
+            if self._observer is not None:
+                self._observer.declined(error)
             if self.retry(verdict.last_resort, verdict.counts):
                 return
         self._fail(self._owner.refused(verdict.declined, str(error)) if verdict.declined else verdict.error)
@@ -162,8 +164,8 @@ class PendingDial:
 
     def _ask(self, backend: DialingTunnel) -> None:
         self.tried.append(backend)
-        if self._record is not None:
-            self._record.asking(backend)
+        if self._observer is not None:
+            self._observer.asking(backend)
         self._random = backend.ask(self)
 
     def _expire(self) -> None:
@@ -179,8 +181,8 @@ class PendingDial:
         if self._deadline is not None:
             self._deadline.cancel()
         self._owner.dial_ended(self, error)
-        if error is not None and self._record is not None:
-            self._record.refused(error)
+        if error is not None and self._observer is not None:
+            self._observer.refused(error)
 
 
 class StartDial(Protocol):

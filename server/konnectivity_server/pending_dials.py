@@ -22,6 +22,7 @@ from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.untrusted.untrusted_text import CUT, MAX_BYTES, cut
 from konnectivity_server import strategies
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
+from konnectivity_server.dial_observer import joined
 from konnectivity_server.peer_limits import DialLimits
 from konnectivity_server.pending_dial import PendingDial
 from konnectivity_server.recent_problems import RecentProblems
@@ -29,6 +30,8 @@ from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
     from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.dial_observer import DialObserver
+    from konnectivity_server.tracing.dial_tracing import DialTracing
 
 log = logs.get(__name__)
 # A destination that fails is dialled again and again: a few lines about it are enough.
@@ -75,6 +78,7 @@ class PendingDials:
     ) -> None:
         self.retried = 0  # tries on another backend, of all dials
         self.audit: AuditLog | None = None
+        self.tracing: DialTracing | None = None
         self.failures = RecentProblems(("reason", "destination", "agent", "server", "text"), clock)
         self._limits = limits or DialLimits()
         self._per_frontend: Counter[str] = Counter()
@@ -90,6 +94,10 @@ class PendingDials:
     def record_in(self, audit: AuditLog) -> None:
         """Record every dial in an audit log from now on."""
         self.audit = audit
+
+    def trace_in(self, tracing: DialTracing) -> None:
+        """Make spans of the sampled dials from now on, beside the audit log's records."""
+        self.tracing = tracing
 
     def dial(
         self, address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp", relayed: bool = False
@@ -109,10 +117,12 @@ class PendingDials:
         """
         name = origin.name
         source = name.rpartition(":")[0] or name
-        record = None
+        observer: DialObserver | None = None
         if self.audit is not None:
-            record = self.audit.record(address, protocol, origin, relayed)
-        dial = PendingDial(self, frontend, address, protocol, name, source, relayed, record, self._clock())
+            observer = self.audit.record(address, protocol, origin, relayed)
+        if self.tracing is not None:
+            observer = joined(observer, self.tracing.record(address, protocol, origin, relayed, frontend))
+        dial = PendingDial(self, frontend, address, protocol, name, source, relayed, observer, self._clock())
         try:
             self._check_address(address, protocol)
             if not relayed and self._per_frontend[source] >= self._limits.per_frontend:
@@ -121,8 +131,8 @@ class PendingDials:
             dial.start(self._first_backend(dial), self._timeout_s)
         except DialError as error:
             self._note(dial, error)
-            if record is not None:
-                record.refused(error)
+            if observer is not None:
+                observer.refused(error)
             raise
         self._per_frontend[source] += 1
         return dial

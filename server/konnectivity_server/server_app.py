@@ -203,13 +203,14 @@ class ProxyServer:
 
         Raises:
             ListenError: a listener cannot be opened.
-            StartError: the audit log or a unix socket cannot be opened.
+            StartError: the audit log or a unix socket cannot be opened, or tracing lacks its extra.
 
         """
         try:
             if self._client is not None:
                 self._stack.push_async_callback(self._client.close)
             self._open_audit_log()
+            self._open_tracing()
             self._start_loops()
             await self._open_peer_listeners()
             for work, kind in self._servers.loops():
@@ -233,6 +234,15 @@ class ProxyServer:
             audit = AuditLog(self._options.audit_log, self._server_id)
             self._stack.callback(audit.close)  # closed last, so that it records the end of every connection
             self._dials.record_in(audit)
+
+    def _open_tracing(self) -> None:
+        options = self._options
+        if options.tracing_endpoint:
+            from konnectivity_server.tracing import open_tracing
+
+            tracing = open_tracing(options.tracing_endpoint, options.tracing_sample_ratio, self._server_id)
+            self._stack.callback(tracing.close)
+            self._dials.trace_in(tracing)
 
     def _start_loops(self) -> None:
         for each in self._listeners.tls.values():

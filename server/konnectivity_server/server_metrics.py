@@ -68,6 +68,7 @@ class ServerCollector:
         yield from self._leases()
         yield from self._peers()
         yield from self._audit()
+        yield from self._tracing()
         yield from self._identity()
 
     def _connections(self, agents: TunnelStats) -> Iterator[Family]:
@@ -150,6 +151,15 @@ class ServerCollector:
             return
         yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
         yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
+
+    def _tracing(self) -> Iterator[Family]:
+        tracing = self._view.dials.tracing
+        if tracing is None:
+            return
+        yield counter("server_tracing_spans_total", "Finished spans of dials.").add(tracing.export.spans)
+        yield counter("server_tracing_spans_dropped_total", "Spans that the collector did not get.").add(
+            tracing.export.dropped
+        )
 
     def _identity(self) -> Iterator[Family]:
         agents, verifier = self._view.agents, self._view.claim_verifier

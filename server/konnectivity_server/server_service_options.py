@@ -1,4 +1,4 @@
-"""Options of `proxy-server` for what happens behind its listeners: dials, audit log, Kubernetes API, limits."""
+"""Options of `proxy-server` for its work behind the listeners: dials, audit log, tracing, Kubernetes API, limits."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ from konnectivity.tls.go_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import strategies
 
 
+def _collector(url: str) -> str | None:
+    from urllib.parse import urlsplit
+
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:
+        valid = False
+    return None if valid and " " not in url else "must be a URL such as http://collector:4318"
+
+
+def _ratio(value: float) -> str | None:
+    return None if 0 <= value <= 1 else "must be between 0 and 1"
+
+
 def _strategies(text: str) -> str | None:
     try:
         strategies.parse(text)
@@ -35,7 +52,7 @@ def _cipher_suites(names: tuple[str, ...]) -> str | None:
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class ServerServiceOptions(ProgramOptions):
-    """Options for dials, the audit log, the Kubernetes API, TLS, ports of the operator, and limits."""
+    """Options for dials, the audit log, tracing, the Kubernetes API, TLS, ports of the operator, and limits."""
 
     proxy_strategies: str = option(
         "default",
@@ -62,6 +79,20 @@ class ServerServiceOptions(ProgramOptions):
         metavar="file",
         help="File that receives one JSON line per dial and one per end of a connection: client, destination, agent "
         "and result; - writes to standard output (empty = no audit log).",
+    )
+    tracing_endpoint: str = option(
+        "",
+        group="Tracing",
+        check=_collector,
+        metavar="url",
+        help="URL of an OpenTelemetry collector that receives spans of dials by OTLP over HTTP, for example "
+        "http://collector:4318; needs the extra konnectivity[opentelemetry] (empty = no tracing).",
+    )
+    tracing_sample_ratio: float = option(
+        1.0,
+        check=_ratio,
+        help="Ratio of sampled dials, which have spans, to all dials, from 0 to 1; a client that sends traceparent "
+        "decides for its own dials (0 = only such dials).",
     )
     kubeconfig: str = option(
         "",

@@ -204,12 +204,15 @@ OWN_OF_BOTH = (
     Flag("check-config", "bool", "false", "true", True, "", TRUTH),
 )
 IDENTITY = {"san": "must be one of: none, certificate-san, token", "token": "needs --agent-namespace"}
+COLLECTORS = dict.fromkeys(("otel:4318", "ftp://otel", "http://", "http://otel:99999", "http://a b"), "must be a URL")
 PEERS = "--peer-cert={file} --peer-key={file} --peer-ca-cert={file}"
 OWN_OF_SERVER = (
     Flag("workers", "int", "1", "4", 4, "", ABOVE_0),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
     Flag("enable-dashboard", "switch", "auto", "true", True, "", {"maybe": "must be true, false or auto"}),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
+    Flag("tracing-endpoint", "string", "", "http://otel:4318", "http://otel:4318", "", COLLECTORS),
+    Flag("tracing-sample-ratio", "float", "1", "0.25", 0.25, "", {"1.5": "must be between 0 and 1"}),
     Flag("agent-identity", "string", "none", "certificate-san", "certificate-san", "", IDENTITY),
     Flag("peers", "strings", "[]", "a:1,b", ("a:1", "b"), PEERS, {"a:0": "has no port between"}),
     Flag("peer-port", "int", "0", "8133", 8133, PEERS, {"80": PORT, "8133": "--peer-cert is needed for --peers"}),

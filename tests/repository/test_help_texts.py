@@ -25,7 +25,7 @@ QUANTITY = {
     DURATION: re.compile(r"\b(time|pause)\b", re.IGNORECASE),
     SIZE: re.compile(r"\bbytes\b"),
     INT: re.compile(r"\b(number of|TCP port|log level|in MiB)\b", re.IGNORECASE),
-    FLOAT: re.compile(r"\bper second\b"),
+    FLOAT: re.compile(r"\bper second\b|\bfrom 0 to 1\b"),
 }
 
 

@@ -66,6 +66,7 @@ PURE_MODULES = (
     "server/konnectivity_server/agents/review_queue.py",
     "server/konnectivity_server/agents/token_claims.py",
     "server/konnectivity_server/audit/audit_records.py",
+    "server/konnectivity_server/dial_observer.py",
     "server/konnectivity_server/frontends/connect_messages.py",
     "server/konnectivity_server/option_rules.py",
     "server/konnectivity_server/peers/peer_protocol.py",
@@ -74,6 +75,7 @@ PURE_MODULES = (
     "server/konnectivity_server/recent_problems.py",
     "server/konnectivity_server/registry.py",
     "server/konnectivity_server/strategies.py",
+    "server/konnectivity_server/tracing/trace_parent.py",
     "server/konnectivity_server/workers/merged_answers.py",
 )
 PURE = [

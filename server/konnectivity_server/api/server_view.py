@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
     from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.peers.server_lease import ServerLease
+    from konnectivity_server.tracing.dial_tracing import DialTracing
 
 
 class AgentRecords(Protocol):
@@ -48,6 +49,7 @@ class DialRecords(Protocol):
     retried: int
     failures: RecentProblems
     audit: AuditLog | None
+    tracing: DialTracing | None
 
 
 class ConnectRecords(Protocol):

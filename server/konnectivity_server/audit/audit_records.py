@@ -73,6 +73,9 @@ class DialRecord:
         """Note that an agent or a peer server is asked, instead of the last one."""
         self._through = backend_of(tunnel)
 
+    def declined(self, error: DialError) -> None:
+        """Record nothing: the record of a dial names the last backend only."""
+
     def dialled(self, connection: Connection) -> None:
         """Record the connection now, and its end later."""
         if not self._over:
@@ -87,9 +90,7 @@ class DialRecord:
         """Record that there is no connection, and why."""
         if not self._over:
             self._over = True
-            text = str(error)
-            policy = error.failure is DialFailure.ENDPOINT and REFUSED_BY_POLICY in text
-            self._put("refused", {"cause": POLICY if policy else error.failure.value, "reason": text})
+            self._put("refused", {"cause": cause_of(error), "reason": str(error)})
 
     def cut(self, reason: str) -> None:
         """Record the end of an open connection, because the server ends first."""
@@ -118,6 +119,12 @@ class DialRecord:
     def _put(self, event: str, more: Record) -> None:
         seconds = round(self._clock() - self._began, 6)
         self._write({"event": event, **self._asked, **self._through, "seconds": seconds, **more})
+
+
+def cause_of(error: DialError) -> str:
+    """Return the kind of a dial's failure; a refusal by the agent's policy is a kind of its own."""
+    policy = error.failure is DialFailure.ENDPOINT and REFUSED_BY_POLICY in str(error)
+    return POLICY if policy else error.failure.value
 
 
 def client_of(peer: Peer) -> Record:

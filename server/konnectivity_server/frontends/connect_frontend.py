@@ -23,6 +23,7 @@ from konnectivity_server.frontends.connect_messages import (
     destination,
     plain_destination,
     refusal,
+    trace_parent_text,
 )
 from konnectivity_server.peer_limits import ConnectLimits
 from konnectivity_server.pending_dial import PendingDial, StartDial
@@ -62,6 +63,8 @@ class ConnectFrontend:
 
 class ConnectProtocol(asyncio.Protocol):
     """Protocol of one CONNECT client, from its first byte to the answer; then a relay owns the socket."""
+
+    traceparent = ""  # of the CONNECT, not checked; a head of the usual form has none
 
     def __init__(self, frontend: ConnectFrontend, first: bytes) -> None:
         self._frontend = frontend
@@ -163,6 +166,7 @@ class ConnectProtocol(asyncio.Protocol):
                         self._transport.write(bad.answer)
                 else:
                     self._early += heads.rest()
+                    self.traceparent = trace_parent_text(head)
                     self._start_dial(address)
                     return
         except HeadError as error:

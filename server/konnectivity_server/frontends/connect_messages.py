@@ -23,6 +23,7 @@ _REQUEST_LINE = re.compile(rb"CONNECT +([^ \r\n]+) +HTTP/1\.1\r?\n")
 _PLAIN_HEAD = re.compile(
     rb"CONNECT ((?!/)[!-~]+) HTTP/1\.1\r\nHost: [!-~]+\r\n(?:User-Agent: [!-~]+(?: [!-~]+)*\r\n)?\r\n"
 )
+_TRACE_PARENT = re.compile(rb"\ntraceparent:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _VERSION = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ +HTTP/(\d+)\.(\d+)\r?\n")
 
 
@@ -88,6 +89,12 @@ def destination(head: bytes) -> str:
     if not target:
         raise BadRequest(_bad_request())
     return _unescaped(target)
+
+
+def trace_parent_text(head: bytes) -> str:
+    """Return the value of `traceparent` in a head, not checked; empty if the head has none, or several."""
+    values = _TRACE_PARENT.findall(head)
+    return values[0].rstrip(b" \t").decode("latin-1") if len(values) == 1 else ""
 
 
 def _unescaped(target: str) -> str:

@@ -15,6 +15,7 @@ from konnectivity_server.frontends.connect_messages import (
     destination,
     plain_destination,
     refusal,
+    trace_parent_text,
 )
 
 HEAD = b"CONNECT node-1:10250 HTTP/1.1\r\nHost: node-1:10250\r\nUser-Agent: kube-apiserver\r\n\r\n"
@@ -25,6 +26,21 @@ def test_a_head_that_is_too_large_names_its_limit():
     bad = refusal(HeadError(HeadFault.TOO_LARGE))
     assert (bad.limit, bad.keep) == ("connect_head", False)
     assert bad.answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (b"traceparent: 00-1\r\n", "00-1"),
+        (b"TraceParent:\t00-1 \t\r\n", "00-1"),
+        (b"traceparent: 00-1\r\ntraceparent: 00-2\r\n", ""),
+        (b"x-traceparent: 00-1\r\n", ""),
+        (b"x: traceparent: 00-1\r\n", ""),
+        (b"", ""),
+    ],
+)
+def test_the_parent_of_a_trace_is_the_only_header_of_its_name(lines, text):
+    assert trace_parent_text(HEAD[:-2] + lines + b"\r\n") == text
 
 
 def test_tls_is_no_http():
