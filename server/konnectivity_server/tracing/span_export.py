@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from konnectivity.runtime import logs
+from konnectivity.untrusted.untrusted_text import cut
 
 log = logs.get(__name__)
 
@@ -31,14 +33,15 @@ class SpanExport(SpanProcessor):
 
     Args:
         exporter: sends a batch of spans. Called on a thread of its own.
+        reason: returns the text of the exporter's last failure, for the log.
 
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, reason: Callable[[], str] = str) -> None:
         self.spans = 0  # finished spans
         self._handed = 0  # to the batches
         self._full = 0  # spans dropped because MAX_WAITING others waited
-        self._exporter = CountedExporter(exporter)
+        self._exporter = CountedExporter(exporter, reason)
         self._batches = BatchSpanProcessor(self._exporter, MAX_WAITING, DELAY_MS, BATCH)
 
     @property
@@ -70,15 +73,16 @@ class CountedExporter(SpanExporter):
 
     Args:
         exporter: sends a batch of spans.
+        reason: returns the text of the exporter's last failure.
 
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, reason: Callable[[], str]) -> None:
         self.taken = 0  # spans of finished requests
         self.lost = 0  # spans of failed requests
         self._exporter = exporter
         self._failing = False
-        self._reason = _replace_log_lines()
+        self._reason = reason
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch of spans."""
@@ -97,27 +101,37 @@ class CountedExporter(SpanExporter):
         self._exporter.shutdown()
 
     def _note(self, failed: bool) -> None:
+        reason = self._reason()
         if failed and not self._failing:
-            log.warning("The collector takes no spans; check --tracing-endpoint", reason=self._reason.text)
+            log.warning("The collector takes no spans; check --tracing-endpoint", reason=reason)
         elif self._failing and not failed:
             log.info("The collector takes spans again", lost=self.lost)
         self._failing = failed
 
 
-class _LastMessage(logging.Filter):
-    """Filter that lets no line pass and keeps the text of the last one, which is the reason of a failed request."""
+class _LastMessages(logging.Filter):
+    """Filter that lets no line pass and keeps the last two: of a request's last try, and of the end of its tries."""
 
-    text = "unknown"
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: deque[str] = deque(maxlen=2)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.text = record.getMessage()
+        """Keep the text of a line, and drop the line."""
+        self._texts.append(record.getMessage())
         return False
 
+    def take(self) -> str:
+        """Return the texts and forget them."""
+        text = cut("; ".join(self._texts))
+        self._texts.clear()
+        return text
 
-def _replace_log_lines() -> _LastMessage:
-    """Silence the log of the SDK, and return the filter that keeps the last line of its exporter."""
+
+def _replace_log_lines() -> _LastMessages:
+    """Silence the log of the SDK, and return the filter that keeps the last lines of its exporter."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    last = _LastMessage()
+    last = _LastMessages()
     exporter = logging.getLogger(trace_exporter.__name__)
     exporter.setLevel(logging.WARNING)
     exporter.addFilter(last)
@@ -126,7 +140,8 @@ def _replace_log_lines() -> _LastMessage:
 
 def to_collector(endpoint: str) -> SpanExport:
     """Return an export to the collector at a URL, by OTLP over HTTP."""
-    return SpanExport(trace_exporter.OTLPSpanExporter(endpoint=traces_url(endpoint)))
+    last = _replace_log_lines()
+    return SpanExport(trace_exporter.OTLPSpanExporter(endpoint=traces_url(endpoint)), last.take)
 
 
 def traces_url(endpoint: str) -> str:
