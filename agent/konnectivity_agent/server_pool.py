@@ -59,7 +59,7 @@ class ServerPool(ServerConnectionEvents):
         self.duplicate_ids: set[str] = set()  # server ids that two servers have
         self.times_suspected = 0  # times that a connected server stopped answering
         self.failures: Counter[str] = Counter()  # failed connections by direction, a label of the metric
-        self._replaced: set[ServerConnection] = set()  # connections whose server id a newer connection has
+        self._replaced: dict[ServerConnection, None] = {}  # connections whose server id a newer connection has
         self._lookup = lookup
         self._plan = plan
         self._count = count
@@ -207,7 +207,7 @@ class ServerPool(ServerConnectionEvents):
             self._remove(server)
 
     def _remove(self, server: ServerConnection) -> None:
-        self._replaced.discard(server)
+        self._replaced.pop(server, None)
         if server.draining:
             self._plan.expect_return(self._loop.time())
         if self.servers.get(server.server_id) is server:
@@ -219,7 +219,7 @@ class ServerPool(ServerConnectionEvents):
     def _replace(self, known: ServerConnection) -> None:
         """Give the server id of `known` to a newer connection. What is open on `known` may end by itself."""
         log.info("Server is reached anew", server=known.server_id, before=known.address)
-        self._replaced.add(known)
+        self._replaced[known] = None
         del self.servers[known.server_id]
         self._plan.lost(known.server_id, self._loop.time())
 

@@ -206,7 +206,7 @@ class Http2Server:
         self._services = services
         self._options = options
         self._listener: Listener | None = None
-        self._transports: set[Http2ServerTransport] = set()
+        self._transports: dict[Http2ServerTransport, None] = {}  # in the order in which they were accepted
         self._all_closed = asyncio.Event()
         self._all_closed.set()
 
@@ -249,11 +249,11 @@ class Http2Server:
         await self._all_closed.wait()
 
     def _connected(self, transport: Http2ServerTransport) -> None:
-        self._transports.add(transport)
+        self._transports[transport] = None
         self._all_closed.clear()
 
     def _closed(self, transport: Http2ServerTransport) -> None:
-        self._transports.discard(transport)
+        self._transports.pop(transport, None)
         if not self._transports:
             self._all_closed.set()
 

@@ -4,6 +4,9 @@ Owns the counts of such exceptions in this process and the rate of their log lin
 
 A TaskGroup cancels all its tasks when one of them raises. Every task that serves a peer, a request or a file therefore
 starts here: with `start` if its work ends, with `start_loop` if its work lasts as long as the program.
+
+A TaskGroup that ends takes no more tasks, but peers ask for work until their connections are closed. A task that begins
+so late is cancelled before its work begins, as the tasks of the group are.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import logging
 import math
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -51,7 +54,7 @@ def start(
         The task. Its result is None after an unexpected exception.
 
     """
-    return tasks.create_task(_guarded(work, kind, name or kind, failed), name=name or kind)
+    return _create(tasks, _guarded(work, kind, name or kind, failed), name or kind)
 
 
 def start_loop(
@@ -69,7 +72,7 @@ def start_loop(
         pause_s: seconds between an exception and the next beginning.
 
     """
-    return tasks.create_task(_repeated(work, kind, pause_s), name=kind)
+    return _create(tasks, _repeated(work, kind, pause_s), kind)
 
 
 def record(kind: str, error: BaseException | None, name: str = "", clock: Callable[[], float] = monotonic) -> None:
@@ -95,6 +98,21 @@ def guard_callbacks(loop: asyncio.AbstractEventLoop) -> None:
 
 def _callback_raised(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     record("callback", context.get("exception"), str(context.get("message", "")))
+
+
+def _create(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Create a task of a group; if the group is ending, return a task that is cancelled before its work begins."""
+    try:
+        return tasks.create_task(work, name=name)
+    except RuntimeError:
+        work.close()  # since Python 3.13 the group has closed it
+        late: asyncio.Task[T] = asyncio.get_running_loop().create_task(_never(), name=name)
+        late.cancel()
+        return late
+
+
+async def _never() -> Any:
+    """Stand for the work of a task that is cancelled before it begins."""
 
 
 async def _guarded(

@@ -79,7 +79,7 @@ class MemoryBudget:
     refused_dials: int = 0
     reset: int = 0  # connections that were reset because the budget was overdrawn
     backlog: int = 0  # the part of `used` that waits for local sides, not for tunnels
-    stalled: set[StalledFlow] = field(default_factory=set)  # of all tunnels
+    stalled: dict[StalledFlow, None] = field(default_factory=dict)  # of all tunnels, oldest first
 
     def book(self, size: int) -> None:
         """Count `size` bytes more (or fewer, if negative) as buffered."""
@@ -119,7 +119,7 @@ class MemoryBudget:
         """Reset stalled connections, the largest backlog first, until the budget is not overdrawn any more."""
         while self.overdrawn and self.stalled:
             flow = max(self.stalled, key=lambda each: each.backlog)
-            self.stalled.discard(flow)
+            del self.stalled[flow]
             if flow.backlog:
                 self.reset += 1
                 flow.over_budget(

@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--injected-bugs", nargs="*", help="find the injected faults of these names, or all")
     parser.add_argument("--plans", type=Path, nargs="+", help="files of stored plans that must pass")
     parser.add_argument("--first", type=int, help="run this number of seeds, from 0 on")
-    parser.add_argument("--digests", type=int, help="print the hashes of the traces of this number of seeds")
+    parser.add_argument("--digests", type=int, nargs="+", help="print the hashes of the traces of these seeds")
     parser.add_argument("--trace", action="store_true", help="show the whole trace")
     arguments = parser.parse_args(argv)
     if arguments.minutes is not None:
@@ -101,9 +101,9 @@ def check_plans(paths: Sequence[Path]) -> int:
     return 1 if failed else 0
 
 
-def print_digests(count: int) -> int:
+def print_digests(seeds: Sequence[int]) -> int:
     """Print the hash of the trace of each seed."""
-    for seed in range(count):
+    for seed in seeds:
         print(f"{seed} {carry_out(draw(seed)).digest}")
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from simulation.conversations import Script
 from simulation.machine import MACHINE
 from simulation.plan import Operation
+from simulation.virtual_loop import SimulatedProcess
 from simulation.world import World
 
 SLOW_RATE = 20_000.0  # bytes per second of a slow line
@@ -74,16 +75,14 @@ class Operations:
             self._after(seconds, lambda: world.restart(name))
         else:
             world.terminate(name)
-            self._after(seconds, lambda: self._start_again(name))
+            self._after(seconds, lambda: self._start_again(name, process))
 
-    def _start_again(self, name: str) -> None:
-        """Start a program as soon as it has ended."""
-        if self._world.processes[name].dead:
+    def _start_again(self, name: str, process: SimulatedProcess) -> None:
+        """Start a program as soon as its process has ended, unless another fault has started the program since."""
+        if process.dead:
             self._world.restart(name)
-        elif self._world.processes[name].frozen:
-            self._after(1.0, lambda: self._start_again(name))
         else:
-            self._after(FRESH_START_S, lambda: self._start_again(name))
+            self._after(1.0 if process.frozen else FRESH_START_S, lambda: self._start_again(name, process))
 
     def _disturb_line(self, kind: str, a: str, b: str, seconds: float) -> None:
         world = self._world

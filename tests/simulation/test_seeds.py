@@ -20,6 +20,15 @@ def test_a_seed_is_one_run_whatever_the_process(seed: str) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_a_seed_is_one_run_whatever_ran_before_it_in_its_process() -> None:
+    alone = simulate("--digests", "8")
+    after_others = simulate("--digests", "5", "8", "9", "24", "8")
+    assert alone.returncode == after_others.returncode == 0, alone.stderr + after_others.stderr
+    assert after_others.stdout.splitlines()[1] == alone.stdout.strip()
+    assert after_others.stdout.splitlines()[4] == alone.stdout.strip()
+
+
+@pytest.mark.timeout(300)
 def test_plans_that_once_failed_pass() -> None:
     assert PLANS
     done = simulate("--plans", *map(str, PLANS))

@@ -208,10 +208,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.current = before
 
     def signal(self, process: SimulatedProcess, number: int) -> None:
-        """Deliver a signal; a program without a handler ignores it."""
+        """Deliver a signal; a program that has no handler yet ends, as the kernel ends it."""
         if number in process.signal_handlers:
             callback, args = process.signal_handlers[number]
             self.call_in(process, callback, *args)
+        else:
+            self.kill(process)
 
     def freeze(self, process: SimulatedProcess) -> None:
         """Stop a process as SIGSTOP does; what arrives for it waits."""

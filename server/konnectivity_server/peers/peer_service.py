@@ -41,7 +41,7 @@ class PeerService:
         ready: Callable[[], bool],
         on_change: Callable[[], object],
     ) -> None:
-        self.tunnels: set[IncomingPeerTunnel] = set()
+        self.tunnels: dict[IncomingPeerTunnel, None] = {}  # in the order in which they were opened
         self._on_change = on_change
         self._opener = opener
         self._options = options
@@ -67,7 +67,7 @@ class PeerService:
         tunnel.accept_call({SERVER_ID: self._server_id})
         self.announce([tunnel])
         if ids[0] != self._server_id:  # a server tries all addresses of a name, including its own
-            self.tunnels.add(tunnel)
+            self.tunnels[tunnel] = None
             self._on_change()
         return tunnel
 
@@ -87,7 +87,7 @@ class PeerService:
     def peer_closed(self, tunnel: IncomingPeerTunnel) -> None:
         """Remove a tunnel that ended."""
         if tunnel in self.tunnels:
-            self.tunnels.remove(tunnel)
+            del self.tunnels[tunnel]
             self._on_change()
 
     def drain(self) -> None:

@@ -109,3 +109,17 @@ async def test_a_cancelled_dial_ends_without_an_answer():
         assert task.cancelled()
     assert asked.text is None
     assert counters.failures == {}
+
+
+@in_still_time
+async def test_a_dial_that_arrives_while_the_agent_ends_is_not_made_and_leaves_its_place():
+    asked, names = Asked("silent.test:80"), Names(None)
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as tasks:
+            queue = DialQueue(Dialer(tasks, DialCounters(), parse([], []), names).open, Counter())
+            raise ValueError("the end of the agent")
+    queue.open(asked)
+    await advance(0)
+    assert asked.text is None
+    assert names.asked == []
+    assert not queue._lanes

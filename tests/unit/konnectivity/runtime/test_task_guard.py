@@ -57,6 +57,32 @@ async def test_a_task_that_is_cancelled_before_it_begins_leaves_no_coroutine():
     assert not task_guard.counts
 
 
+@pytest.mark.parametrize("start", [task_guard.start, task_guard.start_loop])
+async def test_a_task_that_begins_while_its_group_ends_is_cancelled_before_its_work_begins(start):
+    began, late = [], []
+
+    async def work() -> None:
+        began.append(True)
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            late.append(start(tasks, work, "test"))
+            await asyncio.sleep(0)
+
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(slow_to_end())
+            await asyncio.sleep(0)
+            raise ValueError("the end of the group")
+    late.append(start(tasks, work, "test"))
+    await asyncio.sleep(0)
+    assert [task.cancelled() for task in late] == [True, True]
+    assert not began
+    assert not task_guard.counts
+
+
 async def test_a_loop_begins_again_and_ends_when_it_is_cancelled():
     begun = asyncio.Queue()
 
