@@ -101,7 +101,10 @@ class EveryDialEnds(Invariant):
 
 
 class ReadinessIsTrue(Invariant):
-    """A server does not report ready for longer than its heartbeat takes while no agent could serve a dial."""
+    """A server does not report ready for longer than its heartbeat takes while no agent could serve a dial.
+
+    The heartbeat begins at the last byte of an agent: one that cannot be reached may still be heard.
+    """
 
     def __init__(self, world: World, plan: Plan) -> None:
         super().__init__(world, plan)
@@ -112,10 +115,15 @@ class ReadinessIsTrue(Invariant):
             if process.frozen or server.view.not_ready() is not None or self._reachable(process.host):
                 self._since.pop(name, None)
                 continue
-            since = self._since.setdefault(name, MACHINE.now)
+            since = max(self._since.setdefault(name, MACHINE.now), self._heard(process.host))
             if MACHINE.now - since > HEARTBEAT_S + SUSPECT_S + SLACK_S:
                 self._since[name] = MACHINE.now
                 yield f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s"
+
+    def _heard(self, host: str) -> float:
+        """Return the moment at which the last byte of an agent arrived."""
+        lines = [self.world.network.line_between(host, each.host) for each in self.world.programs.agents]
+        return max(line.last_arrivals[each.host] for line, each in zip(lines, self.world.programs.agents, strict=True))
 
     def _reachable(self, host: str) -> bool:
         if self.plan.peers:

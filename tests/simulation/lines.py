@@ -28,6 +28,7 @@ class Line:
         delay_s: shortest and longest delay of a segment.
         rate: bytes per second and direction; 0: unlimited.
         silent: directions, by the machine that sends, in which nothing arrives.
+        last_arrivals: moment at which the last segment arrives, by the machine that sent it.
 
     """
 
@@ -36,6 +37,7 @@ class Line:
         self.rate = 0.0
         self.silent: set[str] = set()
         self.silent_since = 0.0
+        self.last_arrivals = {a: 0.0, b: 0.0}
         self._chance = chance
         self._call_at = call_at
         self._free_at: dict[str, float] = {a: 0.0, b: 0.0}
@@ -59,7 +61,7 @@ class Line:
             start = max(MACHINE.now, self._free_at[source])
             self._free_at[source] = start + (size + OVERHEAD) / self.rate
             moment += self._free_at[source] - MACHINE.now
-        sender.last_arrival = moment = max(moment, sender.last_arrival)
+        sender.last_arrival = self.last_arrivals[source] = moment = max(moment, sender.last_arrival)
         self._call_at(moment, arrived, *args)
 
     def silence(self, *sources: str) -> None:

@@ -13,7 +13,7 @@ import secrets
 import select
 import socket
 import sys
-import tempfile  # before the replacement: the names of directories take no chance of the run
+import tempfile  # noqa: F401  before the replacement, so that names of directories take no chance of the run
 import threading
 import time
 from collections.abc import Callable, Iterable

@@ -17,6 +17,7 @@ from simulation.machine import FIRST_S, MACHINE
 from simulation.operations import Operations
 from simulation.plan import FRONTENDS, Plan
 from simulation.programs import AgentPlan, Programs, ServerPlan
+from simulation.trace import KEPT
 from simulation.world import World
 
 LOOK_S = 0.5  # between two looks at the invariants
@@ -60,7 +61,7 @@ class Run:
                     stage()
             world.end()
         trace = world.trace
-        lines = tuple(trace.lines(400))
+        lines = tuple(trace.lines(KEPT))
         return Outcome(tuple(world.violations), world.loop.steps, MACHINE.now - FIRST_S, trace.digest, lines)
 
     def _beginning(self) -> None:
