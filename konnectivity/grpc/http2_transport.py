@@ -28,6 +28,7 @@ from konnectivity.grpc.status import Code, Status
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Http2Connection, Settings, events
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.tls import handshake_failures as tls_failures
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
         sock = made.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            keep_alive(sock, sock.family)
         options = self.options
         if options.limits.slow_down:
             # Above this number of bytes the transport reports that the peer has read them.

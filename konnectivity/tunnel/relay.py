@@ -14,6 +14,7 @@ from typing import cast
 
 from konnectivity.net import read_buffer
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
@@ -255,24 +256,6 @@ def hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # POLLHUP is always reported
     return any(event & select.POLLHUP for _, event in poll.poll(0))
-
-
-_KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
-    (socket.IPPROTO_TCP, getattr(socket, name), value)
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
-    if hasattr(socket, name)
-]
-
-
-def keep_alive(sock: socket.socket, family: int) -> None:
-    """Set TCP keepalive as Go sets it on every socket: after 15 s idle, every 15 s, 9 times."""
-    # For each option that is set on uvloop's socket, uvloop makes a socket object and asks the kernel for its family.
-    whole = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, sock.fileno())
-    try:
-        for level, option, value in _KEEP_ALIVE:
-            whole.setsockopt(level, option, value)
-    finally:
-        whole.detach()
 
 
 def _reason(exc: Exception | None) -> str:

@@ -8,10 +8,9 @@ from typing import Any
 
 from konnectivity.client import ClientTunnel
 from konnectivity.errors import DialError
-from simulation.conversations import UP, Conversation, pattern
+from simulation.conversations import PIECE, UP, Conversation, pattern
 from simulation.trace import Trace
 
-PIECE = 64 * 1024
 GIVE_UP_S = 400.0  # virtual seconds after which a client is asked no more
 
 
@@ -50,10 +49,9 @@ class ClientSide:
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         script, record = self._script, self._record
-        size = max(1, script.up // max(1, script.pieces))
         try:
             while record.sent < script.up and not record.closed:
-                piece = pattern(self._conversation.number, UP, record.sent, min(size, PIECE, script.up - record.sent))
+                piece = pattern(self._conversation.number, UP, record.sent, min(script.piece, script.up - record.sent))
                 record.sent += len(piece)
                 writer.write(piece)
                 await writer.drain()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 PATTERN_SIZE = 1 << 20
+PIECE = 64 * 1024  # most bytes that a client writes at once
 _PATTERN = Random(11).randbytes(PATTERN_SIZE) * 3
 UP, DOWN = 0, 1
 
@@ -68,6 +69,16 @@ class Script:
     stall_s: float = 0.0
     stall_target: bool = False
     half_close: bool = True
+
+    @property
+    def piece(self) -> int:
+        """Return the size of a write of the client."""
+        return min(max(1, self.up // max(1, self.pieces)), PIECE)
+
+    @property
+    def writes(self) -> int:
+        """Return the number of writes of the client."""
+        return -(-self.up // self.piece)
 
 
 @dataclass

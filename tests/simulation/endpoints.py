@@ -183,8 +183,24 @@ class Endpoint:
             self._tell("broken")
 
     def forget_peer(self) -> None:
-        """Answer the next segment of this end with RST: the machine in the middle has forgotten the connection."""
+        """Answer the next segment of this end with RST: the machine in the middle has forgotten the connection.
+
+        With keepalive the next segment is a probe of the kernel, if the process sends none before.
+        """
         self.forgotten = True
+        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
+            self._probe_later()
+
+    def _probe_later(self) -> None:
+        idle_s = self.options.get((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE_S)
+        self.network.kernel_at(MACHINE.now + idle_s, self._probe)
+
+    def _probe(self) -> None:
+        """Send a keepalive probe, which the machine in the middle answers with RST."""
+        if self.line is not None and self.line.silent:
+            self._probe_later()
+        elif not self.gone:
+            self.reset_arrived()
 
     def _refuse(self) -> None:
         """Answer a segment for a connection that this end does not know."""

@@ -275,7 +275,11 @@ class Network:
         transport = StreamTransport(self.loop, sock, protocol, session)
         done = self.loop.create_future()
         transport.begin(lambda: done.done() or done.set_result(None))
-        await done
+        try:
+            await done
+        except BaseException:
+            transport.abort()
+            raise
         return transport, protocol
 
     # ---- faults ---------------------------------------------------------------------------------------------------

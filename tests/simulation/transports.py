@@ -82,6 +82,7 @@ class StreamTransport(asyncio.Transport):
         self._closing = False
         self._aborted = False
         self._lost = False
+        self._begun = False
 
     def begin(self, connected: Callable[[], object] = lambda: None) -> None:
         """Connect the protocol, at times only when the peer has sent already: the process was busy."""
@@ -92,6 +93,9 @@ class StreamTransport(asyncio.Transport):
             self._loop.call_soon(self._begin, connected)
 
     def _begin(self, connected: Callable[[], object]) -> None:
+        if self._lost:
+            return  # nobody waits for the connection any more, so the protocol never hears of it, as in uvloop
+        self._begun = True
         self._endpoint.watcher = self._news
         self._protocol.connection_made(self)
         if not self._closing:
@@ -276,7 +280,8 @@ class StreamTransport(asyncio.Transport):
         if self._session is not None and error is None and not self._aborted:
             self._endpoint.finish(tidy=True)
         try:
-            self._protocol.connection_lost(error)
+            if self._begun:
+                self._protocol.connection_lost(error)
         finally:
             self._sock.close()
 
