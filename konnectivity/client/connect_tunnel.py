@@ -17,6 +17,7 @@ from konnectivity.net.hop_timings import HopTimings
 from konnectivity.untrusted.untrusted_text import cut
 
 MAX_ANSWER = 64 * 1024  # bytes of the head of an HTTP answer, and of its text
+TEXT_TIMEOUT_S = 1.0  # for the rest of a refusal, behind which a server closes the connection
 
 
 class ConnectTunnel(ClientTunnel):
@@ -53,7 +54,17 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
     line = status_line_of(head)
     if line is None:
         raise DialError(DialFailure.PROTOCOL, f"the server's answer is no HTTP: {head[:60].decode('latin-1')!r}")
-    return line.status, "" if line.status == 200 else (await reader.read(MAX_ANSWER)).decode("utf-8", "replace").strip()
+    return line.status, "" if line.status == 200 else await _text(reader)
+
+
+async def _text(reader: asyncio.StreamReader) -> str:
+    """Return the text of a refusal, which may arrive in pieces: all of it until the server closes the connection."""
+    text = bytearray()
+    with suppress(OSError, TimeoutError):  # a part of the text is better than none
+        async with asyncio.timeout(TEXT_TIMEOUT_S):
+            while len(text) < MAX_ANSWER and (piece := await reader.read(MAX_ANSWER - len(text))):
+                text += piece
+    return text.decode("utf-8", "replace").strip()
 
 
 def _refusal(status: int, text: str) -> DialError:
