@@ -36,6 +36,7 @@ class SideRecord:
     """
 
     name: str
+    dialed_from: str = ""  # of a target: IP address of the agent
     sent: int = 0
     received: int = 0
     finished: bool = False

@@ -17,7 +17,7 @@ from simulation.machine import MACHINE
 if TYPE_CHECKING:
     from simulation.lines import Line
     from simulation.network import Network
-    from simulation.virtual_loop import SimulatedProcess
+    from simulation.processes import SimulatedProcess
 
 MAX_SEGMENT = 64 * 1024
 KEEPALIVE_S = 150.0  # silence after which a socket with keepalive is given up

@@ -14,7 +14,7 @@ from typing import Any
 from simulation.conversations import Conversation
 from simulation.machine import MACHINE
 from simulation.plan import Plan
-from simulation.virtual_loop import SimulatedProcess
+from simulation.processes import SimulatedProcess
 from simulation.world import World
 
 DIAL_TIMEOUT_S = 10.0  # --backend-dial-timeout

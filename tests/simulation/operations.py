@@ -7,7 +7,7 @@ from collections.abc import Callable
 from simulation.conversations import Script
 from simulation.machine import MACHINE
 from simulation.plan import Operation
-from simulation.virtual_loop import SimulatedProcess
+from simulation.processes import SimulatedProcess
 from simulation.world import World
 
 SLOW_RATE = 20_000.0  # bytes per second of a slow line
@@ -71,7 +71,7 @@ class Operations:
             self._after(seconds, world.api.recover)
         elif kind == "kill":
             world.loop.kill(process)
-            world.forgive_ends()
+            world.forgive_ends(name)
             self._after(seconds, lambda: world.restart(name))
         else:
             world.terminate(name)

@@ -26,6 +26,7 @@ class TargetConnection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self.record.dialed_from = transport.get_extra_info("peername")[0]
         loop = asyncio.get_running_loop()
         if self._script.stall_target and self._script.stall_s:
             loop.call_soon(transport.pause_reading)

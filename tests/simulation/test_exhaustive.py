@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from simulation import coverage, table_walk
-from simulation.exhaustive import Found, Scope, explore
+from simulation.exhaustive import Found, explore
 from simulation.stream_walk import STATES, explore_streams
+from simulation.tunnel_system import Scope
 
 MOST_STREAM_STATES = 2_000
 pytestmark = pytest.mark.timeout(300)
@@ -47,7 +48,7 @@ def test_every_row_of_the_tables_is_taken_and_keeps_the_promises() -> None:
     assert rows - set(taken) == set()
 
 
-def test_every_order_of_frames_of_two_http2_streams_keeps_every_byte() -> None:
+def test_two_thousand_states_of_two_http2_streams_keep_every_byte() -> None:
     began = time.process_time()
     taken: Counter[tuple[str, str]] = Counter()
     found = explore_streams(taken, MOST_STREAM_STATES)

@@ -14,66 +14,12 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from simulation.descriptors import DescriptorTable
 from simulation.machine import MACHINE
+from simulation.processes import ProcessTimer, SimulatedFuture, SimulatedProcess, SimulatedTask
 from simulation.trace import Trace
 
 LEAST_S = 1e-6  # a timer for a moment that rounds to now must not run at once, again and again
 MAX_BURST = 8  # callbacks of one process before another one may run
-
-
-class SimulatedTask(asyncio.Task):
-    """Task with a hash that does not depend on addresses, so that sets of tasks have one order in every run."""
-
-    def __init__(self, number: int, process: SimulatedProcess, *args: Any, **options: Any) -> None:
-        self._number = number  # before the task enters a set
-        self.process = process
-        super().__init__(*args, **options)
-
-    def __hash__(self) -> int:
-        return self._number
-
-
-class SimulatedFuture(asyncio.Future):
-    """Future with a hash that does not depend on addresses."""
-
-    _number = 0
-
-    def __hash__(self) -> int:
-        return self._number
-
-
-class SimulatedProcess:
-    """One program of a simulation: its callbacks, its signals and its descriptors.
-
-    Attributes:
-        name: of the program, in the trace.
-        host: IP address of its machine.
-        ready: callbacks that can run.
-        frozen: whether it is stopped as by SIGSTOP.
-        dead: whether it has ended.
-        killed: whether it ended without a last word.
-
-    """
-
-    def __init__(self, name: str, host: str) -> None:
-        self.name = name
-        self.host = host
-        self.ready: deque[events.Handle] = deque()
-        self.frozen = False
-        self.dead = False
-        self.killed = False
-        self.descriptors = DescriptorTable()
-        self.signal_handlers: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
-        self.main: asyncio.Task[Any] | None = None
-        self.held: list[events.Handle] = []  # timers that were due while it was frozen
-        self.kept: list[Any] = []  # what a killed process held: nothing of it may run, not even when memory is freed
-
-
-class _ProcessTimer(events.TimerHandle):
-    __slots__ = ("process",)
-
-    process: SimulatedProcess
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -96,7 +42,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.errors: list[str] = []  # callbacks and tasks that raised
         self._chance = Random(f"{seed} order")
         self._runnable: list[SimulatedProcess] = []
-        self._timers: list[tuple[float, int, _ProcessTimer]] = []
+        self._timers: list[tuple[float, int, ProcessTimer]] = []
         self._numbers = 0
         self.set_exception_handler(self._callback_raised)
 
@@ -117,7 +63,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> events.TimerHandle:
         when = max(when, MACHINE.now + LEAST_S)
-        timer = _ProcessTimer(when, callback, args, self, context)
+        timer = ProcessTimer(when, callback, args, self, context)
         timer.process = self.current
         self._numbers += 1
         if not self.over and not self.current.dead:
