@@ -238,8 +238,11 @@ class Endpoint:
 
     def _lost(self) -> None:
         self._loss_timer = None
-        if self.line is not None and self.line.silent:
+        if self.line is not None and self.line.silent and not self.gone:
             self.fail(errno.ETIMEDOUT)
+            if self.peer is not None:
+                self.peer.forgotten = True  # its next segment, or its keepalive, finds no connection
+                self.peer._probe_later()
 
 
 def error_of(number: int) -> OSError:
