@@ -260,14 +260,10 @@ class ProxyServer:
             await self._listeners.open_peers(services)
 
     @property
-    def busy(self) -> bool:
-        """Return whether a connection is open or a dial is pending."""
-        return any(agent.connections or agent.pending for agent in self._registry.all())
-
-    @property
-    def open_connections(self) -> int:
-        """Number of open connections through the agents of this server."""
-        return open_connections(self._registry)
+    def unfinished(self) -> int:
+        """Return the number of open connections and pending dials, through agents and through other servers."""
+        agents = sum(len(agent.connections) + agent.unanswered for agent in self._registry.all())
+        return agents + self._servers.unfinished
 
     def drain(self) -> None:
         """Report not ready, accept no new agents and tell agents and servers to dial elsewhere; dials are served on."""
@@ -320,6 +316,6 @@ async def _drain(server: ProxyServer, signals: lifecycle.Signals, timeout_s: flo
             idle_s = 0.0
             while idle_s < _QUIET_S and not signals.second.is_set():
                 await asyncio.sleep(_IDLE_CHECK_S)
-                idle_s = 0.0 if server.busy else idle_s + _IDLE_CHECK_S
-    if server.busy:
-        log.warning("Cutting connections", connections=server.open_connections)
+                idle_s = 0.0 if server.unfinished else idle_s + _IDLE_CHECK_S
+    if server.unfinished:
+        log.warning("Cutting connections", connections=server.unfinished)

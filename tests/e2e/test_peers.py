@@ -102,6 +102,26 @@ async def echo(tunnel, address, data=b"hello"):
     await writer.wait_closed()
 
 
+async def test_a_server_that_drains_waits_for_its_connections_through_other_servers(fresh, replicas):
+    """The server that drains has no agent of its own: all that is open on it goes through the other one."""
+    replicas = replicas[:2]
+    one, two = replicas
+    for each in replicas:
+        each.start(listed(replicas), "--graceful-shutdown-timeout=30s")
+    fresh.start_agent(f"--proxy-server-port={two.agent_port}")
+    await until(lambda: one.ready()[0] == 200)
+    async with listening(targets.echo) as address, connect(**one.frontend()) as tunnel:
+        reader, writer = await tunnel.dial(address)
+        one.process.send(signal.SIGTERM)
+        await asyncio.sleep(3)  # three times the idle time after which a server ends
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        assert await asyncio.to_thread(one.process.wait) == 0
+    assert "Cutting" not in one.process.log
+
+
 @pytest.mark.parametrize("mode", ["http-connect", "grpc"])
 async def test_a_server_without_agents_dials_through_one_that_has_some(fresh, replicas, mode):
     peers = listed(replicas)

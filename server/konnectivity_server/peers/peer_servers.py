@@ -77,6 +77,7 @@ class PeerServers:
         self._heartbeat_s = heartbeat_s
         self._on_change = on_change
         self._on_suspect = on_suspect
+        self._open: dict[PeerTunnel, None] = {}  # all tunnels, also those whose server id a newer tunnel has
         self._tries: dict[PeerAddress, asyncio.Task[None]] = {}
         self._random = Random()
         self._doubt = asyncio.Event()  # set for a moment when a peer server stops answering, or is gone
@@ -97,6 +98,11 @@ class PeerServers:
     def usable(self) -> bool:
         """Return whether a dial may go through a peer server."""
         return any(each.usable for each in self.tunnels.values())
+
+    @property
+    def unfinished(self) -> int:
+        """Return the number of connections through peer servers that are open, and of dials that wait for an answer."""
+        return sum(len(each.connections) + each.unanswered for each in self._open)
 
     async def run(self) -> None:
         """Keep a tunnel to every peer server, also to those whose address appears later, until cancelled."""
@@ -175,7 +181,11 @@ class PeerServers:
             self.tunnels[tunnel.server_id] = tunnel
             log.info("Connected to peer", peer=tunnel.server_id, address=f"{address.host}:{address.port}")
             self._on_change()
-            status = await tunnel.over
+            self._open[tunnel] = None
+            try:
+                status = await tunnel.over
+            finally:
+                del self._open[tunnel]
             log.info("Peer connection ended", peer=tunnel.server_id, reason=str(status))
             return False
         finally:

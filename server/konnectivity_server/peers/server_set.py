@@ -107,6 +107,11 @@ class ServerSet:
         """Return whether another server takes dials."""
         return self.peers is not None and self.peers.usable
 
+    @property
+    def unfinished(self) -> int:
+        """Return the number of open connections and pending dials that go through another server."""
+        return 0 if self.peers is None else self.peers.unfinished
+
     def pick_peer(self, tried: Collection[DialingTunnel]) -> DialingTunnel | None:
         """Return a tunnel to a server that may have an agent for a dial, and was not tried; None if there is none."""
         return None if self.peers is None else self.peers.pick(tried)

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from konnectivity.errors import DialError
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialingTunnel
+from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
 from konnectivity.untrusted.untrusted_text import cut
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.audit.audit_records import cause_of
@@ -106,6 +107,7 @@ def destination_attributes(destination: str, protocol: str) -> Attributes:
         "network.transport": "tcp" if protocol in ("tcp4", "tcp6") else cut(protocol, _MAX_TEXT),
         "server.address": cut(host.removeprefix("[").removesuffix("]") or destination, _MAX_TEXT),
     }
-    if port.isascii() and port.isdigit() and len(port) <= len("65535"):
-        attributes["server.port"] = int(port)
+    number = parse_decimal(port, MAX_PORT)
+    if number is not None:
+        attributes["server.port"] = number
     return attributes
