@@ -10,7 +10,7 @@ import math
 
 ROWS = {  # scenario -> label
     "echo 64 B, 1 connection": "latency of one quiet connection",
-    "echo 64 B, 32 connections": "small messages per second, 32 connections",
+    "echo 64 B, 32 connections": "small messages, 32 connections",
     "connect + echo + close, CONNECT": "dials per second, HTTP CONNECT",
     "the same, gRPC, a tunnel for each": "dials per second, gRPC",
     "bulk down": "download, one connection",

@@ -173,11 +173,12 @@ def _number(value: float) -> str:
 def write(run: Run) -> None:
     """Write table, targets and plots into the page."""
     PLOTS.mkdir(exist_ok=True)
+    parts = [BEGIN]
     plots = []
     beside = run.beside_reference()
     if beside:
         (PLOTS / "overview.svg").write_text(overview.draw(beside))
-        plots.append("![ratio to the reference](performance/overview.svg)")
+        parts.append("![ratio to the reference](performance/overview.svg)")
     groups = list(dict.fromkeys(each.group for each in run.scenarios))
     for group in groups:
         path = PLOTS / f"{group.replace(', ', '-').replace(' ', '-')}.svg"
@@ -188,7 +189,7 @@ def write(run: Run) -> None:
     text = PAGE.read_text()
     head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
     rounds = f"{run.rounds} rounds, {os.cpu_count()} cores."
-    body = "\n\n".join((BEGIN, rounds, run.text(), "### Targets", run.targets(), "### Plots", *plots))
+    body = "\n\n".join((*parts, rounds, run.text(), "### Targets", run.targets(), "### Plots", *plots))
     PAGE.write_text(f"{head}{body}\n\n{tail}")
 
 
