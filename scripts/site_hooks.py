@@ -22,6 +22,7 @@ FOLDERS = {
     "Internals": "internals",
 }
 CLIENT = "reference/client.md"
+DIAGRAMS = "assets/mermaid.min.js"  # of scripts/site.sh
 
 _FENCE = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -46,9 +47,10 @@ def _listed(folder: str) -> list[str]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages at the top of the repository."""
+    """Add the pages at the top of the repository, and the library that draws the diagrams."""
     from mkdocs.structure.files import File
 
+    files.append(File.generated(config, DIAGRAMS, abs_src_path=os.environ["MERMAID"]))
     for name in TOP:
         files.append(File.generated(config, f"project/{name}", content=(ROOT / name).read_text()))
     return files

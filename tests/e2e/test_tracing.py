@@ -24,6 +24,7 @@ from support.targets import listening
 DECLINING = "127.0.0.2"  # destinations that an agent asked first declines
 TRACE_PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 DEADLINE_S = 20
+DIALS = 10  # of which each worker has some
 PREFIX = "konnectivity_network_proxy_server_"
 
 
@@ -113,6 +114,36 @@ async def test_a_collector_gets_the_spans_of_dials_that_succeed_fail_and_are_ret
         assert collector.paths == {"/v1/traces"}
         assert scraped(fresh, "tracing_spans_total") == 4 + 5
         assert scraped(fresh, "tracing_spans_dropped_total") == 0
+        server.stop()
+
+
+async def test_a_server_on_grpcio_sends_the_spans_of_a_dial_below_the_parent_of_its_call(fresh):
+    with collecting() as collector:
+        options = ("--mode=grpc", "--grpc-implementation=grpcio", f"--tracing-endpoint={collector.url}")
+        server = await asyncio.to_thread(fresh.start_server, *options, "--server-id=server-1")
+        await asyncio.to_thread(fresh.start_agent, "--agent-id=agent-1")
+        async with listening(targets.echo) as address:
+            await succeeds_over_grpc(fresh, address)
+        await check_success(collector, int(address.rpartition(":")[2]), "grpc")
+        server.stop()
+
+
+async def test_the_workers_of_a_server_send_their_spans(fresh):
+    """The collector gets the spans of all dials, whichever worker had them, and the metric is the sum of both."""
+    with collecting() as collector:
+        arguments = fresh.server_arguments("--workers=2", "--server-id=both", f"--tracing-endpoint={collector.url}")
+        server = await asyncio.to_thread(fresh.start_package, "konnectivity_server", arguments)
+        await asyncio.to_thread(server.wait_for, "Proxy server started", times=2)
+        agent = await asyncio.to_thread(fresh.start_agent)
+        await asyncio.to_thread(agent.wait_for, "Connected to server", times=2)
+        async with listening(targets.echo) as address:
+            for _ in range(DIALS):
+                await succeeds_with_a_parent(fresh, address)
+        end = time.monotonic() + DEADLINE_S
+        while len(collector.spans) < 2 * DIALS and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert len(collector.spans) == 2 * DIALS
+        assert scraped(fresh, "tracing_spans_total") == 2 * DIALS
         server.stop()
 
 

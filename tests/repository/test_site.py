@@ -1,4 +1,4 @@
-"""Tests of the site: it builds without a warning, has every page, finds words, and loads nothing from elsewhere."""
+"""Tests of the site: it builds without a warning, has every page, finds words, draws diagrams, loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from support import browser
 from support.checkout import DOCS, ROOT
 
 
@@ -82,3 +83,35 @@ def test_the_search_finds_a_flag_and_a_name_of_the_client_library(site: Path) ->
         texts[entry["location"].partition("#")[0]] += entry["text"]
     assert "proxy-strategies" in texts["reference/server-options.html"]
     assert "malformed" in texts["reference/client.html"]  # of a docstring
+
+
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def home(site: Path):
+    """Open the site's first page in a browser."""
+    if missing := browser.missing():
+        pytest.skip(f"{' and '.join(missing)} missing: apt-get install chromium chromium-driver")
+    with browser.Browser() as window:
+        window.open((site / "index.html").as_uri())
+        yield window
+
+
+def test_a_page_draws_its_diagrams_from_files_of_the_site(home: browser.Browser) -> None:
+    """The theme replaces each diagram's source by an element that holds the picture, which the library makes."""
+    wanted = len(DIAGRAM.findall((DOCS / "README.md").read_text()))
+    assert wanted > 0
+    home.until(lambda: home.run("return document.querySelectorAll('div.mermaid').length") == wanted, "diagrams")
+    heights = home.run("return [...document.querySelectorAll('div.mermaid')].map(each => each.clientHeight)")
+    assert min(heights) > 60
+    loaded = home.run("return performance.getEntriesByType('resource').map(each => each.name)")
+    assert [each for each in loaded if not each.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_library_can_draw_every_diagram(home: browser.Browser) -> None:
+    """The library's parser, which raises an error here if a diagram has a mistake, takes all diagrams of all pages."""
+    sources = [source for page in DOCS.rglob("*.md") for source in DIAGRAM.findall(page.read_text())]
+    assert len(sources) > 10
+    for source in sources:
+        assert home.run("return mermaid.parse(arguments[0])", source)["diagramType"]

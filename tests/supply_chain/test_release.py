@@ -182,16 +182,19 @@ def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
     programs(tmp_path / "clean/bin")
 
 
-def test_the_install_lines_work_on_debian_13(release, tmp_path):
-    """A fresh Debian 13 with its own Python has the wheel and its dependencies, and no network but loopback."""
+@pytest.mark.parametrize("suite", os.environ.get("DEBIAN_SUITES", "bookworm trixie").split())
+def test_the_install_lines_work_on_a_fresh_debian(release, tmp_path, suite):
+    """Debian with its own Python has the wheel and its dependencies, and no network but loopback."""
     if reason := container_engine.lacking():
         pytest.skip(reason)
     cache = ROOT / ".cache/docker"
     cache.mkdir(parents=True, exist_ok=True)
-    packages = container_engine.wheels(cache, [ROOT / "docker/requirements.txt"], [sys.executable, "-m", "pip"])
+    python = container_engine.PYTHONS[suite]
+    lists = [ROOT / "docker/requirements.txt"]
+    packages = container_engine.wheels(cache, lists, [sys.executable, "-m", "pip"], python)
     root = tmp_path / "root"
     root.mkdir()
-    run("tar", "-C", root, "-xf", container_engine.debian(cache))
+    run("tar", "-C", root, "-xf", container_engine.debian(cache, suite))
     shutil.copy(release / WHEEL, root / "root")
     (root / "wheels").mkdir()
     (root / "root/paste").write_text(INSTALL)
@@ -205,9 +208,7 @@ def test_the_install_lines_work_on_debian_13(release, tmp_path):
     """
     shown = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc", script)
     assert PAGES in shown
-    assert re.search(
-        rf"^konnectivity {re.escape(__version__)} \(.*Python {container_engine.PYTHON}\.", shown, re.MULTILINE
-    )
+    assert re.search(rf"^konnectivity {re.escape(__version__)} \(.*Python {re.escape(python)}\.", shown, re.MULTILINE)
     shutil.rmtree(root)
 
 

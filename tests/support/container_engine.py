@@ -19,7 +19,8 @@ from support.checkout import ROOT
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 SUITE = "trixie"  # as in the Dockerfile's PYTHON_IMAGE
-PYTHON = "3.13"
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}  # of Debian 12, 13 and the coming 14
+PYTHON = PYTHONS[SUITE]
 USER = 65532
 
 
@@ -72,25 +73,25 @@ def _build_steps() -> list[str]:
     return re.findall(r"^RUN (.*)$", text.partition("FROM scratch")[0], re.MULTILINE)
 
 
-def debian(cache: Path) -> Path:
+def debian(cache: Path, suite: str = SUITE) -> Path:
     """Return a tar file of a minimal Debian with Python and CA certificates, which is made once."""
-    archive = cache / f"{SUITE}.tar"
+    archive = cache / f"{suite}.tar"
     if not archive.exists():
-        root = cache / f"{SUITE}.{os.getpid()}"
-        run("debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates", SUITE, root)
+        root = cache / f"{suite}.{os.getpid()}"
+        run("debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates", suite, root)
         run("tar", "-C", root, "-cf", f"{archive}.{os.getpid()}", "--exclude=./var/cache/apt", "--exclude=./dev/*", ".")
         shutil.rmtree(root)
         Path(f"{archive}.{os.getpid()}").rename(archive)
     return archive
 
 
-def wheels(cache: Path, requirements: list[Path], pip: list[str]) -> Path:
-    """Download the packages of the requirements for the Python of that Debian, checked against their hashes."""
+def wheels(cache: Path, requirements: list[Path], pip: list[str], python: str = PYTHON) -> Path:
+    """Download the packages of the requirements for a version of Python, checked against their hashes."""
     directory = cache / "wheels"
     for each in requirements:
-        done = directory / f"{each.name}.{hash_of(each)}"
+        done = directory / f"{each.name}.{hash_of(each)}.{python}"
         if not done.exists():
-            wanted = ("--require-hashes", "--only-binary=:all:", f"--python-version={PYTHON}")
+            wanted = ("--require-hashes", "--only-binary=:all:", f"--python-version={python}")
             run(*pip, "download", "--quiet", *wanted, "--dest", directory, "-r", each)
             done.touch()
     return directory
