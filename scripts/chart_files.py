@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from generated_files import ROOT, write_or_check
 from konnectivity import __version__
 
-ROOT = Path(__file__).parent.parent
 CHART = ROOT / "charts" / "konnectivity"
 KUSTOMIZE = ROOT / "charts" / "kustomize"
 MONITORING = ROOT / "docs" / "operate" / "monitoring"
@@ -92,19 +92,5 @@ def wanted() -> dict[Path, str]:
     return texts | {path: manifests(arguments) for path, arguments in OBJECTS.items()}
 
 
-def main() -> int:
-    stale = []
-    for path, text in wanted().items():
-        if path.exists() and path.read_text() == text:
-            continue
-        if "--check" in sys.argv:
-            stale.append(str(path.relative_to(ROOT)))
-        else:
-            path.write_text(text)
-    if stale:
-        print(f"stale, run make docs: {', '.join(stale)}", file=sys.stderr)
-    return 1 if stale else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(wanted()))

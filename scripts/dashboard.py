@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
-FILE = Path(__file__).parent.parent / "docs" / "operate" / "monitoring" / "dashboard.json"
+from generated_files import ROOT, write_or_check
+
+FILE = ROOT / "docs" / "operate" / "monitoring" / "dashboard.json"
 PREFIX = "konnectivity_network_proxy_"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = '{job=~"$job", instance=~"$instance"'
@@ -332,15 +333,5 @@ def dashboard() -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    text = json.dumps(dashboard(), indent=2) + "\n"
-    if "--check" not in sys.argv:
-        FILE.write_text(text)
-    elif not FILE.exists() or FILE.read_text() != text:
-        print("docs/operate/monitoring/dashboard.json is stale: run make docs", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({FILE: json.dumps(dashboard(), indent=2) + "\n"}))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from generated_files import ROOT, write_or_check
 from konnectivity.runtime.options import markdown
 from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_server.server_options import ServerOptions
 
-FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+FOLDER = ROOT / "docs" / "reference"
 HEAD = """# Options of {program}
 
 For the operator who writes the arguments of `{program}`: every flag, its value, its default and its meaning. How
@@ -36,20 +37,14 @@ PAGES = {
 }
 
 
-def main() -> int:
-    stale = []
+def pages() -> dict[Path, str]:
+    """Return the text of each page."""
+    texts = {}
     for name, (head, options, program) in PAGES.items():
-        page = FOLDER / name
         _, _, tables = markdown(options, program).partition("\n\n")  # without its own heading
-        text = head + tables.replace("\n### ", "\n## ").replace("### ", "## ", 1) + "\n"
-        if "--check" not in sys.argv:
-            page.write_text(text)
-        elif not page.exists() or page.read_text() != text:
-            stale.append(name)
-    if stale:
-        print(f"stale, run make docs: {', '.join(stale)}", file=sys.stderr)
-    return 1 if stale else 0
+        texts[FOLDER / name] = head + tables.replace("\n### ", "\n## ").replace("### ", "## ", 1) + "\n"
+    return texts
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(pages()))

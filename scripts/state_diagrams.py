@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from pathlib import Path
 
+from generated_files import ROOT, write_or_check
 from konnectivity.tunnel.states import EXTENDED, REFERENCE_DIALING, REFERENCE_SERVING, Action, Input, State, Table
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "internals" / "protocol.md"
 MODULE = ROOT / "tests" / "model" / "ExtendedTable.tla"
 DIALECTS = {
@@ -84,17 +83,5 @@ def page(text: str) -> str:
     return text
 
 
-def main() -> int:
-    wanted = {PAGE: page(PAGE.read_text()), MODULE: module()}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    if "--check" in sys.argv:
-        if stale:
-            print(f"stale, run make docs: {', '.join(path.name for path in stale)}", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(wanted[path])
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({PAGE: page(PAGE.read_text()), MODULE: module()}))

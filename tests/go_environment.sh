@@ -8,3 +8,16 @@ source_key() {
     (cd "$1" && go version && find . -type f \( -name '*.go' -o -name 'go*.mod' -o -name 'go*.sum' \) |
         LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -d' ' -f1
 }
+
+# Build the program $1 in the directory $2, where the function `build` writes it and any others into the directory $bin: the
+# project's .cache/bin, whose path is $3. Do nothing if the last build had the same sources.
+build_once() {
+    mkdir -p "$3"
+    bin=$(cd "$3" && pwd)
+    key=$(source_key "$2")
+    if [ ! -x "$bin/$1" ] || [ "$(cat "$bin/$1.key" 2>/dev/null)" != "$key" ]; then
+        rm -f "$bin/$1.key"
+        (cd "$2" && build)
+        echo "$key" >"$bin/$1.key"
+    fi
+}
