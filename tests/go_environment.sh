@@ -9,8 +9,8 @@ source_key() {
         LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -d' ' -f1
 }
 
-# Build the program $1 in the directory $2, where the function `build` writes it and any others into the directory $bin: the
-# project's .cache/bin, whose path is $3. Do nothing if the last build had the same sources.
+# Call the function `build`, which a script defines, in the directory $2 with the sources. It writes the program $1, and any others,
+# into $bin, the directory $3. Nothing is built if the last build had the same sources.
 build_once() {
     mkdir -p "$3"
     bin=$(cd "$3" && pwd)

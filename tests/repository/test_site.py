@@ -1,4 +1,4 @@
-"""Tests of the site: it builds without a warning, has every page, finds words, draws diagrams, loads nothing from elsewhere."""
+"""Tests of the site: it builds without a warning, has every page, finds words, draws diagrams from its own files."""
 
 from __future__ import annotations
 
