@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test check fmt proto docs compatibility e2e e2e-kamaji fuzz simulate reliability soak bench bench-quick compare screenshots image zipapp sbom release site clean
+.PHONY: demo test test-compiled check fmt proto docs compatibility e2e e2e-kamaji fuzz simulate reliability soak bench bench-quick compare screenshots image wheel-compiled zipapp sbom release site clean
 
 BIN := .venv/bin
 
@@ -13,6 +13,10 @@ demo: ## the main job on loopback: a request through server and agent, over mutu
 
 test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows
 	@sh scripts/test.sh $(ARGS)
+
+test-compiled: .venv/.stamp ## the same on the compiled wheel: ARGS=tests/unit (a C compiler; some minutes' build)
+	@sh scripts/compiled_venv.sh
+	@BUILD=compiled sh scripts/test.sh $(ARGS)
 
 check: .venv/.stamp ## format, lint, types, security, generated files
 	$(BIN)/ruff format --check .
@@ -71,7 +75,7 @@ reliability: .venv/.stamp ## run the fault suite and write docs/operate/reliabil
 soak: .venv/.stamp ## a mixed load with random faults; MINUTES=30; SEED=N repeats a run
 	$(BIN)/python tests/adversity/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/.stamp ## all scenarios beside the alternatives, about 20 minutes on a quiet machine; writes docs/internals/performance.md
+bench: .venv/.stamp wheel-compiled ## all scenarios beside the alternatives, both builds, about 25 minutes on a quiet machine; writes docs/internals/performance.md
 	@[ -z "$$REFERENCE_SOURCES" ] || REFERENCE_VERSIONS=4f8517c1 sh tests/interop/reference.sh
 	$(BIN)/python -m benchmarks.bench --page $(ARGS)
 
@@ -89,6 +93,9 @@ screenshots: .venv/.stamp ## the pictures of docs/operate/pictures (Chromium; 5 
 image: ## the images, with docker, podman or buildah (docs/start/images.md)
 	sh scripts/image.sh
 
+wheel-compiled: .venv/.stamp ## dist/: the wheel whose hot modules are C extensions, for this Python and machine (a C compiler)
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
 PYTHON ?= python3
 zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/start/single-file.md)
 	$(PYTHON) scripts/single_file.py
@@ -103,4 +110,4 @@ site: .venv/.stamp ## dist/site: the pages of docs/ as a site with search
 	sh scripts/site.sh
 
 clean:
-	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-compiled .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,11 +3,21 @@
 # Stage 1 runs whole files side by side, two at a time. Stage 2 runs, one after another, the tests of faults and
 # attacks: these measure times and CPU, which a neighbour on the same machine would change. The real nodes are there, too:
 # their files share one cluster.
+# BUILD=compiled runs them on the compiled wheel, in .venv-compiled (`make test-compiled`).
 set -u
-pytest=.venv/bin/pytest
-[ $# -eq 0 ] || exec "$pytest" "$@"
+case ${BUILD:-pure} in
+compiled)
+    venv=.venv-compiled
+    export PYTHONSAFEPATH=1 # else Python prefers the sources in the working directory
+    ;;
+*) venv=.venv ;;
+esac
+pytest="$venv/bin/pytest"
+[ "$venv" = .venv ] || pytest="$venv/bin/python -m pytest"
+# shellcheck disable=SC2086
+[ $# -eq 0 ] || exec $pytest "$@"
 alone="tests/adversity tests/attacks tests/node"
 failed=0
-"$pytest" -q --durations=15 --numprocesses=2 --dist=loadfile $(printf -- '--ignore=%s ' $alone) tests || failed=1
-"$pytest" -q --durations=15 $alone || failed=1
+$pytest -q --durations=15 --numprocesses=2 --dist=loadfile $(printf -- '--ignore=%s ' $alone) tests || failed=1
+$pytest -q --durations=15 $alone || failed=1
 exit $failed

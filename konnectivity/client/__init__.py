@@ -8,6 +8,7 @@ A dial that fails raises `konnectivity.errors.DialError`, whose `failure` is the
 breaks later raises `TunnelLost` from the reader.
 
 client_tunnel       what both modes share; connect_tunnel and grpc_tunnel are the two modes
+client_dial_tunnel  tunnel that grpc_tunnel makes for each dial
 frontend_address    where the server listens, and how a connection to it is made
 """
 

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import asyncio
 
+from konnectivity.client.client_dial_tunnel import ClientDialTunnel
 from konnectivity.client.client_tunnel import ClientTunnel
-from konnectivity.client.connection_transport import streams_of
 from konnectivity.client.frontend_address import FrontendAddress, Streams
-from konnectivity.errors import NO_AGENT, DialError, DialFailure
+from konnectivity.errors import DialError, DialFailure
 from konnectivity.grpc.http2_client import Http2ClientTransport
-from konnectivity.grpc.status import RpcError, Status
+from konnectivity.grpc.status import RpcError
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net import hop_timings
 from konnectivity.net.hop_timings import HopTimings
-from konnectivity.tunnel import sides
-from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 
 CLOSE_TIMEOUT_S = 1.0
-_PATH = "/ProxyService/Proxy"
 
 
 class GrpcTunnel(ClientTunnel):
@@ -73,41 +69,3 @@ class GrpcTunnel(ClientTunnel):
                 await self._gone.wait()
         except TimeoutError:
             transport.abort("the server does not say goodbye")
-
-
-class ClientDialTunnel(DialingTunnel):
-    """Tunnel of one dial: one call of ProxyService, and the one dial on it."""
-
-    protocol = "tcp"
-    origin = ""
-
-    def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str) -> None:
-        self.address = address
-        self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
-        self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        stream = transport.open_stream(_PATH, options.offer(), self)
-        super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
-
-    def dial_succeeded(self, connection: Connection) -> bool:
-        """Hand the connection to the caller of `dial`, unless it gave up."""
-        if self.connected.done():
-            return False
-        self.connected.set_result(streams_of(connection))
-        return True
-
-    def dial_failed(self, error: DialError) -> None:
-        """Raise the error in the caller of `dial`, and end the call."""
-        if str(error).endswith(NO_AGENT):
-            error = DialError(DialFailure.NO_AGENT, NO_AGENT)
-        if not self.connected.done():
-            self.connected.set_exception(error)
-        self.stream.finish()
-
-    def connection_closed(self, connection: Connection) -> None:
-        super().connection_closed(connection)
-        self.stream.finish()
-
-    def stream_closed(self, status: Status) -> None:
-        if not self.connected.done():
-            self.connected.set_exception(DialError(DialFailure.TUNNEL_LOST, str(status)))
-        super().stream_closed(status)

@@ -93,7 +93,7 @@ FAULTS = [
     ),
     Fault(
         SERVER,
-        "konnectivity_server.frontends.connect_frontend:ConnectProtocol._start_dial",
+        "konnectivity_server.frontends.connect_frontend:ConnectProtocol.connection_made",
         "callback",
         "dial:http-connect",
     ),
