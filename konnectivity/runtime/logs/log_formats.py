@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import logging
+import sys
 import time
 from collections.abc import Mapping
 
@@ -50,21 +51,23 @@ class KlogFormatter(logging.Formatter):
         return line
 
     def _head(self, record: logging.LogRecord) -> str:
-        file = "/".join(record.pathname.rsplit("/", 2)[-2:]) if self._directory else record.filename
+        path, line = _caller(record)
+        file = "/".join(path.rsplit("/", 2)[-2 if self._directory else -1 :])
         seconds = int(record.created)
         clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
         micros = int((record.created - seconds) * 1e6)
-        return f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} {file}:{record.lineno}] "
+        return f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} {file}:{line}] "
 
 
 class JsonFormatter(logging.Formatter):
     """Formatter of one JSON object per line: `ts` (seconds), `level`, `caller`, `msg`, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        path, number = _caller(record)
         line: dict[str, object] = {
             "ts": round(record.created, 6),
             "level": severity(record.levelno),
-            "caller": f"{record.filename}:{record.lineno}",
+            "caller": f"{path.rpartition('/')[2]}:{number}",
             "msg": _escaped_shortly("msg", record.getMessage()),
         }
         length = len(jsonlib.dumps(line))
@@ -94,6 +97,14 @@ def bounded(value: object, key: str = "") -> object:
                 return jsonlib.loads(text)
         return _shortened(key, text)
     return _shortened(key, _text(value))
+
+
+def _caller(record: logging.LogRecord) -> tuple[str, int]:
+    """Return the file and line that wrote a record; line 0 if a compiled module did, as its functions have no frame."""
+    spec = getattr(sys.modules.get(record.name), "__spec__", None)
+    if spec is not None and (spec.origin or "").endswith(".so"):
+        return f"{record.name.replace('.', '/')}.py", 0
+    return record.pathname, record.lineno
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[str, object]:

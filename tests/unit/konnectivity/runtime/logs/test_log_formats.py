@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
+import uvloop  # noqa: F401  # whose modules are extensions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,6 +199,18 @@ def test_json_line(parsed: Callable[[], dict[str, object]]) -> None:
         "err": "i/o timeout",
         "odd": "{1}",
     }
+
+
+def test_the_caller_in_a_compiled_module_is_its_file_and_no_line(text: Callable[[], str]) -> None:
+    logs.get("uvloop.loop").info("x")  # a module that is an extension in every build of this project
+    logs.get_peer_log("uvloop.loop").info("10.0.0.1", "y")
+    assert re.findall(r"\S+(?=\] )", text()) == ["loop.py:0", "loop.py:0"]
+    logs.configure(4, directory := io.StringIO(), logs.LogDestination(directory=True))
+    logs.get("uvloop.loop").info("x")
+    assert "uvloop/loop.py:0]" in directory.getvalue()
+    logs.configure(4, json_lines := io.StringIO(), logs.LogDestination(json=True))
+    logs.get("uvloop.loop").info("x")
+    assert json.loads(json_lines.getvalue())["caller"] == "loop.py:0"
 
 
 @pytest.mark.parametrize("formatter", [logs.KlogFormatter(), logs.JsonFormatter()])
