@@ -4,10 +4,11 @@
     make bench-quick                        about 1 minute; prints
     make bench ARGS="--rounds 1 --only echo"
 
-Sides: `native` (our HTTP/2), `grpcio` (the same programs on grpcio), `2 workers` (native, --workers=2), `haproxy` (two
-HAProxy processes with TLS between them: the practical limit), `direct` (no proxy: the generator's own ceiling), and
-`reference` if KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT name its two programs. What is missing is
-said. Every figure is the median of the rounds; CPU seconds and memory come from the operating system.
+Sides: `native` (our HTTP/2, pure Python), `compiled` (the same from the compiled wheel, in the rows that say most),
+`grpcio` (the same programs on grpcio), `2 workers` (native, --workers=2), `haproxy` (two HAProxy processes with TLS
+between them: the practical limit), `direct` (no proxy: the generator's own ceiling), and `reference`, as built by
+tests/interop/reference.sh or named by KONNECTIVITY_REFERENCE_SERVER and KONNECTIVITY_REFERENCE_AGENT. What is missing
+is said. Every figure is the median of the rounds; CPU seconds and memory come from the operating system.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import report, targets
-from benchmarks.measurement import Bench, Scenario
+from benchmarks.measurement import OURS, Bench, Scenario
 from benchmarks.profiles import profiles
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.sides import all_sides
@@ -33,7 +34,7 @@ OPEN_FILES = 65_536  # a proxy without multiplexing holds two for each of 10,000
 
 
 def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> report.Run:
-    """Measure every side round after round; then, if wanted, sample the profile of the native side."""
+    """Measure every side round after round; then, if wanted, sample the profiles of our own sides."""
     wanted = {side for scenario in chosen for side in scenario.sides}
     missing: list[str] = []
     with (
@@ -60,8 +61,7 @@ def run(chosen: list[Scenario], rounds: int, quick: bool, profiled: bool) -> rep
                 bench.measure(scenario, side)
                 progress.advance(task)
         bench.results |= {each.name: bench.results[each.of] for each in chosen if each.of in names}
-        native = next((side for side in sides if side.name == "native"), None)
-        sampled = profiles(bench, native) if profiled and native is not None else ""
+        sampled = "\n".join(profiles(bench, side) for side in sides if profiled and side.name in OURS)
         peaks = {side.name: side.peak_mib() for side in sides if side.pids}
         return report.Run(bench.results, peaks, rest, private, missing, rounds, sampled)
 

@@ -2,6 +2,7 @@
 
     make compare                                   # beside the last commit: what is not committed yet
     make compare BASE=HEAD~3 ARGS="--only 'echo 64 B, 32'"
+    make compare ARGS="--compiled dist/konnectivity-0.1.0-cp311-cp311-linux_x86_64.whl"   # a wheel takes part
 
 Speed changes from minute to minute, and from one start of a program to the next; so both versions are started anew for
 each of some epochs, take turns within it in an order that is drawn, and only the two figures of one turn are compared:
@@ -13,24 +14,22 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.bench import allow_open_files
+from benchmarks.builds import ROOT, checkout, of_checkout, of_wheel, unpacked
 from benchmarks.measurement import Bench, Result, Scenario, cpu_each
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.sides import Side, haproxy_side, our_side
 from benchmarks.targets import running
 
-ROOT = Path(__file__).parents[1]
 USUAL = (
     "echo 64 B, 1 connection",
     "echo 64 B, 32 connections",
@@ -40,23 +39,6 @@ USUAL = (
     "bulk up",
 )
 Ratios = dict[tuple[str, str], list[float]]  # (scenario, which figure): one for each turn
-
-
-@contextmanager
-def checkout(base: str) -> Iterator[Path]:
-    """Extract the files of a commit into a directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory() as directory:
-        archive = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True, check=False)
-        if archive.returncode:
-            sys.exit(f"no commit {base!r} to compare with: {archive.stderr.decode().strip()}")
-        subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
-        yield Path(directory)
-
-
-def within(root: Path) -> tuple[str, ...]:
-    """Return the command that starts a program of the checkout `root` in place of this one's."""
-    path = f"PYTHONPATH={root}:{root / 'server'}:{root / 'agent'}"
-    return ("env", "PYTHONSAFEPATH=1", path, sys.executable, str(ROOT / "benchmarks" / "other_checkout.py"), str(root))
 
 
 def epoch(ports: dict[str, int], roots: dict[str, Path], chosen: list[Scenario], turns: int, into: Ratios) -> None:
@@ -75,7 +57,7 @@ def epoch(ports: dict[str, int], roots: dict[str, Path], chosen: list[Scenario],
 def start(stack: ExitStack, directory: Path, name: str, ports: dict[str, int], root: Path) -> Side:
     if name == "haproxy":
         return haproxy_side(stack, directory, ports)
-    return our_side(stack, directory, name, within=within(root))
+    return our_side(stack, directory, name, within=of_wheel(root) if name == "compiled" else of_checkout(root))
 
 
 def compare(scenario: Scenario, results: dict[str, Result], into: Ratios) -> None:
@@ -118,6 +100,7 @@ def main() -> None:
     parser.add_argument(
         "--most-cpu", type=float, help="largest permitted ratio of CPU time per operation, in any scenario, to the base"
     )
+    parser.add_argument("--compiled", type=Path, help="wheel that takes part: `make wheel-compiled` makes one")
     parser.add_argument("--haproxy", action="store_true", help="a pair of HAProxy processes takes part")
     asked = parser.parse_args()
     chosen = [s for s in SCENARIOS if (asked.only in s.name if asked.only else s.name in USUAL) and ours(s)]
@@ -125,8 +108,10 @@ def main() -> None:
         sys.exit(f"no scenario has {asked.only!r} in its name")
     allow_open_files()
     ratios: Ratios = defaultdict(list)
-    with checkout(asked.base) as base, running() as ports:
+    with checkout(asked.base) as base, running() as ports, ExitStack() as stack:
         roots = {"base": base, "this": ROOT} | ({"haproxy": ROOT} if asked.haproxy else {})
+        if asked.compiled:
+            roots["compiled"] = stack.enter_context(unpacked(asked.compiled))
         for _ in track(range(asked.epochs), "comparing", console=Console(stderr=True)):
             epoch(ports, roots, chosen, asked.turns, ratios)
     print(table(ratios))

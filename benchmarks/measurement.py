@@ -17,6 +17,7 @@ from benchmarks.sides import Side
 from konnectivity.untrusted.untrusted_text import visible
 
 MAIN = ("direct", "haproxy", "native", "grpcio", "reference")
+OURS = ("native", "compiled")  # that take as many turns as the sides they are compared with
 ERROR_CHARACTERS = 80  # of an error in a cell of the table
 LOAD_TIMEOUT_S = 90
 
@@ -69,7 +70,7 @@ class Scenario:
         if self.once and not first:
             return []
         all_once = [side for side in sides if side.name in self.sides and (first or not side.name.startswith("direct"))]
-        compared = {"native", *(name for name, _ in (*self.targets, *self.cpu_targets))}
+        compared = {*OURS, *(name for name, _ in (*self.targets, *self.cpu_targets))}
         return all_once + (turns - 1) * [side for side in all_once if side.name in compared]
 
 

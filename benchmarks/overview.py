@@ -20,7 +20,7 @@ ROWS = {  # scenario -> label
     "mix: keystroke, p99": "keystroke beside bulk, 99th percentile",
     "memory of 10,000 idle connections, each": "memory of an idle connection",
 }
-SIDES = {"native": "#2563eb", "haproxy": "#d97706"}
+SIDES = {"native": "#2563eb", "compiled": "#0e7490", "haproxy": "#d97706"}
 LEFT, WIDTH, BAR, ROW = 300, 800, 420, 18
 LEAST, MOST = 1 / 4, 32  # ratios at the ends of the scale, which is logarithmic
 
@@ -61,10 +61,10 @@ def _head(height: int) -> str:
 
 
 def _legend() -> list[str]:
-    names = {"native": "this project", "haproxy": "two HAProxy hops"}
+    names = {"native": "this project, pure Python", "compiled": "this project, compiled", "haproxy": "two HAProxy hops"}
     parts = []
     for number, (side, colour) in enumerate(SIDES.items()):
-        x = LEFT + number * 170
+        x = LEFT + number * 200
         parts.append(f'<rect x="{x}" y="8" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 18}" y="19">{names[side]}</text>')
     return parts

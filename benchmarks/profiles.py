@@ -23,7 +23,7 @@ PY_SPY = Path(sys.executable).parent / "py-spy"
 
 def profiles(bench: Bench, side: Side) -> str:
     """Return the functions on top of the stack, with native frames, for each scenario and program."""
-    chosen = [each for each in SCENARIOS if each.group in PROFILED and each.name in bench.results]
+    chosen = [each for each in SCENARIOS if each.group in PROFILED and side.name in bench.results.get(each.name, ())]
     return "\n".join(_profile(bench, side, each) for each in chosen if not each.of)
 
 
@@ -41,7 +41,7 @@ def _profile(bench: Bench, side: Side, scenario: Scenario) -> str:
         ]
         while any(spy.poll() is None for spy in spies):
             scenario.run(bench, side)
-        return "\n".join(_text(f"{scenario.name}: {what}", path) for what, path in files.items())
+        return "\n".join(_text(f"{scenario.name}: {side.name}, {what}", path) for what, path in files.items())
 
 
 def _text(title: str, path: Path) -> str:

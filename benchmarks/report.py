@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import overview
-from benchmarks.measurement import Result, Scenario, cpu_each
+from benchmarks.measurement import OURS, Result, Scenario, cpu_each
 from benchmarks.scenarios import SCENARIOS
 
 PAGE = Path(__file__).parent.parent / "docs" / "internals" / "performance.md"
@@ -24,6 +24,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PRIVATE_TARGETS = (("server", 2.35), ("agent", 2.35))  # 12 MiB beside 5.1
 COLOURS = {
     "native": "#2563eb",
+    "compiled": "#0e7490",
     "2 workers": "#7c3aed",
     "grpcio": "#94a3b8",
     "haproxy": "#d97706",
@@ -110,31 +111,31 @@ class Run:
         return "\n".join(lines)
 
     def targets(self) -> str:
-        """Return each target with the median of the ratios of turns that were measured side by side."""
-        lines = ["| scenario | beside | wanted | found |", "|---|---|---|---|"]
+        """Return each target with the medians of the ratios of turns that were measured side by side."""
+        names = [name for name in OURS if name in self.names()]
+        lines = [f"| scenario | beside | wanted | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
         for scenario in self.scenarios:
             less = scenario.better == "less"
             for side, wanted in scenario.targets:
-                ratios = self._ratios(scenario, side, partial(_value, scenario))
+                ratios = [self._ratios(scenario, own, side, partial(_value, scenario)) for own in names]
                 lines.append(_target(scenario.name, side, wanted, less, ratios))
             for side, wanted in scenario.cpu_targets:
-                lines.append(
-                    _target(f"{scenario.name}: CPU", side, wanted, True, self._ratios(scenario, side, cpu_each))
-                )
-        if {"native", "reference"} <= self.rest.keys():
-            ratio = self.rest["native"][1] / self.rest["reference"][1]
-            lines.append(_target("agent's resident memory at rest", "reference", 1.0, True, [ratio]))
-            pairs = zip(self.private["native"], self.private["reference"], PRIVATE_TARGETS, strict=True)
-            for ours, theirs, (name, wanted) in pairs:
-                lines.append(_target(f"{name}'s private memory at rest", "reference", wanted, True, [ours / theirs]))
+                ratios = [self._ratios(scenario, own, side, cpu_each) for own in names]
+                lines.append(_target(f"{scenario.name}: CPU", side, wanted, True, ratios))
+        if {*names, "reference"} <= self.rest.keys():
+            found = [[self.rest[own][1] / self.rest["reference"][1]] for own in names]
+            lines.append(_target("agent's resident memory at rest", "reference", 1.0, True, found))
+            for number, (name, wanted) in enumerate(PRIVATE_TARGETS):
+                found = [[self.private[own][number] / self.private["reference"][number]] for own in names]
+                lines.append(_target(f"{name}'s private memory at rest", "reference", wanted, True, found))
         return "\n".join(lines)
 
-    def _ratios(self, scenario: Scenario, side: str, figure: Callable[[Result], float | None]) -> list[float]:
-        """Return native / side for each turn in which both have the figure."""
+    def _ratios(self, scenario: Scenario, own: str, side: str, figure: Callable[[Result], float | None]) -> list[float]:
+        """Return own / side for each turn in which both have the figure."""
         of = self.results[scenario.name]
-        native = next((runs for name, runs in of.items() if name.partition(",")[0] == "native"), [])
-        pairs = [(figure(own), figure(other)) for own, other in zip(native, of.get(side, []), strict=False)]
-        return [own / other for own, other in pairs if own is not None and other]
+        ours = next((runs for name, runs in of.items() if name.partition(",")[0] == own), [])
+        pairs = [(figure(each), figure(other)) for each, other in zip(ours, of.get(side, []), strict=False)]
+        return [each / other for each, other in pairs if each is not None and other]
 
     def _cell(self, scenario: Scenario, side: str) -> str:
         runs, values = self.results[scenario.name][side], self.values(scenario, side)
@@ -157,13 +158,18 @@ def _value(scenario: Scenario, result: Result) -> float | None:
     return value
 
 
-def _target(what: str, side: str, wanted: float, less: bool, ratios: list[float]) -> str:
-    found = "not measured"
-    if ratios:
-        ratio = statistics.median(ratios)
-        met = ratio <= wanted if less else ratio >= wanted
-        found = f"{ratio:.2f}{'' if met else ', missed'}"
-    return f"| {what} | {side} | {'at most' if less else 'at least'} {wanted:g} | {found} |"
+def _target(what: str, side: str, wanted: float, less: bool, ratios: list[list[float]]) -> str:
+    """Return the row of a target, with a cell for the ratios of each build."""
+    cells = " | ".join(_found(each, wanted, less) for each in ratios)
+    return f"| {what} | {side} | {'at most' if less else 'at least'} {wanted:g} | {cells} |"
+
+
+def _found(ratios: list[float], wanted: float, less: bool) -> str:
+    if not ratios:
+        return "not measured"
+    ratio = statistics.median(ratios)
+    met = ratio <= wanted if less else ratio >= wanted
+    return f"{ratio:.2f}{'' if met else ', missed'}"
 
 
 def _number(value: float) -> str:

@@ -20,7 +20,8 @@ from benchmarks.sides import Side
 UPLOADS = 300
 IDLE = 10_000  # connections that are held open
 AGENTS = 5000  # that lose their server at once
-FULL = (*MAIN, "2 workers")
+BUILDS = (*MAIN, "compiled")  # both builds of our programs
+FULL = (*BUILDS, "2 workers")
 LONG = ("direct", "native", "reference", "grpcio")
 TUNNELS = ("native", "grpcio", "reference")
 STORM_TIMEOUT_S = 400
@@ -151,9 +152,9 @@ def _crowd(bench: Bench, side: Side) -> Result:
 
 _BACK = f"{AGENTS:,} agents: all back after their server restarted"
 SCENARIOS = (
-    Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _echo(1, 4000), "echo, latency", MAIN, "less", True,
+    Scenario("echo 64 B, 1 connection", "p50 us", "p50_us", _echo(1, 4000), "echo, latency", BUILDS, "less", True,
              (("reference", 0.6), ("haproxy", 1.2)), turns=3),
-    Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _echo(1, 4000), "echo, latency", MAIN, "less",
+    Scenario("echo 64 B, 1 connection, p99", "p99 us", "p99_us", _echo(1, 4000), "echo, latency", BUILDS, "less",
              of="echo 64 B, 1 connection"),
     Scenario("echo 64 B, 32 connections", "1/s", "per_s", _echo(32, 1000), "echo, rate", FULL, quick=True,
              targets=(("reference", 1.6), ("haproxy", 1.0)), cpu_targets=(("reference", 0.5),), turns=3),
@@ -167,15 +168,15 @@ SCENARIOS = (
     Scenario("the same, CONNECT over mutual TLS", "1/s", "per_s", _dials("tls"), "dials",
              ("native", "grpcio", "reference, TLS"), targets=(("reference, TLS", 1.0),)),
     Scenario("the same, gRPC, a tunnel for each", "1/s", "per_s", _dials("grpc"), "dials",
-             ("native", "reference, gRPC"), targets=(("reference, gRPC", 1.2),),
+             ("native", "compiled", "reference, gRPC"), targets=(("reference, gRPC", 1.2),),
              cpu_targets=(("reference, gRPC", 0.8),), turns=3),
     Scenario("the same, gRPC, one reused tunnel (Go)", "1/s", "per_s", _reused, "dials",
-             ("native", "reference, gRPC"), targets=(("reference, gRPC", 1.0),),
+             ("native", "compiled", "reference, gRPC"), targets=(("reference, gRPC", 1.0),),
              cpu_targets=(("reference, gRPC", 1.0),), turns=3),
-    Scenario("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "bulk", quick=True,
+    Scenario("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "bulk", BUILDS, quick=True,
              targets=(("reference", 3.5), ("haproxy", 1.0)), cpu_targets=(("reference", 0.28),), turns=3),
     Scenario("bulk down, 8 connections", "MiB/s", "mib_per_s", _bulk(8, 0), "bulk", FULL),
-    Scenario("bulk up", "MiB/s", "mib_per_s", _bulk(0, 1), "bulk", quick=True,
+    Scenario("bulk up", "MiB/s", "mib_per_s", _bulk(0, 1), "bulk", BUILDS, quick=True,
              targets=(("reference", 3.0), ("haproxy", 1.0)), cpu_targets=(("reference", 0.28),), turns=3),
     Scenario("bulk up, 8 connections", "MiB/s", "mib_per_s", _bulk(0, 8), "bulk"),
     Scenario("bulk both ways", "MiB/s", "mib_per_s", _bulk(1, 1), "bulk"),

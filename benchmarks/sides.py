@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import reference
+from benchmarks import builds, reference
 from konnectivity.testing.deployment import Deployment, free_port
 from support.balancer import HAPROXY, MISSING
 from support.delayed_line import DelayedLine
@@ -103,6 +103,8 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         for name, more in PROGRAMS.items():
             if name in wanted:
                 sides.append(our_side(stack, directory / name.replace(" ", "-"), name, *more))
+        if "compiled" in wanted:
+            sides += _compiled(stack, directory / "compiled", missing)
         for delay in DELAYS_MS:
             sides += [
                 _delayed(stack, directory / f"{name}-{delay}", name, delay, *PROGRAMS[name])
@@ -159,6 +161,16 @@ def our_side(stack: contextlib.ExitStack, directory: Path, name: str, *more: str
         time.sleep(2)  # until the agent has met both
     side.restart = start
     return side
+
+
+def _compiled(stack: contextlib.ExitStack, directory: Path, missing: list[str]) -> list[Side]:
+    """Start the programs of the compiled wheel, if there is one of the sources as they are."""
+    wheel = builds.compiled_wheel()
+    if wheel is None:
+        missing.append(builds.MISSING)
+        return []
+    root = stack.enter_context(builds.unpacked(wheel))
+    return [our_side(stack, directory, "compiled", within=builds.of_wheel(root))]
 
 
 def _until_ready(port: int) -> None:
