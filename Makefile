@@ -1,6 +1,6 @@
 # Everything a person or CI does here. Each target sets up .venv by itself; ARGS="..." reaches the tool.
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-compiled check fmt proto docs compatibility e2e e2e-kamaji fuzz simulate reliability soak bench bench-quick compare screenshots image wheel-compiled zipapp sbom release site clean
+.PHONY: demo test test-compiled check fmt proto docs compatibility e2e e2e-kamaji fuzz simulate reliability soak bench bench-quick compare gate screenshots image wheel-compiled zipapp sbom release site clean
 
 BIN := .venv/bin
 
@@ -85,6 +85,9 @@ bench-quick: .venv/.stamp ## the few most telling scenarios, once; about a minut
 BASE ?= HEAD
 compare: .venv/.stamp ## this checkout beside the commit BASE, turn by turn; about 8 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.compare --base $(BASE) $(ARGS)
+
+gate: .venv/.stamp ## CPU time of four operations, beside an earlier commit: at most 15 % more; about a minute
+	$(BIN)/python -m benchmarks.gate
 
 screenshots: .venv/.stamp ## the pictures of docs/operate/pictures (Chromium; 5 minutes)
 	$(BIN)/python scripts/screenshots.py

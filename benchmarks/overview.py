@@ -64,7 +64,7 @@ def _legend() -> list[str]:
     names = {"native": "this project, pure Python", "compiled": "this project, compiled", "haproxy": "two HAProxy hops"}
     parts = []
     for number, (side, colour) in enumerate(SIDES.items()):
-        x = LEFT + number * 200
+        x = 40 + number * 240
         parts.append(f'<rect x="{x}" y="8" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 18}" y="19">{names[side]}</text>')
     return parts
