@@ -11,7 +11,7 @@ BIN := .venv/bin
 demo: ## the main job on loopback: a request through server and agent, over mutual TLS; 80 MB the first time
 	@sh scripts/demo.sh $(ARGS)
 
-test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows
+test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows; REPORT=1 writes the compatibility page
 	@sh scripts/test.sh $(ARGS)
 
 test-compiled: .venv/.stamp ## the same on the compiled wheel: ARGS=tests/unit (a C compiler; some minutes' build)
@@ -46,13 +46,13 @@ docs: .venv/.stamp ## generate the pages of options, the dashboard, the causes o
 
 compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and write docs/reference/compatibility.md
 	@sh tests/cluster/build.sh
-	PYTHONPATH=tests/interop:tests/node $(BIN)/pytest -q -p matrix -p release_report tests/interop tests/node
+	REPORT=1 $(BIN)/pytest -q tests/interop tests/node
 
 # The Kubernetes release of e2e, compatibility and e2e-kamaji; empty means that of tests/cluster/kube/go.mod.
 export KUBERNETES ?=
 e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (root, Go; 10 minutes' build the first time); KUBERNETES=1.35
 	@sh tests/cluster/build.sh
-	PYTHONPATH=tests/node $(BIN)/pytest -p release_report $(ARGS) tests/cluster tests/node
+	REPORT=1 $(BIN)/pytest $(ARGS) tests/cluster tests/node
 
 e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
 	@sh tests/cluster/build.sh

@@ -4,6 +4,7 @@
 # attacks: these measure times and CPU, which a neighbour on the same machine would change. The real nodes are there, too:
 # their files share one cluster.
 # BUILD=compiled runs them on the compiled wheel, in .venv-compiled (`make test-compiled`).
+# With REPORT=1 the outcomes of both stages, and of a later run with arguments, make the pages of tests/compatibility.
 set -u
 case ${BUILD:-pure} in
 compiled)
@@ -14,10 +15,14 @@ compiled)
 esac
 pytest="$venv/bin/pytest"
 [ "$venv" = .venv ] || pytest="$venv/bin/python -m pytest"
+add_report() {
+    [ -z "${REPORT:-}" ] || export REPORT=add
+}
 # shellcheck disable=SC2086
-[ $# -eq 0 ] || exec $pytest "$@"
+[ $# -eq 0 ] || { add_report && exec $pytest "$@"; }
 alone="tests/adversity tests/attacks tests/node"
 failed=0
 $pytest -q --durations=15 --numprocesses=2 --dist=loadfile $(printf -- '--ignore=%s ' $alone) tests || failed=1
+add_report
 $pytest -q --durations=15 $alone || failed=1
 exit $failed

@@ -13,12 +13,17 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from compatibility import recorder
 from support import container_engine
 from support.examples import examples
 
 # No deadline: the time of one example depends on the machine more than on the code.
 settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    recorder.register(config)
 
 
 def pytest_asyncio_loop_factories(

@@ -1,7 +1,7 @@
 """Report of the last run with real Kamaji: date, commit, and the outcome of each check.
 
 A pytest plugin, loaded by `-p run_report` (`make e2e-kamaji`); without it the tests with real Kamaji are not collected.
-It writes last_run.toml, from which tests/interop/matrix.py makes a table of the compatibility page.
+It writes last_run.toml, from which tests/compatibility/page.py makes a table of the compatibility page.
 """
 
 from __future__ import annotations

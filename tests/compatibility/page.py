@@ -1,9 +1,4 @@
-"""Writer of docs/reference/compatibility.md and scenarios.md from the outcomes of this folder and of tests/node.
-
-    make compatibility
-
-A pytest plugin, loaded by `-p matrix`, that writes the page if every test that ran has passed.
-"""
+"""Writer of docs/reference/compatibility.md and scenarios.md."""
 
 from __future__ import annotations
 
@@ -13,8 +8,11 @@ from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+from compatibility.outcomes import FOLDERS, TESTS, Outcome, Outcomes
+from support.checkout import DOCS
+
 HERE = Path(__file__).parent
-PAGE = HERE.parent.parent / "docs" / "reference" / "compatibility.md"
+PAGE = DOCS / "reference" / "compatibility.md"
 CLIENTS = {
     "grpc-uds": "egress selector, GRPC over unix socket",
     "connect-uds": "egress selector, HTTPConnect over unix socket",
@@ -48,8 +46,8 @@ MODULES = (
 )
 
 
-class Matrix:
-    """Collector of the outcomes of all tests in a run."""
+class CompatibilityPage:
+    """Page made from the outcomes of tests that have passed."""
 
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, str]] = Counter()
@@ -58,37 +56,35 @@ class Matrix:
         self.metrics: dict[str, list[str]] = {}  # type and versions of the reference, keyed by the metric's name
         self.other: Counter[str] = Counter()
         self.nodes: dict[str, dict[str, str]] = {}  # cell of each transport, keyed by the check on real nodes
-        self.failed = 0
 
-    def pytest_runtest_logreport(self, report) -> None:
-        if report.failed:
-            self.failed += 1
-        if report.when != "call" or not report.passed:
-            return
-        test, _, parameters = report.nodeid.partition("[")  # "::" may be in the parameters, too
+    def add(self, passed: Outcome) -> None:
+        """Add a test that has passed to its table."""
+        test, _, parameters = passed.test.partition("[")  # "::" may be in the parameters, too
         name = test.rpartition("::")[2]
-        if "tests/node/" in report.nodeid:
+        if test.startswith("tests/node/"):
             check = " by ".join(each for each in (plain(name), parameters.rstrip("]")) if each)
-            self.nodes[check] = {value: "yes" for key, value in report.user_properties if key == "transport"}
-            self.nodes[check] |= dict(value for key, value in report.user_properties if key == "figures")
-            return
+            self.nodes[check] = {value: "yes" for key, value in passed.properties if key == "transport"}
+            self.nodes[check] |= dict(value for key, value in passed.properties if key == "figures")
+        elif "/test_reference_" in test:
+            self.metrics |= dict(value for key, value in passed.properties if key == "metric")
+            self._add_done(name, parameters)
+        else:
+            self._add_cell(name, parameters)
+
+    def _add_cell(self, name: str, parameters: str) -> None:
+        """Add a test to the cell of its client and pair, if its parameters name them."""
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
-        self.metrics |= dict(value for key, value in report.user_properties if key == "metric")
-        if "/test_reference_" in report.nodeid:
-            self._record_done(name, parameters)
-            return
         with_reference = re.match(r"server [^-]+-agent [^-]+", parameters)
+        pair = next((each for each in PAIRS if re.search(rf"(^|-){each}(-|\])", parameters)), None)
         if client and with_reference:
             self.reference[client, with_reference[0]] += 1
-            return
-        pair = next((each for each in PAIRS if re.search(rf"(^|-){each}(-|\])", parameters)), None)
-        if client and pair:
+        elif client and pair:
             self.passed[client, pair] += 1
         else:
             self.other[name] += 1
 
-    def _record_done(self, name: str, parameters: str) -> None:
-        """Record a test by its subject, with its pair and frontend if its parameters name them."""
+    def _add_done(self, name: str, parameters: str) -> None:
+        """Add a test by its subject, with its pair and frontend if its parameters name them."""
         found = WITH_REFERENCE.match(parameters)
         if found is None:
             self.other[name] += 1
@@ -96,13 +92,8 @@ class Matrix:
         pairs = self.done.setdefault(plain(found["what"] or name), {})
         pairs.setdefault(f"server {found['server']}, agent {found['agent']}", []).append(FRONTENDS[found["frontend"]])
 
-    def pytest_sessionfinish(self, session, exitstatus) -> None:
-        if not self.failed and exitstatus == 0 and self.passed:
-            PAGE.write_text(self.page())
-            text = (HERE / "scenarios.md").read_text()
-            PAGE.with_name("scenarios.md").write_text(text.format(scenarios=scenarios()))
-
-    def page(self) -> str:
+    def text(self) -> str:
+        """Return the page."""
         cells = {text: [str(self.passed[client, pair]) for pair in PAIRS] for client, text in CLIENTS.items()}
         pairs = dict.fromkeys(pair for _, pair in self.reference)
         reference = {
@@ -135,9 +126,22 @@ class Matrix:
         )
 
 
+def write(outcomes: Outcomes) -> None:
+    """Write both pages if each file of both folders has outcomes and all tests have passed."""
+    found = [outcomes.of(folder) for folder in FOLDERS]
+    if not all(found) or any(each.outcome != "passed" for each in outcomes):
+        return
+    page = CompatibilityPage()
+    for each in outcomes:
+        page.add(each)
+    PAGE.write_text(page.text())
+    text = (HERE / "scenarios.md").read_text()
+    PAGE.with_name("scenarios.md").write_text(text.format(scenarios=scenarios()))
+
+
 def scenarios() -> str:
     """Return the table of the integration tests of the reference, each with the tests here that show the same."""
-    listed = tomllib.loads((HERE / "integration_scenarios.toml").read_text())
+    listed = tomllib.loads((TESTS / "interop" / "integration_scenarios.toml").read_text())
     rows = {
         name.partition(": ")[2]: [what, "<br>".join(f"`{each.removeprefix('tests/')}`" for each in tests)]
         for group in ("tests", "e2e")
@@ -158,7 +162,7 @@ def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
 
 def kamaji() -> str:
     """Return the outcome of each check of the last run with real Kamaji."""
-    run = tomllib.loads((HERE.parent / "kamaji" / "last_run.toml").read_text())
+    run = tomllib.loads((TESTS / "kamaji" / "last_run.toml").read_text())
     counts = [run["date"], str(run["passed"]), str(run["failed"])]
     head = table(("Kamaji's commit", "date", "passed", "failed"), {run["commit"]: counts})
     return f"{head}\n\n{table(('check', 'outcome'), {name: [each] for name, each in run['checks'].items()})}"
@@ -166,7 +170,7 @@ def kamaji() -> str:
 
 def releases() -> dict[str, list[str]]:
     """Return the end of support and the last run on real nodes, keyed by the release of Kubernetes."""
-    runs = tomllib.loads((HERE.parent / "node" / "last_runs.toml").read_text())
+    runs = tomllib.loads((TESTS / "node" / "last_runs.toml").read_text())
     return {
         release: [SUPPORTED_UNTIL[release], *(str(run[key]) for key in ("version", "date", "passed", "failed"))]
         for release, run in runs.items()
@@ -174,16 +178,18 @@ def releases() -> dict[str, list[str]]:
 
 
 def versions() -> dict[str, list[str]]:
-    cluster = HERE.parent / "cluster"
-    files = (*(cluster / name / "go.mod" for name in ("metrics-server", "node", "kube")), HERE / "go.mod")
-    old = dict(re.findall(r"^\s+(\S+) (v\S+)$", (HERE / "go-2024.mod").read_text(), re.MULTILINE))
-    found = {
-        name: each for file in files for name, each in re.findall(r"^\s+(\S+) (v\S+)$", file.read_text(), re.MULTILINE)
-    }
+    """Return the version of each part, and the one of 2024 if the tests have it, too."""
+    cluster, interop = TESTS / "cluster", TESTS / "interop"
+    # The metrics server is a tool of its build, which Go's module files mark like a module of another module.
+    found = _modules(cluster / "metrics-server" / "go.mod", " // indirect")
+    for folder in (cluster / "node", cluster / "kube", interop):
+        found |= _modules(folder / "go.mod")
+    old = _modules(interop / "go-2024.mod")
     return {name: [" and ".join(dict.fromkeys((found[name], old.get(name, found[name]))))] for name in MODULES} | {
         "grpcio": [version("grpcio")]
     }
 
 
-def pytest_configure(config) -> None:
-    config.pluginmanager.register(Matrix(), "compatibility-matrix")
+def _modules(file: Path, mark: str = "") -> dict[str, str]:
+    """Return the versions in a Go module file, by module, of the lines that end in `mark`."""
+    return dict(re.findall(rf"^\s+(\S+) (v\S+){mark}$", file.read_text(), re.MULTILINE))
