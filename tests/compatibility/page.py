@@ -60,18 +60,17 @@ class CompatibilityPage:
     def add(self, passed: Outcome) -> None:
         """Add a test that has passed to its table."""
         test, _, parameters = passed.test.partition("[")  # "::" may be in the parameters, too
-        name = test.rpartition("::")[2]
         if test.startswith("tests/node/"):
-            check = " by ".join(each for each in (plain(name), parameters.rstrip("]")) if each)
+            check = " by ".join(each for each in (plain(test), parameters.rstrip("]")) if each)
             self.nodes[check] = {value: "yes" for key, value in passed.properties if key == "transport"}
             self.nodes[check] |= dict(value for key, value in passed.properties if key == "figures")
         elif "/test_reference_" in test:
             self.metrics |= dict(value for key, value in passed.properties if key == "metric")
-            self._add_done(name, parameters)
+            self._add_done(test, parameters)
         else:
-            self._add_cell(name, parameters)
+            self._add_cell(test, parameters)
 
-    def _add_cell(self, name: str, parameters: str) -> None:
+    def _add_cell(self, test: str, parameters: str) -> None:
         """Add a test to the cell of its client and pair, if its parameters name them."""
         client = next((each for each in sorted(CLIENTS, key=len, reverse=True) if each in parameters), None)
         with_reference = re.match(r"server [^-]+-agent [^-]+", parameters)
@@ -81,15 +80,15 @@ class CompatibilityPage:
         elif client and pair:
             self.passed[client, pair] += 1
         else:
-            self.other[name] += 1
+            self.other[subject(test)] += 1
 
-    def _add_done(self, name: str, parameters: str) -> None:
+    def _add_done(self, test: str, parameters: str) -> None:
         """Add a test by its subject, with its pair and frontend if its parameters name them."""
         found = WITH_REFERENCE.match(parameters)
         if found is None:
-            self.other[name] += 1
+            self.other[subject(test)] += 1
             return
-        pairs = self.done.setdefault(plain(found["what"] or name), {})
+        pairs = self.done.setdefault(found["what"] or plain(test), {})
         pairs.setdefault(f"server {found['server']}, agent {found['agent']}", []).append(FRONTENDS[found["frontend"]])
 
     def text(self) -> str:
@@ -104,7 +103,7 @@ class CompatibilityPage:
             what: [", ".join(dict.fromkeys(pairs.get(pair, ["no"]))) for pair in columns]
             for what, pairs in self.done.items()
         }
-        besides = {plain(name): [str(count)] for name, count in self.other.items()}
+        besides = {name: [str(count)] for name, count in self.other.items()}
         transports = [name for name in CLIENTS if any(name in done for done in self.nodes.values())]
         nodes = {name: [done.get(each, "-") for each in transports] for name, done in self.nodes.items()}
         return (
@@ -150,9 +149,14 @@ def scenarios() -> str:
     return table(("test of the reference", "what it shows", "tests here, below `tests/`"), rows)
 
 
-def plain(name: str) -> str:
-    """Return a test's name as words."""
-    return name.removeprefix("test_").replace("_", " ")
+def plain(test: str) -> str:
+    """Return the name of a test as words."""
+    return test.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+
+
+def subject(test: str) -> str:
+    """Return the names of a test and of its file as words."""
+    return f"{plain(Path(test.partition('::')[0]).stem)}: {plain(test)}"
 
 
 def table(head: tuple[str, ...], rows: dict[str, list[str]]) -> str:
