@@ -10,11 +10,13 @@ import logging
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import FrameType
 from typing import TextIO
 
 from konnectivity.runtime.logs.line_rate import LineRate
 from konnectivity.runtime.logs.log_formats import JsonFormatter, KlogFormatter, severity
 from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
+from konnectivity.runtime.logs.log_record import ErrorInfo, FieldRecord, compiled_file
 from konnectivity.runtime.logs.log_writer import Writer
 
 __all__ = [
@@ -49,28 +51,29 @@ class Log:
 
     """
 
-    __slots__ = ("_logger", "verbosity")
+    __slots__ = ("_lines", "_name", "verbosity")
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines = _Lines(name)
         self.verbosity = 0
         self.refresh()
         _logs.append(self)
 
-    # stacklevel=2 in each: the line shows the file of the caller, not this one.
+    # Each asks for the frame of its caller itself: one call less per line.
 
     def info(self, message: str, /, **fields: object) -> None:
-        self._logger.info(message, extra={"fields": fields}, stacklevel=2)
+        self._lines.write(logging.INFO, sys._getframe(1), message, fields)
 
     def warning(self, message: str, /, **fields: object) -> None:
-        self._logger.warning(message, extra={"fields": fields}, stacklevel=2)
+        self._lines.write(logging.WARNING, sys._getframe(1), message, fields)
 
     def error(self, message: str, /, **fields: object) -> None:
-        self._logger.error(message, extra={"fields": fields}, stacklevel=2)
+        self._lines.write(logging.ERROR, sys._getframe(1), message, fields)
 
     def exception(self, message: str, /, **fields: object) -> None:
         """Log an error with the traceback of the current exception: for programming errors, never for bad input."""
-        self._logger.error(message, exc_info=sys.exc_info(), extra={"fields": fields}, stacklevel=2)
+        self._lines.write(logging.ERROR, sys._getframe(1), message, fields, sys.exc_info())
 
     def v(self, level: int) -> bool:
         """Return whether lines of this level are written: `if log.v(4): log.info(...)`."""
@@ -78,7 +81,7 @@ class Log:
 
     def refresh(self) -> None:
         """Read the verbosity that `configure` set."""
-        stem = self._logger.name.rpartition(".")[2]
+        stem = self._name.rpartition(".")[2]
         own = [level for pattern, level in _modules if fnmatchcase(stem, pattern)]
         self.verbosity = own[0] if own else _verbosity
 
@@ -91,13 +94,11 @@ class PeerLog:
     left out before it as `left_out` (about this peer) and `left_out_of_others` (about peers that were forgotten since).
     """
 
-    __slots__ = ("_logger", "_rate")
+    __slots__ = ("_lines", "_rate")
 
-    def __init__(self, logger: logging.Logger, rate: LineRate) -> None:
-        self._logger = logger
+    def __init__(self, name: str, rate: LineRate) -> None:
+        self._lines = _Lines(name)
         self._rate = rate
-
-    # stacklevel=3 in _write: the line shows the file of the caller, not this one.
 
     def info(self, peer: str, message: str, /, **fields: object) -> None:
         self._write(logging.INFO, peer, message, fields)
@@ -114,7 +115,26 @@ class PeerLog:
             return
         counts = dict(zip(("left_out", "left_out_of_others"), taken, strict=True))
         fields |= {name: lines for name, lines in counts.items() if lines}
-        self._logger.log(level, message, extra={"fields": fields}, stacklevel=3)
+        self._lines.write(level, sys._getframe(2), message, fields)
+
+
+class _Lines:
+    """Way of one module's lines to the handlers of the standard library's logging."""
+
+    __slots__ = ("_compiled_file", "_logger")
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._compiled_file = compiled_file(name)
+
+    def write(
+        self, level: int, caller: FrameType, message: str, fields: dict[str, object], error: ErrorInfo | None = None
+    ) -> None:
+        logger = self._logger
+        if logger.isEnabledFor(level):
+            file = self._compiled_file
+            place = (caller.f_code.co_filename, caller.f_lineno) if file is None else (file, 0)
+            logger.handle(FieldRecord(logger.name, level, place, message, fields, error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +151,14 @@ class LogDestination:
 
 def get(name: str) -> Log:
     """Return the log of the module `name`. May be called before `configure`."""
-    return Log(logging.getLogger(name))
+    return Log(name)
 
 
 def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
     """Return the rate-limited log of the module `name`; without `rate`, all modules share one."""
     if rate is not None:
         _line_rates.append(rate)
-    return PeerLog(logging.getLogger(name), _line_rate if rate is None else rate)
+    return PeerLog(name, _line_rate if rate is None else rate)
 
 
 def left_out() -> int:

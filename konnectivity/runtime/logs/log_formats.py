@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import logging
-import sys
 import time
 from collections.abc import Mapping
 
@@ -18,7 +17,13 @@ from konnectivity.untrusted.untrusted_text import CUT, quoted, visible
 MAX_VALUE = 2 * 1024  # characters of a message or value
 MAX_TRACE = 8 * 1024  # characters of a stack trace, of which the end is kept
 MAX_LINE = 16 * 1024  # characters of a line; fields that do not fit are left out
+_LETTERS = {logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E"}
 _TRACE = "trace"
+_STAMP = ("ts", "level", "caller", "msg")  # of a line in JSON; a field with such a name gets another
+_NUMBERS = (int, float)  # a bool is an int
+_CONTAINERS = (list, tuple, dict)
+_json = jsonlib.JSONEncoder().encode
+_compact = jsonlib.JSONEncoder(separators=(",", ":")).encode
 _CUT_FIELD = "cut"  # is true in a line without the fields that did not fit
 
 
@@ -37,6 +42,8 @@ class KlogFormatter(logging.Formatter):
         super().__init__()
         self._header = header
         self._directory = directory
+        self._second = -1  # of the last line
+        self._clock = ""
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -51,43 +58,41 @@ class KlogFormatter(logging.Formatter):
         return line
 
     def _head(self, record: logging.LogRecord) -> str:
-        path, line = _caller(record)
-        file = "/".join(path.rsplit("/", 2)[-2 if self._directory else -1 :])
         seconds = int(record.created)
-        clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
+        if seconds != self._second:
+            self._second = seconds
+            self._clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
         micros = int((record.created - seconds) * 1e6)
-        return f"{severity(record.levelno)[0].upper()}{clock}.{micros:06} {record.process:7} {file}:{line}] "
+        file = "/".join(record.pathname.rsplit("/", 2)[-2 if self._directory else -1 :])
+        letter = _LETTERS.get(record.levelno) or severity(record.levelno)[0].upper()
+        return f"{letter}{self._clock}.{micros:06} {record.process:7} {file}:{record.lineno}] "
 
 
 class JsonFormatter(logging.Formatter):
     """Formatter of one JSON object per line: `ts` (seconds), `level`, `caller`, `msg`, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        path, number = _caller(record)
-        line: dict[str, object] = {
-            "ts": round(record.created, 6),
-            "level": severity(record.levelno),
-            "caller": f"{path.rpartition('/')[2]}:{number}",
-            "msg": _escaped_shortly("msg", record.getMessage()),
-        }
-        length = len(jsonlib.dumps(line))
+        caller = _json(f"{record.filename}:{record.lineno}")
+        message = _json(_escaped_shortly("msg", record.getMessage()))
+        stamp = f'"ts": {round(record.created, 6)}, "level": "{severity(record.levelno)}"'
+        line = f'{{{stamp}, "caller": {caller}, "msg": {message}'
         for key, value in _fields(self, record).items():
-            name = f"{key}_" if key in line else key
             short = bounded(value, key)
-            short = _escaped_shortly(key, short) if isinstance(short, str) else short
-            length += len(jsonlib.dumps({name: short}))
-            if length > MAX_LINE:
-                line[_CUT_FIELD] = True
-                break
-            line[name] = short
-        return jsonlib.dumps(line)
+            text = _json(_escaped_shortly(key, short) if isinstance(short, str) else short)
+            field = f", {_json(f'{key}_' if key in _STAMP else key)}: {text}"
+            if len(line) + len(field) > MAX_LINE:
+                return f'{line}, "{_CUT_FIELD}": true}}'
+            line += field
+        return line + "}"
 
 
 def bounded(value: object, key: str = "") -> object:
     """Return `value` as a JSON value, with texts cut to the length of a value; a longer value as its text, cut."""
-    if value is None or isinstance(value, bool | int | float):
+    if type(value) is str:
+        return _shortened(key, value)
+    if value is None or isinstance(value, _NUMBERS):
         return value
-    if isinstance(value, list | tuple | dict) and not hasattr(value, "_fields"):  # a named tuple has a text
+    if isinstance(value, _CONTAINERS) and not hasattr(value, "_fields"):  # a named tuple has a text
         try:
             text = jsonlib.dumps(value, default=str)
         except (TypeError, ValueError):  # keys that are not texts, or a value that contains itself
@@ -97,14 +102,6 @@ def bounded(value: object, key: str = "") -> object:
                 return jsonlib.loads(text)
         return _shortened(key, text)
     return _shortened(key, _text(value))
-
-
-def _caller(record: logging.LogRecord) -> tuple[str, int]:
-    """Return the file and line that wrote a record; line 0 if a compiled module did, as its functions have no frame."""
-    spec = getattr(sys.modules.get(record.name), "__spec__", None)
-    if spec is not None and (spec.origin or "").endswith(".so"):
-        return f"{record.name.replace('.', '/')}.py", 0
-    return record.pathname, record.lineno
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> Mapping[str, object]:
@@ -129,7 +126,7 @@ def _value(key: str, value: object) -> str:
     short = bounded(value, key)
     if isinstance(short, str):
         return quoted(short, MAX_TRACE if key == _TRACE else MAX_VALUE)
-    return jsonlib.dumps(short, separators=(",", ":"))
+    return _compact(short)
 
 
 def _shortened(key: str, text: str) -> str:
@@ -142,7 +139,7 @@ def _escaped_shortly(key: str, text: str) -> str:
     """Return `text`, shortened so that its JSON has at most the length of two values."""
     short = _shortened(key, text)
     most = MAX_TRACE if key == _TRACE else 2 * MAX_VALUE
-    if len(jsonlib.dumps(short)) <= most:
+    if len(short) <= most // 12 or len(_json(short)) <= most:
         return short
     return CUT + short[-most // 12 :] if key == _TRACE else short[: most // 12 - 1] + CUT
 
