@@ -10,6 +10,8 @@ import json as jsonlib
 import logging
 import time
 from collections.abc import Mapping
+from math import isfinite
+from typing import Any
 
 from konnectivity.net.error_texts import words_of
 from konnectivity.untrusted.untrusted_text import CUT, quoted, visible
@@ -63,7 +65,7 @@ class KlogFormatter(logging.Formatter):
             self._second = seconds
             self._clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
         micros = int((record.created - seconds) * 1e6)
-        file = "/".join(record.pathname.rsplit("/", 2)[-2 if self._directory else -1 :])
+        file = "/".join(record.pathname.rsplit("/", 2)[-2:]) if self._directory else record.filename
         letter = _LETTERS.get(record.levelno) or severity(record.levelno)[0].upper()
         return f"{letter}{self._clock}.{micros:06} {record.process:7} {file}:{record.lineno}] "
 
@@ -121,8 +123,11 @@ def severity(level: int) -> str:
     return "warning" if level >= logging.WARNING else "info"
 
 
-def _value(key: str, value: object) -> str:
+def _value(key: str, value: Any) -> str:
     """Return a value as klog writes it: texts quoted, everything else as JSON."""
+    kind = type(value)
+    if kind is int or (kind is float and isfinite(value)):
+        return repr(value)
     short = bounded(value, key)
     if isinstance(short, str):
         return quoted(short, MAX_TRACE if key == _TRACE else MAX_VALUE)

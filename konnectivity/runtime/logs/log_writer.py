@@ -69,7 +69,8 @@ class Writer(logging.Handler):
             return
         self._accepted += len(text)
         self._waiting.append((level, text))
-        self._wake.set()
+        if not self._wake.is_set():  # if it is, the thread looks for lines after this one was queued
+            self._wake.set()
 
     @property
     def _full(self) -> bool:
