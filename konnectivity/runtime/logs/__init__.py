@@ -55,7 +55,7 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lines = _Lines(name)
+        self._lines = _ModuleLines(name)
         self.verbosity = 0
         self.refresh()
         _logs.append(self)
@@ -97,7 +97,7 @@ class PeerLog:
     __slots__ = ("_lines", "_rate")
 
     def __init__(self, name: str, rate: LineRate) -> None:
-        self._lines = _Lines(name)
+        self._lines = _ModuleLines(name)
         self._rate = rate
 
     def info(self, peer: str, message: str, /, **fields: object) -> None:
@@ -118,7 +118,7 @@ class PeerLog:
         self._lines.write(level, sys._getframe(2), message, fields)
 
 
-class _Lines:
+class _ModuleLines:
     """Way of one module's lines to the handlers of the standard library's logging."""
 
     __slots__ = ("_compiled_file", "_logger")
