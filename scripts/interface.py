@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from konnectivity import client
+from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.net.hop_timings import HopTimings
 from konnectivity.runtime.options import Options, declared
 from konnectivity.tool.cli.main import command_parser
@@ -31,7 +32,11 @@ def main() -> None:
 
 def interface() -> dict[str, Any]:
     return {
-        "flags": {"proxy-server": _flags(ServerOptions), "proxy-agent": _flags(AgentOptions)},
+        "flags": {
+            "proxy-server": _flags(ServerOptions),
+            "proxy-agent": _flags(AgentOptions),
+            "konnectivity forward": _flags(ForwardOptions),
+        },
         "commands": {name: _options(parser) for name, parser in _commands(command_parser(), "konnectivity")},
         "client": dict(sorted(_client())),
     }

@@ -1,4 +1,4 @@
-"""Write the pages of options in docs/reference from the declarations of both programs (--check: compare)."""
+"""Write the pages of options in docs/reference from the declarations of the programs (--check: compare)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from generated_files import ROOT, write_or_check
+from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.runtime.options import markdown
 from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_server.server_options import ServerOptions
@@ -18,6 +19,16 @@ to write values, and where else an option can be set, is in [options.md](options
 
 `make docs` generates this page from `{declarations}`,
 `konnectivity/runtime/shared_options.py` and `konnectivity/runtime/logs/log_options.py`.
+
+"""
+FORWARD_HEAD = """# Options of konnectivity forward
+
+For the operator who writes the arguments of `konnectivity forward`: every flag, its value, its default and its
+meaning. How to write values, and where else an option can be set, is in [options.md](options.md); what the program
+does is in [forward.md](../operate/forward.md).
+
+`make docs` generates this page from `konnectivity/forward/forward_options.py` and
+`konnectivity/runtime/logs/log_options.py`.
 
 """
 PAGES = {
@@ -34,6 +45,7 @@ PAGES = {
         AgentOptions,
         "proxy-agent",
     ),
+    "forward-options.md": (FORWARD_HEAD, ForwardOptions, "konnectivity forward"),
 }
 
 

@@ -17,14 +17,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from konnectivity.client.client_tunnel import DIAL_TIMEOUT_S, ClientTunnel, check_text
-from konnectivity.client.connect_tunnel import ConnectTunnel
 from konnectivity.client.frontend_address import FrontendAddress
-from konnectivity.client.grpc_tunnel import GrpcTunnel
 from konnectivity.errors import DialError, DialFailure, TunnelLost
 from konnectivity.tls import client_context
+
+if TYPE_CHECKING:
+    from konnectivity.client.connect_tunnel import ConnectTunnel
+    from konnectivity.client.grpc_tunnel import GrpcTunnel
 
 __all__ = [
     "DIAL_TIMEOUT_S",
@@ -66,11 +68,35 @@ async def connect(
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}: must be {' or '.join(MODES)}")
     frontend = FrontendAddress(address, tls, server_name)
-    tunnel: ClientTunnel = ConnectTunnel(frontend) if mode == "http-connect" else GrpcTunnel(frontend)
+    tunnel = tunnel_to(frontend, mode)
     try:
         yield tunnel
     finally:
         await tunnel.close()
+
+
+def tunnel_to(frontend: FrontendAddress, mode: Mode) -> ClientTunnel:
+    """Return a tunnel to a frontend. Each mode is loaded when it is used: HTTP/2 takes memory."""
+    if mode == "http-connect":
+        from konnectivity.client.connect_tunnel import ConnectTunnel
+
+        return ConnectTunnel(frontend)
+    from konnectivity.client.grpc_tunnel import GrpcTunnel
+
+    return GrpcTunnel(frontend)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the class of one mode when it is asked for."""
+    if name == "ConnectTunnel":
+        from konnectivity.client.connect_tunnel import ConnectTunnel
+
+        return ConnectTunnel
+    if name == "GrpcTunnel":
+        from konnectivity.client.grpc_tunnel import GrpcTunnel
+
+        return GrpcTunnel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def tls_context(ca: str, certificate: str, key: str, mode: Mode) -> ssl.SSLContext:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from konnectivity.grpc import http2_client
-from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.net import addresses, hop_timings
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.net.hop_timings import HopTimings
+
+if TYPE_CHECKING:
+    from konnectivity.grpc.http2_client import Http2ClientTransport
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -24,7 +27,7 @@ class FrontendAddress:
 
     Args:
         address: "unix:/path", "/path" or "host:port".
-        tls: client context for TCP; None: cleartext.
+        tls: client context for TCP, or returns the newest one for each connection; None: cleartext.
         server_name: name that the server's certificate must carry; None: the host.
 
     Raises:
@@ -32,7 +35,12 @@ class FrontendAddress:
 
     """
 
-    def __init__(self, address: str, tls: ssl.SSLContext | None, server_name: str | None) -> None:
+    def __init__(
+        self,
+        address: str,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
+        server_name: str | None,
+    ) -> None:
         self._path, self._host, self._port = addresses.split_frontend(address)
         self._tls = tls
         self._server_name = server_name or self._host
@@ -41,12 +49,14 @@ class FrontendAddress:
 
     async def start(self, transport: Http2ClientTransport, hops: HopTimings) -> None:
         """Make a connection, and speak HTTP/2 on it by `transport`."""
+        from konnectivity.grpc import http2_client  # loaded for this mode only: it takes memory
+
         if self._path:
             await http2_client.start(transport, await http2_client.open_unix(self._path), None)
             hops.done(hop_timings.CONNECT)
             return
         sock = await self._connected(hops)
-        await http2_client.start(transport, sock, self._tls, self._server_name)
+        await http2_client.start(transport, sock, self._context(), self._server_name)
         hops.done(hop_timings.TLS)
 
     async def streams(self, hops: HopTimings) -> Streams:
@@ -56,9 +66,12 @@ class FrontendAddress:
             hops.done(hop_timings.CONNECT)
             return streams
         sock = await self._connected(hops)
-        streams = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self._name)
+        streams = await asyncio.open_connection(sock=sock, ssl=self._context(), server_hostname=self._name)
         hops.done(hop_timings.TLS)
         return streams
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self._tls if self._tls is None or isinstance(self._tls, ssl.SSLContext) else self._tls()
 
     @property
     def _name(self) -> str | None:

@@ -15,6 +15,7 @@ from zipimport import zipimporter
 _SERVER = "konnectivity_server.server_main"
 _AGENT = "konnectivity_agent.agent_main"
 _TOOL = "konnectivity.tool.cli.main"
+_FORWARD = "konnectivity.forward.forward_main"
 _MODULES = {
     "proxy-server": _SERVER,
     "konnectivity-server": _SERVER,  # the name that k0s uses
@@ -26,13 +27,14 @@ _MODULES = {
 def choose(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Return the module of the program and its arguments, selected by the name of the command or the first argument.
 
-    Every other name selects the `konnectivity` tool.
+    Every other name selects the `konnectivity` tool, or the program that its command `forward` is.
     """
     names = [os.path.basename(argv[0]), *argv[1:2]]
     for skipped, name in enumerate(names):
         if name in _MODULES:
             return _MODULES[name], list(argv[1 + skipped :])
-    return _TOOL, list(argv[2:] if names[1:] == ["konnectivity"] else argv[1:])
+    words = list(argv[2:] if names[1:] == ["konnectivity"] else argv[1:])
+    return (_FORWARD, words[1:]) if words[:1] == ["forward"] else (_TOOL, words)
 
 
 def main() -> None:

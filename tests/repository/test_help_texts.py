@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.runtime.options import DURATION, FLOAT, INT, SIZE, STRING, STRINGS, Option, declared
 from konnectivity.tool.cli.main import command_parser
 from konnectivity_agent.agent_options import AgentOptions
@@ -29,8 +30,15 @@ QUANTITY = {
 }
 
 
+PROGRAM_OPTIONS = {
+    "proxy-server": ServerOptions,
+    "proxy-agent": AgentOptions,
+    "konnectivity forward": ForwardOptions,
+}
+
+
 def of_programs() -> Iterator[tuple[str, Option]]:
-    for program, options in (("proxy-server", ServerOptions), ("proxy-agent", AgentOptions)):
+    for program, options in PROGRAM_OPTIONS.items():
         for each in declared(options):
             if not each.instead and not each.deprecated:
                 yield f"{program} --{each.flag}", each

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from konnectivity.runtime import standard_streams
 from konnectivity.runtime.build_kind import version_line
-from konnectivity.tool.cli import (
-    completion,
-    curl_command,
-    demo_command,
-    dial_command,
-    doctor_command,
-    egress_config_command,
-    explain_command,
-    explain_route_command,
-    kubeconfig_command,
-    manifests_command,
-    pki_command,
-    top_command,
-)
-from konnectivity.tool.cli.argument_parser import Parser, misplaced_program
-from konnectivity.tool.cli.plain_stream import plain_streams
+
+if TYPE_CHECKING:
+    from konnectivity.tool.cli.argument_parser import Parser
 
 
 def command_parser() -> Parser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands. They are loaded here: `forward`, a program of its own, runs without them."""
+    from konnectivity.tool.cli import (
+        completion,
+        curl_command,
+        demo_command,
+        dial_command,
+        doctor_command,
+        egress_config_command,
+        explain_command,
+        explain_route_command,
+        forward_command,
+        kubeconfig_command,
+        manifests_command,
+        pki_command,
+        top_command,
+    )
+    from konnectivity.tool.cli.argument_parser import Parser
+
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=version_line("konnectivity"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -38,6 +43,7 @@ def command_parser() -> Parser:
         manifests_command,
         dial_command,
         curl_command,
+        forward_command,
         top_command,
         doctor_command,
         explain_command,
@@ -50,9 +56,16 @@ def command_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the console script `konnectivity`."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["forward"]:
+        from konnectivity.forward import forward_main
+
+        forward_main.main(words[1:])
+    from konnectivity.tool.cli.argument_parser import misplaced_program
+    from konnectivity.tool.cli.plain_stream import plain_streams
+
     parser = command_parser()
     with standard_streams.checked("konnectivity"), plain_streams():
-        words = sys.argv[1:] if argv is None else argv
         if problem := misplaced_program(words):
             parser.error(problem)
         arguments = parser.parse_args(words)

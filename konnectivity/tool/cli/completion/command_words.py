@@ -65,14 +65,16 @@ HELP = OptionWord(("-h", "--help"), "Show this text.")
 VERSION = OptionWord(("--version",), "Show version and build.")
 
 
-def program_words(name: str, options: type[Options], description: str, ineffective: bool) -> CommandWord:
-    """Return the words of proxy-server or proxy-agent, with `ineffective` also the options without an effect.
+def program_words(
+    words: tuple[str, ...], options: type[Options], description: str, ineffective: bool, summary: str = ""
+) -> CommandWord:
+    """Return the words of a program with declared options, with `ineffective` also the options without an effect.
 
     Hidden and deprecated options are left out.
     """
     visible = [each for each in declared(options) if not (each.hidden or each.deprecated)]
     shown = [each for each in visible if ineffective or not each.instead]
-    return CommandWord((name,), description, (*map(_option_word, shown), HELP, VERSION))
+    return CommandWord(words, description, (*map(_option_word, shown), HELP, VERSION), (), summary)
 
 
 def _option_word(each: Option) -> OptionWord:

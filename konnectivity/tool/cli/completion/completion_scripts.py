@@ -6,8 +6,10 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from konnectivity.tool.cli import forward_command
 from konnectivity.tool.cli.completion.bash_script import bash_script
 from konnectivity.tool.cli.completion.command_words import CommandWord, program_words, tool_words
 from konnectivity.tool.cli.completion.fish_script import fish_script
@@ -43,13 +45,19 @@ def run(tool: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 def all_programs(tool: argparse.ArgumentParser, ineffective: bool = False) -> list[CommandWord]:
     """Return the words of the tool, of proxy-server and of proxy-agent, also with options that have no effect."""
-    from konnectivity_agent import agent_main  # imported late: other commands start faster without both
+    from konnectivity.forward import forward_main  # imported late: other commands start faster without the programs
+    from konnectivity.forward.forward_options import ForwardOptions
+    from konnectivity_agent import agent_main
     from konnectivity_agent.agent_options import AgentOptions
     from konnectivity_server import server_main
     from konnectivity_server.server_options import ServerOptions
 
+    words = tool_words(tool, ("konnectivity",))
+    forward = ("konnectivity", forward_command.NAME)
+    made = program_words(forward, ForwardOptions, forward_main.DESCRIPTION, ineffective, forward_command.SUMMARY)
+    commands = tuple(made if each.words == forward else each for each in words.commands)
     return [
-        tool_words(tool, ("konnectivity",)),
-        program_words("proxy-server", ServerOptions, server_main.DESCRIPTION, ineffective),
-        program_words("proxy-agent", AgentOptions, agent_main.DESCRIPTION, ineffective),
+        replace(words, commands=commands),
+        program_words(("proxy-server",), ServerOptions, server_main.DESCRIPTION, ineffective),
+        program_words(("proxy-agent",), AgentOptions, agent_main.DESCRIPTION, ineffective),
     ]

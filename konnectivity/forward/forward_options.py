@@ -1,0 +1,156 @@
+"""Options of `konnectivity forward`: the declarations, and the checks of combinations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from konnectivity.net import addresses
+from konnectivity.net.addresses import is_loopback
+from konnectivity.runtime.logs.log_options import LogOptions
+from konnectivity.runtime.options import (
+    at_least,
+    duration,
+    existing_file,
+    one_of,
+    option,
+    positive,
+    size,
+)
+from konnectivity.runtime.options import (
+    port as port_number,
+)
+from konnectivity.untrusted.numbers import MAX_PORT
+
+DEFAULT_PORT = 8070
+
+
+def _frontends(texts: tuple[str, ...]) -> str | None:
+    try:
+        for text in texts:
+            addresses.split_frontend(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class ForwardOptions(LogOptions):
+    """Options of `konnectivity forward`."""
+
+    server: tuple[str, ...] = option(
+        (),
+        group="Proxy server",
+        check=_frontends,
+        metavar="addresses",
+        help="Comma-separated frontends of proxy servers, unix:/path, or host:port for TLS; may be repeated. A dial "
+        "that one of them cannot serve is sent to the next one (required).",
+    )
+    mode: str = option(
+        "http-connect", check=one_of("http-connect", "grpc"), help="Protocol of the frontends: http-connect or grpc."
+    )
+    ca_cert: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="CA certificate file that verifies servers (empty = only unix sockets).",
+    )
+    cert: str = option(
+        "", check=existing_file, metavar="file", help="Client certificate file shown to servers (empty = none)."
+    )
+    key: str = option("", check=existing_file, metavar="file", help="Private key file of --cert (empty = none).")
+    server_name: str = option(
+        "", metavar="name", help="Name that the certificate of a server must carry (empty = the host in --server)."
+    )
+    bind_address: str = option(
+        "127.0.0.1",
+        group="Clients",
+        metavar="address",
+        help="IP address that the proxy listens on. An address other than loopback needs --credentials-file.",
+    )
+    port: int = option(
+        DEFAULT_PORT,
+        check=port_number(0, MAX_PORT),
+        help="TCP port of the proxy, for SOCKS5 and HTTP (0 = no TCP port, which needs --uds-name).",
+    )
+    uds_name: str = option("", metavar="path", help="Path of a unix socket of the proxy (empty = only TCP).")
+    credentials_file: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="File with a line user:password for each client, read again when it changes (empty = clients show no "
+        "password).",
+    )
+    insecure_allow_unauthenticated_clients: bool = option(
+        False,
+        help="Listen on an address other than loopback without --credentials-file: anyone who reaches the port can "
+        "dial through every agent.",
+    )
+    max_connections: int = option(
+        10_000,
+        check=positive,
+        help="Maximum number of concurrent connections of clients; above it, new ones are closed.",
+    )
+    head_timeout: float = option(
+        duration("10s"),
+        check=positive,
+        help="Maximum time for a client to send its SOCKS5 handshake or the head of its HTTP request.",
+    )
+    dial_timeout: float = option(
+        duration("30s"), check=positive, help="Maximum time for a dial, with all servers that are tried."
+    )
+    idle_timeout: float = option(
+        duration("5m"),
+        check=positive,
+        help="Maximum time between two HTTP requests of a connection, and without a byte of a response. Tunnels have "
+        "no limit.",
+    )
+    max_head: int = option(
+        size("64Ki"), check=positive, help="Maximum number of bytes of the head of an HTTP request or response."
+    )
+    health_bind_address: str = option(
+        "127.0.0.1",
+        group="Health, metrics",
+        metavar="address",
+        help="IP address that the health port listens on (empty = all addresses).",
+    )
+    health_port: int = option(
+        0,
+        check=port_number(0, MAX_PORT),
+        help="TCP port that serves /healthz, /readyz and /metrics (0 = no health port).",
+    )
+    drain_timeout: float = option(
+        duration("25s"),
+        group="Program",
+        check=at_least(0),
+        help="Maximum time that open connections may continue after the first SIGTERM (0 = unlimited).",
+    )
+    config: str = option(
+        "",
+        metavar="file",
+        help="YAML file that sets options, with names of flags as its keys (empty = no file).",
+    )
+    check_config: bool = option(False, help="Print the options in force and exit.")
+
+    @property
+    def uses_tls(self) -> bool:
+        """Return whether a server is reached over TCP, and so over TLS."""
+        return any(not addresses.split_frontend(each)[0] for each in self.server)
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if not self.server:
+            found.append("--server is needed: the frontend of a proxy server")
+        elif not _frontends(self.server) and self.uses_tls and not self.ca_cert:
+            found.append("--ca-cert is needed for a TCP frontend, which speaks TLS")
+        if bool(self.cert) != bool(self.key):
+            found.append("--cert and --key go together")
+        if not self.port and not self.uds_name:
+            found.append("no listener: set --port or --uds-name")
+        open_to_all = self.port and not is_loopback(self.bind_address) and not self.credentials_file
+        if open_to_all and not self.insecure_allow_unauthenticated_clients:
+            found.append(
+                f"--bind-address={self.bind_address} is not loopback, and clients show no password: set "
+                "--credentials-file (or, knowing that anyone who reaches the port can dial through every agent, "
+                "--insecure-allow-unauthenticated-clients)"
+            )
+        return found
