@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
 from konnectivity.forward import socks5
 
 BAD_REQUEST, FORBIDDEN, PROXY_AUTHENTICATION, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 400, 403, 407, 502, 503, 504
-_REASONS = {
-    400: b"Bad Request",
-    403: b"Forbidden",
-    405: b"Method Not Allowed",
-    407: b"Proxy Authentication Required",
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-}
 _CHALLENGE = b'Proxy-Authenticate: Basic realm="konnectivity", charset="UTF-8"\r\n'
 _MAX_TEXT = 1024  # characters of the reason in an answer
 
@@ -60,7 +49,7 @@ def is_refused_by_policy(error: DialError) -> bool:
 def http_answer(status: int, text: str, head_only: bool = False) -> bytes:
     """Return a whole response that says why a request failed, after which the connection is closed."""
     body = text[:_MAX_TEXT].encode("utf-8", "replace") + b"\n"
-    head = b"HTTP/1.1 %d %s\r\n" % (status, _REASONS[status])
+    head = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
     head += _CHALLENGE if status == PROXY_AUTHENTICATION else b""
     head += b"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
     head += b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)

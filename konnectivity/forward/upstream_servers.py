@@ -63,9 +63,9 @@ class UpstreamServers:
 
         """
         end = self._clock() + timeout_s
-        count = len(self._tunnels)
+        first, count = self._first, len(self._tunnels)
         for tried in range(count):
-            index = (self._first + tried) % count
+            index = (first + tried) % count
             left = max(0.0, end - self._clock())
             last = tried == count - 1
             try:
