@@ -1,4 +1,4 @@
-"""One HTTP request and its response between a client and a destination, passed on as they arrive. Pure.
+"""Exchange of an HTTP request and its response between a client and a destination, passed on as they arrive. Pure.
 
 Owns the parsers of both ends; bodies are framed anew, so that no byte of a body reaches the destination unread. A
 trailer is left out. Does not know sockets: each method takes received bytes and returns the bytes for the other end.
@@ -16,7 +16,7 @@ class ResponseError(Exception):
 
 
 class ProxiedExchange:
-    """Exchange of one request.
+    """Exchange of an HTTP request.
 
     Attributes:
         request_done: whether the whole request was passed on.

@@ -1,4 +1,4 @@
-"""Frontends of the proxy servers through which `konnectivity forward` dials: one answers a dial, the others stand by.
+"""Proxy servers through which `konnectivity forward` dials: the first that works answers a dial.
 
 Owns a client tunnel for each frontend. A frontend that cannot be reached, does not answer or has no agent costs a try
 on the next one, which is used first from then on. Does not know who asks.

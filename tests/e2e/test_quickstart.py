@@ -43,6 +43,14 @@ def test_one_machine(shell, tmp_path):
         assert "Traceback" not in (tmp_path / log).read_text()
 
 
+def test_the_forward_proxy(shell, tmp_path):
+    tunnel, sidecar, pages = blocks(DOCS / "operate/forward.md")
+    shell.paste(tunnel)
+    shell.paste(sidecar)
+    assert shell.paste(pages) == "the same\n"
+    assert "Traceback" not in (tmp_path / "forward.log").read_text()
+
+
 def test_a_command_that_fails_is_noticed(shell):
     with pytest.raises(RuntimeError, match="the shell ended"):
         shell.paste("false\necho it went on")

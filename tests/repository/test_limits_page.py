@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.runtime.options import declared
 from konnectivity_server.server_options import ServerOptions
 from support.checkout import DOCS, ROOT
@@ -37,7 +38,7 @@ def rows() -> list[Row]:
 
 ROWS = rows()
 FLAG = re.compile(r"`(--[\w-]+)`")
-OPTIONS = {f"--{each.flag}": each for each in declared(ServerOptions)}
+OPTIONS = {f"--{each.flag}": each for options in (ForwardOptions, ServerOptions) for each in declared(options)}
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if FLAG.search(row.default)], ids=lambda row: row.limit[:40])

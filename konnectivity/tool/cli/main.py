@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def command_parser() -> Parser:
     """Return the parser of all commands. They are loaded here: `forward`, a program of its own, runs without them."""
+    from konnectivity.forward import forward_command
     from konnectivity.tool.cli import (
         completion,
         curl_command,
@@ -23,7 +24,6 @@ def command_parser() -> Parser:
         egress_config_command,
         explain_command,
         explain_route_command,
-        forward_command,
         kubeconfig_command,
         manifests_command,
         pki_command,

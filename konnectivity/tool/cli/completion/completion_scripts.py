@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from konnectivity.tool.cli import forward_command
+from konnectivity.forward import forward_command
 from konnectivity.tool.cli.completion.bash_script import bash_script
 from konnectivity.tool.cli.completion.command_words import CommandWord, program_words, tool_words
 from konnectivity.tool.cli.completion.fish_script import fish_script

@@ -7,6 +7,7 @@ import pytest
 from konnectivity.runtime.launcher import choose
 
 SERVER, AGENT, TOOL = "konnectivity_server.server_main", "konnectivity_agent.agent_main", "konnectivity.tool.cli.main"
+FORWARD = "konnectivity.forward.forward_main"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,9 @@ SERVER, AGENT, TOOL = "konnectivity_server.server_main", "konnectivity_agent.age
         ("./konnectivity proxy-agent", AGENT, []),
         ("./konnectivity dial proxy-server:80", TOOL, ["dial", "proxy-server:80"]),
         ("./anything konnectivity dial", TOOL, ["dial"]),
+        ("./konnectivity forward --port=1", FORWARD, ["--port=1"]),
+        ("./anything konnectivity forward", FORWARD, []),
+        ("/proxy-agent forward", AGENT, ["forward"]),
         ("./konnectivity --version", TOOL, ["--version"]),
         ("./konnectivity", TOOL, []),
         ("/proxy-server proxy-agent", SERVER, ["proxy-agent"]),

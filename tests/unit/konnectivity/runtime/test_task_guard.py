@@ -15,6 +15,7 @@ from support.checkout import ROOT
 PROGRAMS = {
     ("server/konnectivity_server/workers/supervisor.py", "run"),
     ("agent/konnectivity_agent/agent_app.py", "run"),
+    ("konnectivity/forward/forward_app.py", "run"),
     # The task that keeps a worker running survives the errors of that worker.
     ("server/konnectivity_server/workers/worker_processes.py", "WorkerProcesses.run"),
     ("konnectivity/grpc/grpcio_stream.py", "ServerStream.run"),  # inside a call, which grpcio ends alone
