@@ -1,7 +1,7 @@
 """Proxy servers through which `konnectivity forward` dials: the first that works answers a dial.
 
 Owns a client tunnel for each frontend. A frontend that cannot be reached, does not answer or has no agent costs a try
-on the next one, which is used first from then on. Does not know who asks.
+on the next one, which is used first from then on. Does not know the clients.
 """
 
 from __future__ import annotations
