@@ -176,7 +176,7 @@ class _Files:
                 log.warning("The end of the CA bundle is left out", files=self._paths, reason=unclosed)
         if self._pair is None:
             return
-        subject, not_before, not_after = self._pair.value.shown
+        subject, not_before, not_after, _ = self._pair.value.shown
         self.not_after = not_after
         if not_after < now:
             log.warning("The certificate has expired", subject=subject, expired=_date(not_after), files=self._paths)

@@ -1,4 +1,4 @@
-"""Subject and validity of a certificate, read from its DER (RFC 5280). Pure.
+"""Subject, issuer and validity of a certificate, read from its DER (RFC 5280). Pure.
 
 Verifies nothing: signatures, names and purposes are left to OpenSSL.
 """
@@ -35,11 +35,12 @@ _ESCAPED = re.compile(r'[,+"\\<>;]|^[ #]| $')
 
 
 class Certificate(NamedTuple):
-    """Subject and validity of a certificate. Times are seconds since 1970."""
+    """Subject, validity and issuer of a certificate. Times are seconds since 1970."""
 
     subject: str  # distinguished name in the form of RFC 4514: `CN=agent,O=kubernetes`
     not_before: float
     not_after: float
+    issuer: str  # as the subject
 
 
 def first(content: bytes) -> Certificate:
@@ -65,7 +66,7 @@ def chain(content: bytes) -> Iterator[bytes]:
 
 
 def parse(der: bytes) -> Certificate:
-    """Return the subject and the validity of a certificate in DER.
+    """Return the subject, the issuer and the validity of a certificate in DER.
 
     Raises:
         ValueError: it is malformed.
@@ -76,11 +77,12 @@ def parse(der: bytes) -> Certificate:
     outer.expect_end()
     if body.tag == _VERSION:
         body.take(_VERSION)
-    for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
+    for tag in (_INTEGER, _SEQUENCE):  # serial number, signature algorithm
         body.take(tag)
+    issuer = _name(_DerReader(body.take(_SEQUENCE)))
     validity = _DerReader(body.take(_SEQUENCE))
     not_before, not_after = _time(validity), _time(validity)
-    return Certificate(_subject(_DerReader(body.take(_SEQUENCE))), not_before, not_after)
+    return Certificate(_name(_DerReader(body.take(_SEQUENCE))), not_before, not_after, issuer)
 
 
 class _DerReader:
@@ -138,7 +140,7 @@ def _time(reader: _DerReader) -> float:
     return float(86_400 * days + 3600 * hour + 60 * minute + second)
 
 
-def _subject(names: _DerReader) -> str:
+def _name(names: _DerReader) -> str:
     sets = []
     while names.tag is not None:
         parts, pairs = _DerReader(names.take(_SET)), []

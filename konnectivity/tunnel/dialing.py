@@ -51,6 +51,10 @@ class Dial(DialOutcome, Protocol):
     def origin(self) -> str:
         """Name of the client, for logs."""
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the program itself asks, so that neither the dial nor its connection counts as one of a client."""
+
 
 class DialingTunnel(Tunnel):
     """Dialing end of one tunnel.
@@ -150,7 +154,7 @@ class DialingTunnel(Tunnel):
             return None
         dial, asked_at = found
         seconds = self._clock() - asked_at
-        if self._on_settled is not None:
+        if self._on_settled is not None and not dial.is_probe:
             self._on_settled(seconds, refused)
         if self.queued and not self.closed and len(self.pending) < self.most_pending:
             number = next(iter(self.queued))
@@ -178,8 +182,9 @@ class DialingTunnel(Tunnel):
         elif connect_id == 0 or connect_id in self.connections:
             self._fail(dial, DialFailure.PROTOCOL, f"the far side answered with connection id {connect_id}, in use")
         else:
-            self.traffic.dial_seconds.observe(seconds)
-            connection = self.open_connection(connect_id, dial.address, dial.origin)
+            if not dial.is_probe:
+                self.traffic.dial_seconds.observe(seconds)
+            connection = self.open_connection(connect_id, dial.address, dial.origin, not dial.is_probe)
             if not dial.dial_succeeded(connection):
                 self.traffic.dial_failed(ABANDONED)
                 connection.local_lost(_NOBODY)
@@ -195,5 +200,6 @@ class DialingTunnel(Tunnel):
         return wire.close_req(connect_id) if data and connect_id else None
 
     def _fail(self, dial: Dial, failure: DialFailure, text: str) -> None:
-        self.traffic.dial_failed(failure.value)
+        if not dial.is_probe:
+            self.traffic.dial_failed(failure.value)
         dial.dial_failed(DialError(failure, text))

@@ -122,16 +122,19 @@ class Tunnel(StreamReceiver):
         """Return whether another tunnel should be asked for the next connection."""
         return self.memory.full
 
-    def open_connection(self, connect_id: int, destination: str, origin: str = "") -> Connection:
-        """Return the new connection of an answered dial, not attached to a local side yet."""
+    def open_connection(self, connect_id: int, destination: str, origin: str = "", counted: bool = True) -> Connection:
+        """Return the new connection of an answered dial, not attached to a local side yet.
+
+        `counted` is whether the connection is one of a client, for the counters and the log.
+        """
         credit = self.extension.window if self.extension is not None else None
         connection = Connection(
             connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side, destination, origin
         )
-        connection.call_when_closed(self.connection_closed)
+        connection.call_when_closed(self.connection_closed if counted else self.connection_forgotten)
         self.round_trip.refresh()
         self.connections[connect_id] = connection
-        self.traffic.opened += 1
+        self.traffic.opened += counted
         return connection
 
     def send_drain(self) -> None:
@@ -164,14 +167,18 @@ class Tunnel(StreamReceiver):
         self._timers.start(connection, timeout_s)
 
     def connection_closed(self, connection: Connection) -> None:
-        """Forget a connection that is over."""
-        self._timers.cancel(connection)
-        if self.connections.get(connection.connect_id) is connection:
-            del self.connections[connection.connect_id]
+        """Forget a connection that is over, and count it."""
+        self.connection_forgotten(connection)
         seconds = self.time() - connection.opened_at
         self.traffic.connection_closed(connection.cause, sides.name_of(connection.blamed), seconds)
         if self.options.log_connections and log.v(2):
             tunnel_log.connection_closed(self, connection, seconds)
+
+    def connection_forgotten(self, connection: Connection) -> None:
+        """Forget a connection that is over."""
+        self._timers.cancel(connection)
+        if self.connections.get(connection.connect_id) is connection:
+            del self.connections[connection.connect_id]
 
     # ---- StreamReceiver -------------------------------------------------------------------------------------------
 

@@ -56,6 +56,16 @@ class RuledOptions(Protocol):
     @property
     def workers(self) -> int: ...
     @property
+    def probe(self) -> tuple[str, ...]: ...
+    @property
+    def probe_cert(self) -> str: ...
+    @property
+    def probe_key(self) -> str: ...
+    @property
+    def probe_node_events(self) -> bool: ...
+    @property
+    def ready_when(self) -> str: ...
+    @property
     def modes(self) -> list[str]: ...
 
     def given(self, name: str) -> bool: ...
@@ -139,4 +149,14 @@ def _transport(options: RuledOptions) -> Iterator[str]:
         yield "--workers needs --grpc-implementation=native"
 
 
-_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport)
+def _probes(options: RuledOptions) -> Iterator[str]:
+    if bool(options.probe_cert) != bool(options.probe_key):
+        yield "--probe-cert and --probe-key need each other"
+    if not options.probe:
+        if options.ready_when == "path":
+            yield "--ready-when=path needs --probe"
+        if options.probe_node_events:
+            yield "--probe-node-events needs --probe"
+
+
+_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport, _probes)

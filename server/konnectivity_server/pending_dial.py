@@ -61,6 +61,8 @@ class PendingDial:
 
     """
 
+    is_probe = False
+
     __slots__ = (
         "_deadline",
         "_frontend",

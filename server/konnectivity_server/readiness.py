@@ -29,12 +29,20 @@ class Readiness:
     Args:
         agent_trouble: returns why no agent of this server can be used, or None.
         peer_usable: returns whether another server takes dials.
+        path_trouble: returns why no agent of this server passes its probes, or None; readiness depends on agents and
+            peer servers alone without it.
 
     """
 
-    def __init__(self, agent_trouble: Callable[[], str | None], peer_usable: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        agent_trouble: Callable[[], str | None],
+        peer_usable: Callable[[], bool],
+        path_trouble: Callable[[], str | None] | None = None,
+    ) -> None:
         self._agent_trouble = agent_trouble
         self._peer_usable = peer_usable
+        self._path_trouble = path_trouble
         self._leaving = False
 
     def leave(self) -> None:
@@ -45,4 +53,6 @@ class Readiness:
         """Return why no dial can pass, or None."""
         if self._leaving:
             return SHUTTING_DOWN
+        if self._path_trouble is not None:
+            return self._agent_trouble() or self._path_trouble()
         return None if self._peer_usable() else self._agent_trouble()

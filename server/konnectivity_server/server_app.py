@@ -17,7 +17,7 @@ from konnectivity import kube
 from konnectivity.runtime import lifecycle, logs, task_guard
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server import readiness, strategies
+from konnectivity_server import readiness, server_probe_options, strategies
 from konnectivity_server.agents import agent_service, credential_identity
 from konnectivity_server.agents.agent_service import AgentService
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from konnectivity.kube.api_client import KubeClient
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
     from konnectivity_server.peers.server_lease import ServerLease
+    from konnectivity_server.probes.path_prober import PathProber
 
 log = logs.get(__name__)
 
@@ -101,7 +102,13 @@ class ProxyServer:
             lambda count: agent_service.announce_server_count(self._registry, count),
             worker,
         )
-        self._readiness = Readiness(self._agent_trouble, lambda: self._servers.usable)
+        self._prober = self._path_prober()
+        needs_path = self._prober is not None and options.ready_when == server_probe_options.PATH
+        self._readiness = Readiness(
+            self._agent_trouble,
+            lambda: self._servers.usable,
+            self._prober.data_plane.trouble if self._prober is not None and needs_path else None,
+        )
         self._client = self._kube_client()
         self._authenticator = self._token_authenticator()
         self._verifier = self._claim_verifier()
@@ -115,7 +122,7 @@ class ProxyServer:
             options.heartbeat_interval,
             options.max_pending_dials_per_agent,
             self._dials.retry_all_of,
-            self._servers.agents_changed,
+            self._agents_changed,
             self._authenticator,
             self._verifier,
         )
@@ -136,6 +143,19 @@ class ProxyServer:
 
     def _agent_trouble(self) -> str | None:
         return readiness.agent_trouble(self._strategies, self._registry)
+
+    def _agents_changed(self) -> None:
+        self._servers.agents_changed()
+        if self._prober is not None:
+            self._prober.agents_changed()
+
+    def _path_prober(self) -> PathProber | None:
+        options = self._options
+        if not options.probe:
+            return None
+        from konnectivity_server.probes.path_prober import make_prober
+
+        return make_prober(options, self._registry, self._memory)
 
     def _kube_client(self) -> KubeClient | None:
         """Return a client of the Kubernetes API that has asked nothing yet: the API may start later than the server."""
@@ -196,6 +216,7 @@ class ProxyServer:
             token_authenticator=self._authenticator,
             claim_verifier=self._verifier,
             server_lease=self._lease,
+            prober=self._prober,
         )
 
     async def start(self) -> None:
@@ -268,13 +289,19 @@ class ProxyServer:
     def drain(self) -> None:
         """Report not ready, accept no new agents and tell agents and servers to dial elsewhere; dials are served on."""
         self._readiness.leave()
+        self._stop_probes()
         self._listeners.drain()
         for agent in self._registry.all():
             agent.send_drain()
         self._servers.drain()
 
+    def _stop_probes(self) -> None:
+        if self._prober is not None:
+            self._prober.stop()
+
     async def stop(self) -> None:
         """Close every connection and the listeners, then everything else."""
+        self._stop_probes()
         await self._listeners.close("the server is shutting down")
         for task in self._background:
             task.cancel()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity.errors import DialFailure
 from konnectivity.metrics import tunnel_families
-from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
+from konnectivity.metrics.exposition import Family, counter, gauge, histogram, histograms, metrics_of, requests
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS, TunnelStats
 from konnectivity_server import strategies
@@ -70,6 +70,7 @@ class ServerCollector:
         yield from self._audit()
         yield from self._tracing()
         yield from self._identity()
+        yield from self._probes()
 
     def _connections(self, agents: TunnelStats) -> Iterator[Family]:
         view = self._view
@@ -169,6 +170,28 @@ class ServerCollector:
         yield counter(
             "server_agent_claims_refused_total", "Agents refused for a claim that their credential does not vouch for."
         ).add_each("claim", verifier.refused if verifier is not None else {})
+
+    def _probes(self) -> Iterator[Family]:
+        prober = self._view.prober
+        if prober is None:
+            return
+        paths = gauge("server_paths", "Paths through connected agents, by class of probe and state.")
+        for (name, state), count in sorted(prober.counts().items()):
+            paths.add(count, probe=name, state=state)
+        yield paths
+        probes = counter("server_path_probes_total", "Probes of paths that ended, by class and result.")
+        for (name, result), count in sorted(prober.results.items()):
+            probes.add(count, probe=name, result=result)
+        yield probes
+        yield histograms(
+            "server_path_probe_seconds", "Duration of probes that passed, by class.", "probe", prober.seconds
+        )
+        yield counter(
+            "server_path_probes_deferred_total", "Probes that waited because the agent or the server had no room."
+        ).add(prober.put_off)
+        yield gauge("server_data_plane_available", "Whether an agent passes all its probes: 1, or 0.").add(
+            prober.data_plane.trouble() is None
+        )
 
     def _token_reviews(self) -> Iterator[Family]:
         found = self._view.token_authenticator

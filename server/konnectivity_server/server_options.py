@@ -243,7 +243,7 @@ class ServerOptions(ServerServiceOptions):
 
     @property
     def needs_kubernetes(self) -> bool:
-        return self.reviews_tokens or self.enable_lease_controller
+        return self.reviews_tokens or self.enable_lease_controller or self.probe_node_events
 
     def problems(self) -> list[str]:
         return super().problems() + option_rules.problems(self)

@@ -15,9 +15,9 @@ from konnectivity.runtime.options import (
     positive,
     size,
 )
-from konnectivity.runtime.shared_options import ProgramOptions
 from konnectivity.tls.go_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import strategies
+from konnectivity_server.server_probe_options import ServerProbeOptions
 
 
 def _collector(url: str) -> str | None:
@@ -51,7 +51,7 @@ def _cipher_suites(names: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
-class ServerServiceOptions(ProgramOptions):
+class ServerServiceOptions(ServerProbeOptions):
     """Options for dials, the audit log, tracing, the Kubernetes API, TLS, ports of the operator, and limits."""
 
     proxy_strategies: str = option(

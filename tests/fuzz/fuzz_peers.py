@@ -119,6 +119,7 @@ class Asking:
     address = "node:1"
     protocol = "tcp"
     origin = ""
+    is_probe = False
 
     def dial_succeeded(self, link: Connection) -> bool:
         link.attach(Sink())

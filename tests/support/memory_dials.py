@@ -62,6 +62,7 @@ class MemoryDial:
     address: str = "target:80"
     protocol: str = "tcp"
     origin: str = "127.0.0.1:1"
+    is_probe: bool = False
     wanted: bool = True  # whether the dial accepts a connection
     attach: Callable[[Connection], object] | None = None  # instead of a memory socket
     connection: Connection | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared
-from konnectivity.runtime.options.value_kinds import STRING, STRINGS
+from konnectivity.runtime.options.value_kinds import STRING, STRINGS, WORDS
 
 WIDTH = 100
 _HELP_COLUMN = 40
@@ -101,7 +101,7 @@ def effective(options: Options) -> str:
             text = each.kind.write(value)
             if each.kind is STRINGS:
                 text = f"[{', '.join(map(_quoted, value))}]"
-            elif each.kind is STRING:
+            elif each.kind in (STRING, WORDS):
                 text = _quoted(text)
             lines.append(f"{each.flag}: {text}  # {options.sources.get(each.field, 'default')}")
     return "\n".join(lines)

@@ -165,6 +165,10 @@ def _write_strings(values: Iterable[str]) -> str:
     return {"": "[]", "[]": '"[]"'}.get(line.getvalue(), line.getvalue())
 
 
+def _read_words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 STRING: Kind[str] = Kind("string", str, str)
 INT: Kind[int] = Kind("int", _read_int, str)
 FLOAT: Kind[float] = Kind("float", _read_float, lambda value: repr(value).removesuffix(".0"))
@@ -175,6 +179,7 @@ SWITCH: Kind[bool | None] = Kind(  # None means that the program decides
 DURATION: Kind[float] = Kind("duration", parse_duration, format_duration)
 SIZE: Kind[int] = Kind("size", _read_size, _write_size)
 STRINGS: Kind[tuple[str, ...]] = Kind("strings", _read_strings, _write_strings, appends=True)
+WORDS: Kind[tuple[str, ...]] = Kind("words", _read_words, " ".join, appends=True)  # values that have commas
 
 # A subclass stands before its base class: bool is an int, Duration a float.
 KINDS: tuple[tuple[type, Kind[Any]], ...] = (

@@ -4,6 +4,8 @@
 /api/v1/agents                         agents: address, credential, traffic, state
 /api/v1/connections                    connections: destination, amounts, stalls
 /api/v1/peers                          peer servers, and whether they take dials
+/api/v1/paths                          paths: state, reason and times of each class of probes through each agent
+/api/v1/conditions                     condition of the data plane, in the form of Kubernetes
 /api/v1/route?destination=HOST:PORT    the agents that a dial would choose from, and the state of the others
 """
 
@@ -22,6 +24,8 @@ from konnectivity_server.api.list_queries import BadQuery, answer
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.shared_answers import SharedAnswers
 
+MakeLater = Callable[[Request, Callable[[], Awaitable[Response]]], Later]
+
 MAX_LISTED = 20  # agents of one strategy in an explanation
 
 
@@ -36,8 +40,25 @@ def routes(view: ServerView, answers: SharedAnswers) -> Routes:
         "/api/v1/agents": lambda request: later(request, lambda: agent_list.agents(view, request)),
         "/api/v1/connections": lambda request: later(request, lambda: connection_list.listed(view, request)),
         "/api/v1/peers": lambda request: _json(peers_of(view)),
+        "/api/v1/paths": lambda request: _paths(view, request, later),
+        "/api/v1/conditions": lambda request: _conditions(view),
         "/api/v1/route": lambda request: _route(view, request),
     }
+
+
+def _paths(view: ServerView, request: Request, later: MakeLater) -> Later | Response:
+    prober = view.prober
+    if prober is None:
+        return _json({"error": "the server has no --probe"}, 404)
+    from konnectivity_server.api import path_list
+
+    return later(request, lambda: path_list.listed(prober, request, view.clock()))
+
+
+def _conditions(view: ServerView) -> Response:
+    from konnectivity_server.api import path_list
+
+    return _json({"conditions": path_list.conditions(view.prober)})
 
 
 def explain(view: ServerView, destination: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ROWS = 100  # rows that are written at a time
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1000
 LINE = ",\n"  # between two rows
-AT_EASE = ("open", "ready")
+AT_EASE = ("open", "ready", "passing")
 
 
 class BadQuery(Exception):

@@ -25,7 +25,7 @@ def of(view: ServerView, request: Request) -> dict[str, Any]:
     """
     samples = number(request, "history", SAMPLES, SAMPLES)
     trouble = view.not_ready()
-    return {
+    found = {
         "id": view.server_id,
         "version": __version__,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -46,6 +46,11 @@ def of(view: ServerView, request: Request) -> dict[str, Any]:
         },
         "agents_gone": view.agents.departures(),
     }
+    if view.prober is not None:
+        from konnectivity_server.api import path_list
+
+        found["paths"] = path_list.counts(view.prober)
+    return found
 
 
 def _agents(view: ServerView) -> dict[str, int]:

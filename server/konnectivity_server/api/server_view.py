@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
     from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.peers.server_lease import ServerLease
+    from konnectivity_server.probes.path_prober import PathProber
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
 
@@ -82,6 +83,7 @@ class ServerView:
     token_authenticator: TokenAuthenticator | None = None
     claim_verifier: ClaimVerifier | None = None
     server_lease: ServerLease | None = None
+    prober: PathProber | None = None
 
     @property
     def peer_tunnels(self) -> Sequence[PeerTunnel]:

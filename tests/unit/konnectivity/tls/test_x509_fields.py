@@ -41,7 +41,7 @@ def build(subject: x509.Name, begin: datetime, end: datetime, serial: int = 1) -
 
 def expected(made: x509.Certificate) -> Certificate:
     begin, end = made.not_valid_before_utc.timestamp(), made.not_valid_after_utc.timestamp()
-    return Certificate(made.subject.rfc4514_string(), begin, end)
+    return Certificate(made.subject.rfc4514_string(), begin, end, made.issuer.rfc4514_string())
 
 
 def der(made: x509.Certificate) -> bytes:

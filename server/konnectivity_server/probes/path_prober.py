@@ -1,0 +1,297 @@
+"""Prober of paths: probes every class through every agent of this server, and keeps the result of each path.
+
+Owns the timer, the probes under way and the records. Each probe has one deadline. Dials pass through the agent's tunnel
+beside those of clients, and are counted apart from them. Does not know how results are published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from time import monotonic
+from typing import Protocol
+
+from konnectivity.errors import DialError
+from konnectivity.metrics.histograms import Histogram
+from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS
+from konnectivity.net import addresses
+from konnectivity.runtime import logs
+from konnectivity.tls.certificate_reload import wall_clock
+from konnectivity.tunnel.memory_budget import MemoryBudget
+from konnectivity_server.agents.agent_tunnel import LINE_RATE, AgentTunnel
+from konnectivity_server.probes import path_faults, path_record
+from konnectivity_server.probes.data_plane import DataPlane
+from konnectivity_server.probes.path_faults import PathFault, fault
+from konnectivity_server.probes.path_record import PathRecord
+from konnectivity_server.probes.probe_attempt import ProbeAttempt
+from konnectivity_server.probes.probe_classes import DNS, HTTP, HTTPS, TLS, ProbeClass
+from konnectivity_server.probes.probe_exchanges import DnsExchange, Exchange, HttpExchange, TcpExchange
+from konnectivity_server.probes.probe_schedule import ProbeSchedule
+from konnectivity_server.probes.probe_tls import ProbeTls
+from konnectivity_server.registry import Registry
+
+log = logs.get_peer_log(__name__, LINE_RATE)
+
+TIMEOUT_SHARE = 6  # a probe may take a sixth of the interval, and at most
+MAX_TIMEOUT_S = 2.0  # ... this time; an agent that is pinged first gets half of it more
+SETTLE_S = 0.1  # from the news of an agent until the paths are compared with the agents
+PASSED = "passed"  # value of the label `result` beside the reasons of faults
+
+
+class ProbeOptions(Protocol):
+    """Options of the server that concern probes."""
+
+    @property
+    def probe_classes(self) -> tuple[ProbeClass, ...]: ...
+    @property
+    def probe_interval(self) -> float: ...
+    @property
+    def probe_ca_cert(self) -> str: ...
+    @property
+    def probe_cert(self) -> str: ...
+    @property
+    def probe_key(self) -> str: ...
+
+
+Path = tuple[AgentTunnel, int]  # agent, and the place of the class
+
+
+class PathNews(Protocol):
+    """Receiver of changes of paths."""
+
+    def path_changed(self, agent: AgentTunnel, probe: ProbeClass, record: PathRecord) -> None:
+        """Take notice that a path fails, or passes again."""
+
+
+class PathProber:
+    """Prober of the paths of one server.
+
+    Args:
+        classes: classes of probes.
+        interval_s: time within which a fault of a path is seen.
+        registry: agents.
+        memory: no probe starts while its budget is spent.
+        tls: TLS of probes.
+        clock: monotonic seconds.
+        wall_clock: seconds since 1970.
+
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[ProbeClass],
+        interval_s: float,
+        registry: Registry[AgentTunnel],
+        memory: MemoryBudget,
+        tls: ProbeTls,
+        clock: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = wall_clock,
+    ) -> None:
+        self.classes = classes
+        self.results: Counter[tuple[str, str]] = Counter()  # probes by class and result
+        self.seconds = {each.name: Histogram(DIAL_BOUNDS) for each in classes}  # of probes that passed
+        self.put_off = 0  # probes that waited because the agent or the server had no room
+        self.data_plane = DataPlane(wall_clock)
+        self.news: PathNews | None = None
+        self._timeout_s = min(MAX_TIMEOUT_S, interval_s / TIMEOUT_SHARE)
+        self._schedule: ProbeSchedule[Path] = ProbeSchedule(interval_s - 1.5 * self._timeout_s, clock, Random().random)
+        self._registry = registry
+        self._memory = memory
+        self._tls = tls
+        self._clock = clock
+        self._records: dict[AgentTunnel, list[PathRecord]] = {}
+        self._running: dict[Path, ProbeAttempt] = {}
+        self._paths: dict[ProbeAttempt, Path] = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        self._stopped = False
+
+    def records(self) -> Mapping[AgentTunnel, Sequence[PathRecord]]:
+        """Return the records of each agent, in the order of the classes."""
+        return self._records
+
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Return the number of paths by class and state."""
+        return Counter(
+            (probe.name, record.state)
+            for records in self._records.values()
+            for probe, record in zip(self.classes, records, strict=True)
+        )
+
+    def agents_changed(self) -> None:
+        """Compare the paths with the agents soon: an agent registered, left, fell silent or answers again."""
+        if self._settling is None and not self._stopped:
+            self._settling = self._loop.call_later(SETTLE_S, self._settle)
+
+    def stop(self) -> None:
+        """Probe nothing any more, and end the probes under way."""
+        self._stopped = True
+        for timer in (self._timer, self._settling):
+            if timer is not None:
+                timer.cancel()
+        for attempt in list(self._running.values()):
+            attempt.cancel()
+        self._running.clear()
+        self._paths.clear()
+
+    # ---- AttemptOwner ---------------------------------------------------------------------------------------------
+
+    def attempt_ended(self, attempt: ProbeAttempt, problem: PathFault | None) -> None:
+        """Note the result of a probe, and schedule the next one of its path."""
+        path = self._paths.pop(attempt)
+        self._running.pop(path, None)
+        agent, place = path
+        records = self._records.get(agent)
+        if records is None or (problem is not None and problem.reason == path_faults.AGENT_LOST):
+            self._schedule.done(path, 0)
+        else:
+            self._note(path, records[place], attempt, problem)
+        self._arm()
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _note(self, path: Path, record: PathRecord, attempt: ProbeAttempt, problem: PathFault | None) -> None:
+        agent, place = path
+        probe, now = self.classes[place], self._clock()
+        seconds = attempt.hops.seconds
+        self.results[probe.name, PASSED if problem is None else problem.reason] += 1
+        if problem is None:
+            self.seconds[probe.name].observe(attempt.hops.total)
+            changed = record.passed(now, seconds, attempt.certificate)
+        else:
+            certain = problem.reason == path_faults.FROZEN and agent.suspect
+            changed = record.failed(now, problem, seconds, attempt.certificate, certain)
+        self._schedule.done(path, record.failures)
+        if changed:
+            self._changed(agent, probe, record)
+
+    def _changed(self, agent: AgentTunnel, probe: ProbeClass, record: PathRecord) -> None:
+        names = {"agent": agent.agent_id, "probe": probe.name, "target": record.target}
+        if record.fault is not None:
+            layer, reason = record.fault.layer, record.fault.text
+            log.warning(agent.agent_id, "A path fails", **names, layer=layer, reason=reason)
+        elif record.probes > 1:
+            log.warning(agent.agent_id, "A path passes", **names)
+        self.agents_changed()
+        if self.news is not None:
+            self.news.path_changed(agent, probe, record)
+
+    def _judge(self) -> None:
+        if self.data_plane.judge(self._records.values()):
+            trouble = self.data_plane.trouble()
+            log.warning("", "The data plane is reachable" if trouble is None else "No data plane", reason=trouble or "")
+
+    def _settle(self) -> None:
+        """Begin the paths of new agents, end those of agents that left, and note agents that fell silent."""
+        self._settling = None
+        present = self._registry.all()
+        for agent in present:
+            if agent not in self._records:
+                self._begin(agent)
+            elif agent.suspect:
+                self._freeze(agent)
+        gone = self._records.keys() - set(present)
+        for agent in gone:
+            del self._records[agent]
+            for place in range(len(self.classes)):
+                self._schedule.remove((agent, place))
+        self._judge()
+        self._arm()
+
+    def _begin(self, agent: AgentTunnel) -> None:
+        records = self._records[agent] = []
+        now = self._clock()
+        for place, probe in enumerate(self.classes):
+            target = _target(probe, agent)
+            records.append(PathRecord(target, now, path_record.UNKNOWN if target else path_record.SKIPPED))
+            if target:
+                self._schedule.add((agent, place))
+
+    def _freeze(self, agent: AgentTunnel) -> None:
+        """Fail the paths of an agent that answers no pings, without a probe."""
+        problem = fault(path_faults.FROZEN, "the agent answers no pings")
+        for place, record in enumerate(self._records[agent]):
+            if record.state not in (path_record.SKIPPED, path_record.FAILING):
+                if record.failed(self._clock(), problem, {}, certain=True):
+                    self._changed(agent, self.classes[place], record)
+                self._schedule.hurry((agent, place))
+
+    def _arm(self) -> None:
+        """Set the timer for the next probe or the next deadline, whichever is first."""
+        if self._stopped:
+            return
+        wait_s = self._schedule.wait_s()
+        if self._running:
+            deadline_s = min(each.deadline for each in self._running.values()) - self._clock()
+            wait_s = deadline_s if wait_s is None else min(wait_s, deadline_s)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if wait_s is not None:
+            self._tick_at = self._clock() + max(0.0, wait_s)
+            self._timer = self._loop.call_later(max(0.0, wait_s), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._clock()
+        late_s = now - self._tick_at
+        if late_s > self._timeout_s / 4:  # this process stood still: answers may wait in its sockets
+            for attempt in self._running.values():
+                attempt.deadline += late_s
+        for attempt in [each for each in self._running.values() if each.deadline <= now]:
+            attempt.expire(self._timeout_s / 2)
+        for path in list(self._schedule.due()):
+            self._start(path)
+        self._arm()
+
+    def _start(self, path: Path) -> None:
+        agent, place = path
+        if agent.draining or agent.exhausted or self._memory.exhausted:
+            self.put_off += 1
+            self._schedule.later(path)
+            return
+        probe, target = self.classes[place], self._records[agent][place].target
+        exchange = self._exchange(probe, target)
+        attempt = ProbeAttempt(self, agent, target, probe, exchange, self._timeout_s, self._clock)
+        self._running[path] = attempt
+        self._paths[attempt] = path
+        try:
+            attempt.start()
+        except DialError as error:
+            attempt.dial_failed(error)
+
+    def _exchange(self, probe: ProbeClass, target: str) -> Exchange:
+        host = target.rpartition(":")[0]
+        if probe.kind == TLS:
+            return self._tls.exchange(host)
+        if probe.kind == HTTP:
+            return HttpExchange(target, probe.detail)
+        if probe.kind == HTTPS:
+            return self._tls.exchange(host, HttpExchange(target, probe.detail))
+        return DnsExchange(probe.detail) if probe.kind == DNS else TcpExchange()
+
+
+def make_prober(options: ProbeOptions, registry: Registry[AgentTunnel], memory: MemoryBudget) -> PathProber:
+    """Return the prober that options ask for.
+
+    Raises:
+        TlsError: a file of --probe-ca-cert, --probe-cert or --probe-key cannot be used.
+
+    """
+    tls = ProbeTls(options.probe_ca_cert, options.probe_cert, options.probe_key, monotonic, wall_clock)
+    return PathProber(options.probe_classes, options.probe_interval, registry, memory, tls)
+
+
+def _target(probe: ProbeClass, agent: AgentTunnel) -> str:
+    """Return the target of a class behind an agent; empty if the agent claims none that can be dialled."""
+    target = probe.address_for(agent.identifiers)
+    try:
+        if target is not None:
+            addresses.split(target)
+    except ValueError:
+        return ""
+    return target or ""

@@ -1,0 +1,126 @@
+"""Schedule of probes: when each path is due, and how many probes may run. Pure; clock and random numbers are given.
+
+Owns the due times and the budget: probes at one time and probes per second. Paths that the budget delays keep their
+order. Does not know what a path is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+from konnectivity.net.token_bucket import TokenBucket
+
+MOST_AT_ONCE = 64  # probes under way
+RATE = 100  # probes per second; more paths than that are probed less often
+SPREAD = 0.9  # the shortest gap between two probes of a path, as a share of the longest
+CONFIRM_S = 0.5  # from a first failure to the probe that confirms it
+MAX_BACKOFF = 4  # longest gap of a failing path, in gaps
+FEW_S = 1.0  # first probes of new paths are spread over at least this time
+
+K = TypeVar("K", bound=Hashable)
+
+
+class ProbeSchedule(Generic[K]):
+    """Due times of paths.
+
+    Args:
+        gap_s: longest time from one probe of a passing path to the next.
+        clock: monotonic seconds.
+        random: returns a number from 0 up to, not including, 1.
+        most_at_once: probes under way at one time.
+        rate: probes per second.
+
+    """
+
+    def __init__(
+        self,
+        gap_s: float,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        most_at_once: int = MOST_AT_ONCE,
+        rate: float = RATE,
+    ) -> None:
+        self.running: set[K] = set()
+        self._gap_s = gap_s
+        self._clock = clock
+        self._random = random
+        self._most = most_at_once
+        self._rate = rate
+        self._bucket = TokenBucket(rate, max(1.0, rate / 10), clock)
+        self._heap: list[tuple[float, int, K]] = []
+        self._turn_of: dict[K, int] = {}  # number of the valid entry of each path in the heap; 0: none
+        self._turns = 0
+
+    def __len__(self) -> int:
+        """Return the number of paths."""
+        return len(self._turn_of)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._turn_of
+
+    def add(self, path: K) -> None:
+        """Schedule the first probe of a new path, soon and at a random time."""
+        self._turn_of[path] = 0
+        longest_s = min(self._gap_s, max(min(FEW_S, self._gap_s / 10), len(self._turn_of) / self._rate))
+        self._put(path, self._random() * longest_s)
+
+    def remove(self, path: K) -> None:
+        """Forget a path; a probe of it that is under way must still be ended with `done`."""
+        self._turn_of.pop(path, None)
+        if len(self._heap) > 2 * len(self._turn_of) + 16:  # entries of forgotten paths
+            self._heap = [each for each in self._heap if self._turn_of.get(each[2]) == each[1]]
+            heapq.heapify(self._heap)
+
+    def due(self) -> Iterator[K]:
+        """Yield the paths whose probes start now; each counts as under way until `done`."""
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now and len(self.running) < self._most:
+            _, turn, path = self._heap[0]
+            if self._turn_of.get(path) != turn:
+                heapq.heappop(self._heap)
+                continue
+            if not self._bucket.take():
+                return
+            heapq.heappop(self._heap)
+            self._turn_of[path] = 0
+            self.running.add(path)
+            yield path
+
+    def done(self, path: K, failures: int) -> None:
+        """End a probe and schedule the next one of its path, which failed that many times in a row."""
+        self.running.discard(path)
+        if path not in self._turn_of:
+            return
+        gap_s = self._gap_s * (SPREAD + (1 - SPREAD) * self._random())
+        if failures == 1:
+            gap_s = min(CONFIRM_S, gap_s / 10)
+        elif failures > 1:
+            gap_s *= min(2 ** (failures - 2), MAX_BACKOFF)
+        self._put(path, gap_s)
+
+    def later(self, path: K) -> None:
+        """Put a probe off that could not start, for a tenth of the gap."""
+        self.running.discard(path)
+        if path in self._turn_of:
+            self._put(path, self._gap_s / 10)
+
+    def hurry(self, path: K) -> None:
+        """Make a path due now, unless a probe of it is under way."""
+        if path in self._turn_of and path not in self.running:
+            self._put(path, 0.0)
+
+    def wait_s(self) -> float | None:
+        """Return the seconds until a probe may start; None if nothing can start before a probe ends."""
+        while self._heap and self._turn_of.get(self._heap[0][2]) != self._heap[0][1]:
+            heapq.heappop(self._heap)
+        if not self._heap or len(self.running) >= self._most:
+            return None
+        wait_s = self._heap[0][0] - self._clock()
+        return wait_s if wait_s > 0 else self._bucket.delay()
+
+    def _put(self, path: K, after_s: float) -> None:
+        self._turns += 1
+        self._turn_of[path] = self._turns
+        heapq.heappush(self._heap, (self._clock() + after_s, self._turns, path))
