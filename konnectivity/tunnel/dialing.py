@@ -53,7 +53,7 @@ class Dial(DialOutcome, Protocol):
 
     @property
     def is_probe(self) -> bool:
-        """Whether the program itself asks, so that neither the dial nor its connection counts as one of a client."""
+        """Return True for a dial of the program itself, which with its connection is not counted as a client's."""
 
 
 class DialingTunnel(Tunnel):

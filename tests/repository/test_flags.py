@@ -210,6 +210,13 @@ OWN_OF_SERVER = (
     Flag("workers", "int", "1", "4", 4, "", ABOVE_0),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
     Flag("enable-dashboard", "switch", "auto", "true", True, "", {"maybe": "must be true, false or auto"}),
+    Flag("probe", "words", "", "a=b:1,tls c=d:2", ("a=b:1,tls", "c=d:2"), "", {"a": "write NAME=HOST:PORT"}),
+    Flag("probe-interval", "duration", "15s", "1m", 60.0, "", {**TIME, "500ms": "must be 1 or more"}),
+    Flag("probe-ca-cert", "string", "", "{other}", "{other}", "", FILE),
+    Flag("probe-cert", "string", "", "{other}", "{other}", "--probe-key={other}", FILE),
+    Flag("probe-key", "string", "", "{other}", "{other}", "--probe-cert={other}", FILE),
+    Flag("probe-node-events", "bool", "false", "true", True, "--probe=a=b:1", TRUTH),
+    Flag("ready-when", "string", "agent", "path", "path", "--probe=a=b:1", {"x": "must be one of: agent, path"}),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
     Flag("tracing-endpoint", "string", "", "http://otel:4318", "http://otel:4318", "", COLLECTORS),
     Flag("tracing-sample-ratio", "float", "1", "0.25", 0.25, "", {"1.5": "must be between 0 and 1"}),
@@ -402,9 +409,12 @@ def test_truths_stand_alone_and_take_no_next_argument(files, program, flag):
 def test_repeated(files, program, flag):
     """Of a repeated flag the last value is used; lists grow."""
     first = {"int": "2048", "duration": "2s", "float": "1", "size": "3Ki", "strings": flag.value, "string": "other"}
+    first["words"] = "x=y:1"
     before = first.get(flag.kind, "false" if flag.means else "true")
     found = files.parse(program, f"--{flag.name}={before}", f"--{flag.name}={files.fill(flag.value)}", flag=flag)
     means = files.fill(flag.means) if isinstance(flag.means, str) else flag.means
+    if flag.kind == "words":
+        means = (before, *flag.means)
     assert reading(found, program, flag.name) == (means * 2 if flag.kind == "strings" else means)
 
 

@@ -18,6 +18,8 @@ CONGESTED_AT = 128 * 1024  # bytes under way
 class MemoryStream(MessageStream):
     """One end of a stream. Sent messages wait in the other end's `inbox` until that end calls `deliver`."""
 
+    heard_at: float | None = None  # set by a test that is about silence
+
     def __init__(self, name: str) -> None:
         self.peer = Peer(name)
         self.metadata = Metadata(())

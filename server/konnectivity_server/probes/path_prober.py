@@ -27,7 +27,7 @@ from konnectivity_server.probes.path_faults import PathFault, fault
 from konnectivity_server.probes.path_record import PathRecord
 from konnectivity_server.probes.probe_attempt import ProbeAttempt
 from konnectivity_server.probes.probe_classes import DNS, HTTP, HTTPS, TLS, ProbeClass
-from konnectivity_server.probes.probe_exchanges import DnsExchange, Exchange, HttpExchange, TcpExchange
+from konnectivity_server.probes.probe_exchanges import DnsExchange, Exchange, StatusExchange, TcpExchange
 from konnectivity_server.probes.probe_schedule import ProbeSchedule
 from konnectivity_server.probes.probe_tls import ProbeTls
 from konnectivity_server.registry import Registry
@@ -238,12 +238,12 @@ class PathProber:
     def _tick(self) -> None:
         self._timer = None
         now = self._clock()
-        late_s = now - self._tick_at
-        if late_s > self._timeout_s / 4:  # this process stood still: answers may wait in its sockets
+        grace_s = self._timeout_s / 2
+        if now - self._tick_at > grace_s / 2:  # this process stood still: answers may wait in its sockets
             for attempt in self._running.values():
-                attempt.deadline += late_s
+                attempt.deadline = max(attempt.deadline, now + grace_s)
         for attempt in [each for each in self._running.values() if each.deadline <= now]:
-            attempt.expire(self._timeout_s / 2)
+            attempt.expire(grace_s)
         for path in list(self._schedule.due()):
             self._start(path)
         self._arm()
@@ -269,9 +269,9 @@ class PathProber:
         if probe.kind == TLS:
             return self._tls.exchange(host)
         if probe.kind == HTTP:
-            return HttpExchange(target, probe.detail)
+            return StatusExchange(target, probe.detail)
         if probe.kind == HTTPS:
-            return self._tls.exchange(host, HttpExchange(target, probe.detail))
+            return self._tls.exchange(host, StatusExchange(target, probe.detail))
         return DnsExchange(probe.detail) if probe.kind == DNS else TcpExchange()
 
 

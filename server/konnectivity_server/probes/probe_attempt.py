@@ -1,4 +1,4 @@
-"""One probe: a dial through one agent's tunnel, the exchange with the target, and the verdict.
+"""Probe of one path: a dial through one agent's tunnel, the exchange with the target, and the verdict.
 
 Owns its connection until the verdict. Does not know when probes are due nor what follows from their results.
 """

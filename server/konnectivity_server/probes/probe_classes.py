@@ -83,12 +83,14 @@ def parse_class(text: str) -> ProbeClass:
 def _target(text: str, address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     placeholder = _PLACEHOLDER.fullmatch(host.strip("[]"))
+    if "{" in host and not placeholder:
+        raise ValueError(f"{text!r}: the placeholders are {{ipv4}}, {{ipv6}} and {{host}}, and stand alone; {_FORM}")
     try:
-        host, number = addresses.parse("tcp", f"host:{port}" if placeholder else address)
+        host, number = addresses.split(f"host:{port}" if placeholder else address)
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}; {_FORM}") from None
-    if not host or not colon or ("{" in host and not placeholder) or number == 0:
-        raise ValueError(f"{text!r}: the target has no host, or an unknown placeholder; {_FORM}")
+    if not host or not colon or number == 0:
+        raise ValueError(f"{text!r}: the target needs a host, and a port above 0; {_FORM}")
     return (placeholder[0] if placeholder else host), number
 
 

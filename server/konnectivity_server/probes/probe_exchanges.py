@@ -63,7 +63,7 @@ class TcpExchange:
         return ExchangeStep(over=True)
 
 
-class HttpExchange:
+class StatusExchange:
     """Exchange of an HTTP probe: a GET, and the status of its response.
 
     Args:

@@ -22,7 +22,7 @@ from konnectivity_server.probes.probe_exchanges import (
     Exchange,
     ExchangeStep,
     HelloExchange,
-    HttpExchange,
+    StatusExchange,
     shown_certificate,
     validity_fault,
 )
@@ -58,7 +58,7 @@ class ProbeTls:
         self._bucket = TokenBucket(HANDSHAKES_PER_S, BURST, clock)
         self._hello = lru_cache(_HELLOS)(_hello_for)
 
-    def exchange(self, host: str, then: HttpExchange | None = None) -> Exchange:
+    def exchange(self, host: str, then: StatusExchange | None = None) -> Exchange:
         """Return the exchange with a target: its TLS and then, inside it, another exchange."""
         if then is not None or self._always_whole or self._bucket.take():
             return HandshakeExchange(self._context, host, self._wall_clock(), then)
@@ -76,7 +76,7 @@ class HandshakeExchange:
 
     """
 
-    def __init__(self, context: ssl.SSLContext, host: str, now: float, then: HttpExchange | None) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str, now: float, then: StatusExchange | None) -> None:
         self.certificate: ShownCertificate | None = None
         self._now = now
         self._then = then
@@ -122,7 +122,7 @@ class HandshakeExchange:
         self._tls.write(self._then.begin().send)
         return ExchangeStep()
 
-    def _inside(self, then: HttpExchange) -> ExchangeStep:
+    def _inside(self, then: StatusExchange) -> ExchangeStep:
         while True:
             try:
                 data = self._tls.read(_CHUNK)
