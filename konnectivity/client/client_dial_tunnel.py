@@ -22,6 +22,7 @@ class ClientDialTunnel(DialingTunnel):
 
     protocol = "tcp"
     origin = ""
+    is_probe = False
 
     def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str) -> None:
         self.address = address
