@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from konnectivity import tls
+from konnectivity import kube, tls
 from konnectivity.client import Mode
-from konnectivity.errors import StartError
+from konnectivity.errors import DialError, DialFailure, StartError
+from konnectivity.forward import direct_dial, name_rules
+from konnectivity.forward.byte_pump import Streams
 from konnectivity.forward.client_session import ClientSession, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
+from konnectivity.forward.name_resolution import NameResolution
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from konnectivity.forward.upstream_servers import UpstreamServers
 from konnectivity.net.socket_listeners import Listener, listen_tcp, listen_unix
 from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.runtime import lifecycle, logs, task_guard
+
+if TYPE_CHECKING:
+    from konnectivity.kube.api_client import KubeClient
 
 log = logs.get(__name__)
 
@@ -41,6 +47,7 @@ class ForwardApp:
         self._options = options
         self._tasks = tasks
         self._tls: tls.ClientTls | None = None
+        self._kube: KubeClient | None = None
         if options.uses_tls:
             alpn = ("h2",) if options.mode == "grpc" else ("http/1.1",)
             self._tls = tls.ClientTls(options.ca_cert, options.cert, options.key, alpn)
@@ -48,13 +55,39 @@ class ForwardApp:
         self.servers = UpstreamServers(options.server, cast("Mode", options.mode), context, options.server_name or None)
         self.settings = SessionSettings(
             tasks,
-            lambda destination: self.servers.dial(destination, options.dial_timeout),
+            self._connect,
             _credentials(options.credentials_file),
             options.head_timeout,
             options.idle_timeout,
             options.max_head,
         )
+        self.names = self._resolution()
         self._listeners: list[Listener] = []
+
+    def _resolution(self) -> NameResolution:
+        """Return the resolution of names; what no option asks for is not loaded."""
+        options, dns, services = self._options, None, None
+        if options.cluster_dns:
+            from konnectivity.forward.cluster_dns import ClusterDns
+
+            dns = ClusterDns(options.name_servers, self._dial)
+        if name_rules.KUBERNETES in options.name_rules.ways:
+            from konnectivity.forward.service_addresses import ServiceAddresses
+
+            self._kube = kube.connect(options.kubeconfig)
+            services = ServiceAddresses(self._kube)
+        return NameResolution(options.name_rules, self._dial, direct_dial.connect, dns, services)
+
+    async def _dial(self, address: str) -> Streams:
+        return await self.servers.dial(address, self._options.dial_timeout)
+
+    async def _connect(self, destination: str) -> Streams:
+        """Connect a client; names and addresses together have the time of one dial."""
+        try:
+            async with asyncio.timeout(self._options.dial_timeout + 1):  # the dial itself ends a second earlier
+                return await self.names.connect(destination)
+        except TimeoutError as error:
+            raise DialError(DialFailure.TIMEOUT, "no connection in time (--dial-timeout)") from error
 
     async def start(self) -> None:
         """Open the listeners.
@@ -73,6 +106,12 @@ class ForwardApp:
         if options.uds_name:
             self._listeners.append(await listen_unix("clients", options.uds_name, True, self._protocol))
             log.info("Listening for clients", socket=options.uds_name)
+        if options.dns_port:
+            from konnectivity.forward.dns_listener import DnsListener
+
+            dns = DnsListener(self.names, self._tasks, self.settings.reached)
+            await dns.open(options.dns_bind_address, options.dns_port)
+            self._listeners.append(dns)
         if options.health_port:
             await self._serve_health()
 
@@ -88,6 +127,8 @@ class ForwardApp:
         """Close the listeners and the way to the servers."""
         self._stop_listening()
         await self.servers.close()
+        if self._kube is not None:
+            await self._kube.close()
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from konnectivity.forward import name_rules
+from konnectivity.forward.name_rules import NameRules
 from konnectivity.net import addresses
 from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime.logs.log_options import LogOptions
@@ -22,6 +24,7 @@ from konnectivity.runtime.options import (
 from konnectivity.untrusted.numbers import MAX_PORT
 
 DEFAULT_PORT = 8070
+DNS_PORT = 53
 
 
 def _frontends(texts: tuple[str, ...]) -> str | None:
@@ -31,6 +34,23 @@ def _frontends(texts: tuple[str, ...]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _name_rules(texts: tuple[str, ...]) -> str | None:
+    try:
+        NameRules(texts)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _name_servers(texts: tuple[str, ...]) -> str | None:
+    try:
+        found = addresses.parse_hosts(texts, DNS_PORT)
+    except ValueError as error:
+        return str(error)
+    names = [host for host, _ in found if not addresses.is_address(host)]
+    return f"{names[0]!r} is not an IP address" if names else None
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -60,6 +80,38 @@ class ForwardOptions(LogOptions):
     key: str = option("", check=existing_file, metavar="file", help="Private key file of --cert (empty = none).")
     server_name: str = option(
         "", metavar="name", help="Name that the certificate of a server must carry (empty = the host in --server)."
+    )
+    resolve: tuple[str, ...] = option(
+        (),
+        group="Names",
+        check=_name_rules,
+        metavar="rules",
+        help="Comma-separated rules SUFFIX=WAY on where names are resolved, the longest suffix first; may be repeated. "
+        "WAY is agent, cluster-dns (--cluster-dns), kubernetes (the address of the Service service.namespace), local "
+        "(this machine), or direct (dialled from this machine, not through the tunnel); the suffix * stands for all "
+        "names (empty = agents resolve all names).",
+    )
+    cluster_dns: tuple[str, ...] = option(
+        (),
+        check=_name_servers,
+        metavar="addresses",
+        help="Comma-separated IP addresses of the cluster's name servers, each with an optional port, asked by TCP "
+        "through the tunnel; may be repeated (empty = no rule may name cluster-dns).",
+    )
+    kubeconfig: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="Kubeconfig file for names that --resolve gives to kubernetes (empty = the pod's service account, else "
+        "$KUBECONFIG or ~/.kube/config).",
+    )
+    dns_bind_address: str = option(
+        "127.0.0.1", metavar="address", help="IP address that the DNS listener listens on; only loopback is allowed."
+    )
+    dns_port: int = option(
+        0,
+        check=port_number(0, MAX_PORT),
+        help="TCP port, and UDP port, of a DNS listener for programs that resolve names themselves (0 = no listener).",
     )
     bind_address: str = option(
         "127.0.0.1",
@@ -136,8 +188,23 @@ class ForwardOptions(LogOptions):
         """Return whether a server is reached over TCP, and so over TLS."""
         return any(not addresses.split_frontend(each)[0] for each in self.server)
 
+    @property
+    def name_rules(self) -> NameRules:
+        """Return the rules on where names are resolved."""
+        return NameRules(self.resolve)
+
+    @property
+    def name_servers(self) -> list[str]:
+        """Return "host:port" of each name server of the cluster."""
+        found = addresses.parse_hosts(self.cluster_dns, DNS_PORT)
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found]
+
     def problems(self) -> list[str]:
         found = super().problems()
+        if not _name_rules(self.resolve) and name_rules.CLUSTER_DNS in self.name_rules.ways and not self.cluster_dns:
+            found.append("--resolve names cluster-dns, which needs --cluster-dns")
+        if self.dns_port and not is_loopback(self.dns_bind_address):
+            found.append("--dns-bind-address must be a loopback address: anyone could use an open DNS listener")
         if not self.server:
             found.append("--server is needed: the frontend of a proxy server")
         elif not _frontends(self.server) and self.uses_tls and not self.ca_cert:

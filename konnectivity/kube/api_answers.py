@@ -71,6 +71,12 @@ def pod_place(data: bytes) -> PodPlace:
     return PodPlace(uid, pod.object("spec").text("nodeName"), tuple(dict.fromkeys(filter(None, ips))))
 
 
+def service_addresses(data: bytes) -> tuple[str, ...]:
+    """Return the cluster addresses of a Service; `None` among them marks a headless one."""
+    spec = decode(data).object("spec")
+    return tuple(dict.fromkeys(filter(None, (spec.text("clusterIP"), *spec.texts("clusterIPs")))))
+
+
 def lease(data: bytes) -> StoredLease:
     """Return a Lease."""
     return StoredLease.read(decode(data))

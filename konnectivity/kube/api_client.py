@@ -96,6 +96,16 @@ class KubeClient:
                 return None
             raise
 
+    async def get_service_addresses(self, namespace: str, name: str) -> tuple[str, ...] | None:
+        """Return the cluster addresses of a Service; None if there is no Service of that name."""
+        try:
+            path = f"api/v1/namespaces/{_part(namespace)}/services/{_part(name)}"
+            return await self._ask(api_answers.service_addresses, "GET", path)
+        except KubeError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
     async def list_leases(
         self, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[list[StoredLease], str]:

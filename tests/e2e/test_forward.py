@@ -12,11 +12,14 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
+import dns.message
+import dns.query
 import pytest
 import yaml
 
 from konnectivity.testing.deployment import free_port
 from support.forward_process import ForwardProcess
+from support.tcp_name_server import name_server
 from support.web_target import web_target
 
 WAYS = [("unix", "http-connect"), ("tcp", "http-connect"), ("unix", "grpc"), ("tcp", "grpc")]
@@ -130,6 +133,23 @@ def test_the_next_server_is_asked_when_one_fails(deployment, plain, tmp_path):
     assert 'forward_dials_total{protocol="http",result="ok"} 3' in metrics
     assert f'forward_server_failures_total{{server="unix:{tmp_path}/none.sock"}} 1' in metrics
     several.process.stop()
+
+
+def test_names_by_the_clusters_dns_through_the_tunnel(deployment, plain):
+    """A name that only the cluster's DNS knows is reached, and a program that resolves names itself is answered."""
+    with name_server({("web.test.", "A"): ["127.0.0.1"]}) as cluster_dns:
+        port = free_port()
+        names = ForwardProcess(
+            deployment, "--resolve=test=cluster-dns", f"--cluster-dns={cluster_dns}", f"--dns-port={port}"
+        )
+        for scheme in ("http", "socks5h"):
+            page = curl(f"http://web.test:{plain.server_port}/page", ALL_PROXY=f"{scheme}://{names.address}")
+            assert page == b"hello"
+        failed = curl("-i", f"http://other.test:{plain.server_port}/", http_proxy=names.http)
+        assert failed.endswith(b"lookup other.test by cluster-dns: no such host\n")
+        query = dns.message.make_query("web.test", "A")
+        assert dns.query.udp(query, "127.0.0.1", port=port, timeout=10).answer[0][0].address == "127.0.0.1"
+        names.process.stop()
 
 
 def test_an_end_of_data_is_passed_on(forward, deployment, tmp_path):

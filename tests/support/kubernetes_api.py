@@ -25,12 +25,13 @@ from konnectivity.tool.pki.authority import Authority
 from support.kubernetes_objects import ApiFailure, Change, Json, Objects, Token, labels_of
 
 REVIEWS = "tokenreviews"
-POD = "pods.get"
+POD, SERVICE = "pods.get", "services.get"
 LIST, WATCH, GET = "leases.list", "leases.watch", "leases.get"
 CREATE, UPDATE, DELETE = "leases.create", "leases.update", "leases.delete"
-KINDS = (REVIEWS, POD, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
+KINDS = (REVIEWS, POD, SERVICE, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
 _LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
 _PODS = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
+_SERVICES = re.compile(r"/api/v1/namespaces/([^/]+)/services/([^/]+)")
 _VERBS = {"GET": GET, "POST": CREATE, "PUT": UPDATE, "DELETE": DELETE}
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
 _IDLE_S = 30.0
@@ -247,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
             return REVIEWS, "", "", query
         if (pod := _PODS.fullmatch(target.path)) and self.command == "GET":
             return POD, pod[1], pod[2], query
+        if (service := _SERVICES.fullmatch(target.path)) and self.command == "GET":
+            return SERVICE, service[1], service[2], query
         found = _LEASES.fullmatch(target.path)
         if found is None or (self.command == "POST") != (not found[2] and self.command != "GET"):
             raise ApiFailure(404, "NotFound", "the server could not find the requested resource")
@@ -273,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 201, objects.review(body)
         if kind == POD:
             return 200, objects.pod(namespace, name)
+        if kind == SERVICE:
+            return 200, objects.service(namespace, name)
         if kind == LIST:
             return 200, objects.list(namespace, parse_selector(query.get("labelSelector", "")))
         if kind == GET:

@@ -63,6 +63,7 @@ class Objects:
 
     tokens: dict[str, Token] = field(default_factory=dict)
     audience_aware: bool = True
+    services: dict[tuple[str, str], Json] = field(default_factory=dict)  # Services by namespace and name
     pods: dict[tuple[str, str], Json] = field(default_factory=dict)  # pods by namespace and name
     leases: dict[tuple[str, str], Json] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -92,6 +93,11 @@ class Objects:
         return {**body, "metadata": {}, "status": status}
 
     # ---- Pod --------------------------------------------------------------------------------------------------------
+
+    def service(self, namespace: str, name: str) -> Json:
+        if (namespace, name) not in self.services:
+            raise ApiFailure(404, "NotFound", f'services "{name}" not found')
+        return self.services[namespace, name]
 
     def pod(self, namespace: str, name: str) -> Json:
         if (namespace, name) not in self.pods:

@@ -1,0 +1,119 @@
+"""Resolution of the destinations that clients ask for, by rules on their names, and the dial of what was found.
+
+Owns the resolvers. A name whose rule is `agent` is passed on unchanged. Does not know the clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from konnectivity.errors import DialError, DialFailure
+from konnectivity.forward import name_rules
+from konnectivity.forward.byte_pump import Streams
+from konnectivity.forward.name_rules import NameRules
+from konnectivity.net import addresses
+from konnectivity.net.error_texts import words_of
+
+if TYPE_CHECKING:
+    from konnectivity.forward.cluster_dns import ClusterDns
+    from konnectivity.forward.service_addresses import ServiceAddresses
+
+LOOKUP_S = 10.0  # seconds for the resolver of this machine
+_MAX_TRIED = 4  # addresses of one name
+
+DialAddress = Callable[[str], Awaitable[Streams]]
+
+
+class NameResolution:
+    """Way from a destination to a connection.
+
+    Args:
+        rules: where a name is resolved.
+        dial: connects to "host:port" through the tunnel.
+        dial_directly: connects to "host:port" from this machine.
+        cluster_dns: DNS of the cluster; None: no rule names it.
+        services: Services of the Kubernetes API; None: no rule names them.
+
+    """
+
+    def __init__(
+        self,
+        rules: NameRules,
+        dial: DialAddress,
+        dial_directly: DialAddress,
+        cluster_dns: ClusterDns | None = None,
+        services: ServiceAddresses | None = None,
+    ) -> None:
+        self.rules = rules
+        self.cluster_dns = cluster_dns
+        self.services = services
+        self._dial = dial
+        self._dial_directly = dial_directly
+
+    async def connect(self, destination: str) -> Streams:
+        """Connect to "host:port".
+
+        Raises:
+            DialError: the name is unknown, or none of its addresses can be dialled.
+
+        """
+        host, port = addresses.split(destination)
+        way = self.rules.way_of(host)
+        if way == name_rules.DIRECT:
+            return await self._dial_directly(destination)
+        if way == name_rules.AGENT or addresses.is_address(host):
+            return await self._dial(destination)
+        found = await self.addresses(host, way)
+        if not found:
+            raise DialError(DialFailure.ENDPOINT, f"lookup {addresses.shown(host)} by {way}: no such host")
+        return await self._dial_first(found[:_MAX_TRIED], port)
+
+    async def addresses(self, host: str, way: str) -> list[str]:
+        """Return the addresses of a name, those of IPv4 first; empty if there is no such name.
+
+        Raises:
+            DialError: the resolver does not answer.
+
+        """
+        if way == name_rules.LOCAL:
+            return await _local(host)
+        from konnectivity.forward.dns_messages import DnsError  # loaded if a rule needs it: dnspython takes memory
+        from konnectivity.kube.api_error import KubeError
+
+        try:
+            if way == name_rules.KUBERNETES and self.services is not None:
+                return await self.services.addresses(host)
+            assert self.cluster_dns is not None, "a rule that names it needs --cluster-dns"
+            return await self.cluster_dns.addresses(host)
+        except (DnsError, KubeError) as error:
+            text = f"lookup {addresses.shown(host)} by {way}: server misbehaving: {error}"
+            raise DialError(DialFailure.ENDPOINT, text) from error
+
+    async def _dial_first(self, found: list[str], port: int) -> Streams:
+        """Connect to the first address that can be dialled."""
+        for number, address in enumerate(found, 1):
+            try:
+                return await self._dial(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+            except DialError as error:
+                if error.failure is not DialFailure.ENDPOINT or number == len(found):
+                    raise
+        raise AssertionError("there is an address")
+
+
+async def _local(host: str) -> list[str]:
+    """Return what the resolver of this machine finds."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOKUP_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise DialError(DialFailure.ENDPOINT, f"lookup {addresses.shown(host)}: i/o timeout") from error
+    except socket.gaierror as error:
+        if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            return []
+        raise DialError(DialFailure.ENDPOINT, f"lookup {addresses.shown(host)}: {words_of(error)}") from error
+    ordered = sorted(dict.fromkeys(str(each[4][0]) for each in found), key=lambda address: ":" in address)
+    return ordered
