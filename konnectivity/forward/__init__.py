@@ -6,8 +6,6 @@ socks5, proxy_requests, proxied_exchange      the protocols of clients, bytes in
 forward_command                               its line in the list of commands of the tool
 failure_answers                               what a client is told about a failed dial (pure)
 proxy_credentials                             users and passwords, from a file
-name_rules, name_resolution                   where the name of a destination is resolved, and its dial
-cluster_dns, dns_messages, dns_listener       DNS through the tunnel, and for programs that resolve names themselves
-service_addresses, direct_dial                addresses by the Kubernetes API, and dials that do not use the tunnel
+names                                         where the name of a destination is resolved
 upstream_servers                              the proxy servers, of which one answers a dial
 """

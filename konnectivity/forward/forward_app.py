@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 from konnectivity import kube, tls
 from konnectivity.client import Mode
 from konnectivity.errors import DialError, DialFailure, StartError
-from konnectivity.forward import direct_dial, name_rules
 from konnectivity.forward.byte_pump import Streams
 from konnectivity.forward.client_session import ClientSession, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
-from konnectivity.forward.name_resolution import NameResolution
+from konnectivity.forward.names import direct_dial, name_rules
+from konnectivity.forward.names.name_resolution import NameResolution
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from konnectivity.forward.upstream_servers import UpstreamServers
 from konnectivity.net.socket_listeners import Listener, listen_tcp, listen_unix
@@ -68,11 +68,11 @@ class ForwardApp:
         """Return the resolution of names; what no option asks for is not loaded."""
         options, dns, services = self._options, None, None
         if options.cluster_dns:
-            from konnectivity.forward.cluster_dns import ClusterDns
+            from konnectivity.forward.names.cluster_dns import ClusterDns
 
             dns = ClusterDns(options.name_servers, self._dial)
         if name_rules.KUBERNETES in options.name_rules.ways:
-            from konnectivity.forward.service_addresses import ServiceAddresses
+            from konnectivity.forward.names.service_addresses import ServiceAddresses
 
             self._kube = kube.connect(options.kubeconfig)
             services = ServiceAddresses(self._kube)
@@ -107,7 +107,7 @@ class ForwardApp:
             self._listeners.append(await listen_unix("clients", options.uds_name, True, self._protocol))
             log.info("Listening for clients", socket=options.uds_name)
         if options.dns_port:
-            from konnectivity.forward.dns_listener import DnsListener
+            from konnectivity.forward.names.dns_listener import DnsListener
 
             dns = DnsListener(self.names, self._tasks, self.settings.reached)
             await dns.open(options.dns_bind_address, options.dns_port)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from konnectivity.forward import name_rules
-from konnectivity.forward.name_rules import NameRules
+from konnectivity.forward.names import name_rules
+from konnectivity.forward.names.name_rules import NameRules
 from konnectivity.net import addresses
 from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime.logs.log_options import LogOptions

@@ -14,13 +14,13 @@ import pytest
 
 from konnectivity import kube
 from konnectivity.errors import DialError, DialFailure
-from konnectivity.forward import direct_dial, dns_messages
-from konnectivity.forward.cluster_dns import ClusterDns
-from konnectivity.forward.dns_listener import DnsListener
-from konnectivity.forward.dns_messages import DnsError
-from konnectivity.forward.name_resolution import NameResolution
-from konnectivity.forward.name_rules import NameRules
-from konnectivity.forward.service_addresses import ServiceAddresses
+from konnectivity.forward.names import direct_dial, dns_messages
+from konnectivity.forward.names.cluster_dns import ClusterDns
+from konnectivity.forward.names.dns_listener import DnsListener
+from konnectivity.forward.names.dns_messages import DnsError
+from konnectivity.forward.names.name_resolution import NameResolution
+from konnectivity.forward.names.name_rules import NameRules
+from konnectivity.forward.names.service_addresses import ServiceAddresses
 from konnectivity.testing.deployment import free_port
 from support.kubernetes_api import SERVICE, ApiFault, KubernetesApi
 from support.targets import echo, listening

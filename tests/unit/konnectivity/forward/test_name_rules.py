@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from konnectivity.forward.name_rules import NameRules
+from konnectivity.forward.names.name_rules import NameRules
 
 RULES = NameRules(
     ["svc.cluster.local=kubernetes", "cluster.local=cluster-dns", "example.org=local", "*.aws.test=direct"]

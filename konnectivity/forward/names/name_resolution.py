@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from konnectivity.errors import DialError, DialFailure
-from konnectivity.forward import name_rules
 from konnectivity.forward.byte_pump import Streams
-from konnectivity.forward.name_rules import NameRules
+from konnectivity.forward.names import name_rules
+from konnectivity.forward.names.name_rules import NameRules
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 
 if TYPE_CHECKING:
-    from konnectivity.forward.cluster_dns import ClusterDns
-    from konnectivity.forward.service_addresses import ServiceAddresses
+    from konnectivity.forward.names.cluster_dns import ClusterDns
+    from konnectivity.forward.names.service_addresses import ServiceAddresses
 
 LOOKUP_S = 10.0  # seconds for the resolver of this machine
 _MAX_TRIED = 4  # addresses of one name
@@ -80,7 +80,9 @@ class NameResolution:
         """
         if way == name_rules.LOCAL:
             return await _local(host)
-        from konnectivity.forward.dns_messages import DnsError  # loaded if a rule needs it: dnspython takes memory
+        from konnectivity.forward.names.dns_messages import (
+            DnsError,  # loaded if a rule needs it: dnspython takes memory
+        )
         from konnectivity.kube.api_error import KubeError
 
         try:

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from konnectivity.errors import DialError
-from konnectivity.forward import dns_messages
 from konnectivity.forward.byte_pump import Streams
-from konnectivity.forward.dns_messages import DnsAnswer, DnsError, Question
+from konnectivity.forward.names import dns_messages
+from konnectivity.forward.names.dns_messages import DnsAnswer, DnsError, Question
 from konnectivity.untrusted.bounded_map import BoundedMap
 
 TIMEOUT_S = 5.0  # for one name server

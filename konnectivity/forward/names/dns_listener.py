@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 from konnectivity.errors import DialError
-from konnectivity.forward import dns_messages, name_rules
-from konnectivity.forward.dns_messages import DnsAnswer, DnsError, Question
-from konnectivity.forward.name_resolution import NameResolution
+from konnectivity.forward.names import dns_messages, name_rules
+from konnectivity.forward.names.dns_messages import DnsAnswer, DnsError, Question
+from konnectivity.forward.names.name_resolution import NameResolution
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.socket_listeners import Listener, ListenError, listen_tcp
 from konnectivity.runtime import logs, task_guard
