@@ -66,7 +66,7 @@ class ProxyAgent:
             reached=self._reached,
         )
         dials = DialCounters()
-        dialer = Dialer(tasks, dials, options.policy(), Resolver(self._reached))
+        self._dialer = Dialer(tasks, dials, options.policy(), Resolver(self._reached))
         connect = partial(
             server_connection.connect,
             settings=ServerConnectionSettings(
@@ -79,7 +79,7 @@ class ProxyAgent:
             ),
             identity=AgentIdentity(agent_id, options.agent_identifiers, options.service_account_token_path),
             options=tunnels,
-            opener=DialQueue(dialer.open, self._reached).open,
+            opener=DialQueue(self._dialer.open, self._reached).open,
             tasks=tasks,
         )
         self._pool = ServerPool(
@@ -108,13 +108,21 @@ class ProxyAgent:
             http.close()
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new connections; return when the open ones have ended, or after `timeout_s` (0: no timeout)."""
+        """Take no new connections; return when the open ones have ended, or after `timeout_s` (0: no timeout).
+
+        A connection has ended when its last byte is written to the target, or to the server.
+        """
         self._pool.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s or None):
                 await asyncio.sleep(IDLE_CHECK_S)  # let dials under way at the server arrive
-                while self._pool.connections:
+                while self._pool.connections or self._dialer.closing.unwritten or self._pool.unsent:
                     await asyncio.sleep(IDLE_CHECK_S)
+
+    def end(self) -> None:
+        """End every tunnel, and reset each target that lacks bytes: the kernel would show it a clean end."""
+        self._pool.close()
+        self._dialer.closing.abort_unwritten("the agent is leaving")
 
     def _lease_counter(self) -> LeaseCounter | None:
         options = self._options
@@ -156,6 +164,7 @@ async def run(options: AgentOptions, agent_id: str, proxies: Proxies = _NO_PROXI
             draining = tasks.create_task(agent.drain(options.drain_timeout), name="drain")
             hurry = tasks.create_task(signals.second.wait(), name="second signal")
             await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+            agent.end()
             raise _Stopped
     except* _Stopped:
         pass

@@ -22,6 +22,7 @@ from konnectivity.net import addresses
 from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
 from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any, connect_one
 from konnectivity.runtime import logs, task_guard
+from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.relay import Relay
 from konnectivity.tunnel.serving import IncomingDial
 from konnectivity_agent.destination_policy import Policy, PolicyRefusal
@@ -76,6 +77,9 @@ class Dialer:
         timeout_s: seconds for the lookup and the connection attempts of one dial.
         clock: seconds of a monotonic clock.
 
+    Attributes:
+        closing: relays of targets that are closed, and may have unwritten bytes.
+
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Dialer:
         timeout_s: float = DIAL_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.closing = ClosingRelays()
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._dials = dials
@@ -126,7 +131,7 @@ class Dialer:
 
     async def _dial(self, dial: IncomingDial, host: str, port: int, turn: Turn | None) -> None:
         started = self._clock()
-        relay = Relay(self._loop)
+        relay = Relay(self._loop, self.closing)
         try:
             left_s = self._timeout_s
             if addresses.is_address(host):

@@ -170,6 +170,11 @@ class ServerConnection:
         """Number of open connections to targets on the tunnel."""
         return len(self._tunnel.connections)
 
+    @property
+    def unsent(self) -> int:
+        """Number of bytes that wait for the socket, or for window of the server."""
+        return self._channel.unsent
+
     def superseded_by(self, other: ServerConnection) -> bool:
         """Return whether a newer connection to a server of the same id takes the place of this connection."""
         return not self.alive or (self.draining and self.instance != other.instance)

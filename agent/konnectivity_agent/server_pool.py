@@ -89,6 +89,11 @@ class ServerPool(ServerConnectionEvents):
         return sum(server.connections for server in self._all)
 
     @property
+    def unsent(self) -> int:
+        """Number of bytes that wait for the sockets of all tunnels."""
+        return sum(server.unsent for server in self._all)
+
+    @property
     def _available(self) -> int:
         """Number of connected servers that answer and are not draining."""
         return sum(server.available for server in self.servers.values())

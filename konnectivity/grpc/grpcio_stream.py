@@ -47,7 +47,7 @@ class GrpcioStream(MessageStream):
         self.closed = False
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | Fields | None] = asyncio.Queue()  # None: this side has ended
-        self._queued = 0
+        self.queued = 0  # bytes of messages that grpcio has not taken
         self._blocked = False
         self._finished = False
         self._flowing = asyncio.Event()
@@ -60,9 +60,9 @@ class GrpcioStream(MessageStream):
     def send(self, head: bytes, body: Buffer = b"") -> None:
         if not (self.closed or self._finished):
             message = b"".join((head, body))
-            self._queued += len(message)
+            self.queued += len(message)
             self._queue.put_nowait(message)
-            if self._queued >= HIGH_WATER and not self._blocked:
+            if self.queued >= HIGH_WATER and not self._blocked:
                 self._blocked = True
                 if self.receiver is not None:
                     self.receiver.pause_writing()
@@ -96,8 +96,8 @@ class GrpcioStream(MessageStream):
                 self.receiver.message_received(memoryview(cast("bytes", message)))
 
     def _sent(self, size: int) -> None:
-        self._queued -= size
-        if self._blocked and self._queued < LOW_WATER:
+        self.queued -= size
+        if self._blocked and self.queued < LOW_WATER:
             self._blocked = False
             if self.receiver is not None and not self.closed:
                 self.receiver.resume_writing()

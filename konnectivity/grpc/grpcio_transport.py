@@ -98,6 +98,11 @@ class GrpcioServer(grpc.GenericRpcHandler):
     def stop_listening(self) -> None:
         """Do nothing: grpcio cannot stop to listen while its calls continue."""
 
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that grpcio has not taken; what grpcio itself keeps is not known."""
+        return sum(stream.queued for stream in self._streams)
+
     async def close(self, reason: str = "") -> None:
         """Close the listener; open calls end with UNAVAILABLE on both sides."""
         if self.path is not None:
@@ -192,6 +197,11 @@ class GrpcioChannel:
         task.add_done_callback(stream.over)
         task.add_done_callback(self._streams.pop)
         return stream
+
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that grpcio has not taken; what grpcio itself keeps is not known."""
+        return sum(stream.queued for stream in self._streams.values())
 
     def close(self, reason: str = "") -> None:
         """End the open calls with UNAVAILABLE, and close the connection."""

@@ -237,6 +237,11 @@ class Http2Server:
         if self._listener is not None:
             self._listener.close()
 
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the sockets of all connections, or for window of their peers."""
+        return sum(transport.unsent for transport in self._transports)
+
     async def close(self, reason: str) -> None:
         """Close the listener, and the connections within the next second (see `wait_closed`)."""
         self.stop_listening()

@@ -145,11 +145,7 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
             self._pause.close()
         # References to what refers to this transport, and to its TLS, which is large: no cycle is left.
         self._keepalive = self._pause = self._transport = None
-        reason = self.goaway or tls_failures.of_peer(exc) or (words_of(exc) if exc else _CLOSED)
-        # gRPC for Go reports the loss as UNAVAILABLE to a client and as CANCELLED to a server.
-        code = Code.UNAVAILABLE if self._client or self._leaving else Code.CANCELLED
-        for call in list(self._calls.values()):
-            call.ended(Status(code, reason))
+        self._end_calls(self.goaway or tls_failures.of_peer(exc) or (words_of(exc) if exc else _CLOSED))
         self._disconnected()
 
     # ---- used by the owner of the connection ----------------------------------------------------------------------
@@ -158,6 +154,11 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
     def heard_at(self) -> float:
         """Time of the last bytes from the peer, on the monotonic clock."""
         return self.reader.heard_at
+
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the socket, or for window of the peer."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size() + self.writer.http2.queued
 
     def ping(self, done: Callable[[float], object] | None = None) -> None:
         """Measure the round trip; `round_trip` has it when the answer is here, and `done` is called with it."""
@@ -169,12 +170,16 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
         self.writer.go_away(reason)
 
     def close(self, reason: str = "") -> None:
-        """Send GOAWAY and what is queued, then close the socket. Open calls end with UNAVAILABLE."""
-        if self._transport is not None:
+        """End the open calls with UNAVAILABLE, send GOAWAY and what is queued, then close the socket.
+
+        The calls end at once: a program that closes its connections and ends does not see the sockets closed.
+        """
+        if self._transport is not None and not self._leaving:
             self._leaving = True
             self.goaway = self.goaway or reason
             self.writer.go_away(reason)
             self._hang_up(self._transport)
+            self._end_calls(self.goaway)
 
     def abort(self, reason: str = "") -> None:
         """Drop the socket now."""
@@ -265,6 +270,12 @@ class Http2Transport(asyncio.BufferedProtocol, ABC):
     def _moved(self) -> int:
         """Number of bytes read and written so far."""
         return self.reader.received + self.writer.written
+
+    def _end_calls(self, reason: str) -> None:
+        # gRPC for Go reports the loss as UNAVAILABLE to a client and as CANCELLED to a server.
+        code = Code.UNAVAILABLE if self._client or self._leaving else Code.CANCELLED
+        for call in list(self._calls.values()):
+            call.ended(Status(code, reason))
 
     def _hang_up(self, transport: asyncio.Transport) -> None:
         """Close the socket behind what is queued, and in any case soon."""

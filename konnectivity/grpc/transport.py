@@ -61,6 +61,10 @@ class Channel(Protocol):
 
         """
 
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the socket, or for window of the peer."""
+
     def close(self, reason: str = "") -> None:
         """End the open calls with UNAVAILABLE, and close the connection."""
 
@@ -76,6 +80,10 @@ class GrpcServer(Protocol):
 
     port: int
     path: BoundPath | None
+
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the sockets of all connections, or for window of their peers."""
 
     def stop_listening(self) -> None:
         """Accept no new connections, if the implementation can; the open ones continue."""

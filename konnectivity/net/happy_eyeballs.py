@@ -17,6 +17,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from konnectivity.net.error_texts import words_of
+from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.runtime import task_guard
 
 ATTEMPT_DELAY_S = 0.25  # between the beginnings of two attempts (RFC 8305 section 5)
@@ -133,6 +134,7 @@ async def _attempt(info: AddressInfo) -> socket.socket | ConnectError:
         return ConnectError(where(address), "socket", error)
     try:
         sock.setblocking(False)
+        keep_alive(sock, family)
         await _connected_to(address, sock, asyncio.get_running_loop())
     except Exception as error:  # a port above 65535 raises OverflowError
         sock.close()

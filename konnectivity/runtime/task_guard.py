@@ -27,6 +27,8 @@ RESTART_PAUSE_S = 5.0  # before a loop that raised begins again
 MAX_NAME = 200  # characters of a task's name in a log line: peers choose parts of it
 MAX_TRACE = 8192  # characters of a traceback in a log line: the message of an exception may hold a peer's text
 
+_ENDING = (" is shutting down", " is finished")  # asyncio's words for a group that takes no more tasks
+
 counts: Counter[str] = Counter()  # unexpected exceptions since the start of the process, by kind of task
 
 _logger = logging.getLogger(__name__)
@@ -104,8 +106,10 @@ def _create(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -
     """Create a task of a group; if the group is ending, return a task that is cancelled before its work begins."""
     try:
         return tasks.create_task(work, name=name)
-    except RuntimeError:
+    except RuntimeError as error:
         work.close()  # since Python 3.13 the group has closed it
+        if not str(error).endswith(_ENDING):
+            raise
         late: asyncio.Task[T] = asyncio.get_running_loop().create_task(_never(), name=name)
         late.cancel()
         return late

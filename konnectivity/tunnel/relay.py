@@ -15,6 +15,7 @@ from typing import cast
 from konnectivity.net import read_buffer
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.tcp_keepalive import keep_alive
+from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
@@ -33,13 +34,15 @@ class Relay(asyncio.BufferedProtocol):
 
     Args:
         loop: event loop of the socket.
+        closing: closed relays of the program, which the relay joins until its socket is closed.
 
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, closing: ClosingRelays) -> None:
         self.connection: Connection | None = None
         self._outbound: OutboundQueue | None = None  # outbound queue of the connection
         self._loop = loop
+        self._closing_relays = closing
         self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
@@ -145,6 +148,7 @@ class Relay(asyncio.BufferedProtocol):
         self._cancel_timer()
         self._transport = None
         self._lost = _reason(exc)
+        self._closing_relays.remove(self)
         if self.connection is not None:
             self.connection.local_lost(self._lost)
 
@@ -174,6 +178,7 @@ class Relay(asyncio.BufferedProtocol):
             return
         self._closing = True
         self._cancel_timer()
+        self._closing_relays.add(self)
         if self._plain and not self._eof_received:
             # A close with unread input makes the kernel send RST, which can destroy what was just written: end this
             # side's output, and read on for a moment.
@@ -197,6 +202,11 @@ class Relay(asyncio.BufferedProtocol):
 
     def buffered(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def unwritten(self) -> bool:
+        """Return whether bytes may wait for the socket; asyncio's TLS does not tell about all of its bytes."""
+        return self._transport is not None and (not self._plain or self._transport.get_write_buffer_size() > 0)
 
     def watch(self, left: int) -> None:
         if self._blocked and not self._watched and self._transport is not None:

@@ -286,6 +286,12 @@ class ProxyServer:
         agents = sum(len(agent.connections) + agent.unanswered for agent in self._registry.all())
         return agents + self._servers.unfinished
 
+    @property
+    def idle(self) -> bool:
+        """Return whether no connection or dial is unfinished, and every byte of the finished ones is written."""
+        unwritten = self._connect.closing.unwritten or self._listeners.unsent or self._servers.unsent
+        return not self.unfinished and not unwritten
+
     def drain(self) -> None:
         """Report not ready, accept no new agents and tell agents and servers to dial elsewhere; dials are served on."""
         self._readiness.leave()
@@ -306,6 +312,7 @@ class ProxyServer:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._connect.closing.abort_unwritten("the server is shutting down")
         await self._stack.aclose()
 
     def _run(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
@@ -343,6 +350,6 @@ async def _drain(server: ProxyServer, signals: lifecycle.Signals, timeout_s: flo
             idle_s = 0.0
             while idle_s < _QUIET_S and not signals.second.is_set():
                 await asyncio.sleep(_IDLE_CHECK_S)
-                idle_s = 0.0 if server.unfinished else idle_s + _IDLE_CHECK_S
+                idle_s = idle_s + _IDLE_CHECK_S if server.idle else 0.0
     if server.unfinished:
         log.warning("Cutting connections", connections=server.unfinished)

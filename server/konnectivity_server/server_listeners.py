@@ -156,6 +156,11 @@ class ServerListeners:
         if self._path is not None:
             self._path.mark_leaving()
 
+    @property
+    def unsent(self) -> int:
+        """Number of bytes of gRPC that wait for the sockets of agents, frontends and peers, or for their windows."""
+        return sum(server.unsent for server in self._servers)
+
     async def close(self, reason: str) -> None:
         """Close every connection, then the listeners."""
         self.drain()

@@ -70,7 +70,7 @@ def records_of(end):
     """Return the lines of the audit log about one dial."""
     found = []
     peer = Peer("127.0.0.1:1")
-    record = audit_records.DialRecord(found.append, set(), time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
+    record = audit_records.DialRecord(found.append, {}, time.monotonic, "0" * 16, "a:1", "tcp", peer, False)
     end(record)
     stamp = {"version": audit_records.VERSION, "time": "2026-11-24T12:00:00.000000Z", "server": "s"}
     return [{**stamp, **record} for record in found]

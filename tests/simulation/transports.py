@@ -11,6 +11,7 @@ from typing import Any
 from simulation.endpoints import Endpoint, error_of
 
 MAX_READ = 256 * 1024
+SHUTDOWN_S = 30.0  # longest wait for the end of the other end's TLS, as in uvloop
 LATE_SHARE, LATE_S = 0.1, 0.2  # part of the connections whose process is busy when they are made, and for how long
 _HELLO = b"\x16hello"
 
@@ -83,6 +84,7 @@ class StreamTransport(asyncio.Transport):
         self._aborted = False
         self._lost = False
         self._begun = False
+        self._shutdown_timer: Any = None  # of a closed end of TLS, which waits for the other one
 
     def begin(self, connected: Callable[[], object] = lambda: None) -> None:
         """Connect the protocol, at times only when the peer has sent already: the process was busy."""
@@ -178,7 +180,7 @@ class StreamTransport(asyncio.Transport):
             self._closing = True
             self._reading = False
             if not self._unsent_size:
-                self._loop.call_soon(self._lose, None)
+                self._shut()
 
     def abort(self) -> None:
         if not self._lost:
@@ -190,7 +192,9 @@ class StreamTransport(asyncio.Transport):
     def _news(self, news: str) -> None:
         if self._lost:
             return
-        if news == "writable":
+        if self._shutdown_timer is not None:
+            self._await_end()
+        elif news == "writable":
             self._send()
         elif news == "readable":
             self._post_read()
@@ -199,6 +203,22 @@ class StreamTransport(asyncio.Transport):
         elif self._unsent or self._closing:
             self._fail()
         # Otherwise nothing watches the socket: the loss is noticed by the next read or write.
+
+    def _shut(self) -> None:
+        """Close a socket that has sent everything; TLS says so, and waits until the other end has said so, too."""
+        if self._session is None or self._eof_told:
+            self._loop.call_soon(self._lose, None)
+        elif self._shutdown_timer is None:
+            self._endpoint.finish(tidy=True)
+            self._shutdown_timer = self._loop.call_later(SHUTDOWN_S, self.abort)
+            self._await_end()
+
+    def _await_end(self) -> None:
+        """Drop what still arrives at a closed end of TLS, and close its socket when the other end has ended."""
+        while self._endpoint.arrived:
+            self._endpoint.read(MAX_READ)
+        if self._endpoint.ended or self._endpoint.error or self._endpoint.gone:
+            self._loop.call_soon(self._lose, None)
 
     def _fail(self) -> None:
         self._closing = self._aborted = True
@@ -221,7 +241,7 @@ class StreamTransport(asyncio.Transport):
             self._protocol.resume_writing()
         if not self._unsent_size:
             if self._closing:
-                self._loop.call_soon(self._lose, None)
+                self._shut()
             elif self._eof_written:
                 self._endpoint.finish()
 
@@ -275,6 +295,8 @@ class StreamTransport(asyncio.Transport):
             return
         self._lost = True
         self._reading = False
+        if self._shutdown_timer is not None:
+            self._shutdown_timer.cancel()
         self._unsent.clear()
         self._unsent_size = 0
         if self._session is not None and error is None and not self._aborted:

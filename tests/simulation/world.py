@@ -108,8 +108,6 @@ class World:
         self.trace.note(name, "started")
         process = self.processes[name] = SimulatedProcess(name, host)
         self.loop.start(process, main)
-        assert process.main is not None
-        process.main.add_done_callback(lambda _: self._forgive_unsent(host))
         return process
 
     def start_api(self) -> None:
@@ -139,12 +137,6 @@ class World:
         for agent in self.programs.agents:
             if agent.name == name and self.processes[name].dead:
                 self.start_agent(agent)
-
-    def _forgive_unsent(self, host: str) -> None:
-        """Judge no clean end at a target whose client is over when the agent ends: the agent no longer knows of it."""
-        for each in self.conversations:
-            if each.client.closed and not each.over and any(side.dialed_from == host for side in each.targets):
-                each.exact = False
 
     def forgive_ends(self, name: str) -> None:
         """Judge no clean end of a conversation on whose way is a program that is killed: the kernel ends its sockets.

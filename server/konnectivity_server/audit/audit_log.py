@@ -40,7 +40,7 @@ class AuditLog:
 
     def __init__(self, path: str, server_id: str) -> None:
         self.lines = 0  # handed to the writer
-        self._running: set[DialRecord] = set()
+        self._running: dict[DialRecord, None] = {}  # in the order of their dials
         self._writer = _Writer([(logging.NOTSET, _sink(path))])
         self._writer.setFormatter(_Lines(server_id))
 

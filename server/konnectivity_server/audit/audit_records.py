@@ -32,7 +32,7 @@ class DialRecord:
 
     Args:
         write: takes each record.
-        running: dial records of the connections that are open; this one enters and leaves the set.
+        running: dial records of the connections that are open; this one enters and leaves them.
         clock: seconds, monotonic.
         connection: id of the dial, unique among all servers.
         destination, protocol: address that the client asked for, and its network.
@@ -46,7 +46,7 @@ class DialRecord:
     def __init__(
         self,
         write: Write,
-        running: set[DialRecord],
+        running: dict[DialRecord, None],
         clock: Callable[[], float],
         connection: str,
         destination: str,
@@ -83,7 +83,7 @@ class DialRecord:
             self._put("dialled", {"agent_connection": connection.connect_id})
             self._began = self._clock()
             self._connection = connection
-            self._running.add(self)
+            self._running[self] = None
             connection.call_when_closed(self._closed)
 
     def refused(self, error: DialError) -> None:
@@ -103,7 +103,7 @@ class DialRecord:
             self._end(connection, connection.cause, side, connection.reason or "both sides ended")
 
     def _end(self, connection: Connection, cause: str, side: str, reason: str) -> None:
-        self._running.discard(self)
+        self._running.pop(self, None)
         self._put(
             "closed",
             {

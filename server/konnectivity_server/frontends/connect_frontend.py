@@ -14,6 +14,7 @@ from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.peer import peer_of
 from konnectivity.http1.message_heads import HeadError, Heads
 from konnectivity.runtime import logs
+from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import Relay, hung_up
 from konnectivity_server.frontends.connect_messages import (
@@ -40,6 +41,10 @@ class ConnectFrontend:
         start_dial: starts the dial of a client.
         limits: limits of each client.
 
+    Attributes:
+        clients: number of clients that are served.
+        closing: relays of clients that are closed, and may have unwritten bytes.
+
     """
 
     def __init__(self, start_dial: StartDial, limits: ConnectLimits | None = None) -> None:
@@ -47,6 +52,7 @@ class ConnectFrontend:
         self.start_dial = start_dial
         self.limits = limits or ConnectLimits()
         self.clients = 0
+        self.closing = ClosingRelays()
 
     def protocol(self, first: bytes = b"") -> ConnectProtocol:
         """Return the protocol of a new client, of whom the bytes `first` were read before."""
@@ -231,7 +237,7 @@ class ConnectProtocol(asyncio.Protocol):
         if answer:
             transport.write(answer)
         self._transport = None
-        relay = Relay(self._loop)
+        relay = Relay(self._loop, self._frontend.closing)
         relay.adopt(transport)
         relay.close()
 
@@ -240,7 +246,7 @@ class _ClientRelay(Relay):
     """Relay of a CONNECT client, which is counted until its socket is closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, frontend: ConnectFrontend) -> None:
-        super().__init__(loop)
+        super().__init__(loop, frontend.closing)
         self._frontend = frontend
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -104,6 +104,11 @@ class PeerServers:
         """Return the number of connections through peer servers that are open, and of dials that wait for an answer."""
         return sum(len(each.connections) + each.unanswered for each in self._open)
 
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the sockets of peer servers, or for their windows."""
+        return sum(each.unsent for each in self._open)
+
     async def run(self) -> None:
         """Keep a tunnel to every peer server, also to those whose address appears later, until cancelled."""
         self._tries.clear()  # tasks of a run that raised an exception

@@ -58,6 +58,7 @@ class PeerTunnel(DialingTunnel):
         self.server_id = ""
         self.connected_at = options.clock()
         self._owner = owner
+        self._transport = transport
         stream = transport.open_stream(PATH, {SERVER_ID: server_id} | options.offer(), self)
         super().__init__(stream, options, sides.SERVER, sides.CLIENT)
         self.accepted = stream.accepted
@@ -72,6 +73,11 @@ class PeerTunnel(DialingTunnel):
     def usable(self) -> bool:
         """Return whether a dial may go through this tunnel."""
         return self.ready and not (self.suspect or self.draining or self.exhausted or self.closed)
+
+    @property
+    def unsent(self) -> int:
+        """Number of bytes that wait for the socket, or for window of the peer server."""
+        return self._transport.unsent
 
     async def greeted(self) -> None:
         """Wait for the peer server's answer and take its id from it.

@@ -112,6 +112,11 @@ class ServerSet:
         """Return the number of open connections and pending dials that go through another server."""
         return 0 if self.peers is None else self.peers.unfinished
 
+    @property
+    def unsent(self) -> int:
+        """Return the number of bytes that wait for the sockets of tunnels to other servers, or for their windows."""
+        return 0 if self.peers is None else self.peers.unsent
+
     def pick_peer(self, tried: Collection[DialingTunnel]) -> DialingTunnel | None:
         """Return a tunnel to a server that may have an agent for a dial, and was not tried; None if there is none."""
         return None if self.peers is None else self.peers.pick(tried)

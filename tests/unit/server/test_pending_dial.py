@@ -236,7 +236,7 @@ class Audit:
         self.records = []
 
     def record(self, destination, protocol, client, relayed):
-        return DialRecord(self.records.append, set(), lambda: 0.0, "1", destination, protocol, client, relayed)
+        return DialRecord(self.records.append, {}, lambda: 0.0, "1", destination, protocol, client, relayed)
 
 
 def audited() -> tuple[MemoryServer, list[dict]]:

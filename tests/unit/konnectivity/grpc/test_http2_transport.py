@@ -67,9 +67,10 @@ def test_a_lost_connection_is_unavailable_to_the_client_and_a_cancellation_to_th
 
 def test_a_closing_side_says_goodbye_and_hangs_up_in_any_case(talk):
     async def conversation(pair):
-        client, _ = await pair.call()
+        client, server = await pair.call()
         pair.server.close("going")
         assert pair.server_line.closing
+        assert server.status == Status(Code.UNAVAILABLE, "going"), "not later: its program may end now"
         await pair.exchange()
         assert pair.client.goaway == "the peer is going away: going"
         await pair.loop.advance(CLOSE_TIMEOUT_S + 0.1)

@@ -84,6 +84,14 @@ async def test_a_task_that_begins_while_its_group_ends_is_cancelled_before_its_w
     assert not task_guard.counts
 
 
+@pytest.mark.parametrize("start", [task_guard.start, task_guard.start_loop])
+async def test_a_group_that_has_not_begun_is_a_mistake_of_the_caller_and_takes_no_task(start):
+    async def work() -> None: ...
+
+    with pytest.raises(RuntimeError, match="has not been entered"):
+        start(asyncio.TaskGroup(), work, "test")
+
+
 async def test_a_loop_begins_again_and_ends_when_it_is_cancelled():
     begun = asyncio.Queue()
 

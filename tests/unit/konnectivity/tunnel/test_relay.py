@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import FLUSH_S, LINGER_S, Relay
 from konnectivity.wire import packet_types
@@ -19,7 +20,8 @@ class Hop:
         self.tunnel = StillTunnelSide()
         self.connection: Connection = self.tunnel.open(credit)
         self.socket = KernelSocket(tls)
-        self.relay = Relay(asyncio.get_running_loop())
+        self.closing = ClosingRelays()
+        self.relay = Relay(asyncio.get_running_loop(), self.closing)
         self.socket.connect(self.relay)
 
     def join(self) -> Hop:
@@ -195,6 +197,43 @@ async def test_a_closed_socket_that_takes_a_little_now_and_then_is_not_cut_off()
 
 
 @in_still_time
+async def test_a_closed_socket_has_unwritten_bytes_until_it_has_taken_everything() -> None:
+    hop = Hop().join()
+    hop.socket.room = 0
+    hop.receive(bytes(100))
+    assert hop.closing.unwritten == 0, "its connection is still open"
+    hop.socket.feed_eof()
+    hop.connection.peer_end(100)
+    assert hop.closing.unwritten == 1
+    hop.socket.take(100)
+    await advance(0)
+    assert hop.closing.unwritten == 0
+
+
+@in_still_time
+async def test_a_closed_tls_socket_may_have_unwritten_bytes_until_it_is_gone() -> None:
+    hop = Hop(tls=True).join()
+    hop.relay.close()
+    assert hop.closing.unwritten == 1, "asyncio's TLS does not tell"
+    await advance(0)
+    assert hop.closing.unwritten == 0
+
+
+@in_still_time
+async def test_when_the_program_ends_only_a_closed_socket_that_lacks_bytes_is_reset() -> None:
+    full, empty = Hop().join(), Hop().join()
+    for hop in (full, empty):
+        hop.socket.room = 0 if hop is full else 100
+        hop.receive(bytes(100))
+        hop.connection.peer_end(100)
+        hop.connection.local_gone()
+        hop.closing.abort_unwritten("the program ends")
+    assert full.socket.aborted
+    assert not empty.socket.aborted
+    assert empty.socket.sent == bytes(100)
+
+
+@in_still_time
 async def test_a_broken_socket_is_a_reset_with_its_reason() -> None:
     hop = Hop().join()
     hop.socket.lose(ConnectionResetError(104, "Connection reset by peer"))
@@ -223,7 +262,7 @@ async def test_a_reset_from_the_tunnel_aborts_the_socket() -> None:
 @in_still_time
 async def test_a_relay_takes_over_a_socket_that_another_protocol_has_read_from() -> None:
     hop = Hop()
-    taken = Relay(asyncio.get_running_loop())
+    taken = Relay(asyncio.get_running_loop(), ClosingRelays())
     taken.adopt(hop.socket)
     hop.connection.attach(taken)
     taken.attach(hop.connection, early=b"read before", ended=True)

@@ -20,7 +20,7 @@ class Audited:
     def __init__(self) -> None:
         self.now = 100.0
         self.written: list[dict] = []
-        self.running: set[DialRecord] = set()
+        self.running: dict[DialRecord, None] = {}
         self.record = DialRecord(
             self.written.append, self.running, lambda: self.now, "0123456789abcdef", "node:1", "tcp", CLIENT, False
         )
@@ -76,7 +76,7 @@ async def test_a_connection_is_recorded_when_it_opens_and_when_it_ends():
     audited = Audited()
     audited.now += 1.0
     _, connection = audited.dialled()
-    assert audited.running == {audited.record}
+    assert list(audited.running) == [audited.record]
     connection.outbound.send(b"12345")
     audited.now += 30.0
     connection.local_lost("broken pipe")
