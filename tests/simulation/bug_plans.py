@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from simulation.plan import Operation, Plan
 
+PLANS = Path(__file__).parent / "plans"
 BUDGET = ("--process-buffer-budget=2Mi",)
 
 
@@ -58,3 +60,23 @@ def client_gives_up() -> Plan:
     """An agent whose answers arrive after the server has given the dials up."""
     line = {"a": "agent-0", "b": "server-0", "seconds": 12.0}
     return _plan((1.0, "one-way", line), *(_dial(0.9 + number / 5, target="sink", up=700) for number in range(10)))
+
+
+def agent_ends_in_mid_upload() -> Plan:
+    """An agent that is told to end while clients send for longer than it drains."""
+    upload = {"target": "sink", "up": 70_000, "pieces": 20, "pause_s": 0.5}
+    return _plan(_fault(2.0, "terminate", 5.0), *(_dial(1.0 + number / 10, **upload) for number in range(4)))
+
+
+def agent_ends_with_unwritten_bytes() -> Plan:
+    """An agent that ends before a slow target has taken the bytes of a client that is gone."""
+    return _stored("an_agent_that_ends_with_bytes_for_a_slow_target")
+
+
+def machine_in_the_middle_forgets_a_reader() -> Plan:
+    """A client that has nothing more to send, and whose connection is forgotten on its way."""
+    return _stored("a_client_whose_connection_was_forgotten_and_who_sends_nothing")
+
+
+def _stored(name: str) -> Plan:
+    return Plan.from_json((PLANS / f"{name}.json").read_text())

@@ -22,6 +22,11 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "dials go to silent agents as well": bug_plans.one_agent_of_two_freezes,
     "a reset connection is forgotten without a word": bug_plans.targets_reset,
     "every byte of a stalled connection is kept": bug_plans.targets_stall,
+    "a program that ends leaves open connections to the kernel": bug_plans.agent_ends_in_mid_upload,
+    "an agent that ends leaves unwritten bytes to the kernel": bug_plans.agent_ends_with_unwritten_bytes,
+    "a client that only reads never learns that its connection is gone": (
+        bug_plans.machine_in_the_middle_forgets_a_reader
+    ),
 }
 # Seed that finds a fault, from which the search begins; 0 for the others.
 FOUND_BY: dict[str, int] = {

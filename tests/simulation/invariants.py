@@ -20,7 +20,9 @@ from simulation.world import World
 DIAL_TIMEOUT_S = 10.0  # --backend-dial-timeout
 SLACK_S = 1.0
 HEARTBEAT_S = 10.0  # --heartbeat-interval, unless a plan shortens it
+REFERENCE_HEARTBEAT_S = 31.0  # of an agent about a server that speaks the reference protocol
 SUSPECT_S = 3.0
+DEAD_S = 20.0  # without an answer, after which an agent that is heard and does not hear leaves its server
 SLEEP = "_set_result_unless_cancelled"  # callback of the timer of asyncio.sleep
 CALM_S = 30.0  # longest time of a conversation that nothing disturbs, without its own pauses
 
@@ -102,9 +104,10 @@ class EveryDialEnds(Invariant):
 
 
 class ReadinessIsTrue(Invariant):
-    """A server does not report ready for longer than its heartbeat takes while no agent could serve a dial.
+    """A server does not report ready for longer than the documented time while no agent could serve a dial.
 
-    The heartbeat begins at the last byte of an agent: one that cannot be reached may still be heard.
+    The heartbeat of the server begins at the last byte of an agent. An agent that is heard and does not hear leaves by
+    the end of its own heartbeat (docs/operate/availability.md).
     """
 
     def __init__(self, world: World, plan: Plan) -> None:
@@ -116,10 +119,18 @@ class ReadinessIsTrue(Invariant):
             if process.frozen or server.view.not_ready() is not None or self._reachable(process.host):
                 self._since.pop(name, None)
                 continue
-            since = max(self._since.setdefault(name, MACHINE.now), self._heard(process.host))
-            if MACHINE.now - since > HEARTBEAT_S + SUSPECT_S + SLACK_S:
+            since = self._since.setdefault(name, MACHINE.now)
+            unheard_s = MACHINE.now - max(since, self._heard(process.host))
+            if unheard_s > HEARTBEAT_S + SUSPECT_S + SLACK_S or MACHINE.now - since > self._heard_s() + SLACK_S:
                 self._since[name] = MACHINE.now
-                yield f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s"
+                yield (
+                    f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s, "
+                    f"nor was heard for {unheard_s:.1f} s"
+                )
+
+    def _heard_s(self) -> float:
+        """Return the longest time for which an agent is heard that does not hear."""
+        return DEAD_S + (HEARTBEAT_S if self.world.programs.exact else REFERENCE_HEARTBEAT_S)
 
     def _heard(self, host: str) -> float:
         """Return the moment at which the last byte of an agent arrived."""

@@ -7,9 +7,12 @@ from typing import Any
 
 from konnectivity.client.grpc_tunnel import GrpcTunnel
 from konnectivity.grpc.http2_client import Http2ClientTransport
+from konnectivity.grpc.http2_transport import Http2Transport
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.transport_options import TransportOptions
+from konnectivity.net import happy_eyeballs
 from konnectivity.net.hop_timings import HopTimings
+from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.flow_control import FlowControl
 from konnectivity.tunnel.heartbeat import Heartbeat
@@ -130,3 +133,25 @@ def a_dial_has_no_deadline() -> Change:
 @old
 def a_connection_that_nobody_wants_any_more_is_not_closed() -> Change:
     return DialingTunnel, "_close_unwanted", nothing
+
+
+@old
+def a_program_that_ends_leaves_open_connections_to_the_kernel() -> Change:
+    def close(self: Any, reason: str = "") -> None:
+        if self._transport is not None:
+            self._leaving = True
+            self.goaway = self.goaway or reason
+            self.writer.go_away(reason)
+            self._hang_up(self._transport)
+
+    return Http2Transport, "close", close
+
+
+@old
+def an_agent_that_ends_leaves_unwritten_bytes_to_the_kernel() -> Change:
+    return ClosingRelays, "abort_unwritten", nothing
+
+
+@old
+def a_client_that_only_reads_never_learns_that_its_connection_is_gone() -> Change:
+    return happy_eyeballs, "keep_alive", nothing
