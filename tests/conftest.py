@@ -46,6 +46,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures that tests recorded with `record_property`, also if the tests passed."""
+    reports = [
+        each for group in terminalreporter.stats.values() for each in group if getattr(each, "when", "") == "call"
+    ]
+    figures = [value for each in reports for name, value in each.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(map(str, figures)))
+
+
 @pytest.fixture(scope="session")
 def product_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """Build the product's image once; yield its root and a root with a shell."""

@@ -42,8 +42,15 @@ def expected(mode, unix):
     return "end" if mode == "http-connect" and unix else "error"
 
 
-@ways
-@pytest.mark.parametrize("victim", ["agent", "server"])
+@pytest.mark.parametrize(
+    ("victim", "mode", "unix"),
+    [
+        ("agent", "http-connect", True),
+        ("agent", "grpc", False),
+        ("server", "grpc", True),
+        ("server", "http-connect", False),
+    ],
+)
 async def test_a_killed_program_in_mid_download(fresh, victim, mode, unix):
     server = fresh.start_server()
     agent = fresh.start_agent()

@@ -150,8 +150,17 @@ def test_fewer_servers_than_there_are_is_told_once(fresh):
     assert agent.log.count("Fewer servers found than there are") == 1
 
 
-@pytest.mark.parametrize("file", ["ca.crt", "client.crt", "client.key", "token"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b"one\ntwo\n", b"-----BEGIN CERTIFICATE-----\n\xff"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("ca.crt", b""),
+        ("ca.crt", b"-----BEGIN CERTIFICATE-----\n\xff"),
+        ("client.crt", b"-----BEGIN CERTIFICATE-----\n\xff"),
+        ("client.key", b"one\ntwo\n"),
+        ("token", b"\xff\xfe\x00\x80"),
+        ("token", b""),
+    ],
+)
 async def test_files_that_make_no_sense_at_a_reconnect_end_nothing(fresh, file, content):
     """Invalid files do not end the open tunnel; once they are corrected, the other tunnel reconnects as well."""
     other = free_port()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -16,8 +17,12 @@ MOST_STREAM_STATES = 2_000
 pytestmark = pytest.mark.timeout(300)
 
 
-def _print(what: str, found: Found, began: float) -> None:
-    print(f"{what}: {found.states:,} states, {found.transitions:,} transitions, {time.process_time() - began:.1f} s")
+Record = Callable[[str, object], None]
+
+
+def _figure(what: str, found: Found, began: float) -> str:
+    took_s = time.process_time() - began
+    return f"{what}: {found.states:,} states, {found.transitions:,} transitions, {took_s:.1f} s"
 
 
 @pytest.mark.parametrize(
@@ -29,31 +34,31 @@ def _print(what: str, found: Found, began: float) -> None:
         ("one connection of the reference protocol", Scope(connections=1, data=1, stalls=True, extension=False)),
     ],
 )
-def test_every_order_of_packets_keeps_every_byte(what: str, scope: Scope) -> None:
+def test_every_order_of_packets_keeps_every_byte(what: str, scope: Scope, record_property: Record) -> None:
     began = time.process_time()
     found = explore(scope)
-    _print(what, found, began)
+    record_property("figure", _figure(what, found, began))
     assert found.broken == []
 
 
-def test_every_row_of_the_tables_is_taken_and_keeps_the_promises() -> None:
+def test_every_row_of_the_tables_is_taken_and_keeps_the_promises(record_property: Record) -> None:
     with coverage.rows_taken() as taken:
         for dialect in table_walk.DIALECTS:
             began = time.process_time()
             found = table_walk.walk(dialect)
-            _print(dialect, found, began)
+            record_property("figure", _figure(f"one connection, {dialect}", found, began))
             assert found.broken == []
     rows = coverage.rows()
-    print(f"{len(rows & set(taken))} of {len(rows)} rows taken")
+    record_property("figure", f"{len(rows & set(taken))} of {len(rows)} rows of the state tables taken")
     assert rows - set(taken) == set()
 
 
-def test_two_thousand_states_of_two_http2_streams_keep_every_byte() -> None:
+def test_two_thousand_states_of_two_http2_streams_keep_every_byte(record_property: Record) -> None:
     began = time.process_time()
     taken: Counter[tuple[str, str]] = Counter()
     found = explore_streams(taken, MOST_STREAM_STATES)
-    _print("two HTTP/2 streams", found, began)
+    record_property("figure", _figure("two HTTP/2 streams", found, began))
     assert found.broken == []
     states = {state for state, _ in taken}
-    print(", ".join(f"{state}: {what} {count}" for (state, what), count in sorted(taken.items())))
+    record_property("figure", f"{len(states)} of {len(STATES)} states of a stream, with {len(taken)} kinds of steps")
     assert states == set(STATES)
