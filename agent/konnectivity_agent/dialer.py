@@ -19,10 +19,10 @@ from functools import lru_cache
 from konnectivity.errors import REFUSED_BY_POLICY
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.net import addresses
+from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
 from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any, connect_one
 from konnectivity.runtime import logs, task_guard
-from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.relay import Relay
 from konnectivity.tunnel.serving import IncomingDial
 from konnectivity_agent.destination_policy import Policy, PolicyRefusal
@@ -78,7 +78,7 @@ class Dialer:
         clock: seconds of a monotonic clock.
 
     Attributes:
-        closing: relays of targets that are closed, and may have unwritten bytes.
+        closing: sockets of targets that were told to close, and may have unwritten bytes.
 
     """
 
@@ -91,7 +91,7 @@ class Dialer:
         timeout_s: float = DIAL_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.closing = ClosingRelays()
+        self.closing = ClosingSockets()
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._dials = dials

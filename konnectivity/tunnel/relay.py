@@ -13,9 +13,9 @@ import struct
 from typing import cast
 
 from konnectivity.net import read_buffer
+from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.tcp_keepalive import keep_alive
-from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
@@ -34,15 +34,15 @@ class Relay(asyncio.BufferedProtocol):
 
     Args:
         loop: event loop of the socket.
-        closing: closed relays of the program, which the relay joins until its socket is closed.
+        closing: closing sockets of the program, which the socket of the relay joins when it is told to close.
 
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, closing: ClosingRelays) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, closing: ClosingSockets) -> None:
         self.connection: Connection | None = None
         self._outbound: OutboundQueue | None = None  # outbound queue of the connection
         self._loop = loop
-        self._closing_relays = closing
+        self._closing_sockets = closing
         self._buffer = read_buffer.buffer()[:MAX_PAYLOAD]
         self._transport: asyncio.Transport | None = None
         self._plain = True  # no TLS: the two directions can end one by one
@@ -148,7 +148,7 @@ class Relay(asyncio.BufferedProtocol):
         self._cancel_timer()
         self._transport = None
         self._lost = _reason(exc)
-        self._closing_relays.remove(self)
+        self._closing_sockets.remove(self)
         if self.connection is not None:
             self.connection.local_lost(self._lost)
 
@@ -178,7 +178,7 @@ class Relay(asyncio.BufferedProtocol):
             return
         self._closing = True
         self._cancel_timer()
-        self._closing_relays.add(self)
+        self._closing_sockets.add(self)
         if self._plain and not self._eof_received:
             # A close with unread input makes the kernel send RST, which can destroy what was just written: end this
             # side's output, and read on for a moment.

@@ -11,8 +11,8 @@ from konnectivity.grpc.http2_transport import Http2Transport
 from konnectivity.grpc.status import Status
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net import happy_eyeballs
+from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.hop_timings import HopTimings
-from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.flow_control import FlowControl
 from konnectivity.tunnel.heartbeat import Heartbeat
@@ -149,7 +149,7 @@ def a_program_that_ends_leaves_open_connections_to_the_kernel() -> Change:
 
 @old
 def an_agent_that_ends_leaves_unwritten_bytes_to_the_kernel() -> Change:
-    return ClosingRelays, "abort_unwritten", nothing
+    return ClosingSockets, "abort_unwritten", nothing
 
 
 @old

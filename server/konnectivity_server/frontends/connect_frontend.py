@@ -13,8 +13,8 @@ from konnectivity.errors import DialError
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.grpc.peer import peer_of
 from konnectivity.http1.message_heads import HeadError, Heads
+from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.runtime import logs
-from konnectivity.tunnel.closing_relays import ClosingRelays
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import Relay, hung_up
 from konnectivity_server.frontends.connect_messages import (
@@ -43,7 +43,7 @@ class ConnectFrontend:
 
     Attributes:
         clients: number of clients that are served.
-        closing: relays of clients that are closed, and may have unwritten bytes.
+        closing: sockets of clients that were told to close, and may have unwritten bytes.
 
     """
 
@@ -52,7 +52,7 @@ class ConnectFrontend:
         self.start_dial = start_dial
         self.limits = limits or ConnectLimits()
         self.clients = 0
-        self.closing = ClosingRelays()
+        self.closing = ClosingSockets()
 
     def protocol(self, first: bytes = b"") -> ConnectProtocol:
         """Return the protocol of a new client, of whom the bytes `first` were read before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from konnectivity.tunnel.closing_relays import ClosingRelays
+from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.relay import FLUSH_S, LINGER_S, Relay
 from konnectivity.wire import packet_types
@@ -20,7 +20,7 @@ class Hop:
         self.tunnel = StillTunnelSide()
         self.connection: Connection = self.tunnel.open(credit)
         self.socket = KernelSocket(tls)
-        self.closing = ClosingRelays()
+        self.closing = ClosingSockets()
         self.relay = Relay(asyncio.get_running_loop(), self.closing)
         self.socket.connect(self.relay)
 
@@ -262,7 +262,7 @@ async def test_a_reset_from_the_tunnel_aborts_the_socket() -> None:
 @in_still_time
 async def test_a_relay_takes_over_a_socket_that_another_protocol_has_read_from() -> None:
     hop = Hop()
-    taken = Relay(asyncio.get_running_loop(), ClosingRelays())
+    taken = Relay(asyncio.get_running_loop(), ClosingSockets())
     taken.adopt(hop.socket)
     hop.connection.attach(taken)
     taken.attach(hop.connection, early=b"read before", ended=True)
