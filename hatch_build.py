@@ -30,7 +30,6 @@ COMPILED = (  # modules, and packages with all their modules
     "konnectivity/tunnel",
     "konnectivity/untrusted",
     "konnectivity/wire",
-    "konnectivity_agent/destination_policy.py",
     "konnectivity_agent/resolver.py",
     "konnectivity_agent/server_connection.py",
     "konnectivity_agent/server_pool.py",

@@ -24,11 +24,11 @@ import uvloop
 
 from konnectivity import tls
 from konnectivity.grpc.implementations import implementation
+from konnectivity.net.destination_policy import Policy
 from konnectivity.runtime import lifecycle, logs
 from konnectivity.testing.deployment import Deployment
 from konnectivity.tunnel.memory_budget import MemoryBudget, read_size
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_agent.destination_policy import Policy
 from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.pool_plan import PoolPlan

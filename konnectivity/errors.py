@@ -18,6 +18,7 @@ class DialFailure(enum.Enum):
     PROTOCOL = "protocol"
     FLOOD = "flood"  # too many dials under way
     ADDRESS = "address"  # malformed address
+    POLICY = "policy"  # refused by the policy of the server
 
 
 UNRECOGNIZED = "unrecognized_response"  # metric label of an answer to a dial that is over
@@ -26,6 +27,7 @@ NO_AGENT = "No agent available"
 NO_MEMORY = "out of buffer memory: too many stalled connections"
 TOO_MANY_DIALS = "too many dials under way"
 REFUSED_BY_POLICY = "refused by the agent's policy"  # within the text of an agent that may not dial there
+REFUSED_BY_SERVER = "refused by the server's policy"  # within the text for a frontend that may not dial there
 NO_DESCRIPTORS = "socket: too many open files"  # within the text of an agent that can open no socket
 DIAL_TIMEOUT = "timed out waiting for backend dial"
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_plus
 
 from konnectivity.http1 import forward_proxy
+from konnectivity.net import destination_policy
 from konnectivity.net.addresses import parse_hosts
 from konnectivity.runtime.options import (
     at_least,
@@ -22,7 +23,6 @@ from konnectivity.runtime.options import (
 )
 from konnectivity.runtime.shared_options import ProgramOptions
 from konnectivity.untrusted.agent_id import problem_of
-from konnectivity_agent import destination_policy
 
 DEFAULT_PORT = 8091
 _KINDS = ("ipv4", "ipv6", "host", "cidr", "default-route")

@@ -20,12 +20,12 @@ from konnectivity.errors import REFUSED_BY_POLICY
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.net import addresses
 from konnectivity.net.closing_sockets import ClosingSockets
+from konnectivity.net.destination_policy import Policy, PolicyRefusal
 from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, lookup_words, words_of
 from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any, connect_one
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tunnel.relay import Relay
 from konnectivity.tunnel.serving import IncomingDial
-from konnectivity_agent.destination_policy import Policy, PolicyRefusal
 from konnectivity_agent.dial_queue import MAX_WAIT_S, Turn
 from konnectivity_agent.resolver import Resolver
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, DialError, DialFailure
+from konnectivity.errors import NO_DESCRIPTORS, REFUSED_BY_POLICY, REFUSED_BY_SERVER, DialError, DialFailure
 from konnectivity.forward import socks5
 
 BAD_REQUEST, FORBIDDEN, PROXY_AUTHENTICATION, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 400, 403, 407, 502, 503, 504
@@ -42,8 +42,8 @@ def socks_code_of(error: DialError) -> int:
 
 
 def is_refused_by_policy(error: DialError) -> bool:
-    """Return whether the policy of the agent refused the dial."""
-    return REFUSED_BY_POLICY in str(error)
+    """Return whether the policy of the server or of the agent refused the dial."""
+    return REFUSED_BY_POLICY in str(error) or REFUSED_BY_SERVER in str(error)
 
 
 def http_answer(status: int, text: str, head_only: bool = False) -> bytes:

@@ -36,6 +36,8 @@ class RuledOptions(Protocol):
     @property
     def agent_identity(self) -> str: ...
     @property
+    def frontend_policy(self) -> str: ...
+    @property
     def uds_name(self) -> str: ...
     @property
     def grpc_implementation(self) -> str: ...
@@ -147,6 +149,8 @@ def _transport(options: RuledOptions) -> Iterator[str]:
         yield "--grpc-implementation=grpcio cannot share a socket: set --mode to grpc or http-connect"
     if options.workers > 1:
         yield "--workers needs --grpc-implementation=native"
+    if options.frontend_policy:
+        yield "--frontend-policy needs --grpc-implementation=native, which knows the credentials of frontends"
 
 
 def _probes(options: RuledOptions) -> Iterator[str]:

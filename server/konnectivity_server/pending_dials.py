@@ -12,7 +12,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from konnectivity.errors import NO_AGENT, NO_MEMORY, TOO_MANY_DIALS, DialError, DialFailure
+from konnectivity.errors import NO_AGENT, NO_MEMORY, REFUSED_BY_SERVER, TOO_MANY_DIALS, DialError, DialFailure
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.net import addresses
@@ -31,6 +31,7 @@ from konnectivity_server.registry import Registry
 if TYPE_CHECKING:
     from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.dial_observer import DialObserver
+    from konnectivity_server.policy.policy_file import PolicyFile
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
 log = logs.get(__name__)
@@ -79,6 +80,7 @@ class PendingDials:
         self.retried = 0  # tries on another backend, of all dials
         self.audit: AuditLog | None = None
         self.tracing: DialTracing | None = None
+        self.policy: PolicyFile | None = None
         self.failures = RecentProblems(("reason", "destination", "agent", "server", "text"), clock)
         self._limits = limits or DialLimits()
         self._per_frontend: Counter[str] = Counter()
@@ -94,6 +96,10 @@ class PendingDials:
     def record_in(self, audit: AuditLog) -> None:
         """Record every dial in an audit log from now on."""
         self.audit = audit
+
+    def judge_by(self, policy: PolicyFile) -> None:
+        """Refuse dials of frontends that a policy does not allow, from now on."""
+        self.policy = policy
 
     def trace_in(self, tracing: DialTracing) -> None:
         """Make spans of the sampled dials from now on, beside the audit log's records."""
@@ -125,6 +131,8 @@ class PendingDials:
         dial = PendingDial(self, frontend, address, protocol, name, source, relayed, observer, self._clock())
         try:
             self._check_address(address, protocol)
+            if self.policy is not None and not relayed:
+                self._check_policy(self.policy, address, origin)
             if not relayed and self._per_frontend[source] >= self._limits.per_frontend:
                 self._limits.reached["pending_dials_per_frontend"] += 1
                 raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
@@ -190,6 +198,11 @@ class PendingDials:
                 addresses.parse(protocol, address)
             except ValueError as error:
                 raise self.refused(DialFailure.ADDRESS, str(error)) from None
+
+    def _check_policy(self, policy: PolicyFile, address: str, origin: Peer) -> None:
+        """Refuse a dial that the policy on frontends does not allow."""
+        if why := policy.refusal(origin, address):
+            raise self.refused(DialFailure.POLICY, f"dial tcp {cut(address)}: {REFUSED_BY_SERVER}: {why}")
 
     def _first_backend(self, dial: PendingDial) -> DialingTunnel:
         backend = self._choose(dial, last_resort=True)

@@ -230,6 +230,7 @@ class ProxyServer:
         try:
             if self._client is not None:
                 self._stack.push_async_callback(self._client.close)
+            self._read_policy()
             self._open_audit_log()
             self._open_tracing()
             self._start_loops()
@@ -247,6 +248,12 @@ class ProxyServer:
         except BaseException:
             await self.stop()
             raise
+
+    def _read_policy(self) -> None:
+        if self._options.frontend_policy:
+            from konnectivity_server.policy.policy_file import PolicyFile
+
+            self._dials.judge_by(PolicyFile(self._options.frontend_policy))
 
     def _open_audit_log(self) -> None:
         if self._options.audit_log:

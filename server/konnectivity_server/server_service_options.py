@@ -73,6 +73,14 @@ class ServerServiceOptions(ServerProbeOptions):
         help="Maximum time that open connections may continue after the first SIGTERM (0 = connections are closed at "
         "once).",
     )
+    frontend_policy: str = option(
+        "",
+        group="Frontend policy",
+        check=existing_file,
+        metavar="file",
+        help="YAML file with rules on which frontend may dial what, by the names of its certificate or the user of its "
+        "process; read again when it changes (empty = every frontend may dial everything).",
+    )
     audit_log: str = option(
         "",
         group="Audit",

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from konnectivity.client import DialError, connect
-from konnectivity_agent.destination_policy import parse
+from konnectivity.net.destination_policy import parse
 from konnectivity_agent.dialer import DialCounters, Dialer
 from konnectivity_agent.resolver import Resolver, SystemResolver
 from support import grpc_peer, targets

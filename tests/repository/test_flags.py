@@ -217,6 +217,7 @@ OWN_OF_SERVER = (
     Flag("probe-key", "string", "", "{other}", "{other}", "--probe-cert={other}", FILE),
     Flag("probe-node-events", "bool", "false", "true", True, "--probe=a=b:1", TRUTH),
     Flag("ready-when", "string", "agent", "path", "path", "--probe=a=b:1", {"x": "must be one of: agent, path"}),
+    Flag("frontend-policy", "string", "", "{file}", "{file}", "", FILE),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
     Flag("tracing-endpoint", "string", "", "http://otel:4318", "http://otel:4318", "", COLLECTORS),
     Flag("tracing-sample-ratio", "float", "1", "0.25", 0.25, "", {"1.5": "must be between 0 and 1"}),

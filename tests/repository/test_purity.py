@@ -11,7 +11,7 @@ from support.checkout import ROOT
 
 PURE_FOLDERS = ("konnectivity/http2", "konnectivity/wire", "konnectivity/tool/manifests")
 PURE_MODULES = (
-    "agent/konnectivity_agent/destination_policy.py",
+    "konnectivity/net/destination_policy.py",
     "agent/konnectivity_agent/name_servers.py",
     "agent/konnectivity_agent/pool_plan.py",
     "agent/konnectivity_agent/server_count.py",

@@ -18,8 +18,8 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 
 VERSION = 1
 EVENTS = ("dialled", "refused", "closed", "dropped")
-POLICY = "policy"
-REFUSED_CAUSES = (POLICY, *(each.value for each in DialFailure))
+POLICY = DialFailure.POLICY.value
+REFUSED_CAUSES = tuple(each.value for each in DialFailure)
 CLOSED_CAUSES = CAUSES
 SIDES = tuple(sides.NAMES.values())
 

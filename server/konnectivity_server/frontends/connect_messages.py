@@ -121,6 +121,8 @@ def answer_to(error: DialError) -> bytes:
             return b""
         case DialFailure.ADDRESS:
             status = b"400"
+        case DialFailure.POLICY:
+            status = b"403"
         case DialFailure.BUDGET | DialFailure.FLOOD:
             status = b"503"
         case _:

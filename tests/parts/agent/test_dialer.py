@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from konnectivity_agent.destination_policy import parse
+from konnectivity.net.destination_policy import parse
 from konnectivity_agent.dialer import DialCounters, Dialer
 
 CLOSED = 1  # no program listens on this port

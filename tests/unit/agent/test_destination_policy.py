@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konnectivity_agent.destination_policy import METADATA, canonical_address, parse, parse_rule
+from konnectivity.net.destination_policy import METADATA, canonical_address, parse, parse_rule
 
 
 def verdict(address, port=443, *, host="", allow=(), deny=()):

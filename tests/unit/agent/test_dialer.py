@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from konnectivity_agent.destination_policy import parse
+from konnectivity.net.destination_policy import parse
 from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import DIAL_TIMEOUT_S, DialCounters, Dialer
 from support.memory_server import advance, in_still_time

@@ -68,5 +68,5 @@ def test_no_other_way_to_read_digits_is_left():
         for line in path.read_text().splitlines()
         if re.search(r"\.(isdigit|isdecimal|isnumeric)\(", line)
     ]
-    allowed = {"konnectivity/untrusted/numbers.py", "agent/konnectivity_agent/destination_policy.py"}
+    allowed = {"konnectivity/untrusted/numbers.py", "konnectivity/net/destination_policy.py"}
     assert [line for line in found if line.partition(":")[0] not in allowed] == []

@@ -1,4 +1,4 @@
-"""Policy on destinations: the rules on what an agent may dial, and the verdict on one address. Pure.
+"""Policy on destinations: the rules on what may be dialled, and the verdict on one address. Pure.
 
 An address is judged after the lookup of its name, in the form that the kernel is given; the caller must dial exactly
 the address that was judged. The policy refuses, in this order: an address that a rule denies; an address that serves
@@ -55,12 +55,19 @@ class Rule(NamedTuple):
     name: str  # without a network: `*`, a name, or `.suffix`
     ports: tuple[int, int]  # the first and the last
 
-    def covers(self, name: str, address: Address, port: int) -> bool:
-        """Return whether a destination is in the set; `name` is canonical, and empty if an address was asked for."""
+    def covers(self, name: str, address: Address | None, port: int) -> bool:
+        """Return whether a destination is in the set.
+
+        Args:
+            name: canonical; empty if an address was asked for.
+            address: what the name was resolved to; None: not resolved yet, and in no network.
+            port: of the destination.
+
+        """
         if not self.ports[0] <= port <= self.ports[1]:
             return False
         if self.network is not None:
-            return address.version == self.network.version and address in self.network
+            return address is not None and address.version == self.network.version and address in self.network
         if self.name.startswith("."):
             return name.endswith(self.name)
         return self.name in (ANYTHING, name)
@@ -100,7 +107,7 @@ class Policy:
 
         """
         name = "" if host == address else canonical_name(host)
-        places = _places(address)
+        places = places_of(address)
         for rule in self.deny:
             if any(rule.covers(name, place, port) for place in places):
                 return PolicyRefusal("denied", f"{places[0]} port {port} is denied by {rule.text}")
@@ -181,7 +188,7 @@ def _reached(address: Address) -> Address:
     return address
 
 
-def _places(text: str) -> list[Address]:
+def places_of(text: str) -> list[Address]:
     """Return the canonical address and, for a NAT64 address, the IPv4 address behind the gateway."""
     address = canonical_address(text)
     if isinstance(address, IPv6Address) and address in _NAT64:

@@ -1,0 +1,99 @@
+"""Tests of --frontend-policy with whole programs: who may dial what, changes of the file, audit log and metric."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener, urlopen
+
+import pytest
+
+from konnectivity.client import DialError, connect
+from konnectivity.testing.deployment import Deployment
+from support.forward_process import ForwardProcess
+from support.targets import echo, listening
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"))
+    policy = deployment.directory / "policy.yaml"
+    policy.write_text(
+        f"- clients: [uid={os.getuid()}]\n  deny: [127.0.0.9]\n- clients: [cn=client]\n  allow: ['localhost:1-65535']\n"
+    )
+    deployment.start_server(f"--frontend-policy={policy}", f"--audit-log={deployment.path('audit')}")
+    deployment.start_agent()
+    yield deployment
+    deployment.stop()
+
+
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_each_frontend_dials_what_its_credential_allows(guarded, mode):
+    async with listening(echo) as address:
+        port = address.rpartition(":")[2]
+        for unix, good, bad in ((True, address, f"127.0.0.9:{port}"), (False, f"localhost:{port}", address)):
+            async with connect(**guarded.frontend(mode, unix)) as tunnel:
+                _, writer = await tunnel.dial(good)
+                writer.close()
+                with pytest.raises(DialError, match="refused by the server's policy"):
+                    await tunnel.dial(bad)
+
+
+async def test_a_refusal_is_audited_counted_and_a_403(guarded):
+    frontend = guarded.frontend("http-connect", True)
+    async with connect(**frontend) as tunnel:
+        with pytest.raises(DialError):
+            await tunnel.dial("127.0.0.9:4321")
+    forward = ForwardProcess(guarded)
+    with pytest.raises(OSError, match="HTTP Error 403"):
+        build_opener(ProxyHandler({"http": forward.http})).open("http://127.0.0.9:4321/", timeout=20)
+    end, refused = time.monotonic() + 10, []
+    while len(refused) < 2 and time.monotonic() < end:
+        records = map(json.loads, Path(guarded.path("audit")).read_text().splitlines())
+        refused = [each for each in records if each.get("destination") == "127.0.0.9:4321"]
+    assert {(each["event"], each["cause"]) for each in refused} == {("refused", "policy")}
+    assert "127.0.0.9 port 4321 is denied by 127.0.0.9 (entry 1)" in refused[0]["reason"]
+    with urlopen(f"http://127.0.0.1:{guarded.health_port}/metrics") as answer:
+        metrics = answer.read().decode()
+    assert 'server_dial_failure_count{reason="policy"}' in metrics
+
+
+async def test_a_change_of_the_file_is_taken_into_use_and_a_broken_one_is_not(guarded):
+    policy = guarded.directory / "policy.yaml"
+    before, server = policy.read_text(), guarded.processes[0]
+
+    async def refused():
+        async with connect(**guarded.frontend("http-connect", True)) as tunnel:
+            try:
+                _, writer = await tunnel.dial(address)
+            except DialError:
+                return True
+            writer.close()
+            return False
+
+    async def until(wanted):
+        end = time.monotonic() + 15
+        while await refused() != wanted:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+    async with listening(echo) as address:
+        policy.write_text("- clients: ['*']\n  deny: [127.0.0.0/8]\n")
+        await until(True)
+        policy.write_text("- clients: everyone\n")
+        time.sleep(1.1)
+        assert await refused()
+        server.wait_for("Frontend policy cannot be used, keeping the one of before")
+        policy.write_text(before)
+        await until(False)
+
+
+def test_a_server_does_not_start_with_a_broken_policy(tmp_path):
+    deployment = Deployment(tmp_path)
+    (tmp_path / "policy.yaml").write_text("- {}\n")
+    arguments = deployment.server_arguments(f"--frontend-policy={tmp_path}/policy.yaml")
+    process = deployment.start_package("konnectivity_server", arguments)
+    assert process.wait(20) == 1
+    assert f"Error: --frontend-policy: {tmp_path}/policy.yaml: entry 1 names no clients" in process.log
