@@ -1,8 +1,8 @@
 """Policy on frontends: which client may dial which destination, in the rules of the agent's policy. Pure.
 
 A policy is a list of entries; the first entry that names the client decides, and a client that no entry names may
-dial nothing. The server judges what was asked for: a name is judged by its spelling, since the agent resolves it. The agent's
-own policy judges the address that is dialled.
+dial nothing. The server judges what was asked for: a name is judged by its spelling, since the agent resolves it. The
+agent's own policy judges the address that is dialled.
 """
 
 from __future__ import annotations
