@@ -97,7 +97,7 @@ image: ## the images, with docker, podman or buildah (docs/start/images.md)
 	sh scripts/image.sh
 
 wheel-compiled: .venv/.stamp ## dist/: the wheel whose hot modules are C extensions, for this Python and machine (a C compiler)
-	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	PYTHON=$(BIN)/python sh scripts/compiled_wheel.sh
 
 PYTHON ?= python3
 zipapp: ## dist/konnectivity: all three programs in one file, for hosts without containers (docs/start/single-file.md)

@@ -61,7 +61,6 @@ INTERPRETED = {  # modules among these that stay Python
     "konnectivity/net/source_limit.py",  # a class below socket.socket
     "konnectivity/untrusted/file_content.py",  # a class below OSError
 }
-COMPILERS = ["mypy==2.4.1", "setuptools>=80"]
 # Types are those of the sources and of the standard library alone: the code does not depend on what is installed.
 FLAGS = ["--config-file=", "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent"]
 
@@ -70,10 +69,6 @@ class CompiledModules(BuildHookInterface):  # type: ignore[type-arg, misc]  # ha
     """Build hook that hatchling calls; owns the directory in which the modules are compiled."""
 
     _stage: Path | None = None
-
-    def dependencies(self) -> list[str]:
-        """Return the packages that a compiled wheel needs to be built."""
-        return COMPILERS
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the modules, add the extensions to the wheel, and tag the wheel for this Python and machine."""

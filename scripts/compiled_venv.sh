@@ -3,7 +3,7 @@
 set -eu
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
-HATCH_BUILD_HOOK_ENABLE_CUSTOM=true .venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$wheels" .
+PYTHON=.venv/bin/python sh scripts/compiled_wheel.sh "$wheels"
 rm -rf .venv-compiled
 .venv/bin/python -m venv --without-pip .venv-compiled
 .venv/bin/pip --quiet --disable-pip-version-check --python .venv-compiled/bin/python install --no-deps "$wheels"/*.whl

@@ -12,3 +12,7 @@ lock pyproject.toml --output-file docker/requirements.txt "$@"
 python3 -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
     lock - --output-file docker/requirements-build.txt "$@"
+python3 -c 'import tomllib
+wheel = tomllib.load(open("pyproject.toml", "rb"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+print(*wheel["hooks"]["custom"]["dependencies"], sep="\n")' |
+    lock - --output-file docker/requirements-compile.txt "$@"

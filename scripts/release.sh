@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make DIRECTORY (dist): sdist, wheel, single file, kubectl plugin, files for hosts (manual pages, completion, systemd units),
+# Make DIRECTORY (dist): sdist, wheel, compiled wheel for this Python and machine (not with COMPILED=no), single file, kubectl plugin, files for hosts (manual pages, completion, systemd units),
 # chart package, list of parts, and SHA256SUMS, all from the commit HEAD. RELEASE_URL is where the files are published.
 # Two runs on one machine make the same bytes: times are those of the commit, and every package is pinned by its hash.
 set -eu
@@ -30,6 +30,11 @@ echo "sdist and wheel"
 "$PYTHON" -m venv "$scratch/build"
 "$scratch/build/bin/pip" install --require-hashes --only-binary=:all: -r docker/requirements-build.txt
 "$scratch/build/bin/python3" -m hatchling build -d "$scratch/made" >/dev/null 2>&1
+
+if [ "${COMPILED:-yes}" = yes ]; then
+    echo "compiled wheel"
+    sh scripts/compiled_wheel.sh "$scratch/made"
+fi
 
 echo "virtual environment of the single file"
 export PREFIX="$scratch/prefix" OLDER_OPENSSL=older # of which nothing is shipped

@@ -21,9 +21,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 PROGRAM, BUILD = pinned("requirements.txt"), pinned("requirements-build.txt")
+COMPILE = pinned("requirements-compile.txt")
+COMPILERS = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["dependencies"]
 WANTED = [
     *((PROGRAM, each) for each in PROJECT["project"]["dependencies"]),
     *((BUILD, each) for each in PROJECT["build-system"]["requires"]),
+    *((COMPILE, each) for each in COMPILERS),
 ]
 
 
@@ -36,7 +39,7 @@ def test_each_dependency_has_a_version_that_will_do(lists, text):
     assert wanted.specifier.contains(version.version)
 
 
-@pytest.mark.parametrize("lists", [PROGRAM, BUILD], ids=["program", "build"])
+@pytest.mark.parametrize("lists", [PROGRAM, BUILD, COMPILE], ids=["program", "build", "compile"])
 def test_each_line_is_one_version_with_hashes(lists):
     for name, (line, hashes) in lists.items():
         assert [each.operator for each in line.specifier] == ["=="], name
