@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the virtual environment PREFIX: the packages of requirements.txt, each checked against its hash, and konnectivity.
-# Usage: install.sh packages PREFIX; then install.sh program PREFIX SOURCE. Needs python3 (or PYTHON) with venv, nothing else.
+# Usage: install.sh packages PREFIX; then install.sh program PREFIX SOURCE, a directory or a wheel, such as a compiled one.
+# Needs python3 (or PYTHON) with venv, nothing else.
 set -eu
 what=$1 prefix=$2 python=${PYTHON:-python3}
 here=$(dirname "$0")
@@ -18,10 +19,14 @@ packages)
     pip --python "$prefix/bin/python3" install $checked -r "$here/requirements.txt"
     ;;
 program)
-    # shellcheck disable=SC2086
-    pip install $checked -r "$here/requirements-build.txt"
-    pip wheel --no-build-isolation --no-deps --wheel-dir "$scratch" "$3"
-    pip --python "$prefix/bin/python3" install --no-index --no-deps "$scratch"/konnectivity-*.whl
+    wheel=$3
+    if [ -d "$3" ]; then
+        # shellcheck disable=SC2086
+        pip install $checked -r "$here/requirements-build.txt"
+        pip wheel --no-build-isolation --no-deps --wheel-dir "$scratch" "$3"
+        wheel=$(echo "$scratch"/konnectivity-*.whl)
+    fi
+    pip --python "$prefix/bin/python3" install --no-index --no-deps "$wheel"
     # pip's note on the scratch directory differs between two builds.
     for notes in "$prefix"/lib/python3*/site-packages/konnectivity-*.dist-info; do
         rm "$notes/direct_url.json"

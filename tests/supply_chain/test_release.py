@@ -31,6 +31,7 @@ SDIST = f"konnectivity-{__version__}.tar.gz"
 (INSTALL,) = blocks(ROOT / "README.md")
 PAGES = "4 of 4 pages came through the tunnel whole"
 URL = "https://releases.example/v1"
+OLDER = {**os.environ, "OLDER_OPENSSL": "older"}  # this machine's OpenSSL will do: nothing is shipped
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 OWN = run("python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')").strip()  # the README's lines use it
 
@@ -174,6 +175,15 @@ def test_the_wheel_installs_on_each_python_of_this_machine(release, tmp_path, ve
     run(PYTHONS[version], "-m", "venv", tmp_path / "clean")
     run(tmp_path / "clean/bin/pip", "install", "--quiet", "--no-compile", f"{release / WHEEL}[kubernetes]")
     programs(tmp_path / "clean/bin")
+
+
+def test_an_image_takes_a_wheel_in_the_place_of_the_sources(release, tmp_path):
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "prefix")
+    run("sh", ROOT / "docker/install.sh", "program", tmp_path / "prefix", release / WHEEL, env=OLDER)
+    (notes,) = (tmp_path / "prefix").glob("lib/python3*/site-packages/konnectivity-*.dist-info")
+    assert not (notes / "direct_url.json").exists()
+    for name in ("proxy-server", "proxy-agent", "konnectivity"):
+        assert (tmp_path / "prefix/bin" / name).exists()
 
 
 def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
