@@ -375,3 +375,46 @@ def test_all_columns_are_seen_without_scrolling(page, width, tab):
         const frame = document.querySelector(".frame");
         return [frame.scrollWidth - frame.clientWidth, document.documentElement.scrollWidth - innerWidth]"""
     assert max(page.run(script)) <= 0
+
+
+# ---- paths -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    """Server whose probes of one class fail through both agents, those of another through one."""
+    deployment = Deployment(tmp_path_factory.mktemp("probed"))
+    answering = f"--probe=health={{ipv4}}:{deployment.health_port},http:/healthz"
+    deployment.start_server("--server-id=server-2", answering, "--probe=closed=127.0.0.1:1", "--probe-interval=2s")
+    deployment.start_agent("--agent-id=node-1", "--agent-identifiers=ipv4=127.0.0.1")
+    deployment.start_agent(f"--agent-id={NASTY}")
+    yield deployment
+    deployment.stop()
+
+
+def test_the_paths_are_a_matrix_of_agents_and_probes_the_worst_first(probed, window, tmp_path):
+    visit(window, f"http://localhost:{probed.admin_port}/")
+    window.until(lambda: "2 paths failing" in " ".join(window.texts("#attention")), "the failing paths")
+    assert window.texts("#tab-paths")[0].split() == ["Paths", "4"]
+    [button] = [
+        each for each in window.driver.find_elements("css selector", "#attention button") if "path" in each.text
+    ]
+    button.click()
+    window.until(lambda: len(window.texts("tbody tr")) == 2, "both agents")
+    assert [text.strip() for text in window.texts("thead th")] == ["State", "Agent", "Since", "health", "closed"]
+    window.until(lambda: column(window, 1) == ["failing", "failing"], "the states")
+    place = next(number for number, text in enumerate(column(window, 2)) if text.startswith("node-1"))
+    assert column(window, 4)[place].endswith("ms"), "a path that passes shows its time"
+    assert column(window, 4)[1 - place] == "no such identifier"
+    assert column(window, 5)[place].split("\n")[0] == "TCP refused"
+    assert "connect: connection refused" in column(window, 5)[place]
+    assert window.driver.title != "owned"
+    window.picture(tmp_path / "paths.png")
+    window.size(390, 844, phone=True)
+    assert window.run("return document.documentElement.scrollWidth - innerWidth") <= 0
+    window.picture(tmp_path / "phone.png")
+    assert window.complaints() == []
+
+
+def test_a_server_without_probes_has_no_tab_of_paths(page):
+    assert page.run("return document.getElementById('tab-paths').hidden")

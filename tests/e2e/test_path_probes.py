@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from konnectivity.runtime import launcher
 from konnectivity.testing.deployment import Deployment
 from support.faulty_targets import FaultyTarget, accepts, dns, http, silent, speaks_tls
 
@@ -70,6 +72,24 @@ class Site:
         ]
         self.server = self.deployment.start_server(*probes, f"--probe-interval={INTERVAL_S}s", "--ready-when=path")
         self.start_agent()
+        self.watched = directory / "watch"
+        command = [*launcher.command("konnectivity"), "doctor", "--watch", "-o", "json"]
+        with self.watched.open("wb") as lines:
+            self.watch = subprocess.Popen(
+                [*command, f"--admin=127.0.0.1:{self.deployment.admin_port}"], stdin=subprocess.DEVNULL, stdout=lines
+            )
+        stack.callback(self.watch.wait)
+        stack.callback(self.watch.kill)
+
+    def said(self, *, within_s: float = 5.0, **fields: str) -> bool:
+        """Return whether the doctor, who watches, has printed a finding with these fields, in time."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            found = [json.loads(line) for line in self.watched.read_text().splitlines() if line.endswith("}")]
+            if any(all(wanted in each[name] for name, wanted in fields.items()) for each in found):
+                return True
+            time.sleep(0.1)
+        return False
 
     def start_agent(self) -> None:
         self.agent = self.deployment.start_agent(
@@ -158,9 +178,16 @@ def test_a_fault_is_named_in_time(faults: dict[str, Observed], name: str) -> Non
     assert (path["state"], path["reason"], path["layer"]) == ("failing", reason, layer), path["text"]
 
 
+@pytest.mark.parametrize("name", BROKEN | ALWAYS_BROKEN)
+def test_the_doctor_who_watches_names_the_layer(site: Site, faults: dict[str, Observed], name: str) -> None:
+    layer = (BROKEN | ALWAYS_BROKEN)[name][1]
+    assert site.said(status="failed", layer=layer, where=f"node-1 {name}")
+
+
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_path_that_is_mended_passes_again(mended: dict[str, Observed], name: str) -> None:
+def test_a_path_that_is_mended_passes_again(site: Site, mended: dict[str, Observed], name: str) -> None:
     assert mended[name].path["state"] == "passing"
+    assert site.said(status="ok", where=f"node-1 {name}")
 
 
 def test_a_fault_of_a_certificate_says_whose_it_is(faults: dict[str, Observed]) -> None:
@@ -192,3 +219,8 @@ def test_a_frozen_agent_and_a_server_without_agents_are_named(site: Site, mended
         assert time.monotonic() < end, found
         time.sleep(0.05)
     assert (found["status"], found["message"]) == ("False", "no agent is connected")
+    assert site.said(status="failed", layer="agent", where="node-1 refused")
+    assert site.said(status="failed", layer="server", what="has no agents")
+    assert site.get("/readyz", site.deployment.health_port)[0] == 500
+    site.watch.send_signal(signal.SIGINT)
+    assert site.watch.wait(10) == 1

@@ -39,6 +39,7 @@ example:
       --ca-cert=ca.crt --service-account-token-path=/var/run/secrets/tokens/konnectivity-agent-token
   konnectivity doctor --egress-config egress.yaml --dial 10.0.0.7:10250 -- proxy-server --uds-name=/run/k.sock ...
   konnectivity doctor --admin 127.0.0.1:8133 --admin 127.0.0.1:9133 --expect-agent node-1,node-2
+  konnectivity doctor --watch --admin 127.0.0.1:8133
 """
 
 
@@ -117,6 +118,12 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--timeout", metavar="DURATION", default="5s", help="Limit for each request (default: %(default)s)."
     )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="Ask the admin ports each second until interrupted, and print each change: a path, agent or server that "
+        "fails, with the layer at fault, or works again. Servers with --probe report their paths.",
+    )
     output.add_to(parser)
     frontend_arguments.add_to(parser, "--frontend", required=False)
     parser.add_argument(
@@ -132,6 +139,13 @@ def run(arguments: argparse.Namespace) -> int:
     except (ValueError, TlsError) as error:
         output.complain("doctor", error)
         return 2
+    if arguments.watch:
+        if not asked.case.admins:
+            output.complain("doctor", "--watch needs --admin, or the arguments of proxy-server")
+            return 2
+        from konnectivity.tool.cli import doctor_watch
+
+        return doctor_watch.watch(asked.case.admins, asked.case.timeout_s, arguments.output)
     results = uvloop.run(_examined(asked))
     _show(results, arguments.output)
     return 1 if any_failed(results) else 0

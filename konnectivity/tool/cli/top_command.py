@@ -94,6 +94,7 @@ def _once(board: Board, collector: Collector, interval_s: float, sort: str, form
     found: dict[str, list[dict[str, Any]]] = {
         "servers": board.servers(monotonic()),
         "agents": board.agents(),
+        "paths": board.paths(),
         "departed_agents": board.departures(),
         "connections": board.connections(sort),
         "failed_dials": board.failures(),

@@ -92,6 +92,19 @@ class Board:
         ]
         return sorted(rows, key=lambda row: row["ago"])
 
+    def paths(self) -> list[Row]:
+        """Return the paths that do not pass, failing ones first and among them the latest."""
+        names = ("state", "layer", "reason", "target", "text", "since")
+        rows = [
+            {"server": self._name(address), "agent": each.get("agent"), "probe": probe}
+            | {name: path.get(name) for name in names}
+            for address, snapshot in self._answering()
+            for each in snapshot.paths
+            for probe, path in each.get("paths", {}).items()
+            if path.get("state") in ("failing", "suspect")
+        ]
+        return sorted(rows, key=lambda row: (row["state"] != "failing", row["since"], row["agent"]))
+
     def departures(self) -> list[Row]:
         """Return the agents that left and did not come back, the latest first."""
         rows = [

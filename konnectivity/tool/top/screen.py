@@ -25,6 +25,8 @@ _STYLES = {
     "lost": "bold red",
     "silent": "bold red",
     "stalled": "bold red",
+    "failing": "bold red",
+    "suspect": "yellow",
     "closing": "dim",
 }
 MAX_CELL = 300  # characters of a text in a cell
@@ -117,6 +119,15 @@ _FAILURES = (
     _Column("SERVER", _name("server"), False, True),
     _Column("TEXT", _text("text"), False),
 )
+_PATHS = (
+    _Column("FOR", _seconds("since")),
+    _Column("AGENT", _name("agent"), False),
+    _Column("SERVER", _name("server"), False, True),
+    _Column("PROBE", _text("probe"), False),
+    _Column("STATE", _state, False),
+    _Column("LAYER", _text("layer"), False),
+    _Column("TEXT", _text("text"), False),
+)
 _DEPARTED = (
     _Column("AGO", _seconds("ago")),
     _Column("AGENT", _name("agent"), False),
@@ -134,6 +145,9 @@ def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str 
     room = max(height - _HEADS - len(servers), 3 * _FEWEST)
     for_departed = min(len(departed), max(room // 6, _FEWEST))
     room = max(room - for_departed - 3, 3 * _FEWEST) if departed else room
+    paths = board.paths()
+    for_paths = min(len(paths), max(room // 5, _FEWEST))
+    room = max(room - for_paths - 3, 3 * _FEWEST) if paths else room
     for_agents = min(len(agents), max(room // 3, _FEWEST))
     for_failures = min(len(failures), max(room // 5, _FEWEST))
     for_connections = max(room - for_agents - for_failures, _FEWEST)
@@ -141,6 +155,8 @@ def frame(board: Board, now: float, sort: str, size: tuple[int, int], keys: str 
     parts.append(_table("Servers", [row for row in servers if row["state"] != "lost"], len(servers), _SERVERS, width))
     parts += [_trouble(row) for row in servers if row["why"]]
     parts.append(_table("Agents", agents, for_agents, _AGENTS, width))
+    if paths:
+        parts.append(_table("Paths that do not pass", paths, for_paths, _PATHS, width))
     if departed:
         parts.append(_table("Agents that left and did not come back", departed, for_departed, _DEPARTED, width))
     parts.append(_table(f"Connections by {sort}", connections, for_connections, _CONNECTIONS, width))

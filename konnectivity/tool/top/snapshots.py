@@ -12,6 +12,7 @@ from konnectivity.tool import admin_client
 
 HISTORY = 60
 MOST_AGENTS = 1000
+MOST_PATHS = 100  # agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Snapshot:
     overview: Mapping[str, Any] = field(default_factory=dict)
     agents: Sequence[Mapping[str, Any]] = ()
     connections: Sequence[Mapping[str, Any]] = ()
+    paths: Sequence[Mapping[str, Any]] = ()  # agents whose paths are in the worst states
 
 
 class Collector:
@@ -59,9 +61,11 @@ class Collector:
             overview = self._object(address, f"/api/v1/overview?history={HISTORY}")
             agents = self._object(address, f"/api/v1/agents?limit={MOST_AGENTS}")
             listed = self._object(address, f"/api/v1/connections?limit={connections}&sort={sort}")
+            paths = self._object(address, f"/api/v1/paths?limit={MOST_PATHS}") if "paths" in overview else {}
         except admin_client.AdminError as error:
             return Snapshot(address, at, str(error))
-        return Snapshot(address, at, "", overview, agents.get("agents", ()), listed.get("connections", ()))
+        found = (agents.get("agents", ()), listed.get("connections", ()), paths.get("paths", ()))
+        return Snapshot(address, at, "", overview, *found)
 
     def _object(self, address: str, path: str) -> Mapping[str, Any]:
         answer = admin_client.get(address, path, self._timeout_s)

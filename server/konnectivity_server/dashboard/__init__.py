@@ -27,6 +27,7 @@ FILES = (
     "format.js",
     "icon.svg",
     "panels.js",
+    "paths.js",
     "plot.js",
     "rates.js",
     "style.css",

@@ -11,7 +11,8 @@ import * as views from "./views.js";
 const INTERVAL_MS = 2000;
 const SAMPLES = 300;
 const LIMIT = 200;
-const LISTS = ["agents", "connections", "failures"];
+const LISTS = ["agents", "paths", "connections", "failures"];
+const NO_PATHS = { paths: [], classes: [], total: 0, matching: 0 }; // of a server without probes
 const VIEWS = [...LISTS, "server"];
 
 const at = (id) => document.getElementById(id);
@@ -31,6 +32,7 @@ async function refresh() {
   const round = (state.round += 1);
   const view = state.view;
   try {
+    if (view === "paths" && state.overview === null) state.overview = await ask("overview");
     const [overview, sick, list] = await Promise.all([ask("overview"), sickAgents(), listOf(view)]);
     if (round !== state.round) return;
     state.answeredAt = performance.now();
@@ -51,6 +53,7 @@ async function sickAgents() {
 
 async function listOf(view) {
   if (!views[view]?.path) return null;
+  if (view === "paths" && state.overview !== null && !state.overview.paths) return NO_PATHS;
   return ask(views[view].path, { limit: LIMIT, ...state.asked[view] });
 }
 
@@ -109,7 +112,9 @@ function showTabs(overview) {
     agents: agents.streams,
     connections: connections.open + connections.through_servers,
     failures: overview.dial_failures.recent.reduce((sum, failure) => sum + failure.count, 0),
+    ...(overview.paths ? { paths: Object.values(overview.paths).reduce((sum, number) => sum + number, 0) } : {}),
   };
+  at("tab-paths").hidden = !overview.paths;
   for (const view of VIEWS) {
     const tab = at(`tab-${view}`);
     const chosen = view === state.view;
@@ -170,12 +175,13 @@ function sortChosen() {
 
 function tabKey(event) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  const place = VIEWS.indexOf(state.view);
-  const next = { Home: 0, End: VIEWS.length - 1 }[event.key] ?? (step && (place + step + VIEWS.length) % VIEWS.length);
+  const shown = VIEWS.filter((view) => !at(`tab-${view}`).hidden);
+  const place = shown.indexOf(state.view);
+  const next = { Home: 0, End: shown.length - 1 }[event.key] ?? (step && (place + step + shown.length) % shown.length);
   if (next === undefined) return;
   event.preventDefault();
-  open(VIEWS[next]);
-  at(`tab-${VIEWS[next]}`).focus();
+  open(shown[next]);
+  at(`tab-${shown[next]}`).focus();
 }
 
 function filterKey(event) {

@@ -12,7 +12,7 @@ const STATES = { silent: "does not answer pings", full: "out of buffer memory, o
 const OURS = ["no_agent", "backend_dial_timeout", "backend_close", "dial_closed", "budget", "flood", "protocol"];
 
 export function concerns(overview, sick) {
-  return [...agents(overview, sick), ...stalls(overview), ...dials(overview), ...memory(overview), ...certificates(overview), ...handshakes(overview)];
+  return [...agents(overview, sick), ...paths(overview), ...stalls(overview), ...dials(overview), ...memory(overview), ...certificates(overview), ...handshakes(overview)];
 }
 
 function agents(overview, sick) {
@@ -37,6 +37,13 @@ function agents(overview, sick) {
     found.push({ kind: "warn", text: `${plural(overview.agents.id_conflicts, "agent")} connected with the id of another agent`, view: "agents", match: "" });
   }
   return found;
+}
+
+function paths(overview) {
+  const { failing = 0, passing = 0 } = overview.paths ?? {};
+  if (failing === 0) return [];
+  const rest = passing ? "" : ", and none passes";
+  return [{ kind: "bad", text: `${plural(failing, "path")} failing${rest}`, view: "paths", match: "failing" }];
 }
 
 function stalls(overview) {

@@ -17,16 +17,18 @@ export class ListPanel {
     this.table = null;
   }
 
-  build(workers) {
+  build(workers, shape, list) {
     this.workers = workers;
-    const columns = this.spec.columns(workers);
+    this.shape = shape;
+    const columns = this.spec.columns(workers, list);
     this.table = new Table({ columns, id: this.spec.id, caption: this.spec.caption, onSort: this.onSort });
     this.frame.replaceChildren(this.table.element);
   }
 
   show(overview, list) {
     const workers = Boolean(overview.workers);
-    if (this.table === null || this.workers !== workers) this.build(workers);
+    const shape = this.spec.shape?.(list);
+    if (this.table === null || this.workers !== workers || this.shape !== shape) this.build(workers, shape, list);
     const { rows, total, matching } = this.found(overview, list);
     this.table.sorted(this.asked.sort);
     this.table.show(rows);

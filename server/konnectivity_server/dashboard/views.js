@@ -3,6 +3,8 @@
 import { mark, tag } from "./dom.js";
 import { age, bytes, count, latency, plural, span, text } from "./format.js";
 
+export { paths } from "./paths.js";
+
 const AGENT_KINDS = { ready: "good", draining: "warn", duplicate: "calm", declining: "warn", silent: "bad", full: "bad" };
 const SIDES = { client: "client reads nothing", destination: "destination reads nothing" };
 

@@ -111,6 +111,12 @@ def overview(values: Sequence[Any], server_id: str) -> Any:
     }
 
 
+def conditions(values: Sequence[Any]) -> Any:
+    """Return the conditions of the worker that is worst off: it gets a share of the dials, too."""
+    order_of = {"False": 0, "Unknown": 1, "True": 2}
+    return min(values, key=lambda value: order_of.get(value["conditions"][0]["status"], 1))
+
+
 def _added(every: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
     """Return the sums of series that end at the same time."""
     found = {}

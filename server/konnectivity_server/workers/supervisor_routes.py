@@ -130,6 +130,8 @@ class SupervisorRoutes(Mapping[str, Handler]):
     def _merged(self, path: str, values: list[Any]) -> str:
         if path == "/api/v1/overview":
             return json.dumps(merged_answers.overview(values, self._server_id))
+        if path == "/api/v1/conditions":
+            return json.dumps(merged_answers.conditions(values), indent=2)
         name = path.rpartition("/")[2]
         if isinstance(values[0], dict) and "sort" in values[0]:
             return json.dumps(merged_answers.listed(values, name))

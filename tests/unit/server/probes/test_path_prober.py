@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
 
 import pytest
 
+from konnectivity.tunnel.serving import IncomingDial
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.probes.path_prober import PathProber
 from konnectivity_server.probes.path_record import PathRecord
 from konnectivity_server.probes.probe_classes import ProbeClass, parse
 from konnectivity_server.probes.probe_tls import ProbeTls
+from support.memory_dials import MemorySocket
 from support.memory_server import MemoryAgent, MemoryServer, advance, in_still_time
+from support.memory_streams import MemoryStream
 
 INTERVAL_S = 15.0
 REFUSED = "dial tcp node:1: connect: connection refused"
@@ -223,3 +228,45 @@ async def test_a_prober_that_stopped_dials_nothing_more() -> None:
     await advance(60.0)
     assert len(agent.asked) == count
     assert agent.dials[-1].random not in agent.end.opening, "it was withdrawn"
+
+
+def lively(agent: MemoryAgent, random: Random) -> None:
+    """Let the messages of an agent and its server arrive by themselves, and answer its dials."""
+    loop = asyncio.get_running_loop()
+    for stream in (agent.stream, agent.stream.other):
+        stream.send = partial(_sent, stream.send, stream.other, loop, random)  # type: ignore[method-assign]
+
+    def opened(dial: IncomingDial) -> None:
+        took_s = 1.5 if random.random() < 0.01 else random.random() / 10
+        loop.call_later(took_s, lambda: dial.connected(MemorySocket()) if dial.random in agent.end.opening else None)
+
+    agent.end._opener = opened
+
+
+def _sent(
+    send: Callable[..., None], other: MemoryStream, loop: asyncio.AbstractEventLoop, random: Random, *message: bytes
+) -> None:
+    send(*message)
+    loop.call_later(random.random() / 20, other.deliver)
+
+
+def connected(probed: Probed, number: int) -> MemoryAgent:
+    """Return a new agent, of which the prober hears."""
+    agent = probed.server.agent(f"agent-{number}")
+    probed.prober.agents_changed()
+    return agent
+
+
+async def test_an_hour_without_a_fault_has_no_false_alarm() -> None:
+    probed = Probed("kubelet=node:10250", "other=node:1")
+    random = Random(7)
+    for number in range(10):
+        lively(connected(probed, number), random)
+    await asyncio.sleep(10.0)
+    assert {state for _, state in probed.news} == {"passing"}
+    probed.news.clear()
+    await asyncio.sleep(3600.0)
+    assert probed.news == []
+    assert probed.prober.results.keys() == {("kubelet", "passed"), ("other", "passed")}
+    assert sum(probed.prober.results.values()) > 20 * 3600 / INTERVAL_S
+    assert probed.prober.data_plane.condition()["reason"] == "PathsPass"
