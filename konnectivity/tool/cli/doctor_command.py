@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not asked.case.admins:
             output.complain("doctor", "--watch needs --admin, or the arguments of proxy-server")
             return 2
-        from konnectivity.tool.cli import doctor_watch
+        from konnectivity.tool.cli.doctor_checks import doctor_watch
 
         return doctor_watch.watch(asked.case.admins, asked.case.timeout_s, arguments.output)
     results = uvloop.run(_examined(asked))
