@@ -1,6 +1,7 @@
 """`konnectivity forward`: SOCKS5 and HTTP proxy of programs of the control plane, for connections through the tunnel.
 
 forward_main, forward_app, forward_options    the program: entry point, wiring, options
+hypershift_main, hypershift_options           the same program by the names and flags of HyperShift's proxies
 client_session, byte_pump                     one client's connection, from the first byte to the end
 socks5, proxy_requests, proxied_exchange      the protocols of clients, bytes in and bytes out (pure)
 forward_command                               its line in the list of commands of the tool

@@ -13,15 +13,17 @@ from konnectivity.errors import DialError, DialFailure, StartError
 from konnectivity.forward.byte_pump import Streams
 from konnectivity.forward.client_session import ClientSession, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
-from konnectivity.forward.names import direct_dial, name_rules
+from konnectivity.forward.names import direct_dial
 from konnectivity.forward.names.name_resolution import NameResolution
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from konnectivity.forward.upstream_servers import UpstreamServers
+from konnectivity.net import addresses
 from konnectivity.net.socket_listeners import Listener, listen_tcp, listen_unix
 from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.runtime import lifecycle, logs, task_guard
 
 if TYPE_CHECKING:
+    from konnectivity.forward.names.service_addresses import ServiceAddresses
     from konnectivity.kube.api_client import KubeClient
 
 log = logs.get(__name__)
@@ -48,6 +50,7 @@ class ForwardApp:
         self._tasks = tasks
         self._tls: tls.ClientTls | None = None
         self._kube: KubeClient | None = None
+        self._services: ServiceAddresses | None = None
         if options.uses_tls:
             alpn = ("h2",) if options.mode == "grpc" else ("http/1.1",)
             self._tls = tls.ClientTls(options.ca_cert, options.cert, options.key, alpn)
@@ -66,20 +69,34 @@ class ForwardApp:
 
     def _resolution(self) -> NameResolution:
         """Return the resolution of names; what no option asks for is not loaded."""
-        options, dns, services = self._options, None, None
+        options, dns, services, outbound = self._options, None, None, None
         if options.cluster_dns:
             from konnectivity.forward.names.cluster_dns import ClusterDns
 
-            dns = ClusterDns(options.name_servers, self._dial)
-        if name_rules.KUBERNETES in options.name_rules.ways:
+            dns = ClusterDns(options.name_servers, self._dial_name_server)
+        if options.needs_kubernetes:
             from konnectivity.forward.names.service_addresses import ServiceAddresses
 
             self._kube = kube.connect(options.kubeconfig)
-            services = ServiceAddresses(self._kube)
-        return NameResolution(options.name_rules, self._dial, direct_dial.connect, dns, services)
+            services = self._services = ServiceAddresses(self._kube)
+        if options.outbound_proxy:
+            from konnectivity.forward.names.outbound_proxy import OutboundProxy
+
+            outbound = OutboundProxy(options.outbound_proxy, ",".join(options.outbound_no_proxy))
+        return NameResolution(options.name_rules, self._dial, direct_dial.connect, dns, services, outbound)
 
     async def _dial(self, address: str) -> Streams:
         return await self.servers.dial(address, self._options.dial_timeout)
+
+    async def _dial_name_server(self, address: str) -> Streams:
+        """Connect to a name server of the cluster, which may be named by its Service."""
+        host, port = addresses.split(address)
+        if not addresses.is_address(host) and self._services is not None:
+            found = await self._services.addresses(host)
+            if not found:
+                raise DialError(DialFailure.ENDPOINT, f"there is no Service {host} with an address")
+            address = f"[{found[0]}]:{port}" if ":" in found[0] else f"{found[0]}:{port}"
+        return await self._dial(address)
 
     async def _connect(self, destination: str) -> Streams:
         """Connect a client; names and addresses together have the time of one dial."""

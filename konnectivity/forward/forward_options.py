@@ -49,8 +49,18 @@ def _name_servers(texts: tuple[str, ...]) -> str | None:
         found = addresses.parse_hosts(texts, DNS_PORT)
     except ValueError as error:
         return str(error)
-    names = [host for host, _ in found if not addresses.is_address(host)]
-    return f"{names[0]!r} is not an IP address" if names else None
+    names = [host for host, _ in found if not addresses.is_address(host) and "." not in host]
+    return f"{names[0]!r} is not an IP address, and not service.namespace" if names else None
+
+
+def _proxy_url(text: str) -> str | None:
+    from konnectivity.http1 import forward_proxy
+
+    try:
+        forward_proxy.choose({"https_proxy": text}, "proxy.invalid", 443)
+    except ValueError as error:
+        return str(error).removeprefix("https_proxy").lstrip(": ")
+    return "write no password here, which --check-config would show" if "@" in text else None
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -88,15 +98,29 @@ class ForwardOptions(LogOptions):
         metavar="rules",
         help="Comma-separated rules SUFFIX=WAY on where names are resolved, the longest suffix first; may be repeated. "
         "WAY is agent, cluster-dns (--cluster-dns), kubernetes (the address of the Service service.namespace), local "
-        "(this machine), or direct (dialled from this machine, not through the tunnel); the suffix * stands for all "
-        "names (empty = agents resolve all names).",
+        "(this machine), or direct (dialled from this machine, not through the tunnel), or several with + that are "
+        "tried in turn; the suffix * stands for all names (empty = agents resolve all names).",
     )
     cluster_dns: tuple[str, ...] = option(
         (),
         check=_name_servers,
         metavar="addresses",
-        help="Comma-separated IP addresses of the cluster's name servers, each with an optional port, asked by TCP "
-        "through the tunnel; may be repeated (empty = no rule may name cluster-dns).",
+        help="Comma-separated IP addresses of the cluster's name servers, or Services as service.namespace that the "
+        "Kubernetes API resolves, each with an optional port, asked by TCP through the tunnel; may be repeated "
+        "(empty = no rule may name cluster-dns).",
+    )
+    outbound_proxy: str = option(
+        "",
+        check=_proxy_url,
+        metavar="url",
+        help="URL of an HTTP proxy behind the tunnel, http://host:port, through which destinations are reached; the "
+        "agent dials the proxy, and the proxy resolves names (empty = no proxy).",
+    )
+    outbound_no_proxy: tuple[str, ...] = option(
+        (),
+        metavar="destinations",
+        help="Comma-separated destinations that are dialled without --outbound-proxy, in the form of NO_PROXY: names, "
+        "suffixes, addresses, networks; may be repeated (empty = none).",
     )
     kubeconfig: str = option(
         "",
@@ -192,6 +216,12 @@ class ForwardOptions(LogOptions):
     def name_rules(self) -> NameRules:
         """Return the rules on where names are resolved."""
         return NameRules(self.resolve)
+
+    @property
+    def needs_kubernetes(self) -> bool:
+        """Return whether names are resolved by the Kubernetes API."""
+        servers = [host for host, _ in addresses.parse_hosts(self.cluster_dns, DNS_PORT)]
+        return name_rules.KUBERNETES in self.name_rules.ways or not all(map(addresses.is_address, servers))
 
     @property
     def name_servers(self) -> list[str]:

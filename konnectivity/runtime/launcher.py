@@ -16,11 +16,14 @@ _SERVER = "konnectivity_server.server_main"
 _AGENT = "konnectivity_agent.agent_main"
 _TOOL = "konnectivity.tool.cli.main"
 _FORWARD = "konnectivity.forward.forward_main"
+_HYPERSHIFT = "konnectivity.forward.hypershift_main"
 _MODULES = {
     "proxy-server": _SERVER,
     "konnectivity-server": _SERVER,  # the name that k0s uses
     "proxy-agent": _AGENT,
     "konnectivity-agent": _AGENT,
+    "konnectivity-socks5-proxy": _HYPERSHIFT,
+    "konnectivity-https-proxy": _HYPERSHIFT,
 }
 
 
@@ -32,7 +35,8 @@ def choose(argv: Sequence[str]) -> tuple[str, list[str]]:
     names = [os.path.basename(argv[0]), *argv[1:2]]
     for skipped, name in enumerate(names):
         if name in _MODULES:
-            return _MODULES[name], list(argv[1 + skipped :])
+            words = list(argv[1 + skipped :])
+            return _MODULES[name], [name, *words] if _MODULES[name] == _HYPERSHIFT else words
     words = list(argv[2:] if names[1:] == ["konnectivity"] else argv[1:])
     return (_FORWARD, words[1:]) if words[:1] == ["forward"] else (_TOOL, words)
 

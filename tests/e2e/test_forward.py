@@ -19,6 +19,7 @@ import yaml
 
 from konnectivity.testing.deployment import free_port
 from support.forward_process import ForwardProcess
+from support.kubernetes_api import KubernetesApi
 from support.tcp_name_server import name_server
 from support.web_target import web_target
 
@@ -266,3 +267,21 @@ def test_an_idle_proxy_is_small(deployment):
     private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(("Private_Dirty:", "Swap:")))
     process.stop()
     assert private <= 15 * 1024
+
+
+@pytest.mark.parametrize("program", ["konnectivity-socks5-proxy", "konnectivity-https-proxy"])
+def test_hypershifts_proxies_by_name_and_flags(deployment, plain, program, tmp_path):
+    """Services are found by the API of $KUBECONFIG, and other names by this machine or by the cluster's DNS."""
+    with KubernetesApi(tmp_path) as api:
+        api.objects.services["default", "web"] = {"spec": {"clusterIP": "127.0.0.1", "clusterIPs": ["127.0.0.1"]}}
+        port, kubeconfig = free_port(), api.kubeconfig(tmp_path / "kubeconfig")
+        arguments = ["--konnectivity-hostname", "localhost", "--konnectivity-port", str(deployment.server_port)]
+        arguments += ["--serving-port", str(port), "--connect-directly-to-cloud-apis", "--prefer-ipv4"]
+        for flag, name in (("ca-cert-path", "ca.crt"), ("tls-cert-path", "client.crt"), ("tls-key-path", "client.key")):
+            arguments += [f"--{flag}", deployment.path(name)]
+        process = deployment.start_package(program, arguments, within=["env", f"KUBECONFIG={kubeconfig}"])
+        process.wait_for("Forward proxy started")
+        for scheme in ("http", "socks5h"):
+            page = curl(f"http://web.default.svc:{plain.server_port}/page", ALL_PROXY=f"{scheme}://127.0.0.1:{port}")
+            assert page == b"hello"
+        process.stop()

@@ -4,4 +4,5 @@ name_rules, name_resolution         rules by suffix, and what they lead to
 cluster_dns, dns_messages           DNS of the cluster, by TCP through the tunnel
 dns_listener                        DNS for programs that resolve names themselves
 service_addresses, direct_dial      addresses by the Kubernetes API, and dials that do not use the tunnel
+outbound_proxy                      HTTP proxy behind the tunnel
 """

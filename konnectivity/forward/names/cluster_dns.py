@@ -15,6 +15,7 @@ from konnectivity.errors import DialError
 from konnectivity.forward.byte_pump import Streams
 from konnectivity.forward.names import dns_messages
 from konnectivity.forward.names.dns_messages import DnsAnswer, DnsError, Question
+from konnectivity.kube.api_error import KubeError
 from konnectivity.untrusted.bounded_map import BoundedMap
 
 TIMEOUT_S = 5.0  # for one name server
@@ -91,7 +92,7 @@ class ClusterDns:
                         return await self._ask_one(server, question)
                 except TimeoutError:
                     problem = f"no answer from {server} in {TIMEOUT_S:g} s"
-                except (DialError, DnsError, OSError, asyncio.IncompleteReadError) as error:
+                except (DialError, DnsError, KubeError, OSError, asyncio.IncompleteReadError) as error:
                     problem = f"{server}: {error}"
         raise DnsError(f"the cluster's DNS does not answer: {problem}")
 

@@ -137,18 +137,28 @@ class DnsListener:
     async def _resolved(self, question: Question) -> tuple[DnsAnswer | None, float]:
         """Return the answer to a question, and its age; None if the name is not resolved here."""
         names, name = self._names, question[0].rstrip(".")
-        way = names.rules.way_of(name)
-        if way == name_rules.AGENT:
-            way = name_rules.CLUSTER_DNS
-        try:
-            if way == name_rules.CLUSTER_DNS:
-                return (None, 0.0) if names.cluster_dns is None else await names.cluster_dns.answer(question)
-            found = await names.addresses(name, name_rules.LOCAL if way == name_rules.DIRECT else way)
-        except (DialError, DnsError):
-            return dns_messages.failed(), 0.0
-        if not found:
-            return dns_messages.no_such_name(), 0.0
-        return dns_messages.made_answer(question, found, MADE_TTL_S), 0.0
+        answer: tuple[DnsAnswer | None, float] = (None, 0.0)
+        for way in map(_listened, names.rules.ways_of(name)):
+            try:
+                if way != name_rules.CLUSTER_DNS:
+                    found = await names.addresses(name, way)
+                    answer = _answer_of(question, found), 0.0
+                elif names.cluster_dns is not None:
+                    answer = await names.cluster_dns.answer(question)
+            except (DialError, DnsError):
+                answer = dns_messages.failed(), 0.0
+            if answer[0] is not None and answer[0].records:
+                break
+        return answer
+
+
+def _listened(way: str) -> str:
+    """Return the way that answers a question where the way of a dial resolves nothing here."""
+    return {name_rules.AGENT: name_rules.CLUSTER_DNS, name_rules.DIRECT: name_rules.LOCAL}.get(way, way)
+
+
+def _answer_of(question: Question, found: list[str]) -> DnsAnswer:
+    return dns_messages.made_answer(question, found, MADE_TTL_S) if found else dns_messages.no_such_name()
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -19,6 +19,7 @@ from konnectivity.net.error_texts import words_of
 
 if TYPE_CHECKING:
     from konnectivity.forward.names.cluster_dns import ClusterDns
+    from konnectivity.forward.names.outbound_proxy import OutboundProxy
     from konnectivity.forward.names.service_addresses import ServiceAddresses
 
 LOOKUP_S = 10.0  # seconds for the resolver of this machine
@@ -36,6 +37,7 @@ class NameResolution:
         dial_directly: connects to "host:port" from this machine.
         cluster_dns: DNS of the cluster; None: no rule names it.
         services: Services of the Kubernetes API; None: no rule names them.
+        outbound: HTTP proxy behind the tunnel; None: destinations are dialled without one.
 
     """
 
@@ -46,10 +48,12 @@ class NameResolution:
         dial_directly: DialAddress,
         cluster_dns: ClusterDns | None = None,
         services: ServiceAddresses | None = None,
+        outbound: OutboundProxy | None = None,
     ) -> None:
         self.rules = rules
         self.cluster_dns = cluster_dns
         self.services = services
+        self._outbound = outbound
         self._dial = dial
         self._dial_directly = dial_directly
 
@@ -61,15 +65,35 @@ class NameResolution:
 
         """
         host, port = addresses.split(destination)
-        way = self.rules.way_of(host)
-        if way == name_rules.DIRECT:
+        ways = (name_rules.AGENT,) if addresses.is_address(host) else self.rules.ways_of(host)
+        if ways == (name_rules.DIRECT,):
             return await self._dial_directly(destination)
-        if way == name_rules.AGENT or addresses.is_address(host):
-            return await self._dial(destination)
-        found = await self.addresses(host, way)
-        if not found:
-            raise DialError(DialFailure.ENDPOINT, f"lookup {addresses.shown(host)} by {way}: no such host")
-        return await self._dial_first(found[:_MAX_TRIED], port)
+        if self._outbound is not None and (proxy := self._outbound.proxy_of(host, port)) is not None:
+            return await self._outbound.connect(proxy, host, port, self._dial)
+        found, last = await self.resolve(host, ways)
+        if found:
+            return await self._dial_first(found[:_MAX_TRIED], port)
+        return await (self._dial_directly if last == name_rules.DIRECT else self._dial)(destination)
+
+    async def resolve(self, host: str, ways: tuple[str, ...]) -> tuple[list[str], str]:
+        """Return the addresses of a name by the first way that has any, and this way.
+
+        There are no addresses if the way is `agent` or `direct`: the agent, or this machine, resolves the name.
+
+        Raises:
+            DialError: there is no such name, or the last way that was tried does not answer.
+
+        """
+        problem = DialError(DialFailure.ENDPOINT, f"lookup {addresses.shown(host)} by {'+'.join(ways)}: no such host")
+        for way in ways:
+            if way in (name_rules.AGENT, name_rules.DIRECT):
+                return [], way
+            try:
+                if found := await self.addresses(host, way):
+                    return found, way
+            except DialError as error:
+                problem = error
+        raise problem
 
     async def addresses(self, host: str, way: str) -> list[str]:
         """Return the addresses of a name, those of IPv4 first; empty if there is no such name.
@@ -80,9 +104,7 @@ class NameResolution:
         """
         if way == name_rules.LOCAL:
             return await _local(host)
-        from konnectivity.forward.names.dns_messages import (
-            DnsError,  # loaded if a rule needs it: dnspython takes memory
-        )
+        from konnectivity.forward.names.dns_messages import DnsError  # loaded for a rule only: it takes memory
         from konnectivity.kube.api_error import KubeError
 
         try:

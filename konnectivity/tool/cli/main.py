@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from konnectivity.runtime import standard_streams
+from konnectivity.runtime import launcher, standard_streams
 from konnectivity.runtime.build_kind import version_line
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def command_parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     """Run the console script `konnectivity`."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["forward"]:
-        from konnectivity.forward import forward_main
-
-        forward_main.main(words[1:])
+    module, rest = launcher.choose(["konnectivity", *words])
+    if module.startswith("konnectivity.forward."):  # a program of its own, which needs no command of the tool
+        importlib.import_module(module).main(rest)
     from konnectivity.tool.cli.argument_parser import misplaced_program
     from konnectivity.tool.cli.plain_stream import plain_streams
 

@@ -20,6 +20,7 @@ from konnectivity.forward.names.dns_listener import DnsListener
 from konnectivity.forward.names.dns_messages import DnsError
 from konnectivity.forward.names.name_resolution import NameResolution
 from konnectivity.forward.names.name_rules import NameRules
+from konnectivity.forward.names.outbound_proxy import OutboundProxy
 from konnectivity.forward.names.service_addresses import ServiceAddresses
 from konnectivity.testing.deployment import free_port
 from support.kubernetes_api import SERVICE, ApiFault, KubernetesApi
@@ -261,3 +262,63 @@ async def test_more_queries_than_may_wait(server):
             listener.received(dns.message.make_query(f"n{number}.test", "A").to_wire(), None)
         assert reached["forward_dns_queries"] == 88
         waiting.set()
+
+
+async def test_ways_in_turn(server):
+    """A name that one way does not find is resolved by the next one, also after a failure; an error names all ways."""
+
+    async def dial(address):
+        dialled.append(address)
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    dialled = []
+    async with listening(echo) as address:
+        port = int(address.rpartition(":")[2])
+        rules = NameRules(["test=cluster-dns+agent", "localhost=cluster-dns+local", "none.test=cluster-dns+local"])
+        names = NameResolution(rules, dial, direct_dial.connect, ClusterDns([server.address], direct_dial.connect))
+        server.records["c.test.", "A"] = ["10.0.0.3"]
+        for name in ("c.test", "node.test", "localhost"):
+            _, writer = await names.connect(f"{name}:{port}")
+            writer.close()
+        assert dialled[:2] == [f"10.0.0.3:{port}", f"node.test:{port}"]
+        assert dialled[2] in (f"127.0.0.1:{port}", f"[::1]:{port}")
+        server.raw = b""
+        _, writer = await names.connect(f"other.test:{port}")
+        writer.close()
+        assert dialled[3] == f"other.test:{port}"
+        with pytest.raises(DialError, match="lookup"):
+            await names.connect(f"none.test:{port}")
+
+
+async def test_a_proxy_behind_the_tunnel():
+    """Destinations are reached through it, except those of the list; its refusal is the dial's error."""
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head)
+        if b"refused.test" in head:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+        await echo(reader, writer)
+
+    async def dial(address):
+        dialled.append(address)
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    heads, dialled = [], []
+    async with listening(serve) as address:
+        port = int(address.rpartition(":")[2])
+        outbound = OutboundProxy("http://ann:secret@proxy.corp:3128", ".svc,10.0.0.0/8")
+        names = NameResolution(NameRules([]), dial, direct_dial.connect, outbound=outbound)
+        reader, writer = await names.connect("www.example.org:443")
+        assert await reader.readexactly(5) == b"first"
+        writer.close()
+        assert heads[0].startswith(b"CONNECT www.example.org:443 HTTP/1.1\r\n")
+        assert b"Proxy-Authorization: Basic YW5uOnNlY3JldA==" in heads[0]
+        for destination in ("a.b.svc:80", "10.1.2.3:80"):
+            _, writer = await names.connect(destination)
+            writer.close()
+        assert dialled == ["proxy.corp:3128", "a.b.svc:80", "10.1.2.3:80"]
+        with pytest.raises(DialError, match=r"the proxy proxy\.corp:3128 refuses: 403 Forbidden"):
+            await names.connect("refused.test:443")

@@ -27,16 +27,18 @@ RULES = NameRules(
     ],
 )
 def test_the_longest_suffix_counts(name, way):
-    assert RULES.way_of(name) == way
+    assert RULES.ways_of(name) == (way,)
 
 
 def test_a_star_stands_for_every_name():
-    rules = NameRules(["*=local", "svc=kubernetes"])
-    assert [rules.way_of(name) for name in ("node-1", "a.b.svc")] == ["local", "kubernetes"]
-    assert rules.ways == {"local", "kubernetes"}
+    rules = NameRules(["*=local", "svc=kubernetes+cluster-dns"])
+    assert [rules.ways_of(name) for name in ("node-1", "a.b.svc")] == [("local",), ("kubernetes", "cluster-dns")]
+    assert rules.ways == {"local", "kubernetes", "cluster-dns"}
 
 
-@pytest.mark.parametrize("text", ["", "svc", "svc=", "svc=dns", "=agent", "a b=agent", "a*=agent", "a..b=agent"])
+@pytest.mark.parametrize(
+    "text", ["", "svc", "svc=", "svc=dns", "=agent", "a b=agent", "a*=agent", "a..b=agent", "a=agent+local", "a=local+"]
+)
 def test_a_malformed_rule_is_refused(text):
-    with pytest.raises(ValueError, match=r"is not SUFFIX=WAY|the suffix is no name"):
+    with pytest.raises(ValueError, match=r"is not SUFFIX=WAY|the suffix is no name|no way can follow"):
         NameRules([text])

@@ -7,7 +7,7 @@ import pytest
 from konnectivity.runtime.launcher import choose
 
 SERVER, AGENT, TOOL = "konnectivity_server.server_main", "konnectivity_agent.agent_main", "konnectivity.tool.cli.main"
-FORWARD = "konnectivity.forward.forward_main"
+FORWARD, HYPERSHIFT = "konnectivity.forward.forward_main", "konnectivity.forward.hypershift_main"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ FORWARD = "konnectivity.forward.forward_main"
         ("./anything konnectivity dial", TOOL, ["dial"]),
         ("./konnectivity forward --port=1", FORWARD, ["--port=1"]),
         ("./anything konnectivity forward", FORWARD, []),
+        (
+            "./x konnectivity-socks5-proxy --serving-port=1",
+            HYPERSHIFT,
+            ["konnectivity-socks5-proxy", "--serving-port=1"],
+        ),
+        ("/konnectivity-https-proxy", HYPERSHIFT, ["konnectivity-https-proxy"]),
         ("/proxy-agent forward", AGENT, ["forward"]),
         ("./konnectivity --version", TOOL, ["--version"]),
         ("./konnectivity", TOOL, []),
