@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from simulation.pki_files import pki_files
 from simulation.simulation_command import simulate
 
 FRESH_MINUTES = 1.0
@@ -36,6 +39,14 @@ def test_plans_that_once_failed_pass() -> None:
     assert PLANS
     done = simulate("--plans", *map(str, PLANS))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_simulations_that_start_at_the_same_time_share_one_set_of_certificates(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: pki_files(tmp_path / "pki"), range(3)))
+    assert len(set(found)) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["pki"]
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*found[0][1:])
 
 
 @pytest.mark.timeout(600)
