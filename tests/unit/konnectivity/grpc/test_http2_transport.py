@@ -104,6 +104,19 @@ def test_a_ping_measures_the_round_trip_and_tells_whoever_asked(talk):
     talk(conversation)
 
 
+def test_bytes_that_wait_for_window_of_the_peer_are_unsent(talk):
+    async def conversation(pair):
+        client, server = await pair.call()
+        client.stream.send(bytes(1 << 20))
+        pair.client.writer.flush()
+        assert pair.client.unsent > pair.client_line.get_write_buffer_size()
+        await pair.exchange()
+        assert server.messages == [bytes(1 << 20)]
+        assert pair.client.unsent == 0
+
+    talk(conversation)
+
+
 def test_a_sender_is_paused_once_while_the_socket_is_full_and_resumed_once(talk):
     async def conversation(pair):
         client, server = await pair.call()
