@@ -26,7 +26,7 @@ def explore(minutes: float, seed: int | None, say: Callable[[str], object] = pri
 
     """
     first = time.time_ns() % 10**9 if seed is None else seed
-    say(f"first seed {first}; repeat with `make simulate SEED={first}`, or SIMULATION_SEED={first} for the test")
+    say(f"first seed {first}; repeat with `make simulate SEED={first}`")
     began, began_cpu, steps, runs, failures = time.time(), _process_time(), 0, 0, 0
     virtual_s = 0.0
     while time.time() - began < 60 * minutes and failures < MAX_FAILURES:
