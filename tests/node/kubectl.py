@@ -55,17 +55,20 @@ class Kubectl(KubectlCommand):
             assert found is not None, line
             yield f"http://127.0.0.1:{found[1].decode()}"
 
-    def terminal(self, arguments: Sequence[str], talk: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, int]:
+    def terminal(
+        self, arguments: Sequence[str], talk: Sequence[tuple[bytes, bytes]], **environment: str
+    ) -> tuple[bytes, int]:
         """Run kubectl on a terminal; return its output and exit code.
 
         Args:
             arguments: arguments of kubectl.
             talk: pairs of a pattern to wait for in the output and the input to type after it.
+            environment: more variables for kubectl.
         """
         pid, terminal = pty.fork()
         if pid == 0:
             command = self.command(*arguments)
-            os.execvp(command[0], command)  # noqa: S606 - kubectl
+            os.execvpe(command[0], command, {**os.environ, **environment})  # noqa: S606 - kubectl
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL_SIZE, 0, 0))
         end = time.monotonic() + TERMINAL_TIMEOUT_S
         output, seen, code = b"", 0, None

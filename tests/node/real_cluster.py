@@ -25,6 +25,7 @@ from support.waiting import until
 
 CONTROL_IP, LINK_IP, WORKER_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
 CONTROL_PODS, WORKER_PODS = "10.244.0.0/24", "10.244.1.0/24"
+AGENT = "konnectivity-agent"  # workload, service account and label of the agents
 TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
 TRANSPORTS = {"grpc-uds": 6443, "connect-uds": 6444, "connect-tls": 6445}  # transport -> port of its API server
 READY_TIMEOUT_S = 180.0
@@ -138,10 +139,24 @@ class RealCluster:
         shell = self.start_shell()
         files, manifests, apiserver, *_ = blocks(DOCS / "start/quickstart-kubeadm.md")
         self.quickstart = [shell.paste(files), shell.paste(manifests)]
-        self.kubectl.ok("-n", "kube-system", "rollout", "status", "daemonset/konnectivity-agent", "--timeout=80s")
+        self.wait_for_agents()
         before = self.container("kube-apiserver")
         self.quickstart.append(shell.paste(apiserver))
         self.wait_for_restart("kube-apiserver", before)
+
+    @staticmethod
+    def tool(*arguments: str) -> str:
+        """Run `konnectivity` and return its output."""
+        return command(sys.executable, "-m", "konnectivity.tool.cli", *arguments)
+
+    def agent_objects(self, *options: str) -> bytes:
+        """Return the objects that the quickstart applies for agents, made with more options."""
+        ca = self.work / "pki/ca.crt"
+        return self.tool("manifests", "all", f"--server={CONTROL_IP}", f"--ca={ca}", *options).encode()
+
+    def wait_for_agents(self, kind: str = "daemonset") -> None:
+        """Wait until the rollout of the agents is complete."""
+        self.kubectl.ok("-n", "kube-system", "rollout", "status", f"{kind}/{AGENT}", "--timeout=80s")
 
     def container(self, pod: str) -> str:
         """Return the id of the container of one of the control plane's static pods, or an empty text."""
@@ -156,9 +171,9 @@ class RealCluster:
 
     def add_transports(self) -> None:
         """Give the server a listener with mutual TLS, and start an API server for each of the other transports."""
-        control, tool = self.control, [sys.executable, "-m", "konnectivity.tool.cli"]
+        control = self.control
         names = self.directory / "frontend"
-        command(*tool, "pki", f"--directory={names}", f"--server-ip={CONTROL_IP}")
+        self.tool("pki", f"--directory={names}", f"--server-ip={CONTROL_IP}")
         for each in ("frontend.crt", "frontend.key", "frontend-ca.crt", "client.crt", "client.key"):
             control.write(f"{FILES}/{each}", (names / each).read_bytes(), 0o444)
         socket = f"{SOCKETS}/konnectivity-server.socket"
@@ -171,11 +186,11 @@ class RealCluster:
         }
         before = self.container("konnectivity-server")
         control.write(
-            f"{MANIFESTS}/konnectivity-server.yaml", command(*tool, "manifests", "server", *self.frontend_arguments)
+            f"{MANIFESTS}/konnectivity-server.yaml", self.tool("manifests", "server", *self.frontend_arguments)
         )
         for transport, way in ways.items():
             file = self.directory / f"{transport}.yaml"
-            command(*tool, "egress-config", *way, f"--file={file}")
+            self.tool("egress-config", *way, f"--file={file}")
             control.write(f"{FILES}/{transport}.yaml", file.read_bytes(), 0o444)
             flags = {"egress-selector-config-file": f"{FILES}/{transport}.yaml", "endpoint-reconciler-type": "none"}
             name = f"kube-apiserver-{transport}"

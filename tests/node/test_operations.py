@@ -75,7 +75,8 @@ def test_exec_passes_8_mib_of_input_and_output(everywhere, protocol):
     everywhere(check)
 
 
-def test_exec_on_a_terminal_has_its_size_and_signals(everywhere):
+@PROTOCOLS
+def test_exec_on_a_terminal_has_its_size_and_signals(everywhere, protocol):
     def check(k):
         talk = [  # the output, not the echo of the typed command, has the sums and the word without quotes
             (rb"# ", b"tty && stty -a && echo the end: $((200 + 31))\n"),
@@ -83,7 +84,7 @@ def test_exec_on_a_terminal_has_its_size_and_signals(everywhere):
             (rb"begun", b"\x03"),
             (rb"# ", b"exit 7\n"),
         ]
-        output, code = k.terminal(["exec", "-it", "web", "--", "sh"], talk)
+        output, code = k.terminal(["exec", "-it", "web", "--", "sh"], talk, **protocol)
         assert code == 7, output
         assert b"rows %d; columns %d" % TERMINAL_SIZE in output
         assert b"/dev/pts/" in output

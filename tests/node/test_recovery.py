@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,13 +11,11 @@ from os import kill
 
 import pytest
 from kubeadm_files import MANIFESTS
-from node_machine import command
-from real_cluster import CONTROL_IP
+from real_cluster import AGENT
 
 from support.kubectl_command import read_line
 from support.waiting import until
 
-AGENT = "konnectivity-agent"
 CUT_S = 4.0
 END_S = 60.0  # deadline for the end of a session whose tunnel is lost
 
@@ -28,20 +25,6 @@ def by_all_transports(cluster, record_property):
     """Record that each test of this file covers all transports: each waits until all of them serve again."""
     for transport in cluster.clients:
         record_property("transport", transport)
-
-
-def tool(*arguments):
-    """Run `konnectivity` and return its output."""
-    return command(sys.executable, "-m", "konnectivity.tool.cli", *arguments)
-
-
-def rolled_out(cluster, kind):
-    cluster.kubectl.ok("-n", "kube-system", "rollout", "status", f"{kind}/{AGENT}", "--timeout=80s")
-
-
-def agents_objects(cluster, *options):
-    """Return the objects that docs/start/quickstart-kubeadm.md applies, with more options."""
-    return tool("manifests", "all", f"--server={CONTROL_IP}", f"--ca={cluster.work / 'pki/ca.crt'}", *options).encode()
 
 
 def processes(node, program):
@@ -148,7 +131,7 @@ def test_sessions_end_when_the_line_stays_down_and_it_serves_again_when_it_is_up
 def test_agents_are_rolled_and_serve_again(cluster):
     k = cluster.kubectl
     k.ok("-n", "kube-system", "rollout", "restart", f"daemonset/{AGENT}")
-    rolled_out(cluster, "daemonset")
+    cluster.wait_for_agents()
     cluster.wait_until_it_works()
 
 
@@ -172,35 +155,35 @@ def test_without_agents_each_command_fails_soon_and_with_agents_again_all_work(c
     everywhere(check)
     back = '[{"op": "remove", "path": "/spec/template/spec/nodeSelector/none"}]'
     k.ok("-n", "kube-system", "patch", "daemonset", AGENT, "--type=json", "-p", back)
-    rolled_out(cluster, "daemonset")
+    cluster.wait_for_agents()
     cluster.wait_until_it_works()
 
 
 def test_a_deployment_of_two_agents_is_rolled_without_a_failed_exec(cluster):
     k = cluster.kubectl
-    k.ok("apply", "-f", "-", stdin=agents_objects(cluster, "--mode=Deployment", "--replicas=2"))
-    rolled_out(cluster, "deployment")
+    k.ok("apply", "-f", "-", stdin=cluster.agent_objects("--mode=Deployment", "--replicas=2"))
+    cluster.wait_for_agents("deployment")
     k.ok("-n", "kube-system", "delete", "daemonset", AGENT)
     cluster.wait_until_it_works()
     with constant_execs(cluster) as errors:
         k.ok("-n", "kube-system", "rollout", "restart", f"deployment/{AGENT}")
-        rolled_out(cluster, "deployment")
+        cluster.wait_for_agents("deployment")
     assert errors == []
-    k.ok("apply", "-f", "-", stdin=agents_objects(cluster))
-    rolled_out(cluster, "daemonset")
+    k.ok("apply", "-f", "-", stdin=cluster.agent_objects())
+    cluster.wait_for_agents()
     k.ok("-n", "kube-system", "delete", f"deployment/{AGENT}", f"poddisruptionbudget/{AGENT}")
 
 
 def test_the_server_is_replaced_by_one_that_keeps_a_lease_which_agents_count(cluster):
     k, control = cluster.kubectl, cluster.control
     before = cluster.container("konnectivity-server")
-    k.ok("apply", "-f", "-", stdin=agents_objects(cluster, "--leases"))
-    server = tool("manifests", "server", "--leases", *cluster.frontend_arguments)
+    k.ok("apply", "-f", "-", stdin=cluster.agent_objects("--leases"))
+    server = cluster.tool("manifests", "server", "--leases", *cluster.frontend_arguments)
     with sessions(cluster) as found:
         control.write(f"{MANIFESTS}/konnectivity-server.yaml", server)
         all_end(found)
     cluster.wait_for_restart("konnectivity-server", before)
-    rolled_out(cluster, "daemonset")
+    cluster.wait_for_agents()
     until(lambda: b"konnectivity" in k.ok("-n", "konnectivity", "get", "leases"), "the server has a lease")
     cluster.wait_until_it_works()
     assert b"Traceback" not in k.ok("-n", "kube-system", "logs", "-l", f"k8s-app={AGENT}", "--tail=-1")

@@ -23,7 +23,7 @@ def test_renewed_certificates_are_used_without_a_restart(cluster):
     before = cluster.control.processes("proxy-server")
     assert "server.crt" in cluster.start_shell().paste(renewal)
     cluster.kubectl.ok("-n", "kube-system", "rollout", "restart", "daemonset/konnectivity-agent")
-    cluster.kubectl.ok("-n", "kube-system", "rollout", "status", "daemonset/konnectivity-agent", "--timeout=80s")
+    cluster.wait_for_agents()
     cluster.wait_until_it_works()
     assert cluster.control.processes("proxy-server") == before
 
