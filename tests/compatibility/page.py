@@ -175,9 +175,10 @@ def kamaji() -> str:
 def releases() -> dict[str, list[str]]:
     """Return the end of support and the last run on real nodes, keyed by the release of Kubernetes."""
     runs = tomllib.loads((TESTS / "node" / "last_runs.toml").read_text())
+    facts = ("version", "date", "passed", "failed")
     return {
-        release: [SUPPORTED_UNTIL[release], *(str(run[key]) for key in ("version", "date", "passed", "failed"))]
-        for release, run in runs.items()
+        release: [until, *(str(runs.get(release, {}).get(fact, "not run")) for fact in facts)]
+        for release, until in SUPPORTED_UNTIL.items()
     }
 
 
