@@ -18,6 +18,7 @@ from typing import Any
 
 from node_machine import NodeMachine
 
+from support import cluster_programs
 from support.kubectl_command import KubectlCommand, read_line
 
 TERMINAL_TIMEOUT_S = 40.0
@@ -41,6 +42,10 @@ class Kubectl(KubectlCommand):
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects all at once."""
         self.ok("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode())
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file into a pod or out of it; the end of an output that this release loses is asked for again."""
+        self.ok("cp", source, target, *(["--retries=20"] if cluster_programs.SPDY_TO_KUBELETS else []))
 
     def value(self, *arguments: str) -> Any:
         """Return the object or the list that `kubectl get` prints as JSON."""

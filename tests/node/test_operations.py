@@ -107,9 +107,9 @@ def test_50_mib_are_copied_into_a_pod_and_back(everywhere, tmp_path):
 
     def check(k):
         name = f"/tmp/{k.transport}"
-        k.ok("cp", str(tmp_path / "data"), f"web:{name}")
+        k.copy(str(tmp_path / "data"), f"web:{name}")
         assert k.ok("exec", "web", "--", "sha256sum", name).split()[0].decode() == sha256(data)
-        k.ok("cp", f"web:{name}", str(tmp_path / k.transport))
+        k.copy(f"web:{name}", str(tmp_path / k.transport))
         assert sha256((tmp_path / k.transport).read_bytes()) == sha256(data)
         k.ok("exec", "web", "--", "rm", name)
         (tmp_path / k.transport).unlink()

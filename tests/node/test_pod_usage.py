@@ -94,8 +94,8 @@ def load(k, directory):
     source, back = directory / "data", directory / k.transport
     with ExitStack() as stack:
         followers = [stack.enter_context(k.running("logs", "-f", "web", "--tail=1")) for _ in range(8)]
-        k.ok("cp", str(source), "web:/tmp/data")
-        k.ok("cp", "web:/tmp/data", str(back))
+        k.copy(str(source), "web:/tmp/data")
+        k.copy("web:/tmp/data", str(back))
         for each in followers:
             read_line(each)
     assert back.stat().st_size == SIZE

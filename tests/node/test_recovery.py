@@ -18,8 +18,6 @@ from support.kubectl_command import read_line
 from support.waiting import until
 
 CUT_S = 4.0
-# Up to this release the API server speaks SPDY to kubelets, and reports the end of an exec's connection as success.
-SUCCEED_WHEN_CUT = ("1.35",)
 END_S = 60.0  # deadline for the end of a session whose tunnel is lost
 
 
@@ -60,7 +58,7 @@ def all_end(found):
     """Check that all sessions end within END_S, and that no exec reports success."""
     end = time.monotonic() + END_S
     codes = [each.wait(max(0.1, end - time.monotonic())) for each in found]
-    assert 0 not in codes[::2] or cluster_programs.RELEASE in SUCCEED_WHEN_CUT, codes
+    assert 0 not in codes[::2] or cluster_programs.SPDY_TO_KUBELETS, codes
 
 
 @contextmanager
