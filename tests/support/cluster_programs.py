@@ -23,8 +23,8 @@ def versions() -> dict[str, str]:
 
 
 RELEASE = os.environ.get("KUBERNETES") or next(iter(versions()))
-# An API server that speaks SPDY to kubelets takes the end of an exec's connection for the end of its command, and may lose
-# the end of a long output whose reader is slow: https://github.com/kubernetes/kubernetes/issues/60140
+# An API server that speaks SPDY to kubelets takes the end of an exec's connection for the end of its command, and may
+# lose the end of a long output that is read slowly, whatever lies between it and the kubelet.
 SPDY_TO_KUBELETS = RELEASE in ("1.35",)
 PROGRAMS = (ROOT / ".cache/bin").resolve() / f"kubernetes-{RELEASE}"
 KUBE = PROGRAMS / "kube"  # all programs of Kubernetes, etcd and kubectl
