@@ -52,7 +52,7 @@ compatibility: .venv/.stamp ## run the matrix of Go clients, and real nodes, and
 export KUBERNETES ?=
 e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (root, Go; 10 minutes' build the first time); KUBERNETES=1.35
 	@sh tests/cluster/build.sh
-	REPORT=1 $(BIN)/pytest $(ARGS) tests/cluster tests/node
+	REPORT=$${REPORT:-1} $(BIN)/pytest $(ARGS) tests/cluster tests/node
 
 e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
 	@sh tests/cluster/build.sh

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,16 @@ def add_workload(cluster: RealCluster) -> None:
     text = (HERE / "workload.yaml").read_text()
     cluster.kubectl.apply(secret, *yaml.safe_load_all(text.replace("$PROGRAMS", str(cluster.programs))))
     cluster.kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=80s")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the last lines of all logs to the report of a test that has failed."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.when == "call" and report.failed and cluster is not None:
+        report.sections.append(("last lines of the nodes' logs", last_lines(cluster)))
+    return report
 
 
 def last_lines(cluster: RealCluster) -> str:
