@@ -120,6 +120,12 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Panel("Duration of dials", "From asking an agent to its yes.", "s", quantiles("server_dial_duration_seconds")),
         Panel(
+            "Failing paths",
+            "With --probe: agents through which a probe fails.",
+            "short",
+            {"{{probe}}": 'sum by (probe) (@server_paths{state="failing"})'},
+        ),
+        Panel(
             "Round trip to agents",
             "Of pings, which go to silent agents.",
             "s",

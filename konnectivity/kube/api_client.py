@@ -130,6 +130,10 @@ class KubeClient:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
         await self._ask(bytes, "DELETE", _leases(namespace, name), body=body)
 
+    async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Create an Event. KubeError with code 403: the account may not do so."""
+        await self._ask(bytes, "POST", f"api/v1/namespaces/{_part(namespace)}/events", body=event)
+
     @asynccontextmanager
     async def watch_leases(self, namespace: str, version: str, seconds: float) -> AsyncGenerator[AsyncIterator[Event]]:
         """Iterate over changes since a version as they happen; the API ends the watch after `seconds`.

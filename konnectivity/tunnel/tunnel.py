@@ -132,9 +132,10 @@ class Tunnel(StreamReceiver):
             connect_id, self, self._table, self.dialing, credit, self._far_side, self._own_side, destination, origin
         )
         connection.call_when_closed(self.connection_closed if counted else self.connection_forgotten)
-        self.round_trip.refresh()
         self.connections[connect_id] = connection
-        self.traffic.opened += counted
+        if counted:
+            self.round_trip.refresh()
+            self.traffic.opened += 1
         return connection
 
     def send_drain(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity import kube
 from konnectivity.runtime import lifecycle, logs, task_guard
+from konnectivity.tls.certificate_reload import wall_clock
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server import readiness, server_probe_options, strategies
@@ -277,6 +278,11 @@ class ProxyServer:
             self._run(each.run, "TLS files")
         if self._lease is not None:
             self._run(self._lease.run, "lease")
+        if self._prober is not None and self._client is not None and self._options.probe_node_events:
+            from konnectivity_server.probes.node_events import NodeEvents
+
+            events = self._prober.news = NodeEvents(self._client, self._server_id, wall_clock)
+            self._run(events.run, "node events")
 
     async def _open_peer_listeners(self) -> None:
         if self._servers.service is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from konnectivity.runtime.options import WORDS, at_least, duration, existing_file, one_of, option
+from konnectivity.runtime.options import WORDS, at_least, duration, existing_file, one_of, option, positive
 from konnectivity.runtime.shared_options import ProgramOptions
 from konnectivity_server.probes import probe_classes
 
@@ -38,6 +38,12 @@ class ServerProbeOptions(ProgramOptions):
         check=at_least(1),
         help="Time within which a probe shows a fault of a path. The next probe of a path begins at most this time "
         "after the last one, less the time limit of a probe: 3s, or a quarter of this time if that is shorter.",
+    )
+    probe_rate: int = option(
+        25,
+        check=positive,
+        help="Maximum number of probes per second, through all agents; above the limit each path is probed less often "
+        "than --probe-interval asks for.",
     )
     probe_ca_cert: str = option(
         "",

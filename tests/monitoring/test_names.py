@@ -64,6 +64,7 @@ def start(deployment, api):
         *(f"--audit-log={deployment.path('audit')}", f"--peers=127.0.0.1:{free_port()}", f"--peer-port={free_port()}"),
         *(f"--peer-cert={deployment.path('server.crt')}", f"--peer-key={deployment.path('server.key')}"),
         *(f"--peer-ca-cert={deployment.path('ca.crt')}", "--proxy-strategies=destHost,default"),
+        "--probe=closed=127.0.0.1:1",
     )
     for token in ("good", "bad"):
         (deployment.directory / token).write_text(token)
@@ -105,6 +106,7 @@ def scrapes(deployment, api):
     asyncio.run(dial(deployment))
     get(deployment.health_port, f"/{'long' * 5000}")
     fail_a_handshake(deployment.agent_port)
+    until(deployment.health_port, 'state="failing"')
     yield until(deployment.health_port, "server_lease_delete_total")
     agent.send(signal.SIGSTOP)
     server.send(signal.SIGKILL)

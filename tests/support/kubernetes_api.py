@@ -28,10 +28,12 @@ REVIEWS = "tokenreviews"
 POD, SERVICE = "pods.get", "services.get"
 LIST, WATCH, GET = "leases.list", "leases.watch", "leases.get"
 CREATE, UPDATE, DELETE = "leases.create", "leases.update", "leases.delete"
-KINDS = (REVIEWS, POD, SERVICE, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
+EVENT = "events.create"
+KINDS = (EVENT, REVIEWS, POD, SERVICE, LIST, WATCH, GET, CREATE, UPDATE, DELETE)
 _LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
 _PODS = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)")
 _SERVICES = re.compile(r"/api/v1/namespaces/([^/]+)/services/([^/]+)")
+_EVENTS = re.compile(r"/api/v1/namespaces/([^/]+)/events")
 _VERBS = {"GET": GET, "POST": CREATE, "PUT": UPDATE, "DELETE": DELETE}
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
 _IDLE_S = 30.0
@@ -63,6 +65,7 @@ class KubernetesApi:
         self.port = 0
         self.objects = Objects()
         self.callers = {"caller-token": "system:konnectivity-server"}  # users by bearer token; others: by certificate
+        self.events: list[Json] = []  # created, in order
         self.faults: dict[str, ApiFault] = {}
         self.requests: Counter[str] = Counter()
         self.seen_by: Counter[str] = Counter()  # requests of each caller
@@ -250,6 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
             return POD, pod[1], pod[2], query
         if (service := _SERVICES.fullmatch(target.path)) and self.command == "GET":
             return SERVICE, service[1], service[2], query
+        if (events := _EVENTS.fullmatch(target.path)) and self.command == "POST":
+            return EVENT, events[1], "", query
         found = _LEASES.fullmatch(target.path)
         if found is None or (self.command == "POST") != (not found[2] and self.command != "GET"):
             raise ApiFailure(404, "NotFound", "the server could not find the requested resource")
@@ -274,6 +279,9 @@ class _Handler(BaseHTTPRequestHandler):
         objects = self.server.api.objects
         if kind == REVIEWS:
             return 201, objects.review(body)
+        if kind == EVENT:
+            self.server.api.events.append(body)
+            return 201, body
         if kind == POD:
             return 200, objects.pod(namespace, name)
         if kind == SERVICE:

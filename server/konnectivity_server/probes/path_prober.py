@@ -28,7 +28,7 @@ from konnectivity_server.probes.path_record import PathRecord
 from konnectivity_server.probes.probe_attempt import ProbeAttempt
 from konnectivity_server.probes.probe_classes import DNS, HTTP, HTTPS, TLS, ProbeClass
 from konnectivity_server.probes.probe_exchanges import DnsExchange, Exchange, StatusExchange, TcpExchange
-from konnectivity_server.probes.probe_schedule import ProbeSchedule
+from konnectivity_server.probes.probe_schedule import RATE, ProbeSchedule
 from konnectivity_server.probes.probe_tls import ProbeTls
 from konnectivity_server.registry import Registry
 
@@ -47,6 +47,8 @@ class ProbeOptions(Protocol):
     def probe_classes(self) -> tuple[ProbeClass, ...]: ...
     @property
     def probe_interval(self) -> float: ...
+    @property
+    def probe_rate(self) -> int: ...
     @property
     def probe_ca_cert(self) -> str: ...
     @property
@@ -74,6 +76,7 @@ class PathProber:
         registry: agents.
         memory: no probe starts while its budget is spent.
         tls: TLS of probes.
+        rate: probes per second at most.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
 
@@ -86,6 +89,7 @@ class PathProber:
         registry: Registry[AgentTunnel],
         memory: MemoryBudget,
         tls: ProbeTls,
+        rate: float = RATE,
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = wall_clock,
     ) -> None:
@@ -96,7 +100,8 @@ class PathProber:
         self.data_plane = DataPlane(wall_clock)
         self.news: PathNews | None = None
         self._timeout_s = min(MAX_TIMEOUT_S, interval_s / TIMEOUT_SHARE)
-        self._schedule: ProbeSchedule[Path] = ProbeSchedule(interval_s - 1.5 * self._timeout_s, clock, Random().random)
+        gap_s = interval_s - 1.5 * self._timeout_s
+        self._schedule: ProbeSchedule[Path] = ProbeSchedule(gap_s, clock, Random().random, rate=rate)
         self._registry = registry
         self._memory = memory
         self._tls = tls
@@ -194,6 +199,8 @@ class PathProber:
                 self._begin(agent)
             elif agent.suspect:
                 self._freeze(agent)
+            else:
+                self._thaw(agent)
         gone = self._records.keys() - set(present)
         for agent in gone:
             del self._records[agent]
@@ -218,6 +225,12 @@ class PathProber:
             if record.state not in (path_record.SKIPPED, path_record.FAILING):
                 if record.failed(self._clock(), problem, {}, certain=True):
                     self._changed(agent, self.classes[place], record)
+                self._schedule.hurry((agent, place))
+
+    def _thaw(self, agent: AgentTunnel) -> None:
+        """Probe the paths again of an agent that was frozen and answers pings."""
+        for place, record in enumerate(self._records[agent]):
+            if record.fault is not None and record.fault.reason == path_faults.FROZEN:
                 self._schedule.hurry((agent, place))
 
     def _arm(self) -> None:
@@ -283,7 +296,7 @@ def make_prober(options: ProbeOptions, registry: Registry[AgentTunnel], memory: 
 
     """
     tls = ProbeTls(options.probe_ca_cert, options.probe_cert, options.probe_key, monotonic, wall_clock)
-    return PathProber(options.probe_classes, options.probe_interval, registry, memory, tls)
+    return PathProber(options.probe_classes, options.probe_interval, registry, memory, tls, options.probe_rate)
 
 
 def _target(probe: ProbeClass, agent: AgentTunnel) -> str:

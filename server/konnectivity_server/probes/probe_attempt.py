@@ -173,7 +173,8 @@ class ProbeAttempt:
 
     def abort(self, reason: str) -> None:
         """End the probe: the connection was reset."""
-        self._end(fault(path_faults.CLOSED, f"the connection to {self.address} broke: {reason}"))
+        lost = path_faults.AGENT_LOST if self.agent.closed else path_faults.CLOSED
+        self._end(fault(lost, f"the connection to {self.address} broke: {reason}"))
 
     def buffered(self) -> int:
         """Return 0: bytes of the target are used at once."""

@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 from konnectivity.net.token_bucket import TokenBucket
 
 MOST_AT_ONCE = 64  # probes under way
-RATE = 100  # probes per second; more paths than that are probed less often
+RATE = 25  # probes per second; more paths than that are probed less often
 SPREAD = 0.9  # the shortest gap between two probes of a path, as a share of the longest
 CONFIRM_S = 0.5  # from a first failure to the probe that confirms it
 MAX_BACKOFF = 4  # longest gap of a failing path, in gaps
+STEP_S = 0.001  # shortest wait for the rate: a shorter one may be less than the clock shows
 FEW_S = 1.0  # first probes of new paths are spread over at least this time
 
 K = TypeVar("K", bound=Hashable)
@@ -118,7 +119,10 @@ class ProbeSchedule(Generic[K]):
         if not self._heap or len(self.running) >= self._most:
             return None
         wait_s = self._heap[0][0] - self._clock()
-        return wait_s if wait_s > 0 else self._bucket.delay()
+        if wait_s > 0:
+            return wait_s
+        delay_s = self._bucket.delay()
+        return max(delay_s, STEP_S) if delay_s else 0.0
 
     def _put(self, path: K, after_s: float) -> None:
         self._turns += 1

@@ -12,7 +12,11 @@ from typing import Any
 
 from konnectivity_server.api.list_queries import order
 
-LEAST = ("_expiry_timestamp_seconds", "process_start_time_seconds")  # metrics of which the smallest value counts
+LEAST = (
+    "_expiry_timestamp_seconds",
+    "process_start_time_seconds",
+    "_data_plane_available",
+)  # metrics of which the smallest value counts
 MOST = ("_last_reload_timestamp_seconds", "_server_count", "_leases", "_build_info")
 SAME = ('_buffer_budget_bytes{scope="tunnel"}', '_buffer_budget_bytes{scope="connection"}')  # the same in every worker
 TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # budget of one agent, the same in every worker

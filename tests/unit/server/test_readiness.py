@@ -41,3 +41,13 @@ def test_a_server_that_shuts_down_is_not_ready():
     assert readiness.trouble() is None
     readiness.leave()
     assert readiness.trouble() == SHUTTING_DOWN
+
+
+def test_readiness_may_depend_on_a_path_that_passes_and_then_peer_servers_do_not_count():
+    troubles = ["no agent passes its probes"]
+    readiness = Readiness(lambda: None, lambda: True, lambda: troubles[0] if troubles else None)
+    assert readiness.trouble() == "no agent passes its probes"
+    troubles.clear()
+    assert readiness.trouble() is None
+    readiness.leave()
+    assert readiness.trouble() == SHUTTING_DOWN

@@ -71,6 +71,16 @@ async def test_a_token_is_reviewed(api):
         assert (review.authenticated, review.error) == (False, "[invalid bearer token, unknown token]")
 
 
+async def test_an_event_is_created_in_its_namespace(api):
+    async with client_of(api) as client:
+        await client.create_event("default", {"kind": "Event", "message": "why"})
+        assert api.events == [{"kind": "Event", "message": "why"}]
+        api.fail("events.create", 403)
+        with pytest.raises(KubeError) as refused:
+            await client.create_event("default", {"kind": "Event"})
+        assert refused.value.code == 403
+
+
 async def test_a_lease_from_its_making_to_its_end(api):
     async with client_of(api) as client:
         assert (await refusal(client.get_lease(NAMESPACE, "a"))).code == 404

@@ -33,7 +33,7 @@ class Probed:
         tls = ProbeTls("", "", "", loop.time, loop.time)
         classes = parse(probes or ("node=node:1",))
         self.prober = PathProber(
-            classes, INTERVAL_S, self.server.registry, self.server.memory, tls, loop.time, loop.time
+            classes, INTERVAL_S, self.server.registry, self.server.memory, tls, 25, loop.time, loop.time
         )
         self.prober.news = self
 

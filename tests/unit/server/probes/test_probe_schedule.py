@@ -50,7 +50,7 @@ class Hours:
 
 
 def test_each_path_is_probed_again_within_the_gap_and_not_in_step_with_others() -> None:
-    hours = Hours(paths=100)
+    hours = Hours(paths=100, rate=100)
     hours.run(600.0)
     for path in range(100):
         gaps = hours.gaps(path)
@@ -62,7 +62,7 @@ def test_each_path_is_probed_again_within_the_gap_and_not_in_step_with_others() 
 
 
 def test_first_probes_of_few_paths_start_within_a_second_and_of_many_are_spread() -> None:
-    few, many = Hours(paths=3), Hours(paths=1000)
+    few, many = Hours(paths=3), Hours(paths=1000, rate=100)
     few.run(1.1)
     many.run(2.0)
     assert len(few.started) == 3

@@ -158,3 +158,12 @@ def test_ready_is_who_has_all_workers_ready():
     )
     assert status == 500
     assert text == "worker 0: [+]agents ok\nworker 0: check passed\nworker 1: [-]agents failed\n"
+
+
+def test_the_condition_is_that_of_the_worker_that_is_worst_off():
+    values = [{"conditions": [{"status": status}]} for status in ("True", "False", "Unknown")]
+    assert merged_answers.conditions(values) == values[1]
+    assert merged_answers.conditions(values[::2]) == values[2]
+    name = "konnectivity_network_proxy_server_data_plane_available"
+    texts = [f"# HELP {name} It.\n# TYPE {name} gauge\n{name} {value}\n" for value in (1, 0)]
+    assert f"{name} 0\n" in merged_answers.metrics(texts)
