@@ -2,7 +2,7 @@
 
 forward_main, forward_app, forward_options    the program: entry point, wiring, options
 hypershift_main, hypershift_options           the same program by the names and flags of HyperShift's proxies
-client_session, byte_pump                     one client's connection, from the first byte to the end
+client_session, http_session                   one client's connection, from the first byte to the end
 socks5, proxy_requests, proxied_exchange      the protocols of clients, bytes in and bytes out (pure)
 forward_command                               its line in the list of commands of the tool
 failure_answers                               what a client is told about a failed dial (pure)

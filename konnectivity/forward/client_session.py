@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from konnectivity.errors import DialError
 from konnectivity.forward import failure_answers, socks5
-from konnectivity.forward.byte_pump import CHUNK, BytePump, Streams, reset
+from konnectivity.client.byte_pump import CHUNK, BytePump, Streams, reset
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from konnectivity.runtime import logs
 
@@ -40,6 +40,8 @@ class SessionSettings:
         head_bytes: maximum bytes of a head.
         reached: number of times each limit was reached, by name.
         dials: number of dials by protocol and outcome.
+        idle: clients that have sent no byte of a next request.
+        draining: whether a client that becomes idle is closed.
 
     """
 
@@ -51,6 +53,23 @@ class SessionSettings:
     head_bytes: int
     reached: Counter[str] = field(default_factory=Counter)
     dials: Counter[tuple[str, str]] = field(default_factory=Counter)
+    idle: set[asyncio.StreamWriter] = field(default_factory=set)
+    draining: bool = False
+
+    @contextmanager
+    def idling(self, client: asyncio.StreamWriter) -> Iterator[None]:
+        """Count a client as idle during the block."""
+        self.idle.add(client)
+        try:
+            yield
+        finally:
+            self.idle.discard(client)
+
+    def drain(self) -> None:
+        """Close the clients that are idle now, and others when they become idle."""
+        self.draining = True
+        for client in self.idle:
+            client.close()
 
     async def dial_for(self, protocol: str, destination: str) -> Streams:
         """Dial for a client of `protocol`, and count the outcome.
@@ -90,8 +109,9 @@ class ClientSession:
 
     async def _serve(self) -> None:
         try:
-            async with asyncio.timeout(self._settings.head_s):
-                first = await self._reader.read(CHUNK)
+            with self._settings.idling(self._writer):
+                async with asyncio.timeout(self._settings.head_s):
+                    first = await self._reader.read(CHUNK)
         except TimeoutError:
             self._settings.reached["forward_head_time"] += 1
             return

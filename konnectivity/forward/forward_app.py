@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from konnectivity import kube, tls
 from konnectivity.client import Mode
 from konnectivity.errors import DialError, DialFailure, StartError
-from konnectivity.forward.byte_pump import Streams
+from konnectivity.client.byte_pump import Streams
 from konnectivity.forward.client_session import ClientSession, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.forward.names import direct_dial
@@ -135,6 +135,7 @@ class ForwardApp:
     async def drain(self, timeout_s: float) -> None:
         """Take no new clients; return when the open connections have ended, or after `timeout_s` (0: no timeout)."""
         self._stop_listening()
+        self.settings.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s or None):
                 while self.clients:

@@ -13,7 +13,7 @@ import h11
 
 from konnectivity.errors import DialError
 from konnectivity.forward import failure_answers
-from konnectivity.forward.byte_pump import CHUNK, HALF_CLOSED_S, Streams, reset
+from konnectivity.client.byte_pump import CHUNK, HALF_CLOSED_S, Streams, reset
 from konnectivity.forward.client_session import SessionSettings, end_gently, join
 from konnectivity.forward.proxied_exchange import ProxiedExchange, ResponseError
 from konnectivity.forward.proxy_requests import ProxyRequest, RequestError, parse_request, refused_head
@@ -70,9 +70,10 @@ class HttpSession:
         exchange = ProxiedExchange(parser, request, self._settings.head_bytes)
         self._answering = False
         ahead = await self._exchange(request, exchange, heads.rest())
+        self._answering = False
         if not exchange.target_stays:
             self._leave_target()
-        if not exchange.client_stays:
+        if not exchange.client_stays or self._settings.draining:
             await end_gently(self._reader, self._writer, b"")
             return False
         heads.feed(exchange.rest() + ahead)
@@ -80,14 +81,15 @@ class HttpSession:
 
     async def _next_head(self, heads: Heads) -> bytes | None:
         """Return the next head; None at the end of the client's data, or when no request follows in time."""
+        due = self._loop.time() + self._settings.head_s  # of the head from its first byte on
         began = len(heads) > 0
         try:
             while (head := heads.take()) is None:
-                async with asyncio.timeout(self._settings.head_s if began else self._settings.idle_s):
-                    data = await self._reader.read(CHUNK)
+                data = await (self._more(due) if began else self._begin())
                 if not data:
                     return None
-                began = True
+                if not began:
+                    began, due = True, self._loop.time() + self._settings.head_s
                 heads.feed(data)
         except HeadError as error:
             if error.fault is HeadFault.TOO_LARGE:
@@ -99,6 +101,15 @@ class HttpSession:
                 raise RequestError(408, "the request was not complete in time") from None
             return None
         return head
+
+    async def _begin(self) -> bytes:
+        """Return the first bytes of the next request; empty at the end of the client's data."""
+        with self._settings.idling(self._writer):
+            return await self._more(self._loop.time() + self._settings.idle_s)
+
+    async def _more(self, due: float) -> bytes:
+        async with asyncio.timeout_at(due):
+            return await self._reader.read(CHUNK)
 
     def _check_user(self, request: ProxyRequest) -> None:
         credentials = self._settings.credentials

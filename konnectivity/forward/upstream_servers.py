@@ -19,6 +19,7 @@ from konnectivity.runtime import logs
 log = logs.get(__name__)
 
 TRY_S = 12.0  # seconds for one frontend while another is left; a server's --backend-dial-timeout is 10 s
+_OF_DESTINATION = (DialFailure.NO_AGENT, DialFailure.BUDGET)  # a server answered, and may serve other destinations
 _ELSEWHERE = (DialFailure.TUNNEL_LOST, DialFailure.PROTOCOL, DialFailure.NO_AGENT, DialFailure.BUDGET)
 
 
@@ -27,7 +28,7 @@ class UpstreamServers:
 
     Attributes:
         failures: failed tries, by frontend.
-        last_failure: reason why no frontend served the last dial; None if one did.
+        last_failure: reason why no frontend answered the last dial; None if one did.
 
     Args:
         frontends: addresses, "unix:/path" or "host:port".
@@ -76,7 +77,8 @@ class UpstreamServers:
                     raise
                 self._note(index, error)
                 if last or left <= 0:
-                    self.last_failure = str(error)
+                    if error.failure not in _OF_DESTINATION:
+                        self.last_failure = str(error)
                     raise
             else:
                 self._serves(index)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from konnectivity.errors import DialError
-from konnectivity.forward.byte_pump import Streams
+from konnectivity.client.byte_pump import Streams
 from konnectivity.forward.names import dns_messages
 from konnectivity.forward.names.dns_messages import DnsAnswer, DnsError, Question
 from konnectivity.kube.api_error import KubeError

@@ -9,7 +9,7 @@ import asyncio
 import os
 
 from konnectivity.errors import DialError, DialFailure
-from konnectivity.forward.byte_pump import Streams
+from konnectivity.client.byte_pump import Streams
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from konnectivity.errors import DialError, DialFailure
-from konnectivity.forward.byte_pump import Streams
+from konnectivity.client.byte_pump import Streams
 from konnectivity.http1 import forward_proxy
 from konnectivity.http1.forward_proxy import Proxy, ProxyAnswer, ProxyError
 

@@ -100,6 +100,31 @@ async def test_a_client_that_is_slow_before_its_request_is_closed(data):
         assert settings.reached["forward_head_time"] == 1
 
 
+@pytest.mark.parametrize("data", [b"GET http://a/ HTTP/1.1\r\nX: " + b"y" * 40, b"\x05\xff" + bytes(200)])
+async def test_a_head_that_trickles_in_has_one_deadline(data):
+    async with proxy(head_s=0.3) as (port, settings):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reading = asyncio.create_task(reader.read())
+        for byte in data:
+            if reading.done():
+                break
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0.05)
+        assert reading.done()
+        assert settings.reached["forward_head_time"] == 1
+        with suppress(OSError):
+            await reading
+        writer.close()
+
+
+async def test_a_malformed_request_after_a_good_one_gets_its_answer():
+    destination = Destination()
+    async with listening(destination.serve) as address, proxy() as (port, _):
+        answer = await talk(port, get(address) + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"ok" in answer
+        assert b"HTTP/1.1 400 Bad Request" in answer
+
+
 @pytest.mark.parametrize(
     "data", [b"\x00", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", b"\x16\x03\x01\x02\x00", b"\xff" * 9000]
 )
@@ -352,3 +377,17 @@ async def test_a_client_that_leaves_ends_the_request_at_the_destination():
         writer.transport.abort()
         async with asyncio.timeout(5):
             await ended.wait()
+
+
+async def test_a_drain_closes_clients_between_two_requests():
+    destination = Destination()
+    async with listening(destination.serve) as address, proxy() as (port, settings):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get(address))
+        await reader.readuntil(b"ok")
+        while writer.is_closing() or not settings.idle:
+            await asyncio.sleep(0.01)
+        settings.drain()
+        assert await reader.read() == b""
+        assert (await talk(port, get(address))).endswith(b"ok")  # and ends, although the client would stay
+        writer.close()

@@ -68,7 +68,9 @@ async def test_more_clients_than_there_may_be(make):
 async def test_a_drain_waits_for_clients_and_takes_no_new_ones(make):
     app, options = await make()
     reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
-    while not app.clients:
+    _, idle = await asyncio.open_connection("127.0.0.1", options.port)
+    writer.write(REFUSED[:1])
+    while app.clients < 2 or len(app.settings.idle) != 1:
         await asyncio.sleep(0.01)
     began = time.monotonic()
     draining = asyncio.create_task(app.drain(20))
@@ -76,6 +78,10 @@ async def test_a_drain_waits_for_clients_and_takes_no_new_ones(make):
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", options.port)
     assert not draining.done()
-    await answer(reader, writer)
+    assert app.clients == 1  # the idle client was closed
+    writer.write(REFUSED[1:])
+    await reader.read()
     await draining
     assert time.monotonic() - began < 15
+    writer.close()
+    idle.close()

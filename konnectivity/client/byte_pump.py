@@ -42,6 +42,9 @@ class BytePump:
         try:
             await self._pass_on(0)
             await second
+        except asyncio.CancelledError:
+            self._break()
+            raise
         finally:
             second.cancel()
             if self._timer is not None:
