@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from konnectivity.client.byte_pump import CHUNK, BytePump, Streams, reset
 from konnectivity.errors import DialError
 from konnectivity.forward import failure_answers, socks5
-from konnectivity.client.byte_pump import CHUNK, BytePump, Streams, reset
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from konnectivity.runtime import logs
 

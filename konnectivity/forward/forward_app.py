@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from konnectivity import kube, tls
 from konnectivity.client import Mode
-from konnectivity.errors import DialError, DialFailure, StartError
 from konnectivity.client.byte_pump import Streams
+from konnectivity.errors import DialError, DialFailure, StartError
 from konnectivity.forward.client_session import ClientSession, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
 from konnectivity.forward.names import direct_dial

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import h11
 
+from konnectivity.client.byte_pump import CHUNK, HALF_CLOSED_S, Streams, reset
 from konnectivity.errors import DialError
 from konnectivity.forward import failure_answers
-from konnectivity.client.byte_pump import CHUNK, HALF_CLOSED_S, Streams, reset
 from konnectivity.forward.client_session import SessionSettings, end_gently, join
 from konnectivity.forward.proxied_exchange import ProxiedExchange, ResponseError
 from konnectivity.forward.proxy_requests import ProxyRequest, RequestError, parse_request, refused_head

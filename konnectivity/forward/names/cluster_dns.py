@@ -11,8 +11,8 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
-from konnectivity.errors import DialError
 from konnectivity.client.byte_pump import Streams
+from konnectivity.errors import DialError
 from konnectivity.forward.names import dns_messages
 from konnectivity.forward.names.dns_messages import DnsAnswer, DnsError, Question
 from konnectivity.kube.api_error import KubeError

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from konnectivity.errors import DialError, DialFailure
 from konnectivity.client.byte_pump import Streams
+from konnectivity.errors import DialError, DialFailure
 from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 

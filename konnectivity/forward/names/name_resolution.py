@@ -10,8 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from konnectivity.errors import DialError, DialFailure
 from konnectivity.client.byte_pump import Streams
+from konnectivity.errors import DialError, DialFailure
 from konnectivity.forward.names import name_rules
 from konnectivity.forward.names.name_rules import NameRules
 from konnectivity.net import addresses

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from konnectivity.errors import DialError, DialFailure
 from konnectivity.client.byte_pump import Streams
+from konnectivity.errors import DialError, DialFailure
 from konnectivity.http1 import forward_proxy
 from konnectivity.http1.forward_proxy import Proxy, ProxyAnswer, ProxyError
 
