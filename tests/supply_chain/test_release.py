@@ -29,6 +29,7 @@ BIN = Path(sys.executable).parent
 WHEEL = f"konnectivity-{__version__}-py3-none-any.whl"
 SDIST = f"konnectivity-{__version__}.tar.gz"
 (INSTALL,) = blocks(ROOT / "README.md")
+_, *QUICKSTART = blocks(DOCS / "start/quickstart.md")  # without its own lines that install
 PAGES = "4 of 4 pages came through the tunnel whole"
 URL = "https://releases.example/v1"
 OLDER = {**os.environ, "OLDER_OPENSSL": "older"}  # this machine's OpenSSL will do: nothing is shipped
@@ -193,7 +194,7 @@ def test_the_sdist_installs_in_a_clean_environment(release, tmp_path):
 
 
 @pytest.mark.parametrize("suite", os.environ.get("DEBIAN_SUITES", "bookworm trixie").split())
-def test_the_install_lines_work_on_a_fresh_debian(release, tmp_path, suite):
+def test_the_readme_and_the_quickstart_work_on_a_fresh_debian(release, tmp_path, suite):
     """Debian with its own Python has the wheel and its dependencies, and no network but loopback."""
     if reason := container_engine.lacking():
         pytest.skip(reason)
@@ -207,14 +208,14 @@ def test_the_install_lines_work_on_a_fresh_debian(release, tmp_path, suite):
     run("tar", "-C", root, "-xf", container_engine.debian(cache, suite))
     shutil.copy(release / WHEEL, root / "root")
     (root / "wheels").mkdir()
-    (root / "root/paste").write_text(INSTALL)
+    (root / "root/paste").write_text("".join([INSTALL, *QUICKSTART, "cat agent.log\n"]))
     script = f"""
         ip link set lo up
         mount --bind -o ro {packages} {root}/wheels
         mount --bind /dev {root}/dev
         mount -t proc proc {root}/proc
         exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels \
-            chroot {root} sh -euc 'cd; . ./paste; venv/bin/konnectivity --version'
+            chroot {root} bash -euc 'cd; . ./paste; konnectivity --version'
     """
     shown = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc", script)
     assert PAGES in shown

@@ -21,6 +21,7 @@ DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 SUITE = "trixie"  # as in the Dockerfile's PYTHON_IMAGE
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}  # of Debian 12, 13 and the coming 14
 PYTHON = PYTHONS[SUITE]
+PACKAGES = "python3-venv,ca-certificates,curl"  # what the image needs, and what the quickstart asks for
 USER = 65532
 
 
@@ -74,11 +75,11 @@ def _build_steps() -> list[str]:
 
 
 def debian(cache: Path, suite: str = SUITE) -> Path:
-    """Return a tar file of a minimal Debian with Python and CA certificates, which is made once."""
-    archive = cache / f"{suite}.tar"
+    """Return a tar file of a minimal Debian with PACKAGES, which is made once."""
+    archive = cache / f"{suite},{PACKAGES}.tar"
     if not archive.exists():
         root = cache / f"{suite}.{os.getpid()}"
-        run("debootstrap", "--variant=minbase", "--include=python3-venv,ca-certificates", suite, root)
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root)
         run("tar", "-C", root, "-cf", f"{archive}.{os.getpid()}", "--exclude=./var/cache/apt", "--exclude=./dev/*", ".")
         shutil.rmtree(root)
         Path(f"{archive}.{os.getpid()}").rename(archive)
