@@ -208,7 +208,7 @@ def test_the_readme_and_the_quickstart_work_on_a_fresh_debian(release, tmp_path,
     run("tar", "-C", root, "-xf", container_engine.debian(cache, suite))
     shutil.copy(release / WHEEL, root / "root")
     (root / "wheels").mkdir()
-    (root / "root/paste").write_text("".join([INSTALL, *QUICKSTART, "cat agent.log\n"]))
+    (root / "root/paste").write_text("".join([INSTALL, "PATH=$PWD/venv/bin:$PATH\n", *QUICKSTART, "cat agent.log\n"]))
     script = f"""
         ip link set lo up
         mount --bind -o ro {packages} {root}/wheels
