@@ -64,7 +64,7 @@ def start(deployment, api):
         *(f"--audit-log={deployment.path('audit')}", f"--peers=127.0.0.1:{free_port()}", f"--peer-port={free_port()}"),
         *(f"--peer-cert={deployment.path('server.crt')}", f"--peer-key={deployment.path('server.key')}"),
         *(f"--peer-ca-cert={deployment.path('ca.crt')}", "--proxy-strategies=destHost,default"),
-        "--probe=closed=127.0.0.1:1",
+        *("--probe=closed=127.0.0.1:1", "--tracing-endpoint=http://127.0.0.1:1"),
     )
     for token in ("good", "bad"):
         (deployment.directory / token).write_text(token)

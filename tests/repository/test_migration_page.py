@@ -14,9 +14,9 @@ from support.checkout import DOCS
 
 MIGRATION = (DOCS / "start" / "migration.md").read_text()
 FLAGS = {f"--{each.flag}" for options in (ServerOptions, AgentOptions) for each in declared(options)}
-# Flags of kubectl, of our tool and of the benchmarks.
+# Flags of kubectl, the kubelet, our tool and the benchmarks.
 OTHERS = {"--type", "--tail", "--agents", "--seconds", "--admin", "--server", "--mode", "--timeout", "--cert", "--key"}
-OTHERS |= {"--server-name", "--verbose", "--include", "--extra-arg"}
+OTHERS |= {"--server-name", "--verbose", "--include", "--extra-arg", "--watch", "--client-ca-file"}
 
 
 @pytest.mark.parametrize(

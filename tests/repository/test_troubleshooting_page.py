@@ -16,7 +16,7 @@ ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnecti
 GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, in the answer to a dial, or in the status of a call.
 SPOKEN = re.compile(
-    r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)(?<!FileExists)(?<!HeaderBlock)Error$"
+    r"(?<!Value)(?<!Runtime)(?<!Type)(?<!Import)(?<!Attribute)(?<!FileExists)(?<!HeaderBlock)Error$"
     r"|^(\w*Refusal|Status|abort|fault|exit|_refuse)$"
 )
 
