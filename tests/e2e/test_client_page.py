@@ -18,6 +18,10 @@ PRINTED = {
     "A connection": "HTTP/1.0 200 OK",
     "Over TCP, with mutual TLS": "HTTP/1.0 200 OK",
     "TLS with the target": "HTTP/1.0 200 OK",
+    "With httpx": "200 ok",
+    "With aiohttp": "200 ok",
+    "A socket for other code": "HTTP/1.0 200 OK",
+    "Without an event loop": "HTTP/1.0 200 OK",
     "Failures": "DialFailure.ENDPOINT dial tcp 127.0.0.1:",
     "The time of each hop": "{'connect': ",
 }
