@@ -22,6 +22,14 @@ FOLDERS = {
     "Internals": "internals",
 }
 CLIENT = "reference/client.md"
+CLIENT_NAMES = (
+    "konnectivity.client",
+    "konnectivity.client.httpx_transport.TunnelTransport",
+    "konnectivity.client.aiohttp_connector.TunnelConnector",
+    "konnectivity.client.socket_bridge.bridged_socket",
+    "konnectivity.client.blocking_client.BlockingTunnel",
+    "konnectivity.net.hop_timings.HopTimings",
+)
 DIAGRAMS = "assets/mermaid.min.js"  # of scripts/site.sh
 
 _FENCE = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
@@ -66,9 +74,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         text = _LINK.sub(lambda found: _link(found, place, path), parts[at])
         parts[at] = _spaced(text)
     text = "".join(parts)
-    return (
-        text + "\n::: konnectivity.client\n\n::: konnectivity.net.hop_timings.HopTimings\n" if path == CLIENT else text
-    )
+    return text + "".join(f"\n::: {name}\n" for name in CLIENT_NAMES) if path == CLIENT else text
 
 
 def _link(found: re.Match[str], place: Path, path: str) -> str:

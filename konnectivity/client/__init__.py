@@ -9,6 +9,7 @@ breaks later raises `TunnelLost` from the reader.
 
 client_tunnel       what both modes share; connect_tunnel and grpc_tunnel are the two modes
 client_dial_tunnel  tunnel that grpc_tunnel makes for each dial
+target_writer       writer of every connection, for TLS with the target
 byte_pump           pump between two connections
 socket_bridge       sockets for code that wants one; blocking_client for code without an event loop
 httpx_transport, aiohttp_connector    the same for these two libraries, which are no dependencies

@@ -21,7 +21,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class BytePump:
-    """Pump between two connections.
+    """Pump between two connections. A pump that is cancelled, or fails, resets both.
 
     Args:
         tasks: owns the task of the second direction.
@@ -38,12 +38,12 @@ class BytePump:
 
     async def run(self) -> None:
         """Pass bytes on in both directions until both have ended, or one side breaks; then close both."""
-        second = task_guard.start(self._tasks, lambda: self._pass_on(1), "forward")
+        second = task_guard.start(self._tasks, lambda: self._pass_on(1), "forward", failed=self.abort)
         try:
             await self._pass_on(0)
             await second
-        except asyncio.CancelledError:
-            self._break()
+        except BaseException:
+            self.abort()
             raise
         finally:
             second.cancel()
@@ -51,6 +51,11 @@ class BytePump:
                 self._timer.cancel()
             for _, writer in self._ends:
                 writer.close()
+
+    def abort(self) -> None:
+        """Reset both connections."""
+        for _, writer in self._ends:
+            reset(writer)
 
     async def _pass_on(self, side: int) -> None:
         """Pass on what one side sends, and its end."""
@@ -61,7 +66,7 @@ class BytePump:
                 writer.write(data)
                 await writer.drain()
         except (OSError, RuntimeError):  # uvloop raises the latter for a transport that is closed
-            self._break()
+            self.abort()
             return
         if not writer.can_write_eof():
             self._moved_at[1 - side] = self._loop.time()
@@ -78,10 +83,6 @@ class BytePump:
                 writer.close()
         else:
             self._timer = self._loop.call_at(due, self._await_silence, side)
-
-    def _break(self) -> None:
-        for _, writer in self._ends:
-            reset(writer)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,7 @@ from asyncio.base_events import BaseEventLoop
 from collections.abc import Iterable
 from typing import Any, cast
 
+from konnectivity.client.target_writer import TargetWriter
 from konnectivity.errors import TunnelLost
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.interfaces import Buffer
@@ -24,7 +25,7 @@ def streams_of(connection: Connection) -> tuple[asyncio.StreamReader, asyncio.St
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport = ConnectionTransport(connection, protocol)
     protocol.connection_made(transport)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, cast("asyncio.AbstractEventLoop", _Loop(loop)))
+    return reader, TargetWriter(transport, protocol, reader, cast("asyncio.AbstractEventLoop", _Loop(loop)))
 
 
 class _Loop:
@@ -32,6 +33,7 @@ class _Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.create_future = loop.create_future
+        self.is_closed = loop.is_closed
         self.start_tls = functools.partial(BaseEventLoop.start_tls, cast("BaseEventLoop", loop))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from konnectivity.client.target_writer import TargetWriter
 from konnectivity.net import addresses, hop_timings
 from konnectivity.net.happy_eyeballs import connect_any
 from konnectivity.net.hop_timings import HopTimings
@@ -61,14 +62,19 @@ class FrontendAddress:
 
     async def streams(self, hops: HopTimings) -> Streams:
         """Make a connection and return its reader and writer."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport: asyncio.Transport
         if self._path:
-            streams = await asyncio.open_unix_connection(self._path)
+            transport, _ = await loop.create_unix_connection(lambda: protocol, self._path)
             hops.done(hop_timings.CONNECT)
-            return streams
-        sock = await self._connected(hops)
-        streams = await asyncio.open_connection(sock=sock, ssl=self._context(), server_hostname=self._name)
-        hops.done(hop_timings.TLS)
-        return streams
+        else:
+            sock = await self._connected(hops)
+            context, name = self._context(), self._name
+            transport, _ = await loop.create_connection(lambda: protocol, sock=sock, ssl=context, server_hostname=name)
+            hops.done(hop_timings.TLS)
+        return reader, TargetWriter(transport, protocol, reader, loop)
 
     def _context(self) -> ssl.SSLContext | None:
         return self._tls if self._tls is None or isinstance(self._tls, ssl.SSLContext) else self._tls()

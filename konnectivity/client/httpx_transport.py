@@ -1,4 +1,4 @@
-"""Transport for httpx whose connections go through a proxy server: `httpx.AsyncClient(transport=TunnelTransport(tunnel))`.
+"""Transport for httpx through a proxy server: `httpx.AsyncClient(transport=TunnelTransport(tunnel))`.
 
 httpcore speaks HTTP and keeps connections; this module gives it the network. Owns the pool. Needs httpx, which is no
 dependency of this package.
@@ -17,6 +17,7 @@ import httpx
 
 from konnectivity.client.client_tunnel import DIAL_TIMEOUT_S, ClientTunnel
 from konnectivity.client.frontend_address import Streams
+from konnectivity.client.target_writer import unread_bytes
 from konnectivity.errors import DialError, DialFailure
 
 MAX_CONNECTIONS, MAX_IDLE, IDLE_S = 100, 20, 5.0
@@ -132,8 +133,8 @@ class _TunnelStream(httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # asked of an idle connection, which the destination may have closed
-            return self._reader.at_eof() or self._writer.is_closing()
+        if info == "is_readable":  # of an idle connection: the destination closed it, or sent what nobody asked for
+            return self._reader.at_eof() or self._writer.is_closing() or unread_bytes(self._reader) > 0
         return self._writer.get_extra_info(info)
 
 
@@ -144,7 +145,7 @@ def _errors_of(late: type[Exception], broken: type[Exception]) -> Iterator[None]
         yield
     except TimeoutError as error:
         raise late(str(error)) from error
-    except OSError as error:  # of TLS, too
+    except (OSError, RuntimeError) as error:  # of TLS, too; uvloop raises the latter for a transport that is closed
         raise broken(str(error)) from error
 
 

@@ -11,8 +11,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from konnectivity.client.byte_pump import BytePump, reset
+from konnectivity.client.byte_pump import BytePump, Streams, reset
 from konnectivity.client.client_tunnel import DIAL_TIMEOUT_S, ClientTunnel
+from konnectivity.errors import DialError, DialFailure
 from konnectivity.runtime import task_guard
 
 FLUSH_S = 5.0  # seconds for the last bytes after the block, before the connection is cut
@@ -23,7 +24,9 @@ _PAIR_S = 5.0  # seconds for a connection within this process
 async def bridged_socket(
     tunnel: ClientTunnel, address: str, timeout_s: float = DIAL_TIMEOUT_S
 ) -> AsyncIterator[socket.socket]:
-    """Dial "host:port" and use a socket for it during the block; the socket is closed behind the block.
+    """Dial "host:port" and use a blocking socket for it during the block, which closes the socket.
+
+    A block that ends has FLUSH_S to send its last bytes; a block that raises cuts the connection.
 
     Args:
         tunnel: the way to the destination.
@@ -34,14 +37,20 @@ async def bridged_socket(
         DialError: the dial failed.
 
     """
+    failure: Exception | None = None  # raised behind the task group, which would wrap it
     async with asyncio.TaskGroup() as tasks:
         bridge = SocketBridge(tunnel, tasks)
-        outer = await bridge.connect(address, timeout_s)
+        flush_s = 0.0
         try:
-            yield outer
+            with await bridge.connect(address, timeout_s) as outer:
+                yield outer
+            flush_s = FLUSH_S
+        except Exception as error:
+            failure = error
         finally:
-            outer.close()
-            await bridge.close(FLUSH_S)
+            await bridge.close(flush_s)
+    if failure is not None:
+        raise failure
 
 
 class SocketBridge:
@@ -57,33 +66,59 @@ class SocketBridge:
         self._tunnel = tunnel
         self._tasks = tasks
         self._pumps: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def connect(self, address: str, timeout_s: float) -> socket.socket:
         """Dial "host:port" and return a blocking socket for it.
 
         Raises:
-            DialError: the dial failed.
+            DialError: the dial failed, or the bridge was closed.
 
         """
         target = await self._tunnel.dial(address, timeout_s)
         try:
-            inner, outer = await _connected_pair()
+            streams, outer = await _streams_and_socket()
         except BaseException:
             reset(target[1])
             raise
-        streams = await asyncio.open_connection(sock=inner)
-        pump = task_guard.start(self._tasks, BytePump(self._tasks, streams, target).run, "bridge")
-        self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
-        outer.setblocking(True)
+        pump = BytePump(self._tasks, streams, target)
+        if self._closed:
+            pump.abort()
+            outer.close()
+            raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
+        self._start(pump)
         return outer
 
     async def close(self, flush_s: float) -> None:
-        """Wait until every connection has ended, for at most `flush_s` seconds, and cut those that have not."""
+        """Wait until every connection has ended, for at most `flush_s` seconds, cut the others and accept no more."""
+        self._closed = True
         if self._pumps:
             _, late = await asyncio.wait(self._pumps, timeout=flush_s)
             for pump in late:
                 pump.cancel()
+
+    def _start(self, pump: BytePump) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._pumps.discard(task)
+            if task.cancelled():  # perhaps before the pump ran
+                pump.abort()
+
+        task = task_guard.start(self._tasks, pump.run, "bridge")
+        self._pumps.add(task)
+        task.add_done_callback(ended)
+
+
+async def _streams_and_socket() -> tuple[Streams, socket.socket]:
+    """Return the inner end of a connection as reader and writer, and the outer end as a blocking socket."""
+    inner, outer = await _connected_pair()
+    try:
+        streams = await asyncio.open_connection(sock=inner)
+        outer.setblocking(True)
+    except BaseException:
+        inner.close()
+        outer.close()
+        raise
+    return streams, outer
 
 
 async def _connected_pair() -> tuple[socket.socket, socket.socket]:
