@@ -210,6 +210,7 @@ def test_dials_of_probes_are_not_those_of_clients(site: Site, mended: dict[str, 
 def test_a_frozen_agent_and_a_server_without_agents_are_named(site: Site, mended: dict[str, Observed]) -> None:
     site.agent.send(signal.SIGSTOP)
     frozen = site.until({"refused"}, "failing", INTERVAL_S + 3 + MARGIN_S)["refused"].path
+    assert site.said(within_s=10, status="failed", layer="agent", where="node-1 refused")
     site.agent.send(signal.SIGCONT)
     assert (frozen["reason"], frozen["layer"]) == ("agent_frozen", "agent")
     assert site.until({"refused"}, "passing", 4 * INTERVAL_S + MARGIN_S)["refused"].path["state"] == "passing"
@@ -219,7 +220,6 @@ def test_a_frozen_agent_and_a_server_without_agents_are_named(site: Site, mended
         assert time.monotonic() < end, found
         time.sleep(0.05)
     assert (found["status"], found["message"]) == ("False", "no agent is connected")
-    assert site.said(status="failed", layer="agent", where="node-1 refused")
     assert site.said(status="failed", layer="server", what="has no agents")
     assert site.get("/readyz", site.deployment.health_port)[0] == 500
     site.watch.send_signal(signal.SIGINT)

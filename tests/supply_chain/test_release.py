@@ -209,6 +209,7 @@ def test_the_readme_and_the_quickstart_work_on_a_fresh_debian(release, tmp_path,
     shutil.copy(release / WHEEL, root / "root")
     (root / "wheels").mkdir()
     (root / "root/paste").write_text("".join([INSTALL, "PATH=$PWD/venv/bin:$PATH\n", *QUICKSTART, "cat agent.log\n"]))
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")  # which an installer writes
     script = f"""
         ip link set lo up
         mount --bind -o ro {packages} {root}/wheels

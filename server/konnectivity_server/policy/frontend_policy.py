@@ -14,11 +14,13 @@ from typing import Any
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.net import addresses
 from konnectivity.net.destination_policy import Address, Rule, canonical_name, parse_rule, places_of
+from konnectivity.untrusted.numbers import parse_decimal
 from konnectivity.untrusted.untrusted_text import cut
 
 EVERYONE = "*"
 COMMON_NAME, ALTERNATIVE_NAME, USER, GROUP = "cn", "san", "uid", "gid"
 MAX_ENTRIES = 1000
+MAX_ID = 2**32 - 1  # of a unix user or group
 _KEYS = {"clients", "allow", "deny"}
 
 
@@ -99,7 +101,7 @@ def _entry(document: Any, number: int) -> PolicyEntry:
     for client in clients:
         kind, _, value = client.partition("=")
         known = kind in (COMMON_NAME, ALTERNATIVE_NAME) and value
-        if client != EVERYONE and not known and not (kind in (USER, GROUP) and value.isdecimal() and value.isascii()):
+        if client != EVERYONE and not known and not (kind in (USER, GROUP) and _is_id(value)):
             raise ValueError(f"entry {number}: client {client!r} is not cn=NAME, san=NAME, uid=N, gid=N or *")
     try:
         allow, deny = (tuple(map(parse_rule, _texts(document, key, number))) for key in ("allow", "deny"))
@@ -131,3 +133,8 @@ def _covering(rules: Sequence[Rule], name: str, places: Sequence[Address], port:
         if any(rule.covers(name, place, port) for place in places or (None,)):
             return rule
     return None
+
+
+def _is_id(text: str) -> bool:
+    """Return whether a text is the number of a unix user or group, in the one spelling that a client's number has."""
+    return str(parse_decimal(text, MAX_ID)) == text

@@ -101,6 +101,8 @@ def test_an_address_that_cannot_be_read_is_refused():
         [{"clients": "uid=1"}],
         [{"clients": ["uid=x"]}],
         [{"clients": ["uid=²"]}],
+        [{"clients": ["uid=007"]}],  # would match no client
+        [{"clients": ["gid=4294967296"]}],
         [{"clients": ["cn="]}],
         [{"clients": ["token=a"]}],
         [{"clients": ["*"], "allows": ["a"]}],
