@@ -18,6 +18,7 @@ PAGES = [
 READ = [page for page in PAGES if page.name != "CHANGELOG.md"]  # entries for old releases keep their words
 FOLDERS = sorted(page.parent for page in DOCS.rglob("README.md"))
 MOST_LINES = 250
+RECORD = "compatibility.md"  # generated: each test that passed has a row, which is looked up and not read
 LINKS = [
     (page, link)
     for page in PAGES
@@ -57,7 +58,10 @@ def test_names_are_found() -> None:
 
 @pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_short(page: Path) -> None:
-    assert len(page.read_text().splitlines()) <= MOST_LINES
+    lines = page.read_text().splitlines()
+    if page.name == RECORD:
+        lines = [line for line in lines if not line.startswith("|")]
+    assert len(lines) <= MOST_LINES
 
 
 def test_every_folder_of_pages_has_a_first_page() -> None:
