@@ -22,6 +22,23 @@ from konnectivity.errors import DialError, DialFailure
 
 MAX_CONNECTIONS, MAX_IDLE, IDLE_S = 100, 20, 5.0
 
+# An error of httpcore -> the error of httpx that stands for it, which has the same name.
+HTTPX_ERRORS: dict[type[Exception], type[Exception]] = {
+    vars(httpcore)[name]: vars(httpx)[name]
+    for name in (
+        "ConnectError",
+        "ConnectTimeout",
+        "LocalProtocolError",
+        "PoolTimeout",
+        "ReadError",
+        "ReadTimeout",
+        "RemoteProtocolError",
+        "UnsupportedProtocol",
+        "WriteError",
+        "WriteTimeout",
+    )
+}
+
 
 class TunnelTransport(httpx.AsyncBaseTransport):
     """Transport of an httpx client.
@@ -151,11 +168,8 @@ def _errors_of(late: type[Exception], broken: type[Exception]) -> Iterator[None]
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """Raise httpx's error of the same name in place of one of httpcore."""
+    """Raise httpx's errors in place of those of httpcore."""
     try:
         yield
-    except Exception as error:
-        same = getattr(httpx, type(error).__name__, None) if type(error).__module__.startswith("httpcore") else None
-        if same is None:
-            raise
-        raise same(str(error)) from error
+    except tuple(HTTPX_ERRORS) as error:
+        raise HTTPX_ERRORS[type(error)](str(error)) from error
