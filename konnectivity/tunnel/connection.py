@@ -16,11 +16,11 @@ from collections.abc import Callable
 from konnectivity import wire
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.inbound_flow import InboundFlow
-from konnectivity.tunnel.interfaces import NOWHERE, LocalSide, TunnelSide
+from konnectivity.tunnel.interfaces import NOWHERE, UNREAD_TIMEOUT_S, LocalSide, TunnelSide
 from konnectivity.tunnel.outbound_queue import OutboundQueue
 from konnectivity.tunnel.states import EXTENDED, Action, Input, State, Table, cause_of
 
-FLUSH_TIMEOUT_S = 30.0  # without progress, while a closed connection still has bytes to hand over
+END_TIMEOUT_S = 30.0  # without progress, after this side ended both directions, until the peer's end arrives
 HALF_CLOSED_TIMEOUT_S = 60.0  # reference protocol: longest time of an answer after the client ended its side
 CLOSE_GRACE_S = 1.0  # reference protocol: CLOSE_REQ discards what the peer still has queued, so let it settle
 CLOSE_TIMEOUT_S = 10.0  # reference protocol: CLOSE_REQ without CLOSE_RSP
@@ -137,7 +137,7 @@ class Connection:
         self._leave(reason)
         self._step(Input.LOCAL_GONE)
         if self.outbound.queued and not self.closed:
-            self._tunnel.expire(self, FLUSH_TIMEOUT_S)
+            self._tunnel.expire(self, UNREAD_TIMEOUT_S)
         self.local_end()
 
     def local_lost(self, reason: str) -> None:
@@ -241,11 +241,11 @@ class Connection:
     def _send_end(self) -> None:
         self._tunnel.send_control(wire.data_end(self.connect_id, self.outbound.sent))
         if self._gone:
-            self._tunnel.expire(self, FLUSH_TIMEOUT_S)
+            self._tunnel.expire(self, END_TIMEOUT_S)
 
     def _send_stop(self) -> None:
         self._tunnel.send_control(wire.stop(self.connect_id, self.reason))
-        self._tunnel.expire(self, FLUSH_TIMEOUT_S)
+        self._tunnel.expire(self, END_TIMEOUT_S)
 
     def _send_reset(self) -> None:
         if self._table is EXTENDED:

@@ -11,6 +11,10 @@ from konnectivity.tunnel.scheduler import Scheduler
 
 Buffer = bytes | memoryview
 
+# Seconds without progress while the reader of a connection that ended leaves its last bytes unread. Linux keeps a
+# closed socket about as long. A pager that waits for its user does not read for minutes.
+UNREAD_TIMEOUT_S = 300.0
+
 
 class LocalSide(Protocol):
     """Local side of a connection: a client's or target's socket, or a connection of another tunnel."""

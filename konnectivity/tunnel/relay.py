@@ -17,11 +17,10 @@ from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.interfaces import Buffer
+from konnectivity.tunnel.interfaces import UNREAD_TIMEOUT_S, Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
 LINGER_S = 5.0  # seconds that the other end may send after this side has closed
-FLUSH_S = 30.0  # closed by this side: longest time without progress while bytes are still to be written
 HANGUP_CHECK_S = 1.0  # between two looks whether a unix socket that ended its output is closed altogether
 _SMALL = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -239,7 +238,7 @@ class Relay(asyncio.BufferedProtocol):
     def _watch_flush(self) -> None:
         if self._transport is not None:
             left = self._transport.get_write_buffer_size()
-            self._timer = self._loop.call_later(FLUSH_S, self._flush_due, left)
+            self._timer = self._loop.call_later(UNREAD_TIMEOUT_S, self._flush_due, left)
 
     def _flush_due(self, before: int) -> None:
         if self._transport is None:

@@ -169,8 +169,17 @@ class CalmIsPerfect(Invariant):
         elif script.target != "reset" and each.frontend.endswith("unix"):
             yield from self._complete(each, where)
         own_s = script.stall_s + (script.writes + 1) * script.pause_s
-        if each.ended_at is not None and each.ended_at - each.dialed_at > CALM_S + own_s:
+        if each.ended_at is not None and each.ended_at - each.dialed_at > CALM_S + own_s + self._line_s():
             yield f"{where}: took {each.ended_at - each.dialed_at:.1f} s"
+
+    def _line_s(self) -> float:
+        """Return the seconds in which the slowest tunnel carries all bytes, each way, with its window of TCP."""
+        paths = [
+            (server.host, agent.host) for server in self.world.programs.servers for agent in self.world.programs.agents
+        ]
+        tunnels = [each for path in paths for each in self.world.network.on_line(*path) if each.capacity]
+        bytes_each_way = sum(max(each.script.up, each.script.down) for each in self.world.conversations)
+        return bytes_each_way * max((each.line.round_trip_s / each.capacity for each in tunnels), default=0.0)
 
     def _complete(self, each: Conversation, where: str) -> Iterator[str]:
         script, target = each.script, each.targets[0]

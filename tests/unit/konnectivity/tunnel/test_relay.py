@@ -6,7 +6,8 @@ import asyncio
 
 from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.relay import FLUSH_S, LINGER_S, Relay
+from konnectivity.tunnel.interfaces import UNREAD_TIMEOUT_S
+from konnectivity.tunnel.relay import LINGER_S, Relay
 from konnectivity.wire import packet_types
 from support.kernel_socket import KernelSocket
 from support.memory_server import advance, in_still_time
@@ -175,7 +176,7 @@ async def test_a_closed_socket_that_takes_nothing_is_cut_off() -> None:
     hop.socket.feed_eof()
     hop.connection.peer_end(11)
     assert not hop.socket.closed
-    await advance(FLUSH_S)
+    await advance(UNREAD_TIMEOUT_S)
     assert hop.socket.aborted
 
 
@@ -188,7 +189,7 @@ async def test_a_closed_socket_that_takes_a_little_now_and_then_is_not_cut_off()
     hop.connection.peer_end(100)
     for _ in range(5):
         hop.socket.take(10)
-        await advance(FLUSH_S)
+        await advance(UNREAD_TIMEOUT_S)
         assert not hop.socket.closed
     hop.socket.take(50)
     assert hop.socket.closed
