@@ -1,4 +1,4 @@
-"""Identity of the other end of a socket: its address, its verified certificate, its process."""
+"""Identity of the other end of a socket: its address (behind a load balancer the stated one), certificate, process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import struct
 
 from konnectivity.grpc.message_stream import Peer, PeerProcess
+from konnectivity.net.peer_address import address_of
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -16,8 +17,8 @@ def peer_of(transport: asyncio.Transport) -> Peer:
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return Peer("unix", None, _process(sock))
-    address = transport.get_extra_info("peername")
-    if isinstance(address, tuple):
+    address = address_of(transport)
+    if address is not None:
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         name = f"{host}:{address[1]}"
     else:

@@ -1,7 +1,7 @@
 """Listeners on TCP ports and unix sockets, and the error when one cannot be opened.
 
-`source_limit` accepts TCP connections within limits; `unix_socket` owns the path of a unix socket. Does not know the
-protocol of a connection.
+`tcp_binding` opens TCP sockets, `source_limit` accepts their connections within limits; `unix_socket` owns the path of
+a unix socket. Does not know the protocol of a connection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from konnectivity.net import source_limit
+from konnectivity.net import source_limit, tcp_binding
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.source_limit import TLS_HANDSHAKE_TIMEOUT_S, SourceLimits
 from konnectivity.net.unix_socket import UnixSocket, bind_unix
@@ -146,6 +146,6 @@ async def serve_unix(sock: socket.socket, factory: Callable[[], asyncio.BaseProt
 
 def _bound(what: str, host: str, port: int, shared: bool) -> list[socket.socket]:
     try:
-        return source_limit.bound(host, port, BACKLOG, shared)
+        return tcp_binding.bound(host, port, BACKLOG, shared)
     except OSError as error:
         raise ListenError(f"cannot listen on {host or '*'}:{port} for {what}: {words_of(error)}") from error

@@ -2,7 +2,7 @@
 
 Owns the listening sockets, the number of connections per source, and the handshakes in progress. Does not know the
 protocol inside TLS. A connection counts from the moment it is accepted, before TLS, so that one without a complete
-handshake counts as well.
+handshake counts as well; behind a load balancer, from the moment its client is stated.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import socket
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from konnectivity.net.addresses import is_unspecified
+from konnectivity.net import peer_address
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.source_address import source_of_host
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tls import handshake, handshake_failures
+
+if TYPE_CHECKING:
+    from konnectivity.net.proxied_sources import ProxiedSources
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
@@ -34,7 +37,6 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED = 1024  # maximum number of descriptors that a sparing listener leaves to others
 _RESERVED_SHARE = 8  # divisor: an eighth of the process's descriptors is reserved
 _PAUSE_S = 0.5  # before accepting again, when the process has no descriptors left
-_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class SourceLimits:
     sparing: frozenset[str] = frozenset()  # names of listeners that leave the last descriptors to others
     reached: Counter[str] = field(default_factory=Counter)  # number of times each limit was reached, by name
     handshake_failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # by listener and reason
+    proxied: ProxiedSources | None = None  # reader of PROXY protocol headers; None: no header is read
 
 
 class SourceLimitedListener:
@@ -115,11 +118,34 @@ class SourceLimitedListener:
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE_S, self._resume, listening)
                 return
-            self._admit(sock, address[0])
+            sock.setblocking(False)
+            if self._limits.proxied is None:
+                self._admit(sock, address[0])
+            else:
+                self._announce(sock, address, self._limits.proxied)
 
     def _resume(self, listening: socket.socket) -> None:
         if listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
+
+    def _announce(self, sock: socket.socket, address: tuple[str, int], proxied: ProxiedSources) -> None:
+        """Admit a connection when its PROXY protocol header has been read."""
+        if not self._spare(sock, address[0]):
+            self._start(lambda: self._receive_header(sock, address, proxied), address[0], sock.close)
+
+    async def _receive_header(self, sock: socket.socket, address: tuple[str, int], proxied: ProxiedSources) -> None:
+        try:
+            found = await proxied.receive(sock, address[0])
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        if isinstance(found, handshake_failures.Failure):
+            sock.close()
+            self._failed(address[0], found, "PROXY protocol header refused")
+            return
+        if found is not None:
+            peer_address.stated.set(peer_address.StatedAddress(address[:2], found))
+        self._admit(sock, address[0] if found is None else found[0])
 
     def _admit(self, sock: socket.socket, address: str) -> None:
         source, limit = source_of_host(address), self._limits.per_source
@@ -131,22 +157,25 @@ class SourceLimitedListener:
             self._limits.reached["connections_per_source"] += 1
             sock.close()
             return
-        if self._spares_descriptors and sock.fileno() >= unreserved_descriptors():
-            if log.v(2):
-                peer_log.info(source, "Connection refused: descriptors are scarce", what=self._what, source=source)
-            self._limits.reached["descriptors"] += 1
-            sock.close()
+        if self._spare(sock, address):
             return
         self.open[source] += 1
-        sock.setblocking(False)
         accepted = _AcceptedSocket(self, source, sock.detach())
-        task = task_guard.start(
-            self._limits.tasks,
-            lambda: self._handshake(accepted, address),
-            "handshake",
-            f"handshake with {address}",
-            failed=accepted.close,
-        )
+        self._start(lambda: self._handshake(accepted, address), address, accepted.close)
+
+    def _spare(self, sock: socket.socket, address: str) -> bool:
+        """Close a connection whose descriptor is reserved for others, and return whether it was."""
+        if not self._spares_descriptors or sock.fileno() < unreserved_descriptors():
+            return False
+        if log.v(2):
+            source = source_of_host(address)
+            peer_log.info(source, "Connection refused: descriptors are scarce", what=self._what, source=source)
+        self._limits.reached["descriptors"] += 1
+        sock.close()
+        return True
+
+    def _start(self, work: Callable[[], Awaitable[None]], address: str, failed: Callable[[], object]) -> None:
+        task = task_guard.start(self._limits.tasks, work, "handshake", f"handshake with {address}", failed)
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
@@ -168,16 +197,14 @@ class SourceLimitedListener:
         finally:
             attempt.deadline = None  # otherwise a cycle of objects waits for the garbage collector
         if attempt.failure is not None:
-            self._failed(address, attempt.failure)
+            self._failed(address, attempt.failure, "TLS handshake failed")
 
-    def _failed(self, address: str, failure: handshake_failures.Failure) -> None:
+    def _failed(self, address: str, failure: handshake_failures.Failure, event: str) -> None:
         self._limits.handshake_failures[self._what, failure.reason] += 1
         if failure.reason == handshake_failures.TIMEOUT:
             self._limits.reached["handshake"] += 1
         if failure.text:
-            peer_log.warning(
-                source_of_host(address), "TLS handshake failed", listener=self._what, peer=address, reason=failure.text
-            )
+            peer_log.warning(source_of_host(address), event, listener=self._what, peer=address, reason=failure.text)
 
 
 class _Attempt:
@@ -233,58 +260,3 @@ def unreserved_descriptors() -> int:
     """Return the lowest reserved descriptor. The kernel assigns the lowest free one."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most - min(_RESERVED, most // _RESERVED_SHARE) if most != resource.RLIM_INFINITY else sys.maxsize
-
-
-def bound(host: str, port: int, backlog: int, shared: bool) -> list[socket.socket]:
-    """Return listening sockets.
-
-    Args:
-        host: name or address; empty, `0.0.0.0` or `::`: all interfaces, IPv4 and IPv6.
-        port: port number; 0: any free port.
-        backlog: number of connections that may wait to be accepted.
-        shared: whether other processes of this user may listen on the port, too.
-
-    Raises:
-        OSError: the address cannot be bound.
-
-    """
-    host = "" if is_unspecified(host) else host
-    # As bytes, an ASCII name is not encoded by the codec for international names, which has large tables.
-    name = (host.encode() if host.isascii() else host) or None
-    found = dict.fromkeys(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    try:
-        for family, *_, address in found:
-            if port == 0 and sockets:  # the same free port for both families
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            try:
-                sockets.append(_listening(family, address, backlog, shared))
-            except OSError as error:
-                if host or error.errno not in _NO_FAMILY:
-                    raise
-                missing = error  # this machine has only the other address family
-        if missing is not None and not sockets:
-            raise missing
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-def _listening(family: int, address: tuple[object, ...], backlog: int, shared: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -60,6 +60,7 @@ _ADVICE = {
 }
 
 CLOSED, TIMEOUT, OTHER = "closed", "timeout", "other"
+INVALID_HEADER, MISSING_HEADER = "proxy_header_invalid", "proxy_header_missing"  # of the PROXY protocol, before TLS
 REASONS = (
     "no_certificate",
     "unknown_authority",
@@ -70,6 +71,8 @@ REASONS = (
     "refused_by_peer",
     "not_tls",
     "nothing_in_common",
+    INVALID_HEADER,
+    MISSING_HEADER,
     CLOSED,
     TIMEOUT,
     OTHER,

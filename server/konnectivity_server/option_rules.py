@@ -68,6 +68,10 @@ class RuledOptions(Protocol):
     @property
     def ready_when(self) -> str: ...
     @property
+    def proxy_protocol(self) -> str: ...
+    @property
+    def proxy_protocol_trusted(self) -> tuple[str, ...]: ...
+    @property
     def modes(self) -> list[str]: ...
 
     def given(self, name: str) -> bool: ...
@@ -163,4 +167,14 @@ def _probes(options: RuledOptions) -> Iterator[str]:
             yield "--probe-node-events needs --probe"
 
 
-_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport, _probes)
+def _balancer(options: RuledOptions) -> Iterator[str]:
+    if options.proxy_protocol == "off":
+        return
+    given = f"--proxy-protocol={options.proxy_protocol}"
+    if not options.proxy_protocol_trusted:
+        yield f"{given} needs --proxy-protocol-trusted: any client could state another's address"
+    if not implementation(options.grpc_implementation).shares_sockets:
+        yield f"{given} needs --grpc-implementation=native: grpcio accepts connections itself, and reads no header"
+
+
+_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport, _probes, _balancer)

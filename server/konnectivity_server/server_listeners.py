@@ -10,6 +10,8 @@ import functools
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from konnectivity import tls
 from konnectivity.grpc import http2_server
@@ -24,6 +26,9 @@ from konnectivity_server.frontends.protocol_detector import ProtocolDetector
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions
 from konnectivity_server.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from konnectivity.net.proxied_sources import ProxiedSources
 
 log = logs.get(__name__)
 
@@ -57,6 +62,7 @@ class ServerListeners:
             sparing=frozenset({"agents", "peers"}),
             reached=limits.reached,
             handshake_failures=limits.handshake_failures,
+            proxied=_proxied(options, limits),
         )
         self._implementation = implementation(options.grpc_implementation)
         self._agents: GrpcServer | None = None
@@ -90,10 +96,11 @@ class ServerListeners:
         self._servers.append(await http2_server.serve("siblings", services, path, None, self._limits.peers))
 
     async def open_peers(self, services: Services) -> None:
-        """Listen for peer servers."""
+        """Listen for peer servers, which connect directly."""
+        entry = replace(self._entry, proxied=None)
         address = (self._options.peer_bind_address, self._options.peer_port)
         self._servers.append(
-            await http2_server.serve("peers", services, address, self.tls["peers"], self._limits.peers, self._entry)
+            await http2_server.serve("peers", services, address, self.tls["peers"], self._limits.peers, entry)
         )
         log.info("Listening for peers", address=_shown(address))
 
@@ -167,6 +174,16 @@ class ServerListeners:
         for server in self._servers:
             await server.close(reason)
         await self._stack.aclose()
+
+
+def _proxied(options: ServerOptions, limits: ServerLimits) -> ProxiedSources | None:
+    if options.proxy_protocol == "off":
+        return None
+    from konnectivity.net.proxied_sources import ProxiedSources, parse_networks  # late: most servers need neither
+
+    trusted = parse_networks(options.proxy_protocol_trusted)
+    required = options.proxy_protocol == "required"
+    return ProxiedSources(trusted, required, options.handshake_timeout, limits.reached)
 
 
 def _shown(address: tuple[str, int]) -> str:

@@ -45,6 +45,18 @@ def _strategies(text: str) -> str | None:
     return None
 
 
+def _networks(texts: tuple[str, ...]) -> str | None:
+    if not texts:
+        return None
+    from konnectivity.net.proxied_sources import parse_networks
+
+    try:
+        parse_networks(texts)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _cipher_suites(names: tuple[str, ...]) -> str | None:
     wrong = [name for name in names if name not in CIPHER_SUITES]
     return f"cipher suite {wrong[0]} not supported, doesn't exist or considered as insecure" if wrong else None
@@ -167,12 +179,27 @@ class ServerServiceOptions(ServerProbeOptions):
         help="Serve a web page about the running server at / of the admin port (true, false, or auto = only if "
         "--admin-bind-address is a loopback address).",
     )
+    proxy_protocol: str = option(
+        "off",
+        group="Load balancer (docs/operate/availability.md)",
+        check=one_of("off", "optional", "required"),
+        help="PROXY protocol (version 1 or 2), by which a load balancer states the client, on the agent listener and "
+        "the TCP frontend: off = no header is read; optional = a header is read from --proxy-protocol-trusted if there "
+        "is one; required = connections from elsewhere, or without a header, are refused.",
+    )
+    proxy_protocol_trusted: tuple[str, ...] = option(
+        (),
+        check=_networks,
+        metavar="networks",
+        help="Comma-separated networks of the load balancers, for example 10.0.0.0/24, whose PROXY protocol headers "
+        "are believed; needed unless --proxy-protocol=off (empty = none).",
+    )
     max_connections_per_source: int = option(
         0,
         group="Limits (docs/secure/limits.md)",
         check=at_least(0),
         help="Maximum number of concurrent TCP connections per source address and listener; agents behind one load "
-        "balancer share an address (0 = unlimited).",
+        "balancer share an address, unless --proxy-protocol states theirs (0 = unlimited).",
     )
     handshake_timeout: float = option(
         duration("10s"),

@@ -43,6 +43,7 @@ PURE_MODULES = (
     "konnectivity/metrics/tunnel_stats.py",
     "konnectivity/net/addresses.py",
     "konnectivity/net/backoff.py",
+    "konnectivity/net/proxy_header.py",
     "konnectivity/net/source_address.py",
     "konnectivity/net/token_bucket.py",
     "konnectivity/runtime/logs/logged_reasons.py",
