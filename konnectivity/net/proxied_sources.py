@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from konnectivity.net.proxy_header import ProxyHeader, ProxyHeaderError, Source, begins_header
+from konnectivity.net.proxy_header import BadProxyHeader, ProxyHeader, Source, begins_header
 from konnectivity.tls import handshake_failures
 from konnectivity.tls.handshake_failures import Failure
 
-MAX_AWAITED = 1024  # headers that are awaited at a time, of all trusted addresses together
+MAX_AWAITED = 1024
 
 Network = IPv4Network | IPv6Network
 
@@ -29,14 +29,23 @@ class ProxiedSources:
         required: whether a connection without a header is refused, and every connection from elsewhere.
         timeout_s: maximum seconds from a connection's start to the end of its header.
         reached: number of times each limit was reached, by name.
+        max_awaited: maximum number of headers that are awaited at a time, of all trusted addresses together.
 
     """
 
-    def __init__(self, trusted: Iterable[Network], required: bool, timeout_s: float, reached: Counter[str]) -> None:
+    def __init__(
+        self,
+        trusted: Iterable[Network],
+        required: bool,
+        timeout_s: float,
+        reached: Counter[str],
+        max_awaited: int = MAX_AWAITED,
+    ) -> None:
         self._trusted = tuple(trusted)
         self._required = required
         self._timeout_s = timeout_s
         self._reached = reached
+        self._max_awaited = max_awaited
         self._awaited: dict[asyncio.Timeout, None] = {}  # in the order in which the waits began
 
     async def receive(self, sock: socket.socket, host: str) -> Source | Failure | None:
@@ -55,8 +64,8 @@ class ProxiedSources:
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 return await self._read(sock, deadline)
-        except ProxyHeaderError as error:
-            return Failure(handshake_failures.INVALID_HEADER, f"{error}")
+        except BadProxyHeader as error:
+            return Failure(handshake_failures.INVALID_HEADER, f"it sent {error}")
         except TimeoutError:
             return Failure(handshake_failures.TIMEOUT, "")
         except OSError:
@@ -85,7 +94,7 @@ class ProxiedSources:
     async def _readable(self, sock: socket.socket, deadline: asyncio.Timeout) -> None:
         """Wait for bytes. If too many connections wait, end the one that has waited longest."""
         if deadline not in self._awaited:
-            if len(self._awaited) >= MAX_AWAITED:
+            if len(self._awaited) >= self._max_awaited:
                 self._end_oldest()
             self._awaited[deadline] = None
         loop, number = asyncio.get_running_loop(), sock.fileno()

@@ -26,8 +26,8 @@ _KINDS: dict[bytes, type[IPv4Address] | type[IPv6Address]] = {b"TCP4": IPv4Addre
 Source = tuple[str, int]  # address and port of a client
 
 
-class ProxyHeaderError(ValueError):
-    """Header that breaks the protocol; the text says how, and repeats nothing of the header."""
+class BadProxyHeader(ValueError):
+    """Header that breaks the protocol; the text names what is wrong, and repeats nothing of the header."""
 
 
 class ProxyHeader:
@@ -58,7 +58,7 @@ class ProxyHeader:
         """Take the header's bytes from the start of `data`, and return their number.
 
         Raises:
-            ProxyHeaderError: the bytes are no header.
+            BadProxyHeader: the bytes are no header.
 
         """
         first = self._held[:1] or data[:1]
@@ -70,12 +70,12 @@ class ProxyHeader:
         taken = min(len(data), self.wanted) if end < 0 else end + 1
         self._held += data[:taken]
         if not self._held.startswith(_LINE[: len(self._held)]):
-            raise ProxyHeaderError("the first bytes are no header")
+            raise BadProxyHeader("bytes that are no header")
         if end >= 0:
             self.source = _source_of_line(bytes(self._held))
             self.complete = True
         elif len(self._held) == MAX_LINE:
-            raise ProxyHeaderError(f"a line without CR LF in its first {MAX_LINE} bytes")
+            raise BadProxyHeader(f"a line without CR LF in its first {MAX_LINE} bytes")
         return taken
 
     def _feed_block(self, data: bytes) -> int:
@@ -84,7 +84,7 @@ class ProxyHeader:
         if len(self._held) < _FIXED.size:
             taken = self._take(data, 0)
             if not self._held.startswith(_SIGNATURE[: len(self._held)]):
-                raise ProxyHeaderError("the first bytes are no header")
+                raise BadProxyHeader("bytes that are no header")
             if len(self._held) < _FIXED.size:
                 return taken
             self._size += _length_of_block(bytes(self._held))
@@ -108,15 +108,15 @@ def begins_header(data: bytes) -> bool:
 
 def _source_of_line(line: bytes) -> Source | None:
     if not line.endswith(b"\r\n"):
-        raise ProxyHeaderError("a line that does not end with CR LF")
+        raise BadProxyHeader("a line that does not end with CR LF")
     family, *fields = line[len(_LINE) : -2].split(b" ")
     if family == b"UNKNOWN":
         return None
     kind = _KINDS.get(family)
     if kind is None:
-        raise ProxyHeaderError("a protocol other than TCP4, TCP6 and UNKNOWN")
+        raise BadProxyHeader("a protocol other than TCP4, TCP6 and UNKNOWN")
     if len(fields) != 4:
-        raise ProxyHeaderError("a line without exactly two addresses and two ports")
+        raise BadProxyHeader("a line without exactly two addresses and two ports")
     source, _ = _address(kind, fields[0]), _address(kind, fields[1])
     port, _ = _port(fields[2]), _port(fields[3])
     return _shown(source), port
@@ -128,14 +128,14 @@ def _address(kind: type[IPv4Address] | type[IPv6Address], field: bytes) -> IPv4A
             return kind(field.decode("ascii"))
     except ValueError:
         pass
-    raise ProxyHeaderError("an address that is not of the stated family")
+    raise BadProxyHeader("an address that is not of the stated family")
 
 
 def _port(field: bytes) -> int:
     text = field.decode("latin-1")
     number = parse_decimal(text, MAX_PORT)
     if number is None or text != str(number):
-        raise ProxyHeaderError(f"a port that is no number between 0 and {MAX_PORT}")
+        raise BadProxyHeader(f"a port that is no number between 0 and {MAX_PORT}")
     return number
 
 
@@ -143,14 +143,14 @@ def _length_of_block(fixed: bytes) -> int:
     """Return the number of bytes behind the fixed part, which is checked."""
     _, command, family, length = _FIXED.unpack(fixed)
     if command not in (_LOCAL, _PROXY):
-        raise ProxyHeaderError("a version or a command that is not known")
+        raise BadProxyHeader("a version or a command that is not known")
     if length > MAX_BLOCK:
-        raise ProxyHeaderError(f"a header of more than {MAX_BLOCK} bytes")
+        raise BadProxyHeader(f"a header of more than {MAX_BLOCK} bytes")
     if command == _PROXY:
         if family >> 4 > _MAX_FAMILY or family & 15 > _MAX_TRANSPORT:
-            raise ProxyHeaderError("an address family or a transport that is not known")
+            raise BadProxyHeader("an address family or a transport that is not known")
         if length < _SMALLEST.get(family, 0):
-            raise ProxyHeaderError("a header that is too short for its addresses")
+            raise BadProxyHeader("a header that is too short for its addresses")
     return int(length)
 
 

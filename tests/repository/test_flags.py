@@ -219,6 +219,18 @@ OWN_OF_SERVER = (
     Flag("probe-node-events", "bool", "false", "true", True, "--probe=a=b:1", TRUTH),
     Flag("ready-when", "string", "agent", "path", "path", "--probe=a=b:1", {"x": "must be one of: agent, path"}),
     Flag("frontend-policy", "string", "", "{file}", "{file}", "", FILE),
+    Flag(
+        "proxy-protocol",
+        "string",
+        "off",
+        "required",
+        "required",
+        "--proxy-protocol-trusted=10.0.0.1",
+        {"on": "must be one of: off, optional, required"},
+    ),
+    Flag(
+        "proxy-protocol-trusted", "strings", "[]", "10.0.0.0/8,::1", ("10.0.0.0/8", "::1"), "", {"lb": "is no network"}
+    ),
     Flag("audit-log", "string", "", "/var/log/audit.log", "/var/log/audit.log"),
     Flag("tracing-endpoint", "string", "", "http://otel:4318", "http://otel:4318", "", COLLECTORS),
     Flag("tracing-sample-ratio", "float", "1", "0.25", 0.25, "", {"1.5": "must be between 0 and 1"}),
@@ -507,6 +519,8 @@ COMBINATIONS_OF_SERVER = [
     ("--enable-lease-controller --lease-label=a=b=c", "'a=b=c' is not of the form key=value"),
     ("--enable-lease-controller --lease-label=a=b,", "'' is not of the form key=value"),
     ("--peers=a", "--peer-cert is needed for --peers"),
+    ("--proxy-protocol=required", "--proxy-protocol=required needs --proxy-protocol-trusted"),
+    ("--proxy-protocol=optional --grpc-implementation=grpcio", "needs --grpc-implementation=native"),
     ("--workers=2 --grpc-implementation=grpcio", "--workers needs --grpc-implementation=native"),
     ("--grpc-implementation=grpcio --mode=grpc,http-connect", "cannot share a socket"),
     ("--log_file=x", "unknown flag: --log_file; did you mean --log-file?"),

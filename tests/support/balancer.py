@@ -20,12 +20,14 @@ class Balancer:
         directory: folder for the configuration of HAProxy.
         port: loopback port on which HAProxy listens.
         servers: loopback port of each server, by the server's name.
+        more: further settings of each server, as "send-proxy".
     """
 
-    def __init__(self, directory: Path, port: int, servers: Mapping[str, int]) -> None:
+    def __init__(self, directory: Path, port: int, servers: Mapping[str, int], more: str = "") -> None:
         self.port = port
-        lines = "\n".join(f"  server {name} 127.0.0.1:{each} check inter 200ms" for name, each in servers.items())
-        self._config = directory / "haproxy.cfg"
+        settings = f"check inter 200ms {more}".rstrip()
+        lines = "\n".join(f"  server {name} 127.0.0.1:{each} {settings}" for name, each in servers.items())
+        self._config = directory / f"haproxy-{port}.cfg"
         self._config.write_text(
             "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
             f"frontend agents\n  bind 127.0.0.1:{port}\n  default_backend servers\n"

@@ -45,6 +45,11 @@ def problems(arguments):
         (f"{SOCKET} --enable-contention-profiling", "needs --enable-profiling"),
         (f"{SOCKET} --grpc-implementation=grpcio --mode=grpc,http-connect", "cannot share a socket"),
         (f"{SOCKET} --grpc-implementation=grpcio --workers=2", "--workers needs --grpc-implementation=native"),
+        (f"{SOCKET} --proxy-protocol=optional", "--proxy-protocol=optional needs --proxy-protocol-trusted"),
+        (
+            f"{SOCKET} --proxy-protocol=required --proxy-protocol-trusted=::1 --grpc-implementation=grpcio --mode=grpc",
+            "--proxy-protocol=required needs --grpc-implementation=native",
+        ),
         (f"{SOCKET} --connection-window=2Mi --connection-window-max=1Mi", "larger than --connection-window-max"),
     ],
 )
@@ -65,6 +70,8 @@ def test_what_does_not_go_together(arguments, problem):
         f"{SOCKET} --enable-lease-controller --lease-label=a=b",
         f"{SOCKET} --lease-label=a",  # a label without leases
         f"{SOCKET} --enable-contention-profiling --enable-profiling",
+        f"{SOCKET} --proxy-protocol=required --proxy-protocol-trusted=10.0.0.0/8,fd00::1",
+        f"{SOCKET} --proxy-protocol-trusted=10.0.0.0/8",  # kept for another time
     ],
 )
 def test_what_does(arguments):

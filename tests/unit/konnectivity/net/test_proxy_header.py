@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konnectivity.net.proxy_header import MAX_BLOCK, MAX_LINE, ProxyHeader, ProxyHeaderError, begins_header
+from konnectivity.net.proxy_header import MAX_BLOCK, MAX_LINE, BadProxyHeader, ProxyHeader, begins_header
 from support.examples import examples
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -111,7 +111,7 @@ def test_a_header_without_its_last_byte_is_incomplete(data):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_header_is_refused(kind):
     for cuts in ([], list(range(len(REFUSED[kind])))):
-        with pytest.raises(ProxyHeaderError):
+        with pytest.raises(BadProxyHeader):
             received(REFUSED[kind], cuts)
 
 
@@ -147,7 +147,7 @@ def test_any_bytes_in_any_pieces_have_one_result(data, cuts, changed):
     def result(cuts):
         try:
             header, rest = received(bytes(spoiled), [min(cut, len(spoiled)) for cut in cuts])
-        except ProxyHeaderError:
+        except BadProxyHeader:
             return None
         return header.complete, header.source, rest
 
