@@ -438,7 +438,10 @@ def test_lists(files, program, name):
         return reading(files.parse(program, *(f"--{name}={text}" for text in texts), *needs), program, name)
 
     needs = files.fill(PEERS).split() if name == "peers" else []
-    one, other = {"cipher-suites": (SUITE, SUITE.replace("128", "256").replace("SHA256", "SHA384"))}.get(name, "ab")
+    one, other = {
+        "cipher-suites": (SUITE, SUITE.replace("128", "256").replace("SHA256", "SHA384")),
+        "proxy-protocol-trusted": ("10.0.0.0/8", "::1"),
+    }.get(name, "ab")
     assert value(f"{one},{other}") == value(one, other) == (one, other)
     assert value(f'"{one}",{other}') == (one, other)
     if name != "proxy-server-host":  # this flag cannot be empty
