@@ -66,7 +66,7 @@ SEED ?=
 fuzz: .venv/.stamp ## fuzz every reader of outside bytes; MINUTES=10; ARGS names targets
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
-simulate: .venv/.stamp ## servers, agents, clients and lines simulated from random seeds; MINUTES=60, SEED=N begins there
+simulate: .venv/.stamp ## servers, agents, clients and lines simulated from random seeds; MINUTES=60 of CPU, SEED=N begins there
 	$(BIN)/python -m simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 reliability: .venv/.stamp ## run the fault suite and write docs/operate/reliability.md (root, faketime; 3 minutes)

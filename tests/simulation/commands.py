@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="seed to repeat, or the first one to explore")
     parser.add_argument("--plan", type=Path, help="file of a stored plan to repeat")
-    parser.add_argument("--minutes", type=float, help="explore random seeds for this time")
+    parser.add_argument("--minutes", type=float, help="explore random seeds for this CPU time")
     parser.add_argument("--injected-bugs", nargs="*", help="find the injected faults of these names, or all")
     parser.add_argument("--plans", type=Path, nargs="+", help="files of stored plans that must pass")
     parser.add_argument("--first", type=int, help="run this number of seeds, from 0 on")
