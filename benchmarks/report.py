@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import overview
+from benchmarks import overview, profiles
 from benchmarks.measurement import OURS, Result, Scenario, cpu_each
 from benchmarks.scenarios import SCENARIOS
 
@@ -191,7 +191,7 @@ def write(run: Run) -> None:
         path.write_text(plot(group, [each for each in run.scenarios if each.group == group], run))
         plots.append(f"![{group}](performance/{path.name})")
     if run.profiles:
-        (PLOTS / "profiles.txt").write_text(run.profiles)
+        profiles.write(run.profiles)
     text = PAGE.read_text()
     head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
     rounds = f"{run.rounds} rounds, {os.cpu_count()} cores."
