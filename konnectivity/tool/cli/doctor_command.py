@@ -43,6 +43,57 @@ example:
 """
 
 
+# Option -> keywords of `ArgumentParser.add_argument`.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--admin": {
+        "metavar": "HOST:PORT",
+        "type": admin_client.address_of,
+        "action": "append",
+        "default": [],
+        "help": "Admin port of a server, or the URL of its web page; may be repeated.",
+    },
+    "--expect-agent": {
+        "metavar": "IDS",
+        "action": "append",
+        "default": [],
+        "help": "Comma-separated ids of agents that should be connected; may be repeated.",
+    },
+    "--egress-config": {"metavar": "FILE", "default": "", "help": "File with kube-apiserver's egress configuration."},
+    "--dial": {
+        "metavar": "HOST:PORT|URL",
+        "default": "",
+        "help": "Destination or URL to reach through the tunnel, with the time of each hop.",
+    },
+    "--kubeconfig": {
+        "metavar": "FILE",
+        "default": "",
+        "help": "Kubeconfig for checks of the Kubernetes API (default: that of the program's arguments).",
+    },
+    "--token": {
+        "metavar": "FILE",
+        "default": "",
+        "help": "File with an agent's token, which the Kubernetes API is asked to review.",
+    },
+    "--audience": {
+        "default": "",
+        "help": "Audience of the agents' tokens (default: the server's --authentication-audience, else "
+        "system:konnectivity-server).",
+    },
+    "--warn-days": {
+        "metavar": "N",
+        "type": int,
+        "default": 14,
+        "help": "Days of validity below which a certificate is a warning (default: %(default)s).",
+    },
+    "--timeout": {"metavar": "DURATION", "default": "5s", "help": "Limit for each request (default: %(default)s)."},
+    "--watch": {
+        "action": "store_true",
+        "help": "Ask the admin ports each second until interrupted, and print each change: a path, agent or server "
+        "that fails, with the layer at fault, or works again. Servers with --probe report their paths.",
+    },
+}
+
+
 class _Asked(NamedTuple):
     """Parsed command line of the doctor."""
 
@@ -66,64 +117,8 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--admin",
-        metavar="HOST:PORT",
-        type=admin_client.address_of,
-        action="append",
-        default=[],
-        help="Admin port of a server, or the URL of its web page; may be repeated.",
-    )
-    parser.add_argument(
-        "--expect-agent",
-        metavar="IDS",
-        action="append",
-        default=[],
-        help="Comma-separated ids of agents that should be connected; may be repeated.",
-    )
-    parser.add_argument(
-        "--egress-config", metavar="FILE", default="", help="File with kube-apiserver's egress configuration."
-    )
-    parser.add_argument(
-        "--dial",
-        metavar="HOST:PORT|URL",
-        default="",
-        help="Destination or URL to reach through the tunnel, with the time of each hop.",
-    )
-    parser.add_argument(
-        "--kubeconfig",
-        metavar="FILE",
-        default="",
-        help="Kubeconfig for checks of the Kubernetes API (default: that of the program's arguments).",
-    )
-    parser.add_argument(
-        "--token",
-        metavar="FILE",
-        default="",
-        help="File with an agent's token, which the Kubernetes API is asked to review.",
-    )
-    parser.add_argument(
-        "--audience",
-        default="",
-        help="Audience of the agents' tokens (default: the server's --authentication-audience, else "
-        "system:konnectivity-server).",
-    )
-    parser.add_argument(
-        "--warn-days",
-        metavar="N",
-        type=int,
-        default=14,
-        help="Days of validity below which a certificate is a warning (default: %(default)s).",
-    )
-    parser.add_argument(
-        "--timeout", metavar="DURATION", default="5s", help="Limit for each request (default: %(default)s)."
-    )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="Ask the admin ports each second until interrupted, and print each change: a path, agent or server that "
-        "fails, with the layer at fault, or works again. Servers with --probe report their paths.",
-    )
+    for name, settings in _OPTIONS.items():
+        parser.add_argument(name, **settings)
     output.add_to(parser)
     frontend_arguments.add_to(parser, "--frontend", required=False)
     parser.add_argument(

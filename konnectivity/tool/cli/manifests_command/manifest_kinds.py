@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from konnectivity.tool.cli import output
 from konnectivity.tool.cli.manifests_command import container_arguments, manifest_builders, manifest_options
@@ -23,6 +24,90 @@ examples:
 """
 
 
+class _Kind(NamedTuple):
+    """One kind of manifests: what makes them, and how its options are declared."""
+
+    name: str
+    make: Callable[[argparse.Namespace], Any]
+    options: Callable[[argparse.ArgumentParser], None]
+    text: str
+    example: str
+
+
+_KINDS = (
+    _Kind(
+        "all",
+        manifest_builders.everything,
+        manifest_options.agent_options,
+        "all objects for the nodes' cluster: agent and rights",
+        "--server cp1",
+    ),
+    _Kind(
+        "agent",
+        manifest_builders.its_agent,
+        manifest_options.agent_options,
+        "the agent and its service account",
+        "--server 203.0.113.7",
+    ),
+    _Kind(
+        "rbac",
+        manifest_builders.rights,
+        manifest_options.rbac_options,
+        "the rights of server and agent",
+        "--leases",
+    ),
+    _Kind(
+        "server",
+        manifest_builders.its_server,
+        manifest_options.server_options,
+        "the server as a static pod or as a sidecar",
+        "--leases",
+    ),
+    _Kind(
+        "apiserver",
+        manifest_builders.its_apiserver,
+        manifest_options.path_options,
+        "a JSON patch for kube-apiserver's static pod",
+        "-o json",
+    ),
+    _Kind(
+        "service",
+        manifest_builders.its_service,
+        manifest_options.service_options,
+        "the Service that agents dial",
+        "--type LoadBalancer",
+    ),
+    _Kind(
+        "tlsroute",
+        manifest_builders.route,
+        manifest_options.route_options,
+        "a Gateway API TLSRoute for agents",
+        "--hostname a.b --gateway gw",
+    ),
+    _Kind(
+        "removal",
+        manifest_builders.remains,
+        manifest_options.removal_options,
+        "objects to delete, for `kubectl delete -f -`",
+        "",
+    ),
+    _Kind(
+        "kamaji-patch",
+        manifest_builders.addon,
+        manifest_options.addon_options,
+        "a merge patch for a TenantControlPlane that uses our images",
+        "",
+    ),
+    _Kind(
+        "server-config",
+        manifest_builders.server_config,
+        manifest_options.server_config_options,
+        "the ConfigMap and the Secret that the server beside a kube-apiserver needs, without Kamaji's addon",
+        "--from-tenantcontrolplane tenant-1.yaml --kubeconfig konnectivity-server.conf",
+    ),
+)
+
+
 def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
@@ -33,84 +118,26 @@ def add_to(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(title="what", required=True, metavar="WHAT")
-    for name, make, options, text, example in (
-        (
-            "all",
-            manifest_builders.everything,
-            manifest_options.agent_options,
-            "all objects for the nodes' cluster: agent and rights",
-            "--server cp1",
-        ),
-        (
-            "agent",
-            manifest_builders.its_agent,
-            manifest_options.agent_options,
-            "the agent and its service account",
-            "--server 203.0.113.7",
-        ),
-        ("rbac", manifest_builders.rights, manifest_options.rbac_options, "the rights of server and agent", "--leases"),
-        (
-            "server",
-            manifest_builders.its_server,
-            manifest_options.server_options,
-            "the server as a static pod or as a sidecar",
-            "--leases",
-        ),
-        (
-            "apiserver",
-            manifest_builders.its_apiserver,
-            manifest_options.path_options,
-            "a JSON patch for kube-apiserver's static pod",
-            "-o json",
-        ),
-        (
-            "service",
-            manifest_builders.its_service,
-            manifest_options.service_options,
-            "the Service that agents dial",
-            "--type LoadBalancer",
-        ),
-        (
-            "tlsroute",
-            manifest_builders.route,
-            manifest_options.route_options,
-            "a Gateway API TLSRoute for agents",
-            "--hostname a.b --gateway gw",
-        ),
-        (
-            "removal",
-            manifest_builders.remains,
-            manifest_options.removal_options,
-            "objects to delete, for `kubectl delete -f -`",
-            "",
-        ),
-        (
-            "kamaji-patch",
-            manifest_builders.addon,
-            manifest_options.addon_options,
-            "a merge patch for a TenantControlPlane that uses our images",
-            "",
-        ),
-        (
-            "server-config",
-            manifest_builders.server_config,
-            manifest_options.server_config_options,
-            "the ConfigMap and the Secret that the server beside a kube-apiserver needs, without Kamaji's addon",
-            "--from-tenantcontrolplane tenant-1.yaml --kubeconfig konnectivity-server.conf",
-        ),
-    ):
-        kind = kinds.add_parser(
-            name, help=text, description=f"Print {text}.", epilog=f"example: konnectivity manifests {name} {example}"
-        )
-        kind.add_argument(
-            "-o",
-            "--output",
-            choices=(output.YAML, output.JSON),
-            default=output.YAML,
-            help="Output format (default: %(default)s).",
-        )
-        kind.set_defaults(run=run, make=make, tenant_file="", parser=kind)
-        options(kind)
+    for kind in _KINDS:
+        _add_kind(kinds, kind)
+
+
+def _add_kind(kinds: Commands, kind: _Kind) -> None:
+    parser = kinds.add_parser(
+        kind.name,
+        help=kind.text,
+        description=f"Print {kind.text}.",
+        epilog=f"example: konnectivity manifests {kind.name} {kind.example}",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=(output.YAML, output.JSON),
+        default=output.YAML,
+        help="Output format (default: %(default)s).",
+    )
+    parser.set_defaults(run=run, make=kind.make, tenant_file="", parser=parser)
+    kind.options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
