@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, Protocol
 
 from konnectivity.errors import TOO_MANY_DIALS
 from konnectivity.net import addresses
-from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
+from konnectivity.tunnel.connection import Connection
+from konnectivity.tunnel.interfaces import LocalSide
 
 MAX_RUNNING = 512  # connection attempts for one server at a time: each may hold a file descriptor
 MAX_LOOKUPS = 1280  # dials of one server whose names are being looked up: each holds some 10 KiB and no descriptor
@@ -23,8 +24,35 @@ STARTS_PER_PASS = 8  # dials started in one pass of the event loop
 MAX_WAIT_S = 30.0  # as long as kube-apiserver waits for a dial; a server that gives up earlier cancels the dial
 
 
+class DialRequest(Protocol):
+    """Dial that a server asks for, as `konnectivity.tunnel.serving.IncomingDial` is one.
+
+    Attributes:
+        protocol: "tcp", "tcp4" or "tcp6", unless the server sent something else.
+        address: "host:port", unless the server sent something else.
+        cancelled: whether the server wants no answer any more.
+        on_cancel: called when the server cancels the dial.
+
+    """
+
+    protocol: str
+    address: str
+    cancelled: bool
+    on_cancel: Callable[[], object] | None
+
+    @property
+    def tunnel(self) -> Hashable:
+        """Return what tells the server from others."""
+
+    def connected(self, local_side: LocalSide) -> Connection | None:
+        """Answer with a connection that has this local side; return None if the server no longer wants one."""
+
+    def failed(self, text: str) -> None:
+        """Answer that there is no connection, and why."""
+
+
 class _Waiting(NamedTuple):
-    dial: IncomingDial
+    dial: DialRequest
     since: float
 
 
@@ -68,7 +96,7 @@ class Turn:
 
     __slots__ = ("_granted", "_lane", "_looks_up", "_queue", "_tunnel")
 
-    def __init__(self, queue: DialQueue, tunnel: ServingTunnel, lane: _DialLane, looks_up: bool) -> None:
+    def __init__(self, queue: DialQueue, tunnel: Hashable, lane: _DialLane, looks_up: bool) -> None:
         self._queue = queue
         self._tunnel = tunnel
         self._lane = lane
@@ -112,7 +140,7 @@ class Turn:
         self._lane.connecting += 1
 
 
-Start = Callable[[IncomingDial, Turn], asyncio.Task[None] | None]
+Start = Callable[[DialRequest, Turn], asyncio.Task[None] | None]
 
 
 class DialQueue:
@@ -127,7 +155,7 @@ class DialQueue:
     def __init__(self, start: Start, reached: Counter[str]) -> None:
         self._start = start
         self._reached = reached
-        self._lanes: dict[ServingTunnel, _DialLane] = {}
+        self._lanes: dict[Hashable, _DialLane] = {}
         self._loop = asyncio.get_running_loop()
         self._started = 0  # dials started in this pass of the event loop
         self._scheduled = False
@@ -136,7 +164,7 @@ class DialQueue:
         """Return the number of dials that have not started."""
         return sum(map(len, self._lanes.values()))
 
-    def open(self, dial: IncomingDial) -> None:
+    def open(self, dial: DialRequest) -> None:
         """Start a dial now if there is room, else in its turn; refuse it if too many dials of its server wait."""
         lane = self._lanes.get(dial.tunnel)
         if lane is None:
@@ -157,7 +185,7 @@ class DialQueue:
             self._scheduled = True
             self._loop.call_soon(self._pass)
 
-    def place_left(self, tunnel: ServingTunnel, lane: _DialLane) -> None:
+    def place_left(self, tunnel: Hashable, lane: _DialLane) -> None:
         """Schedule the next dial after a running one ended; forget the lane if it has no dials."""
         if lane.addresses or lane.names or lane.resolved:
             self.schedule()
@@ -195,7 +223,7 @@ class DialQueue:
             self._begin(dial, lane, queue is lane.names)
         return True
 
-    def _begin(self, dial: IncomingDial, lane: _DialLane, looks_up: bool) -> None:
+    def _begin(self, dial: DialRequest, lane: _DialLane, looks_up: bool) -> None:
         self._started += 1
         turn = Turn(self, dial.tunnel, lane, looks_up)
         task = self._start(dial, turn)
@@ -204,7 +232,7 @@ class DialQueue:
         else:
             task.add_done_callback(lambda _: turn.ended())
 
-    def _refuse(self, dial: IncomingDial) -> None:
+    def _refuse(self, dial: DialRequest) -> None:
         self._reached["dials_per_server"] += 1
         dial.failed(f"dial {dial.protocol} {dial.address}: {TOO_MANY_DIALS}")
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 from konnectivity.errors import REFUSED_BY_POLICY
 from konnectivity.metrics.histograms import Histogram
@@ -25,9 +26,7 @@ from konnectivity.net.error_texts import NO_SUCH_HOST, TIMEOUT, errno_words, loo
 from konnectivity.net.happy_eyeballs import AddressInfo, ConnectError, connect_any, connect_one
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tunnel.relay import Relay
-from konnectivity.tunnel.serving import IncomingDial
-from konnectivity_agent.dial_queue import MAX_WAIT_S, Turn
-from konnectivity_agent.resolver import Resolver
+from konnectivity_agent.dial_queue import MAX_WAIT_S, DialRequest, Turn
 
 log = logs.get(__name__)
 peer_log = logs.get_peer_log(__name__)
@@ -56,6 +55,13 @@ class DialCounters:
     def refused(self, reason: str) -> None:
         """Count a dial that the policy refused."""
         self.denied[reason] = self.denied.get(reason, 0) + 1
+
+
+class NameLookup(Protocol):
+    """Lookup of names, as `konnectivity_agent.resolver.Resolver` does it."""
+
+    async def addresses(self, host: str, port: int, family: int) -> Sequence[AddressInfo]:
+        """Return the addresses of a name; raise OSError or ValueError if there are none."""
 
 
 class Refused(Exception):
@@ -87,7 +93,7 @@ class Dialer:
         tasks: asyncio.TaskGroup,
         dials: DialCounters,
         policy: Policy,
-        resolver: Resolver,
+        resolver: NameLookup,
         timeout_s: float = DIAL_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,7 +106,7 @@ class Dialer:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def open(self, dial: IncomingDial, turn: Turn | None = None) -> asyncio.Task[None] | None:
+    def open(self, dial: DialRequest, turn: Turn | None = None) -> asyncio.Task[None] | None:
         """Start a dial and return its task; return None if the dial is refused at once.
 
         Args:
@@ -124,12 +130,12 @@ class Dialer:
         dial.on_cancel = task.cancel
         return task
 
-    def _failed(self, dial: IncomingDial) -> None:
+    def _failed(self, dial: DialRequest) -> None:
         """Answer a dial that raised an unexpected exception."""
         self._dials.failed("unknown")
         dial.failed(f"dial {dial.protocol} {dial.address}: internal error of the agent")
 
-    async def _dial(self, dial: IncomingDial, host: str, port: int, turn: Turn | None) -> None:
+    async def _dial(self, dial: DialRequest, host: str, port: int, turn: Turn | None) -> None:
         started = self._clock()
         relay = Relay(self._loop, self.closing)
         try:
@@ -199,7 +205,7 @@ def _descriptor_errno() -> int:
     return 0
 
 
-def _text(error: BaseException, dial: IncomingDial, host: str) -> str:
+def _text(error: BaseException, dial: DialRequest, host: str) -> str:
     """Return Go's text for a dial that failed."""
     network = dial.protocol
     if isinstance(error, ConnectError):

@@ -117,7 +117,7 @@ FAULTS = [
     Fault(SERVER, "konnectivity_server.peers.peer_servers:PeerServers.run", "peers", arguments=("--workers=2",)),
     Fault(SERVER, "konnectivity_server.peers.peer_servers:PeerServers._connect", "peer", arguments=("--workers=2",)),
     Fault(AGENT, "konnectivity_agent.agent_metrics:AgentCollector.collect", "answer", "agent:/metrics"),
-    Fault(AGENT, "konnectivity_agent.dialer:Dialer._dial", "dial", "dial:http-connect"),
+    Fault(AGENT, "konnectivity.net.happy_eyeballs:connect_one", "dial", "dial:http-connect"),
     Fault(AGENT, "konnectivity_agent.dialer:Dialer.open", "callback", "dial:http-connect"),
     Fault(AGENT, "konnectivity_agent.server_pool:ServerPool._try", "server"),
     Fault(AGENT, "konnectivity.tls.certificate_reload:_Files.run", "TLS files"),
