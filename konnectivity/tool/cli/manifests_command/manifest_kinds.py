@@ -25,7 +25,7 @@ examples:
 
 
 class _Kind(NamedTuple):
-    """One kind of manifests: what makes them, and how its options are declared."""
+    """Kind of manifests: the function that makes them, and the one that declares their options."""
 
     name: str
     make: Callable[[argparse.Namespace], Any]
