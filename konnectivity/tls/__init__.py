@@ -7,10 +7,12 @@ from konnectivity.tls import handshake_failures
 from konnectivity.tls.certificate_reload import ClientTls, ServerTls
 from konnectivity.tls.contexts import client_context, key_exchange, server_context, server_name
 from konnectivity.tls.pem_files import TlsError
+from konnectivity.tls.shared_tls import SharedTls
 
 __all__ = [
     "ClientTls",
     "ServerTls",
+    "SharedTls",
     "TlsError",
     "client_context",
     "handshake_failures",

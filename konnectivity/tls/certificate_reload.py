@@ -224,7 +224,13 @@ class ServerTls(_Files):
                 "TLS below 1.2 is allowed, but OpenSSL may refuse it", allowed=min_version, openssl=ssl.OPENSSL_VERSION
             )
         self.files = (certificate, key, client_ca)
-        self.context: ssl.SSLContext = _ListenerContext(self.newest)
+        self.context: ssl.SSLContext = ListenerContext(self.newest)
+
+    def current(self) -> tuple[Pair, Bundle | None]:
+        """Return the newest certificate and authorities."""
+        self.newest()
+        assert self._pair is not None
+        return self._pair.value, self._bundle.value if self._bundle is not None else None
 
     def _spent(self) -> bool:
         """Return whether the context has too many sessions of TLS 1.2: clients that resume one are not verified."""
@@ -264,12 +270,12 @@ class ClientTls(_Files):
         return self.newest()
 
 
-class _ListenerContext(ssl.SSLContext):
+class ListenerContext(ssl.SSLContext):
     """Context of a listener that begins each connection with the newest context in its place."""
 
     _newest: Callable[[], ssl.SSLContext]
 
-    def __new__(cls, newest: Callable[[], ssl.SSLContext]) -> _ListenerContext:
+    def __new__(cls, newest: Callable[[], ssl.SSLContext]) -> ListenerContext:
         self = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
         self._newest = newest
         return self

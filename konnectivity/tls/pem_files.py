@@ -6,6 +6,7 @@ The contents stay usable when their file is changed or removed.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -77,6 +78,10 @@ class Bundle:
         """Let the context trust these authorities."""
         for der in self.certificates:
             context.load_verify_locations(cadata=der)
+
+    def has(self, chain: Iterable[bytes]) -> bool:
+        """Return whether one of the certificates of a chain is one of these."""
+        return any(der in self.certificates for der in chain)
 
 
 def read_pair(certificate: str, key: str) -> Pair:

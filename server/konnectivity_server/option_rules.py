@@ -5,6 +5,7 @@ Each rule is one function that yields one error message for each conflict. Does 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -73,6 +74,8 @@ class RuledOptions(Protocol):
     def proxy_protocol_trusted(self) -> tuple[str, ...]: ...
     @property
     def modes(self) -> list[str]: ...
+    @property
+    def ports(self) -> dict[tuple[str, int], list[str]]: ...
 
     def given(self, name: str) -> bool: ...
 
@@ -177,4 +180,40 @@ def _balancer(options: RuledOptions) -> Iterator[str]:
         yield f"{given} needs --grpc-implementation=native: grpcio accepts connections itself, and reads no header"
 
 
-_RULES = (_pairs, _frontends, _authentication, _identity, _peers, _leases, _transport, _probes, _balancer)
+_PREFIXES = {"agents": "cluster", "frontends": "server", "peers": "peer"}  # of the flags of a role's TLS files
+
+
+def _shared_ports(options: RuledOptions) -> Iterator[str]:
+    """Yield what forbids that the clients of several roles share a port."""
+    for (_, port), roles in options.ports.items():
+        if len(roles) == 1:
+            continue
+        them = " and ".join(roles)
+        if not implementation(options.grpc_implementation).shares_sockets:
+            yield f"{them} share port {port}, which needs --grpc-implementation=native"
+        first, *others = (_PREFIXES[role] for role in roles)
+        for other, field in itertools.product(others, ("cert", "key")):
+            if getattr(options, f"{other}_{field}") != getattr(options, f"{first}_{field}"):
+                yield (
+                    f"{them} share port {port}, which shows one certificate: give --{other}-{field} the file of "
+                    f"--{first}-{field}, or another port"
+                )
+        authorities = [path for role in roles if (path := getattr(options, f"{_PREFIXES[role]}_ca_cert"))]
+        if len(set(authorities)) < len(authorities):
+            yield f"{them} share port {port}, which tells them apart by their CA: give each its own, or another port"
+        if "peers" in roles and options.proxy_protocol == "required":
+            yield "--proxy-protocol=required: peer servers connect directly, so give --peer-port a port of its own"
+
+
+_RULES = (
+    _pairs,
+    _frontends,
+    _authentication,
+    _identity,
+    _peers,
+    _leases,
+    _transport,
+    _probes,
+    _balancer,
+    _shared_ports,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from konnectivity.runtime.options import format_duration
 from konnectivity.tool.check_results import CheckResult, failed, warning
 from konnectivity.tool.shared_advice import ListenPort, grace, profiles, shared, silence
-from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions, port_address
 
 _OLD_TLS = ("VersionTLS10", "VersionTLS11")
 
@@ -72,13 +72,23 @@ def _servers(options: ServerOptions) -> str:
 
 
 def _listeners(options: ServerOptions) -> list[ListenPort]:
-    return [
+    own = [
         ListenPort("--agent-port", options.agent_bind_address, options.agent_port),
         ListenPort("--health-port", options.health_bind_address, options.health_port),
         ListenPort("--admin-port", options.admin_bind_address, options.admin_port),
-        *([ListenPort("--server-port", options.server_bind_address, options.server_port)] * options.tcp_frontend),
-        ListenPort("--peer-port", options.peer_bind_address, options.peer_port),
     ]
+    opened = {
+        port_address(options.agent_bind_address, options.agent_port)
+    }  # frontends and peer servers may share the port of agents, or each other's
+    for flag, host, port, used in (
+        ("--server-port", options.server_bind_address, options.server_port, options.tcp_frontend),
+        ("--peer-port", options.peer_bind_address, options.peer_port, True),
+    ):
+        address = port_address(host, port)
+        if used and address not in opened:
+            opened.add(address)
+            own.append(ListenPort(flag, host, port))
+    return own
 
 
 def _frontend_pitfalls(options: ServerOptions) -> list[CheckResult]:

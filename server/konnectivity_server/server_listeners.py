@@ -6,25 +6,22 @@ Owns the listeners, their TLS and every HTTP/2 connection that they accept. Does
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from konnectivity import tls
 from konnectivity.grpc import http2_server
-from konnectivity.grpc.http2_server import Http2Server
 from konnectivity.grpc.implementations import implementation
-from konnectivity.grpc.message_stream import Service
 from konnectivity.grpc.transport import GrpcServer
 from konnectivity.net.socket_listeners import Listener, SourceLimits, admit_tcp, listen_unix, serve_unix
 from konnectivity.net.unix_socket import BoundPath
 from konnectivity.runtime import logs
-from konnectivity_server.frontends.protocol_detector import ProtocolDetector
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions
+from konnectivity_server.port_roles import MakeConnect, PortRole, Services, SharedPort
+from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions, port_address
 from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,9 +29,28 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-Services = Mapping[str, Service]
-MakeConnect = Callable[[bytes], asyncio.Protocol]  # given the bytes that were read from the client before
 Files = tuple[str, str, str]  # certificate, key, CA
+_LISTENING = {
+    "agents": "Listening for agents",
+    "frontends": "Listening for frontends",
+    "peers": "Listening for peers",
+}
+
+
+@dataclass(slots=True)
+class _TcpPort:
+    """TCP port of the server.
+
+    Attributes:
+        names: names of the roles of its clients.
+        tls: TLS of a port that several roles share; None: the port has one role.
+        roles: the roles that were opened.
+
+    """
+
+    names: Sequence[str]
+    tls: tls.SharedTls | None
+    roles: list[PortRole] = field(default_factory=list)
 
 
 class ServerListeners:
@@ -65,8 +81,8 @@ class ServerListeners:
             proxied=_proxied(options, limits),
         )
         self._implementation = implementation(options.grpc_implementation)
-        self._agents: GrpcServer | None = None
         self._servers: list[GrpcServer] = []
+        self._leave: dict[str, Callable[[], None]] = {}  # by role: ends the admission of new clients
         self._path: BoundPath | None = None  # path of the frontends' unix socket, if this process bound it
         self._stack = AsyncExitStack()
         self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
@@ -76,19 +92,32 @@ class ServerListeners:
             self.tls["frontends"] = self._tls(options.frontend_files, alpn)
         if options.uses_peers:
             self.tls["peers"] = self._tls(options.peer_files, ["h2"])
+        self._ports = {address: _TcpPort(roles, self._port_tls(roles)) for address, roles in options.ports.items()}
 
     def _tls(self, files: Files, alpn: list[str]) -> tls.ServerTls:
         options = self._options
         return tls.ServerTls(*files, alpn, ciphers=options.cipher_suites, min_version=options.tls_min_version)
 
+    def _port_tls(self, roles: Sequence[str]) -> tls.SharedTls | None:
+        """Return the TLS of a port that several roles share."""
+        if len(roles) == 1:
+            return None
+        options, files = self._options, {role: self.tls[role] for role in roles}
+        alpn = ["h2", "http/1.1"] if "frontends" in roles and HTTP_CONNECT in options.modes else ["h2"]
+        return tls.SharedTls(files, alpn, options.cipher_suites, options.tls_min_version)
+
     async def open_agents(self, services: Services) -> None:
         """Listen for agents."""
-        options = self._options
+        options, limits = self._options, self._limits
         address = (options.agent_bind_address, options.agent_port)
-        self._agents = await self._implementation.serve(
-            "agents", services, address, self.tls["agents"], self._limits.agents, self._entry
+        if self._implementation.shares_sockets:
+            await self._open(address, PortRole("agents", services, limits.agents))
+            return
+        server = await self._implementation.serve(
+            "agents", services, address, self.tls["agents"], limits.agents, self._entry
         )
-        self._servers.append(self._agents)
+        self._leave["agents"] = server.stop_listening
+        self._servers.append(server)
         log.info("Listening for agents", address=_shown(address))
 
     async def open_siblings(self, services: Services, path: str) -> None:
@@ -97,12 +126,8 @@ class ServerListeners:
 
     async def open_peers(self, services: Services) -> None:
         """Listen for peer servers, which connect directly."""
-        entry = replace(self._entry, proxied=None)
         address = (self._options.peer_bind_address, self._options.peer_port)
-        self._servers.append(
-            await http2_server.serve("peers", services, address, self.tls["peers"], self._limits.peers, entry)
-        )
-        log.info("Listening for peers", address=_shown(address))
+        await self._open(address, PortRole("peers", services, self._limits.peers))
 
     async def open_frontends(self, services: Services, connect: MakeConnect) -> None:
         """Listen for frontends, gRPC or HTTP CONNECT or both, on the sockets that the options name."""
@@ -114,14 +139,39 @@ class ServerListeners:
             if options.tcp_frontend:
                 await self._serve_frontends(services, address, self.tls["frontends"])
             return
-        factory = self._frontend(services, connect)
+        role = PortRole(
+            "frontends",
+            services if GRPC in options.modes else {},
+            self._limits.frontends,
+            connect if HTTP_CONNECT in options.modes else None,
+            self._limits.connect.head_timeout_s,
+        )
         if options.uds_name:
-            await self._listen_unix(factory)
-            log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
+            await self._listen_unix(role)
         if options.tcp_frontend:
-            context = self.tls["frontends"].context
-            self._keep(await admit_tcp("frontends", *address, context, factory, self._entry))
-            log.info("Listening for frontends", address=_shown(address), mode=options.mode)
+            await self._open(address, role)
+
+    async def _open(self, address: tuple[str, int], role: PortRole) -> None:
+        """Add a role to the port at an address, and listen when the port has all its roles."""
+        port = self._ports[port_address(*address)]
+        port.roles.append(role)
+        self._leave[role.name] = role.leave
+        if role.http2 not in self._servers:
+            self._servers.append(role.http2)
+        if len(port.roles) < len(port.names):
+            return
+        entry = replace(self._entry, proxied=None) if port.names == ["peers"] else self._entry
+        if port.tls is None:
+            listener = await admit_tcp(role.name, *address, self.tls[role.name].context, role.new_protocol, entry)
+            self._leave[role.name] = listener.close
+        else:
+            limits = self._limits
+            shared = SharedPort(port.roles, port.tls.role_of, limits.connect, limits.reached)
+            listener = await admit_tcp("shared", *address, port.tls.context, shared.new_protocol, entry)
+        self._keep(listener)
+        for each in port.roles:
+            more = {"mode": self._options.mode} if each.name == "frontends" else {}
+            log.info(_LISTENING[each.name], address=_shown(address), **more)
 
     async def _serve_frontends(
         self, services: Services, address: tuple[str, int] | str, server_tls: tls.ServerTls | None
@@ -133,35 +183,31 @@ class ServerListeners:
         self._path = self._path or server.path
         self._servers.append(server)
 
-    async def _listen_unix(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+    async def _listen_unix(self, role: PortRole) -> None:
         options = self._options
+        self._servers.append(role.http2)
         if self._worker is not None:  # the supervisor made the socket, and removes it
-            self._keep(await serve_unix(socket.socket(fileno=self._worker.frontend_fd), factory))
-            return
-        listener = await listen_unix("frontends", options.uds_name, options.delete_existing_uds_file, factory)
-        self._path = listener.path
-        self._keep(listener)
-
-    def _frontend(self, services: Services, connect: MakeConnect) -> Callable[[], asyncio.BaseProtocol]:
-        """Return the maker of a frontend's protocol on a socket that gRPC and HTTP CONNECT may share."""
-        server = Http2Server(services, self._limits.frontends)
-        self._servers.append(server)
-        if self._options.modes == [GRPC]:
-            return server.new_transport
-        if self._options.modes == [HTTP_CONNECT]:
-            return functools.partial(connect, b"")
-        timeout_s, loop = self._limits.connect.head_timeout_s, asyncio.get_running_loop()
-        return lambda: ProtocolDetector(server.new_transport, connect, timeout_s, loop)
+            self._keep(await serve_unix(socket.socket(fileno=self._worker.frontend_fd), role.new_protocol))
+        else:
+            listener = await listen_unix(
+                "frontends", options.uds_name, options.delete_existing_uds_file, role.new_protocol
+            )
+            self._path = listener.path
+            self._keep(listener)
+        log.info("Listening for frontends", socket=options.uds_name, mode=options.mode)
 
     def _keep(self, listener: Listener) -> None:
         self._stack.callback(listener.close)
 
     def drain(self) -> None:
         """Accept no new agents, and leave the frontends' unix socket to a successor that asks for it."""
-        if self._agents is not None:
-            self._agents.stop_listening()
+        self._end_admission("agents")
         if self._path is not None:
             self._path.mark_leaving()
+
+    def _end_admission(self, role: str) -> None:
+        if role in self._leave:
+            self._leave[role]()
 
     @property
     def unsent(self) -> int:
@@ -171,6 +217,7 @@ class ServerListeners:
     async def close(self, reason: str) -> None:
         """Close every connection, then the listeners."""
         self.drain()
+        self._end_admission("peers")
         for server in self._servers:
             await server.close(reason)
         await self._stack.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from konnectivity.net.addresses import is_loopback, parse_hosts
+from konnectivity.net.addresses import is_loopback, is_unspecified, parse_hosts
 from konnectivity.runtime.options import (
     at_least,
     duration,
@@ -41,6 +41,11 @@ def _hosts(texts: tuple[str, ...]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def port_address(host: str, port: int) -> tuple[str, int]:
+    """Return the address of a listener, with one spelling for all addresses of the machine."""
+    return ("" if is_unspecified(host) else host), port
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -205,6 +210,16 @@ class ServerOptions(ServerServiceOptions):
     @property
     def tcp_frontend(self) -> bool:
         return self.server_port != 0 and (not self.uds_name or bool(self.server_cert))
+
+    @property
+    def ports(self) -> dict[tuple[str, int], list[str]]:
+        """Return the roles of the clients of each TCP port, by its address."""
+        found = {port_address(self.agent_bind_address, self.agent_port): ["agents"]}
+        if self.tcp_frontend:
+            found.setdefault(port_address(self.server_bind_address, self.server_port), []).append("frontends")
+        if self.peer_port:
+            found.setdefault(port_address(self.peer_bind_address, self.peer_port), []).append("peers")
+        return found
 
     @property
     def dashboard(self) -> bool:
