@@ -88,6 +88,6 @@ class SharedTls:
             for der in bundle.certificates if bundle is not None else ():
                 if owners.setdefault(der, role) != role:
                     raise TlsError(
-                        f"the CA bundles of {owners[der]} and {role} have a certificate in common, and one port tells "
-                        "their clients apart by the CA: use two CAs, or two ports"
+                        f"the CA bundles of {owners[der]} and {role} have a certificate in common: use two CAs, or two "
+                        "ports"
                     )

@@ -143,7 +143,7 @@ class SharedPort:
 
     def _refused(self, peer: Peer, reason: str) -> str:
         """Count and log a client without the role that it needs, and return the reason."""
-        self._reached["role"] += 1
+        self._reached["wrong_role"] += 1
         peer_log.warning(peer.source, "Client refused on a shared port", peer=peer.name, reason=reason)
         return reason
 

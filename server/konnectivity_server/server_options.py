@@ -67,8 +67,8 @@ class ServerOptions(ServerServiceOptions):
     server_port: int = option(
         8090,
         check=_port_or_none,
-        help="TCP port of the frontend (0 = no TCP frontend). With --uds-name, the port is served only if "
-        "--server-cert is set.",
+        help="TCP port of the frontend, which may be that of --agent-port (0 = no TCP frontend). With --uds-name, the "
+        "port is served only if --server-cert is set.",
     )
     server_bind_address: str = option(
         "", metavar="address", help="IP address that the TCP frontend listens on (empty = all addresses)."
@@ -96,7 +96,11 @@ class ServerOptions(ServerServiceOptions):
         duration("1h"), check=positive, help="Time without traffic after which a gRPC frontend connection is pinged."
     )
     agent_port: int = option(
-        8091, group="Agents", check=port(1024, 49151), help="TCP port that the server listens on for agents."
+        8091,
+        group="Agents",
+        check=port(1024, 49151),
+        help="TCP port that the server listens on for agents. Frontends and peer servers may share it, told apart by "
+        "the CA of their certificate.",
     )
     agent_bind_address: str = option(
         "", metavar="address", help="IP address that the server listens on for agents (empty = all addresses)."
@@ -176,7 +180,10 @@ class ServerOptions(ServerServiceOptions):
         "through a peer server (empty = no peer servers are dialled).",
     )
     peer_port: int = option(
-        0, check=_port_or_none, help="TCP port that this server listens on for peer servers (0 = no listener)."
+        0,
+        check=_port_or_none,
+        help="TCP port that this server listens on for peer servers, which may be that of --agent-port (0 = no "
+        "listener).",
     )
     peer_bind_address: str = option(
         "", metavar="address", help="IP address that this server listens on for peer servers (empty = all addresses)."

@@ -11,6 +11,8 @@ AGENTS = "--cluster-cert=/dev/null --cluster-key=/dev/null --cluster-ca-cert=/de
 SOCKET = f"{AGENTS} --uds-name=s.sock"
 TCP = "--server-cert=/dev/null --server-key=/dev/null --server-ca-cert=/dev/null"
 TOKENS = "--agent-namespace=kube-system --agent-service-account=agent --authentication-audience=server"
+ONE_PORT = f"{AGENTS} {TCP} --agent-port=8090 --cluster-ca-cert=/dev/zero --server-ca-cert=/dev/full"
+PEERS = "--peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/urandom"
 
 
 def problems(arguments):
@@ -50,6 +52,13 @@ def problems(arguments):
             f"{SOCKET} --proxy-protocol=required --proxy-protocol-trusted=::1 --grpc-implementation=grpcio --mode=grpc",
             "--proxy-protocol=required needs --grpc-implementation=native",
         ),
+        (f"{ONE_PORT} --cluster-cert=/dev/zero", "give --server-cert the file of --cluster-cert"),
+        (f"{ONE_PORT} --server-ca-cert=/dev/null --cluster-ca-cert=/dev/null", "tells them apart by their CA"),
+        (f"{ONE_PORT} --mode=grpc --grpc-implementation=grpcio", "share port 8090, which needs --grpc-implementation"),
+        (
+            f"{ONE_PORT} {PEERS} --peer-port=8090 --proxy-protocol=required --proxy-protocol-trusted=::1",
+            "peer servers connect directly, so give --peer-port a port of its own",
+        ),
         (f"{SOCKET} --connection-window=2Mi --connection-window-max=1Mi", "larger than --connection-window-max"),
     ],
 )
@@ -63,6 +72,10 @@ def test_what_does_not_go_together(arguments, problem):
     [
         SOCKET,
         f"{AGENTS} {TCP}",
+        ONE_PORT,
+        f"{ONE_PORT} --cluster-ca-cert= {TOKENS}",
+        f"{ONE_PORT} {PEERS} --peer-port=8090",
+        f"{AGENTS} {TCP} --agent-port=8090 --agent-bind-address=127.0.0.1 --server-bind-address=127.0.0.2",
         f"{SOCKET} {TCP} --server-port=8090",
         f"{SOCKET} --cluster-ca-cert= {TOKENS} --agent-identity=token",
         f"{SOCKET} --agent-identity=certificate-san",
