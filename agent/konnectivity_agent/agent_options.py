@@ -21,6 +21,7 @@ from konnectivity.runtime.options import (
     port,
     positive,
 )
+from konnectivity.runtime.process_options import drain_timeout
 from konnectivity.runtime.shared_options import ProgramOptions
 from konnectivity.untrusted.agent_id import problem_of
 
@@ -218,12 +219,7 @@ class AgentOptions(ProgramOptions):
     admin_server_port: int = option(
         8094, check=port(), help="TCP port that serves /debug/pprof, with --enable-profiling."
     )
-    drain_timeout: float = option(
-        duration("25s"),
-        group="Program",
-        check=at_least(0),
-        help="Maximum time that open connections may continue after the first SIGTERM (0 = unlimited).",
-    )
+    drain_timeout: float = drain_timeout()
     xfr_channel_size: int = option(
         150, check=positive, instead="--connection-window and --connection-buffer-budget bound each connection in bytes"
     )

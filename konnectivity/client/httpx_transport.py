@@ -19,6 +19,7 @@ from konnectivity.client.client_tunnel import DIAL_TIMEOUT_S, ClientTunnel
 from konnectivity.client.frontend_address import Streams
 from konnectivity.client.target_writer import unread_bytes
 from konnectivity.errors import DialError, DialFailure
+from konnectivity.net import addresses
 
 MAX_CONNECTIONS, MAX_IDLE, IDLE_S = 100, 20, 5.0
 
@@ -110,7 +111,7 @@ class _TunnelNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = addresses.joined(host, port)
         try:
             return _TunnelStream(await self._tunnel.dial(address, DIAL_TIMEOUT_S if timeout is None else timeout))
         except DialError as error:

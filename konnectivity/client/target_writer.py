@@ -56,6 +56,14 @@ class TargetWriter(asyncio.StreamWriter):
             raise
 
 
+def take_unread(reader: asyncio.StreamReader) -> bytes:
+    """Remove and return the bytes that have arrived and were not read. asyncio has no public name for it."""
+    buffer = cast("Any", reader)._buffer
+    unread = bytes(buffer)
+    buffer.clear()
+    return unread
+
+
 def unread_bytes(reader: asyncio.StreamReader) -> int:
     """Return the number of bytes that have arrived and were not read. asyncio has no public name for it."""
     return len(cast("Any", reader)._buffer)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from konnectivity import kube, tls
 from konnectivity.client import Mode
-from konnectivity.client.byte_pump import Streams
-from konnectivity.errors import DialError, DialFailure, StartError
-from konnectivity.forward.client_session import ClientSession, SessionSettings
+from konnectivity.client.byte_pump import BytePump, Streams
+from konnectivity.errors import DialError, DialFailure
+from konnectivity.forward.client_listeners import ClientListeners, credentials_of
+from konnectivity.forward.client_session import ProxyClient, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
-from konnectivity.forward.names import direct_dial
-from konnectivity.forward.names.name_resolution import NameResolution
-from konnectivity.forward.proxy_credentials import ProxyCredentials
+from konnectivity.forward.names import direct_dial, name_rules
+from konnectivity.forward.names.resolver_setup import resolution_of
 from konnectivity.forward.upstream_servers import UpstreamServers
 from konnectivity.net import addresses
-from konnectivity.net.socket_listeners import Listener, listen_tcp, listen_unix
-from konnectivity.net.tcp_keepalive import keep_alive
+from konnectivity.net.socket_listeners import Listener
 from konnectivity.runtime import lifecycle, logs, task_guard
 
 if TYPE_CHECKING:
-    from konnectivity.forward.names.service_addresses import ServiceAddresses
+    from konnectivity.forward.names.outbound_proxy import OutboundProxy
     from konnectivity.kube.api_client import KubeClient
 
 log = logs.get(__name__)
@@ -45,66 +44,81 @@ class ForwardApp:
     """
 
     def __init__(self, options: ForwardOptions, tasks: asyncio.TaskGroup) -> None:
-        self.clients = 0
         self._options = options
         self._tasks = tasks
         self._tls: tls.ClientTls | None = None
-        self._kube: KubeClient | None = None
-        self._services: ServiceAddresses | None = None
         if options.uses_tls:
             alpn = ("h2",) if options.mode == "grpc" else ("http/1.1",)
             self._tls = tls.ClientTls(options.ca_cert, options.cert, options.key, alpn)
         context = self._tls.context if self._tls is not None else None
         self.servers = UpstreamServers(options.server, cast("Mode", options.mode), context, options.server_name or None)
+        names = options.name_settings
+        self._kube: KubeClient | None = kube.connect(options.kubeconfig) if names.needs_kubernetes else None
+        self.names = resolution_of(names, self._dial, self._kube)
+        self._outbound = self._outbound_proxy()
         self.settings = SessionSettings(
             tasks,
-            self._connect,
-            _credentials(options.credentials_file),
+            self,
+            credentials_of(options.credentials_file),
             options.head_timeout,
             options.idle_timeout,
             options.max_head,
         )
-        self.names = self._resolution()
+        self._clients = ClientListeners(self.settings, options.max_connections)
         self._listeners: list[Listener] = []
 
-    def _resolution(self) -> NameResolution:
-        """Return the resolution of names; what no option asks for is not loaded."""
-        options, dns, services, outbound = self._options, None, None, None
-        if options.cluster_dns:
-            from konnectivity.forward.names.cluster_dns import ClusterDns
+    @property
+    def clients(self) -> int:
+        """Return the number of open connections of clients."""
+        return self._clients.clients
 
-            dns = ClusterDns(options.name_servers, self._dial_name_server)
-        if options.needs_kubernetes:
-            from konnectivity.forward.names.service_addresses import ServiceAddresses
+    def _outbound_proxy(self) -> OutboundProxy | None:
+        if not self._options.outbound_proxy:
+            return None
+        from konnectivity.forward.names.outbound_proxy import OutboundProxy
 
-            self._kube = kube.connect(options.kubeconfig)
-            services = self._services = ServiceAddresses(self._kube)
-        if options.outbound_proxy:
-            from konnectivity.forward.names.outbound_proxy import OutboundProxy
+        return OutboundProxy(self._options.outbound_proxy, ",".join(self._options.outbound_no_proxy))
 
-            outbound = OutboundProxy(options.outbound_proxy, ",".join(options.outbound_no_proxy))
-        return NameResolution(options.name_rules, self._dial, direct_dial.connect, dns, services, outbound)
+    # ---- ClientDialer ---------------------------------------------------------------------------------------------
+
+    async def connect(self, destination: str, client: ProxyClient) -> Streams:
+        """Connect to "host:port"; names and addresses together have the time of one dial.
+
+        Raises:
+            DialError: the dial failed.
+
+        """
+        try:
+            async with asyncio.timeout(self._options.dial_timeout + 1):  # the dial itself ends a second earlier
+                return await self._connect(destination)
+        except TimeoutError as error:
+            raise DialError(DialFailure.TIMEOUT, "no connection in time (--dial-timeout)") from error
+
+    async def join(self, destination: str, client: ProxyClient, accepted: bytes, early: bytes) -> Awaitable[None]:
+        """Connect a client to "host:port", and return the end of the connection.
+
+        Raises:
+            DialError: the dial failed.
+
+        """
+        target = await self.connect(destination, client)
+        client.writer.write(accepted)
+        if early:
+            target[1].write(early)
+        return BytePump(self._tasks, (client.reader, client.writer), target).run()
+
+    async def _connect(self, destination: str) -> Streams:
+        host, port = addresses.split(destination)
+        if self._outbound is not None and self.names.ways_of(host) != (name_rules.DIRECT,):
+            proxy = self._outbound.proxy_of(host, port)
+            if proxy is not None:
+                return await self._outbound.connect(proxy, host, port, self._dial)
+        return await self.names.dial(destination, self._dial, direct_dial.connect)
 
     async def _dial(self, address: str) -> Streams:
         return await self.servers.dial(address, self._options.dial_timeout)
 
-    async def _dial_name_server(self, address: str) -> Streams:
-        """Connect to a name server of the cluster, which may be named by its Service."""
-        host, port = addresses.split(address)
-        if not addresses.is_address(host) and self._services is not None:
-            found = await self._services.addresses(host)
-            if not found:
-                raise DialError(DialFailure.ENDPOINT, f"there is no Service {host} with an address")
-            address = f"[{found[0]}]:{port}" if ":" in found[0] else f"{found[0]}:{port}"
-        return await self._dial(address)
-
-    async def _connect(self, destination: str) -> Streams:
-        """Connect a client; names and addresses together have the time of one dial."""
-        try:
-            async with asyncio.timeout(self._options.dial_timeout + 1):  # the dial itself ends a second earlier
-                return await self.names.connect(destination)
-        except TimeoutError as error:
-            raise DialError(DialFailure.TIMEOUT, "no connection in time (--dial-timeout)") from error
+    # ---- from the start to the end --------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open the listeners.
@@ -116,13 +130,7 @@ class ForwardApp:
         options = self._options
         if self._tls is not None:
             task_guard.start_loop(self._tasks, self._tls.run, "TLS files")
-        if options.port:
-            address = (options.bind_address, options.port)
-            self._listeners.append(await listen_tcp("clients", *address, None, self._protocol))
-            log.info("Listening for clients", address=f"{options.bind_address or '*'}:{options.port}")
-        if options.uds_name:
-            self._listeners.append(await listen_unix("clients", options.uds_name, True, self._protocol))
-            log.info("Listening for clients", socket=options.uds_name)
+        await self._clients.open(options.bind_address, options.port, options.uds_name)
         if options.dns_port:
             from konnectivity.forward.names.dns_listener import DnsListener
 
@@ -149,6 +157,7 @@ class ForwardApp:
             await self._kube.close()
 
     def _stop_listening(self) -> None:
+        self._clients.stop_listening()
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -166,26 +175,6 @@ class ForwardApp:
     def _not_ready(self) -> str | None:
         """Return why no connection can be made; None if one can be made as far as known."""
         return None if self.servers.last_failure is None else f"no server answers: {self.servers.last_failure}"
-
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        reader = asyncio.StreamReader()
-        return asyncio.StreamReaderProtocol(reader, self._accepted)
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.clients >= self._options.max_connections:
-            self.settings.reached["forward_connections"] += 1
-            writer.transport.abort()
-            return
-        sock = writer.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            keep_alive(sock, sock.family)
-        self.clients += 1
-        session = ClientSession(reader, writer, self.settings)
-        task = task_guard.start(self._tasks, session.run, "forward", failed=writer.transport.abort)
-        task.add_done_callback(self._left)
-
-    def _left(self, task: asyncio.Task[None]) -> None:
-        self.clients -= 1
 
 
 class _Ended(Exception):
@@ -211,12 +200,3 @@ async def run(options: ForwardOptions) -> int:
         pass
     log.info("Forward proxy stopped")
     return 0
-
-
-def _credentials(path: str) -> ProxyCredentials | None:
-    if not path:
-        return None
-    try:
-        return ProxyCredentials(path)
-    except ValueError as error:
-        raise StartError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,7 @@ class ForwardCollector:
         return metrics_of(self._families())
 
     def _families(self) -> Iterator[Family]:
-        yield gauge("forward_open_connections", "Current number of open connections of clients.").add(self._clients())
-        dials = counter("forward_dials_total", "Dials for clients, by protocol (socks5, connect, http) and result.")
-        for (protocol, result), count in sorted(self._settings.dials.items()):
-            dials.add(count, protocol=protocol, result=result)
-        yield dials
+        yield from client_families("forward", self._clients(), self._settings.dials)
         yield counter(
             "forward_server_failures_total", "Tries that a proxy server could not serve, by its frontend."
         ).add_each("server", self._servers.failures)
@@ -57,3 +54,24 @@ class ForwardCollector:
         yield tunnel_families.build_info("forward")
         if self._tls is not None:
             yield from tunnel_families.certificates("forward", {"servers": self._tls})
+
+
+def client_families(prefix: str, clients: int, dials: Counter[tuple[str, str]]) -> Iterator[Family]:
+    """Yield the metrics of a forward proxy's clients.
+
+    Args:
+        prefix: of the names of the metrics.
+        clients: number of open connections.
+        dials: number of dials by protocol and result.
+
+    """
+    yield gauge(
+        f"{prefix}_open_connections", "Current number of open connections of clients of the forward proxy."
+    ).add(clients)
+    counts = counter(
+        f"{prefix}_dials_total",
+        "Dials for clients of the forward proxy, by protocol (socks5, connect, http) and result.",
+    )
+    for (protocol, result), count in sorted(dials.items()):
+        counts.add(count, protocol=protocol, result=result)
+    yield counts

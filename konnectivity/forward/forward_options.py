@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from konnectivity.forward.names import name_rules
-from konnectivity.forward.names.name_rules import NameRules
+from konnectivity.forward.listener_options import ListenerDeclarations
+from konnectivity.forward.names.name_settings import NameSettings
 from konnectivity.net import addresses
 from konnectivity.net.addresses import is_loopback
-from konnectivity.runtime.logs.log_options import LogOptions
 from konnectivity.runtime.options import (
-    at_least,
     duration,
     existing_file,
     one_of,
@@ -21,10 +19,11 @@ from konnectivity.runtime.options import (
 from konnectivity.runtime.options import (
     port as port_number,
 )
+from konnectivity.runtime.process_options import ProcessOptions, drain_timeout
 from konnectivity.untrusted.numbers import MAX_PORT
 
 DEFAULT_PORT = 8070
-DNS_PORT = 53
+_LISTENERS = ListenerDeclarations()
 
 
 def _frontends(texts: tuple[str, ...]) -> str | None:
@@ -34,23 +33,6 @@ def _frontends(texts: tuple[str, ...]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _name_rules(texts: tuple[str, ...]) -> str | None:
-    try:
-        NameRules(texts)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _name_servers(texts: tuple[str, ...]) -> str | None:
-    try:
-        found = addresses.parse_hosts(texts, DNS_PORT)
-    except ValueError as error:
-        return str(error)
-    names = [host for host, _ in found if not addresses.is_address(host) and "." not in host]
-    return f"{names[0]!r} is not an IP address, and not service.namespace" if names else None
 
 
 def _proxy_url(text: str) -> str | None:
@@ -64,7 +46,7 @@ def _proxy_url(text: str) -> str | None:
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
-class ForwardOptions(LogOptions):
+class ForwardOptions(ProcessOptions):
     """Options of `konnectivity forward`."""
 
     server: tuple[str, ...] = option(
@@ -91,24 +73,12 @@ class ForwardOptions(LogOptions):
     server_name: str = option(
         "", metavar="name", help="Name that the certificate of a server must carry (empty = the host in --server)."
     )
-    resolve: tuple[str, ...] = option(
-        (),
+    resolve: tuple[str, ...] = _LISTENERS.resolve(
+        "kubernetes (the address of the Service service.namespace), local (this machine), or direct (dialled from this "
+        "machine, not through the tunnel)",
         group="Names",
-        check=_name_rules,
-        metavar="rules",
-        help="Comma-separated rules SUFFIX=WAY on where names are resolved, the longest suffix first; may be repeated. "
-        "WAY is agent, cluster-dns (--cluster-dns), kubernetes (the address of the Service service.namespace), local "
-        "(this machine), or direct (dialled from this machine, not through the tunnel), or several with + that are "
-        "tried in turn; the suffix * stands for all names (empty = agents resolve all names).",
     )
-    cluster_dns: tuple[str, ...] = option(
-        (),
-        check=_name_servers,
-        metavar="addresses",
-        help="Comma-separated IP addresses of the cluster's name servers, or Services as service.namespace that the "
-        "Kubernetes API resolves, each with an optional port, asked by TCP through the tunnel; may be repeated "
-        "(empty = no rule may name cluster-dns).",
-    )
+    cluster_dns: tuple[str, ...] = _LISTENERS.cluster_dns()
     outbound_proxy: str = option(
         "",
         check=_proxy_url,
@@ -137,35 +107,16 @@ class ForwardOptions(LogOptions):
         check=port_number(0, MAX_PORT),
         help="TCP port, and UDP port, of a DNS listener for programs that resolve names themselves (0 = no listener).",
     )
-    bind_address: str = option(
-        "127.0.0.1",
-        group="Clients",
-        metavar="address",
-        help="IP address that the proxy listens on. An address other than loopback needs --credentials-file.",
-    )
-    port: int = option(
-        DEFAULT_PORT,
-        check=port_number(0, MAX_PORT),
-        help="TCP port of the proxy, for SOCKS5 and HTTP (0 = no TCP port, which needs --uds-name).",
-    )
-    uds_name: str = option("", metavar="path", help="Path of a unix socket of the proxy (empty = only TCP).")
-    credentials_file: str = option(
-        "",
-        check=existing_file,
-        metavar="file",
-        help="File with a line user:password for each client, read again when it changes (empty = clients show no "
-        "password).",
-    )
+    bind_address: str = _LISTENERS.bind_address(group="Clients")
+    port: int = _LISTENERS.port(DEFAULT_PORT, "no TCP port, which needs --uds-name")
+    uds_name: str = _LISTENERS.uds_name()
+    credentials_file: str = _LISTENERS.credentials_file()
     insecure_allow_unauthenticated_clients: bool = option(
         False,
         help="Listen on an address other than loopback without --credentials-file: anyone who reaches the port can "
         "dial through every agent.",
     )
-    max_connections: int = option(
-        10_000,
-        check=positive,
-        help="Maximum number of concurrent connections of clients; above it, new ones are closed.",
-    )
+    max_connections: int = _LISTENERS.max_connections()
     head_timeout: float = option(
         duration("10s"),
         check=positive,
@@ -194,18 +145,7 @@ class ForwardOptions(LogOptions):
         check=port_number(0, MAX_PORT),
         help="TCP port that serves /healthz, /readyz and /metrics (0 = no health port).",
     )
-    drain_timeout: float = option(
-        duration("25s"),
-        group="Program",
-        check=at_least(0),
-        help="Maximum time that open connections may continue after the first SIGTERM (0 = unlimited).",
-    )
-    config: str = option(
-        "",
-        metavar="file",
-        help="YAML file that sets options, with names of flags as its keys (empty = no file).",
-    )
-    check_config: bool = option(False, help="Print the options in force and exit.")
+    drain_timeout: float = drain_timeout()
 
     @property
     def uses_tls(self) -> bool:
@@ -213,26 +153,14 @@ class ForwardOptions(LogOptions):
         return any(not addresses.split_frontend(each)[0] for each in self.server)
 
     @property
-    def name_rules(self) -> NameRules:
-        """Return the rules on where names are resolved."""
-        return NameRules(self.resolve)
-
-    @property
-    def needs_kubernetes(self) -> bool:
-        """Return whether names are resolved by the Kubernetes API."""
-        servers = [host for host, _ in addresses.parse_hosts(self.cluster_dns, DNS_PORT)]
-        return name_rules.KUBERNETES in self.name_rules.ways or not all(map(addresses.is_address, servers))
-
-    @property
-    def name_servers(self) -> list[str]:
-        """Return "host:port" of each name server of the cluster."""
-        found = addresses.parse_hosts(self.cluster_dns, DNS_PORT)
-        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found]
+    def name_settings(self) -> NameSettings:
+        """Return the rules on where names are resolved, with the name servers."""
+        return NameSettings(self.resolve, self.cluster_dns)
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if not _name_rules(self.resolve) and name_rules.CLUSTER_DNS in self.name_rules.ways and not self.cluster_dns:
-            found.append("--resolve names cluster-dns, which needs --cluster-dns")
+        if problem := _LISTENERS.name_problem(self.resolve, self.cluster_dns):
+            found.append(problem)
         if self.dns_port and not is_loopback(self.dns_bind_address):
             found.append("--dns-bind-address must be a loopback address: anyone could use an open DNS listener")
         if not self.server:

@@ -1,4 +1,4 @@
-"""HTTP of one client of `konnectivity forward`: requests one after the other, each a tunnel or a proxied exchange.
+"""HTTP of one client of a forward proxy: requests one after the other, each a tunnel or a proxied exchange.
 
 Owns the connection to the destination of the last request in absolute form, which the next request to the same
 destination uses again. Does not know how messages are written: `proxy_requests` and `proxied_exchange` do.
@@ -14,7 +14,8 @@ import h11
 from konnectivity.client.byte_pump import CHUNK, HALF_CLOSED_S, Streams, reset
 from konnectivity.errors import DialError
 from konnectivity.forward import failure_answers
-from konnectivity.forward.client_session import SessionSettings, end_gently, join
+from konnectivity.forward.client_session import ProxyClient, SessionSettings, end_gently
+from konnectivity.forward.password_guesses import TooManyGuesses
 from konnectivity.forward.proxied_exchange import ProxiedExchange, ResponseError
 from konnectivity.forward.proxy_requests import ProxyRequest, RequestError, parse_request, refused_head
 from konnectivity.http1.message_heads import HeadError, HeadFault, Heads
@@ -29,14 +30,15 @@ class HttpSession:
     """HTTP of one client.
 
     Args:
-        reader, writer: of the client.
+        client: the client.
         settings: what all clients share.
 
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: SessionSettings) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, client: ProxyClient, settings: SessionSettings) -> None:
+        self._client = client
+        self._reader = client.reader
+        self._writer = client.writer
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._target: Streams | None = None
@@ -63,9 +65,7 @@ class HttpSession:
         request = parse_request(head, parser)
         self._check_user(request)
         if request.is_connect:
-            target = await self._settings.dial_for("connect", request.destination)
-            self._writer.write(ESTABLISHED)
-            await join(self._settings.tasks, (self._reader, self._writer), target, heads.rest())
+            await self._tunnel(request.destination, heads.rest())
             return False
         exchange = ProxiedExchange(parser, request, self._settings.head_bytes)
         self._answering = False
@@ -78,6 +78,10 @@ class HttpSession:
             return False
         heads.feed(exchange.rest() + ahead)
         return True
+
+    async def _tunnel(self, destination: str, early: bytes) -> None:
+        dial = self._settings.dialer.join(destination, self._client, ESTABLISHED, early)
+        await (await self._settings.counted("connect", destination, dial))
 
     async def _next_head(self, heads: Heads) -> bytes | None:
         """Return the next head; None at the end of the client's data, or when no request follows in time."""
@@ -113,8 +117,16 @@ class HttpSession:
 
     def _check_user(self, request: ProxyRequest) -> None:
         credentials = self._settings.credentials
-        if credentials is not None and not credentials.accepts_header(request.authorization):
+        if credentials is None:
+            return
+        try:
+            user = credentials.user_of_header(request.authorization, self._client.source)
+        except TooManyGuesses as error:
+            self._settings.too_many_guesses(self._client)
+            raise RequestError(407, str(error)) from error
+        if user is None:
             raise RequestError(407, "this proxy wants a user and password")
+        self._client.user = user
 
     # ---- requests in absolute form --------------------------------------------------------------------------------
 
@@ -159,7 +171,8 @@ class HttpSession:
             if self._destination == request.destination and not reader.at_eof() and not writer.is_closing():
                 return True
             self._leave_target()
-        self._target = await self._settings.dial_for("http", request.destination)
+        dial = self._settings.dialer.connect(request.destination, self._client)
+        self._target = await self._settings.counted("http", request.destination, dial)
         self._destination = request.destination
         return False
 

@@ -6,6 +6,7 @@ Owns the flags of both and what each means here. A flag without a meaning here i
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from konnectivity.forward.forward_options import ForwardOptions
@@ -29,7 +30,7 @@ _PKI = "/etc/konnectivity"
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
-class HypershiftOptions(LogOptions):
+class HypershiftOptions(LogOptions, ABC):
     """Options that both proxies have."""
 
     konnectivity_hostname: str = option(
@@ -61,9 +62,9 @@ class HypershiftOptions(LogOptions):
     )
     prefer_ipv4: bool = option(False, instead="IPv4 addresses of a name are always dialled first")
 
+    @abstractmethod
     def ways(self) -> str:
-        """Return the ways in which names are resolved. Derived classes override this."""
-        raise NotImplementedError
+        """Return the ways in which names are resolved."""
 
     def forward_options(self) -> ForwardOptions:
         """Return the options of `konnectivity forward` that mean the same."""

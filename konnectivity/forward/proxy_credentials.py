@@ -1,26 +1,23 @@
-"""Users and passwords of the clients of `konnectivity forward`, in a file that is read again when it changes.
+"""Users and passwords of the clients of a forward proxy, in a file that is read again when it changes.
 
-Owns the content of the file. A file that cannot be used any more leaves the users of before. A line is
-`user:password`; an empty line and a line that begins with `#` are left out.
+Owns the file and the count of wrong passwords. A line is `user:password`; an empty line and a line that begins with `#`
+are left out. Does not know how a client sends its password.
 """
 
 from __future__ import annotations
 
 import binascii
 import hmac
-import os
 from base64 import b64decode
 from collections.abc import Callable
 from time import monotonic
 
+from konnectivity.forward.password_guesses import PasswordGuesses
 from konnectivity.net.error_texts import words_of
-from konnectivity.runtime import logs
+from konnectivity.runtime.changing_file import ChangingFile
 from konnectivity.untrusted.file_content import read_file
 
-log = logs.get(__name__)
-
 MAX_FILE = 1024 * 1024  # bytes
-LOOK_INTERVAL_S = 1.0  # least time between two looks at the file
 _BASIC = "basic "
 
 
@@ -37,51 +34,40 @@ class ProxyCredentials:
     """
 
     def __init__(self, path: str, clock: Callable[[], float] = monotonic) -> None:
-        self._path = path
-        self._clock = clock
-        self._stamp = self._stamp_of_file()
-        self._looked_at = clock()
-        self._passwords = _parse(path)
+        self._file = ChangingFile("Credentials file", path, _parse, len, clock)
+        self._guesses = PasswordGuesses(clock)
 
-    def accepts(self, user: bytes, password: bytes) -> bool:
-        """Return whether the user exists and has this password."""
-        self._look()
-        known = self._passwords.get(user)
+    def accepts(self, user: bytes, password: bytes, source: str = "") -> bool:
+        """Return whether the user exists and has this password.
+
+        Raises:
+            TooManyGuesses: the source gave too many wrong passwords of this user, so that this one is not looked at.
+
+        """
+        known = self._file.newest().get(user)
+        key = f"{source} {user.decode('utf-8', 'replace')}" if known is not None else source
+        self._guesses.check(key)
         equal = hmac.compare_digest(password, b"" if known is None else known)
-        return equal and known is not None
+        if equal and known is not None:
+            return True
+        self._guesses.wrong(key)
+        return False
 
-    def accepts_header(self, value: str) -> bool:
-        """Return whether the value of a Proxy-Authorization field has a valid user and password (RFC 7617)."""
+    def user_of_header(self, value: str, source: str = "") -> str | None:
+        """Return the user of a Proxy-Authorization field with a valid user and password (RFC 7617), else None.
+
+        Raises:
+            TooManyGuesses: as `accepts`.
+
+        """
         if value[: len(_BASIC)].lower() != _BASIC:
-            return False
+            return None
         try:
             pair = b64decode(value[len(_BASIC) :].strip(), validate=True)
         except (binascii.Error, ValueError):
-            return False
-        user, colon, password = pair.partition(b":")
-        return bool(colon) and self.accepts(user, password)
-
-    def _look(self) -> None:
-        """Read the file again if it has changed."""
-        if self._clock() - self._looked_at < LOOK_INTERVAL_S:
-            return
-        self._looked_at = self._clock()
-        stamp = self._stamp_of_file()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._passwords = _parse(self._path)
-            log.info("Credentials file has changed", file=self._path, users=len(self._passwords))
-        except ValueError as error:
-            log.warning("Credentials file cannot be used, keeping the users of before", reason=str(error))
-
-    def _stamp_of_file(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        user, colon, password = pair.partition(b":")
+        return user.decode("utf-8", "replace") if colon and self.accepts(user, password, source) else None
 
 
 def _parse(path: str) -> dict[bytes, bytes]:

@@ -178,4 +178,4 @@ def _authority(text: str, default_port: int) -> str:
         raise RequestError(400, str(error)) from None
     if not host or not port:
         raise RequestError(400, f"{addresses.shown(text)!r} names no host and port")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return addresses.joined(host, port)

@@ -64,8 +64,12 @@ class SocksHandshake:
         """
         self._received += data
         answers = b""
-        while not self.destination and (answer := self._step()) is not None:
-            answers += answer
+        try:
+            while not self.destination and (answer := self._step()) is not None:
+                answers += answer
+        except SocksError as error:
+            error.answer = answers + error.answer  # to what arrived together with the refused part
+            raise
         return answers
 
     def rest(self) -> bytes:
@@ -141,10 +145,10 @@ def _destination(kind: int, host: bytes, port: int) -> str:
     if kind == _IPV4:
         return f"{IPv4Address(host)}:{port}"
     if kind == _IPV6:
-        return f"[{IPv6Address(host)}]:{port}"
+        return addresses.joined(str(IPv6Address(host)), port)
     name = host[1:].decode("ascii", "backslashreplace")
     try:
         addresses.check_host(name)
     except ValueError as error:
         raise SocksError(str(error), reply(HOST_UNREACHABLE)) from None
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return addresses.joined(name, port)

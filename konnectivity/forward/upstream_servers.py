@@ -83,7 +83,7 @@ class UpstreamServers:
             else:
                 self._serves(index)
                 return streams
-        raise AssertionError("there is a frontend")
+        raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Close the tunnels; connections through a gRPC frontend end."""

@@ -27,11 +27,14 @@ class PeerProcess(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Other end of a connection: a printable address, and the identity that TLS or the kernel vouches for, if any."""
+    """Other end of a connection: a printable address, and the identity that TLS, the kernel or a secret vouches for."""
 
     address: str
     certificate: dict[str, Any] | None = None  # as `ssl.SSLSocket.getpeercert` returns it
     process: PeerProcess | None = None
+    token_sha256: bytes = b""  # digest of the token that it showed; empty: none
+    user: str = ""  # whose password it gave; empty: none
+    frontend: str = ""  # kind of the frontend, where it is no frontend of kube-apiserver
 
     @property
     def common_name(self) -> str:
@@ -49,10 +52,10 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """Text for people: the address, and the common name in the certificate."""
-        if self.certificate is None:
-            return self.address
-        return f"{self.common_name}@{self.address}" if self.common_name else self.address
+        """Text for people: the kind of frontend, the address, and the common name in the certificate or the user."""
+        where = f"{self.frontend}/{self.address}" if self.frontend else self.address
+        who = self.user or (self.common_name if self.certificate is not None else "")
+        return f"{who}@{where}" if who else where
 
 
 class StreamReceiver(Protocol):

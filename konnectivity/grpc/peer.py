@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import replace
+from hashlib import sha256
 
 from konnectivity.grpc.message_stream import Peer, PeerProcess
 from konnectivity.net.peer_address import address_of
@@ -25,6 +27,11 @@ def peer_of(transport: asyncio.Transport) -> Peer:
         name = "unix"
     ssl_object = transport.get_extra_info("ssl_object")
     return Peer(name, ssl_object.getpeercert() if ssl_object is not None else None)
+
+
+def with_token(peer: Peer, token: bytes) -> Peer:
+    """Return a peer that showed a token. Only the digest is kept."""
+    return replace(peer, token_sha256=sha256(token).digest())
 
 
 def _process(sock: socket.socket) -> PeerProcess | None:

@@ -106,6 +106,15 @@ def split(address: str) -> tuple[str, int]:
     return host, number
 
 
+def joined(host: str, port: int) -> str:
+    """Return "host:port", with an IPv6 address in brackets.
+
+    >>> joined("fd00::1", 80), joined("a", 80)
+    ('[fd00::1]:80', 'a:80')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def has_port(address: str) -> bool:
     """Return whether an address has a port beside its host."""
     return "]:" in address if address.startswith("[") else address.count(":") == 1

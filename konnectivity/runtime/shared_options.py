@@ -1,18 +1,18 @@
-"""Options that both programs have: profiles, memory, protocol, and the config file."""
+"""Options that both programs have: profiles, memory and protocol."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from konnectivity.http1.connection_limit import MAX_CONNECTIONS
-from konnectivity.runtime.logs.log_options import LogOptions
 from konnectivity.runtime.memory_limit import usable_memory
 from konnectivity.runtime.options import at_least, duration, one_of, option, positive, size
+from konnectivity.runtime.process_options import ProcessOptions
 from konnectivity.tunnel.memory_budget import MemoryBudget, first_window, growth_share, process_share, tunnel_share
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
-class ProgramOptions(LogOptions):
+class ProgramOptions(ProcessOptions):
     """Options that both programs have, base of the options of each."""
 
     enable_profiling: bool = option(
@@ -74,13 +74,6 @@ class ProgramOptions(LogOptions):
         check=one_of("native", "grpcio"),
         help="gRPC transport: native, or grpcio, which is slower and needs the extra konnectivity[grpcio].",
     )
-    config: str = option(
-        "",
-        group="Program",
-        metavar="file",
-        help="YAML file that sets options, with names of flags as its keys (empty = no file).",
-    )
-    check_config: bool = option(False, help="Print the options in force and exit.")
 
     @property
     def processes(self) -> int:

@@ -73,6 +73,8 @@ class RuledOptions(Protocol):
     @property
     def proxy_protocol_trusted(self) -> tuple[str, ...]: ...
     @property
+    def forward_uds_name(self) -> str: ...
+    @property
     def modes(self) -> list[str]: ...
     @property
     def ports(self) -> dict[tuple[str, int], list[str]]: ...
@@ -160,6 +162,11 @@ def _transport(options: RuledOptions) -> Iterator[str]:
         yield "--frontend-policy needs --grpc-implementation=native, which knows the credentials of frontends"
 
 
+def _workers(options: RuledOptions) -> Iterator[str]:
+    if options.workers > 1 and options.forward_uds_name:
+        yield "--forward-uds-name needs --workers=1: workers share a TCP port, --forward-port"
+
+
 def _probes(options: RuledOptions) -> Iterator[str]:
     if bool(options.probe_cert) != bool(options.probe_key):
         yield "--probe-cert and --probe-key need each other"
@@ -213,6 +220,7 @@ _RULES = (
     _peers,
     _leases,
     _transport,
+    _workers,
     _probes,
     _balancer,
     _shared_ports,

@@ -26,7 +26,7 @@ AGENT_STREAMS = 100  # concurrent streams on one connection of an agent
 HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # bytes of header fields kept for the calls of all connections
 # Header fields that the services read. All others are dropped when a call begins.
 AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
-FRONTEND_FIELDS = frozenset({EXTENSION, "traceparent"})
+FRONTEND_FIELDS = frozenset({EXTENSION, "authorization", "traceparent"})
 PEER_FIELDS = frozenset({"serverid", EXTENSION})
 
 

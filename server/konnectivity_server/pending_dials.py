@@ -106,7 +106,14 @@ class PendingDials:
         self.tracing = tracing
 
     def dial(
-        self, address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp", relayed: bool = False
+        self,
+        address: str,
+        frontend: DialOutcome,
+        origin: Peer,
+        protocol: str = "tcp",
+        relayed: bool = False,
+        asked_for: str = "",
+        judged: bool = True,
     ) -> PendingDial:
         """Ask a backend for a connection. The frontend is told the outcome later, never before this returns.
 
@@ -116,6 +123,8 @@ class PendingDials:
             origin: the client.
             protocol: network of the destination.
             relayed: whether another server asks, which means that agents of this server only are asked.
+            asked_for: name that the client asked for, where this server resolved it to the address; else empty.
+            judged: whether the policy on frontends applies: False for a dial of the server itself.
 
         Raises:
             DialError: the dial failed at once: no backend, no memory, too many dials, or a malformed address.
@@ -125,14 +134,14 @@ class PendingDials:
         source = name.rpartition(":")[0] or name
         observer: DialObserver | None = None
         if self.audit is not None:
-            observer = self.audit.record(address, protocol, origin, relayed)
+            observer = self.audit.record(address, protocol, origin, relayed, asked_for)
         if self.tracing is not None:
             observer = joined(observer, self.tracing.record(address, protocol, origin, relayed, frontend))
         dial = PendingDial(self, frontend, address, protocol, name, source, relayed, observer, self._clock())
         try:
             self._check_address(address, protocol)
-            if self.policy is not None and not relayed:
-                self._check_policy(self.policy, address, origin)
+            if self.policy is not None and judged and not relayed:
+                self._check_policy(self.policy, address, origin, asked_for)
             if not relayed and self._per_frontend[source] >= self._limits.per_frontend:
                 self._limits.reached["pending_dials_per_frontend"] += 1
                 raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
@@ -199,9 +208,9 @@ class PendingDials:
             except ValueError as error:
                 raise self.refused(DialFailure.ADDRESS, str(error)) from None
 
-    def _check_policy(self, policy: PolicyFile, address: str, origin: Peer) -> None:
+    def _check_policy(self, policy: PolicyFile, address: str, origin: Peer, asked_for: str) -> None:
         """Refuse a dial that the policy on frontends does not allow."""
-        if why := policy.refusal(origin, address):
+        if why := policy.refusal(origin, address, asked_for):
             raise self.refused(DialFailure.POLICY, f"dial tcp {cut(address)}: {REFUSED_BY_SERVER}: {why}")
 
     def _first_backend(self, dial: PendingDial) -> DialingTunnel:

@@ -43,6 +43,7 @@ from konnectivity_server.workers.worker import Worker
 if TYPE_CHECKING:
     from konnectivity.kube.api_client import KubeClient
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
+    from konnectivity_server.frontends.forward_frontend import ForwardFrontend
     from konnectivity_server.peers.server_lease import ServerLease
     from konnectivity_server.probes.path_prober import PathProber
 
@@ -127,6 +128,7 @@ class ProxyServer:
             self._authenticator,
             self._verifier,
         )
+        self._forward = self._forward_frontend()
         self.view = self._view()
 
     def _opener(self, relayed: bool = False) -> Opener:
@@ -177,6 +179,15 @@ class ProxyServer:
             self._client, self._tasks, *account, options.authentication_audience, self._limits.reached
         )
 
+    def _forward_frontend(self) -> ForwardFrontend | None:
+        options = self._options
+        if not options.uses_forward:
+            return None
+        from konnectivity_server.frontends.forward_frontend import ForwardFrontend
+
+        closing, reached = self._connect.closing, self._limits.reached
+        return ForwardFrontend(options, self._tasks, self._dials.dial, closing, reached, self._client)
+
     def _claim_verifier(self) -> ClaimVerifier | None:
         mode = self._options.agent_identity
         if mode == credential_identity.CERTIFICATE:
@@ -218,6 +229,7 @@ class ProxyServer:
             claim_verifier=self._verifier,
             server_lease=self._lease,
             prober=self._prober,
+            forward=self._forward,
         )
 
     async def start(self) -> None:
@@ -241,6 +253,9 @@ class ProxyServer:
             await self._listeners.open_agents({agent_service.PATH: self._agents.connect})
             service = ProxyService(self._opener(), self._frontend_tunnels)
             await self._listeners.open_frontends({grpc_frontend.PATH: service.proxy}, self._connect.protocol)
+            if self._forward is not None:
+                self._stack.callback(self._forward.close)
+                await self._forward.open(shared=self._worker is not None)
             self.view.sampler.start()
             self._stack.callback(self.view.sampler.stop)
             answers = SharedAnswers(self._tasks)
@@ -310,6 +325,8 @@ class ProxyServer:
         self._readiness.leave()
         self._stop_probes()
         self._listeners.drain()
+        if self._forward is not None:
+            self._forward.drain()
         for agent in self._registry.all():
             agent.send_drain()
         self._servers.drain()

@@ -71,6 +71,7 @@ class ServerCollector:
         yield from self._tracing()
         yield from self._identity()
         yield from self._probes()
+        yield from self._forward()
 
     def _connections(self, agents: TunnelStats) -> Iterator[Family]:
         view = self._view
@@ -192,6 +193,14 @@ class ServerCollector:
         yield gauge("server_data_plane_available", "Whether an agent passes all its probes: 1, or 0.").add(
             prober.data_plane.trouble() is None
         )
+
+    def _forward(self) -> Iterator[Family]:
+        forward = self._view.forward
+        if forward is None:
+            return
+        from konnectivity.forward.forward_metrics import client_families
+
+        yield from client_families("server_forward", forward.clients, forward.dials)
 
     def _token_reviews(self) -> Iterator[Family]:
         found = self._view.token_authenticator

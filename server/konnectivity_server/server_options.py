@@ -265,10 +265,15 @@ class ServerOptions(ServerServiceOptions):
 
     @property
     def needs_kubernetes(self) -> bool:
-        return self.reviews_tokens or self.enable_lease_controller or self.probe_node_events
+        return (
+            self.reviews_tokens
+            or self.enable_lease_controller
+            or self.probe_node_events
+            or (self.uses_forward and self.forward_names.needs_kubernetes)
+        )
 
     def problems(self) -> list[str]:
-        return super().problems() + option_rules.problems(self)
+        return super().problems() + self.forward_problems() + option_rules.problems(self)
 
     def doubts(self) -> list[str]:
         found = super().doubts()

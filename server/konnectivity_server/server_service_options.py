@@ -17,7 +17,7 @@ from konnectivity.runtime.options import (
 )
 from konnectivity.tls.go_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import strategies
-from konnectivity_server.server_probe_options import ServerProbeOptions
+from konnectivity_server.server_forward_options import ServerForwardOptions
 
 
 def _collector(url: str) -> str | None:
@@ -63,7 +63,7 @@ def _cipher_suites(names: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
-class ServerServiceOptions(ServerProbeOptions):
+class ServerServiceOptions(ServerForwardOptions):
     """Options for dials, the audit log, tracing, the Kubernetes API, TLS, ports of the operator, and limits."""
 
     proxy_strategies: str = option(
@@ -91,7 +91,7 @@ class ServerServiceOptions(ServerProbeOptions):
         check=existing_file,
         metavar="file",
         help="YAML file with rules on which frontend may dial what, by the names of its certificate or the user of its "
-        "process; read again when it changes (empty = every frontend may dial everything).",
+        "process, its password or its token; read again when it changes (empty = every frontend may dial everything).",
     )
     audit_log: str = option(
         "",

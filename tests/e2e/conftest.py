@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+
 import pytest
 
 from konnectivity.testing.deployment import Deployment
+from support.web_target import web_target
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +26,26 @@ def fresh(tmp_path):
     deployment = Deployment(tmp_path)
     yield deployment
     deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Return a directory with a short page and a large one."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "page").write_bytes(b"hello")
+    (directory / "large").write_bytes(os.urandom(3_000_000))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def plain(site):
+    with web_target(site) as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def secure(deployment, site):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
+    with web_target(site, context) as target:
+        yield target

@@ -25,33 +25,11 @@ from konnectivity.client.socket_bridge import bridged_socket
 from konnectivity.client.target_writer import unread_bytes
 from support import targets
 from support.targets import listening
-from support.web_target import web_target
 
 WAYS = [("grpc", True), ("http-connect", True), ("http-connect", False)]
 every_way = pytest.mark.parametrize(("mode", "unix"), WAYS, ids=["grpc", "connect", "connect-tls"])
-SIZE = 2_000_000
+SIZE = 3_000_000  # bytes of the large page
 NAME = "konnectivity client"  # of a blocking tunnel's thread
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("site")
-    (directory / "large").write_bytes(b"x" * SIZE)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def plain(site):
-    with web_target(site) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def secure(deployment, site):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
-    with web_target(site, context) as target:
-        yield target
 
 
 @pytest.fixture
@@ -203,13 +181,13 @@ async def test_a_connection_that_breaks_is_a_reset_of_the_socket(deployment):
 
 
 @every_way
-def test_code_without_an_event_loop(deployment, plain, mode, unix):
+def test_code_without_an_event_loop(deployment, plain, site, mode, unix):
     with BlockingTunnel(**deployment.frontend(mode, unix)) as tunnel:
         for _ in range(3):
             with tunnel.dial(f"localhost:{plain.server_port}") as sock:
                 sock.sendall(b"GET /large HTTP/1.0\r\n\r\n")
                 with sock.makefile("rb") as answer:
-                    assert answer.read().endswith(b"x" * SIZE)
+                    assert answer.read().endswith((site / "large").read_bytes())
         with pytest.raises(DialError, match="connection refused"):
             tunnel.dial("127.0.0.1:1")
         with pytest.raises(ValueError, match="timeout_s"):

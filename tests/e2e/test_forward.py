@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import yaml
 
 from konnectivity.testing.deployment import free_port
+from support.command_runs import curl, run
 from support.forward_process import ForwardProcess
 from support.kubernetes_api import KubernetesApi
 from support.tcp_name_server import name_server
@@ -36,40 +36,6 @@ def any_forward(deployment, request):
 @pytest.fixture(scope="module")
 def forward(deployment):
     return ForwardProcess(deployment)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("site")
-    (directory / "page").write_bytes(b"hello")
-    (directory / "large").write_bytes(os.urandom(3_000_000))
-    return directory
-
-
-@pytest.fixture(scope="module")
-def plain(site):
-    with web_target(site) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def secure(deployment, site):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(deployment.path("server.crt"), deployment.path("server.key"))
-    with web_target(site, context) as target:
-        yield target
-
-
-def run(*command, status=0, **environment):
-    """Run a program with these variables, and no proxy of the machine; return what it printed."""
-    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    ran = subprocess.run(command, capture_output=True, timeout=50, env={**kept, **environment})
-    assert ran.returncode == status, ran.stderr.decode()
-    return ran.stdout
-
-
-def curl(*arguments, status=0, **environment):
-    return run("curl", "-sS", "--max-time", "20", *arguments, status=status, **environment)
 
 
 def test_curl_in_every_way(deployment, any_forward, plain, secure, site):

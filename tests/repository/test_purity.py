@@ -19,6 +19,8 @@ PURE_MODULES = (
     "konnectivity/forward/names/dns_messages.py",
     "konnectivity/forward/failure_answers.py",
     "konnectivity/forward/names/name_rules.py",
+    "konnectivity/forward/names/name_settings.py",
+    "konnectivity/forward/password_guesses.py",
     "konnectivity/forward/proxied_exchange.py",
     "konnectivity/forward/proxy_requests.py",
     "konnectivity/forward/socks5.py",

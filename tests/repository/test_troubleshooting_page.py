@@ -1,4 +1,7 @@
-"""Tests of docs/operate/troubleshooting.md: each quoted text is in the source, and each error text is quoted."""
+"""Tests of docs/operate/troubleshooting.md: each quoted text is in the source, and each error text is quoted.
+
+docs/operate/forward.md has the texts of forward proxies.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from support.checkout import ROOT
 
 PAGE = (ROOT / "docs" / "operate" / "troubleshooting.md").read_text()
 ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
+FORWARD_PAGE = (ROOT / "docs" / "operate" / "forward.md").read_text()
 GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, in the answer to a dial, or in the status of a call.
 SPOKEN = re.compile(
@@ -97,7 +101,7 @@ def test_what_is_quoted_is_said(text):
 @pytest.mark.parametrize("text", sorted({text for tree in SOURCES.values() for text in spoken(tree)}))
 def test_what_is_said_is_quoted(text):
     wanted = pieces(text)
-    flat = " ".join(PAGE.split())
+    flat = " ".join((PAGE + FORWARD_PAGE).split())
     assert all(each in flat for each in wanted), wanted
 
 

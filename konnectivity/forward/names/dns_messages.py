@@ -115,7 +115,7 @@ def answer_to(message: dns.message.Message, answer: DnsAnswer | None, age_s: flo
     made = dns.message.make_response(message, recursion_available=True)
     made.set_rcode(dns.rcode.REFUSED if answer is None else dns.rcode.from_flags(answer.code, 0))
     for records in answer.records if answer is not None else ():
-        kept: dns.rrset.RRset = records.copy()  # type: ignore[no-untyped-call]
+        kept: dns.rrset.RRset = records.copy()  # type: ignore[no-untyped-call]  # dnspython declares no type for it
         kept.ttl = max(0, int(records.ttl - age_s))
         made.answer.append(kept)
     data = made.to_wire(max_size=65535)

@@ -1,6 +1,7 @@
-"""Resolution of the destinations that clients ask for, by rules on their names, and the dial of what was found.
+"""Resolution of the destinations that clients ask for, by rules on their names, and the dials of what was found.
 
-Owns the resolvers. A name whose rule is `agent` is passed on unchanged. Does not know the clients.
+Owns the resolvers. A name whose rule is `agent` is passed on unchanged. Does not know the clients, nor how an address
+is dialled.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from konnectivity.client.byte_pump import Streams
 from konnectivity.errors import DialError, DialFailure
 from konnectivity.forward.names import name_rules
 from konnectivity.forward.names.name_rules import NameRules
@@ -19,61 +19,57 @@ from konnectivity.net.error_texts import words_of
 
 if TYPE_CHECKING:
     from konnectivity.forward.names.cluster_dns import ClusterDns
-    from konnectivity.forward.names.outbound_proxy import OutboundProxy
     from konnectivity.forward.names.service_addresses import ServiceAddresses
 
 LOOKUP_S = 10.0  # seconds for the resolver of this machine
 _MAX_TRIED = 4  # addresses of one name
 
-DialAddress = Callable[[str], Awaitable[Streams]]
+T = TypeVar("T")
 
 
 class NameResolution:
-    """Way from a destination to a connection.
+    """Way from a destination to the addresses that are dialled.
 
     Args:
         rules: where a name is resolved.
-        dial: connects to "host:port" through the tunnel.
-        dial_directly: connects to "host:port" from this machine.
         cluster_dns: DNS of the cluster; None: no rule names it.
         services: Services of the Kubernetes API; None: no rule names them.
-        outbound: HTTP proxy behind the tunnel; None: destinations are dialled without one.
 
     """
 
     def __init__(
-        self,
-        rules: NameRules,
-        dial: DialAddress,
-        dial_directly: DialAddress,
-        cluster_dns: ClusterDns | None = None,
-        services: ServiceAddresses | None = None,
-        outbound: OutboundProxy | None = None,
+        self, rules: NameRules, cluster_dns: ClusterDns | None = None, services: ServiceAddresses | None = None
     ) -> None:
         self.rules = rules
         self.cluster_dns = cluster_dns
         self.services = services
-        self._outbound = outbound
-        self._dial = dial
-        self._dial_directly = dial_directly
 
-    async def connect(self, destination: str) -> Streams:
-        """Connect to "host:port".
+    def ways_of(self, host: str) -> tuple[str, ...]:
+        """Return the ways in which a host is resolved, in turn; an address is left to the agent."""
+        return (name_rules.AGENT,) if addresses.is_address(host) else self.rules.ways_of(host)
+
+    async def dial(
+        self,
+        destination: str,
+        dial: Callable[[str], Awaitable[T]],
+        dial_directly: Callable[[str], Awaitable[T]] | None = None,
+    ) -> T:
+        """Dial "host:port" by its addresses, and return what the dial that succeeded returned.
+
+        Args:
+            destination: "host:port".
+            dial: dials "host:port" through the tunnel.
+            dial_directly: dials "host:port" from this machine; None: no rule has the way `direct`.
 
         Raises:
             DialError: the name is unknown, or none of its addresses can be dialled.
 
         """
         host, port = addresses.split(destination)
-        ways = (name_rules.AGENT,) if addresses.is_address(host) else self.rules.ways_of(host)
-        if ways == (name_rules.DIRECT,):
-            return await self._dial_directly(destination)
-        if self._outbound is not None and (proxy := self._outbound.proxy_of(host, port)) is not None:
-            return await self._outbound.connect(proxy, host, port, self._dial)
-        found, last = await self.resolve(host, ways)
+        found, last = await self.resolve(host, self.ways_of(host))
         if found:
-            return await self._dial_first(found[:_MAX_TRIED], port)
-        return await (self._dial_directly if last == name_rules.DIRECT else self._dial)(destination)
+            return await _dial_first(found[:_MAX_TRIED], port, dial)
+        return await (dial_directly if last == name_rules.DIRECT and dial_directly is not None else dial)(destination)
 
     async def resolve(self, host: str, ways: tuple[str, ...]) -> tuple[list[str], str]:
         """Return the addresses of a name by the first way that has any, and this way.
@@ -116,15 +112,16 @@ class NameResolution:
             text = f"lookup {addresses.shown(host)} by {way}: server misbehaving: {error}"
             raise DialError(DialFailure.ENDPOINT, text) from error
 
-    async def _dial_first(self, found: list[str], port: int) -> Streams:
-        """Connect to the first address that can be dialled."""
-        for number, address in enumerate(found, 1):
-            try:
-                return await self._dial(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-            except DialError as error:
-                if error.failure is not DialFailure.ENDPOINT or number == len(found):
-                    raise
-        raise AssertionError("there is an address")
+
+async def _dial_first(found: list[str], port: int, dial: Callable[[str], Awaitable[T]]) -> T:
+    """Dial the first address that can be dialled."""
+    for number, address in enumerate(found, 1):
+        try:
+            return await dial(addresses.joined(address, port))
+        except DialError as error:
+            if error.failure is not DialFailure.ENDPOINT or number == len(found):
+                raise
+    raise AssertionError("unreachable")
 
 
 async def _local(host: str) -> list[str]:

@@ -5,6 +5,7 @@ Owns nothing. `server_app` builds the view when all parts of the server exist; r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -59,6 +60,18 @@ class ConnectRecords(Protocol):
     clients: int
 
 
+class ForwardRecords(Protocol):
+    """Counts that the forward frontend keeps."""
+
+    @property
+    def clients(self) -> int:
+        """Number of open connections of clients."""
+
+    @property
+    def dials(self) -> Counter[tuple[str, str]]:
+        """Number of dials by protocol and result."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerView:
     """Parts of one server, for reading."""
@@ -84,6 +97,7 @@ class ServerView:
     claim_verifier: ClaimVerifier | None = None
     server_lease: ServerLease | None = None
     prober: PathProber | None = None
+    forward: ForwardRecords | None = None
 
     @property
     def peer_tunnels(self) -> Sequence[PeerTunnel]:

@@ -49,10 +49,18 @@ class AuditLog:
         """Number of lines that could not be written."""
         return self._writer.dropped
 
-    def record(self, destination: str, protocol: str, client: Peer, relayed: bool) -> DialRecord:
+    def record(self, destination: str, protocol: str, client: Peer, relayed: bool, asked_for: str = "") -> DialRecord:
         """Return the record of a dial that begins."""
         return DialRecord(
-            self._write, self._running, monotonic, secrets.token_hex(8), destination, protocol, client, relayed
+            self._write,
+            self._running,
+            monotonic,
+            secrets.token_hex(8),
+            destination,
+            protocol,
+            client,
+            relayed,
+            asked_for,
         )
 
     def close(self) -> None:

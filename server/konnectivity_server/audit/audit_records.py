@@ -38,6 +38,7 @@ class DialRecord:
         destination, protocol: address that the client asked for, and its network.
         client: the client.
         relayed: whether another server asked, for a client of its own.
+        asked_for: name that the client asked for, where this server resolved it to the address; else empty.
 
     """
 
@@ -53,6 +54,7 @@ class DialRecord:
         protocol: str,
         client: Peer,
         relayed: bool,
+        asked_for: str = "",
     ) -> None:
         self._write = write
         self._running = running
@@ -68,6 +70,8 @@ class DialRecord:
             "protocol": protocol,
             "destination": destination,
         }
+        if asked_for:
+            self._asked["asked_for"] = asked_for
 
     def asking(self, tunnel: DialingTunnel) -> None:
         """Note that an agent or a peer server is asked, instead of the last one."""
@@ -128,12 +132,18 @@ def cause_of(error: DialError) -> str:
 
 
 def client_of(peer: Peer) -> Record:
-    """Return the client: the process behind a unix socket, or the address and the certificate's common name."""
+    """Return the client: its address, and what is known of its process, certificate, user, token and frontend."""
     found: Record = {"address": peer.address}
     if peer.process is not None:
         found |= peer.process._asdict()
     if peer.common_name:
         found["certificate"] = peer.common_name
+    if peer.user:
+        found["user"] = peer.user
+    if peer.token_sha256:
+        found["token_sha256"] = peer.token_sha256.hex()
+    if peer.frontend:
+        found["frontend"] = peer.frontend
     return found
 
 

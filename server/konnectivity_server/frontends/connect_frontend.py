@@ -11,7 +11,7 @@ from typing import cast
 
 from konnectivity.errors import DialError
 from konnectivity.grpc.message_stream import Peer
-from konnectivity.grpc.peer import peer_of
+from konnectivity.grpc.peer import peer_of, with_token
 from konnectivity.http1.message_heads import HeadError, Heads
 from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.runtime import logs
@@ -24,6 +24,7 @@ from konnectivity_server.frontends.connect_messages import (
     destination,
     plain_destination,
     refusal,
+    shown_token,
     trace_parent_text,
 )
 from konnectivity_server.peer_limits import ConnectLimits
@@ -80,6 +81,7 @@ class ConnectProtocol(asyncio.Protocol):
         self._heads: Heads | None = None  # reader of heads that do not have the usual form
         self._refusals = 0
         self._early = bytearray()  # bytes behind the CONNECT
+        self._token = b""  # that the client showed; a head of the usual form has none
         self._transport: asyncio.Transport | None = None
         self._dial: PendingDial | None = None
         self._answered = False
@@ -173,6 +175,7 @@ class ConnectProtocol(asyncio.Protocol):
                 else:
                     self._early += heads.rest()
                     self.traceparent = trace_parent_text(head)
+                    self._token = shown_token(head)
                     self._start_dial(address)
                     return
         except HeadError as error:
@@ -205,6 +208,8 @@ class ConnectProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         origin = peer_of(self._transport) if self._transport is not None else Peer("")
+        if self._token:
+            origin = with_token(origin, self._token)
         if log.v(4):
             log.info("Dialing", destination=address, **{"from": origin.name})
         self._served = True

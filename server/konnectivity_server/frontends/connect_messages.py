@@ -24,6 +24,7 @@ _PLAIN_HEAD = re.compile(
     rb"CONNECT ((?!/)[!-~]+) HTTP/1\.1\r\nHost: [!-~]+\r\n(?:User-Agent: [!-~]+(?: [!-~]+)*\r\n)?\r\n"
 )
 _TRACE_PARENT = re.compile(rb"\ntraceparent:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_TOKEN = re.compile(rb"\nproxy-authorization:[ \t]*bearer +([!-~]+)[ \t]*\r?\n", re.IGNORECASE)
 _VERSION = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ +HTTP/(\d+)\.(\d+)\r?\n")
 
 
@@ -95,6 +96,12 @@ def trace_parent_text(head: bytes) -> str:
     """Return the value of `traceparent` in a head, not checked; empty if the head has none, or several."""
     values = _TRACE_PARENT.findall(head)
     return values[0].rstrip(b" \t").decode("latin-1") if len(values) == 1 else ""
+
+
+def shown_token(head: bytes) -> bytes:
+    """Return the token in the Proxy-Authorization field of a head; empty if there is none, or there are several."""
+    values = _TOKEN.findall(head)
+    return values[0] if len(values) == 1 else b""
 
 
 def _unescaped(target: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from konnectivity.errors import DialError
-from konnectivity.grpc.message_stream import MessageStream
+from konnectivity.grpc.message_stream import MessageStream, Peer
+from konnectivity.grpc.peer import with_token
 from konnectivity.tunnel import sides
 from konnectivity.tunnel.serving import IncomingDial, Opener, ServingTunnel
 from konnectivity.tunnel.tunnel_options import TunnelOptions
@@ -37,10 +38,19 @@ def opener_of(start_dial: StartDial) -> Opener:
 
     def open_incoming(dial: IncomingDial) -> None:
         try:
-            pending = start_dial(dial.address, dial, dial.tunnel.stream.peer, dial.protocol)
+            pending = start_dial(dial.address, dial, _origin_of(dial.tunnel.stream), dial.protocol)
         except DialError as error:
             dial.dial_failed(error)
         else:
             dial.on_cancel = pending.cancel
 
     return open_incoming
+
+
+def _origin_of(stream: MessageStream) -> Peer:
+    """Return the client of a call, with the token that it showed."""
+    shown = stream.metadata.get_all("authorization")
+    scheme, _, token = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        return stream.peer
+    return with_token(stream.peer, token.strip().encode("utf-8", "surrogateescape"))

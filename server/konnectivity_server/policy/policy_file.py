@@ -1,26 +1,21 @@
 """File of the policy on frontends, read again when it changes.
 
-Owns the newest policy that can be used. A change that cannot be used is logged, and leaves the policy of before in
-force. Does not know what a policy means.
+Owns the file and the number of refused dials. Does not know what a policy means.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from time import monotonic
 
 from konnectivity.errors import StartError
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.net.error_texts import words_of
-from konnectivity.runtime import logs
+from konnectivity.runtime.changing_file import ChangingFile
 from konnectivity.untrusted.file_content import read_file
 from konnectivity_server.policy.frontend_policy import FrontendPolicy, parse_policy
 
-log = logs.get(__name__)
-
 MAX_FILE = 1024 * 1024  # bytes
-LOOK_INTERVAL_S = 1.0  # least time between two looks at the file
 
 
 class PolicyFile:
@@ -40,42 +35,23 @@ class PolicyFile:
 
     def __init__(self, path: str, clock: Callable[[], float] = monotonic) -> None:
         self.refused = 0
-        self._path = path
-        self._clock = clock
-        self._stamp = self._stamp_of_file()
-        self._looked_at = clock()
         try:
-            self._policy = _read(path)
+            self._file = ChangingFile("Frontend policy", path, _read, lambda policy: len(policy.entries), clock)
         except ValueError as error:
             raise StartError(f"--frontend-policy: {error}") from error
 
-    def refusal(self, client: Peer, address: str) -> str | None:
-        """Return why a client must not dial a destination, and count it; None if it may."""
-        if self._clock() - self._looked_at >= LOOK_INTERVAL_S:
-            self._look()
-        why = self._policy.refusal(client, address)
+    def refusal(self, client: Peer, address: str, asked_for: str) -> str | None:
+        """Return why a client must not dial an address, and count the refusal; None if it may.
+
+        Args:
+            client: the client.
+            address: destination, as "host:port".
+            asked_for: name that the client asked for, where this server resolved it to the address; else empty.
+
+        """
+        why = self._file.newest().refusal(client, address, asked_for)
         self.refused += why is not None
         return why
-
-    def _look(self) -> None:
-        """Read the file again if it has changed."""
-        self._looked_at = self._clock()
-        stamp = self._stamp_of_file()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._policy = _read(self._path)
-            log.info("Frontend policy has changed", file=self._path, entries=len(self._policy.entries))
-        except ValueError as error:
-            log.warning("Frontend policy cannot be used, keeping the one of before", reason=str(error))
-
-    def _stamp_of_file(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read(path: str) -> FrontendPolicy:

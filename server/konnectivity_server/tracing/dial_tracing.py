@@ -66,6 +66,7 @@ class DialTracing:
     ) -> DialSpans | None:
         """Return the spans of a dial that begins, or None if the dial is not sampled."""
         kind, parent = origin_of(frontend, relayed)
+        kind = client.frontend or kind
         clock = self._dial_clock()
         span = self._tracer.start_span(DIAL, _context_of(parent), SpanKind.SERVER, start_time=clock())
         if not span.is_recording():

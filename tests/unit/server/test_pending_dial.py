@@ -235,7 +235,7 @@ class Audit:
     def __init__(self) -> None:
         self.records = []
 
-    def record(self, destination, protocol, client, relayed):
+    def record(self, destination, protocol, client, relayed, asked_for=""):
         return DialRecord(self.records.append, {}, lambda: 0.0, "1", destination, protocol, client, relayed)
 
 

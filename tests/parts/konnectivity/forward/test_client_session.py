@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from base64 import b64encode
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from konnectivity.client.byte_pump import BytePump
 from konnectivity.errors import DialError, DialFailure
-from konnectivity.forward.client_session import ClientSession, SessionSettings
+from konnectivity.forward.client_session import GUESSES, ClientSession, ProxyClient, SessionSettings
 from konnectivity.forward.proxy_credentials import ProxyCredentials
 from support.targets import listening
 
@@ -41,31 +43,48 @@ class Destination:
                     return
 
 
-@asynccontextmanager
-async def proxy(tmp_path=None, head_s=LONG_S, idle_s=LONG_S, credentials=None, fail=None):
-    """Run the proxy; yield its port and its settings."""
+class DirectDialer:
+    """Dialer of clients without a tunnel."""
 
-    async def dial(address):
-        if fail is not None:
-            raise fail
-        host, _, port = address.rpartition(":")
+    def __init__(self, tasks, fail=None):
+        self.tasks = tasks
+        self.fail = fail
+        self.users = []
+
+    async def connect(self, destination, client):
+        self.users.append(client.user)
+        if self.fail is not None:
+            raise self.fail
+        host, _, port = destination.rpartition(":")
         return await asyncio.open_connection(host, int(port))
 
+    async def join(self, destination, client, accepted, early):
+        target = await self.connect(destination, client)
+        client.writer.write(accepted)
+        target[1].write(early)
+        return BytePump(self.tasks, (client.reader, client.writer), target).run()
+
+
+@asynccontextmanager
+async def proxy(head_s=LONG_S, idle_s=LONG_S, credentials=None, fail=None):
+    """Run the proxy; yield its port and its settings."""
     async with asyncio.TaskGroup() as tasks:
-        settings = SessionSettings(tasks, dial, credentials, head_s, idle_s, 4096)
+        settings = SessionSettings(tasks, DirectDialer(tasks, fail), credentials, head_s, idle_s, 4096)
         sessions = set()
 
         async def serve(reader, writer):
             sessions.add(asyncio.current_task())
-            await ClientSession(reader, writer, settings).run()
+            await ClientSession(ProxyClient(reader, writer), settings).run()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        yield server.sockets[0].getsockname()[1], settings
-        server.close()
-        for session in sessions:
-            session.cancel()
-            with suppress(asyncio.CancelledError):
-                await session
+        try:
+            yield server.sockets[0].getsockname()[1], settings
+        finally:
+            server.close()
+            for session in sessions:
+                session.cancel()
+                with suppress(asyncio.CancelledError):
+                    await session
 
 
 async def talk(port, data, end=False):
@@ -218,6 +237,31 @@ async def test_nobody_gets_through_without_the_password(tmp_path):
 
 
 # ---- what a client may do --------------------------------------------------------------------------------------------
+
+
+async def test_passwords_cannot_be_guessed_without_end(tmp_path):
+    """Ten wrong passwords of a user close the way for this user from this source, and for no other user."""
+    (tmp_path / "users").write_text("ann:secret\nbob:other\n")
+    now = [1000.0]
+    credentials = ProxyCredentials(str(tmp_path / "users"), lambda: now[0])
+    destination = Destination()
+    async with listening(destination.serve) as address, proxy(credentials=credentials) as (port, settings):
+
+        async def status(user, password):
+            pair = b64encode(f"{user}:{password}".encode()).decode()
+            answer = await talk(port, get(address, f"Proxy-Authorization: Basic {pair}", "Connection: close"))
+            return int(answer[9:12])
+
+        assert {await status("ann", f"wrong {number}") for number in range(10)} == {407}
+        assert settings.reached[GUESSES] == 0
+        assert await status("ann", "secret") == 407
+        words = bytes((5, 1, 2, 1, 3)) + b"ann" + bytes((6,)) + b"secret"
+        assert await talk(port, words) == bytes((5, 2, 1, 1))
+        assert settings.reached[GUESSES] == 2
+        assert await status("bob", "other") == 200
+        now[0] += 7
+        assert await status("ann", "secret") == 200
+        assert settings.dialer.users == ["bob", "ann"]
 
 
 async def test_pipelined_requests_are_answered_in_their_order():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -22,7 +23,10 @@ async def make(tmp_path):
         made = []
 
         async def start(*arguments):
-            words = [f"--server=unix:{tmp_path}/none", f"--port={free_port()}", *arguments]
+            server = (
+                () if any(each.startswith("--server=") for each in arguments) else (f"--server=unix:{tmp_path}/none",)
+            )
+            words = [*server, f"--port={free_port()}", *arguments]
             options = parse(ForwardOptions, words, {}, "konnectivity forward")
             made.append(ForwardApp(options, tasks))
             await made[-1].start()
@@ -85,3 +89,26 @@ async def test_a_drain_waits_for_clients_and_takes_no_new_ones(make):
     assert time.monotonic() - began < 15
     writer.close()
     idle.close()
+
+
+async def test_a_proxy_behind_the_tunnel_serves_what_is_not_excepted(make, tmp_path):
+    """A destination is dialled as the proxy, by way of a server; one of the list is dialled itself."""
+
+    async def serve(reader, writer):
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                heads.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    heads = []
+    frontend = await asyncio.start_unix_server(serve, f"{tmp_path}/frontend")
+    more = ("--outbound-proxy=http://proxy.corp:3128", "--outbound-no-proxy=.svc")
+    _, options = await make(f"--server=unix:{tmp_path}/frontend", *more)
+    for host in ("www.example.org", "a.svc"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
+        writer.write(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+    assert heads == [b"proxy.corp:3128", b"www.example.org:443", b"a.svc:443"]
+    frontend.close()

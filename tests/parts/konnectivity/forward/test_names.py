@@ -139,21 +139,21 @@ async def test_a_destination_is_dialled_by_the_way_of_its_name(server):
     async with listening(echo) as address:
         port = int(address.rpartition(":")[2])
         rules = NameRules(["test=cluster-dns", "localhost=local", "direct.localhost=direct", "gone.test=cluster-dns"])
-        names = NameResolution(rules, dial, direct_dial.connect, ClusterDns([server.address], direct_dial.connect))
+        names = NameResolution(rules, ClusterDns([server.address], direct_dial.connect))
         for destination in ("node-1:80", "10.0.0.7:80", "[fd00::7]:80", "a.test:80", f"localhost:{port}"):
-            _, writer = await names.connect(destination)
+            _, writer = await names.dial(destination, dial, direct_dial.connect)
             writer.close()
         assert dialled[:3] == ["node-1:80", "10.0.0.7:80", "[fd00::7]:80"]
         assert sorted(dialled[3:5]) == ["10.0.0.1:80", "10.0.0.2:80"]
         assert dialled[5] in (f"127.0.0.1:{port}", f"[::1]:{port}")
         with pytest.raises(DialError, match=r"lookup gone\.test by cluster-dns: no such host"):
-            await names.connect("gone.test:80")
+            await names.dial("gone.test:80", dial, direct_dial.connect)
         server.raw = b""
         with pytest.raises(DialError, match="by cluster-dns: server misbehaving"):
-            await names.connect("other.test:80")
+            await names.dial("other.test:80", dial, direct_dial.connect)
         before = len(dialled)
         with suppress(DialError):  # this machine may resolve the name or not
-            _, writer = await names.connect(f"direct.localhost:{port}")
+            _, writer = await names.dial(f"direct.localhost:{port}", dial, direct_dial.connect)
             writer.close()
         assert len(dialled) == before
 
@@ -167,7 +167,7 @@ async def listener(server):
     async with asyncio.TaskGroup() as tasks:
         rules = NameRules(["localhost=local"])
         cluster = ClusterDns([server.address], direct_dial.connect)
-        made = DnsListener(NameResolution(rules, direct_dial.connect, direct_dial.connect, cluster), tasks, Counter())
+        made = DnsListener(NameResolution(rules, cluster), tasks, Counter())
         port = free_port()
         await made.open("127.0.0.1", port)
         yield port
@@ -256,7 +256,7 @@ async def test_more_queries_than_may_wait(server):
         return await direct_dial.connect(address)
 
     async with asyncio.TaskGroup() as tasks:
-        names = NameResolution(NameRules([]), dial, dial, ClusterDns([server.address], dial))
+        names = NameResolution(NameRules([]), ClusterDns([server.address], dial))
         listener = DnsListener(names, tasks, reached)
         for number in range(600):
             listener.received(dns.message.make_query(f"n{number}.test", "A").to_wire(), None)
@@ -275,19 +275,19 @@ async def test_ways_in_turn(server):
     async with listening(echo) as address:
         port = int(address.rpartition(":")[2])
         rules = NameRules(["test=cluster-dns+agent", "localhost=cluster-dns+local", "none.test=cluster-dns+local"])
-        names = NameResolution(rules, dial, direct_dial.connect, ClusterDns([server.address], direct_dial.connect))
+        names = NameResolution(rules, ClusterDns([server.address], direct_dial.connect))
         server.records["c.test.", "A"] = ["10.0.0.3"]
         for name in ("c.test", "node.test", "localhost"):
-            _, writer = await names.connect(f"{name}:{port}")
+            _, writer = await names.dial(f"{name}:{port}", dial, direct_dial.connect)
             writer.close()
         assert dialled[:2] == [f"10.0.0.3:{port}", f"node.test:{port}"]
         assert dialled[2] in (f"127.0.0.1:{port}", f"[::1]:{port}")
         server.raw = b""
-        _, writer = await names.connect(f"other.test:{port}")
+        _, writer = await names.dial(f"other.test:{port}", dial, direct_dial.connect)
         writer.close()
         assert dialled[3] == f"other.test:{port}"
         with pytest.raises(DialError, match="lookup"):
-            await names.connect(f"none.test:{port}")
+            await names.dial(f"none.test:{port}", dial, direct_dial.connect)
 
 
 async def test_a_proxy_behind_the_tunnel():
@@ -310,15 +310,13 @@ async def test_a_proxy_behind_the_tunnel():
     async with listening(serve) as address:
         port = int(address.rpartition(":")[2])
         outbound = OutboundProxy("http://ann:secret@proxy.corp:3128", ".svc,10.0.0.0/8")
-        names = NameResolution(NameRules([]), dial, direct_dial.connect, outbound=outbound)
-        reader, writer = await names.connect("www.example.org:443")
+        proxy = outbound.proxy_of("www.example.org", 443)
+        reader, writer = await outbound.connect(proxy, "www.example.org", 443, dial)
         assert await reader.readexactly(5) == b"first"
         writer.close()
         assert heads[0].startswith(b"CONNECT www.example.org:443 HTTP/1.1\r\n")
         assert b"Proxy-Authorization: Basic YW5uOnNlY3JldA==" in heads[0]
-        for destination in ("a.b.svc:80", "10.1.2.3:80"):
-            _, writer = await names.connect(destination)
-            writer.close()
-        assert dialled == ["proxy.corp:3128", "a.b.svc:80", "10.1.2.3:80"]
+        assert not any(outbound.proxy_of(host, 80) for host in ("a.b.svc", "10.1.2.3"))
+        assert dialled == ["proxy.corp:3128"]
         with pytest.raises(DialError, match=r"the proxy proxy\.corp:3128 refuses: 403 Forbidden"):
-            await names.connect("refused.test:443")
+            await outbound.connect(proxy, "refused.test", 443, dial)

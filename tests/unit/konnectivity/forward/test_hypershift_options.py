@@ -73,17 +73,17 @@ def test_the_server_and_the_port(read):
 )
 def test_where_names_are_resolved(read, options, arguments, ways):
     found = read(options, *arguments.split())
-    assert found.name_rules.ways_of("api.default.svc") == ways
+    assert found.name_settings.rules.ways_of("api.default.svc") == ways
     assert found.cluster_dns == (("dns-default.openshift-dns",) if "cluster-dns" in ways else ())
     assert not found.problems()
 
 
 def test_cloud_apis_are_dialled_directly(read):
-    found = read(Socks5ProxyOptions, "--connect-directly-to-cloud-apis").name_rules
+    found = read(Socks5ProxyOptions, "--connect-directly-to-cloud-apis").name_settings.rules
     assert found.ways_of("ec2.eu-west-1.amazonaws.com") == ("direct",)
     assert found.ways_of("login.microsoftonline.com") == ("direct",)
     assert found.ways_of("www.example.org") == ("kubernetes", "local")
-    assert read(Socks5ProxyOptions).name_rules.ways_of("sts.amazonaws.com") == ("kubernetes", "local")
+    assert read(Socks5ProxyOptions).name_settings.rules.ways_of("sts.amazonaws.com") == ("kubernetes", "local")
 
 
 def test_a_proxy_behind_the_tunnel(read):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from konnectivity.grpc.message_stream import Peer, PeerProcess
@@ -75,6 +77,48 @@ def test_the_names_of_a_client(client, peer):
     others = {id(each): each for each in (APISERVER, PROMETHEUS, STRANGER)}
     del others[id(peer)]
     assert client == "*" or not any(policy.refusal(other, "a:1") is None for other in others.values())
+
+
+TOKEN = sha256(b"a token").digest()
+
+
+@pytest.mark.parametrize(
+    ("client", "peer"),
+    [
+        (f"token-sha256={TOKEN.hex()}", Peer("10.0.0.9:5000", token_sha256=TOKEN)),
+        ("user=ann", Peer("127.0.0.1:5000", user="ann", frontend="forward")),
+        ("frontend=forward", Peer("127.0.0.1:5000", frontend="forward")),
+    ],
+)
+def test_a_client_with_a_secret_or_of_the_forward_frontend(client, peer):
+    policy = parse_policy([{"clients": ["cn=nobody", client], "allow": ["10.0.0.0/8"]}])
+    assert allowed(policy, peer, "10.0.0.1:1", "11.0.0.1:1") == [True, False]
+    other = Peer("10.0.0.9:5000", token_sha256=sha256(b"another token").digest(), user="bob")
+    for stranger in (other, Peer("10.0.0.9:5000"), APISERVER):
+        assert not any(allowed(policy, stranger, "10.0.0.1:1"))
+
+
+def test_a_token_is_no_text_that_a_certificate_could_have():
+    """A common name cannot pass for a token, nor a user for a certificate."""
+    policy = parse_policy([{"clients": [f"token-sha256={TOKEN.hex()}", "cn=ann"]}])
+    certificate = {"subject": ((("commonName", f"token-sha256={TOKEN.hex()}"),),)}
+    for stranger in (Peer("a:1", certificate), Peer("a:1", user="ann"), Peer("a:1", user="x,cn=ann")):
+        assert not any(allowed(policy, stranger, "10.0.0.1:1"))
+
+
+def test_a_name_that_the_server_resolved_is_judged_with_its_address():
+    entry = {"clients": ["*"], "allow": ["10.0.0.0/8", "*.svc:80"], "deny": ["10.9.0.0/16", "*.secret.svc"]}
+    policy = parse_policy([entry])
+
+    def passes(name, address):
+        return policy.refusal(PROMETHEUS, address, name) is None
+
+    assert passes("a.svc", "11.0.0.1:80")  # allowed by its name
+    assert passes("a.test", "10.0.0.1:80")  # by its address
+    assert not passes("a.test", "11.0.0.1:80")
+    assert not passes("a.svc", "11.0.0.1:443")
+    assert not passes("a.svc", "10.9.0.1:80")  # denied by its address
+    assert not passes("a.secret.svc", "10.0.0.1:80")  # by its name
 
 
 def test_the_first_entry_that_names_the_client_decides():
