@@ -17,7 +17,7 @@ from konnectivity.runtime.options import (
 )
 from konnectivity.tls.go_names import CIPHER_SUITES, TLS_VERSIONS
 from konnectivity_server import strategies
-from konnectivity_server.server_forward_options import ServerForwardOptions
+from konnectivity_server.frontends.server_forward_options import ServerForwardOptions
 
 
 def _collector(url: str) -> str | None:
