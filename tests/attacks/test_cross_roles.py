@@ -11,14 +11,15 @@ from contextlib import closing, suppress
 from datetime import timedelta
 
 import pytest
-from attack_site import measured
+from attack_site import AttackSite, measured
 
 from konnectivity import wire
 from konnectivity.client import connect
 from konnectivity.http2 import events
 from konnectivity.tool.pki.authority import Authority
 from support import targets
-from support.http2_peer import CONNECT, PROXY, request
+from support.http2_peer import CONNECT, PROXY, HostilePeer, request
+from support.kubernetes_api import KubernetesApi
 from support.one_port import OnePort
 from support.targets import listening
 
@@ -37,9 +38,9 @@ def site(tmp_path):
     site.stop()
 
 
-async def calls(site, name, path):
+async def calls(site, context, path):
     """Make calls of another role on one connection, each with a packet of that role, and return their statuses."""
-    peer = await site.http2_peer(name)
+    peer = HostilePeer(*await asyncio.open_connection("127.0.0.1", site.agent_port, ssl=context))
     statuses: Counter[str] = Counter()
     try:
         for number in range(CALLS):
@@ -105,7 +106,7 @@ async def test_no_credential_opens_what_belongs_to_another_role(site):
     async with measured(server) as cost:
         for name, paths in OTHERS.items():
             for path in paths:
-                for found in await asyncio.gather(*(calls(site, name, path) for _ in range(CONNECTIONS))):
+                for found in await asyncio.gather(*(calls(site, site.context(name), path) for _ in range(CONNECTIONS))):
                     assert found == {"7": CALLS}
         for name in ("agent", "server"):
             assert await dials(site, site.context(name, "http/1.1"), FORGERIES) == {"403": FORGERIES}
@@ -120,3 +121,26 @@ async def test_no_credential_opens_what_belongs_to_another_role(site):
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
         writer.close()
+
+
+class TokenPort(OnePort, AttackSite):
+    """Deployment with one port whose agents show tokens and no certificates."""
+
+
+async def test_a_stranger_without_certificate_is_an_agent_without_token(tmp_path):
+    """Where agents show tokens, a client without a certificate can ask to register, and nothing else."""
+    with KubernetesApi(tmp_path / "api") as api:
+        site = TokenPort(tmp_path)
+        site.accept_tokens_of(api)
+        try:
+            site.server("--max-new-stream-rate=100000")
+            site.agent("--agent-id=real")
+            stranger = ssl.create_default_context(cafile=site.path("ca.crt"))
+            assert await dials(site, stranger, FORGERIES) == {"403": FORGERIES}
+            stranger.set_alpn_protocols(["h2"])
+            for path, statuses in ((PROXY, {"7"}), (PEER, {"12"}), (CONNECT, {"2", "9"})):
+                assert set(await calls(site, stranger, path)) <= statuses
+            assert await calls(site, site.context("client"), CONNECT) == {"7": CALLS}
+            assert await asyncio.to_thread(agents, site) == ["real"]
+        finally:
+            site.stop()
