@@ -48,9 +48,13 @@ class MetricsRegistry:
 
     def text(self) -> bytes:
         """Return all families in the text format, sorted by name. The first call loads prometheus_client."""
+        return _text(self.metrics())
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return all families. The first call loads prometheus_client."""
         if self._registry is None:
             self._registry = self._load()
-        return _text(self._registry.collect())
+        return self._registry.collect()
 
     def _load(self) -> CollectorRegistry:
         from prometheus_client import CollectorRegistry, ProcessCollector
@@ -143,17 +147,39 @@ def text_of(families: Iterable[Family]) -> bytes:
     return _text(metrics_of(families))
 
 
-def _text(metrics: Iterable[Metric]) -> bytes:
-    lines: list[str] = []
-    for metric in sorted(metrics, key=lambda each: each.name):
-        samples = [sample for sample in metric.samples if not sample.name.endswith(_NOT_IN_TEXT)]
-        if samples:
-            name = samples[0].name if metric.type == "counter" else metric.name
-            kind = "untyped" if metric.type == "unknown" else metric.type
-            lines.append(f"# HELP {name} {metric.documentation.translate(_HELP_ESCAPES)}")
-            lines.append(f"# TYPE {name} {kind}")
+class MetricsText:
+    """Text format of families that several owners have, each with labels of its own."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, list[str]] = {}
+
+    def add(self, metrics: Iterable[Metric], labels: Mapping[str, str] | None = None) -> None:
+        """Add samples. With labels, a histogram without observations is left out."""
+        for metric in metrics:
+            samples = [sample for sample in metric.samples if not sample.name.endswith(_NOT_IN_TEXT)]
+            if not samples or (labels and metric.type == "histogram" and not any(each.value for each in samples)):
+                continue
+            lines = self._families.get(metric.name)
+            if lines is None:
+                name = samples[0].name if metric.type == "counter" else metric.name
+                kind = "untyped" if metric.type == "unknown" else metric.type
+                lines = self._families[metric.name] = [
+                    f"# HELP {name} {metric.documentation.translate(_HELP_ESCAPES)}",
+                    f"# TYPE {name} {kind}",
+                ]
+            if labels:
+                samples = [each._replace(labels={**labels, **each.labels}) for each in samples]
             lines += map(_line, samples)
-    return "".join(f"{line}\n" for line in lines).encode()
+
+    def text(self) -> bytes:
+        """Return all families, sorted by name."""
+        return "".join(f"{line}\n" for _, lines in sorted(self._families.items()) for line in lines).encode()
+
+
+def _text(metrics: Iterable[Metric]) -> bytes:
+    found = MetricsText()
+    found.add(metrics)
+    return found.text()
 
 
 def _line(sample: Sample) -> str:

@@ -15,6 +15,7 @@ import ssl
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ class SourceLimits:
     reached: Counter[str] = field(default_factory=Counter)  # number of times each limit was reached, by name
     handshake_failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # by listener and reason
     proxied: ProxiedSources | None = None  # reader of PROXY protocol headers; None: no header is read
+
+
+# Socket of the connection whose handshake, and later whose callbacks, run in this context.
+accepting: ContextVar[AcceptedSocket | None] = ContextVar("accepting", default=None)
 
 
 class SourceLimitedListener:
@@ -160,7 +165,7 @@ class SourceLimitedListener:
         if self._spare(sock, address):
             return
         self.open[source] += 1
-        accepted = _AcceptedSocket(self, source, sock.detach())
+        accepted = AcceptedSocket(self, source, sock.detach())
         self._start(lambda: self._handshake(accepted, address), address, accepted.close)
 
     def _spare(self, sock: socket.socket, address: str) -> bool:
@@ -179,7 +184,8 @@ class SourceLimitedListener:
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
-    async def _handshake(self, accepted: _AcceptedSocket, address: str) -> None:
+    async def _handshake(self, accepted: AcceptedSocket, address: str) -> None:
+        accepting.set(accepted)
         attempt = _Attempt()
         handshake.on_failure.set(attempt.fail)
         try:
@@ -234,13 +240,18 @@ class _Attempt:
             self.failure = handshake_failures.Failure(reason, "")
 
 
-class _AcceptedSocket(socket.socket):
+class AcceptedSocket(socket.socket):
     """Accepted connection; reports its end to the listener when the event loop calls `close` or (uvloop) `detach`."""
 
     def __init__(self, listener: SourceLimitedListener, source: str, fileno: int) -> None:
         super().__init__(fileno=fileno)
         self._listener: SourceLimitedListener | None = listener
         self._source = source
+        self._on_end: Callable[[], object] | None = None
+
+    def call_at_end(self, on_end: Callable[[], object]) -> None:
+        """Call a function once, when the connection ends."""
+        self._on_end = on_end
 
     def detach(self) -> int:
         self._report_end()
@@ -252,8 +263,11 @@ class _AcceptedSocket(socket.socket):
 
     def _report_end(self) -> None:
         listener, self._listener = self._listener, None
+        on_end, self._on_end = self._on_end, None
         if listener is not None:
             listener.left(self._source)
+        if on_end is not None:
+            on_end()
 
 
 def unreserved_descriptors() -> int:

@@ -82,7 +82,7 @@ class _Part(Generic[T]):
         return True
 
     def _stamps(self) -> list[Stamp]:
-        return [_stamp(path) for path in self._paths]
+        return [stamp_of(path) for path in self._paths]
 
 
 class _Files:
@@ -294,7 +294,7 @@ class ListenerContext(ssl.SSLContext):
         return made
 
 
-def _stamp(path: str) -> Stamp:
+def stamp_of(path: str) -> Stamp:
     """Return values that change when a file or a link in its path is replaced; None if there is no file."""
     try:
         found = os.stat(path)

@@ -40,17 +40,18 @@ class ServerSession(ssl.SSLObject):
             except _MORE:
                 raise
             except ssl.SSLError as error:
-                self._report(error)
-                if self._outgoing is None or not self._outgoing.pending:
+                self.fail(error)
+                if not self._failed:
                     raise  # the handshake has no alert to deliver
-                self._failed = True
             else:
                 self._incoming = self._outgoing = self._on_failure = None
         if self._failed and self._incoming is not None:
             self._incoming.read()  # bytes that the peer still sends are dropped
             raise ssl.SSLWantReadError  # the event loop sends the alert
 
-    def _report(self, error: ssl.SSLError) -> None:
+    def fail(self, error: ssl.SSLError) -> None:
+        """Report the failure of the handshake; its alert, if there is one, is delivered."""
+        self._failed = self._outgoing is not None and bool(self._outgoing.pending)
         on_failure, self._on_failure = self._on_failure, None
         if on_failure is not None:
             on_failure(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import NamedTuple
 
+from konnectivity.untrusted.untrusted_text import cut
+
 _EXPIRED, _NOT_YET_VALID = 10, 9  # X509_V_ERR_*, which OpenSSL never renumbers
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21, 24, 27)
 _WRONG_PURPOSE = (26,)
@@ -59,6 +61,7 @@ _ADVICE = {
     "no application protocol": "is this the right port?",
 }
 
+MAX_SHOWN_NAME = 253  # characters of a server name in a text
 CLOSED, TIMEOUT, OTHER = "closed", "timeout", "other"
 INVALID_HEADER, MISSING_HEADER = "proxy_header_invalid", "proxy_header_missing"  # of the PROXY protocol, before TLS
 REASONS = (
@@ -73,6 +76,7 @@ REASONS = (
     "nothing_in_common",
     INVALID_HEADER,
     MISSING_HEADER,
+    "unknown_name",
     CLOSED,
     TIMEOUT,
     OTHER,
@@ -95,6 +99,11 @@ def of_client(error: ssl.SSLError) -> Failure:
     reason = error.reason or ""
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
         return Failure("no_certificate", "it showed no certificate")
+    if reason == "UNKNOWN_SERVER_NAME":
+        name = cut(str(error.args[1]), MAX_SHOWN_NAME)
+        return Failure("unknown_name", f"it asked for the server name {name!r}" if name else "it sent no server name")
+    if reason in ("BAD_CLIENT_HELLO", "BAD_CERTIFICATE_FILES"):
+        return Failure("not_tls" if reason == "BAD_CLIENT_HELLO" else OTHER, str(error.args[1]))
     if (alert := alert_of(error)) is not None:
         return Failure("refused_by_peer", f"it ended the handshake: {alert}")
     if reason in _NOT_TLS:

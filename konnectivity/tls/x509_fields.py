@@ -72,6 +72,28 @@ def parse(der: bytes) -> Certificate:
         ValueError: it is malformed.
 
     """
+    body = _behind_algorithm(der)
+    issuer = _name(_DerReader(body.take(_SEQUENCE)))
+    validity = _DerReader(body.take(_SEQUENCE))
+    not_before, not_after = _time(validity), _time(validity)
+    return Certificate(_name(_DerReader(body.take(_SEQUENCE))), not_before, not_after, issuer)
+
+
+def public_key(der: bytes) -> bytes:
+    """Return the public key of a certificate in DER, with its algorithm: equal for two certificates of one key.
+
+    Raises:
+        ValueError: the certificate is malformed.
+
+    """
+    body = _behind_algorithm(der)
+    for _ in ("issuer", "validity", "subject"):
+        body.take(_SEQUENCE)
+    return body.take(_SEQUENCE)
+
+
+def _behind_algorithm(der: bytes) -> _DerReader:
+    """Return the reader of a certificate's fields from the issuer on."""
     outer = _DerReader(der)
     body = _DerReader(_DerReader(outer.take(_SEQUENCE)).take(_SEQUENCE))
     outer.expect_end()
@@ -79,10 +101,7 @@ def parse(der: bytes) -> Certificate:
         body.take(_VERSION)
     for tag in (_INTEGER, _SEQUENCE):  # serial number, signature algorithm
         body.take(tag)
-    issuer = _name(_DerReader(body.take(_SEQUENCE)))
-    validity = _DerReader(body.take(_SEQUENCE))
-    not_before, not_after = _time(validity), _time(validity)
-    return Certificate(_name(_DerReader(body.take(_SEQUENCE))), not_before, not_after, issuer)
+    return body
 
 
 class _DerReader:

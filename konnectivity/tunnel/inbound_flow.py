@@ -200,13 +200,13 @@ class InboundFlow:
 
     def _block(self) -> None:
         self.blocked = True
-        self._tunnel.memory.budget.stalled[self] = None
+        self._tunnel.memory.budget.stall(self)
         self.blocked_at = self._tunnel.time()
         self._tunnel.traffic.stalled += 1
 
     def _unblock(self) -> None:
         self.blocked = False
-        self._tunnel.memory.budget.stalled.pop(self, None)
+        self._tunnel.memory.budget.stall_ended(self)
         traffic = self._tunnel.traffic
         traffic.stalled -= 1
         traffic.stall_seconds.observe(self._tunnel.time() - self.blocked_at)

@@ -80,14 +80,56 @@ class MemoryBudget:
     reset: int = 0  # connections that were reset because the budget was overdrawn
     backlog: int = 0  # the part of `used` that waits for local sides, not for tunnels
     stalled: dict[StalledFlow, None] = field(default_factory=dict)  # of all tunnels, oldest first
+    whole: MemoryBudget | None = None  # budget of the process, if this one is the budget of a tenant
+    parts: list[MemoryBudget] = field(default_factory=list)  # budgets of the tenants that have stalled connections
+
+    def part(self, share: int, tunnel_share: int = 0) -> MemoryBudget:
+        """Return the budget of a tenant, whose bytes count for this budget, too.
+
+        Args:
+            share: bytes of the tenant.
+            tunnel_share: bytes of one tunnel of the tenant; 0: as many as of any tunnel.
+
+        """
+        share = min(share, self.process_budget)
+        return MemoryBudget(
+            process_budget=share,
+            tunnel_budget=min(tunnel_share or self.tunnel_budget, share),
+            connection_budget=self.connection_budget,
+            initial_window=self.initial_window,
+            max_window=self.max_window,
+            growth_budget=min(growth_share(share), self.growth_budget),
+            whole=self,
+        )
 
     def book(self, size: int) -> None:
         """Count `size` bytes more (or fewer, if negative) as buffered."""
         self.used += size
+        if self.whole is not None:
+            self.whole.used += size
+
+    def book_backlog(self, size: int) -> None:
+        """Count `size` bytes more (or fewer, if negative) as waiting for local sides; `book` counts them, too."""
+        self.backlog += size
+        if self.whole is not None:
+            self.whole.backlog += size
+
+    def stall(self, flow: StalledFlow) -> None:
+        """Add a connection whose local side takes nothing."""
+        if self.whole is not None and not self.stalled:
+            self.whole.parts.append(self)
+        self.stalled[flow] = None
+
+    def stall_ended(self, flow: StalledFlow) -> None:
+        """Remove a connection whose local side takes bytes again, or that has ended."""
+        if self.stalled.pop(flow, flow) is None and self.whole is not None and not self.stalled:
+            self.whole.parts = [part for part in self.whole.parts if part is not self]
 
     def reserve_growth(self, size: int) -> bool:
         """Reserve `size` bytes of window growth; return False if the process has no room for them."""
         if self.grown + size > self.growth_budget or self.used - self.owed > self.process_budget // 2:
+            return False
+        if self.whole is not None and not self.whole.reserve_growth(size):
             return False
         self.grown += size
         return True
@@ -95,15 +137,21 @@ class MemoryBudget:
     def release_growth(self, size: int) -> None:
         """Return `size` bytes of reserved window growth."""
         self.grown -= size
+        if self.whole is not None:
+            self.whole.release_growth(size)
 
     def owe(self, size: int) -> None:
         """Move `size` bytes of window growth to what stalled connections hold: they are promised to none of them."""
         self.owed += size
+        if self.whole is not None:
+            self.whole.owe(size)
 
     def settle(self, size: int) -> None:
         """Return `size` bytes of window growth that were taken back, and have left."""
         self.owed -= size
         self.grown -= size
+        if self.whole is not None:
+            self.whole.settle(size)
 
     def refuse_dial(self) -> None:
         """Count a dial that was refused for lack of memory."""
@@ -112,25 +160,38 @@ class MemoryBudget:
     @property
     def overdrawn(self) -> bool:
         """Return whether connections must be reset: more is buffered than the refusal of dials can prevent."""
+        return self._over() or (self.whole is not None and self.whole._over())
+
+    def _over(self) -> bool:
         excess = max(self.process_budget // EXCESS, EXCESS_WINDOWS * self.initial_window)
         return self.backlog > self.process_budget + excess
 
     def relieve(self) -> None:
-        """Reset stalled connections, the largest backlog first, until the budget is not overdrawn any more."""
-        while self.overdrawn and self.stalled:
-            flow = max(self.stalled, key=lambda each: each.backlog)
-            del self.stalled[flow]
-            if flow.backlog:
-                self.reset += 1
-                flow.over_budget(
-                    f"reset: {flow.backlog} bytes wait for a reader that stalled, the most of all connections, and "
-                    f"{self.backlog} bytes wait in the process; --process-buffer-budget is {self.process_budget}"
-                )
+        """Reset stalled connections, the largest backlog first, until no budget is overdrawn any more.
+
+        If all tenants together overdraw the budget of the process, the tenant with the largest backlog gives way.
+        """
+        while self._over() and self.stalled:
+            self._reset_largest(self, "--process-buffer-budget")
+        whole = self.whole
+        while whole is not None and whole._over() and whole.parts:
+            max(whole.parts, key=lambda part: part.backlog)._reset_largest(whole, "--process-buffer-budget of all")
+
+    def _reset_largest(self, overdrawn: MemoryBudget, limit: str) -> None:
+        """Reset the stalled connection of this budget that holds most, because a budget is overdrawn."""
+        flow = max(self.stalled, key=lambda each: each.backlog)
+        self.stall_ended(flow)
+        if flow.backlog:
+            self.reset += 1
+            flow.over_budget(
+                f"reset: {flow.backlog} bytes wait for a reader that stalled, the most of all connections, and "
+                f"{overdrawn.backlog} bytes wait in the process; {limit} is {overdrawn.process_budget}"
+            )
 
     @property
     def exhausted(self) -> bool:
         """Return whether the process buffers as much as it may."""
-        return self.used >= self.process_budget
+        return self.used >= self.process_budget or (self.whole is not None and self.whole.exhausted)
 
 
 class TunnelMemory:
@@ -149,7 +210,7 @@ class TunnelMemory:
 
     def book_backlog(self, size: int) -> None:
         """Count `size` bytes more (or fewer, if negative) as buffered for local sides."""
-        self.budget.backlog += size
+        self.budget.book_backlog(size)
         self.book(size)
 
     @property

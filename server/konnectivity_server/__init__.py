@@ -5,6 +5,7 @@ pending_dials  dials that wait for an answer: choose a backend, ask it, retry on
 registry       connected backends (pure); strategies choose among them (pure)
 agents         streams of agents, their credentials and identifiers
 peers          other servers of the set, and the lease by which agents count this one
+tenants        the clusters that the server serves; one without --tenants
 workers        the processes of --workers
 api            health and admin ports; dashboard is the page on it
 audit          the record of each dial; tracing has its OpenTelemetry spans

@@ -57,6 +57,8 @@ class RuledOptions(Protocol):
     @property
     def server_port(self) -> int: ...
     @property
+    def tenants(self) -> str: ...
+    @property
     def workers(self) -> int: ...
     @property
     def probe(self) -> tuple[str, ...]: ...
@@ -84,7 +86,8 @@ class RuledOptions(Protocol):
 
 def problems(options: RuledOptions) -> list[str]:
     """Return one error message for each combination of options that conflicts."""
-    return [problem for rule in _RULES for problem in rule(options)]
+    rules = _RULES_WITH_TENANTS if options.tenants else _RULES
+    return [problem for rule in rules for problem in rule(options)]
 
 
 def _missing(options: RuledOptions, *fields: str) -> list[str]:
@@ -212,6 +215,31 @@ def _shared_ports(options: RuledOptions) -> Iterator[str]:
             yield "--proxy-protocol=required: peer servers connect directly, so give --peer-port a port of its own"
 
 
+def _tenants(options: RuledOptions) -> Iterator[str]:
+    """Yield what a server of many tenants cannot have: each of these belongs to the file of a tenant, or to none."""
+    for field in _OF_TENANTS:
+        if options.given(field) and getattr(options, field):
+            yield f"--{field.replace('_', '-')} cannot be shared by --tenants: set it in the file of each tenant"
+    for field in _OF_ONE:
+        if options.given(field) and getattr(options, field):
+            yield f"--{field.replace('_', '-')} is not possible with --tenants"
+    if options.workers > 1:
+        yield "--workers is not possible with --tenants: start more servers, and tell agents their number"
+    if not implementation(options.grpc_implementation).reads_certificates:
+        yield "--tenants needs --grpc-implementation=native"
+
+
+_OF_TENANTS = ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy")
+_OF_ONE = (
+    "peers",
+    "peer_port",
+    "insecure_allow_unauthenticated_agents",
+    "probe",
+    "enable_lease_controller",
+    "forward_port",
+    "forward_uds_name",
+)
+_RULES_WITH_TENANTS = (_tenants, _leases, _balancer)
 _RULES = (
     _pairs,
     _frontends,

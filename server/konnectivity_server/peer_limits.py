@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Any
 
 from konnectivity.grpc.budgets.header_budget import HeaderBudget
 from konnectivity.grpc.budgets.message_memory import MessageMemory
@@ -16,6 +17,7 @@ from konnectivity.grpc.budgets.read_scheduler import ReadScheduler
 from konnectivity.grpc.budgets.send_budget import SendBudget, UnreadOutput
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import Limits
+from konnectivity.net.token_bucket import TokenBucket
 from konnectivity.tunnel.extension import EXTENSION
 from konnectivity.tunnel.memory_budget import MemoryBudget, read_size
 from konnectivity_server.server_options import ServerOptions
@@ -23,6 +25,7 @@ from konnectivity_server.server_options import ServerOptions
 AGENT_FIRST_WINDOW = 512 * 1024  # bytes that an agent without the extension may send ahead of what was passed on
 FRONTEND_FIRST_WINDOW = 64 * 1024  # bytes per stream, of which one connection has many
 AGENT_STREAMS = 100  # concurrent streams on one connection of an agent
+BURST = 2  # seconds of dials at their highest rate that may begin at once
 HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # bytes of header fields kept for the calls of all connections
 # Header fields that the services read. All others are dropped when a call begins.
 AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
@@ -47,6 +50,7 @@ class DialLimits:
     per_frontend: int = 65_536  # pending dials of one frontend
     address_bytes: int = 1024
     reached: Counter[str] = field(default_factory=Counter)
+    rate: TokenBucket | None = None  # dials of all frontends; None: unlimited
 
 
 class ServerLimits:
@@ -55,16 +59,20 @@ class ServerLimits:
     Args:
         options: options of the server.
         memory: memory budget of all tunnels.
+        whole: limits of the process, if these are the limits of a tenant: budgets of the process are shared.
+        dial_rate: dials per second of all frontends; 0: unlimited.
 
     """
 
-    def __init__(self, options: ServerOptions, memory: MemoryBudget) -> None:
+    def __init__(
+        self, options: ServerOptions, memory: MemoryBudget, whole: ServerLimits | None = None, dial_rate: int = 0
+    ) -> None:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
         self.handshake_failures: Counter[tuple[str, str]] = Counter()  # TLS handshakes, by listener and reason
-        self.turns = ReadScheduler()
-        self.unsent: SendBudget[UnreadOutput] = SendBudget(options.max_unsent_total)
-        self.header_budget = HeaderBudget(HEADER_BYTES_TOTAL)
+        self.turns: ReadScheduler = ReadScheduler() if whole is None else whole.turns
+        self.unsent: SendBudget[UnreadOutput] = SendBudget(options.max_unsent_total) if whole is None else whole.unsent
+        self.header_budget: HeaderBudget = HeaderBudget(HEADER_BYTES_TOTAL) if whole is None else whole.header_budget
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )
@@ -72,6 +80,7 @@ class ServerLimits:
             per_frontend=options.max_pending_dials_per_frontend,
             address_bytes=options.max_address_length,
             reached=self.reached,
+            rate=TokenBucket(dial_rate, BURST * dial_rate, monotonic) if dial_rate else None,
         )
         self._read_bytes = read_size(memory.process_budget)
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
@@ -81,15 +90,10 @@ class ServerLimits:
         frontends = self._transport(
             options, options.frontend_keepalive_time, FRONTEND_FIRST_WINDOW, usual.max_streams, FRONTEND_FIELDS
         )
-        self.frontends = replace(
+        self.frontends: TransportOptions = replace(
             frontends,
             grown_window=usual.stream_window,
-            message_memory=MessageMemory(
-                options.message_buffer_budget,
-                memory.process_budget,
-                monotonic,
-                lambda: memory.used < memory.process_budget // 2,
-            ),
+            message_memory=_message_memory(options, memory) if whole is None else whole.frontends.message_memory,
             limits=replace(frontends.limits, new_streams_per_s=0, slow_down=True),
         )
 
@@ -123,3 +127,12 @@ class ServerLimits:
             ),
             reached=self.reached,
         )
+
+
+def _message_memory(options: ServerOptions, memory: MemoryBudget) -> MessageMemory[Any]:
+    return MessageMemory(
+        options.message_buffer_budget,
+        memory.process_budget,
+        monotonic,
+        lambda: memory.used < memory.process_budget // 2,
+    )

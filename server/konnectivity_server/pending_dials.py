@@ -29,7 +29,7 @@ from konnectivity_server.recent_problems import RecentProblems
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
-    from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.audit.audit_log import DialRecorder
     from konnectivity_server.dial_observer import DialObserver
     from konnectivity_server.policy.policy_file import PolicyFile
     from konnectivity_server.tracing.dial_tracing import DialTracing
@@ -78,7 +78,7 @@ class PendingDials:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.retried = 0  # tries on another backend, of all dials
-        self.audit: AuditLog | None = None
+        self.audit: DialRecorder | None = None
         self.tracing: DialTracing | None = None
         self.policy: PolicyFile | None = None
         self.failures = RecentProblems(("reason", "destination", "agent", "server", "text"), clock)
@@ -93,7 +93,7 @@ class PendingDials:
         self._clock = clock
         self._random = Random()
 
-    def record_in(self, audit: AuditLog) -> None:
+    def record_in(self, audit: DialRecorder) -> None:
         """Record every dial in an audit log from now on."""
         self.audit = audit
 
@@ -142,9 +142,8 @@ class PendingDials:
             self._check_address(address, protocol)
             if self.policy is not None and judged and not relayed:
                 self._check_policy(self.policy, address, origin, asked_for)
-            if not relayed and self._per_frontend[source] >= self._limits.per_frontend:
-                self._limits.reached["pending_dials_per_frontend"] += 1
-                raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
+            if not relayed:
+                self._check_number(source)
             dial.start(self._first_backend(dial), self._timeout_s)
         except DialError as error:
             self._note(dial, error)
@@ -207,6 +206,16 @@ class PendingDials:
                 addresses.parse(protocol, address)
             except ValueError as error:
                 raise self.refused(DialFailure.ADDRESS, str(error)) from None
+
+    def _check_number(self, source: str) -> None:
+        """Refuse a dial of a frontend with too many pending dials, or above the highest rate of dials."""
+        limits = self._limits
+        if self._per_frontend[source] >= limits.per_frontend:
+            limits.reached["pending_dials_per_frontend"] += 1
+            raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
+        if limits.rate is not None and not limits.rate.take():
+            limits.reached["dial_rate"] += 1
+            raise self.refused(DialFailure.FLOOD, TOO_MANY_DIALS)
 
     def _check_policy(self, policy: PolicyFile, address: str, origin: Peer, asked_for: str) -> None:
         """Refuse a dial that the policy on frontends does not allow."""

@@ -1,51 +1,25 @@
-"""The proxy server's wiring: from options to services, to the listeners that serve them, and to an orderly end.
+"""The proxy server's process: from options to tenants, to the listeners that serve them, and to an orderly end.
 
-Builds each part once, in the order in which the parts need each other, and hands every part the narrow interface that
-it uses. Owns the background tasks. Does not know what any part does.
+Owns the listeners, the audit log, the tracing, the ports of the operator and the background tasks of the process. Does
+not know what any part does, nor what a tenant consists of.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from konnectivity import kube
 from konnectivity.runtime import lifecycle, logs, task_guard
-from konnectivity.tls.certificate_reload import wall_clock
-from konnectivity.tunnel.serving import Opener
-from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server import readiness, server_probe_options, strategies
-from konnectivity_server.agents import agent_service, credential_identity
-from konnectivity_server.agents.agent_service import AgentService
-from konnectivity_server.agents.agent_tunnel import AgentTunnel
-from konnectivity_server.agents.claim_verification import ClaimVerifier
-from konnectivity_server.api import server_ports
-from konnectivity_server.api.server_view import ServerView, tunnels_of
-from konnectivity_server.api.shared_answers import SharedAnswers
-from konnectivity_server.api.traffic_samples import Sampler
-from konnectivity_server.frontends import grpc_frontend
-from konnectivity_server.frontends.connect_frontend import ConnectFrontend
-from konnectivity_server.frontends.grpc_frontend import ProxyService
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.peers import peer_protocol
-from konnectivity_server.peers.server_set import ServerSet
-from konnectivity_server.pending_dials import PendingDials
-from konnectivity_server.readiness import Readiness
-from konnectivity_server.registry import Registry
 from konnectivity_server.server_listeners import ServerListeners
 from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.tenancy import tenancy_of
 from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import KubeClient
-    from konnectivity_server.agents.token_authentication import TokenAuthenticator
-    from konnectivity_server.frontends.forward_frontend import ForwardFrontend
-    from konnectivity_server.peers.server_lease import ServerLease
-    from konnectivity_server.probes.path_prober import PathProber
+    from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.tracing.dial_tracing import DialTracing
 
 log = logs.get(__name__)
 
@@ -77,160 +51,10 @@ class ProxyServer:
         self._worker = worker
         self._background: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
-        self._memory = options.memory_budget()
-        self._limits = ServerLimits(options, self._memory)
-        self._listeners = ServerListeners(options, self._limits, tasks, worker)
-        self._registry: Registry[AgentTunnel] = Registry()
-        self._strategies = strategies.parse(options.proxy_strategies)
-        self._agent_tunnels = self._tunnels(hold_s=options.stream_hold_timeout, log_connections=True)
-        self._frontend_tunnels = self._tunnels(hold_s=None, log_connections=False)
-        self._dials = PendingDials(
-            self._registry,
-            self._strategies,
-            options.backend_dial_timeout,
-            self._memory,
-            self._agent_tunnels.traffic,
-            self._limits.dials,
-            lambda tried: self._servers.pick_peer(tried),
-        )
-        self._connect = ConnectFrontend(self._dials.dial, self._limits.connect)
-        self._servers = ServerSet(
-            options,
-            server_id,
-            self._memory,
-            self._opener(relayed=True),
-            self._dials.retry_all_of,
-            self._agent_trouble,
-            lambda count: agent_service.announce_server_count(self._registry, count),
-            worker,
-        )
-        self._prober = self._path_prober()
-        needs_path = self._prober is not None and options.ready_when == server_probe_options.PATH
-        self._readiness = Readiness(
-            self._agent_trouble,
-            lambda: self._servers.usable,
-            self._prober.data_plane.trouble if self._prober is not None and needs_path else None,
-        )
-        self._client = self._kube_client()
-        self._authenticator = self._token_authenticator()
-        self._verifier = self._claim_verifier()
-        self._lease = self._server_lease()
-        self._agents = AgentService(
-            self._registry,
-            self._agent_tunnels,
-            server_id,
-            lambda: self._servers.count,
-            tasks,
-            options.heartbeat_interval,
-            options.max_pending_dials_per_agent,
-            self._dials.retry_all_of,
-            self._agents_changed,
-            self._authenticator,
-            self._verifier,
-        )
-        self._forward = self._forward_frontend()
-        self.view = self._view()
-
-    def _opener(self, relayed: bool = False) -> Opener:
-        """Return an opener that dials through a backend; of this server only if `relayed`."""
-        return grpc_frontend.opener_of(functools.partial(self._dials.dial, relayed=relayed))
-
-    def _tunnels(self, hold_s: float | None, log_connections: bool) -> TunnelOptions:
-        return TunnelOptions(
-            memory=self._memory,
-            hold_s=hold_s,
-            extension=self._options.konnectivity_extension,
-            log_connections=log_connections,
-            reached=self._limits.reached,
-        )
-
-    def _agent_trouble(self) -> str | None:
-        return readiness.agent_trouble(self._strategies, self._registry)
-
-    def _agents_changed(self) -> None:
-        self._servers.agents_changed()
-        if self._prober is not None:
-            self._prober.agents_changed()
-
-    def _path_prober(self) -> PathProber | None:
-        options = self._options
-        if not options.probe:
-            return None
-        from konnectivity_server.probes.path_prober import make_prober
-
-        return make_prober(options, self._registry, self._memory)
-
-    def _kube_client(self) -> KubeClient | None:
-        """Return a client of the Kubernetes API that has asked nothing yet: the API may start later than the server."""
-        options = self._options
-        if not options.needs_kubernetes:
-            return None
-        return kube.connect(options.kubeconfig, options.kubeconfig_qps, options.kubeconfig_burst)
-
-    def _token_authenticator(self) -> TokenAuthenticator | None:
-        options = self._options
-        if self._client is None or not options.reviews_tokens:
-            return None
-        from konnectivity_server.agents.token_authentication import TokenAuthenticator
-
-        account = (options.agent_namespace, options.agent_service_account)
-        log.info("Agents show tokens", account=":".join(account), api=self._client.server)
-        return TokenAuthenticator(
-            self._client, self._tasks, *account, options.authentication_audience, self._limits.reached
-        )
-
-    def _forward_frontend(self) -> ForwardFrontend | None:
-        options = self._options
-        if not options.uses_forward:
-            return None
-        from konnectivity_server.frontends.forward_frontend import ForwardFrontend
-
-        closing, reached = self._connect.closing, self._limits.reached
-        return ForwardFrontend(options, self._tasks, self._dials.dial, closing, reached, self._client)
-
-    def _claim_verifier(self) -> ClaimVerifier | None:
-        mode = self._options.agent_identity
-        if mode == credential_identity.CERTIFICATE:
-            return ClaimVerifier(mode)
-        return ClaimVerifier(mode, self._client) if mode == credential_identity.TOKEN else None
-
-    def _server_lease(self) -> ServerLease | None:
-        options = self._options
-        if self._client is None or not options.enable_lease_controller:
-            return None
-        from konnectivity.kube.labels import parse_labels
-        from konnectivity_server.peers.server_lease import ServerLease
-
-        self._servers.count_leases(self._client)
-        return ServerLease(self._client, self._server_id, options.lease_namespace, parse_labels(options.lease_label))
-
-    def _view(self) -> ServerView:
-        traffic, registry, servers = self._agent_tunnels.traffic, self._registry, self._servers
-        gauges = {"agents": lambda: len(registry), "connections": lambda: open_connections(registry)}
-        return ServerView(
-            server_id=self._server_id,
-            clock=monotonic,
-            started_at=monotonic(),
-            strategies=self._strategies,
-            registry=registry,
-            agents=self._agents,
-            dials=self._dials,
-            connect=self._connect,
-            agent_traffic=traffic,
-            frontend_traffic=self._frontend_tunnels.traffic,
-            peer_traffic=servers.peer_tunnels.traffic,
-            memory=self._memory,
-            limits=self._limits,
-            certificates=self._listeners.tls,
-            sampler=Sampler(traffic, lambda: tunnels_of(registry, servers.peers), gauges),
-            not_ready=self._readiness.trouble,
-            peers=servers.peers,
-            token_authenticator=self._authenticator,
-            claim_verifier=self._verifier,
-            server_lease=self._lease,
-            prober=self._prober,
-            forward=self._forward,
-        )
+        memory = options.memory_budget()
+        limits = ServerLimits(options, memory)
+        self._listeners = ServerListeners(options, limits, tasks, worker)
+        self.tenancy = tenancy_of(options, server_id, tasks, memory, limits, self._listeners, worker)
 
     async def start(self) -> None:
         """Open all listeners.
@@ -241,118 +65,61 @@ class ProxyServer:
 
         """
         try:
-            if self._client is not None:
-                self._stack.push_async_callback(self._client.close)
-            self._read_policy()
-            self._open_audit_log()
-            self._open_tracing()
-            self._start_loops()
-            await self._open_peer_listeners()
-            for work, kind in self._servers.loops():
-                self._run(work, kind)
-            await self._listeners.open_agents({agent_service.PATH: self._agents.connect})
-            service = ProxyService(self._opener(), self._frontend_tunnels)
-            await self._listeners.open_frontends({grpc_frontend.PATH: service.proxy}, self._connect.protocol)
-            if self._forward is not None:
-                self._stack.callback(self._forward.close)
-                await self._forward.open(shared=self._worker is not None)
-            self.view.sampler.start()
-            self._stack.callback(self.view.sampler.stop)
-            answers = SharedAnswers(self._tasks)
-            http = await server_ports.serve(self.view, answers, self._options, self._worker)
+            audit, tracing = self._open_audit_log(), self._open_tracing()
+            self._stack.push_async_callback(self.tenancy.stop)
+            await self.tenancy.start(audit, tracing)
+            for work, kind in self.tenancy.loops():
+                self._background.append(task_guard.start_loop(self._tasks, work, kind))
+            http = await self.tenancy.serve_ports()
             self._stack.callback(http.close)
         except BaseException:
             await self.stop()
             raise
 
-    def _read_policy(self) -> None:
-        if self._options.frontend_policy:
-            from konnectivity_server.policy.policy_file import PolicyFile
+    def _open_audit_log(self) -> AuditLog | None:
+        if not self._options.audit_log:
+            return None
+        from konnectivity_server.audit.audit_log import AuditLog
 
-            self._dials.judge_by(PolicyFile(self._options.frontend_policy))
+        audit = AuditLog(self._options.audit_log, self._server_id)
+        self._stack.callback(audit.close)  # after the connections, so that it records the end of each
+        return audit
 
-    def _open_audit_log(self) -> None:
-        if self._options.audit_log:
-            from konnectivity_server.audit.audit_log import AuditLog
-
-            audit = AuditLog(self._options.audit_log, self._server_id)
-            self._stack.callback(audit.close)  # closed last, so that it records the end of every connection
-            self._dials.record_in(audit)
-
-    def _open_tracing(self) -> None:
+    def _open_tracing(self) -> DialTracing | None:
         options = self._options
-        if options.tracing_endpoint:
-            from konnectivity_server.tracing import open_tracing
+        if not options.tracing_endpoint:
+            return None
+        from konnectivity_server.tracing import open_tracing
 
-            tracing = open_tracing(options.tracing_endpoint, options.tracing_sample_ratio, self._server_id)
-            self._stack.callback(tracing.close)
-            self._dials.trace_in(tracing)
-
-    def _start_loops(self) -> None:
-        for each in self._listeners.tls.values():
-            self._run(each.run, "TLS files")
-        if self._lease is not None:
-            self._run(self._lease.run, "lease")
-        if self._prober is not None and self._client is not None and self._options.probe_node_events:
-            from konnectivity_server.probes.node_events import NodeEvents
-
-            events = self._prober.news = NodeEvents(self._client, self._server_id, wall_clock)
-            self._run(events.run, "node events")
-
-    async def _open_peer_listeners(self) -> None:
-        if self._servers.service is None:
-            return
-        services = {peer_protocol.PATH: self._servers.service.connect}
-        if self._worker is not None:
-            await self._listeners.open_siblings(services, self._worker.dials)
-        if self._options.peer_port:
-            await self._listeners.open_peers(services)
+        tracing = open_tracing(options.tracing_endpoint, options.tracing_sample_ratio, self._server_id)
+        self._stack.callback(tracing.close)
+        return tracing
 
     @property
     def unfinished(self) -> int:
         """Return the number of open connections and pending dials, through agents and through other servers."""
-        agents = sum(len(agent.connections) + agent.unanswered for agent in self._registry.all())
-        return agents + self._servers.unfinished
+        return self.tenancy.unfinished
 
     @property
     def idle(self) -> bool:
         """Return whether no connection or dial is unfinished, and every byte of the finished ones is written."""
-        unwritten = self._connect.closing.unwritten or self._listeners.unsent or self._servers.unsent
-        return not self.unfinished and not unwritten
+        return self.tenancy.idle and not self._listeners.unsent
 
     def drain(self) -> None:
         """Report not ready, accept no new agents and tell agents and servers to dial elsewhere; dials are served on."""
-        self._readiness.leave()
-        self._stop_probes()
+        self.tenancy.leave()
         self._listeners.drain()
-        if self._forward is not None:
-            self._forward.drain()
-        for agent in self._registry.all():
-            agent.send_drain()
-        self._servers.drain()
-
-    def _stop_probes(self) -> None:
-        if self._prober is not None:
-            self._prober.stop()
+        self.tenancy.drain()
 
     async def stop(self) -> None:
         """Close every connection and the listeners, then everything else."""
-        self._stop_probes()
-        await self._listeners.close("the server is shutting down")
+        reason = "the server is shutting down"
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        self._connect.closing.abort_unwritten("the server is shutting down")
+        await self.tenancy.close(reason)
+        await self._listeners.close(reason)
         await self._stack.aclose()
-
-    def _run(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
-        """Run a loop for as long as the server runs."""
-        self._background.append(task_guard.start_loop(self._tasks, work, kind))
-
-
-def open_connections(registry: Registry[AgentTunnel]) -> int:
-    """Return the number of open connections through the agents of a registry."""
-    return sum(len(agent.connections) for agent in registry.all())
 
 
 async def run(options: ServerOptions, server_id: str, worker: Worker | None = None) -> int:

@@ -19,6 +19,7 @@ from konnectivity.grpc.transport import GrpcServer
 from konnectivity.net.socket_listeners import Listener, SourceLimits, admit_tcp, listen_unix, serve_unix
 from konnectivity.net.unix_socket import BoundPath
 from konnectivity.runtime import logs
+from konnectivity.tls.named_context import Find, NamedContext
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.port_roles import MakeConnect, PortRole, Services, SharedPort
 from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions, port_address
@@ -85,14 +86,17 @@ class ServerListeners:
         self._leave: dict[str, Callable[[], None]] = {}  # by role: ends the admission of new clients
         self._path: BoundPath | None = None  # path of the frontends' unix socket, if this process bound it
         self._stack = AsyncExitStack()
-        self.tls = {"agents": self._tls(options.agent_files, ["h2"])}
-        if options.tcp_frontend:
+        self.tls: dict[str, tls.ServerTls] = {}
+        if not options.tenants:
+            self.tls["agents"] = self._tls(options.agent_files, ["h2"])
+        if options.tcp_frontend and not options.tenants:
             protocols = ((GRPC, "h2"), (HTTP_CONNECT, "http/1.1"))
             alpn = [name for mode, name in protocols if mode in options.modes]
             self.tls["frontends"] = self._tls(options.frontend_files, alpn)
         if options.uses_peers:
             self.tls["peers"] = self._tls(options.peer_files, ["h2"])
-        self._ports = {address: _TcpPort(roles, self._port_tls(roles)) for address, roles in options.ports.items()}
+        ports = {} if options.tenants else options.ports
+        self._ports = {address: _TcpPort(roles, self._port_tls(roles)) for address, roles in ports.items()}
 
     def _tls(self, files: Files, alpn: list[str]) -> tls.ServerTls:
         options = self._options
@@ -119,6 +123,25 @@ class ServerListeners:
         self._leave["agents"] = server.stop_listening
         self._servers.append(server)
         log.info("Listening for agents", address=_shown(address))
+
+    async def open_named(self, role: str, find: Find, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """Listen for clients of several TLS server names.
+
+        Args:
+            role: `agents`, `frontends`, or `shared` for both on one port.
+            find: returns the end for a server name.
+            factory: makes the protocol of a connection, until its end is known.
+
+        """
+        options = self._options
+        address = (options.agent_bind_address, options.agent_port)
+        if role == "frontends":
+            address = (options.server_bind_address, options.server_port)
+        listener = await admit_tcp(role, *address, NamedContext(find), factory, self._entry)
+        if role == "agents":
+            self._leave["agents"] = listener.close
+        self._keep(listener)
+        log.info("Listening for tenants", clients=role, address=_shown(address))
 
     async def open_siblings(self, services: Services, path: str) -> None:
         """Listen for the other workers of this server, on a unix socket."""

@@ -21,6 +21,10 @@ from konnectivity_server.api.server_view import ServerView
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from konnectivity_server.audit.audit_log import DialRecorder
+    from konnectivity_server.peer_limits import ServerLimits
+    from konnectivity_server.tracing.dial_tracing import DialTracing
+
 # Kinds of failure that the reference does not tell apart.
 _REASONS = {DialFailure.CLOSED_BY_AGENT.value: DialFailure.TUNNEL_LOST.value}
 
@@ -35,6 +39,13 @@ class ServerCollector:
         return metrics_of(self._families())
 
     def _families(self) -> Iterator[Family]:
+        view = self._view
+        yield from self.families_of_tenant()
+        yield limits_reached(view.limits)
+        yield from families_of_process(view.limits, view.dials.audit, view.dials.tracing)
+
+    def families_of_tenant(self) -> Iterator[Family]:
+        """Yield what belongs to the tenant; limits that were reached are left out."""
         agents, frontends = self._view.agent_traffic, self._view.frontend_traffic
         yield from self._connections(agents)
         yield from self._agents(agents, frontends)
@@ -50,25 +61,10 @@ class ServerCollector:
         yield tunnel_families.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_families.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_families.memory("server", self._view.memory)
-        yield from tunnel_families.dropped_log_lines("server")
-        yield tunnel_families.unexpected_errors("server")
-        yield tunnel_families.build_info("server")
         yield from tunnel_families.certificates("server", self._view.certificates)
-        yield tunnel_families.limits_reached("server", self._view.limits.reached)
-        handshakes = counter(
-            "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
-        )
-        for (listener, reason), count in sorted(self._view.limits.handshake_failures.items()):
-            handshakes.add(count, listener=listener, reason=reason)
-        yield handshakes
-        yield counter(
-            "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
-        ).add(self._view.limits.turns.taken)
         yield from self._token_reviews()
         yield from self._leases()
         yield from self._peers()
-        yield from self._audit()
-        yield from self._tracing()
         yield from self._identity()
         yield from self._probes()
         yield from self._forward()
@@ -146,22 +142,6 @@ class ServerCollector:
         yield counter(
             "server_peer_dial_failures_total", "Dials through other servers that failed, by reason."
         ).add_each("reason", traffic.dial_failures)
-
-    def _audit(self) -> Iterator[Family]:
-        audit = self._view.dials.audit
-        if audit is None:
-            return
-        yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
-        yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
-
-    def _tracing(self) -> Iterator[Family]:
-        tracing = self._view.dials.tracing
-        if tracing is None:
-            return
-        yield counter("server_tracing_spans_total", "Finished spans of dials.").add(tracing.export.spans)
-        yield counter("server_tracing_spans_dropped_total", "Spans that the collector did not get.").add(
-            tracing.export.dropped
-        )
 
     def _identity(self) -> Iterator[Family]:
         agents, verifier = self._view.agents, self._view.claim_verifier
@@ -251,6 +231,37 @@ class ServerCollector:
                 "Latency of lease list calls by the garbage collection controller in seconds.",
             ),
         )
+
+
+def limits_reached(limits: ServerLimits) -> Family:
+    """Return how often each limit was reached."""
+    return tunnel_families.limits_reached("server", limits.reached)
+
+
+def families_of_process(
+    limits: ServerLimits, audit: DialRecorder | None, tracing: DialTracing | None
+) -> Iterator[Family]:
+    """Yield what belongs to the process: its listeners, its logs, its build."""
+    yield from tunnel_families.dropped_log_lines("server")
+    yield tunnel_families.unexpected_errors("server")
+    yield tunnel_families.build_info("server")
+    handshakes = counter(
+        "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
+    )
+    for (listener, reason), count in sorted(limits.handshake_failures.items()):
+        handshakes.add(count, listener=listener, reason=reason)
+    yield handshakes
+    yield counter(
+        "server_long_reads_total", "Reads of HTTP/2 connections that took so long that others had their turn first."
+    ).add(limits.turns.taken)
+    if audit is not None:
+        yield counter("server_audit_lines_total", "Lines for the audit log.").add(audit.lines)
+        yield counter("server_audit_lines_dropped_total", "Lines that the audit log did not get.").add(audit.dropped)
+    if tracing is not None:
+        export = tracing.export
+        yield counter("server_tracing_spans_total", "Finished spans of dials.").add(export.spans)
+        text = "Spans that the collector did not get."
+        yield counter("server_tracing_spans_dropped_total", text).add(export.dropped)
 
 
 def _close_reasons(agents: TunnelStats) -> dict[str, int]:

@@ -8,6 +8,7 @@ from konnectivity.net.addresses import is_loopback, is_unspecified, parse_hosts
 from konnectivity.runtime.options import (
     at_least,
     duration,
+    existing_directory,
     existing_file,
     header_text,
     one_of,
@@ -170,6 +171,15 @@ class ServerOptions(ServerServiceOptions):
     server_count: int = option(
         1, help=f"Number of servers that this server announces to agents, from 1 to {MAX_SERVER_COUNT} (0 = 1)."
     )
+    tenants: str = option(
+        "",
+        group="Tenants",
+        check=existing_directory,
+        metavar="directory",
+        help="Directory with a file NAME.yaml, or a folder NAME with a file tenant.yaml, for each tenant; the server "
+        "serves these clusters, told apart by TLS server name, and reads changes within a second (empty = the server "
+        "serves one cluster).",
+    )
     peers: tuple[str, ...] = option(
         (),
         group="Peer servers",
@@ -216,7 +226,7 @@ class ServerOptions(ServerServiceOptions):
 
     @property
     def tcp_frontend(self) -> bool:
-        return self.server_port != 0 and (not self.uds_name or bool(self.server_cert))
+        return self.server_port != 0 and (not self.uds_name or bool(self.server_cert) or bool(self.tenants))
 
     @property
     def ports(self) -> dict[tuple[str, int], list[str]]:

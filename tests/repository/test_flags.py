@@ -220,6 +220,9 @@ OWN_OF_SERVER = (
     Flag("ready-when", "string", "agent", "path", "path", "--probe=a=b:1", {"x": "must be one of: agent, path"}),
     Flag("frontend-policy", "string", "", "{file}", "{file}", "", FILE),
     Flag(
+        "tenants", "string", "", "{folder}", "{folder}", "--cluster-ca-cert= --uds-name=", {"/no/such": "no directory"}
+    ),
+    Flag(
         "proxy-protocol",
         "string",
         "off",
@@ -298,6 +301,7 @@ class Files:
         (directory / "file").write_text("x")
         (directory / "other").write_text("x")
         (directory / "config").write_text("# nothing\n")
+        self.names["folder"] = str(directory)
         self.directory = directory
 
     def fill(self, text):

@@ -72,7 +72,7 @@ class BudgetsHold(Invariant):
 
     def look(self) -> Iterator[str]:
         for name, _, server in servers(self.world):
-            yield from self._of(name, server.view.memory)
+            yield from self._of(name, server.tenancy.tenant.view.memory)
         for name, _, agent in agents(self.world):
             yield from self._of(name, agent._collector._sources.tunnels.memory)
 
@@ -116,7 +116,7 @@ class ReadinessIsTrue(Invariant):
 
     def look(self) -> Iterator[str]:
         for name, process, server in servers(self.world):
-            if process.frozen or server.view.not_ready() is not None or self._reachable(process.host):
+            if process.frozen or server.tenancy.tenant.view.not_ready() is not None or self._reachable(process.host):
                 self._since.pop(name, None)
                 continue
             since = self._since.setdefault(name, MACHINE.now)
@@ -229,10 +229,10 @@ class EverybodyIsConnected(Invariant):
     def quiet(self) -> Iterator[str]:
         wanted = sorted(each.name for each in self.world.programs.agents)
         for name, _, server in servers(self.world):
-            found = sorted(each.agent_id for each in server.view.registry.all())
+            found = sorted(each.agent_id for each in server.tenancy.tenant.view.registry.all())
             if found != wanted:
                 yield f"{name}: its agents are {found} and not {wanted}"
-            if (trouble := server.view.not_ready()) is not None:
+            if (trouble := server.tenancy.tenant.view.not_ready()) is not None:
                 yield f"{name} is not ready: {trouble}"
         for name, _, agent in agents(self.world):
             found = sorted(agent._pool.servers)
@@ -256,14 +256,14 @@ class NothingIsLeft(Invariant):
 
     def quiet(self) -> Iterator[str]:
         for name, _, server in servers(self.world):
-            view = server.view
+            view = server.tenancy.tenant.view
             yield from self._memory(name, view.memory)
             open_now = sum(len(each.connections) for each in view.tunnels)
             pending = sum(len(each.pending) for each in view.tunnels)
-            if open_now or pending or view.connect.clients or server._dials._per_frontend:
+            if open_now or pending or view.connect.clients or server.tenancy.tenant._dials._per_frontend:
                 yield (
                     f"{name}: left are {open_now} connections, {pending} dials, {view.connect.clients} clients, "
-                    f"and dials by frontend {dict(server._dials._per_frontend)}"
+                    f"and dials by frontend {dict(server.tenancy.tenant._dials._per_frontend)}"
                 )
         for name, _, agent in agents(self.world):
             yield from self._memory(name, agent._collector._sources.tunnels.memory)

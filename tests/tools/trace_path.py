@@ -33,6 +33,7 @@ from konnectivity_agent.agent_app import ProxyAgent
 from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_server.server_app import ProxyServer
 from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.one_tenant import OneTenant
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = tuple(str(ROOT / folder) + "/" for folder in ("konnectivity", "server", "agent"))
@@ -188,9 +189,10 @@ async def traces(directory: Path) -> Traces:
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         server = ProxyServer(server_options, "server", tasks)
         await server.start()
+        assert isinstance(server.tenancy, OneTenant)
         agent = tasks.create_task(_agent(agent_options))
         try:
-            while not server.view.registry.all():
+            while not server.tenancy.tenant.view.registry.all():
                 await asyncio.sleep(0.05)
             client = Client(deployment.socket, listener)
             dial = await shortest(client.dial_once)

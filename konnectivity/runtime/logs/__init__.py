@@ -17,6 +17,7 @@ from konnectivity.runtime.logs.line_rate import LineRate
 from konnectivity.runtime.logs.log_formats import JsonFormatter, KlogFormatter, severity
 from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
 from konnectivity.runtime.logs.log_record import ErrorInfo, FieldRecord, compiled_file
+from konnectivity.runtime.logs.log_scope import scope
 from konnectivity.runtime.logs.log_writer import Writer
 
 __all__ = [
@@ -41,6 +42,7 @@ _modules: tuple[tuple[str, int], ...] = ()
 _logs: list[Log] = []
 _line_rate = LineRate()
 _line_rates = [_line_rate]
+_left_out_of_scopes = 0
 
 
 class Log:
@@ -110,8 +112,11 @@ class PeerLog:
         self._write(logging.ERROR, peer, message, fields)
 
     def _write(self, level: int, peer: str, message: str, fields: dict[str, object]) -> None:
-        taken = self._rate.take(message, peer)
+        global _left_out_of_scopes
+        own = scope.get()
+        taken = (self._rate if own is None else own).take(message, peer)
         if taken is None:
+            _left_out_of_scopes += own is not None
             return
         counts = dict(zip(("left_out", "left_out_of_others"), taken, strict=True))
         fields |= {name: lines for name, lines in counts.items() if lines}
@@ -133,6 +138,8 @@ class _ModuleLines:
         logger = self._logger
         if logger.isEnabledFor(level):
             file = self._compiled_file
+            if (own := scope.get()) is not None:
+                fields = {"tenant": own.tenant, **fields}
             place = (caller.f_code.co_filename, caller.f_lineno) if file is None else (file, 0)
             logger.handle(FieldRecord(logger.name, level, place, message, fields, error))
 
@@ -163,7 +170,7 @@ def get_peer_log(name: str, rate: LineRate | None = None) -> PeerLog:
 
 def left_out() -> int:
     """Return the number of lines about peers that the rate limit left out."""
-    return sum(rate.left_out for rate in _line_rates)
+    return sum(rate.left_out for rate in _line_rates) + _left_out_of_scopes
 
 
 def dropped() -> int:

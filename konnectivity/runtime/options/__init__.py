@@ -11,10 +11,11 @@ The package does not know the options of any program, nor what values are used f
 from konnectivity.runtime.options.command_line import HelpRequested, UsageError
 from konnectivity.runtime.options.declarations import ENVIRONMENT_PREFIX, Option, Options, declared, option
 from konnectivity.runtime.options.help_text import WIDTH, deprecations, doubts, effective, markdown, notices, usage
-from konnectivity.runtime.options.option_sources import load, parse, read
+from konnectivity.runtime.options.option_sources import load, parse, read, read_over
 from konnectivity.runtime.options.value_checks import (
     Check,
     at_least,
+    existing_directory,
     existing_file,
     header_text,
     one_of,
@@ -67,6 +68,7 @@ __all__ = [
     "doubts",
     "duration",
     "effective",
+    "existing_directory",
     "existing_file",
     "format_duration",
     "header_text",
@@ -81,6 +83,7 @@ __all__ = [
     "positive",
     "positive_duration",
     "read",
+    "read_over",
     "size",
     "usage",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from konnectivity.runtime.build_kind import version_line
@@ -66,15 +67,56 @@ def read(
         file.read()
         given |= {field: found for field, found in file.found.items() if field not in given}
         problems += file.problems
-    values: dict[str, Any] = {}
+    return _interpreted(cls, given, problems, {}, tuple(line.words), without)
+
+
+def read_over(
+    cls: type[Chosen],
+    allowed: Container[str],
+    path: str,
+    values: Mapping[str, Any],
+    located: Callable[[str], str],
+    files: Container[str],
+) -> tuple[Chosen, list[str]]:
+    """Return the options that a file sets over given values, and all errors in them.
+
+    Args:
+        cls: class of the options.
+        allowed: fields that the file may set.
+        path: path of the file, in the form of the file of --config.
+        values: values by field; an option without one has its default unless the file sets it.
+        located: returns the path of a file that the file names.
+        files: fields whose values are paths.
+
+    """
+    file = ConfigFile([each for each in declared(cls) if each.field in allowed], path)
+    file.read()
+    given = {
+        field: [replace(one, text=located(one.text)) for one in found] if field in files and found[-1].text else found
+        for field, found in file.found.items()
+    }
+    return _interpreted(cls, given, file.problems, values)
+
+
+def _interpreted(
+    cls: type[Chosen],
+    given: Mapping[str, list[Given]],
+    problems: list[str],
+    inherited: Mapping[str, Any],
+    words: tuple[str, ...] = (),
+    without: Container[Check] = (),
+) -> tuple[Chosen, list[str]]:
+    """Return the options that texts set over inherited values, and all errors: those found before, and new ones."""
+    options = declared(cls)
+    values: dict[str, Any] = dict(inherited)
+    unreadable = set()
     for each in options:
-        if each.field in given:
-            _interpret(each, given[each.field], values, problems)
+        if each.field in given and not _interpret(each, given[each.field], values, problems):
+            unreadable.add(each.field)
     sources = {field: texts[-1].source for field, texts in given.items()}
-    result = cls(**values, sources=sources, words=tuple(line.words))
+    result = cls(**values, sources=sources, words=words)
     for each in options:
-        unreadable = each.field in given and each.field not in values
-        if not each.check or unreadable or each.check in without:
+        if not each.check or each.field in unreadable or each.check in without:
             continue
         if why := each.check(getattr(result, each.field)):
             where = given[each.field][-1].where if each.field in given else f'"--{each.flag}" flag'
@@ -91,16 +133,18 @@ def _from_environment(each: Option, environ: Mapping[str, str]) -> Given | None:
     return None
 
 
-def _interpret(each: Option, given: list[Given], values: dict[str, Any], problems: list[str]) -> None:
-    """Read a value into `values`, or append why it cannot be read to `problems`."""
+def _interpret(each: Option, given: list[Given], values: dict[str, Any], problems: list[str]) -> bool:
+    """Read a value into `values` and return True, or append why it cannot be read to `problems`."""
     readings = []
     for one in given:
         try:
             readings.append(each.kind.read(one.text))
         except ValueError as error:
             problems.append(one.invalid(error))
-    if len(readings) == len(given):
-        values[each.field] = sum(readings, ()) if each.kind.appends else readings[-1]
+    if len(readings) != len(given):
+        return False
+    values[each.field] = sum(readings, ()) if each.kind.appends else readings[-1]
+    return True
 
 
 def load(cls: type[Chosen], program: str, description: str, argv: Sequence[str] | None = None) -> Chosen:

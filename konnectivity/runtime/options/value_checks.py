@@ -70,6 +70,11 @@ def existing_file(path: str) -> str | None:
     return "is a directory; give the path of a file" if os.path.isdir(path) else None
 
 
+def existing_directory(path: str) -> str | None:
+    """Check that a path leads to a directory. An empty path means that the option is not set, and passes."""
+    return None if not path or os.path.isdir(path) else "is no directory; check the path"
+
+
 def positive_duration(flag: str, text: str) -> float:
     """Return the seconds of a duration above zero, given as the value of `flag`.
 

@@ -26,6 +26,9 @@ from konnectivity_server.api.shared_answers import SharedAnswers
 
 MakeLater = Callable[[Request, Callable[[], Awaitable[Response]]], Later]
 
+PATHS = tuple(
+    f"/api/v1/{name}" for name in ("overview", "agents", "connections", "peers", "paths", "conditions", "route")
+)
 MAX_LISTED = 20  # agents of one strategy in an explanation
 
 

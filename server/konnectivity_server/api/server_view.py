@@ -1,6 +1,6 @@
 """Read-only view of a running server: everything that the admin API, the metrics and the web page may look at.
 
-Owns nothing. `server_app` builds the view when all parts of the server exist; readers never see the server itself.
+Owns nothing. `tenant` builds the view when all parts of the server exist; readers never see the server itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from konnectivity.metrics.tunnel_families import CertificateFiles
 from konnectivity.metrics.tunnel_stats import TunnelStats
-from konnectivity.tls import ServerTls
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
@@ -25,7 +25,7 @@ from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
-    from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.audit.audit_log import DialRecorder
     from konnectivity_server.peers.server_lease import ServerLease
     from konnectivity_server.probes.path_prober import PathProber
     from konnectivity_server.tracing.dial_tracing import DialTracing
@@ -50,7 +50,7 @@ class DialRecords(Protocol):
 
     retried: int
     failures: RecentProblems
-    audit: AuditLog | None
+    audit: DialRecorder | None
     tracing: DialTracing | None
 
 
@@ -89,7 +89,7 @@ class ServerView:
     peer_traffic: TunnelStats
     memory: MemoryBudget
     limits: ServerLimits
-    certificates: Mapping[str, ServerTls]  # by listener
+    certificates: Mapping[str, CertificateFiles]  # by listener
     sampler: Sampler
     not_ready: Callable[[], str | None]  # the reason why no dial can pass, or None
     peers: PeerServers | None = None

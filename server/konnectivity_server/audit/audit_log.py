@@ -13,17 +13,32 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from konnectivity.errors import StartError
 from konnectivity.grpc.message_stream import Peer
 from konnectivity.runtime.logs.log_outputs import LogFile, Sink, sink_of
 from konnectivity.runtime.logs.log_writer import Writer
 from konnectivity.untrusted.untrusted_text import cut
-from konnectivity_server.audit.audit_records import VERSION, DialRecord, Record
+from konnectivity_server.audit.audit_records import VERSION, DialRecord, Record, Write
 
 STANDARD_OUTPUT = "-"
 FILE_MODE = 0o600
+
+
+class DialRecorder(Protocol):
+    """Maker of the audit records of dials."""
+
+    @property
+    def lines(self) -> int:
+        """Number of lines that were handed to the writer."""
+
+    @property
+    def dropped(self) -> int:
+        """Number of lines that could not be written."""
+
+    def record(self, destination: str, protocol: str, client: Peer, relayed: bool, asked_for: str = "") -> DialRecord:
+        """Return the record of a dial that begins."""
 
 
 class AuditLog:
@@ -49,10 +64,18 @@ class AuditLog:
         """Number of lines that could not be written."""
         return self._writer.dropped
 
-    def record(self, destination: str, protocol: str, client: Peer, relayed: bool, asked_for: str = "") -> DialRecord:
+    def record(
+        self,
+        destination: str,
+        protocol: str,
+        client: Peer,
+        relayed: bool,
+        asked_for: str = "",
+        write: Write | None = None,
+    ) -> DialRecord:
         """Return the record of a dial that begins."""
         return DialRecord(
-            self._write,
+            write or self.write,
             self._running,
             monotonic,
             secrets.token_hex(8),
@@ -63,15 +86,45 @@ class AuditLog:
             asked_for,
         )
 
+    def of_tenant(self, name: str) -> TenantAudit:
+        """Return the part of this log that records the dials of one tenant."""
+        return TenantAudit(self, name)
+
+    def write(self, record: Record) -> None:
+        """Write a record."""
+        self.lines += 1
+        self._writer.emit(_record(record))
+
     def close(self) -> None:
         """Record the end of the open connections, and write the lines that wait, within a bounded time."""
         for record in list(self._running):
             record.cut("the server is shutting down")
         self._writer.close()
 
+
+class TenantAudit:
+    """Part of an audit log that records the dials of one tenant, each with the tenant's name."""
+
+    def __init__(self, whole: AuditLog, name: str) -> None:
+        self._whole = whole
+        self._name = name
+
+    @property
+    def lines(self) -> int:
+        """Number of lines of the whole log that were handed to the writer."""
+        return self._whole.lines
+
+    @property
+    def dropped(self) -> int:
+        """Number of lines of the whole log that could not be written."""
+        return self._whole.dropped
+
+    def record(self, destination: str, protocol: str, client: Peer, relayed: bool, asked_for: str = "") -> DialRecord:
+        """Return the record of a dial that begins."""
+        return self._whole.record(destination, protocol, client, relayed, asked_for, self._write)
+
     def _write(self, record: Record) -> None:
-        self.lines += 1
-        self._writer.emit(_record(record))
+        self._whole.write({"event": record["event"], "tenant": self._name, **record})
 
 
 class _Writer(Writer):

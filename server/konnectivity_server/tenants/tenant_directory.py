@@ -1,0 +1,124 @@
+"""Directory of the tenants' files: which tenants it declares, and the content of each.
+
+Reads a tenant again only when one of its files has changed. Owns the stamps of the files. Does not serve tenants, and
+does not compare them with each other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from konnectivity.tls import TlsError
+from konnectivity.tls.certificate_reload import Stamp, stamp_of
+from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.tenant_options import FILES, TenantOptions, read_tenant
+from konnectivity_server.tenants.tenant_tls import SharedPairs, TlsContent
+
+FILE = "tenant.yaml"
+SUFFIX = ".yaml"
+MAX_TENANT_NAME = 63  # characters, as of a label of DNS
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+Stamps = tuple[tuple[str, Stamp], ...]
+
+
+class TenantError(Exception):
+    """Tenant that cannot be served; `str()` is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTenant:
+    """Tenant as its files declare it.
+
+    Attributes:
+        name: name of the tenant.
+        options: its options.
+        agents: content of the TLS files for agents.
+        frontends: content of the TLS files for frontends; None: no frontend comes by TCP.
+
+    """
+
+    name: str
+    options: TenantOptions
+    agents: TlsContent
+    frontends: TlsContent | None
+
+    def trouble_on_one_port(self) -> str:
+        """Return why agents and frontends of the tenant cannot share a port; empty if they can."""
+        frontends = self.frontends
+        if frontends is None:
+            return ""
+        if frontends.pair != self.agents.pair:
+            return "agents and frontends share a port, which shows one certificate: server-cert and cluster-cert differ"
+        ours = set(self.agents.bundle.certificates) if self.agents.bundle is not None else set()
+        if frontends.bundle is not None and ours & set(frontends.bundle.certificates):
+            return "agents and frontends share a port, which tells them apart by their CA: give each its own"
+        return ""
+
+
+class TenantDirectory:
+    """Directory of tenants.
+
+    Args:
+        options: options of the server.
+
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.pairs = SharedPairs()
+        self._options = options
+        self._directory = options.tenants
+        self._stamps: dict[str, Stamps] = {}  # by tenant
+
+    def names(self) -> dict[str, Path]:
+        """Return the path of each tenant's file by its name; hidden entries are those of a mounted volume itself.
+
+        Raises:
+            OSError: the directory cannot be read.
+
+        """
+        found: dict[str, Path] = {}
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.endswith(SUFFIX):
+                    found.setdefault(entry.name.removesuffix(SUFFIX), path)
+                elif entry.is_dir():
+                    found[entry.name] = path / FILE
+        return dict(sorted(found.items()))
+
+    def changed(self, name: str, path: Path) -> bool:
+        """Return whether a file of a tenant has changed since the tenant was read; True if it never was."""
+        known = self._stamps.get(name)
+        return known is None or known[0][0] != str(path) or any(stamp_of(file) != stamp for file, stamp in known)
+
+    def read(self, name: str, path: Path) -> DeclaredTenant:
+        """Return a tenant as its files declare it now.
+
+        Raises:
+            TenantError: the tenant cannot be served.
+
+        """
+        self._stamps[name] = ((str(path), stamp_of(str(path))),)  # before reading: a later change is found next time
+        if len(name) > MAX_TENANT_NAME or not _NAME.fullmatch(name):
+            raise TenantError(f"the name has other characters than a-z, 0-9 and -, or more than {MAX_TENANT_NAME}")
+        options, problems = read_tenant(self._options, path)
+        files = sorted({getattr(options, field) for field in FILES} - {""})
+        self._stamps[name] += tuple((file, stamp_of(file)) for file in files)
+        if problems:
+            raise TenantError("; ".join(problems))
+        try:
+            agents = TlsContent(options.agent_files, self.pairs)
+            frontends = TlsContent(options.frontend_files, self.pairs) if options.tcp_frontend else None
+        except TlsError as error:
+            raise TenantError(str(error)) from error
+        return DeclaredTenant(name, options, agents, frontends)
+
+    def forget(self, name: str) -> None:
+        """Forget a tenant that is gone."""
+        self._stamps.pop(name, None)

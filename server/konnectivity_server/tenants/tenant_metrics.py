@@ -1,0 +1,52 @@
+"""Metrics of a server of many tenants: the families of each tenant with a label `tenant`, and those of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from konnectivity.metrics.exposition import MetricsRegistry, MetricsText, counter, gauge, metrics_of
+from konnectivity_server.peer_limits import ServerLimits
+from konnectivity_server.server_metrics import ServerCollector, families_of_process, limits_reached
+from konnectivity_server.tenants.tenant_set import TenantSet
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+
+class TenantMetrics:
+    """Text that Prometheus scrapes, made one tenant at a time so that other work has its turn in between.
+
+    Args:
+        tenants: tenants of the server.
+        limits: limits of the process.
+
+    """
+
+    def __init__(self, tenants: TenantSet, limits: ServerLimits) -> None:
+        self._tenants = tenants
+        self._limits = limits
+        self._process = MetricsRegistry(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families of the process."""
+        tenants = self._tenants
+        states = Counter(each.word for each in tenants.states.values())
+        yield from metrics_of(families_of_process(self._limits, tenants.audit, tenants.tracing))
+        yield gauge("server_tenants", "Tenants of the directory, by state.").add_each("state", states).metric
+        text = "Tenants, and changes of tenants, that could not be used."
+        yield counter("server_tenants_refused_total", text).add(tenants.refused).metric
+
+    async def text(self) -> bytes:
+        """Return all families in the text format."""
+        found = MetricsText()
+        found.add(self._process.metrics())
+        found.add([limits_reached(self._limits).metric])
+        for served in list(self._tenants.served()):
+            view = served.tenant.view
+            families = [*ServerCollector(view).families_of_tenant(), limits_reached(view.limits)]
+            found.add(metrics_of(families), {"tenant": served.name})
+            await asyncio.sleep(0)
+        return found.text()

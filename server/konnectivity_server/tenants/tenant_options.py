@@ -1,0 +1,155 @@
+"""Options of one tenant: those options of `proxy-server` that a tenant may set, its names and its limits.
+
+A tenant's file has the form of the file of --config. What the file leaves out holds as the server's own options say;
+only credentials are never shared: a tenant without a credential of its own has none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from konnectivity.runtime.options import STRINGS, at_least, declared, option, read_over
+from konnectivity_server.server_options import ServerOptions
+
+MAX_NAME = 253  # characters
+_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}[a-z0-9]|(\*\.)?[a-z0-9]")
+
+# Options that a tenant may set, by field.
+CREDENTIALS = frozenset(
+    ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy", "server_names", "frontend_names")
+)
+TOKENS = frozenset(("agent_namespace", "agent_service_account", "authentication_audience"))
+FILES = frozenset(
+    (
+        "cluster_cert",
+        "cluster_key",
+        "cluster_ca_cert",
+        "server_cert",
+        "server_key",
+        "server_ca_cert",
+        "kubeconfig",
+        "frontend_policy",
+    )
+)
+ALLOWED = (
+    CREDENTIALS
+    | TOKENS
+    | FILES
+    | frozenset(
+        (
+            "agent_identity",
+            "backend_dial_timeout",
+            "connection_buffer_budget",
+            "connection_window",
+            "connection_window_max",
+            "delete_existing_uds_file",
+            "enable_lease_controller",
+            "frontend_keepalive_time",
+            "heartbeat_interval",
+            "keepalive_time",
+            "konnectivity_extension",
+            "kubeconfig_burst",
+            "kubeconfig_qps",
+            "lease_label",
+            "lease_namespace",
+            "max_address_length",
+            "max_connections",
+            "max_dial_rate",
+            "max_pending_dials_per_agent",
+            "max_pending_dials_per_frontend",
+            "mode",
+            "process_buffer_budget",
+            "proxy_strategies",
+            "server_count",
+            "stream_hold_timeout",
+            "tunnel_buffer_budget",
+        )
+    )
+)
+
+
+def _names(texts: tuple[str, ...]) -> str | None:
+    wrong = [text for text in texts if len(text) > MAX_NAME or not _NAME.fullmatch(text.lower())]
+    return f"{wrong[0]!r} is no DNS name; write it as a.example.com or *.example.com" if wrong else None
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class TenantOptions(ServerOptions):
+    """Options of one tenant; those that only a tenant has are declared here."""
+
+    server_names: tuple[str, ...] = option(
+        (),
+        group="Tenant",
+        check=_names,
+        metavar="names",
+        help="Comma-separated TLS server names by which agents reach the tenant; *.example.com stands for every name "
+        "with one label before .example.com (required).",
+    )
+    frontend_names: tuple[str, ...] = option(
+        (),
+        check=_names,
+        metavar="names",
+        help="Comma-separated TLS server names by which frontends reach the tenant (empty = those of server-names).",
+    )
+    max_connections: int = option(
+        10_000,
+        check=at_least(0),
+        help="Maximum number of concurrent TCP connections of the tenant's agents and frontends to this server (0 = "
+        "unlimited).",
+    )
+    max_dial_rate: int = option(
+        0,
+        check=at_least(0),
+        help="Maximum number of the tenant's dials per second, with bursts of twice that number; above the limit "
+        "dials are refused (0 = unlimited).",
+    )
+
+    @property
+    def tcp_frontend(self) -> bool:
+        """Return whether frontends of the tenant may come by TCP."""
+        return bool(self.server_ca_cert)
+
+    @property
+    def names_of_frontends(self) -> tuple[str, ...]:
+        """Return the TLS server names by which frontends reach the tenant."""
+        return self.frontend_names or self.server_names
+
+    def problems(self) -> list[str]:
+        found = [] if self.server_names else ["server-names is needed: the TLS server names of the tenant's agents"]
+        if self.needs_kubernetes and not self.kubeconfig:
+            found.append("kubeconfig is needed for token reviews and leases: that of the tenant's cluster")
+        return found + super().problems()
+
+    def differs_from(self, other: TenantOptions) -> bool:
+        """Return whether any value differs."""
+        return any(
+            getattr(self, each.name) != getattr(other, each.name) for each in fields(self) if "option" in each.metadata
+        )
+
+
+def inherited(process: ServerOptions) -> dict[str, Any]:
+    """Return the values that a tenant has from the options of its server, by field."""
+    private = CREDENTIALS | TOKENS | {"tenants", "config", "insecure_allow_unauthenticated_agents"}
+    return {each.field: getattr(process, each.field) for each in declared(ServerOptions) if each.field not in private}
+
+
+def read_tenant(process: ServerOptions, path: Path) -> tuple[TenantOptions, list[str]]:
+    """Return the options in a tenant's file, over those of its server, and all errors in them.
+
+    Paths of files are relative to the folder of the tenant's file.
+    """
+    values = inherited(process)
+    return read_over(TenantOptions, ALLOWED, str(path), values, lambda text: str(path.parent / text), FILES)
+
+
+def own_values(options: TenantOptions) -> dict[str, str]:
+    """Return the values that the tenant's own file set, as text by name of the option."""
+    found = {}
+    for each in declared(TenantOptions):
+        if options.given(each.field):
+            value = getattr(options, each.field)
+            found[each.flag] = ",".join(value) if each.kind is STRINGS else each.kind.write(value)
+    return found

@@ -1,0 +1,295 @@
+"""Tenants of one server: those that the directory declares, served while their files can be used.
+
+Owns the served tenants, the server names that lead to them, and the reason why one is refused. A change of one tenant
+touches no other. A tenant whose new files cannot be used is served on with those of before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from konnectivity.errors import StartError
+from konnectivity.kube.api_error import KubeError
+from konnectivity.net.error_texts import words_of
+from konnectivity.net.socket_listeners import ListenError
+from konnectivity.runtime import logs, task_guard
+from konnectivity_server.tenants.served_tenant import ServedTenant
+from konnectivity_server.tenants.server_names import ServerNames
+from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
+from konnectivity_server.tenants.tenant_directory import DeclaredTenant, TenantDirectory, TenantError
+from konnectivity_server.tenants.tenant_end import TenantEnd
+
+if TYPE_CHECKING:
+    from konnectivity.tunnel.memory_budget import MemoryBudget
+    from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.peer_limits import ServerLimits
+    from konnectivity_server.server_options import ServerOptions
+    from konnectivity_server.tracing.dial_tracing import DialTracing
+
+log = logs.get(__name__)
+
+READY, NOT_READY, REFUSED, OUTDATED = "ready", "not ready", "refused", "outdated"
+SWEEP_S = 0.8  # time in which each tenant's files are looked at once
+SLICE = 20  # tenants whose files are looked at before others have their turn
+PATIENCE_S = 1.0  # files of one change are written one after the other: a fault is reported when it lasts
+_IDLE_CHECK_S = 0.5
+
+
+@dataclass(slots=True)
+class TenantState:
+    """State of one declared tenant.
+
+    Attributes:
+        served: the tenant as it is served; None: it never could be.
+        trouble: why its files cannot be used; empty: they are in use.
+        failing_since: when that was found, monotonic seconds.
+        reported: whether that is in the log.
+        changes: number of changes of all tenants when its files were last read.
+
+    """
+
+    served: ServedTenant | None = None
+    trouble: str = ""
+    failing_since: float = 0.0
+    reported: bool = False
+    changes: int = 0
+
+    @property
+    def word(self) -> str:
+        """State of the tenant in one or two words."""
+        if self.trouble:
+            return REFUSED if self.served is None else OUTDATED
+        ready = self.served is not None and self.served.tenant.view.not_ready() is None
+        return READY if ready else NOT_READY
+
+    def due(self, changes: int) -> bool:
+        """Return whether a tenant in trouble is tried again: its trouble is new, or other tenants have changed."""
+        return bool(self.trouble) and (not self.reported or self.changes != changes)
+
+
+class TenantSet:
+    """Tenants of one server, from `load` to `close`.
+
+    Args:
+        options: options of the server.
+        server_id: id of the server.
+        tasks: group in which the tenants' tasks run.
+        memory: memory budget of the process.
+        limits: limits of the process.
+
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        server_id: str,
+        tasks: asyncio.TaskGroup,
+        memory: MemoryBudget,
+        limits: ServerLimits,
+    ) -> None:
+        self.states: dict[str, TenantState] = {}
+        self.refused = 0  # tenants, and changes of tenants, that could not be used
+        self._options = options
+        self._server_id = server_id
+        self._tasks = tasks
+        self._memory = memory
+        self._limits = limits
+        self._one_port = options.tcp_frontend and len(options.ports) == 1
+        self._directory = TenantDirectory(options)
+        self._claims = TenantClaims()
+        self._agents: ServerNames[TenantEnd] = ServerNames()
+        self._frontends: ServerNames[TenantEnd] = ServerNames()
+        self._retired: dict[ServedTenant, None] = {}  # replaced, with connections that may continue for a while
+        self.audit: AuditLog | None = None
+        self.tracing: DialTracing | None = None
+        self._changes = 0  # claims that were taken or released
+        self._unreadable = ""  # why the directory cannot be read
+
+    @property
+    def one_port(self) -> bool:
+        """Return whether agents and frontends share a port."""
+        return self._one_port
+
+    def find_agents(self, name: str) -> TenantEnd | None:
+        """Return the end for the agents that ask for a server name, or None; on one port, for frontends as well."""
+        return self._agents.find(name)
+
+    def find_frontends(self, name: str) -> TenantEnd | None:
+        """Return the end for the frontends that ask for a server name, or None."""
+        return self._frontends.find(name)
+
+    def served(self) -> Iterator[ServedTenant]:
+        """Yield the tenants that are served, by name."""
+        return (each.served for _, each in sorted(self.states.items()) if each.served is not None)
+
+    async def load(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
+        """Serve the tenants that the directory declares."""
+        self.audit, self.tracing = audit, tracing
+        await self._sweep(patience_s=0.0)
+        log.info("Tenants loaded", served=sum(1 for _ in self.served()), declared=len(self.states))
+
+    async def run(self) -> None:
+        """Look at the files until cancelled."""
+        while True:
+            began = monotonic()
+            await self._sweep(PATIENCE_S)
+            await asyncio.sleep(max(0.05, SWEEP_S - (monotonic() - began)))
+
+    async def _sweep(self, patience_s: float) -> None:
+        try:
+            declared = self._directory.names()
+            self._unreadable = ""
+        except OSError as error:
+            if not self._unreadable:
+                log.warning("Cannot read the directory of tenants, serving those known", reason=words_of(error))
+            self._unreadable = words_of(error)
+            return
+        for name in self.states.keys() - declared.keys():
+            await self._remove(name)
+        pause_s = SWEEP_S / 2 / (1 + len(declared) // SLICE) if patience_s else 0.0
+        for number, (name, path) in enumerate(declared.items(), 1):
+            state = self.states.setdefault(name, TenantState())
+            if self._directory.changed(name, path) or state.due(self._changes):
+                await self._renew(name, path, state, patience_s)
+            if number % SLICE == 0:
+                await asyncio.sleep(pause_s)
+        self._directory.pairs.keep({each.options.agent_files[:2] for each in self.served()} | self._frontend_pairs())
+
+    def _frontend_pairs(self) -> set[tuple[str, str]]:
+        return {each.options.frontend_files[:2] for each in self.served()}
+
+    async def _renew(self, name: str, path: Path, state: TenantState, patience_s: float) -> None:
+        """Serve a tenant as its files are now."""
+        state.changes = self._changes
+        try:
+            declared = self._directory.read(name, path)
+            if self._one_port and (why := declared.trouble_on_one_port()):
+                raise TenantError(why)
+            claims = claims_of(declared, _api_of)
+            if conflict := self._claims.conflict(name, claims):
+                raise TenantError(conflict)
+            await self._use(declared, state)
+            self._claims.take(name, claims)
+            self._changes += 1
+        except (TenantError, ListenError, StartError, KubeError) as error:
+            self._fail(name, state, str(error), patience_s)
+            return
+        if state.trouble:
+            log.info("Tenant can be used again", tenant=name)
+        state.trouble, state.reported = "", False
+
+    def _fail(self, name: str, state: TenantState, reason: str, patience_s: float) -> None:
+        now = monotonic()
+        if not state.trouble:
+            state.failing_since = now
+        if reason != state.trouble:
+            state.trouble, state.reported = reason, False
+        if not state.reported and now - state.failing_since >= patience_s:
+            state.reported = True
+            self.refused += 1
+            if state.served is not None:
+                state.served.tls_failed()
+            kept = "its last good state is served on" if state.served is not None else "it is not served"
+            log.warning("Tenant refused", tenant=name, reason=reason, effect=kept)
+
+    async def _use(self, declared: DeclaredTenant, state: TenantState) -> None:
+        """Serve a tenant as it is declared, in place of what is served under its name."""
+        served = state.served
+        if served is not None and not declared.options.differs_from(served.options):
+            if served.renew_tls(declared):
+                log.info("TLS files of a tenant have changed; new connections use them", tenant=declared.name)
+            return
+        made = ServedTenant(declared, self._server_id, self._tasks, self._memory, self._limits, self._one_port)
+        await self._start(made, served)
+        if served is not None:
+            self._retire(served)
+        self._agents.add(self._names_of_agents(made), made.agents)
+        if made.frontends is not None:
+            self._frontends.add(made.options.names_of_frontends, made.frontends)
+        state.served = made
+        log.info("Tenant changed" if served is not None else "Tenant added", tenant=declared.name)
+
+    async def _start(self, made: ServedTenant, before: ServedTenant | None) -> None:
+        """Start a tenant, which takes over the unix socket of the one that was served before."""
+        try:
+            made.start(self.audit, self.tracing)
+            if before is not None:
+                before.close_socket()
+            await made.open_socket()
+        except BaseException:
+            await made.close("the tenant cannot be served")
+            if before is not None:
+                await before.open_socket()
+            raise
+
+    def _names_of_agents(self, served: ServedTenant) -> tuple[str, ...]:
+        """Return the names for agents; on one port, those for frontends lead to the same end."""
+        both = self._one_port and served.frontends is not None
+        return served.options.server_names + (served.options.frontend_names if both else ())
+
+    def _unname(self, served: ServedTenant) -> None:
+        self._agents.remove(self._names_of_agents(served), served.agents)
+        if served.frontends is not None:
+            self._frontends.remove(served.options.names_of_frontends, served.frontends)
+
+    def _retire(self, served: ServedTenant) -> None:
+        """Let the connections of a tenant that was replaced end within the time of a graceful shutdown."""
+        self._unname(served)
+        served.drain()
+        self._retired[served] = None
+        task_guard.start(self._tasks, lambda: self._close_when_idle(served), "tenant", f"end of {served.name}")
+
+    async def _close_when_idle(self, served: ServedTenant) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.graceful_shutdown_timeout):
+                await asyncio.sleep(_IDLE_CHECK_S)
+                while not served.idle:
+                    await asyncio.sleep(_IDLE_CHECK_S)
+        if self._retired.pop(served, served) is None:
+            await served.close("the tenant has changed")
+
+    async def _remove(self, name: str) -> None:
+        """Serve a tenant no more: its connections are closed."""
+        self._directory.forget(name)
+        self._claims.release(name)
+        self._changes += 1
+        served = self.states.pop(name).served
+        if served is not None:
+            self._unname(served)
+            await served.close("the tenant is removed")
+            log.info("Tenant removed", tenant=name)
+
+    @property
+    def unfinished(self) -> int:
+        """Return the number of open connections and pending dials of all tenants."""
+        return sum(each.unfinished for each in (*self.served(), *self._retired))
+
+    @property
+    def idle(self) -> bool:
+        """Return whether every tenant is idle."""
+        return all(each.idle for each in (*self.served(), *self._retired))
+
+    def drain(self) -> None:
+        """Tell the agents of all tenants to connect elsewhere; dials are served on."""
+        for each in self.served():
+            each.drain()
+
+    async def close(self, reason: str) -> None:
+        """Close every connection of every tenant."""
+        served = [*self.served(), *self._retired]
+        self._retired.clear()
+        for each in served:
+            await each.close(reason)
+
+
+def _api_of(kubeconfig: str) -> str:
+    """Return the URL of the API of a kubeconfig file."""
+    from konnectivity.kube.kubeconfig_files import current_access
+
+    return current_access([kubeconfig]).server
