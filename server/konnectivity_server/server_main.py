@@ -22,9 +22,18 @@ def main(argv: list[str] | None = None) -> None:
         options = load(ServerOptions, "proxy-server", DESCRIPTION, argv)
         if options.check_config:
             standard_streams.say(f"{effective(options)}\n")
-            sys.exit(0)
+            sys.exit(0 if not options.tenants or _tenants_judged(options) else 1)
     options.start_log("proxy-server")
     sys.exit(lifecycle.run(_program(options)))
+
+
+def _tenants_judged(options: ServerOptions) -> bool:
+    """Print a verdict on each tenant of the directory, and return whether all can be served."""
+    from konnectivity_server.tenants import directory_check
+
+    text, good = directory_check.report(options)
+    standard_streams.say(text)
+    return good
 
 
 def _program(options: ServerOptions) -> Callable[[], Coroutine[Any, Any, int]]:

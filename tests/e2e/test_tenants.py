@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from konnectivity.client import DialError, connect, tls_context
+from konnectivity.runtime import launcher
 from konnectivity.tool.pki.authority import Authority
 from support.forward_proxy_server import ForwardProxy
 from support.targets import echo, listening
@@ -200,6 +202,27 @@ async def test_a_tenant_has_a_number_of_connections_and_a_rate_of_dials(site):
             stack.enter_context(context.wrap_socket(sock, server_hostname=site.name_of("h")))
         for limit in ("tenant_connections", "dial_rate"):
             until(lambda limit=limit: f'reached_total{{tenant="h",limit="{limit}"}}' in fetch(site, "/metrics"))
+
+
+def test_the_tool_lists_the_tenants_and_the_options_are_checked_with_the_directory(site):
+    site.add("i")
+    site.declare("i", "cluster-ca-cert: none.crt")
+    until(lambda: tenants(site).get("i", {}).get("state") == "refused")
+    listed = command("konnectivity", "tenants", "--admin", f"127.0.0.1:{site.deployment.admin_port}")
+    assert listed.returncode == 1
+    assert [line.split()[:2] for line in listed.stdout.splitlines()][:2] == [["NAME", "STATE"], ["i", "refused"]]
+    checked = command("proxy-server", "--check-config", *site.server_arguments())
+    assert checked.returncode == 1
+    assert "# tenant a: can be served" in checked.stdout
+    assert "# tenant i: refused: " in checked.stdout
+    shutil.rmtree(site.directory / "i")
+    assert command("proxy-server", "--check-config", *site.server_arguments()).returncode == 0
+
+
+def command(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this project and return its output."""
+    line = [*launcher.command(program), *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_audit_log_names_the_tenant(site):

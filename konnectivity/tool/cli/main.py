@@ -31,6 +31,7 @@ def command_parser() -> Parser:
         top_command,
     )
     from konnectivity.tool.cli.argument_parser import Parser
+    from konnectivity.tool.tenants import tenants_command
 
     parser = Parser(prog="konnectivity", description="Tools for Konnectivity tunnels.")
     parser.add_argument("--version", action="version", version=version_line("konnectivity"))
@@ -46,6 +47,7 @@ def command_parser() -> Parser:
         curl_command,
         forward_command,
         top_command,
+        tenants_command,
         doctor_command,
         explain_command,
         explain_route_command,

@@ -71,6 +71,7 @@ class TenantDirectory:
         self.pairs = SharedPairs()
         self._options = options
         self._directory = options.tenants
+        self._one_port = options.tcp_frontend and len(options.ports) == 1
         self._stamps: dict[str, Stamps] = {}  # by tenant
 
     def names(self) -> dict[str, Path]:
@@ -117,7 +118,10 @@ class TenantDirectory:
             frontends = TlsContent(options.frontend_files, self.pairs) if options.tcp_frontend else None
         except TlsError as error:
             raise TenantError(str(error)) from error
-        return DeclaredTenant(name, options, agents, frontends)
+        declared = DeclaredTenant(name, options, agents, frontends)
+        if self._one_port and (why := declared.trouble_on_one_port()):
+            raise TenantError(why)
+        return declared
 
     def forget(self, name: str) -> None:
         """Forget a tenant that is gone."""

@@ -169,9 +169,7 @@ class TenantSet:
         state.changes = self._changes
         try:
             declared = self._directory.read(name, path)
-            if self._one_port and (why := declared.trouble_on_one_port()):
-                raise TenantError(why)
-            claims = claims_of(declared, _api_of)
+            claims = claims_of(declared, api_of)
             if conflict := self._claims.conflict(name, claims):
                 raise TenantError(conflict)
             await self._use(declared, state)
@@ -288,7 +286,7 @@ class TenantSet:
             await each.close(reason)
 
 
-def _api_of(kubeconfig: str) -> str:
+def api_of(kubeconfig: str) -> str:
     """Return the URL of the API of a kubeconfig file."""
     from konnectivity.kube.kubeconfig_files import current_access
 
