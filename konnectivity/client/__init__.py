@@ -52,7 +52,11 @@ MODES: tuple[Mode, ...] = ("grpc", "http-connect")
 
 @asynccontextmanager
 async def connect(
-    address: str, mode: Mode = "http-connect", tls: ssl.SSLContext | None = None, server_name: str | None = None
+    address: str,
+    mode: Mode = "http-connect",
+    tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[ClientTunnel]:
     """Use the proxy server's frontend at `address`, which is reached at the first dial.
 
@@ -61,9 +65,10 @@ async def connect(
         mode: protocol of the frontend, "grpc" or "http-connect".
         tls: client context for TCP (`tls_context` makes one); not for unix sockets.
         server_name: name that the server's certificate must carry, if it is not the host.
+        token: shown to the server, whose policy on frontends may name it.
 
     Raises:
-        ValueError: the address, the mode or the context is malformed.
+        ValueError: the address, the mode, the context or the token is malformed.
 
     """
     check_text("address", address)
@@ -71,7 +76,7 @@ async def connect(
         raise ValueError(f"tls must be a context of tls_context(...), not {tls!r}")
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}: must be {' or '.join(MODES)}")
-    frontend = FrontendAddress(address, tls, server_name)
+    frontend = FrontendAddress(address, tls, server_name, token)
     tunnel = tunnel_to(frontend, mode)
     try:
         yield tunnel

@@ -34,6 +34,7 @@ class BlockingTunnel:
         mode: protocol of the frontend, "grpc" or "http-connect".
         tls: client context for TCP (`tls_context` makes one); not for unix sockets.
         server_name: name that the server's certificate must carry, if it is not the host.
+        token: shown to the server, whose policy on frontends may name it.
 
     """
 
@@ -43,8 +44,9 @@ class BlockingTunnel:
         mode: Mode = "http-connect",
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
+        token: str | None = None,
     ) -> None:
-        self._arguments = address, mode, tls, server_name
+        self._arguments = address, mode, tls, server_name, token
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -125,8 +127,7 @@ class BlockingTunnel:
             self._started.set()
 
     async def _serve(self) -> None:
-        address, mode, tls, server_name = self._arguments
-        async with connect(address, mode, tls, server_name) as tunnel, asyncio.TaskGroup() as tasks:
+        async with connect(*self._arguments) as tunnel, asyncio.TaskGroup() as tasks:
             bridge = self._bridge = SocketBridge(tunnel, tasks)
             with self._lock:
                 if self._ended:

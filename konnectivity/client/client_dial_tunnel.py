@@ -24,11 +24,12 @@ class ClientDialTunnel(DialingTunnel):
     origin = ""
     is_probe = False
 
-    def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str) -> None:
+    def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str, token: str = "") -> None:
         self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
-        stream = transport.open_stream(_PATH, options.offer(), self)
+        shown = {"authorization": f"Bearer {token}"} if token else {}
+        stream = transport.open_stream(_PATH, {**options.offer(), **shown}, self)
         super().__init__(stream, options, sides.CLIENT, sides.CLIENT)
 
     def dial_succeeded(self, connection: Connection) -> bool:

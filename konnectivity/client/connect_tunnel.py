@@ -26,7 +26,9 @@ class ConnectTunnel(ClientTunnel):
     async def _dial(self, address: str, hops: HopTimings) -> Streams:
         reader, writer = await self._frontend.streams(hops)
         try:
-            writer.write(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            token = self._frontend.token
+            shown = f"Proxy-Authorization: Bearer {token}\r\n" if token else ""
+            writer.write(f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{shown}\r\n".encode())
             status, text = await _answer(reader)
         except BaseException:
             writer.transport.abort()

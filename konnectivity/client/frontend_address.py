@@ -30,9 +30,10 @@ class FrontendAddress:
         address: "unix:/path", "/path" or "host:port".
         tls: client context for TCP, or returns the newest one for each connection; None: cleartext.
         server_name: name that the server's certificate must carry; None: the host.
+        token: shown with each dial, or returns the newest one; None: none is shown.
 
     Raises:
-        ValueError: the address is malformed.
+        ValueError: the address or the token is malformed.
 
     """
 
@@ -41,12 +42,19 @@ class FrontendAddress:
         address: str,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         server_name: str | None,
+        token: str | Callable[[], str] | None = None,
     ) -> None:
         self._path, self._host, self._port = addresses.split_frontend(address)
         self._tls = tls
+        self._token = check_token(token) if isinstance(token, str) else token
         self._server_name = server_name or self._host
         self.unencrypted = tls is None and not self._path  # over TCP, where servers expect TLS
         self.authority = quote(self._path, safe="") if self._path else self._server_name  # authority of HTTP/2 requests
+
+    @property
+    def token(self) -> str:
+        """Return the token to show with a dial; empty: none."""
+        return (self._token if isinstance(self._token, str) else self._token()) if self._token is not None else ""
 
     async def start(self, transport: Http2ClientTransport, hops: HopTimings) -> None:
         """Make a connection, and speak HTTP/2 on it by `transport`."""
@@ -89,3 +97,15 @@ class FrontendAddress:
         sock = await connect_any(found)
         hops.done(hop_timings.CONNECT)
         return sock
+
+
+def check_token(text: str) -> str:
+    """Return a token that can be shown.
+
+    Raises:
+        ValueError: a token has one line of printable ASCII without spaces.
+
+    """
+    if not text or not all("!" <= each <= "~" for each in text):
+        raise ValueError("a token has one line of printable ASCII characters without spaces")
+    return text

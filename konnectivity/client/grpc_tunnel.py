@@ -34,7 +34,7 @@ class GrpcTunnel(ClientTunnel):
     async def _dial(self, address: str, hops: HopTimings) -> Streams:
         transport = await self._connected(hops)
         try:
-            stream = ClientDialTunnel(transport, self._options, address)
+            stream = ClientDialTunnel(transport, self._options, address, self._frontend.token)
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
         try:

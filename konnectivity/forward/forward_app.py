@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from konnectivity import kube, tls
 from konnectivity.client import Mode
 from konnectivity.client.byte_pump import BytePump, Streams
-from konnectivity.errors import DialError, DialFailure
+from konnectivity.client.frontend_address import check_token
+from konnectivity.errors import DialError, DialFailure, StartError
 from konnectivity.forward.client_listeners import ClientListeners, credentials_of
 from konnectivity.forward.client_session import ProxyClient, SessionSettings
 from konnectivity.forward.forward_options import ForwardOptions
@@ -18,8 +19,11 @@ from konnectivity.forward.names import direct_dial, name_rules
 from konnectivity.forward.names.resolver_setup import resolution_of
 from konnectivity.forward.upstream_servers import UpstreamServers
 from konnectivity.net import addresses
+from konnectivity.net.error_texts import words_of
 from konnectivity.net.socket_listeners import Listener
 from konnectivity.runtime import lifecycle, logs, task_guard
+from konnectivity.runtime.changing_file import ChangingFile
+from konnectivity.untrusted.file_content import read_file
 
 if TYPE_CHECKING:
     from konnectivity.forward.names.outbound_proxy import OutboundProxy
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 IDLE_CHECK_S = 0.2  # while draining
+MAX_TOKEN = 16 * 1024  # bytes of its file
 
 
 class ForwardApp:
@@ -38,7 +43,7 @@ class ForwardApp:
         tasks: owns all tasks of the program.
 
     Raises:
-        StartError: the credentials file cannot be used.
+        StartError: the file of credentials or of the token cannot be used.
         TlsError: a certificate, a key or a CA file cannot be used.
 
     """
@@ -51,7 +56,8 @@ class ForwardApp:
             alpn = ("h2",) if options.mode == "grpc" else ("http/1.1",)
             self._tls = tls.ClientTls(options.ca_cert, options.cert, options.key, alpn)
         context = self._tls.context if self._tls is not None else None
-        self.servers = UpstreamServers(options.server, cast("Mode", options.mode), context, options.server_name or None)
+        name, token = options.server_name or None, _token_of(options.token_file)
+        self.servers = UpstreamServers(options.server, cast("Mode", options.mode), context, name, token)
         names = options.name_settings
         self._kube: KubeClient | None = kube.connect(options.kubeconfig) if names.needs_kubernetes else None
         self.names = resolution_of(names, self._dial, self._kube)
@@ -200,3 +206,20 @@ async def run(options: ForwardOptions) -> int:
         pass
     log.info("Forward proxy stopped")
     return 0
+
+
+def _token_of(path: str) -> Callable[[], str] | None:
+    """Return what returns the newest token in a file; None without a file."""
+    if not path:
+        return None
+    try:
+        return ChangingFile("Token file", path, _read_token, len).newest
+    except ValueError as error:
+        raise StartError(str(error)) from error
+
+
+def _read_token(path: str) -> str:
+    try:
+        return check_token(read_file(path, MAX_TOKEN).decode("ascii", "replace").strip())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--token-file: {path}: {words_of(error) if isinstance(error, OSError) else error}") from error

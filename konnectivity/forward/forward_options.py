@@ -73,6 +73,13 @@ class ForwardOptions(ProcessOptions):
     server_name: str = option(
         "", metavar="name", help="Name that the certificate of a server must carry (empty = the host in --server)."
     )
+    token_file: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="File with a token shown to servers, whose --frontend-policy may name it; read again when it changes "
+        "(empty = none).",
+    )
     resolve: tuple[str, ...] = _LISTENERS.resolve(
         "kubernetes (the address of the Service service.namespace), local (this machine), or direct (dialled from this "
         "machine, not through the tunnel)",

@@ -35,6 +35,7 @@ class UpstreamServers:
         mode: protocol of the frontends, "grpc" or "http-connect".
         tls: returns the newest client context for TCP.
         server_name: name that a server's certificate must carry; None: the host.
+        token: returns the newest token that is shown to servers; None: none is shown.
         clock: seconds, monotonic.
 
     Raises:
@@ -48,12 +49,13 @@ class UpstreamServers:
         mode: Mode,
         tls: Callable[[], ssl.SSLContext] | None,
         server_name: str | None,
+        token: Callable[[], str] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.failures: Counter[str] = Counter()
         self.last_failure: str | None = None
         self._clock = clock
-        self._tunnels = [(each, tunnel_to(FrontendAddress(each, tls, server_name), mode)) for each in frontends]
+        self._tunnels = [(each, tunnel_to(FrontendAddress(each, tls, server_name, token), mode)) for each in frontends]
         self._first = 0
 
     async def dial(self, address: str, timeout_s: float) -> Streams:

@@ -28,6 +28,7 @@ MAX_SESSIONS = 1000  # sessions of TLS 1.2 at a listener without client certific
 PATIENCE_S = 5.0  # seconds: certificate and key are replaced one after the other, and files are written in steps
 
 Clock = Callable[[], float]
+Make = Callable[[Pair | None, Bundle | None], ssl.SSLContext]
 Stamp = tuple[int, int, int, int] | None
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class _Files:
         self,
         pair: tuple[str, str],
         ca: str,
-        make: Callable[[Pair | None, Bundle | None], ssl.SSLContext],
+        make: Make,
         wall: Clock,
         clock: Clock,
     ) -> None:
@@ -238,7 +239,10 @@ class ServerTls(_Files):
 
 
 class ClientTls(_Files):
-    """TLS files of a client. Arguments and errors are those of `client_context`.
+    """TLS files of a client. Errors and most arguments are those of `client_context`.
+
+    Args:
+        make: makes a context of another kind, also without CA.
 
     Attributes:
         alpn: protocols that are offered.
@@ -253,17 +257,18 @@ class ClientTls(_Files):
         key: str,
         alpn: Sequence[str],
         *,
+        make: Make | None = None,
         wall: Clock = wall_clock,
         clock: Clock = monotonic,
     ) -> None:
         self.alpn = tuple(alpn)
         self.files = (ca, certificate, key)
 
-        def make(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
+        def make_usual(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
             assert bundle is not None
             return make_client(bundle, pair, alpn)
 
-        super().__init__((certificate, key), ca, make, wall, clock)
+        super().__init__((certificate, key), ca, make or make_usual, wall, clock)
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection."""

@@ -116,9 +116,11 @@ def test_a_ca_is_mounted_as_manifests_do(manifests, authority, leases):
     assert rendered(merged(values, at("leases.enabled", bool(leases)))) == by_name(made)
 
 
-def test_the_rights_for_identities_are_those_of_manifests_rbac(manifests):
+def test_the_rights_for_identities_and_events_are_those_of_manifests_rbac(manifests):
     values = merged(AGENTS, at("rbac.agentIdentityToken", True), at("leases.enabled", True))
-    wanted = by_name(manifests("rbac", "--leases", "--agent-identity-token"))
+    values = merged(values, at("rbac.probeNodeEvents", True))
+    wanted = by_name(manifests("rbac", "--leases", "--agent-identity-token", "--probe-node-events"))
+    assert ("Role", "konnectivity-server-events") in wanted
     assert {key: each for key, each in rendered(values).items() if key in wanted} == wanted
 
 

@@ -120,7 +120,7 @@ def can(cluster, user, verb, resource, namespace="default"):
 
 
 def test_rights(cluster):
-    found = judged(cluster, printed("rbac", "--leases", "default", "--agent-identity-token"))
+    found = judged(cluster, printed("rbac", "--leases", "default", "--agent-identity-token", "--probe-node-events"))
     assert set(found) == {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
 

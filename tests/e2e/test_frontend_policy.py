@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener, urlopen
 
@@ -12,8 +13,11 @@ import pytest
 
 from konnectivity.client import DialError, connect
 from konnectivity.testing.deployment import Deployment
+from support.command_runs import curl
 from support.forward_process import ForwardProcess
 from support.targets import echo, listening
+
+TOKEN = "a-token-of-a-client"
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,7 @@ def guarded(tmp_path_factory):
     deployment = Deployment(tmp_path_factory.mktemp("deployment"))
     policy = deployment.directory / "policy.yaml"
     policy.write_text(
+        f"- clients: [token-sha256={sha256(TOKEN.encode()).hexdigest()}]\n"
         f"- clients: [uid={os.getuid()}]\n  deny: [127.0.0.9]\n- clients: [cn=client]\n  allow: ['localhost:1-65535']\n"
     )
     deployment.start_server(f"--frontend-policy={policy}", f"--audit-log={deployment.path('audit')}")
@@ -41,6 +46,34 @@ async def test_each_frontend_dials_what_its_credential_allows(guarded, mode):
                     await tunnel.dial(bad)
 
 
+@pytest.mark.parametrize("mode", ["http-connect", "grpc"])
+async def test_a_token_admits_to_its_rules(guarded, mode):
+    """A client that shows the token may dial what its user may not; another token, or none, changes nothing."""
+    for token, text in (
+        (TOKEN, "connection refused"),
+        ("another", "the server's policy"),
+        (None, "the server's policy"),
+    ):
+        async with connect(**guarded.frontend(mode, True), token=token) as tunnel:
+            with pytest.raises(DialError, match=text):
+                await tunnel.dial("127.0.0.9:1")
+    records = map(json.loads, Path(guarded.path("audit")).read_text().splitlines())
+    assert sha256(TOKEN.encode()).hexdigest() in {each["client"].get("token_sha256") for each in records}
+    assert TOKEN not in Path(guarded.path("audit")).read_text()
+
+
+def test_a_sidecar_shows_its_token(guarded, tmp_path):
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    forward = ForwardProcess(guarded, f"--token-file={file}")
+    assert b"connection refused" in curl("http://127.0.0.9:1/", http_proxy=forward.http)
+    file.write_text("another")
+    end = time.monotonic() + 15
+    while b"policy" not in curl("http://127.0.0.9:1/", http_proxy=forward.http):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 async def test_a_refusal_is_audited_counted_and_a_403(guarded):
     frontend = guarded.frontend("http-connect", True)
     async with connect(**frontend) as tunnel:
@@ -54,7 +87,7 @@ async def test_a_refusal_is_audited_counted_and_a_403(guarded):
         records = map(json.loads, Path(guarded.path("audit")).read_text().splitlines())
         refused = [each for each in records if each.get("destination") == "127.0.0.9:4321"]
     assert {(each["event"], each["cause"]) for each in refused} == {("refused", "policy")}
-    assert "127.0.0.9 port 4321 is denied by 127.0.0.9 (entry 1)" in refused[0]["reason"]
+    assert "127.0.0.9 port 4321 is denied by 127.0.0.9 (entry 2)" in refused[0]["reason"]
     with urlopen(f"http://127.0.0.1:{guarded.health_port}/metrics") as answer:
         metrics = answer.read().decode()
     assert 'server_dial_failure_count{reason="policy"}' in metrics

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl
 
+import fuzz_forward
 import fuzz_peers
 from google.protobuf.message import DecodeError
 
@@ -272,12 +273,21 @@ TARGETS: dict[str, Target] = {
         flags,
         config_file,
         kube_config,
+        fuzz_forward.socks5,
+        fuzz_forward.proxy_request,
+        fuzz_forward.proxied_response,
+        fuzz_forward.dns_query,
+        fuzz_forward.dns_answer,
+        fuzz_forward.frontend_policy,
     )
 }
 
 
 CPU_S_PER_INPUT = 0.1  # allowed for an input of any size
-CPU_S_PER_BYTE = dict.fromkeys(TARGETS, 100e-6) | {"kube_config": 2e-3}  # for all cuts together; YAML is slow
+CPU_S_PER_BYTE = dict.fromkeys(TARGETS, 100e-6) | {
+    "kube_config": 2e-3,
+    "frontend_policy": 2e-3,
+}  # for all cuts together; YAML is slow
 
 
 def seeds(name: str) -> list[bytes]:

@@ -5,6 +5,10 @@ Inputs that a fuzzer found are in files called found-*, which this module leaves
 
 from __future__ import annotations
 
+from typing import Any
+
+import dns.message
+import dns.rrset
 import hpack
 from fuzz_targets import CORPUS, REQUEST
 
@@ -72,6 +76,22 @@ users: [{name: one, user: {token: secret}}]
 _EXEC = b"""exec: {command: ./login, apiVersion: client.authentication.k8s.io/v1, provideClusterInfo: true,
     env: [{name: A, value: B}]}"""
 
+
+def _query(name: str, kind: str, **more: Any) -> bytes:
+    message = dns.message.make_query(name, kind, **more)
+    message.id = 1
+    return message.to_wire()
+
+
+def _answer(*records: str) -> bytes:
+    """Return an answer without its id."""
+    message = dns.message.make_response(dns.message.make_query("a.test", "A", use_edns=False))
+    for each in records:
+        name, ttl, _, kind, value = each.split()
+        message.answer.append(dns.rrset.from_text(name, int(ttl), "IN", kind, value))
+    return message.to_wire()[2:]
+
+
 SEEDS: dict[str, dict[str, bytes]] = {
     "http2_server": {"conversation": _conversation(REQUEST)},
     "http2_client": {"conversation": _conversation(RESPONSE)},
@@ -124,6 +144,42 @@ SEEDS: dict[str, dict[str, bytes]] = {
         "unhashable": b"? {a: b}\n: c\n? [a]\n: d\n",
         "tag": b"current-context: !!python/object:os.system x\nusers: !!set {a, b}\nclusters: !!binary \xc3\xa9\n",
         "files": _KUBECONFIG.replace(b"token: secret", b"client-certificate: a, client-key: b"),
+    },
+    "socks5": {
+        "name": b"\x05\x01\x00\x05\x01\x00\x03\x06a.test\x00\x50early",
+        "password": b"\x05\x02\x00\x02\x01\x03ann\x06secret\x05\x01\x00\x01\x0a\x00\x00\x07\x28\x0a",
+        "ipv6": b"\x05\x01\x00\x05\x01\x00\x04" + bytes(15) + b"\x01\x00\x50",
+        "bind": b"\x05\x01\x00\x05\x02\x00\x01" + bytes(6),
+    },
+    "proxy_request": {
+        "connect": _CONNECT + b"early",
+        "get": b"GET http://a.test/b?c HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic YW5uOmI=\r\n\r\n",
+        "length": b"POST http://a.test:81/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: x\r\nX: y\r\n"
+        b"\r\nhello",
+        "chunks": b"PUT http://[fd00::1]/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
+        "both": b"POST http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"0\r\n\r\n",
+    },
+    "proxied_response": {
+        "length": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "close": b"HTTP/1.0 404 Not Found\r\nConnection: X-A\r\nX-A: b\r\n\r\nuntil the end",
+        "switch": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    },
+    "dns_query": {
+        "a": _query("a.test", "A"),
+        "edns": _query("_http._tcp.a.test", "SRV", use_edns=0, payload=4096),
+        "chaos": _query("version.bind", "TXT", rdclass="CH"),
+    },
+    "dns_answer": {"addresses": _answer("a.test. 30 IN CNAME b.test.", "b.test. 5 IN A 10.0.0.1"), "none": _answer()},
+    "frontend_policy": {
+        "usual": b"- clients: [uid=0, cn=kube-apiserver]\n  deny: [10.0.9.0/24]\n"
+        b"- clients: ['*', user=ann, frontend=forward, token-sha256=" + b"0" * 64 + b"]\n"
+        b"  allow: ['10.0.0.0/8:9100', '*.svc:9000-9999', '[fd00::/8]:1']\n",
+        "deep": b"[" * 400,
+        "tag": b"- clients: !!python/object:os.system x\n  allow: !!set {a, b}\n",
+        "alias": b"- &a {clients: ['*'], deny: &b ['a.test']}\n- *a\n- {clients: [gid=7], allow: *b}\n",
     },
 }
 

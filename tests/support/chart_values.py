@@ -92,6 +92,7 @@ SWITCHES: dict[str, tuple[Values, Any]] = {
     "leases.createNamespace": (COUNTING, False),
     "rbac.create": (AGENTS, False),
     "rbac.agentIdentityToken": (OWN_ACCOUNT, True),
+    "rbac.probeNodeEvents": (OWN_ACCOUNT, True),
     "podDisruptionBudget.enabled": (merged(BOTH, AGENT_DEPLOYMENT), False),
     "networkPolicy.enabled": (BOTH, True),
     "networkPolicy.agentPeers": (POLICY, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),

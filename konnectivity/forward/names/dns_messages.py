@@ -46,8 +46,8 @@ class DnsAnswer(NamedTuple):
 
     def addresses(self) -> list[str]:
         """Return the IPv4 and IPv6 addresses."""
-        wanted = (A, AAAA)
-        return [each.address for records in self.records if records.rdtype in wanted for each in records]
+        ours = (each for each in self.records if each.rdtype in (A, AAAA) and each.rdclass == dns.rdataclass.IN)
+        return [each.address for records in ours for each in records]
 
 
 def question_of(name: str, kind: int) -> Question:

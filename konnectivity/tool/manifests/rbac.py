@@ -13,10 +13,22 @@ TOKEN_REVIEWS = "konnectivity-server-token-reviews"
 SERVER_LEASES = "konnectivity-server-leases"
 AGENT_LEASES = "konnectivity-agent-leases"
 SERVER_PODS = "konnectivity-server-pods"
+SERVER_EVENTS = "konnectivity-server-events"
+EVENTS_NAMESPACE = "default"  # of events about nodes, which are in no namespace
 
 
-def server(namespace: str = object_names.NAMESPACE, lease_namespace: str = "", pods: bool = False) -> list[Object]:
-    """Return the server's roles: token reviews; leases in a given namespace; pods with --agent-identity=token."""
+def server(
+    namespace: str = object_names.NAMESPACE, lease_namespace: str = "", pods: bool = False, events: bool = False
+) -> list[Object]:
+    """Return the server's roles: token reviews, and those that flags of the server need.
+
+    Args:
+        namespace: of the agents.
+        lease_namespace: of the leases; empty: the server publishes none.
+        pods: whether --agent-identity=token is set.
+        events: whether --probe-node-events is set.
+
+    """
     user: Object = {"apiGroup": _GROUP, "kind": "User", "name": object_names.SERVER_USER}
     made = _granted(TOKEN_REVIEWS, None, "authentication.k8s.io", "tokenreviews", ["create"], user)
     if lease_namespace:
@@ -24,6 +36,8 @@ def server(namespace: str = object_names.NAMESPACE, lease_namespace: str = "", p
         made += _granted(SERVER_LEASES, lease_namespace, "coordination.k8s.io", "leases", verbs, user)
     if pods:
         made += _granted(SERVER_PODS, namespace, "", "pods", ["get"], user)
+    if events:
+        made += _granted(SERVER_EVENTS, EVENTS_NAMESPACE, "", "events", ["create"], user)
     return made
 
 

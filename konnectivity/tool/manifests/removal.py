@@ -25,7 +25,7 @@ def cluster(namespace: str, lease_namespace: str) -> list[Object]:
             agent_objects.AgentManifest(servers=("none",), namespace=namespace, mode=agent_objects.DEPLOYMENT)
         ),
         agent_objects.disruption_budget(namespace),
-        *rbac.server(namespace, lease_namespace, pods=True),
+        *rbac.server(namespace, lease_namespace, pods=True, events=True),
         *rbac.agent(namespace, lease_namespace),
         agent_service_object.service(),
     ]

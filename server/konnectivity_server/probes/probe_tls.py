@@ -1,7 +1,7 @@
 """TLS of probes: the hello that shows whether a target speaks TLS, and whole handshakes with certificates.
 
-Owns the contexts and the rate of whole handshakes, which cost more than ten times as much as a hello. Without a CA no
-certificate is verified. Does not know the connection below.
+Owns the files, which are read again when they change, and the rate of whole handshakes, which cost more than ten times
+as much as a hello. Without a CA no certificate is verified. Does not know the connection below.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from ipaddress import ip_address
 
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.token_bucket import TokenBucket
-from konnectivity.tls import pem_files
+from konnectivity.tls import ClientTls
+from konnectivity.tls.pem_files import Bundle, Pair
 from konnectivity_server.probes import path_faults
 from konnectivity_server.probes.path_faults import PathFault, fault
 from konnectivity_server.probes.path_record import ShownCertificate
@@ -52,7 +53,7 @@ class ProbeTls:
     def __init__(
         self, ca: str, certificate: str, key: str, clock: Callable[[], float], wall_clock: Callable[[], float]
     ) -> None:
-        self._context = _context(ca, certificate, key)
+        self._files = ClientTls(ca, certificate, key, (), make=_context, wall=wall_clock, clock=clock)
         self._always_whole = bool(ca or certificate)
         self._wall_clock = wall_clock
         self._bucket = TokenBucket(HANDSHAKES_PER_S, BURST, clock)
@@ -61,7 +62,7 @@ class ProbeTls:
     def exchange(self, host: str, then: StatusExchange | None = None) -> Exchange:
         """Return the exchange with a target: its TLS and then, inside it, another exchange."""
         if then is not None or self._always_whole or self._bucket.take():
-            return HandshakeExchange(self._context, host, self._wall_clock(), then)
+            return HandshakeExchange(self._files.context(), host, self._wall_clock(), then)
         return HelloExchange(self._hello(_server_name(host)), self._wall_clock())
 
 
@@ -150,16 +151,16 @@ def _refusal(error: Exception) -> PathFault:
     return fault(path_faults.NO_TLS, f"TLS: {words}")
 
 
-def _context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+def _context(pair: Pair | None, bundle: Bundle | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False
-    if ca:
-        pem_files.read_bundle(ca).use(context)
+    if bundle is not None:
+        bundle.use(context)
         context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     else:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if certificate:
-        pem_files.read_pair(certificate, key).use(context)
+    if pair is not None:
+        pair.use(context)
     return context
 
 

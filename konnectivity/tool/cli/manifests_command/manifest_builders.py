@@ -47,12 +47,12 @@ def rights(options: argparse.Namespace) -> list[Object]:
         input_files.only(options, _BECAUSE_OF_A_TENANT, *_TENANT)
         kamaji.addon_of(input_files.tenant_of(options))
         return [rbac.auth_delegator()]
-    return rights_of(options, pods=options.agent_identity_token)
+    return rights_of(options, options.agent_identity_token, options.probe_node_events)
 
 
-def rights_of(options: argparse.Namespace, pods: bool = False) -> list[Object]:
+def rights_of(options: argparse.Namespace, pods: bool = False, events: bool = False) -> list[Object]:
     """Return the roles and bindings of server and agent."""
-    made = rbac.server(options.namespace, options.leases, pods)
+    made = rbac.server(options.namespace, options.leases, pods, events)
     if options.leases:
         made = rbac.lease_namespace(options.leases) + made + rbac.agent(options.namespace, options.leases)
     return made

@@ -163,6 +163,11 @@ def rbac_options(to: Group) -> None:
         action="store_true",
         help="Include the rights that a server with --agent-identity=token needs.",
     )
+    to.add_argument(
+        "--probe-node-events",
+        action="store_true",
+        help="Include the rights that a server with --probe-node-events needs.",
+    )
     _lease_options(to)
     _tenant_options(to)
 

@@ -58,6 +58,7 @@ class TlsTarget:
         if newest is not None:
             self.context.maximum_version = newest
         self.ca = str(directory / "ca.crt")
+        self.shown: object = None
 
     def serve(self, exchange: Exchange, response: bytes = b"", size: int = 1 << 20) -> ExchangeStep:
         """Answer an exchange until it is over; `response` is sent once a request was read."""
@@ -72,6 +73,7 @@ class TlsTarget:
                 if not shaken:
                     tls.do_handshake()
                     shaken = True
+                    self.shown = tls.getpeercert()  # certificate of the probe
                 if response and tls.read(4096):
                     tls.write(response)
             except ssl.SSLWantReadError:
@@ -227,6 +229,29 @@ def test_a_certificate_is_verified_where_there_is_a_ca(target: TlsTarget, tmp_pa
         step = target.serve(probe_tls(ca).exchange(host))
         assert step.fault is not None
         assert step.fault.reason == "certificate"
+
+
+def test_changed_files_are_used_by_the_next_probe(tmp_path: Path) -> None:
+    target, now = TlsTarget(tmp_path, newest=ssl.TLSVersion.TLSv1_2), [0.0]
+    target.context.load_verify_locations(target.ca)
+    target.context.verify_mode = ssl.CERT_OPTIONAL
+    for name in ("first", "second"):
+        target.authority.issue(name, client=True).write(tmp_path, name)
+    ca, certificate, key = (tmp_path / name for name in ("probe-ca.crt", "probe.crt", "probe.key"))
+    ca.write_bytes(Authority.create("another CA").certificate_pem)
+    certificate.write_bytes((tmp_path / "second.crt").read_bytes())
+    key.write_bytes((tmp_path / "second.key").read_bytes())
+    tls = ProbeTls(str(ca), str(certificate), str(key), lambda: now[0], lambda: NOW)
+    step = target.serve(tls.exchange("10.0.0.7"))
+    assert step.fault is not None
+    assert step.fault.reason == "certificate"
+    ca.write_bytes(Path(target.ca).read_bytes())
+    for name in ("first", "second"):
+        certificate.write_bytes((tmp_path / f"{name}.crt").read_bytes())
+        key.write_bytes((tmp_path / f"{name}.key").read_bytes())
+        now[0] += 2
+        assert target.serve(tls.exchange("10.0.0.7")).fault is None
+        assert f"'commonName', '{name}'" in str(target.shown)
 
 
 @pytest.mark.parametrize(("status", "reason"), [(200, None), (401, "authorisation")])
