@@ -43,6 +43,11 @@ def agents(world: World) -> Iterator[tuple[str, SimulatedProcess, Any]]:
             yield plan.name, process, process.product  # type: ignore[attr-defined]
 
 
+def _reset_at_once(each: Conversation) -> bool:
+    """Return whether the target's reset overtook the answer to the dial."""
+    return each.script.target == "reset" and "connection reset" in each.outcome
+
+
 class Invariant:
     """One promise."""
 
@@ -164,9 +169,7 @@ class CalmIsPerfect(Invariant):
             if each.outcome == "connected" or "refused" not in each.outcome:
                 yield f"{where}: a target that refuses gave {each.outcome!r}"
             return
-        if script.target == "reset" and "connection reset" in each.outcome:
-            return  # the reset overtook the answer to the dial
-        if each.outcome != "connected":
+        if each.outcome != "connected" and not _reset_at_once(each):
             yield f"{where}: the dial failed: {each.outcome}"
         elif script.target != "reset" and each.frontend.endswith("unix"):
             yield from self._complete(each, where)
@@ -202,7 +205,7 @@ class NoDialIsLost(Invariant):
         if flagged or not self.plan.kinds <= {"terminate", "kill", "freeze"} or not self._another_agent():
             return
         for each in self.world.conversations:
-            if each.outcome != "connected" and each.script.target != "refuse":
+            if each.outcome != "connected" and each.script.target != "refuse" and not _reset_at_once(each):
                 yield f"conversation {each.number}: its dial was lost with an agent: {each.outcome}"
 
     def _another_agent(self) -> bool:
