@@ -21,12 +21,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, help="seed to repeat, or the first one to explore")
     parser.add_argument("--plan", type=Path, help="file of a stored plan to repeat")
     parser.add_argument("--minutes", type=float, help="explore random seeds for this CPU time")
+    parser.add_argument(
+        "--walk", type=int, metavar="PACKETS", help="visit every state of two connections with so many packets each way"
+    )
     parser.add_argument("--injected-bugs", nargs="*", help="find the injected faults of these names, or all")
     parser.add_argument("--plans", type=Path, nargs="+", help="files of stored plans that must pass")
     parser.add_argument("--first", type=int, help="run this number of seeds, from 0 on")
     parser.add_argument("--digests", type=int, nargs="+", help="print the hashes of the traces of these seeds")
     parser.add_argument("--trace", action="store_true", help="show the whole trace")
     arguments = parser.parse_args(argv)
+    if arguments.walk is not None:
+        failed = walk_pairs(arguments.walk)
+        if failed or arguments.minutes is None:
+            return failed
     if arguments.minutes is not None:
         from simulation.exploration import explore
 
@@ -49,6 +56,24 @@ def main(argv: Sequence[str]) -> int:
         f"{60 * outcome.steps / took:,.0f} steps a minute; trace {outcome.digest[:16]}"
     )
     return 1 if outcome.violations else 0
+
+
+def walk_pairs(packets: int) -> int:
+    """Visit every state of two connections on one tunnel, and return the exit code: 1 if a promise was broken."""
+    from simulation.exhaustive import explore
+    from simulation.tunnel_system import Scope
+
+    began = time.process_time()
+    found = explore(Scope(connections=2, data=packets - 1))
+    took = time.process_time() - began
+    print(
+        f"two connections, {packets} packets each way, the stream may break: {found.states:,} states, "
+        f"{found.transitions:,} transitions in {took:.0f} s of CPU; {len(found.broken)} broken promises",
+        flush=True,
+    )
+    for each in found.broken:
+        print(f"BROKEN: {each}", flush=True)
+    return 1 if found.broken else 0
 
 
 def show(outcome: Outcome, lines: int) -> None:
