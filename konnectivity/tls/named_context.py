@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from konnectivity.tls.client_hello import BadClientHello, server_name
+from konnectivity.tls.client_hello import BadClientHello, HelloReader
 from konnectivity.tls.handshake import ServerSession
 from konnectivity.tls.pem_files import TlsError
 
@@ -43,7 +43,7 @@ class NamedSession(ServerSession):
 
     end: NamedEnd | None
     _find: Find | None
-    _hello: bytes
+    _hello: HelloReader
 
     @classmethod
     def begin(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, find: Find) -> NamedSession:
@@ -51,7 +51,7 @@ class NamedSession(ServerSession):
         self = cls.__new__(cls)
         self.end = None
         self._find = find
-        self._hello = b""
+        self._hello = HelloReader()
         self.watch(incoming, outgoing)
         return self
 
@@ -65,9 +65,8 @@ class NamedSession(ServerSession):
         incoming, outgoing = self._incoming, self._outgoing
         assert incoming is not None
         assert outgoing is not None
-        self._hello += incoming.read()
         try:
-            name = server_name(self._hello)
+            name = self._hello.feed(incoming.read())
         except BadClientHello as error:
             self._refuse(_DECODE_ERROR, "BAD_CLIENT_HELLO", str(error))
             return
@@ -83,12 +82,12 @@ class NamedSession(ServerSession):
             self._refuse(_INTERNAL_ERROR, "BAD_CERTIFICATE_FILES", str(error))
             return
         self._sslobj = made._sslobj  # type: ignore[attr-defined]  # all of a session is in this object of C
-        incoming.write(self._hello)
-        self.end, self._find, self._hello = end, None, b""
+        incoming.write(self._hello.data)
+        self.end, self._find, self._hello = end, None, HelloReader()
 
     def _refuse(self, alert: int, reason: str, text: str) -> None:
         """End the handshake with an alert."""
-        self._find, self._hello = None, b""
+        self._find, self._hello = None, HelloReader()
         error = ssl.SSLError(1, text)
         error.reason = reason
         if self._outgoing is not None:
