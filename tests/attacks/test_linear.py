@@ -25,7 +25,9 @@ from konnectivity.http2.frames import ConnectionFault
 from konnectivity.http2.header_decoder import HeaderDecoder
 from konnectivity.kube import labels
 from konnectivity.net import addresses
+from konnectivity.net.proxy_header import ProxyHeader
 from konnectivity.runtime.logs import log_formats
+from konnectivity.tls.client_hello import BadClientHello, HelloReader
 from konnectivity.tunnel.extension import Extension
 from konnectivity.untrusted import numbers, untrusted_text
 from konnectivity_server import registry
@@ -120,6 +122,19 @@ def heads(size: int) -> Reader:
 def proxy_answer(data: bytes) -> None:
     answer = ProxyAnswer(Proxy("proxy", 3128))
     in_pieces(4096, answer.receive, data)
+
+
+def client_hello(data: bytes) -> None:
+    hello = HelloReader()
+    hello.feed(b"\x16\x03\x01\x00\x04\x01\x00\x40\x00")  # announces 16 KiB
+    with suppress(BadClientHello):
+        in_pieces(1, hello.feed, data)
+
+
+def proxy_header(data: bytes) -> None:
+    header = ProxyHeader()
+    header.feed(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x08\x00")  # announces 2 KiB
+    in_pieces(1, header.feed, data)
 
 
 def header_rule(fields: Callable[[str], list[tuple[str, str]]]) -> Reader:
@@ -225,6 +240,11 @@ CASES: dict[str, tuple[Reader, list[bytes]]] = {
     "texts for people, quoted": (text_reader(untrusted_text.quoted), TEXTS),
     "texts for people": (text_reader(untrusted_text.visible), TEXTS),
     "values in logs": (text_reader(lambda text: log_formats._value("reason", text)), TEXTS),
+    "ClientHellos in small pieces": (
+        client_hello,
+        [b"\x16\x03\x01\x00\x01\x00", b"\x16\x03\x01\x0f\xfb" + bytes(4091)],
+    ),
+    "PROXY protocol headers in small pieces": (proxy_header, [b"\0"]),
     "a proxy's answer": (proxy_answer, [b"HTTP/1.1 200 OK\r\n", b"a", b"a: b\r\n", b"\n", b"\r"]),
 }
 
