@@ -3,8 +3,8 @@
     python -m benchmarks.load echo --to unix:/path/frontend.sock --port 1234 --connections 32 --count 2000
 
 `--to` is how a target is reached: `unix:/path` (HTTP CONNECT), `tls:PORT:DIRECTORY` (the same over mutual TLS, with the
-files there), `grpc:/path` (one gRPC tunnel for each connection, as kube-apiserver does it), or `direct`: the
-generator's own ceiling.
+files there), `grpc:/path` (one gRPC tunnel for each connection, as kube-apiserver does it), `connect:PORT` and
+`socks5:PORT` (an HTTP or SOCKS5 proxy), or `direct`: the generator's own ceiling.
 """
 
 from __future__ import annotations
@@ -39,8 +39,13 @@ class Way:
             self.port = int(text)
             ca, certificate, key = (f"{directory}/{name}" for name in ("ca.crt", "client.crt", "client.key"))
             self.tls = tls_context(ca, certificate, key, "http-connect")
-        connects = self.kind in ("unix", "tls")
+        if self.kind in ("connect", "socks5"):
+            self.port = int(rest)
+        connects = self.kind in ("unix", "tls", "connect")
         self.head = f"CONNECT {self.target} HTTP/1.1\r\nHost: {self.target}\r\n\r\n".encode() if connects else b""
+        self.request = b""  # that follows the answer to the head
+        if self.kind == "socks5":
+            self.head, self.request = b"\x05\x01\x00", b"\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2)
 
     async def open(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
@@ -53,10 +58,16 @@ class Way:
         """Return a connected blocking socket for bulk data."""
         if self.kind == "direct":
             return socket.create_connection(("127.0.0.1", self.port))
-        sock = socket.socket(socket.AF_UNIX)
+        sock = socket.socket(socket.AF_UNIX if self.kind == "unix" else socket.AF_INET)
         sock.settimeout(30)
-        sock.connect(self.path)
+        sock.connect(self.path if self.kind == "unix" else ("127.0.0.1", self.port))
         sock.sendall(self.head)
+        if self.request:
+            sock.recv(2, socket.MSG_WAITALL)
+            sock.sendall(self.request)
+            if sock.recv(10, socket.MSG_WAITALL)[1:2] != b"\x00":
+                raise ConnectionError("the SOCKS5 proxy refuses")
+            return sock
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += sock.recv(1)
@@ -77,12 +88,23 @@ class Client(asyncio.Protocol):
         self.dialled = asyncio.Event()
         self.done = asyncio.get_running_loop().create_future()
         self.got = 0
+        self.answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         if self.way.head:
             self.transport.write(self.way.head)
         else:
+            self.begin()
+
+    def shake(self, data: bytes) -> None:
+        """Take answers of a SOCKS5 proxy."""
+        self.answer += data
+        if len(self.answer) == 2:
+            self.transport.write(self.way.request)
+        elif len(self.answer) >= 12:
+            if self.answer[3]:
+                raise ConnectionError(f"the SOCKS5 proxy refuses: {self.answer[3]}")
             self.begin()
 
     def begin(self) -> None:
@@ -92,6 +114,9 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.dialled.is_set():
+            if self.way.request:
+                self.shake(data)
+                return
             if not data.startswith(b"HTTP/1.1 200 "):
                 raise ConnectionError(f"the answer to CONNECT begins with {data[:4]!r}, not with its status line")
             self.begin()

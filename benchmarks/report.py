@@ -146,7 +146,10 @@ class Run:
             text += f" ({_number(min(values))} to {_number(max(values))})"
         done = [run for run in runs if run.get("operations") and run.get("cpu_s")]
         if done and scenario.unit in ("1/s", "MiB/s", "p50 us"):
-            costs = [statistics.median(run["cpu_s"][i] / run["operations"] for run in done) for i in (0, 1)]
+            costs = [
+                statistics.median(run["cpu_s"][i] / run["operations"] for run in done)
+                for i in range(len(done[0]["cpu_s"]))
+            ]
             bulk = scenario.unit == "MiB/s"
             spent = [f"{cost:.1f}" if bulk else f"{cost * 1e6:.0f}" for cost in costs]
             text += f"; {' + '.join(spent)} {'s/GiB' if bulk else 'us'}"

@@ -24,6 +24,7 @@ BUILDS = (*MAIN, "compiled")  # both builds of our programs
 FULL = (*BUILDS, "2 workers")
 LONG = ("direct", "native", "reference", "grpcio")
 TUNNELS = ("native", "grpcio", "reference")
+OTHERS = ("reference", "microsocks")  # beside a forward proxy: CONNECT of the reference, and SOCKS5 without a tunnel
 STORM_TIMEOUT_S = 400
 PACE = {"grpcio": 0.4}  # what is slow gets fewer operations, so that its turn is about as long as another's
 
@@ -38,8 +39,8 @@ def _echo(connections: int, count: int, size: int = 64) -> Run:
 
 def _dials(way: str) -> Run:
     def run(bench: Bench, side: Side) -> Result:
-        to = {"unix": side.to, "grpc": side.to.replace("unix:", "grpc:"), "tls": side.tls}[way]
-        return bench.load(side, "dials", "echo", to, connections=8, count=2000 if way == "unix" else 800)
+        to = {"forward": side.to, "unix": side.to, "grpc": side.to.replace("unix:", "grpc:"), "tls": side.tls}[way]
+        return bench.load(side, "dials", "echo", to, connections=8, count=800 if way in ("grpc", "tls") else 2000)
 
     return run
 
@@ -180,6 +181,16 @@ SCENARIOS = (
              targets=(("reference", 3.0), ("haproxy", 1.0)), cpu_targets=(("reference", 0.28),), turns=3),
     Scenario("bulk up, 8 connections", "MiB/s", "mib_per_s", _bulk(0, 8), "bulk"),
     Scenario("bulk both ways", "MiB/s", "mib_per_s", _bulk(1, 1), "bulk"),
+    *(
+        Scenario(f"forward, {kind}: {what}", unit, value, run, "forward proxy", (f"native, {kind}", *OTHERS), better)
+        for kind in ("sidecar SOCKS5", "sidecar CONNECT", "inside SOCKS5")
+        for what, unit, value, run, better in (
+            ("echo", "p50 us", "p50_us", _echo(1, 4000), "less"),
+            ("echo, 32 connections", "1/s", "per_s", _echo(32, 1000), "more"),
+            ("connect + echo + close", "1/s", "per_s", _dials("forward"), "more"),
+            ("bulk down", "MiB/s", "mib_per_s", _bulk(1, 0), "more"),
+        )
+    ),
     Scenario("mix: requests", "1/s", "requests_per_s", _mix, "mix", targets=(("reference", 10.0),)),
     Scenario("mix: keystroke, p99", "p99 us", "key_p99_us", _mix, "mix, latency", MAIN, "less", of="mix: requests",
              targets=(("reference", 0.1),)),

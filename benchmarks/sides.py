@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import resource
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,12 @@ PROGRAMS = {
     "grpcio": ("--grpc-implementation=grpcio",),
     "2 workers": ("--workers=2",),
 }
+FORWARD = {  # side -> protocol of its clients, and whether the forward proxy is in the server
+    "native, sidecar SOCKS5": ("socks5", False),
+    "native, sidecar CONNECT": ("connect", False),
+    "native, inside SOCKS5": ("socks5", True),
+}
+MICROSOCKS = shutil.which("microsocks")
 REFERENCES = {  # a server of the reference has one frontend, so each kind is a side of its own
     "reference": "connect",
     "reference, TLS": "connect-tls",
@@ -121,6 +128,11 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
             missing.append(f"haproxy: {MISSING}")
         elif "haproxy" in wanted:
             sides.append(haproxy_side(stack, directory / "haproxy", ports))
+        if MICROSOCKS is None:
+            missing.append("microsocks: install the package microsocks")
+        elif "microsocks" in wanted:
+            sides.append(_microsocks(stack))
+        sides += [_forward(stack, directory / name.replace(", ", "-"), name) for name in FORWARD if name in wanted]
         if reference.programs():
             sides += [
                 _reference(stack, directory / name.replace(", ", "-"), name, frontend)
@@ -135,6 +147,37 @@ def all_sides(directory: Path, ports: dict[str, int], wanted: set[str], missing:
         else:
             missing.append(reference.MISSING)
         yield sides
+
+
+def _microsocks(stack: contextlib.ExitStack) -> Side:
+    """Start a plain SOCKS5 server, without a tunnel behind it."""
+    assert MICROSOCKS is not None
+    port = free_port()
+    process = subprocess.Popen(
+        [MICROSOCKS, "-i", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    stack.callback(process.wait, 10)
+    stack.callback(process.terminate)
+    return Side("microsocks", f"socks5:{port}", [process.pid])
+
+
+def _forward(stack: contextlib.ExitStack, directory: Path, name: str) -> Side:
+    """Start our server and agent with a forward proxy, a sidecar or inside the server."""
+    protocol, inside = FORWARD[name]
+    deployment, port = Deployment(directory), free_port()
+    stack.callback(deployment.stop)
+    more = [f"--forward-port={port}"] if inside else []
+    server = deployment.start_package(
+        "konnectivity_server", deployment.server_arguments("-v=0", "--mode=grpc,http-connect", *more)
+    )
+    agent = deployment.start_package("konnectivity_agent", deployment.agent_arguments("-v=0"))
+    _until_ready(deployment.health_port)
+    pids = [server.pid, agent.pid]
+    if not inside:
+        sidecar = deployment.start_package("forward", [f"--server=unix:{deployment.socket}", f"--port={port}", "--v=0"])
+        sidecar.wait_for("Forward proxy started")
+        pids.append(sidecar.pid)
+    return Side(name, f"{protocol}:{port}", pids)
 
 
 def our_side(stack: contextlib.ExitStack, directory: Path, name: str, *more: str, within: Sequence[str] = ()) -> Side:

@@ -219,6 +219,13 @@ OWN_OF_SERVER = (
     Flag("probe-node-events", "bool", "false", "true", True, "--probe=a=b:1", TRUTH),
     Flag("ready-when", "string", "agent", "path", "path", "--probe=a=b:1", {"x": "must be one of: agent, path"}),
     Flag("frontend-policy", "string", "", "{file}", "{file}", "", FILE),
+    Flag("forward-bind-address", "string", "127.0.0.1", "::1", "::1"),
+    Flag("forward-port", "int", "0", "8070", 8070, "", {"65536": "must be"}),
+    Flag("forward-uds-name", "string", "", "/run/forward.sock", "/run/forward.sock"),
+    Flag("forward-credentials-file", "string", "", "{file}", "{file}", "", FILE),
+    Flag("forward-max-connections", "int", "10000", "50", 50, "", ABOVE_0),
+    Flag("forward-resolve", "strings", "[]", "svc=local,a.test=agent", ("svc=local", "a.test=agent"), "", {"a": "WAY"}),
+    Flag("forward-cluster-dns", "strings", "[]", "10.0.0.10", ("10.0.0.10",), "", {"a": "is not an IP address"}),
     Flag(
         "tenants", "string", "", "{folder}", "{folder}", "--cluster-ca-cert= --uds-name=", {"/no/such": "no directory"}
     ),
@@ -445,6 +452,8 @@ def test_lists(files, program, name):
     one, other = {
         "cipher-suites": (SUITE, SUITE.replace("128", "256").replace("SHA256", "SHA384")),
         "proxy-protocol-trusted": ("10.0.0.0/8", "::1"),
+        "forward-resolve": ("a=agent", "b=local"),
+        "forward-cluster-dns": ("10.0.0.10", "10.0.0.11"),
     }.get(name, "ab")
     assert value(f"{one},{other}") == value(one, other) == (one, other)
     assert value(f'"{one}",{other}') == (one, other)
