@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from konnectivity.metrics import tunnel_families
+from konnectivity.metrics import program_families, tunnel_families
 from konnectivity.metrics.exposition import Family, counter, gauge, histogram, metrics_of, requests
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class AgentCollector:
         yield tunnel_families.stream_errors("agent", {"to_agent": traffic})
         yield from tunnel_families.connections("agent", traffic, "to_server", "from_server")
         yield from tunnel_families.memory("agent", tunnels.memory)
-        yield from tunnel_families.dropped_log_lines("agent")
-        yield tunnel_families.unexpected_errors("agent")
-        yield tunnel_families.build_info("agent")
-        yield tunnel_families.limits_reached("agent", tunnels.reached)
-        yield from tunnel_families.certificates("agent", {"servers": sources.tls})
+        yield from program_families.dropped_log_lines("agent")
+        yield program_families.unexpected_errors("agent")
+        yield program_families.build_info("agent")
+        yield program_families.limits_reached("agent", tunnels.reached)
+        yield from program_families.certificates("agent", {"servers": sources.tls})
         yield from self._leases()
 
     def _dials(self) -> Iterator[Family]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from konnectivity.metrics import tunnel_families
+from konnectivity.metrics import program_families
 from konnectivity.metrics.exposition import Family, counter, gauge, metrics_of
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ class ForwardCollector:
         yield counter(
             "forward_server_failures_total", "Tries that a proxy server could not serve, by its frontend."
         ).add_each("server", self._servers.failures)
-        yield tunnel_families.limits_reached("forward", self._settings.reached)
-        yield tunnel_families.unexpected_errors("forward")
-        yield tunnel_families.build_info("forward")
+        yield program_families.limits_reached("forward", self._settings.reached)
+        yield program_families.unexpected_errors("forward")
+        yield program_families.build_info("forward")
         if self._tls is not None:
-            yield from tunnel_families.certificates("forward", {"servers": self._tls})
+            yield from program_families.certificates("forward", {"servers": self._tls})
 
 
 def client_families(prefix: str, clients: int, dials: Counter[tuple[str, str]]) -> Iterator[Family]:

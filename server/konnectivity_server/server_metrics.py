@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from konnectivity.errors import DialFailure
-from konnectivity.metrics import tunnel_families
+from konnectivity.metrics import program_families, tunnel_families
 from konnectivity.metrics.exposition import Family, counter, gauge, histogram, histograms, metrics_of, requests
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS, TunnelStats
@@ -61,7 +61,7 @@ class ServerCollector:
         yield tunnel_families.stream_errors("server", {"from_client": frontends, "from_agent": agents})
         yield from tunnel_families.connections("server", agents, "to_agent", "from_agent")
         yield from tunnel_families.memory("server", self._view.memory)
-        yield from tunnel_families.certificates("server", self._view.certificates)
+        yield from program_families.certificates("server", self._view.certificates)
         yield from self._token_reviews()
         yield from self._leases()
         yield from self._peers()
@@ -235,16 +235,16 @@ class ServerCollector:
 
 def limits_reached(limits: ServerLimits) -> Family:
     """Return how often each limit was reached."""
-    return tunnel_families.limits_reached("server", limits.reached)
+    return program_families.limits_reached("server", limits.reached)
 
 
 def families_of_process(
     limits: ServerLimits, audit: DialRecorder | None, tracing: DialTracing | None
 ) -> Iterator[Family]:
     """Yield what belongs to the process: its listeners, its logs, its build."""
-    yield from tunnel_families.dropped_log_lines("server")
-    yield tunnel_families.unexpected_errors("server")
-    yield tunnel_families.build_info("server")
+    yield from program_families.dropped_log_lines("server")
+    yield program_families.unexpected_errors("server")
+    yield program_families.build_info("server")
     handshakes = counter(
         "server_tls_handshake_failures_total", "TLS handshakes of a listener that failed, by listener and reason."
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from konnectivity.metrics.tunnel_families import CertificateFiles
+from konnectivity.metrics.program_families import CertificateFiles
 from konnectivity.metrics.tunnel_stats import TunnelStats
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget

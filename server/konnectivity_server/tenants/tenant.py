@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity import kube
 from konnectivity.grpc.message_stream import Service
-from konnectivity.metrics.tunnel_families import CertificateFiles
+from konnectivity.metrics.program_families import CertificateFiles
 from konnectivity.runtime import logs, task_guard
 from konnectivity.tls.certificate_reload import wall_clock
 from konnectivity.tunnel.memory_budget import MemoryBudget

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from konnectivity.http1 import health, small_requests
 from konnectivity.http1.handlers import Handler, Later, Request, Response, text
 from konnectivity.http1.http_exchange import FetchError
-from konnectivity.metrics import tunnel_families
+from konnectivity.metrics import program_families
 from konnectivity.metrics.exposition import CONTENT_TYPE, counter, text_of
 from konnectivity.untrusted.numbers import parse_decimal
 from konnectivity_server.api.shared_answers import SharedAnswers
@@ -121,8 +121,8 @@ class SupervisorRoutes(Mapping[str, Handler]):
         restarts = counter("server_worker_restarts_total", "Workers that ended and were started again.")
         own = [
             restarts.add(self._workers.restarts),
-            tunnel_families.unexpected_errors("server"),
-            tunnel_families.limits_reached("server", self._reached),
+            program_families.unexpected_errors("server"),
+            program_families.limits_reached("server", self._reached),
         ]
         body = merged_answers.metrics([*texts, text_of(own).decode()])
         return Response(200, {"Content-Type": CONTENT_TYPE}, body.encode())

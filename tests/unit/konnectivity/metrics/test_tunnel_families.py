@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from konnectivity.metrics import tunnel_families
+from konnectivity.metrics import program_families, tunnel_families
 from konnectivity.metrics.exposition import text_of
 from konnectivity.metrics.tunnel_families import go_name
 from konnectivity.metrics.tunnel_stats import TunnelStats
@@ -58,7 +58,7 @@ def test_memory_has_a_budget_for_each_scope():
 
 def test_a_certificate_that_is_not_there_has_no_expiry():
     files = SimpleNamespace(not_after=None, ca_not_after=7.0, last_reload=1.0, reloads=2, reload_failures=3)
-    found = samples(*tunnel_families.certificates("agent", {"servers": files}))
+    found = samples(*program_families.certificates("agent", {"servers": files}))
     assert found == [
         'certificate_expiry_timestamp_seconds{end="servers",kind="ca"} 7',
         'tls_last_reload_timestamp_seconds{end="servers"} 1',
@@ -68,7 +68,7 @@ def test_a_certificate_that_is_not_there_has_no_expiry():
 
 
 def test_limits_are_sorted_by_name():
-    assert samples(tunnel_families.limits_reached("agent", {"b": 2, "a": 1})) == [
+    assert samples(program_families.limits_reached("agent", {"b": 2, "a": 1})) == [
         'limits_reached_total{limit="a"} 1',
         'limits_reached_total{limit="b"} 2',
     ]
