@@ -14,7 +14,7 @@ import uvloop
 from hypothesis import settings
 
 from compatibility import recorder
-from support import container_engine
+from support import container_engine, image_cache
 from support.examples import examples
 
 # No deadline: the time of one example depends on the machine more than on the code.
@@ -59,9 +59,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def product_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """Build the product's image once; yield its root and a root with a shell."""
+    """Build the product's image, or take it from the cache; yield its root and a root with a shell."""
     if reason := container_engine.lacking():
         pytest.skip(reason)
     directory = tmp_path_factory.mktemp("image")
-    yield container_engine.build_product(directory)
+    yield image_cache.product(directory)
     shutil.rmtree(directory)

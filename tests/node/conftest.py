@@ -64,10 +64,11 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
     try:
         try:
             made.start()
-            made.paste_quickstart()
-            made.add_transports()
             made.metrics_server.install()
             add_workload(made)
+            made.install()
+            made.kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=80s")
+            made.wait_until_it_works()
         except BaseException as error:
             error.add_note(last_lines(made))
             raise
@@ -78,7 +79,7 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
 
 
 def add_workload(cluster: RealCluster) -> None:
-    """Create the pods that the tests use, and wait for them."""
+    """Create the pods that the tests use."""
     pair = cluster.credentials.webhook.issue("extension", dns=("extension.default.svc",), server=True)
     data = {"tls.crt": pair.cert_pem, "tls.key": pair.key_pem}
     secret = {
@@ -89,7 +90,6 @@ def add_workload(cluster: RealCluster) -> None:
     }
     text = (HERE / "workload.yaml").read_text()
     cluster.kubectl.apply(secret, *yaml.safe_load_all(text.replace("$PROGRAMS", str(cluster.programs))))
-    cluster.kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=80s")
 
 
 @pytest.hookimpl(wrapper=True)

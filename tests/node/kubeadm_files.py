@@ -109,6 +109,7 @@ def apiserver_pod(
     }
     spec = {
         "hostNetwork": True,
+        "terminationGracePeriodSeconds": 1,  # kube-apiserver waits for all watches: 30 s of kubeadm's grace would pass
         "priorityClassName": "system-node-critical",
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],

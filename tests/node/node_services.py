@@ -58,12 +58,16 @@ def add_kube_proxy(node: NodeMachine, programs: Path) -> None:
 
 
 def add_control_plane(node: NodeMachine, programs: Path) -> None:
-    """Add etcd, controller manager and scheduler."""
+    """Add etcd, controller manager and scheduler.
+
+    A controller manager that has lost its API server may take an object of the same name for the one that it knew. As
+    with kubeadm, it and the scheduler lose their leases then, and start anew.
+    """
     etcd = f"exec {programs}/kube etcd --data-dir=/var/lib/etcd --unsafe-no-fsync --log-level=warn"
     _service(node, "etcd", etcd)
     manager = " ".join(
         (
-            "--bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true",
+            "--bind-address=127.0.0.1 --use-service-account-credentials=true",
             f"--cluster-cidr={PODS} --service-cluster-ip-range={SERVICES}",
             f"--client-ca-file={PKI}/ca.crt --root-ca-file={PKI}/ca.crt",
             f"--cluster-signing-cert-file={PKI}/ca.crt --cluster-signing-key-file={PKI}/ca.key",
@@ -72,7 +76,7 @@ def add_control_plane(node: NodeMachine, programs: Path) -> None:
     )
     for name, flags in (
         ("controller-manager", manager),
-        ("scheduler", "--bind-address=127.0.0.1 --leader-elect=false"),
+        ("scheduler", "--bind-address=127.0.0.1"),
     ):
         users = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
         configs = " ".join(f"--{flag}=/etc/kubernetes/{name}.conf" for flag in users)

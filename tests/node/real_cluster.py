@@ -6,6 +6,7 @@ reaches the worker.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -99,7 +100,7 @@ class RealCluster:
         self.worker.start()
         self.wait_for_api(self.kubectl)
         k = self.kubectl
-        until(lambda: k.run("get", "node", "control", "worker").returncode == 0, "both nodes register", READY_TIMEOUT_S)
+        k.ok("wait", "--for=create", "node/control", "node/worker", "--timeout=80s")
         k.ok("wait", "--for=condition=Ready", "node/control", "node/worker", "--timeout=80s")
         k.ok(
             "create",
@@ -108,12 +109,14 @@ class RealCluster:
             "--clusterrole=cluster-admin",
             "--group=kubeadm:cluster-admins",
         )
-        until(lambda: k.run("get", "serviceaccount", "default").returncode == 0, "the default service account exists")
+        k.ok("wait", "--for=create", "serviceaccount/default", "--timeout=80s")
 
     def wait_for_api(self, client: Kubectl) -> None:
-        """Wait until an API server is ready."""
+        """Wait until an API server is ready; curl asks, since each start of kubectl takes CPU time from the server."""
+        url = f"https://{CONTROL_IP}:{TRANSPORTS[client.transport]}/readyz"
+        ask = self.control.in_network("curl", "-fsk", "-m5", url)
         expected = f"the API server of {client.transport} is ready"
-        until(lambda: client.run("get", "--raw", "/readyz").returncode == 0, expected, READY_TIMEOUT_S)
+        until(lambda: subprocess.run(ask, capture_output=True).returncode == 0, expected, READY_TIMEOUT_S)
 
     def start_shell(self) -> Shell:
         """Start the shell of an administrator on the control plane's node, with our tool and kubectl."""
@@ -134,15 +137,22 @@ class RealCluster:
             self._shell.__exit__(None, None, None)
             self._shell = None
 
-    def paste_quickstart(self) -> None:
-        """Paste the installation of docs/start/quickstart-kubeadm.md and keep the output of its blocks."""
+    def install(self) -> None:
+        """Paste the installation of docs/start/quickstart-kubeadm.md and keep the output of its blocks.
+
+        The other transports are added while the page's kube-apiserver restarts, which takes longer.
+        """
         shell = self.start_shell()
         files, manifests, apiserver, *_ = blocks(DOCS / "start/quickstart-kubeadm.md")
         self.quickstart = [shell.paste(files), shell.paste(manifests)]
         self.wait_for_agents()
-        before = self.container("kube-apiserver")
+        before = {pod: self.containers(pod) for pod in ("kube-apiserver", "konnectivity-server")}
         self.quickstart.append(shell.paste(apiserver))
-        self.wait_for_restart("kube-apiserver", before)
+        self._add_transports()
+        for pod, containers in before.items():
+            self.wait_for_restart(pod, containers)
+        for client in self.clients.values():
+            self.wait_for_api(client)
 
     @staticmethod
     def tool(*arguments: str) -> str:
@@ -158,18 +168,22 @@ class RealCluster:
         """Wait until the rollout of the agents is complete."""
         self.kubectl.ok("-n", "kube-system", "rollout", "status", f"{kind}/{AGENT}", "--timeout=80s")
 
-    def container(self, pod: str) -> str:
-        """Return the id of the container of one of the control plane's static pods, or an empty text."""
-        path = "{.status.containerStatuses[0].containerID}"
-        done = self.kubectl.run("-n", "kube-system", "get", "pod", f"{pod}-control", "-o", f"jsonpath={path}")
-        return done.stdout.decode()
+    def containers(self, pod: str) -> set[str]:
+        """Return the ids of the containers of one of the control plane's static pods, also while its API is away."""
+        labels = f'labels."io.kubernetes.pod.name"=={pod}-control,labels."io.cri-containerd.kind"==container'
+        return set(self.control.run("ctr", "--namespace=k8s.io", "containers", "list", "--quiet", labels).split())
 
-    def wait_for_restart(self, pod: str, before: str) -> None:
-        """Wait until a static pod has another container than `before`, and the API server is ready."""
-        until(lambda: self.container(pod) not in ("", before), f"{pod} has another container", READY_TIMEOUT_S)
+    def wait_for_restart(self, pod: str, before: set[str]) -> None:
+        """Wait until a static pod has other containers than `before`, and the API server is ready."""
+
+        def restarted() -> bool:
+            now = self.containers(pod)
+            return bool(now) and not now & before
+
+        until(restarted, f"{pod} has another container", READY_TIMEOUT_S)
         self.wait_for_api(self.kubectl)
 
-    def add_transports(self) -> None:
+    def _add_transports(self) -> None:
         """Give the server a listener with mutual TLS, and start an API server for each of the other transports."""
         control = self.control
         names = self.directory / "frontend"
@@ -184,10 +198,7 @@ class RealCluster:
                 *(f"--client-cert={FILES}/client.crt", f"--client-key={FILES}/client.key"),
             ],
         }
-        before = self.container("konnectivity-server")
-        control.write(
-            f"{MANIFESTS}/konnectivity-server.yaml", self.tool("manifests", "server", *self.frontend_arguments)
-        )
+        control.write(f"{MANIFESTS}/konnectivity-server.yaml", self.tool("manifests", "server", *self.server_arguments))
         for transport, way in ways.items():
             file = self.directory / f"{transport}.yaml"
             self.tool("egress-config", *way, f"--file={file}")
@@ -196,14 +207,12 @@ class RealCluster:
             name = f"kube-apiserver-{transport}"
             pod = apiserver_pod(self.programs, CONTROL_IP, name, TRANSPORTS[transport], flags)
             control.write(f"{MANIFESTS}/{name}.yaml", pod)
-        self.wait_for_restart("konnectivity-server", before)
-        for client in self.clients.values():
-            self.wait_for_api(client)
 
     @property
-    def frontend_arguments(self) -> list[str]:
-        """Return the arguments of `konnectivity manifests server` for a listener with mutual TLS."""
+    def server_arguments(self) -> list[str]:
+        """Return the arguments of `konnectivity manifests server` for a listener with mutual TLS, and a short drain."""
         flags = {
+            "graceful-shutdown-timeout": "3s",
             "server-port": "8131",
             "server-bind-address": "127.0.0.1",
             "server-cert": f"{FILES}/frontend.crt",

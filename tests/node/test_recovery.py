@@ -177,9 +177,9 @@ def test_a_deployment_of_two_agents_is_rolled_without_a_failed_exec(cluster):
 
 def test_the_server_is_replaced_by_one_that_keeps_a_lease_which_agents_count(cluster):
     k, control = cluster.kubectl, cluster.control
-    before = cluster.container("konnectivity-server")
+    before = cluster.containers("konnectivity-server")
     k.ok("apply", "-f", "-", stdin=cluster.agent_objects("--leases"))
-    server = cluster.tool("manifests", "server", "--leases", *cluster.frontend_arguments)
+    server = cluster.tool("manifests", "server", "--leases", *cluster.server_arguments)
     with sessions(cluster) as found:
         control.write(f"{MANIFESTS}/konnectivity-server.yaml", server)
         all_end(found)

@@ -9,6 +9,7 @@ from kubeadm_files import FILES, MANIFESTS, SOCKETS
 
 from support.checkout import DOCS
 from support.shell import blocks
+from support.waiting import until
 
 PAGE = DOCS / "start/quickstart-kubeadm.md"
 
@@ -31,10 +32,10 @@ def test_renewed_certificates_are_used_without_a_restart(cluster):
 def test_the_removal_leaves_nothing(cluster):
     *_, undo, remove = blocks(PAGE)
     shell = cluster.start_shell()
-    before = cluster.container("kube-apiserver")
+    before = cluster.containers("kube-apiserver")
     shell.paste(undo)
     cluster.wait_for_restart("kube-apiserver", before)
     assert 'daemonset.apps "konnectivity-agent" deleted' in shell.paste(remove)
     for name in (FILES, SOCKETS, f"{MANIFESTS}/konnectivity-server.yaml"):
         assert not cluster.control.path(name).exists()
-    cluster.kubectl.ok("-n", "kube-system", "wait", "--for=delete", "pod/konnectivity-server-control", "--timeout=60s")
+    until(lambda: not cluster.containers("konnectivity-server"), "the server's container is removed")

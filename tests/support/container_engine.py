@@ -23,6 +23,7 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}  # of Debian 1
 PYTHON = PYTHONS[SUITE]
 PACKAGES = "python3-venv,ca-certificates,curl"  # what the image needs, and what the quickstart asks for
 USER = 65532
+BUILT = ("opt/konnectivity", "links")  # what the build adds to its Debian, beside the image
 
 
 def run(*command: str | Path, **more: object) -> str:
@@ -49,13 +50,13 @@ def build_product(directory: Path) -> tuple[Path, Path]:
     cache.mkdir(parents=True, exist_ok=True)
     lists = [ROOT / "docker/requirements.txt", ROOT / "docker/requirements-build.txt"]
     packages = wheels(cache, lists, [sys.executable, "-m", "pip"])
-    source = directory / "src"
-    _copy_sources(source)
+    source = copy_sources(directory / "src")
     return build(debian(cache), packages, source, _build_steps(), directory)
 
 
-def _copy_sources(target: Path) -> None:
-    """Copy the files of the Dockerfile's build stage and check that .dockerignore admits them."""
+def copy_sources(target: Path) -> Path:
+    """Copy the files of the Dockerfile's build stage, check that .dockerignore admits them, and return `target`."""
+    shutil.rmtree(target, ignore_errors=True)
     allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     for line in re.findall(r"^COPY ((?!--)[^/\n].*)$", DOCKERFILE.partition("FROM scratch")[0], re.MULTILINE):
         *names, into = line.split()
@@ -66,6 +67,7 @@ def _copy_sources(target: Path) -> None:
             else:
                 (target / into).mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target / into)
+    return target
 
 
 def _build_steps() -> list[str]:
@@ -104,9 +106,7 @@ def hash_of(path: Path) -> str:
 
 def build(archive: Path, wheels: Path, source: Path, steps: list[str], directory: Path) -> tuple[Path, Path]:
     """Run the Dockerfile's build steps without network; return the image's root and a root with a shell."""
-    root = directory / "build"
-    root.mkdir()
-    run("tar", "-C", root, "-xf", archive)
+    root = unpack(archive, directory / "build")
     for name in ("src", "wheels"):
         (root / name).mkdir()
     script = f"""
@@ -119,6 +119,18 @@ def build(archive: Path, wheels: Path, source: Path, steps: list[str], directory
     run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", script)
     image = directory / "image"
     (root / "image").rename(image)
+    return finish(root, image)
+
+
+def unpack(archive: Path, root: Path) -> Path:
+    """Unpack a tar file of Debian into a new root, and return the root."""
+    root.mkdir()
+    run("tar", "-C", root, "-xf", archive)
+    return root
+
+
+def finish(root: Path, image: Path) -> tuple[Path, Path]:
+    """Put the programs' links into a root that has BUILT; return the image's root and the root with a shell."""
     shutil.copytree(root / "links", root, symlinks=True, dirs_exist_ok=True)
     return image, root
 
