@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -16,10 +17,20 @@ from hypothesis import settings
 from compatibility import recorder
 from support import container_engine, image_cache
 from support.examples import examples
+from support.node_scheduling import NodeScheduling
 
 # No deadline: the time of one example depends on the machine more than on the code.
 settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nodes-beside", action="store_true", help="the last of the processes runs tests/node alone")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> NodeScheduling | None:
+    return NodeScheduling(config, log) if config.getoption("--nodes-beside") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

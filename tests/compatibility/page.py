@@ -117,7 +117,8 @@ class CompatibilityPage:
                 besides=table(("other tests, with pairs of their own", "tests"), besides),
                 kamaji=kamaji(),
                 kubernetes=table(
-                    ("release", "supported until", "version of the last run", "date", "passed", "failed"), releases()
+                    ("release", "supported until", "last run: version", "cgroups", "date", "passed", "failed"),
+                    releases(),
                 ),
                 nodes=table(("what was done", *(CLIENTS[each] for each in transports)), nodes),
                 versions=table(("part", "version"), versions()),
@@ -175,7 +176,7 @@ def kamaji() -> str:
 def releases() -> dict[str, list[str]]:
     """Return the end of support and the last run on real nodes, keyed by the release of Kubernetes."""
     runs = tomllib.loads((TESTS / "node" / "last_runs.toml").read_text())
-    facts = ("version", "date", "passed", "failed")
+    facts = ("version", "cgroups", "date", "passed", "failed")
     return {
         release: [until, *(str(runs.get(release, {}).get(fact, "not run")) for fact in facts)]
         for release, until in SUPPORTED_UNTIL.items()

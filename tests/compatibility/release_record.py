@@ -1,4 +1,4 @@
-"""Record of the last whole run of tests/node with each Kubernetes release: version, date, and numbers of checks.
+"""Record of the last whole run of tests/node with each Kubernetes release: versions, date, and numbers of checks.
 
 The compatibility page has a table made from it.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
 from compatibility.outcomes import TESTS, Outcomes
 from support import cluster_programs
 
 FILE = TESTS / "node" / "last_runs.toml"
+UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")  # is there if the machine's cgroups are of version 2
 
 
 def write(outcomes: Outcomes) -> None:
@@ -26,6 +28,7 @@ def _text(found: list[str]) -> str:
     runs = tomllib.loads(FILE.read_text()) if FILE.exists() else {}
     runs[cluster_programs.RELEASE] = {
         "version": cluster_programs.versions()[cluster_programs.RELEASE],
+        "cgroups": 2 if UNIFIED.exists() else 1,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "passed": found.count("passed"),
         "failed": len(found) - found.count("passed"),

@@ -63,9 +63,9 @@ def test_kubectl_top_shows_cpu_and_memory_of_pods(everywhere, figures, cluster):
 
 
 def place(cluster, program):
-    """Return the node of a program's pod, and the id of the program's process."""
+    """Return the node of a program's pod, and the id of the program's process; a predecessor may drain for a while."""
     node = cluster.control if program == "proxy-server" else cluster.worker
-    (pid,) = node.processes(f"/{program}")
+    (pid,) = until(lambda: len(found := node.processes(f"/{program}")) == 1 and found, f"one {program} runs")
     return node, pid
 
 
