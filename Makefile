@@ -11,7 +11,7 @@ BIN := .venv/bin
 demo: ## the main job on loopback: a request through server and agent, over mutual TLS; 80 MB the first time
 	@sh scripts/demo.sh $(ARGS)
 
-test: .venv/.stamp ## everything, two files at a time; ARGS="-k heartbeat" or ARGS=tests/unit narrows; REPORT=1 writes the compatibility page
+test: .venv/.stamp ## everything, two files at a time beside the real nodes; ARGS="-k heartbeat" or ARGS=tests/unit narrows; REPORT=1 writes the compatibility page
 	@sh scripts/test.sh $(ARGS)
 
 test-compiled: .venv/.stamp ## the same on the compiled wheel: ARGS=tests/unit (a C compiler; some minutes' build)

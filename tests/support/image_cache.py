@@ -5,6 +5,7 @@ Owns the archives in .cache/docker. Knows neither the build's steps nor the test
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 from pathlib import Path
 
@@ -17,11 +18,19 @@ _BUILT = ("image", *(f"build/{each}" for each in container_engine.BUILT))
 
 
 def product(directory: Path) -> tuple[Path, Path]:
-    """Put the product's image into a directory, out of the cache if possible.
+    """Put the product's image into a directory, out of the cache if possible; of two runs at once, one builds it.
 
     Returns:
         The image's root and a root with a shell.
     """
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "product.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _unpacked_or_built(directory)
+
+
+def _unpacked_or_built(directory: Path) -> tuple[Path, Path]:
+    """Put the image into a directory, and into the cache if it is not there."""
     sources = container_engine.copy_sources(directory / "src")
     debian = container_engine.debian(CACHE)
     archive = CACHE / f"product-{_key(sources, debian)}.tar"
@@ -30,7 +39,7 @@ def product(directory: Path) -> tuple[Path, Path]:
         container_engine.run("tar", "-C", directory, "-xf", archive)
         return container_engine.finish(root, directory / "image")
     built = container_engine.build_product(directory)
-    unfinished = archive.with_suffix(f".{directory.name}")
+    unfinished = archive.with_suffix(".unfinished")
     container_engine.run("tar", "-C", directory, "-cf", unfinished, *_BUILT)
     unfinished.rename(archive)
     for each in sorted(CACHE.glob("product-*.tar"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
