@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -75,4 +74,4 @@ def product_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pa
         pytest.skip(reason)
     directory = tmp_path_factory.mktemp("image")
     yield image_cache.product(directory)
-    shutil.rmtree(directory)
+    container_engine.run("rm", "-rf", directory)

@@ -75,7 +75,7 @@ def cluster(programs: Path, product_image: tuple[Path, Path], tmp_path_factory) 
         yield made
     finally:
         made.remove()
-        shutil.rmtree(directory)
+        node_machine.command("rm", "-rf", str(directory))
 
 
 def add_workload(cluster: RealCluster) -> None:

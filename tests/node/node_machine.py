@@ -166,7 +166,7 @@ class NodeMachine:
         """End all processes of the node, and remove its network and its cgroups. Mounts end with the processes."""
         self.stop()
         remove_label(self.label)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        command("rm", "-rf", str(self.directory))  # faster than Python by half, for tens of thousands of files
 
 
 def _make_cgroups(label: str) -> None:
