@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl
 
+import fuzz_beginnings
 import fuzz_forward
 import fuzz_peers
 from google.protobuf.message import DecodeError
@@ -279,6 +280,8 @@ TARGETS: dict[str, Target] = {
         fuzz_forward.dns_query,
         fuzz_forward.dns_answer,
         fuzz_forward.frontend_policy,
+        fuzz_beginnings.proxy_header,
+        fuzz_beginnings.client_hello,
     )
 }
 

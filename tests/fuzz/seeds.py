@@ -92,6 +92,23 @@ def _answer(*records: str) -> bytes:
     return message.to_wire()[2:]
 
 
+def _hello(*extensions: bytes) -> bytes:
+    """Return a ClientHello without its record."""
+    joined = b"".join(extensions)
+    fields = b"\x03\x03" + bytes(32) + b"\x00" + b"\x00\x02\x13\x01" + b"\x01\x00"
+    body = fields + len(joined).to_bytes(2) + joined
+    return b"\x01" + len(body).to_bytes(3) + body
+
+
+_SERVER_NAME = b"\x00\x00\x00\x0b\x00\x09\x00\x00\x06a.test"
+_ALPN = b"\x00\x10\x00\x05\x00\x03\x02h2"
+
+
+def _record(content: bytes) -> bytes:
+    return b"\x16\x03\x01" + len(content).to_bytes(2) + content
+
+
+_V2 = b"\r\n\r\n\0\r\nQUIT\n"
 SEEDS: dict[str, dict[str, bytes]] = {
     "http2_server": {"conversation": _conversation(REQUEST)},
     "http2_client": {"conversation": _conversation(RESPONSE)},
@@ -180,6 +197,20 @@ SEEDS: dict[str, dict[str, bytes]] = {
         "deep": b"[" * 400,
         "tag": b"- clients: !!python/object:os.system x\n  allow: !!set {a, b}\n",
         "alias": b"- &a {clients: ['*'], deny: &b ['a.test']}\n- *a\n- {clients: [gid=7], allow: *b}\n",
+    },
+    "proxy_header": {
+        "line": b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 8091\r\n\x16\x03\x01",
+        "line6": b"PROXY TCP6 2001:db8::7 fd00::1 1 65535\r\n",
+        "unknown": b"PROXY UNKNOWN anything\r\n",
+        "block": _V2 + b"\x21\x11\x00\x0f" + bytes((192, 0, 2, 7, 10, 0, 0, 1, 0, 9, 0, 80, 4, 0, 0)),
+        "block6": _V2 + b"\x21\x21\x00\x24" + bytes(36),
+        "local": _V2 + b"\x20\x00\x00\x00",
+    },
+    "client_hello": {
+        "name": _record(_hello(_ALPN, _SERVER_NAME)),
+        "records": b"".join(_record(_hello(_SERVER_NAME)[at : at + 9]) for at in range(0, 60, 9)),
+        "none": _record(_hello(_ALPN)),
+        "bare": _record(_hello()),
     },
 }
 

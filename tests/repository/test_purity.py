@@ -49,6 +49,7 @@ PURE_MODULES = (
     "konnectivity/net/source_address.py",
     "konnectivity/net/token_bucket.py",
     "konnectivity/runtime/logs/logged_reasons.py",
+    "konnectivity/tls/client_hello.py",
     "konnectivity/tls/pem.py",
     "konnectivity/tls/x509_fields.py",
     "konnectivity/tunnel/bridge.py",
