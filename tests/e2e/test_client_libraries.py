@@ -219,10 +219,12 @@ def test_a_blocking_tunnel_that_closes_ends_the_dials_of_other_threads(tmp_path)
             threads = [threading.Thread(target=dial, args=(tunnel,)) for _ in range(3)]
             for thread in threads:
                 thread.start()
-            silent.accept()[0].close()
+            accepted = [silent.accept()[0] for _ in threads]  # each dial is under way
             began = time.monotonic()
         for thread in threads:
             thread.join(10)
+        for each in accepted:
+            each.close()
     assert time.monotonic() - began < 10
     assert failures == [DialFailure.TUNNEL_LOST] * 3
 
