@@ -24,7 +24,7 @@ from support.one_port import OnePort
 from support.targets import listening
 
 CALLS = 90  # on one connection, whose streams are limited to 100
-CONNECTIONS = 4  # of each pair of a credential and a path
+CONNECTIONS = 3  # of each pair of a credential and a path
 FORGERIES = 60  # handshakes of each kind of forged certificate
 PEER = "/konnectivity.PeerService/Proxy"
 OTHERS = {"agent": (PROXY, PEER), "client": (CONNECT, PEER), "server": (CONNECT, PROXY)}
