@@ -8,7 +8,7 @@ build() {
     go build -modfile=go-2024.mod -o "$bin/driver-2024" ./driver
     go build -modfile=go-tunnel.mod -o "$bin/tunnel" ./tunnel
     go build -modfile=go-tunnel.mod -tags=reusable -o "$bin/driver-reusable" ./driver
-    GOBIN=$bin go install ./driver ./judge ./kubelet ./peer
+    GOBIN=$bin go install ./driver ./fetch ./judge ./kubelet ./peer
 }
 
 build_once peer "$here" "$here/../../.cache/bin"
