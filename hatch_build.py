@@ -43,6 +43,7 @@ COMPILED = (  # modules, and packages with all their modules
     "konnectivity_server/dial_answers.py",
     "konnectivity_server/frontends/connect_frontend.py",
     "konnectivity_server/frontends/connect_messages.py",
+    "konnectivity_server/frontends/forward_relay.py",
     "konnectivity_server/frontends/grpc_frontend.py",
     "konnectivity_server/peers/peer_service.py",
     "konnectivity_server/peers/peer_tunnel.py",

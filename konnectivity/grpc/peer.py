@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from dataclasses import replace
 from hashlib import sha256
 
 from konnectivity.grpc.message_stream import Peer, PeerProcess
@@ -31,7 +30,7 @@ def peer_of(transport: asyncio.Transport) -> Peer:
 
 def with_token(peer: Peer, token: bytes) -> Peer:
     """Return a peer that showed a token. Only the digest is kept."""
-    return replace(peer, token_sha256=sha256(token).digest())
+    return Peer(peer.address, peer.certificate, peer.process, sha256(token).digest())
 
 
 def _process(sock: socket.socket) -> PeerProcess | None:

@@ -26,7 +26,7 @@ from konnectivity.net import addresses
 from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.tunnel.connection import Connection
 from konnectivity.tunnel.dialing import DialOutcome
-from konnectivity.tunnel.relay import Relay
+from konnectivity_server.frontends.forward_relay import ForwardRelay
 from konnectivity_server.pending_dial import PendingDial
 from konnectivity_server.policy.frontend_policy import FORWARD
 
@@ -150,7 +150,7 @@ class ForwardFrontend:
             if transport.is_closing():
                 return None
             transport.write(accepted)  # before the connection can deliver anything
-            relay = _ForwardRelay(self._loop, self._closing)
+            relay = ForwardRelay(self._loop, self._closing)
             connection.attach(relay)
             relay.adopt(transport)
             unread = take_unread(client.reader)
@@ -222,20 +222,6 @@ class _AwaitedDial(Generic[T]):
         """End a connection that nobody took, because the task was cancelled in the meantime."""
         if self._connection is not None:
             self._connection.local_lost("the client left")
-
-
-class _ForwardRelay(Relay):
-    """Relay of a client, whose session lasts until its socket is closed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, closing: ClosingSockets) -> None:
-        super().__init__(loop, closing)
-        self.ended: asyncio.Future[None] = loop.create_future()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection, and the session of the client."""
-        super().connection_lost(exc)
-        if not self.ended.done():
-            self.ended.set_result(None)
 
 
 def _origin_of(client: ProxyClient) -> Peer:
