@@ -141,15 +141,17 @@ class World:
     def forgive_ends(self, name: str) -> None:
         """Judge no clean end of a conversation on whose way is a program that is killed: the kernel ends its sockets.
 
-        A server may pass the dials of its peers on, and a dial without an answer may be at any agent.
+        A server may pass the dials of its peers on. A dial that has no answer, or that its target has not accepted yet,
+        may be at any agent.
         """
         if name == "api":
             return
         host = self.processes[name].host
         relays = self.programs.peers and any(each.name == name for each in self.programs.servers)
         for each in self.conversations:
-            hosts = {side.dialed_from for side in each.targets}
-            if not each.over and (relays or each.server == name or host in hosts or each.outcome != "connected"):
+            hosts = {side.dialed_from for side in each.targets if side.dialed_from}
+            unknown = not hosts or each.outcome != "connected"
+            if not each.over and (relays or each.server == name or host in hosts or unknown):
                 each.exact = False
 
     def terminate(self, name: str) -> None:
