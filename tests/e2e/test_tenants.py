@@ -128,6 +128,7 @@ def test_the_admin_api_shows_one_tenant_at_a_time(site):
     assert [each["id"] for each in json.loads(fetch(site, "/api/v1/agents?tenant=a"))] == ["a-agent"]
     assert json.loads(fetch(site, "/api/v1/agents?tenant=b")) == []
     assert json.loads(fetch(site, "/api/v1/overview?tenant=a"))["ready"] is True
+    until(lambda: json.loads(fetch(site, "/api/v1/overview?tenant=a"))["history"]["series"]["agents"] != [])
     for path, status in (("/api/v1/agents", "400"), ("/api/v1/agents?tenant=x", "404")):
         with pytest.raises(HTTPError, match=status):
             fetch(site, path)

@@ -57,13 +57,17 @@ class Sampler:
         self._tunnels = tunnels
         self._gauges = gauges
         self._before = self._totals()
-        self._rings = {name: Ring() for name in (*self._before, *gauges, "stalled")}
+        self._names = (*self._before, *gauges, "stalled")
+        self._rings: dict[str, Ring] = {}  # made by `start`
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Arm the timer for the next sample."""
+        if not self._rings:
+            self._before = self._totals()
+            self._rings = {name: Ring() for name in self._names}
         now = self._loop.time()
         self._due = max(self._due, now - INTERVAL_S) + INTERVAL_S  # a fixed interval unless the loop was blocked
         self._timer = self._loop.call_at(self._due, self._tick)
@@ -72,10 +76,23 @@ class Sampler:
         """Take no more samples."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def drop(self) -> None:
+        """Take no more samples, and forget those that were taken."""
+        self.stop()
+        self._rings, self.samples = {}, 0
+
+    @property
+    def running(self) -> bool:
+        """Return whether samples are taken."""
+        return self._timer is not None
 
     def series(self, count: int) -> dict[str, list[int]]:
         """Return the last `count` samples of each series by its name, the newest at the end."""
         count = min(count, self.samples, SAMPLES)
+        if not self._rings:
+            return {name: [] for name in self._names}
         return {name: ring.last(count) for name, ring in self._rings.items()}
 
     def _totals(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ Owns the connections and the unix socket of the tenant; they end with it. Does n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,11 @@ from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
 from konnectivity_server.tenants.tenant_tls import TenantTls
 
 if TYPE_CHECKING:
-    import asyncio
-
     from konnectivity.tunnel.memory_budget import MemoryBudget
     from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
+WATCHED_S = 600.0
 SHARE = 4  # divisor: a tenant may buffer a quarter of what the process may, unless its options say otherwise
 
 
@@ -65,7 +65,7 @@ class ServedTenant:
         self.tls = {"agents": TenantTls(declared.agents, ["h2"], *self._rules)}
         if declared.frontends is not None:
             self.tls["frontends"] = TenantTls(declared.frontends, self._alpn, *self._rules)
-        self.tenant = TenantServer(options, TenantParts(server_id, tasks, share, self._limits, self.tls))
+        self.tenant = TenantServer(options, TenantParts(server_id, tasks, share, self._limits, self.tls, sampled=False))
         self._roles = self._port_roles()
         self._shared: tuple[SharedTls, SharedPort] | None = None
         self.agents = self._end("agents")
@@ -73,6 +73,20 @@ class ServedTenant:
         if one_port and self.frontends is not None:
             self.agents = self.frontends = self._shared_end()
         self._unix: UnixListener | None = None
+        self._unwatched: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Sample the tenant's traffic until nobody has looked for WATCHED_S: a thousand samplers would take seconds."""
+        sampler = self.tenant.view.sampler
+        if self._unwatched is not None:
+            self._unwatched.cancel()
+        elif not sampler.running:
+            sampler.start()
+        self._unwatched = asyncio.get_running_loop().call_later(WATCHED_S, self._unwatch)
+
+    def _unwatch(self) -> None:
+        self._unwatched = None
+        self.tenant.view.sampler.drop()
 
     @property
     def _rules(self) -> tuple[Sequence[str], str]:
@@ -188,6 +202,8 @@ class ServedTenant:
     async def close(self, reason: str) -> None:
         """Close every connection of the tenant, then everything else of it."""
         self.close_socket()
+        if self._unwatched is not None:
+            self._unwatched.cancel()
         for end in (self.agents, self.frontends):
             if end is not None:
                 end.open = False

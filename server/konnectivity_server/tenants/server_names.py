@@ -42,11 +42,10 @@ class ServerNames(Generic[T]):
         if not name:
             return None
         asked = normal(name)
-        found = self._holders.get(asked)
-        if found is None and not asked.startswith(WILDCARD):
-            _, dot, rest = asked.partition(".")
-            found = self._holders.get(WILDCARD + rest) if dot and rest else None
-        return found
+        label, dot, rest = asked.partition(".")
+        if not label or "*" in asked:
+            return None
+        return self._holders.get(asked) or (self._holders.get(WILDCARD + rest) if dot and rest else None)
 
 
 def normal(name: str) -> str:

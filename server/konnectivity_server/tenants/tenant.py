@@ -64,6 +64,7 @@ class TenantParts:
         limits: limits of the tenant's peers.
         certificates: TLS files of the listeners, by listener.
         worker: the worker that this process is; None: the server has one process.
+        sampled: whether the traffic is sampled from the start, or only while someone looks.
 
     """
 
@@ -73,6 +74,7 @@ class TenantParts:
     limits: ServerLimits
     certificates: Mapping[str, CertificateFiles]
     worker: Worker | None = None
+    sampled: bool = True
 
 
 class TenantServer:
@@ -293,7 +295,8 @@ class TenantServer:
         if tracing is not None:
             self._dials.trace_in(tracing)
         self._start_loops()
-        self.view.sampler.start()
+        if self._parts.sampled:
+            self.view.sampler.start()
         self._stack.callback(self.view.sampler.stop)
 
     async def open_forward(self) -> None:

@@ -115,7 +115,7 @@ class TenantDirectory:
             raise TenantError("; ".join(problems))
         try:
             agents = TlsContent(options.agent_files, self.pairs)
-            frontends = TlsContent(options.frontend_files, self.pairs) if options.tcp_frontend else None
+            frontends = TlsContent(options.frontend_files, self.pairs, agents) if options.tcp_frontend else None
         except TlsError as error:
             raise TenantError(str(error)) from error
         declared = DeclaredTenant(name, options, agents, frontends)

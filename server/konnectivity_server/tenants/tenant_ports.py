@@ -93,6 +93,7 @@ class TenantPorts:
         if state is None or state.served is None:
             why = f"tenant {name!r} is not served" if name else f"say which: {request.path}?tenant=NAME"
             return _json({"error": f"{why}; /api/v1/tenants lists the tenants"}, 404 if name else 400)
+        state.served.watch()
         return api_routes.routes(state.served.tenant.view, self._answers)[request.path](request)
 
     def _list(self, request: Request) -> Later:

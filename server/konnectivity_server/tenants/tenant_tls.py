@@ -46,17 +46,26 @@ class SharedPairs:
 class TlsContent:
     """Content of the TLS files of one listener, of which nothing changes.
 
+    Args:
+        files: paths of the files.
+        pairs: reads the certificate with its key.
+        like: content of files that were just read: the same file is not read again.
+
     Raises:
         TlsError: the files cannot be used.
 
     """
 
-    __slots__ = ("bundle", "pair")
+    __slots__ = ("_ca", "bundle", "pair")
 
-    def __init__(self, files: Files, pairs: SharedPairs) -> None:
-        certificate, key, ca = files
+    def __init__(self, files: Files, pairs: SharedPairs, like: TlsContent | None = None) -> None:
+        certificate, key, self._ca = files
+        self.bundle: Bundle | None
         self.pair: Pair = pairs.read(certificate, key)
-        self.bundle: Bundle | None = read_bundle(ca, unclosed_end=False) if ca else None
+        if like is not None and like._ca == self._ca:
+            self.bundle = like.bundle
+        else:
+            self.bundle = read_bundle(self._ca, unclosed_end=False) if self._ca else None
 
     def same_as(self, other: TlsContent) -> bool:
         """Return whether another content is equal."""
