@@ -17,6 +17,7 @@ from support.checkout import ROOT
 PAGE = (ROOT / "docs" / "operate" / "troubleshooting.md").read_text()
 ROOTS = {"konnectivity": ROOT, "konnectivity_server": ROOT / "server", "konnectivity_agent": ROOT / "agent"}
 FORWARD_PAGE = (ROOT / "docs" / "operate" / "forward.md").read_text()
+TENANTS_PAGE = (ROOT / "docs" / "operate" / "tenants.md").read_text()
 GAP = "..."
 # Calls whose texts reach a person: in a log, on stderr, in the answer to a dial, or in the status of a call.
 SPOKEN = re.compile(
@@ -101,7 +102,7 @@ def test_what_is_quoted_is_said(text):
 @pytest.mark.parametrize("text", sorted({text for tree in SOURCES.values() for text in spoken(tree)}))
 def test_what_is_said_is_quoted(text):
     wanted = pieces(text)
-    flat = " ".join((PAGE + FORWARD_PAGE).split())
+    flat = " ".join((PAGE + FORWARD_PAGE + TENANTS_PAGE).split())
     assert all(each in flat for each in wanted), wanted
 
 
