@@ -24,7 +24,13 @@ class ClientDialTunnel(DialingTunnel):
     origin = ""
     is_probe = False
 
-    def __init__(self, transport: Http2ClientTransport, options: TunnelOptions, address: str, token: str = "") -> None:
+    def __init__(
+        self,
+        transport: Http2ClientTransport,
+        options: TunnelOptions,
+        address: str,
+        token: str = "",  # empty: shows none  # nosec B107
+    ) -> None:
         self.address = address
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
