@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import logging
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,19 +22,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """Yield the stream to which every log line is written."""
-    root = logging.getLogger()
-    level = root.level
-    stream = io.StringIO()
-    logs.configure(0, stream)
-    yield stream
-    for handler in [each for each in root.handlers if each.name == "konnectivity"]:
-        root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def test_a_peer_gets_its_lines_and_no_more(clock: Clock) -> None:
