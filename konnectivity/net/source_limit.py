@@ -139,11 +139,7 @@ class SourceLimitedListener:
             self._start(lambda: self._receive_header(sock, address, proxied), address[0], sock.close)
 
     async def _receive_header(self, sock: socket.socket, address: tuple[str, int], proxied: ProxiedSources) -> None:
-        try:
-            found = await proxied.receive(sock, address[0])
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+        found = await proxied.receive(sock, address[0])
         if isinstance(found, handshake_failures.Failure):
             sock.close()
             self._failed(address[0], found, "PROXY protocol header refused")
@@ -179,10 +175,16 @@ class SourceLimitedListener:
         sock.close()
         return True
 
-    def _start(self, work: Callable[[], Awaitable[None]], address: str, failed: Callable[[], object]) -> None:
-        task = task_guard.start(self._limits.tasks, work, "handshake", f"handshake with {address}", failed)
+    def _start(self, work: Callable[[], Awaitable[None]], address: str, release: Callable[[], object]) -> None:
+        """Start the task of a connection; `release` closes the connection if the task fails or is cancelled."""
+        task = task_guard.start(self._limits.tasks, work, "handshake", f"handshake with {address}", release)
         self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
+        task.add_done_callback(lambda ended: self._task_ended(ended, release))
+
+    def _task_ended(self, task: asyncio.Task[None], release: Callable[[], object]) -> None:
+        self._handshakes.discard(task)
+        if task.cancelled():  # perhaps before it began
+            release()
 
     async def _handshake(self, accepted: AcceptedSocket, address: str) -> None:
         accepting.set(accepted)
@@ -197,9 +199,6 @@ class SourceLimitedListener:
             attempt.ended(handshake_failures.TIMEOUT)
         except OSError:
             attempt.ended(handshake_failures.CLOSED)
-        except asyncio.CancelledError:
-            accepted.close()
-            raise
         finally:
             attempt.deadline = None  # otherwise a cycle of objects waits for the garbage collector
         if attempt.failure is not None:

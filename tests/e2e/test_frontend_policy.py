@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -57,9 +58,16 @@ async def test_a_token_admits_to_its_rules(guarded, mode):
         async with connect(**guarded.frontend(mode, True), token=token) as tunnel:
             with pytest.raises(DialError, match=text):
                 await tunnel.dial("127.0.0.9:1")
-    records = map(json.loads, Path(guarded.path("audit")).read_text().splitlines())
-    assert sha256(TOKEN.encode()).hexdigest() in {each["client"].get("token_sha256") for each in records}
-    assert TOKEN not in Path(guarded.path("audit")).read_text()
+    digest, audit = sha256(TOKEN.encode()).hexdigest(), Path(guarded.path("audit"))
+    async with asyncio.timeout(10):  # a thread writes the records
+        while digest not in {each["client"].get("token_sha256") for each in map(json.loads, complete_lines(audit))}:
+            await asyncio.sleep(0.05)
+    assert TOKEN not in audit.read_text()
+
+
+def complete_lines(path):
+    """Return the lines of a file that are written whole."""
+    return path.read_text().rpartition("\n")[0].splitlines()
 
 
 def test_a_sidecar_shows_its_token(guarded, tmp_path):
@@ -84,7 +92,7 @@ async def test_a_refusal_is_audited_counted_and_a_403(guarded):
         build_opener(ProxyHandler({"http": forward.http})).open("http://127.0.0.9:4321/", timeout=20)
     end, refused = time.monotonic() + 10, []
     while len(refused) < 2 and time.monotonic() < end:
-        records = map(json.loads, Path(guarded.path("audit")).read_text().splitlines())
+        records = map(json.loads, complete_lines(Path(guarded.path("audit"))))
         refused = [each for each in records if each.get("destination") == "127.0.0.9:4321"]
     assert {(each["event"], each["cause"]) for each in refused} == {("refused", "policy")}
     assert "127.0.0.9 port 4321 is denied by 127.0.0.9 (entry 2)" in refused[0]["reason"]

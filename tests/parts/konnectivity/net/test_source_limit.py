@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -98,6 +100,37 @@ async def test_all_addresses():
         assert await reader.readexactly(5) == b"hello"
         writer.close()
         door.close()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["the-listener-is-closed", "the-tasks-have-ended"])
+async def test_a_connection_is_closed_whose_handshake_is_cancelled_before_it_begins(ended):
+    port = free_port()
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as tasks:
+            listener = await admit_tcp("tests", "127.0.0.1", port, None, Echo, SourceLimits(tasks))
+            if ended:
+                raise ValueError("the end of the program")
+            await read_end(listener, port)
+    if ended:
+        await read_end(listener, port)
+
+
+async def read_end(listener, port):
+    """Accept a client and close the listener at once: the client reads the end, also without garbage collection."""
+    gc.disable()
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            for each in listener._sockets:
+                listener._accept(each)
+            assert listener.open
+            listener.close()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert not listener.open
+            client.settimeout(5)
+            assert client.recv(1) == b""
+    finally:
+        gc.enable()
 
 
 def taken(port):
