@@ -56,12 +56,16 @@ def write(text: str) -> None:
 
 
 def layers_table(text: str) -> str:
-    """Return a table of the layers' shares in the samples of server and agent; of the compiled build if it is there."""
+    """Return a table of the layers' shares in the samples of server and agent; of the compiled build if it is there.
+
+    The table has the scenarios with a target for CPU time.
+    """
+    aimed = {each.name for each in SCENARIOS if each.cpu_targets}
     found: dict[str, dict[str, dict[str, str]]] = {}  # scenario -> program -> layer -> share
     titles = list(_TITLE.finditer(text))
     side = next((each for each in reversed(OURS) if any(title["side"] == each for title in titles)), "")
     for title in titles:
-        if title["side"] == side:
+        if title["side"] == side and title["scenario"] in aimed:
             shares = dict(each.rsplit(" ", 1) for each in title["shares"].split("; "))
             found.setdefault(title["scenario"], {})[title["program"]] = shares
     columns = [*LAYERS, REST]
