@@ -15,7 +15,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -43,6 +43,44 @@ TIMEOUT_S = 120.0
 BATCH = 100
 
 
+def pools_of(
+    deployment: Deployment,
+    credential: str,
+    lookup: Callable[[], ServerLookup],
+    count: int,
+    dialer: Dialer,
+    tasks: asyncio.TaskGroup,
+    changed: Callable[[], object] = lambda: None,
+) -> list[ServerPool]:
+    """Return agents that are not started; `credential` is the name of their certificate's files."""
+    files = (deployment.path("ca.crt"), deployment.path(f"{credential}.crt"), deployment.path(f"{credential}.key"))
+    settings = ServerConnectionSettings(
+        tls=tls.ClientTls(*files, ["h2"]),
+        grpc=implementation("native"),
+        keepalive_time_s=3600.0,
+        heartbeat_s=10.0,
+        read_bytes=read_size(MemoryBudget().process_budget),
+    )
+    return [
+        ServerPool(
+            lookup(),
+            PoolPlan(1.0, 10.0, False, Random(number)),
+            ServerCount("default"),
+            partial(
+                connect,
+                settings=settings,
+                identity=AgentIdentity(f"agent-{number}"),
+                options=TunnelOptions(MemoryBudget()),
+                opener=DialQueue(dialer.open, Counter()).open,
+                tasks=tasks,
+            ),
+            tasks,
+            changed,
+        )
+        for number in range(count)
+    ]
+
+
 class Crowd:
     """Agents of one deployment, connected to its server unless `hosts` are given."""
 
@@ -53,35 +91,13 @@ class Crowd:
         tasks: asyncio.TaskGroup,
         hosts: Sequence[tuple[str, int]] = (),
     ) -> None:
-        files = (deployment.path("ca.crt"), deployment.path("client.crt"), deployment.path("client.key"))
-        settings = ServerConnectionSettings(
-            tls=tls.ClientTls(*files, ["h2"]),
-            grpc=implementation("native"),
-            keepalive_time_s=3600.0,
-            heartbeat_s=10.0,
-            read_bytes=read_size(MemoryBudget().process_budget),
-        )
         dialer = Dialer(tasks, DialCounters(), Policy(), Resolver(Counter()))
         self.connected = 0
         self.changed = asyncio.Event()
-        self.pools = [
-            ServerPool(
-                ServerLookup(hosts or [("127.0.0.1", deployment.agent_port)]),
-                PoolPlan(1.0, 10.0, False, Random(number)),
-                ServerCount("default"),
-                partial(
-                    connect,
-                    settings=settings,
-                    identity=AgentIdentity(f"agent-{number}"),
-                    options=TunnelOptions(MemoryBudget()),
-                    opener=DialQueue(dialer.open, Counter()).open,
-                    tasks=tasks,
-                ),
-                tasks,
-                self.changed.set,
-            )
-            for number in range(count)
-        ]
+        servers = hosts or [("127.0.0.1", deployment.agent_port)]
+        self.pools = pools_of(
+            deployment, "client", lambda: ServerLookup(servers), count, dialer, tasks, self.changed.set
+        )
         self._tasks = tasks
         self.tasks: list[asyncio.Task[None]] = []
 

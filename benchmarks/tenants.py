@@ -1,4 +1,4 @@
-"""One server with many tenants: start, memory and processor time at rest, and the time until all agents are back.
+"""Benchmark of one server with many tenants: start, memory and CPU time at rest, time until all agents are back.
 
     .venv/bin/python -m benchmarks.tenants --tenants 1000 --agents 5
 
@@ -16,30 +16,20 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import uvloop
 
+from benchmarks import storm
 from benchmarks.memory import memory_of
 from benchmarks.storm import BATCH, TIMEOUT_S
-from konnectivity import tls
-from konnectivity.grpc.implementations import implementation
 from konnectivity.net.destination_policy import Policy
 from konnectivity.runtime import lifecycle, logs
 from konnectivity.testing.deployment import Deployment, ProgramProcess
 from konnectivity.tool.pki.authority import Authority
-from konnectivity.tunnel.memory_budget import MemoryBudget, read_size
-from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_agent.dial_queue import DialQueue
 from konnectivity_agent.dialer import DialCounters, Dialer
-from konnectivity_agent.pool_plan import PoolPlan
 from konnectivity_agent.resolver import Resolver
-from konnectivity_agent.server_connection import ServerConnectionSettings, connect
-from konnectivity_agent.server_count import ServerCount
-from konnectivity_agent.server_greeting import AgentIdentity
 from konnectivity_agent.server_lookup import ServerLookup
 from konnectivity_agent.server_pool import ServerPool
 
@@ -98,34 +88,14 @@ def pools_of(deployment: Deployment, names: list[str], each: int, tasks: asyncio
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
 
     dialer = Dialer(tasks, DialCounters(), Policy(), Resolver(Counter()))
-    found = []
-    for name in names:
-        files = (deployment.path("ca.crt"), deployment.path(f"{name}.crt"), deployment.path(f"{name}.key"))
-        settings = ServerConnectionSettings(
-            tls=tls.ClientTls(*files, ["h2"]),
-            grpc=implementation("native"),
-            keepalive_time_s=3600.0,
-            heartbeat_s=10.0,
-            read_bytes=read_size(MemoryBudget().process_budget),
+
+    def agents(name: str) -> list[ServerPool]:
+        servers = [(f"{name}.{DOMAIN}", deployment.agent_port)]
+        return storm.pools_of(
+            deployment, name, lambda: ServerLookup(servers, getaddrinfo=loopback), each, dialer, tasks
         )
-        found += [
-            ServerPool(
-                ServerLookup([(f"{name}.{DOMAIN}", deployment.agent_port)], getaddrinfo=loopback),
-                PoolPlan(1.0, 10.0, False, Random(number)),
-                ServerCount("default"),
-                partial(
-                    connect,
-                    settings=settings,
-                    identity=AgentIdentity(f"agent-{number}"),
-                    options=TunnelOptions(MemoryBudget()),
-                    opener=DialQueue(dialer.open, Counter()).open,
-                    tasks=tasks,
-                ),
-                tasks,
-            )
-            for number in range(each)
-        ]
-    return found
+
+    return [pool for name in names for pool in agents(name)]
 
 
 async def connected(pools: list[ServerPool]) -> float:

@@ -85,11 +85,13 @@ class ClientListeners:
         session = ClientSession(ProxyClient(reader, writer), self._settings)
         task = task_guard.start(self._settings.tasks, session.run, "forward", failed=writer.transport.abort)
         self._sessions.add(task)
-        task.add_done_callback(self._left)
+        task.add_done_callback(lambda ended: self._left(ended, writer))
 
-    def _left(self, task: asyncio.Task[None]) -> None:
+    def _left(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         self._sessions.discard(task)
         self.clients -= 1
+        if task.cancelled():  # perhaps before the session began
+            writer.transport.abort()
 
 
 def credentials_of(path: str) -> ProxyCredentials | None:

@@ -12,7 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import NoReturn, cast
 
 from konnectivity.errors import DialError, DialFailure
 from konnectivity.grpc.http2_server import Http2Server
@@ -21,6 +21,7 @@ from konnectivity.grpc.peer import peer_of
 from konnectivity.grpc.status import Code, RpcError
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.runtime import logs
+from konnectivity.tunnel.dialing import DialOutcome
 from konnectivity_server.frontends.connect_frontend import ConnectFrontend
 from konnectivity_server.frontends.protocol_detector import ProtocolDetector
 from konnectivity_server.peer_limits import ConnectLimits
@@ -88,13 +89,13 @@ class PortRole:
     def refuse_connect(self, refused: Callable[[Peer], DialError], limits: ConnectLimits) -> None:
         """Answer every HTTP CONNECT with an error."""
 
-        def start_dial(address: str, frontend: object, origin: Peer, protocol: str = "tcp") -> None:
+        def start_dial(address: str, frontend: DialOutcome, origin: Peer, protocol: str = "tcp") -> NoReturn:
             raise refused(origin)
 
         strict = replace(
             limits, head_timeout_s=self._first_bytes_timeout_s, head_bytes=_STRANGER_HEAD_BYTES, refusals=1
         )
-        self._connect = ConnectFrontend(start_dial, strict).protocol  # type: ignore[arg-type]
+        self._connect = ConnectFrontend(start_dial, strict).protocol
 
 
 class SharedPort:

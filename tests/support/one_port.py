@@ -55,7 +55,7 @@ class OnePort(Deployment):
     def context(self, name: str, alpn: str = "h2") -> ssl.SSLContext:
         """Return the TLS context of a client with the certificate of this name."""
         mode = "grpc" if alpn == "h2" else "http-connect"
-        return tls_context(self.path("ca.crt"), self.path(f"{name}.crt"), self.path(f"{name}.key"), mode)  # type: ignore[arg-type]
+        return tls_context(self.path("ca.crt"), self.path(f"{name}.crt"), self.path(f"{name}.key"), mode)
 
     async def http2_peer(self, name: str) -> HostilePeer:
         """Connect a peer with the certificate of this name; it has sent nothing yet."""

@@ -102,10 +102,12 @@ class DnsListener:
             return
         self._clients += 1
         task = task_guard.start(self._tasks, lambda: self._serve(reader, writer), "forward DNS")
-        task.add_done_callback(self._left)
+        task.add_done_callback(lambda ended: self._left(ended, writer))
 
-    def _left(self, task: asyncio.Task[None]) -> None:
+    def _left(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         self._clients -= 1
+        if task.cancelled():  # perhaps before it began
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the queries of a connection one after the other."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from konnectivity.http1 import health
@@ -145,11 +146,15 @@ def _text(named: Named) -> str:
     return "\n".join((name, *names, state.word, state.trouble))
 
 
+def _cell(key: str, named: Named) -> Any:
+    return tenant_row(named).get(key, 0)
+
+
 _KEYS: dict[str, Callable[[Named], Any]] = {
     "state": lambda named: _BY_TROUBLE.index(named[1].word),
     "name": lambda named: named[0],
     **{
-        key: (lambda named, key=key: tenant_row(named).get(key, 0))  # type: ignore[misc]
+        key: partial(_cell, key)
         for key in ("agents", "connections", "dial_failures", "buffered_bytes", "limits_reached")
     },
 }

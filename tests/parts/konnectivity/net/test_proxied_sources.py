@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
-import uvloop
 
 from konnectivity.grpc.peer import peer_of
 from konnectivity.net import source_limit
@@ -22,7 +21,6 @@ from konnectivity.testing.deployment import free_port
 from konnectivity.tls import ClientTls, ServerTls
 from support.small_pki import Pki
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 LINE = b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 8091\r\n"
 LINE6 = b"PROXY TCP6 2001:db8::7 fd00::1 56324 8091\r\n"
@@ -38,17 +36,6 @@ TRUSTED = ("127.0.0.0/30",)  # 127.0.0.1 is a load balancer, 127.0.0.9 is not
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
     return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(params=LOOPS)
-def run(request):
-    """Return a function that runs a coroutine function on each kind of event loop."""
-
-    def run(main):
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(asyncio.wait_for(main(), 20))
-
-    return run
 
 
 @pytest.fixture(autouse=True)

@@ -11,26 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from konnectivity.net.socket_listeners import listen_tcp
 from konnectivity.tls import ClientTls, ServerTls, TlsError
 from konnectivity.tls import certificate_reload as reloading
 from konnectivity.tool.pki.authority import Authority, CertificateIdentity
 from support.memory_streams import StillLoop
-
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(params=LOOPS)
-def run(request):
-    """Return a function that runs a coroutine function on each kind of event loop."""
-
-    def run(main):
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(main())
-
-    return run
 
 
 class Clock:

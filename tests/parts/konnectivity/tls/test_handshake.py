@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
-import uvloop
 
 from konnectivity.net import source_limit
 from konnectivity.net.socket_listeners import admit_tcp
@@ -22,19 +21,7 @@ from konnectivity.tls import ClientTls, ServerTls, handshake_failures
 from konnectivity.tool.pki.authority import Authority
 from support.checkout import DOCS
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 VERSIONS = {"TLS 1.3": ssl.TLSVersion.TLSv1_3, "TLS 1.2": ssl.TLSVersion.TLSv1_2}
-
-
-@pytest.fixture(params=LOOPS)
-def run(request):
-    """Return a function that runs a coroutine function on each kind of event loop."""
-
-    def run(main):
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(main())
-
-    return run
 
 
 @pytest.fixture(autouse=True)

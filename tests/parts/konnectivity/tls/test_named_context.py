@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-import uvloop
 
 from konnectivity.net.socket_listeners import admit_tcp
 from konnectivity.net.source_limit import SourceLimits
@@ -18,7 +17,6 @@ from konnectivity.tls import ServerTls, client_context
 from konnectivity.tls.named_context import NamedContext
 from konnectivity.tool.pki.authority import Authority
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 ALERT = bytes((21, 3, 3, 0, 2, 2))  # record with a fatal alert
 UNRECOGNIZED_NAME, DECODE_ERROR, UNKNOWN_CA = 112, 50, 48
 
@@ -66,17 +64,6 @@ class Names:
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     return Names(tmp_path_factory.mktemp("names"))
-
-
-@pytest.fixture(params=LOOPS)
-def run(request):
-    """Return a function that runs a coroutine function on each kind of event loop."""
-
-    def run(main):
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(asyncio.wait_for(main(), 20))
-
-    return run
 
 
 class Listening:
