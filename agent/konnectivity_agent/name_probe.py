@@ -14,8 +14,9 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from konnectivity.runtime.changing_file import ChangingFile
 from konnectivity.untrusted.file_content import read_file
 from konnectivity_agent import name_servers
 from konnectivity_agent.name_servers import Configuration, Reply
@@ -25,13 +26,10 @@ PORT = 53
 MAX_PROBES = 4096  # concurrent probes; a name beyond the limit is not looked up
 PROMPT_S = 1.0  # a name whose probe takes longer is a slow one
 RESEND_S, RESENDS = 0.4, 3  # a datagram may be lost
-LOOK_INTERVAL_S = 1.0  # between two looks at whether a file has changed
 MAX_FILE = 1024 * 1024  # bytes that are read of a file
 MAX_MESSAGE = 4096  # bytes that are read of an answer
 _AT_ONCE = 64  # answers read in one pass of the event loop
 _TYPES = (name_servers.TYPE_A, name_servers.TYPE_AAAA)
-
-T = TypeVar("T")
 
 
 class Silence(OSError):
@@ -57,10 +55,10 @@ class Probe:
         most: int = MAX_PROBES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._configuration = _WatchedFile(
-            resolv_conf, lambda text: name_servers.read_configuration(text, os.environ), clock
+        self._configuration = ChangingFile(
+            "Configuration of name servers", resolv_conf, _read_configuration, lambda found: len(found.servers), clock
         )
-        self._hosts = _WatchedFile(hosts, lambda text: name_servers.read_hosts(text.splitlines()), clock)
+        self._hosts = ChangingFile("File of host names", hosts, _read_hosts, len, clock)
         self._most = most
         self._clock = clock
         self._servers: dict[str, _NameServer] = {}
@@ -74,7 +72,7 @@ class Probe:
 
     def knows(self, name: str) -> bool:
         """Return whether a name is looked up in a file of this machine, and no name server is asked."""
-        return name.lower().rstrip(".") in self._hosts.content()
+        return name.lower().rstrip(".") in self._hosts.newest()
 
     async def ask(self, name: str) -> bool:
         """Wait until name servers have answered for a name. Return whether they did so promptly, and whole.
@@ -88,7 +86,7 @@ class Probe:
         began = self._clock()
         self._running += 1
         try:
-            reply = await self._walk(name, self._configuration.content())
+            reply = await self._walk(name, self._configuration.newest())
         finally:
             self._running -= 1
             if not self._running:
@@ -204,38 +202,20 @@ class _NameServer:
                     _settle(future, reply)
 
 
-class _WatchedFile(Generic[T]):
-    """Parsed content of one file, read anew when the file has changed. A file that cannot be read counts as empty."""
+def _read_configuration(path: str) -> Configuration:
+    return name_servers.read_configuration(_text_of(path), os.environ)
 
-    def __init__(self, path: str, read: Callable[[str], T], clock: Callable[[], float]) -> None:
-        self._path = path
-        self._read = read
-        self._clock = clock
-        self._looked_at = float("-inf")
-        self._stamp: tuple[int, ...] | None = None
-        self._content: T | None = None
 
-    def content(self) -> T:
-        """Return the parsed content, after a look at whether the file has changed if the last look is a while ago."""
-        if self._clock() - self._looked_at >= LOOK_INTERVAL_S or self._content is None:
-            self._looked_at = self._clock()
-            stamp = self._look()
-            if stamp != self._stamp or self._content is None:
-                self._stamp, self._content = stamp, self._read(self._text())
-        return self._content
+def _read_hosts(path: str) -> frozenset[str]:
+    return name_servers.read_hosts(_text_of(path).splitlines())
 
-    def _look(self) -> tuple[int, ...] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _text(self) -> str:
-        try:
-            return read_file(self._path, MAX_FILE).decode("utf-8", "replace")
-        except OSError:
-            return ""
+def _text_of(path: str) -> str:
+    """Return the text of a file; empty if it cannot be read, as for the C library."""
+    try:
+        return read_file(path, MAX_FILE).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _settle(future: asyncio.Future[Reply], reply: Reply) -> None:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from konnectivity_agent.name_probe import LOOK_INTERVAL_S, MAX_PROBES, Probe, Silence
+from konnectivity.runtime.changing_file import LOOK_INTERVAL_S
+from konnectivity_agent.name_probe import MAX_PROBES, Probe, Silence
 
 
 class Server(asyncio.DatagramProtocol):
