@@ -106,14 +106,8 @@ class ForwardOptions(ProcessOptions):
         help="Kubeconfig file for names that --resolve gives to kubernetes (empty = the pod's service account, else "
         "$KUBECONFIG or ~/.kube/config).",
     )
-    dns_bind_address: str = option(
-        "127.0.0.1", metavar="address", help="IP address that the DNS listener listens on; only loopback is allowed."
-    )
-    dns_port: int = option(
-        0,
-        check=port_number(0, MAX_PORT),
-        help="TCP port, and UDP port, of a DNS listener for programs that resolve names themselves (0 = no listener).",
-    )
+    dns_bind_address: str = _LISTENERS.dns_bind_address()
+    dns_port: int = _LISTENERS.dns_port()
     bind_address: str = _LISTENERS.bind_address(group="Clients")
     port: int = _LISTENERS.port(DEFAULT_PORT, "no TCP port, which needs --uds-name")
     uds_name: str = _LISTENERS.uds_name()
@@ -168,8 +162,8 @@ class ForwardOptions(ProcessOptions):
         found = super().problems()
         if problem := _LISTENERS.name_problem(self.resolve, self.cluster_dns):
             found.append(problem)
-        if self.dns_port and not is_loopback(self.dns_bind_address):
-            found.append("--dns-bind-address must be a loopback address: anyone could use an open DNS listener")
+        if problem := _LISTENERS.dns_problem(self.dns_bind_address, self.dns_port):
+            found.append(problem)
         if not self.server:
             found.append("--server is needed: the frontend of a proxy server")
         elif not _frontends(self.server) and self.uses_tls and not self.ca_cert:

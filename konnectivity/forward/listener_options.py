@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from konnectivity.forward.names.name_settings import NameSettings, cluster_dns_problem, rules_problem
+from konnectivity.net.addresses import is_loopback
 from konnectivity.runtime.options import existing_file, option, port, positive
 from konnectivity.untrusted.numbers import MAX_PORT
 
@@ -83,6 +84,29 @@ class ListenerDeclarations:
             "the Kubernetes API resolves, each with an optional port, asked by TCP through the tunnel; may be repeated "
             "(empty = no rule may name cluster-dns).",
         )
+
+    def dns_bind_address(self) -> Any:
+        """Return the declaration of the address of the DNS listener."""
+        return option(
+            "127.0.0.1",
+            metavar="address",
+            help="IP address that the DNS listener of the forward proxy listens on; only loopback is allowed.",
+        )
+
+    def dns_port(self) -> Any:
+        """Return the declaration of the port of the DNS listener."""
+        return option(
+            0,
+            check=port(0, MAX_PORT),
+            help="TCP port, and UDP port, of a DNS listener for programs that resolve names themselves (0 = no "
+            "listener).",
+        )
+
+    def dns_problem(self, dns_address: str, dns_port: int) -> str | None:
+        """Return why the DNS listener cannot be opened to its address; None if it can."""
+        if not dns_port or is_loopback(dns_address):
+            return None
+        return f"--{self._prefix}dns-bind-address must be a loopback address: anyone could use an open DNS listener"
 
     def name_problem(self, rules: tuple[str, ...], cluster_dns: tuple[str, ...]) -> str | None:
         """Return the conflict of rules and name servers, both well-formed; None if there is none."""

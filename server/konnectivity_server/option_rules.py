@@ -238,6 +238,7 @@ _OF_ONE = (
     "enable_lease_controller",
     "forward_port",
     "forward_uds_name",
+    "forward_dns_port",
 )
 _RULES_WITH_TENANTS = (_tenants, _leases, _balancer)
 _RULES = (

@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
 from konnectivity.testing.deployment import Deployment, free_port
@@ -27,7 +30,7 @@ class ServerForward:
 
     def __init__(self, directory: Path, name_server: str) -> None:
         self.deployment = Deployment(directory)
-        self.port = free_port()
+        self.port, self.dns_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.socket = str(directory / "forward.sock")
         (directory / "users").write_text("ann:secret\nbob:other\n")
@@ -41,6 +44,7 @@ class ServerForward:
             f"--forward-credentials-file={directory}/users",
             "--forward-resolve=test=cluster-dns",
             f"--forward-cluster-dns={name_server}",
+            f"--forward-dns-port={self.dns_port}",
             f"--frontend-policy={directory}/policy",
             f"--audit-log={directory}/audit",
         )
@@ -96,6 +100,15 @@ def test_names_by_the_clusters_dns_and_the_policy_on_both(forward, plain):
     assert curl("-i", "http://127.0.0.1:1/", http_proxy=forward.proxy("http", "bob:other")).startswith(b"HTTP/1.1 502 ")
     assert b"407 " in curl("-i", f"http://localhost:{port}/", http_proxy=forward.proxy("http", "ann:wrong"))
     curl(f"http://localhost:{port}/", ALL_PROXY=forward.proxy("socks5h", "ann:wrong"), status=97)
+
+
+@pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp], ids=["udp", "tcp"])
+def test_the_dns_listener_answers_by_the_clusters_dns_and_needs_no_password(forward, ask):
+    def asked(name):
+        return ask(dns.message.make_query(name, "A"), "127.0.0.1", timeout=10, port=forward.dns_port)
+
+    assert [each.to_text() for each in asked("other.test.").answer[0]] == ["127.0.0.9"]
+    assert asked("none.test.").rcode() == dns.rcode.NXDOMAIN
 
 
 def test_metrics_and_the_audit_log_know_the_frontend(forward, plain):
@@ -179,6 +192,7 @@ def test_an_open_proxy_is_refused_and_so_are_ways_around_the_tunnel(tmp_path):
     deployment = Deployment(tmp_path)
     for arguments, problem in (
         (["--forward-port=8070", "--forward-bind-address=0.0.0.0"], "set --forward-credentials-file"),
+        (["--forward-dns-port=5353", "--forward-dns-bind-address=0.0.0.0"], "must be a loopback address"),
         (["--forward-port=8070", "--forward-resolve=*=direct"], "direct is for `konnectivity forward` only"),
         (["--forward-port=8070", "--forward-resolve=*=cluster-dns"], "needs --forward-cluster-dns"),
         ([f"--forward-uds-name={tmp_path}/f", "--workers=2"], "--forward-uds-name needs --workers=1"),

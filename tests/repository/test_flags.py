@@ -226,6 +226,8 @@ OWN_OF_SERVER = (
     Flag("forward-max-connections", "int", "10000", "50", 50, "", ABOVE_0),
     Flag("forward-resolve", "strings", "[]", "svc=local,a.test=agent", ("svc=local", "a.test=agent"), "", {"a": "WAY"}),
     Flag("forward-cluster-dns", "strings", "[]", "10.0.0.10", ("10.0.0.10",), "", {"a": "is not an IP address"}),
+    Flag("forward-dns-bind-address", "string", "127.0.0.1", "::1", "::1"),
+    Flag("forward-dns-port", "int", "0", "5353", 5353, "", {"65536": "must be"}),
     Flag(
         "tenants", "string", "", "{folder}", "{folder}", "--cluster-ca-cert= --uds-name=", {"/no/such": "no directory"}
     ),

@@ -1,4 +1,4 @@
-"""DNS listener of `konnectivity forward`, by UDP and TCP, for programs that resolve names themselves.
+"""DNS listener of a forward proxy, by UDP and TCP, for programs that resolve names themselves.
 
 Owns its sockets. A name that the rules leave to agents is answered by the cluster's DNS if there is one, and else
 refused. Does not know how a name is resolved.
@@ -48,18 +48,18 @@ class DnsListener:
         self._listener: Listener | None = None
         self._datagrams: asyncio.DatagramTransport | None = None
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen on an address.
+    async def open(self, host: str, port: int, shared: bool = False) -> None:
+        """Listen on an address; `shared`: other processes of this user may listen on it, too.
 
         Raises:
             ListenError: the address cannot be bound.
 
         """
-        self._listener = await listen_tcp("DNS", host, port, None, self._protocol)
+        self._listener = await listen_tcp("DNS", host, port, None, self._protocol, shared)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             made = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: _Datagrams(self), (host, port), family=family
+                lambda: _Datagrams(self), (host, port), family=family, reuse_port=shared or None
             )
         except OSError as error:
             raise ListenError(f"cannot listen on {host or '*'}:{port} for DNS by UDP: {words_of(error)}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from konnectivity.client.byte_pump import Streams
 from konnectivity.client.connection_transport import streams_of
@@ -29,6 +29,9 @@ from konnectivity.tunnel.dialing import DialOutcome
 from konnectivity_server.frontends.forward_relay import ForwardRelay
 from konnectivity_server.pending_dial import PendingDial
 from konnectivity_server.policy.frontend_policy import FORWARD
+
+if TYPE_CHECKING:
+    from konnectivity.forward.names.dns_listener import DnsListener
 
 DIAL_S = 30.0  # seconds for a dial, with the look-up of its name and all of its addresses
 HEAD_S = 10.0  # seconds for a SOCKS5 handshake, or for the head of a request
@@ -51,6 +54,10 @@ class ForwardSettings(Protocol):
     def forward_credentials_file(self) -> str: ...
     @property
     def forward_max_connections(self) -> int: ...
+    @property
+    def forward_dns_bind_address(self) -> str: ...
+    @property
+    def forward_dns_port(self) -> int: ...
     @property
     def forward_names(self) -> NameSettings: ...
 
@@ -97,6 +104,7 @@ class ForwardFrontend:
         credentials = credentials_of(options.forward_credentials_file)
         self._settings = SessionSettings(tasks, self, credentials, HEAD_S, IDLE_S, HEAD_BYTES, reached)
         self._listeners = ClientListeners(self._settings, options.forward_max_connections)
+        self._dns: DnsListener | None = None
 
     @property
     def clients(self) -> int:
@@ -109,7 +117,7 @@ class ForwardFrontend:
         return self._settings.dials
 
     async def open(self, shared: bool) -> None:
-        """Open the listeners; `shared`: other workers listen on the port, too.
+        """Open the listeners; `shared`: other workers listen on the ports, too.
 
         Raises:
             ListenError: an address or a path cannot be bound.
@@ -117,6 +125,11 @@ class ForwardFrontend:
         """
         options = self._options
         await self._listeners.open(options.forward_bind_address, options.forward_port, options.forward_uds_name, shared)
+        if options.forward_dns_port:
+            from konnectivity.forward.names.dns_listener import DnsListener  # loaded with the port only
+
+            self._dns = DnsListener(self._names, self._settings.tasks, self._settings.reached)
+            await self._dns.open(options.forward_dns_bind_address, options.forward_dns_port, shared)
 
     def drain(self) -> None:
         """Close the clients without a request, and the others after theirs."""
@@ -125,6 +138,8 @@ class ForwardFrontend:
     def close(self) -> None:
         """Close the listeners, and end what is left of the clients."""
         self._listeners.close()
+        if self._dns is not None:
+            self._dns.close()
 
     # ---- ClientDialer ---------------------------------------------------------------------------------------------
 

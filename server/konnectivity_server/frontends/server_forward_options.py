@@ -26,11 +26,13 @@ class ServerForwardOptions(ServerProbeOptions):
         "kubernetes (the address of the Service service.namespace), local (this machine)"
     )
     forward_cluster_dns: tuple[str, ...] = _LISTENERS.cluster_dns()
+    forward_dns_bind_address: str = _LISTENERS.dns_bind_address()
+    forward_dns_port: int = _LISTENERS.dns_port()
 
     @property
     def uses_forward(self) -> bool:
-        """Return whether there is a forward proxy."""
-        return bool(self.forward_port or self.forward_uds_name)
+        """Return whether there is a forward proxy, or its DNS listener."""
+        return bool(self.forward_port or self.forward_uds_name or self.forward_dns_port)
 
     @property
     def forward_names(self) -> NameSettings:
@@ -41,6 +43,8 @@ class ServerForwardOptions(ServerProbeOptions):
         """Return one error message for each conflict of the options of the forward proxy."""
         found = []
         if problem := _LISTENERS.name_problem(self.forward_resolve, self.forward_cluster_dns):
+            found.append(problem)
+        if problem := _LISTENERS.dns_problem(self.forward_dns_bind_address, self.forward_dns_port):
             found.append(problem)
         if not rules_problem(self.forward_resolve) and name_rules.DIRECT in self.forward_names.rules.ways:
             found.append("--forward-resolve: direct is for `konnectivity forward` only, since a server dials by agents")
