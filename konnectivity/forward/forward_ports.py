@@ -22,7 +22,7 @@ async def serve(host: str, port: int, collector: ForwardCollector, not_ready: Ca
         not_ready: returns why no connection can be made, or None.
 
     """
-    server = HttpServer()
+    server = HttpServer(late=True)
     source = MetricsRegistry(collector)
     ready = health.ready([Check("server", not_ready)], 503)
     metrics = shared(lambda request: Response(200, {"Content-Type": CONTENT_TYPE}, source.text()))

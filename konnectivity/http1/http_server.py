@@ -7,16 +7,19 @@ nor the tunnels by more than its share of the event loop. Does not know the path
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import Counter
 from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from konnectivity.http1.connection_limit import MAX_CONNECTIONS, ConnectionLimit
 from konnectivity.http1.handlers import Routes
-from konnectivity.http1.http1_protocol import HttpProtocol, HttpTimeouts
 from konnectivity.http1.request_scheduler import RequestScheduler
 from konnectivity.net.socket_listeners import Listener, ListenError, listen_tcp, listen_unix
 from konnectivity.runtime import logs
+
+if TYPE_CHECKING:
+    from konnectivity.http1.http1_protocol import HttpTimeouts
 
 log = logs.get(__name__)
 
@@ -28,6 +31,7 @@ class HttpServer:
         connections: maximum concurrent connections of each listener.
         reached: counts connections that were closed for others.
         timeouts: deadlines of each connection.
+        late: whether the protocol is loaded with the first connection: it takes 1 MiB, and file descriptors.
 
     """
 
@@ -36,10 +40,12 @@ class HttpServer:
         connections: int = MAX_CONNECTIONS,
         reached: Counter[str] | None = None,
         timeouts: HttpTimeouts | None = None,
+        late: bool = False,
     ) -> None:
         self.reached: Counter[str] = Counter() if reached is None else reached
         self._most = connections
-        self._timeouts = timeouts or HttpTimeouts()
+        self._timeouts = timeouts
+        self._late = late
         self._listeners: list[Listener] = []
         self._connections: list[ConnectionLimit] = []
         self._on_close: list[Callable[[], object]] = []
@@ -77,4 +83,22 @@ class HttpServer:
     def _protocol(self, routes: Routes) -> Callable[[], asyncio.BaseProtocol]:
         connections, scheduler = ConnectionLimit(self._most, self.reached), RequestScheduler()
         self._connections.append(connections)
-        return functools.partial(HttpProtocol, routes, connections, scheduler, self._timeouts)
+        if not self._late:
+            _load()
+
+        timeouts = self._timeouts
+
+        def make() -> asyncio.BaseProtocol:
+            loaded = _load()
+            made: asyncio.BaseProtocol = loaded.HttpProtocol(
+                routes, connections, scheduler, timeouts or loaded.HttpTimeouts()
+            )
+            return made
+
+        return make
+
+
+def _load() -> ModuleType:
+    from konnectivity.http1 import http1_protocol
+
+    return http1_protocol
