@@ -27,6 +27,7 @@ FRONTEND_FIRST_WINDOW = 64 * 1024  # bytes per stream, of which one connection h
 AGENT_STREAMS = 100  # concurrent streams on one connection of an agent
 BURST = 2  # seconds of dials at their highest rate that may begin at once
 HEADER_BYTES_TOTAL = 64 * 1024 * 1024  # bytes of header fields kept for the calls of all connections
+TENANT_SHARE = 4  # divisor: a tenant may use a quarter of what the process may, unless its options say otherwise
 # Header fields that the services read. All others are dropped when a call begins.
 AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
 FRONTEND_FIELDS = frozenset({EXTENSION, "authorization", "traceparent"})
@@ -59,7 +60,7 @@ class ServerLimits:
     Args:
         options: options of the server.
         memory: memory budget of all tunnels.
-        whole: limits of the process, if these are the limits of a tenant: budgets of the process are shared.
+        whole: limits of the process, if these are the limits of a tenant, which has a share of each budget.
         dial_rate: dials per second of all frontends; 0: unlimited.
 
     """
@@ -71,8 +72,13 @@ class ServerLimits:
         self.reached: Counter[str] = Counter()
         self.handshake_failures: Counter[tuple[str, str]] = Counter()  # TLS handshakes, by listener and reason
         self.turns: ReadScheduler = ReadScheduler() if whole is None else whole.turns
-        self.unsent: SendBudget[UnreadOutput] = SendBudget(options.max_unsent_total) if whole is None else whole.unsent
-        self.header_budget: HeaderBudget = HeaderBudget(HEADER_BYTES_TOTAL) if whole is None else whole.header_budget
+        self.unsent: SendBudget[UnreadOutput]
+        self.header_budget: HeaderBudget
+        if whole is None:
+            self.unsent, self.header_budget = SendBudget(options.max_unsent_total), HeaderBudget(HEADER_BYTES_TOTAL)
+        else:
+            self.unsent = whole.unsent.part(options.max_unsent_total // TENANT_SHARE)
+            self.header_budget = whole.header_budget.part(HEADER_BYTES_TOTAL // TENANT_SHARE)
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )

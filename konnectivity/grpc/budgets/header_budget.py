@@ -1,6 +1,7 @@
-"""Budgets in bytes for the header fields that open calls keep: of one connection, and of one process. Pure.
+"""Budgets in bytes for the header fields that open calls keep: of one connection, a tenant, and one process. Pure.
 
-Each connection has a limit of its own; the budget of the process bounds many connections that stay below theirs.
+Each connection has a limit of its own; the budget of the process bounds many connections that stay below theirs. A part
+of that budget belongs to a tenant, and counts in the whole as one connection does in the part.
 Knows nothing of HTTP/2.
 """
 
@@ -12,18 +13,26 @@ class HeaderBudget:
 
     Args:
         total: bytes on all connections together.
+        whole: budget that this one is a part of.
 
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, whole: HeaderBudget | None = None) -> None:
         self.used = 0
         self._total = total
+        self._whole = whole
         self._holders = 0  # number of connections that keep something
+
+    def part(self, share: int) -> HeaderBudget:
+        """Return the budget of a tenant, whose `share` of bytes counts for this budget, too."""
+        return HeaderBudget(min(share, self._total), self)
 
     def reserve(self, held: int, size: int) -> bool:
         """Reserve `size` bytes for a connection that keeps `held`; return False, and reserve nothing, if too much."""
         holders = self._holders + (not held)
         if self.used + size > self._total and held + size > self._total // holders:
+            return False
+        if self._whole is not None and not self._whole.reserve(self.used, size):
             return False
         self.used += size
         self._holders = holders
@@ -31,6 +40,8 @@ class HeaderBudget:
 
     def release(self, held: int, size: int) -> None:
         """Return `size` of the `held` bytes of a connection."""
+        if self._whole is not None:
+            self._whole.release(self.used, size)
         self.used -= size
         if held == size:
             self._holders -= 1

@@ -62,3 +62,28 @@ def test_a_connection_without_a_common_budget_has_its_own_limit_only() -> None:
     assert headers.reserve(10) == ""
     headers.release(0)
     assert headers.reserve(1) == "header_bytes"
+
+
+def test_a_tenant_over_its_share_takes_nothing_from_another() -> None:
+    whole = HeaderBudget(100)
+    noisy, quiet = whole.part(25), whole.part(25)
+    assert noisy.reserve(0, 25)
+    assert not noisy.reserve(25, 1)
+    assert quiet.reserve(0, 25)
+    assert whole.used == 50
+
+
+def test_a_full_process_leaves_each_tenant_its_equal_share() -> None:
+    whole = HeaderBudget(100)
+    first, second, third = (whole.part(60) for _ in range(3))
+    assert first.reserve(0, 60)
+    assert second.reserve(0, 40)
+    assert not third.reserve(0, 34)
+    assert third.reserve(0, 33)
+    assert not third.reserve(33, 1)
+    first.release(60, 60)
+    assert third.reserve(33, 20)
+    second.release(40, 40)
+    third.release(53, 53)
+    assert (first.used, second.used, third.used, whole.used) == (0, 0, 0, 0)
+    assert first.reserve(0, 60)

@@ -25,3 +25,29 @@ def test_who_is_forgotten_twice_or_was_never_there_changes_nothing():
         unsent.forget("a")
         unsent.forget("b")
     assert unsent.total == 0
+
+
+def test_a_tenant_over_its_share_cuts_its_own_connection_with_the_most():
+    whole = SendBudget(100)
+    noisy, quiet = whole.part(25), whole.part(25)
+    assert quiet.note("quiet", 24) is None
+    assert noisy.note("small", 5) is None
+    assert noisy.note("large", 20) is None
+    assert noisy.note("small", 6) == "large"
+    assert (noisy.total, quiet.total, whole.total) == (26, 24, 50)
+
+
+def test_if_all_tenants_exceed_the_whole_the_one_with_the_most_gives_way():
+    whole = SendBudget(100)
+    tenants = [whole.part(60) for _ in range(3)]
+    assert tenants[0].note("most", 50) is None
+    assert tenants[1].note("little", 10) is None
+    assert tenants[2].note("some", 40) is None
+    assert tenants[1].note("little", 11) == "most"
+    tenants[0].forget("most")
+    assert whole.total == 51
+    assert tenants[1].note("little", 60) is None
+    assert tenants[2].note("some", 41) == "little"
+    for tenant, connection in zip(tenants, ("most", "little", "some"), strict=True):
+        tenant.forget(connection)
+    assert whole.total == 0
