@@ -59,3 +59,4 @@ class Access:
     token_file: str = ""
     plugin: Plugin | None = None
     basic: tuple[str, str] | None = field(default=None, repr=False)
+    kubeconfigs: tuple[str, ...] = field(default=(), compare=False)  # files that say all this, if files do

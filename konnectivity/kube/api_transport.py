@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API: credentials, certificate files that change, refusals.
+"""Requests to the Kubernetes API: credentials, kubeconfigs and certificate files that change, refusals.
 
 Owns the pool of connections. Knows neither rates nor deadlines, nor what is asked.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +18,7 @@ from konnectivity.kube.api_error import KubeError
 from konnectivity.kube.api_route import ApiRoute
 from konnectivity.kube.http_connection import Header
 from konnectivity.kube.http_pool import HttpAnswer, HttpPool
+from konnectivity.kube.kubeconfig_files import current_access
 from konnectivity.runtime import logs
 from konnectivity.untrusted.numbers import parse_decimal
 
@@ -28,7 +28,7 @@ USER_AGENT = f"konnectivity-python/{__version__}"
 CHECK_INTERVAL_S = 5.0
 MAX_REFUSAL = 1024 * 1024
 
-_Signature = tuple[tuple[int, int, int], ...]
+_Stamps = dict[str, tuple[int, int, int] | None]  # by path
 
 
 class Transport:
@@ -47,8 +47,7 @@ class Transport:
         self._access = access
         self._check_interval_s = check_interval_s
         self._credentials = credentials.of(access)
-        self._files = [part.path for part in (access.ca, access.certificate, access.key) if part and part.path]
-        self._signature = self._look()
+        self._stamps = _stamps_of(access)
         self._route = ApiRoute(access)
         self._pool = HttpPool(self._route.connect)
         self._base_path = urlsplit(access.server).path.rstrip("/")
@@ -85,8 +84,8 @@ class Transport:
         await self._pool.close()
 
     async def _send(self, method: str, target: str, body: bytes) -> tuple[HttpAnswer, str]:
-        authorization = await self._credentials.header()
         self._reload()
+        authorization = await self._credentials.header()
         headers: list[Header] = [
             ("Host", self._route.authority),
             ("User-Agent", USER_AGENT),
@@ -107,26 +106,52 @@ class Transport:
 
     def _reload(self) -> None:
         now = asyncio.get_running_loop().time()
-        if not self._files or now < self._check_due:
+        if not self._stamps or now < self._check_due:
             return
         self._check_due = now + self._check_interval_s
-        signature = self._look()
-        if signature == self._signature:
+        stamps = {path: _stamp_of(path) for path in self._stamps}
+        if stamps == self._stamps:
             return
-        self._signature = signature
+        self._stamps = stamps
         try:
-            route = ApiRoute(self._access)
+            access = _read_again(self._access)
+            self._stamps = _stamps_of(access) | stamps
+            route = ApiRoute(access)
         except KubeError as error:
             log.warning("Changed files for the Kubernetes API cannot be used, keeping the old ones", reason=str(error))
             return
         self._pool.retire()
         self._route, self._pool = route, HttpPool(route.connect)
-        log.info("Changed files for the Kubernetes API are in use", source=self._access.source)
+        if access != self._access:
+            self._access, self._credentials = access, credentials.of(access)
+        log.info("Changed files for the Kubernetes API are in use", source=access.source)
 
-    def _look(self) -> _Signature:
-        found = []
-        for path in self._files:
-            with suppress(OSError):
-                status = os.stat(path)
-                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+
+def _read_again(access: Access) -> Access:
+    """Return what the kubeconfigs of an access say now.
+
+    Raises:
+        KubeError: they cannot be used, or they name another API, whose answers the caller did not ask for.
+
+    """
+    if not access.kubeconfigs:
+        return access
+    found = current_access(access.kubeconfigs)
+    if found.server != access.server:
+        why = f"kubeconfig {found.source} names another API, {found.server}"
+        raise KubeError(f"{why}; restart this program to leave {access.server}")
+    return found
+
+
+def _stamps_of(access: Access) -> _Stamps:
+    """Return the stamps of the files whose content is read once for all requests."""
+    parts = (access.ca, access.certificate, access.key)
+    return {path: _stamp_of(path) for path in (*access.kubeconfigs, *(part.path for part in parts if part)) if path}
+
+
+def _stamp_of(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,7 +58,7 @@ def current_access(paths: Sequence[str]) -> Access:
     files = [(path, _parse(path)) for path in paths]
     source = ":".join(paths)
     try:
-        return _access(source, files)
+        return replace(_access(source, files), kubeconfigs=tuple(paths))
     except ValueError as error:
         raise KubeError(f"kubeconfig {source}: {error}") from error
 

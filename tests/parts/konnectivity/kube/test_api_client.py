@@ -273,6 +273,35 @@ async def test_files_that_cannot_be_used_are_told_at_the_start(api, cluster, use
             pass
 
 
+async def test_a_kubeconfig_that_changes_is_used(api):
+    api.callers |= {"second-token": "second"}
+    api.authority.issue("third", client=True).write(api.directory, "third")
+    path = api.directory / "kubeconfig"
+    async with client_of(api, user={"token": "caller-token"}, check_interval_s=0.0) as client:
+        await client.list_leases(NAMESPACE)
+        path.write_text("half a kubeco")
+        await client.list_leases(NAMESPACE)
+        api.kubeconfig(path, user={"token": "second-token"})
+        await client.list_leases(NAMESPACE)
+        api.kubeconfig(path, user={"client-certificate": "third.crt", "client-key": "third.key"})
+        await client.list_leases(NAMESPACE)
+        api.authority.issue("fourth", client=True).write(api.directory, "third")
+        await client.list_leases(NAMESPACE)
+    assert api.seen_by == {"system:konnectivity-server": 2, "second": 1, "third": 1, "fourth": 1}
+
+
+async def test_a_kubeconfig_that_names_another_api_is_not_followed(api, tmp_path_factory):
+    """Its token is good at the other API alone, and the other API is asked nothing."""
+    with KubernetesApi(tmp_path_factory.mktemp("other")) as other:
+        other.callers = {"other-token": "stranger"}
+        async with client_of(api, check_interval_s=0.0) as client:
+            other.kubeconfig(api.directory / "kubeconfig", user={"token": "other-token"})
+            await client.list_leases(NAMESPACE)
+            assert client.server == api.url
+        assert other.requests == {}
+    assert api.seen_by == {"system:konnectivity-server": 1}
+
+
 async def test_connect_takes_the_name_of_a_file(api):
     client = kube.connect(str(api.kubeconfig(api.directory / "config")))
     await client.list_leases(NAMESPACE)
