@@ -12,6 +12,7 @@ from konnectivity.runtime.options.value_kinds import KINDS, Kind
 T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "KONNECTIVITY_"
+_declared: dict[type[Options], tuple[Option, ...]] = {}  # options by class, as far as they were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,13 @@ class Options:
 
 def declared(cls: type[Options]) -> list[Option]:
     """Return the options of a class in the order of declaration, its own before inherited ones."""
+    if cls not in _declared:  # kept: a server of many tenants asks for each tenant
+        _declared[cls] = tuple(_find(cls))
+    return list(_declared[cls])
+
+
+def _find(cls: type[Options]) -> list[Option]:
+    """Return the options of a class that was not asked for before."""
 
     def distance(name: str) -> int:
         return max(i for i, owner in enumerate(cls.__mro__) if name in getattr(owner, "__dataclass_fields__", ()))
