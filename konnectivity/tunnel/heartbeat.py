@@ -17,6 +17,10 @@ from konnectivity.grpc.message_stream import MessageStream
 SUSPECT_AFTER_S = 3.0  # a ping without an answer
 DEAD_AFTER_S = 20.0  # the same, for good
 RECHECK_S = 0.2  # between two looks at a suspected peer
+# A side with a crowd of peers pings all that are due within BATCH_S in one pass of the event loop, and earlier by the
+# share LEAD of the interval: the peers, which have the same interval, hear the ping and need not send their own.
+BATCH_S = 0.05
+LEAD = 0.05
 
 
 class HeartbeatVerdict(enum.Enum):
@@ -48,6 +52,7 @@ class Heartbeat:
         peer: noun for the peer in the reason of the end, such as "agent".
         suspect_after_s: seconds without an answer to a ping before the peer is suspected.
         clock: returns seconds; the clock of `stream.heard_at`.
+        crowd: whether this side has many such peers, and pings them in batches.
 
     """
 
@@ -60,6 +65,7 @@ class Heartbeat:
         peer: str,
         suspect_after_s: float = SUSPECT_AFTER_S,
         clock: Callable[[], float] = monotonic,
+        crowd: bool = False,
     ) -> None:
         self._verdict = HeartbeatVerdict.ALIVE
         self._stream = stream
@@ -69,6 +75,7 @@ class Heartbeat:
         self._peer = peer
         self._suspect_after_s = suspect_after_s
         self._clock = clock
+        self._crowd = crowd
         self._loop = asyncio.get_running_loop()
         self._asked_at: float | None = None  # time of the last ping, if nothing has arrived since
         self._timer: asyncio.TimerHandle | None = None
@@ -81,7 +88,7 @@ class Heartbeat:
     def start(self) -> None:
         """Watch the stream from now on, if pings are wanted and the transport can ping."""
         if self._interval_s and self._stream.heard_at is not None:
-            self._arm(self._interval_s)
+            self._arm(self._due(self._stream.heard_at) - self._clock())
 
     def stop(self) -> None:
         """Watch no longer, and forget the owner."""
@@ -103,6 +110,13 @@ class Heartbeat:
         self._ping()
         self._arm(self._suspect_after_s)
 
+    def _due(self, heard_at: float) -> float:
+        """Return the time of the ping to a peer that was heard last at `heard_at`."""
+        if not self._crowd:
+            return heard_at + self._interval_s
+        batch_s = min(BATCH_S, self._interval_s * LEAD)
+        return (heard_at + self._interval_s * (1 - LEAD)) // batch_s * batch_s
+
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -111,7 +125,7 @@ class Heartbeat:
     def _check(self) -> None:
         now, heard_at = self._clock(), self._stream.heard_at or 0.0
         if self._asked_at is None or heard_at > self._asked_at:
-            self._answered(now - heard_at)
+            self._answered(now, heard_at)
             return
         if now - self._asked_at >= DEAD_AFTER_S:
             self._verdict = HeartbeatVerdict.DEAD
@@ -124,10 +138,11 @@ class Heartbeat:
             self._verdict = HeartbeatVerdict.SUSPECT
             self._owner.peer_suspected()
 
-    def _answered(self, silent_s: float) -> None:
+    def _answered(self, now: float, heard_at: float) -> None:
         self._asked_at = None
-        if silent_s < self._interval_s:
-            self._arm(self._interval_s - silent_s)
+        due = self._due(heard_at)
+        if now < due:
+            self._arm(due - now)
         else:
             self._ask()
         if self._verdict is HeartbeatVerdict.SUSPECT:

@@ -78,7 +78,8 @@ class AgentTunnel(DialingTunnel):
         self.log_fields = {"agent": self.agent_id}
         self.connected_at = self._clock()
         self.known = known
-        self.heartbeat = Heartbeat(stream, self.round_trip.measure, heartbeat_s, self, "agent", clock=self._clock)
+        ping = self.round_trip.measure
+        self.heartbeat = Heartbeat(stream, ping, heartbeat_s, self, "agent", clock=self._clock, crowd=True)
         self.most_pending = most_pending
         self._owner = owner
         self._declines = declines

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from konnectivity.tunnel.heartbeat import DEAD_AFTER_S, SUSPECT_AFTER_S, Heartbeat
+from konnectivity.tunnel.heartbeat import BATCH_S, DEAD_AFTER_S, LEAD, SUSPECT_AFTER_S, Heartbeat
 from support.memory_streams import StillLoop
 
 INTERVAL_S = 10.0
@@ -27,7 +27,7 @@ class SilentPeer:
 
     """
 
-    def __init__(self, interval_s: float = INTERVAL_S, can_ping: bool = True) -> None:
+    def __init__(self, interval_s: float = INTERVAL_S, can_ping: bool = True, crowd: bool = False) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StillLoop)
         self.loop = loop
@@ -35,11 +35,13 @@ class SilentPeer:
         self.frozen = False
         self.pings = 0
         self.news: list[str] = []
-        self.heartbeat = Heartbeat(self, self.ping, interval_s, self, "agent", clock=loop.time)  # type: ignore[arg-type]
+        self.pinged_at = 0.0
+        self.heartbeat = Heartbeat(self, self.ping, interval_s, self, "agent", clock=loop.time, crowd=crowd)  # type: ignore[arg-type]
         self.heartbeat.start()
 
     def ping(self) -> None:
         self.pings += 1
+        self.pinged_at = self.loop.time()
         if not self.frozen:
             self.loop.call_soon(self.hear)
 
@@ -77,6 +79,24 @@ def test_a_quiet_peer_that_answers_is_pinged_now_and_then_and_stays_alive(in_sti
         assert 5 <= peer.pings <= 10
         assert peer.heartbeat.alive
         assert peer.news == []
+
+    in_still_time(scenario)
+
+
+def test_a_crowd_is_pinged_in_batches_and_before_a_peer_with_the_same_interval_would_ping(in_still_time):
+    async def scenario():
+        peers = []
+        for _ in range(10):
+            peers.append(SilentPeer(crowd=True))
+            await peers[0].loop.advance(BATCH_S / 20)
+        for _ in range(2):
+            heard_at = [peer.heard_at for peer in peers]
+            while not all(peer.pinged_at > then for peer, then in zip(peers, heard_at, strict=True)):
+                await peers[0].loop.advance(BATCH_S / 20)
+            assert len({round(peer.pinged_at, 3) for peer in peers}) <= 2
+            for peer, then in zip(peers, heard_at, strict=True):
+                assert INTERVAL_S * (1 - 2 * LEAD) < peer.pinged_at - then < INTERVAL_S * (1 - LEAD) + BATCH_S
+            await peers[0].wait(SUSPECT_AFTER_S)
 
     in_still_time(scenario)
 
