@@ -229,12 +229,11 @@ def _tenants(options: RuledOptions) -> Iterator[str]:
         yield "--tenants needs --grpc-implementation=native"
 
 
-_OF_TENANTS = ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy")
+_OF_TENANTS = ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy", "probe")
 _OF_ONE = (
     "peers",
     "peer_port",
     "insecure_allow_unauthenticated_agents",
-    "probe",
     "enable_lease_controller",
     "forward_port",
     "forward_uds_name",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import shutil
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -25,10 +28,11 @@ from support.tenant_site import TenantSite
 
 TENANTS = tuple(f"t{number}" for number in range(12))
 NAMES = 400  # server names that are nearly those of a tenant
-DIALS = 3000  # through the frontend of tenants without agents, to an address that agents of another tenant have
+TIMES = int(os.environ.get("CROSS_TENANT_TIMES", "1"))  # by which the numbers of attempts are multiplied
+DIALS = 3000 * TIMES  # through the frontend of tenants without agents, to an address that agents of another tenant have
 CONNECTS = 20  # of each tenant, on connections of their own
 CALLS = 90  # on one connection, whose streams are limited to 100
-TOKENS = 900
+TOKENS = 900 * TIMES
 ACCOUNT = "system:serviceaccount:kube-system:agent"
 
 
@@ -63,9 +67,20 @@ def handshake(context: ssl.SSLContext, port: int, name: str | None) -> str:
             return "closed"
 
 
-def agents_of(site: TenantSite) -> dict[str, int]:
+def tenants_of(site: TenantSite) -> dict[str, dict[str, Any]]:
     with urlopen(f"http://127.0.0.1:{site.deployment.admin_port}/api/v1/tenants?limit=1000") as answer:
-        return {each["name"]: each.get("agents", 0) for each in json.load(answer)["tenants"]}
+        return {each["name"]: each for each in json.load(answer)["tenants"]}
+
+
+def agents_of(site: TenantSite) -> dict[str, int]:
+    return {name: each.get("agents", 0) for name, each in tenants_of(site).items()}
+
+
+async def until_state(site: TenantSite, tenant: str, state: str) -> None:
+    """Wait until the server reports the state of a tenant."""
+    async with asyncio.timeout(10):
+        while tenants_of(site)[tenant]["state"] != state:
+            await asyncio.sleep(0.1)
 
 
 def odd_names(name: str) -> Iterator[str]:
@@ -84,10 +99,10 @@ def test_no_certificate_opens_another_tenant_and_no_name_opens_one_by_mistake(si
     contexts = {name: context_of(site, name, "h2") for name in TENANTS}
     found: Counter[str] = Counter()
     for holder, tenant in itertools.permutations(TENANTS, 2):
-        for port in ports:
+        for port in ports * TIMES:
             found[handshake(contexts[holder], port, site.name_of(tenant))] += 1
     assert set(found) <= {"TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "closed"}
-    assert found.total() == 2 * len(TENANTS) * (len(TENANTS) - 1)
+    assert found.total() == 2 * TIMES * len(TENANTS) * (len(TENANTS) - 1)
     for tenant, port in itertools.product(TENANTS[:3], ports):
         assert handshake(contexts[tenant], port, site.name_of(tenant)) == "accepted"
         assert handshake(contexts[tenant], port, site.name_of(tenant).upper()) == "accepted"
@@ -178,6 +193,14 @@ async def test_no_token_of_one_tenant_registers_an_agent_of_another(tmp_path):
             assert statuses == {"2": TOKENS // CALLS * CALLS}
             assert agents_of(site) == {"a": 0, "b": 0}
             assert await register(site, context, "a", ["token-of-a"], 1) == {"accepted": 1}
+            # A kubeconfig alone changes, to the API of another tenant: it is not used until that one is gone.
+            two.kubeconfig(site.directory / "a" / "kubeconfig")
+            await until_state(site, "a", "outdated")
+            assert await register(site, context, "a", ["token-of-b"], 1) == {"2": 1}
+            shutil.rmtree(site.directory / "b")
+            await until_state(site, "a", "not ready")
+            assert await register(site, context, "a", ["token-of-b"], 1) == {"accepted": 1}
+            assert await register(site, context, "a", ["token-of-a"], 1) == {"2": 1}
         finally:
             site.deployment.stop()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -23,7 +25,7 @@ from support.targets import echo, listening
 from support.tenant_site import TenantSite
 
 CHANGE_S = 1.0  # a change of the directory is served within this time
-NAMES = ("a", "b", "c", "d", "e", "f", "g")
+NAMES = ("a", "b", "c", "d", "e", "f", "g", "p")
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,28 @@ async def test_changes_of_the_directory_touch_only_their_own_tenant(site):
         await writer.wait_closed()
 
 
+def test_a_mounted_secret_and_a_write_in_place_are_noticed_within_a_second(site):
+    """Change a tenant as the kubelet does, and as an editor that keeps the file does."""
+    folder = site.add("s")
+    text = (folder / "tenant.yaml").read_text()
+    for number, name in enumerate(("s1.tenants.example", "s2.tenants.example")):
+        data = folder / f"..{number}"
+        data.mkdir()
+        (data / "tenant.yaml").write_text(text.replace(site.name_of("s"), name))
+        (folder / "..data_tmp").symlink_to(data.name)
+        os.replace(folder / "..data_tmp", folder / "..data")
+        if not number:
+            (folder / "new").symlink_to("..data/tenant.yaml")
+            os.replace(folder / "new", folder / "tenant.yaml")
+        assert until(lambda name=name: tenants(site).get("s", {}).get("server_names") == [name]) < CHANGE_S + 0.5
+    with open(folder / "..1" / "tenant.yaml", "r+") as file:
+        file.write(text.replace(site.name_of("s"), "s3.tenants.example"))
+        file.flush()
+        assert until(lambda: tenants(site)["s"]["server_names"] == ["s3.tenants.example"]) < CHANGE_S + 0.5
+    shutil.rmtree(folder)
+    until(lambda: "s" not in tenants(site))
+
+
 def test_a_broken_tenant_is_refused_with_its_reason_and_served_on_as_before(site):
     site.add("d")
     until(lambda: tenants(site).get("d", {}).get("state") == "not ready")
@@ -203,6 +227,20 @@ async def test_a_tenant_has_a_number_of_connections_and_a_rate_of_dials(site):
             stack.enter_context(context.wrap_socket(sock, server_hostname=site.name_of("h")))
         for limit in ("tenant_connections", "dial_rate"):
             until(lambda limit=limit: f'reached_total{{tenant="h",limit="{limit}"}}' in fetch(site, "/metrics"))
+
+
+async def test_a_tenant_has_probes_through_its_own_agents(site):
+    async with listening(echo) as address:
+        site.add("p", f"probe: echo={address},tcp", "ready-when: path")
+        await asyncio.to_thread(until, lambda: "p" in tenants(site))
+        await asyncio.to_thread(site.start_agent, site.proxy, "p")
+        await asyncio.to_thread(until, lambda: tenants(site)["p"]["state"] == "ready")
+        listed = json.loads(fetch(site, "/api/v1/paths?tenant=p"))
+        assert [each["name"] for each in listed["classes"]] == ["echo"]
+        with pytest.raises(HTTPError, match="404"):
+            fetch(site, "/api/v1/paths?tenant=a")
+        shutil.rmtree(site.directory / "p")
+        await asyncio.to_thread(until, lambda: "p" not in tenants(site))
 
 
 def test_the_tool_lists_the_tenants_and_the_options_are_checked_with_the_directory(site):

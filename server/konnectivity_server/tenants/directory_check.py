@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from konnectivity.kube.api_error import KubeError
 from konnectivity.net.error_texts import words_of
 from konnectivity.untrusted.untrusted_text import visible
 from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
 from konnectivity_server.tenants.tenant_directory import TenantDirectory, TenantError
-from konnectivity_server.tenants.tenant_set import api_of
 
 if TYPE_CHECKING:
     from konnectivity_server.server_options import ServerOptions
@@ -27,10 +25,10 @@ def verdicts(options: ServerOptions) -> Iterator[tuple[str, str]]:
     for name, path in found.items():
         try:
             declared = directory.read(name, path)
-            own = claims_of(declared, api_of)
+            own = claims_of(declared)
             why = claims.conflict(name, own) or ""
             claims.take(name, own)
-        except (TenantError, KubeError) as error:
+        except TenantError as error:
             why = str(error)
         yield name, why
 

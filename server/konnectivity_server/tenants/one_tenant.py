@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from konnectivity_server.api import server_ports
 from konnectivity_server.api.shared_answers import SharedAnswers
-from konnectivity_server.tenants.tenant import TenantParts, TenantServer
+from konnectivity_server.tenants.tenant import TenantServer
+from konnectivity_server.tenants.tenant_parts import TenantParts
 
 if TYPE_CHECKING:
     from konnectivity.http1.http_server import HttpServer

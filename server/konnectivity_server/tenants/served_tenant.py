@@ -13,12 +13,13 @@ from konnectivity.net.socket_listeners import UnixListener, listen_unix
 from konnectivity.net.source_limit import accepting
 from konnectivity.runtime.logs.log_scope import LogScope
 from konnectivity.tls import SharedTls
-from konnectivity_server.peer_limits import ServerLimits
+from konnectivity_server.peer_limits import TENANT_SHARE, ServerLimits
 from konnectivity_server.port_roles import PortRole, SharedPort
 from konnectivity_server.server_options import GRPC, HTTP_CONNECT
-from konnectivity_server.tenants.tenant import TenantParts, TenantServer
+from konnectivity_server.tenants.tenant import TenantServer
 from konnectivity_server.tenants.tenant_directory import DeclaredTenant
 from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
+from konnectivity_server.tenants.tenant_parts import TenantParts
 from konnectivity_server.tenants.tenant_tls import TenantTls
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
 WATCHED_S = 600.0
-SHARE = 4  # divisor: a tenant may buffer a quarter of what the process may, unless its options say otherwise
 
 
 class ServedTenant:
@@ -56,11 +56,12 @@ class ServedTenant:
         one_port: bool = False,
     ) -> None:
         self.name = declared.name
+        self.declared = declared
         self.connections = 0  # TCP connections of agents and frontends
         self.options = options = declared.options
         self._scope = LogScope(declared.name)
         own = options.given("process_buffer_budget") and options.process_buffer_budget
-        share = memory.part(own or memory.process_budget // SHARE, options.tunnel_buffer_budget)
+        share = memory.part(own or memory.process_budget // TENANT_SHARE, options.tunnel_buffer_budget)
         self._limits = ServerLimits(options, share, limits, options.max_dial_rate)
         self.tls = {"agents": TenantTls(declared.agents, ["h2"], *self._rules)}
         if declared.frontends is not None:
@@ -168,6 +169,7 @@ class ServedTenant:
         renewed = self.tls["agents"].renew(declared.agents)
         if declared.frontends is not None:
             renewed |= self.tls["frontends"].renew(declared.frontends)
+        self.declared = declared
         return renewed
 
     def tls_failed(self) -> None:

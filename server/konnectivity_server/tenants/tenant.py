@@ -8,73 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from konnectivity import kube
 from konnectivity.grpc.message_stream import Service
-from konnectivity.metrics.program_families import CertificateFiles
-from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime import task_guard
 from konnectivity.tls.certificate_reload import wall_clock
-from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server import readiness, server_probe_options, strategies
-from konnectivity_server.agents import agent_service, credential_identity
+from konnectivity_server.agents import agent_service
 from konnectivity_server.agents.agent_service import AgentService
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
-from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api.server_view import ServerView, tunnels_of
 from konnectivity_server.api.traffic_samples import Sampler
 from konnectivity_server.frontends import grpc_frontend
 from konnectivity_server.frontends.connect_frontend import ConnectFrontend, ConnectProtocol
 from konnectivity_server.frontends.grpc_frontend import ProxyService
-from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.peers import peer_protocol
 from konnectivity_server.peers.server_set import ServerSet
 from konnectivity_server.pending_dials import PendingDials
 from konnectivity_server.readiness import Readiness
 from konnectivity_server.registry import Registry
 from konnectivity_server.server_options import ServerOptions
-from konnectivity_server.workers.worker import Worker
+from konnectivity_server.tenants.tenant_kubernetes import TenantKubernetes
+from konnectivity_server.tenants.tenant_parts import TenantParts
 
 if TYPE_CHECKING:
-    from konnectivity.kube.api_client import KubeClient
-    from konnectivity_server.agents.token_authentication import TokenAuthenticator
     from konnectivity_server.audit.audit_log import DialRecorder
     from konnectivity_server.frontends.forward_frontend import ForwardFrontend
-    from konnectivity_server.peers.server_lease import ServerLease
     from konnectivity_server.probes.path_prober import PathProber
     from konnectivity_server.tracing.dial_tracing import DialTracing
-
-log = logs.get(__name__)
-
-
-@dataclass(slots=True)
-class TenantParts:
-    """Parts of the process that a tenant is given.
-
-    Attributes:
-        server_id: id that agents and other servers are told.
-        tasks: group in which the tenant's tasks run.
-        memory: memory budget of the tenant's tunnels.
-        limits: limits of the tenant's peers.
-        certificates: TLS files of the listeners, by listener.
-        worker: the worker that this process is; None: the server has one process.
-        sampled: whether the traffic is sampled from the start, or only while someone looks.
-
-    """
-
-    server_id: str
-    tasks: asyncio.TaskGroup
-    memory: MemoryBudget
-    limits: ServerLimits
-    certificates: Mapping[str, CertificateFiles]
-    worker: Worker | None = None
-    sampled: bool = True
 
 
 class TenantServer:
@@ -128,10 +94,7 @@ class TenantServer:
             lambda: self._servers.usable,
             self._prober.data_plane.trouble if self._prober is not None and needs_path else None,
         )
-        self._client = self._kube_client()
-        self._authenticator = self._token_authenticator()
-        self._verifier = self._claim_verifier()
-        self._lease = self._server_lease()
+        self._kubernetes = TenantKubernetes(options, parts, self._servers)
         self._agents = AgentService(
             self._registry,
             self._agent_tunnels,
@@ -142,8 +105,8 @@ class TenantServer:
             options.max_pending_dials_per_agent,
             self._dials.retry_all_of,
             self._agents_changed,
-            self._authenticator,
-            self._verifier,
+            self._kubernetes.authenticator,
+            self._kubernetes.verifier,
         )
         self._forward = self._forward_frontend()
         self.view = self._view()
@@ -177,25 +140,6 @@ class TenantServer:
 
         return make_prober(options, self._registry, self._memory)
 
-    def _kube_client(self) -> KubeClient | None:
-        """Return a client of the Kubernetes API that has asked nothing yet: the API may start later than the server."""
-        options = self._options
-        if not options.needs_kubernetes:
-            return None
-        return kube.connect(options.kubeconfig, options.kubeconfig_qps, options.kubeconfig_burst)
-
-    def _token_authenticator(self) -> TokenAuthenticator | None:
-        options = self._options
-        if self._client is None or not options.reviews_tokens:
-            return None
-        from konnectivity_server.agents.token_authentication import TokenAuthenticator
-
-        account = (options.agent_namespace, options.agent_service_account)
-        log.info("Agents show tokens", account=":".join(account), api=self._client.server)
-        return TokenAuthenticator(
-            self._client, self._parts.tasks, *account, options.authentication_audience, self._limits.reached
-        )
-
     def _forward_frontend(self) -> ForwardFrontend | None:
         options = self._options
         if not options.uses_forward:
@@ -203,24 +147,7 @@ class TenantServer:
         from konnectivity_server.frontends.forward_frontend import ForwardFrontend
 
         closing, reached = self._connect.closing, self._limits.reached
-        return ForwardFrontend(options, self._parts.tasks, self._dials.dial, closing, reached, self._client)
-
-    def _claim_verifier(self) -> ClaimVerifier | None:
-        mode = self._options.agent_identity
-        if mode == credential_identity.CERTIFICATE:
-            return ClaimVerifier(mode)
-        return ClaimVerifier(mode, self._client) if mode == credential_identity.TOKEN else None
-
-    def _server_lease(self) -> ServerLease | None:
-        options = self._options
-        if self._client is None or not options.enable_lease_controller:
-            return None
-        from konnectivity.kube.labels import parse_labels
-        from konnectivity_server.peers.server_lease import ServerLease
-
-        self._servers.count_leases(self._client)
-        labels = parse_labels(options.lease_label)
-        return ServerLease(self._client, self._parts.server_id, options.lease_namespace, labels)
+        return ForwardFrontend(options, self._parts.tasks, self._dials.dial, closing, reached, self._kubernetes.client)
 
     def _view(self) -> ServerView:
         traffic, registry, servers = self._agent_tunnels.traffic, self._registry, self._servers
@@ -243,9 +170,9 @@ class TenantServer:
             sampler=Sampler(traffic, lambda: tunnels_of(registry, servers.peers), gauges),
             not_ready=self._readiness.trouble,
             peers=servers.peers,
-            token_authenticator=self._authenticator,
-            claim_verifier=self._verifier,
-            server_lease=self._lease,
+            token_authenticator=self._kubernetes.authenticator,
+            claim_verifier=self._kubernetes.verifier,
+            server_lease=self._kubernetes.lease,
             prober=self._prober,
             forward=self._forward,
         )
@@ -284,8 +211,8 @@ class TenantServer:
             StartError: the policy on frontends cannot be used.
 
         """
-        if self._client is not None:
-            self._stack.push_async_callback(self._client.close)
+        if self._kubernetes.client is not None:
+            self._stack.push_async_callback(self._kubernetes.client.close)
         if self._options.frontend_policy:
             from konnectivity_server.policy.policy_file import PolicyFile
 
@@ -311,12 +238,12 @@ class TenantServer:
             await self._forward.open(shared=self._parts.worker is not None)
 
     def _start_loops(self) -> None:
-        if self._lease is not None:
-            self._run(self._lease.run, "lease")
-        if self._prober is not None and self._client is not None and self._options.probe_node_events:
+        if self._kubernetes.lease is not None:
+            self._run(self._kubernetes.lease.run, "lease")
+        if self._prober is not None and self._kubernetes.client is not None and self._options.probe_node_events:
             from konnectivity_server.probes.node_events import NodeEvents
 
-            events = self._prober.news = NodeEvents(self._client, self._parts.server_id, wall_clock)
+            events = self._prober.news = NodeEvents(self._kubernetes.client, self._parts.server_id, wall_clock)
             self._run(events.run, "node events")
         for work, kind in self._servers.loops():
             self._run(work, kind)

@@ -6,7 +6,7 @@ credentials: the second one is refused. Owns the claims of the tenants that are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 
 from konnectivity.tls import x509_fields
@@ -16,8 +16,6 @@ from konnectivity_server.tenants.tenant_directory import DeclaredTenant
 
 Claim = tuple[str, str]  # kind, value
 SERVER_NAME, AUTHORITY, ISSUED, ISSUER = "server name", "authority", "issued authority", "issuer"
-
-ApiOf = Callable[[str], str]  # returns the URL of the API of a kubeconfig file
 
 
 class TenantClaims:
@@ -52,16 +50,17 @@ class TenantClaims:
                 del self._holders[claim]
 
 
-def claims_of(declared: DeclaredTenant, api_of: ApiOf) -> frozenset[Claim]:
+def claims_of(declared: DeclaredTenant) -> frozenset[Claim]:
     """Return what a tenant claims for itself alone."""
     options = declared.options
     found: set[Claim] = {(SERVER_NAME, normal(name)) for name in (*options.server_names, *options.frontend_names)}
-    for content in (declared.agents, declared.frontends):
-        if content is not None and content.bundle is not None:
-            found |= set(_authorities(content.bundle))
+    agents, frontends = declared.agents.bundle, declared.frontends.bundle if declared.frontends is not None else None
+    for bundle in (agents, frontends if frontends is not agents else None):
+        if bundle is not None:
+            found |= set(_authorities(bundle))
     if options.reviews_tokens:
         account = f"{options.agent_namespace}:{options.agent_service_account} for {options.authentication_audience}"
-        found.add(("service account", f"{account} of {api_of(options.kubeconfig)}"))
+        found.add(("service account", f"{account} of {declared.api}"))
     if options.uds_name:
         found.add(("unix socket", options.uds_name))
     return frozenset(found)

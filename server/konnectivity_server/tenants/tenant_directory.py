@@ -1,7 +1,7 @@
 """Directory of the tenants' files: which tenants it declares, and the content of each.
 
-Reads a tenant again only when one of its files has changed. Owns the stamps of the files. Does not serve tenants, and
-does not compare them with each other.
+Reads a tenant again only when one of its files has changed. Owns the stamps of the files, and says which files the
+kernel shall report changes of. Does not serve tenants, and does not compare them with each other.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from konnectivity.kube.api_error import KubeError
+from konnectivity.runtime.file_notices import FileNotices
 from konnectivity.tls import TlsError
 from konnectivity.tls.certificate_reload import Stamp, stamp_of
 from konnectivity_server.server_options import ServerOptions
-from konnectivity_server.tenants.tenant_options import FILES, TenantOptions, read_tenant
+from konnectivity_server.tenants.tenant_options import FILES, TenantOptions, inherited, read_tenant
 from konnectivity_server.tenants.tenant_tls import SharedPairs, TlsContent
 
 FILE = "tenant.yaml"
 SUFFIX = ".yaml"
+DIRECTORY = ""  # subject of notices about the directory itself; the others are names of tenants
 MAX_TENANT_NAME = 63  # characters, as of a label of DNS
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -38,6 +41,7 @@ class DeclaredTenant:
         options: its options.
         agents: content of the TLS files for agents.
         frontends: content of the TLS files for frontends; None: no frontend comes by TCP.
+        api: URL of the Kubernetes API of its cluster; empty: the tenant asks none.
 
     """
 
@@ -45,6 +49,14 @@ class DeclaredTenant:
     options: TenantOptions
     agents: TlsContent
     frontends: TlsContent | None
+    api: str = ""
+
+    def differs_from(self, other: DeclaredTenant) -> bool:
+        """Return whether the tenant must be started anew: its options, or the API of its kubeconfig, are others.
+
+        New TLS files are taken into use as they are, and so are new credentials for the same API.
+        """
+        return self.api != other.api or self.options.differs_from(other.options)
 
     def trouble_on_one_port(self) -> str:
         """Return why agents and frontends of the tenant cannot share a port; empty if they can."""
@@ -64,12 +76,14 @@ class TenantDirectory:
 
     Args:
         options: options of the server.
+        notices: told which files and directories are read; None: the directory is read once.
 
     """
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, notices: FileNotices | None = None) -> None:
         self.pairs = SharedPairs()
-        self._options = options
+        self._inherited = inherited(options)
+        self._notices = notices
         self._directory = options.tenants
         self._one_port = options.tcp_frontend and len(options.ports) == 1
         self._stamps: dict[str, Stamps] = {}  # by tenant
@@ -81,6 +95,8 @@ class TenantDirectory:
             OSError: the directory cannot be read.
 
         """
+        if self._notices is not None:
+            self._notices.watch_directory(DIRECTORY, self._directory)
         found: dict[str, Path] = {}
         with os.scandir(self._directory) as entries:
             for entry in entries:
@@ -93,10 +109,17 @@ class TenantDirectory:
                     found[entry.name] = path / FILE
         return dict(sorted(found.items()))
 
-    def changed(self, name: str, path: Path) -> bool:
-        """Return whether a file of a tenant has changed since the tenant was read; True if it never was."""
+    def changed(self, name: str, path: Path, renew_watch: bool = False) -> bool:
+        """Return whether a file of a tenant has changed since the tenant was read; True if it never was.
+
+        With `renew_watch` the kernel is asked anew to report changes of the files that have not changed.
+        """
         known = self._stamps.get(name)
-        return known is None or known[0][0] != str(path) or any(stamp_of(file) != stamp for file, stamp in known)
+        if known is None or known[0][0] != str(path) or any(stamp_of(file) != stamp for file, stamp in known):
+            return True
+        if renew_watch and self._notices is not None:
+            self._notices.watch_files(name, [file for file, _ in known])
+        return False
 
     def read(self, name: str, path: Path) -> DeclaredTenant:
         """Return a tenant as its files declare it now.
@@ -105,20 +128,20 @@ class TenantDirectory:
             TenantError: the tenant cannot be served.
 
         """
-        self._stamps[name] = ((str(path), stamp_of(str(path))),)  # before reading: a later change is found next time
+        first = self._stamp(name, [str(path)])  # before reading: a later change is found next time
         if len(name) > MAX_TENANT_NAME or not _NAME.fullmatch(name):
             raise TenantError(f"the name has other characters than a-z, 0-9 and -, or more than {MAX_TENANT_NAME}")
-        options, problems = read_tenant(self._options, path)
-        files = sorted({getattr(options, field) for field in FILES} - {""})
-        self._stamps[name] += tuple((file, stamp_of(file)) for file in files)
+        options, problems = read_tenant(self._inherited, path)
+        self._stamp(name, sorted({getattr(options, field) for field in FILES} - {""}), first)
         if problems:
             raise TenantError("; ".join(problems))
         try:
             agents = TlsContent(options.agent_files, self.pairs)
             frontends = TlsContent(options.frontend_files, self.pairs, agents) if options.tcp_frontend else None
-        except TlsError as error:
+            api = api_of(options.kubeconfig) if options.needs_kubernetes else ""
+        except (TlsError, KubeError) as error:
             raise TenantError(str(error)) from error
-        declared = DeclaredTenant(name, options, agents, frontends)
+        declared = DeclaredTenant(name, options, agents, frontends, api)
         if self._one_port and (why := declared.trouble_on_one_port()):
             raise TenantError(why)
         return declared
@@ -126,3 +149,24 @@ class TenantDirectory:
     def forget(self, name: str) -> None:
         """Forget a tenant that is gone."""
         self._stamps.pop(name, None)
+        if self._notices is not None:
+            self._notices.forget(name)
+
+    def _stamp(self, name: str, files: list[str], before: Stamps = ()) -> Stamps:
+        """Keep, and return, the stamps of files of a tenant behind those of files that were read before."""
+        if self._notices is not None:  # first, so that a later change is noticed
+            self._notices.watch_files(name, [*(file for file, _ in before), *files])
+        found = self._stamps[name] = before + tuple((file, stamp_of(file)) for file in files)
+        return found
+
+
+def api_of(kubeconfig: str) -> str:
+    """Return the URL of the API of a kubeconfig file.
+
+    Raises:
+        KubeError: the file cannot be used.
+
+    """
+    from konnectivity.kube.kubeconfig_files import current_access
+
+    return current_access([kubeconfig]).server

@@ -7,6 +7,7 @@ only credentials are never shared: a tenant without a credential of its own has 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ FILES = frozenset(
         "server_ca_cert",
         "kubeconfig",
         "frontend_policy",
+        "probe_ca_cert",
+        "probe_cert",
+        "probe_key",
     )
 )
 ALLOWED = (
@@ -61,8 +65,13 @@ ALLOWED = (
             "max_pending_dials_per_agent",
             "max_pending_dials_per_frontend",
             "mode",
+            "probe",
+            "probe_interval",
+            "probe_node_events",
+            "probe_rate",
             "process_buffer_budget",
             "proxy_strategies",
+            "ready_when",
             "server_count",
             "stream_hold_timeout",
             "tunnel_buffer_budget",
@@ -136,13 +145,12 @@ def inherited(process: ServerOptions) -> dict[str, Any]:
     return {each.field: getattr(process, each.field) for each in declared(ServerOptions) if each.field not in private}
 
 
-def read_tenant(process: ServerOptions, path: Path) -> tuple[TenantOptions, list[str]]:
-    """Return the options in a tenant's file, over those of its server, and all errors in them.
+def read_tenant(inherited_values: Mapping[str, Any], path: Path) -> tuple[TenantOptions, list[str]]:
+    """Return the options in a tenant's file, over the inherited values, and all errors in them.
 
     Paths of files are relative to the folder of the tenant's file.
     """
-    values = inherited(process)
-    return read_over(TenantOptions, ALLOWED, str(path), values, lambda text: str(path.parent / text), FILES)
+    return read_over(TenantOptions, ALLOWED, str(path), inherited_values, lambda text: str(path.parent / text), FILES)
 
 
 def own_values(options: TenantOptions) -> dict[str, str]:

@@ -23,7 +23,8 @@ from konnectivity_server.api import admin_port, api_routes
 from konnectivity_server.api.list_queries import BadQuery, answer, choose, query_of, written
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.tenants.tenant_metrics import TenantMetrics
-from konnectivity_server.tenants.tenant_set import NOT_READY, OUTDATED, READY, REFUSED, TenantSet, TenantState
+from konnectivity_server.tenants.tenant_set import TenantSet
+from konnectivity_server.tenants.tenant_state import NOT_READY, OUTDATED, READY, REFUSED, TenantState
 
 if TYPE_CHECKING:
     from konnectivity.tunnel.memory_budget import MemoryBudget

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,11 +18,14 @@ from konnectivity.kube.api_error import KubeError
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.socket_listeners import ListenError
 from konnectivity.runtime import logs, task_guard
+from konnectivity.runtime.file_notices import FileNotices
+from konnectivity.tls import TlsError
 from konnectivity_server.tenants.served_tenant import ServedTenant
 from konnectivity_server.tenants.server_names import ServerNames
 from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
-from konnectivity_server.tenants.tenant_directory import DeclaredTenant, TenantDirectory, TenantError
+from konnectivity_server.tenants.tenant_directory import DIRECTORY, DeclaredTenant, TenantDirectory, TenantError
 from konnectivity_server.tenants.tenant_end import TenantEnd
+from konnectivity_server.tenants.tenant_state import TenantState
 
 if TYPE_CHECKING:
     from konnectivity.tunnel.memory_budget import MemoryBudget
@@ -34,43 +36,12 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-READY, NOT_READY, REFUSED, OUTDATED = "ready", "not ready", "refused", "outdated"
-SWEEP_S = 0.8  # time in which each tenant's files are looked at once
-SLICE = 20  # tenants whose files are looked at before others have their turn
+LOOK_S = 0.8  # between two looks at the notices of changed files
+LOOK_AT_ALL_S = 60.0  # between two looks at every file, for changes that the kernel did not report
+PACE_S = 0.4  # time in which every file is looked at once
+SLICE = 20  # unchanged tenants that are looked at before others have their turn
 PATIENCE_S = 1.0  # files of one change are written one after the other: a fault is reported when it lasts
 _IDLE_CHECK_S = 0.5
-
-
-@dataclass(slots=True)
-class TenantState:
-    """State of one declared tenant.
-
-    Attributes:
-        served: the tenant as it is served; None: it never could be.
-        trouble: why its files cannot be used; empty: they are in use.
-        failing_since: when that was found, monotonic seconds.
-        reported: whether that is in the log.
-        changes: number of changes of all tenants when its files were last read.
-
-    """
-
-    served: ServedTenant | None = None
-    trouble: str = ""
-    failing_since: float = 0.0
-    reported: bool = False
-    changes: int = 0
-
-    @property
-    def word(self) -> str:
-        """State of the tenant in one or two words."""
-        if self.trouble:
-            return REFUSED if self.served is None else OUTDATED
-        ready = self.served is not None and self.served.tenant.view.not_ready() is None
-        return READY if ready else NOT_READY
-
-    def due(self, changes: int) -> bool:
-        """Return whether a tenant in trouble is tried again: its trouble is new, or other tenants have changed."""
-        return bool(self.trouble) and (not self.reported or self.changes != changes)
 
 
 class TenantSet:
@@ -82,6 +53,7 @@ class TenantSet:
         tasks: group in which the tenants' tasks run.
         memory: memory budget of the process.
         limits: limits of the process.
+        notices: notices of changed files; None: those of this system.
 
     """
 
@@ -92,6 +64,7 @@ class TenantSet:
         tasks: asyncio.TaskGroup,
         memory: MemoryBudget,
         limits: ServerLimits,
+        notices: FileNotices | None = None,
     ) -> None:
         self.states: dict[str, TenantState] = {}
         self.refused = 0  # tenants, and changes of tenants, that could not be used
@@ -101,7 +74,9 @@ class TenantSet:
         self._memory = memory
         self._limits = limits
         self._one_port = options.tcp_frontend and len(options.ports) == 1
-        self._directory = TenantDirectory(options)
+        self._notices = notices or FileNotices()
+        self._directory = TenantDirectory(options, self._notices)
+        self._declared: dict[str, Path] = {}  # path of each tenant's file
         self._claims = TenantClaims()
         self._agents: ServerNames[TenantEnd] = ServerNames()
         self._frontends: ServerNames[TenantEnd] = ServerNames()
@@ -131,35 +106,58 @@ class TenantSet:
     async def load(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Serve the tenants that the directory declares."""
         self.audit, self.tracing = audit, tracing
-        await self._sweep(patience_s=0.0)
+        await self._look(everything=True, loading=True)
         log.info("Tenants loaded", served=sum(1 for _ in self.served()), declared=len(self.states))
 
     async def run(self) -> None:
-        """Look at the files until cancelled."""
+        """Use changes of the files until cancelled."""
+        looked_at_all = -LOOK_AT_ALL_S
         while True:
             began = monotonic()
-            await self._sweep(PATIENCE_S)
-            await asyncio.sleep(max(0.05, SWEEP_S - (monotonic() - began)))
+            everything = began - looked_at_all >= LOOK_AT_ALL_S
+            looked_at_all = began if everything else looked_at_all
+            await self._look(everything)
+            await asyncio.sleep(max(0.05, LOOK_S - (monotonic() - began)))
 
-    async def _sweep(self, patience_s: float) -> None:
+    async def _look(self, everything: bool, loading: bool = False) -> None:
+        """Look at the tenants whose files may have changed, or at all of them; report faults at once when `loading`."""
+        noticed, unwatched = self._notices.take(), self._notices.unwatched
+        was_unreadable = bool(self._unreadable)
+        if (everything or was_unreadable or DIRECTORY in noticed | unwatched) and not await self._list():
+            return
+        everything = everything or was_unreadable  # the notices of that time are lost
+        due = [name for name in self._declared if everything or name in noticed or name in unwatched or self._due(name)]
+        pause_s = 0.0 if loading else PACE_S * SLICE / max(len(due), SLICE)
+        for number, name in enumerate(due, 1):
+            path, state = self._declared[name], self.states.setdefault(name, TenantState())
+            if name in noticed or self._directory.changed(name, path, everything) or state.due(self._changes):
+                await self._renew(name, path, state, 0.0 if loading else PATIENCE_S)
+                await asyncio.sleep(0)
+            if number % SLICE == 0:
+                await asyncio.sleep(pause_s)
+        if due:
+            self._directory.pairs.keep(
+                {each.options.agent_files[:2] for each in self.served()} | self._frontend_pairs()
+            )
+
+    def _due(self, name: str) -> bool:
+        """Return whether a tenant is new, or in trouble and tried again."""
+        state = self.states.get(name)
+        return state is None or state.due(self._changes)
+
+    async def _list(self) -> bool:
+        """Read which tenants are declared, remove those that are not, and return whether that was possible."""
         try:
-            declared = self._directory.names()
-            self._unreadable = ""
+            self._declared = self._directory.names()
         except OSError as error:
             if not self._unreadable:
                 log.warning("Cannot read the directory of tenants, serving those known", reason=words_of(error))
             self._unreadable = words_of(error)
-            return
-        for name in self.states.keys() - declared.keys():
+            return False
+        self._unreadable = ""
+        for name in self.states.keys() - self._declared.keys():
             await self._remove(name)
-        pause_s = SWEEP_S / 2 / (1 + len(declared) // SLICE) if patience_s else 0.0
-        for number, (name, path) in enumerate(declared.items(), 1):
-            state = self.states.setdefault(name, TenantState())
-            if self._directory.changed(name, path) or state.due(self._changes):
-                await self._renew(name, path, state, patience_s)
-            if number % SLICE == 0:
-                await asyncio.sleep(pause_s)
-        self._directory.pairs.keep({each.options.agent_files[:2] for each in self.served()} | self._frontend_pairs())
+        return True
 
     def _frontend_pairs(self) -> set[tuple[str, str]]:
         return {each.options.frontend_files[:2] for each in self.served()}
@@ -169,13 +167,13 @@ class TenantSet:
         state.changes = self._changes
         try:
             declared = self._directory.read(name, path)
-            claims = claims_of(declared, api_of)
+            claims = claims_of(declared)
             if conflict := self._claims.conflict(name, claims):
                 raise TenantError(conflict)
             await self._use(declared, state)
             self._claims.take(name, claims)
             self._changes += 1
-        except (TenantError, ListenError, StartError, KubeError) as error:
+        except (TenantError, ListenError, StartError, KubeError, TlsError) as error:
             self._fail(name, state, str(error), patience_s)
             return
         if state.trouble:
@@ -199,7 +197,7 @@ class TenantSet:
     async def _use(self, declared: DeclaredTenant, state: TenantState) -> None:
         """Serve a tenant as it is declared, in place of what is served under its name."""
         served = state.served
-        if served is not None and not declared.options.differs_from(served.options):
+        if served is not None and not declared.differs_from(served.declared):
             if served.renew_tls(declared):
                 log.info("TLS files of a tenant have changed; new connections use them", tenant=declared.name)
             return
@@ -280,14 +278,8 @@ class TenantSet:
 
     async def close(self, reason: str) -> None:
         """Close every connection of every tenant."""
+        self._notices.close()
         served = [*self.served(), *self._retired]
         self._retired.clear()
         for each in served:
             await each.close(reason)
-
-
-def api_of(kubeconfig: str) -> str:
-    """Return the URL of the API of a kubeconfig file."""
-    from konnectivity.kube.kubeconfig_files import current_access
-
-    return current_access([kubeconfig]).server

@@ -1,0 +1,99 @@
+"""Tests of the set of served tenants where the kernel does not report every change of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from konnectivity.runtime.file_notices import FileNotices
+from konnectivity.runtime.inotify import Inotify
+from konnectivity.runtime.options import read
+from konnectivity.tool.pki.authority import Authority
+from konnectivity_server.peer_limits import ServerLimits
+from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.tenant_set import TenantSet
+
+CHANGE_S = 1.5  # seconds in which a change is used, and some for a busy machine
+
+
+class FullInotify(Inotify):
+    """Instance of a user who has as many watches as the kernel allows."""
+
+    def add(self, directory: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def no_inotify() -> Inotify:
+    raise OSError(24, "Too many open files")
+
+
+def declare(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "tenant.yaml").write_text(
+        f"server-names: {','.join(names)}\ncluster-ca-cert: ca.crt\nserver-ca-cert: ca.crt\n"
+    )
+
+
+@asynccontextmanager
+async def served(directory: Path, notices: FileNotices) -> AsyncIterator[TenantSet]:
+    """Serve the tenants of a directory, which has the server's certificate, too, for the length of the block."""
+    certificate, key = (
+        Authority.create("CA").issue("server", dns=("localhost",), server=True).write(directory, ".server")
+    )
+    flags = [f"--tenants={directory}"]
+    flags += [f"--cluster-cert={certificate}", f"--cluster-key={key}"]
+    flags += [f"--server-cert={certificate}", f"--server-key={key}"]
+    options, problems = read(ServerOptions, flags, {})
+    assert problems == []
+    memory = options.memory_budget()
+    async with asyncio.TaskGroup() as tasks:
+        tenants = TenantSet(options, "server", tasks, memory, ServerLimits(options, memory), notices)
+        await tenants.load(None, None)
+        running = tasks.create_task(tenants.run())
+        yield tenants
+        running.cancel()
+        await tenants.close("the test is over")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(CHANGE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("begin", [Inotify, FullInotify, no_inotify])
+async def test_changes_are_used_with_and_without_the_kernels_notices(tmp_path, begin):
+    declare(tmp_path / "a", "a.example")
+    Authority.create("CA of a").write(tmp_path / "a")
+    async with served(tmp_path, FileNotices(begin)) as tenants:
+        assert tenants.states["a"].trouble == ""
+        first = tenants.find_agents("a.example")
+        declare(tmp_path / "a", "a.example", "other.example")
+        await until(lambda: tenants.find_agents("other.example") is not None)
+        assert tenants.find_agents("a.example") is not first
+        (tmp_path / "b").mkdir()
+        Authority.create("CA of b").write(tmp_path / "b")
+        declare(tmp_path / "b", "b.example")
+        await until(lambda: tenants.find_agents("b.example") is not None)
+        shutil.rmtree(tmp_path / "b")
+        await until(lambda: tenants.find_agents("b.example") is None)
+
+
+async def test_a_directory_that_cannot_be_read_for_a_while_leaves_its_tenants_served(tmp_path):
+    """Changes of that time are used when the directory is back."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    home.mkdir()
+    declare(home / "a", "a.example")
+    Authority.create("CA of a").write(home / "a")
+    async with served(home, FileNotices()) as tenants:
+        home.rename(away)
+        declare(away / "a", "other.example")
+        await asyncio.sleep(CHANGE_S)
+        assert tenants.find_agents("a.example") is not None
+        away.rename(home)
+        await until(lambda: tenants.find_agents("other.example") is not None)
