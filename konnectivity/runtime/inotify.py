@@ -47,7 +47,7 @@ class DirectoryEvent(NamedTuple):
 
 
 class Inotify:
-    """One inotify instance of the kernel, until `close`.
+    """Instance of inotify in the kernel, until `close`.
 
     Raises:
         OSError: the kernel or the user's limit allows none.

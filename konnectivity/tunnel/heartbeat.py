@@ -88,7 +88,8 @@ class Heartbeat:
     def start(self) -> None:
         """Watch the stream from now on, if pings are wanted and the transport can ping."""
         if self._interval_s and self._stream.heard_at is not None:
-            self._arm(self._due(self._stream.heard_at) - self._clock())
+            now = self._clock()
+            self._arm(self._due(now) - now)
 
     def stop(self) -> None:
         """Watch no longer, and forget the owner."""
