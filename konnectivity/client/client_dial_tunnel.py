@@ -18,7 +18,14 @@ _PATH = "/ProxyService/Proxy"
 
 
 class ClientDialTunnel(DialingTunnel):
-    """Tunnel of one dial: one call of ProxyService, and the one dial on it."""
+    """Tunnel of one dial: one call of ProxyService, and the one dial on it.
+
+    Attributes:
+        address: target of the dial.
+        connected: reader and writer of the connection, or the DialError of the dial.
+        not_begun: the server has refused the call before it began the dial.
+
+    """
 
     protocol = "tcp"
     origin = ""
@@ -32,6 +39,7 @@ class ClientDialTunnel(DialingTunnel):
         token: str = "",  # empty: shows none  # nosec B107
     ) -> None:
         self.address = address
+        self.not_begun = False
         self.connected: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda future: future.cancelled() or future.exception())
         shown = {"authorization": f"Bearer {token}"} if token else {}
@@ -58,6 +66,7 @@ class ClientDialTunnel(DialingTunnel):
         self.stream.finish()
 
     def stream_closed(self, status: Status) -> None:
+        self.not_begun = status.not_begun
         if not self.connected.done():
             self.connected.set_exception(DialError(DialFailure.TUNNEL_LOST, str(status)))
         super().stream_closed(status)

@@ -32,19 +32,21 @@ class GrpcTunnel(ClientTunnel):
         self._options = TunnelOptions(hold_s=None, log_connections=False)
 
     async def _dial(self, address: str, hops: HopTimings) -> Streams:
+        """Dial; once more, on a new connection, if the server ended the shared one before it began the dial."""
         transport = await self._connected(hops)
+        stream = self._call(transport, address)
         try:
-            stream = ClientDialTunnel(transport, self._options, address, self._frontend.token)
+            return await _answer(stream, hops)
+        except DialError:
+            if not stream.not_begun or transport.goaway is None:
+                raise
+        return await _answer(self._call(await self._connected(hops), address), hops)
+
+    def _call(self, transport: Http2ClientTransport, address: str) -> ClientDialTunnel:
+        try:
+            return ClientDialTunnel(transport, self._options, address, self._frontend.token)
         except RpcError as error:
             raise DialError(DialFailure.TUNNEL_LOST, str(error)) from error
-        try:
-            stream.ask(stream)  # at once: a server of the reference sends its response headers with its first packet
-            streams = await stream.connected
-            hops.done(hop_timings.DIAL)
-            return streams
-        except BaseException:
-            stream.stream.abort()
-            raise
 
     async def _connected(self, hops: HopTimings) -> Http2ClientTransport:
         async with self._connecting:
@@ -69,3 +71,15 @@ class GrpcTunnel(ClientTunnel):
                 await self._gone.wait()
         except TimeoutError:
             transport.abort("the server does not say goodbye")
+
+
+async def _answer(stream: ClientDialTunnel, hops: HopTimings) -> Streams:
+    """Ask for the dial and return its connection. However the wait ends without one, the call ends with it."""
+    try:
+        stream.ask(stream)  # at once: a server of the reference sends its response headers with its first packet
+        streams = await stream.connected
+        hops.done(hop_timings.DIAL)
+        return streams
+    except BaseException:
+        stream.stream.abort()
+        raise

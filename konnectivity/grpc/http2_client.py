@@ -63,6 +63,20 @@ class Http2ClientTransport(Http2Transport):
         self.writer.flush_soon()
         return call
 
+    def call_ended(self, stream_id: int, call: Http2Call) -> None:
+        super().call_ended(stream_id, call)
+        self._close_if_useless()
+
+    def event_received(self, event: events.Event) -> None:
+        super().event_received(event)
+        if isinstance(event, events.GoAwayReceived):
+            self._close_if_useless()
+
+    def _close_if_useless(self) -> None:
+        """Close a connection that has no call and takes none: the server leaves that to its clients."""
+        if self.goaway is not None and not self._calls:
+            self.close(self.goaway)
+
     def _connected(self) -> None:
         assert self._transport is not None, "the transport is here"
         self._secure = self._transport.get_extra_info("ssl_object") is not None

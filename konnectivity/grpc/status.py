@@ -56,10 +56,18 @@ _CUT = "..."  # ends a message that was cut
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Status at the end of a call."""
+    """Status at the end of a call.
+
+    Attributes:
+        code: gRPC status code.
+        message: text for people.
+        not_begun: the server has not begun the call, so that it is safe to make it again (RFC 9113 section 8.7).
+
+    """
 
     code: Code
     message: str = ""
+    not_begun: bool = False
 
     @property
     def ok(self) -> bool:
@@ -125,4 +133,4 @@ def from_trailers(headers: list[tuple[str, str]]) -> Status:
 
 def from_reset(code: int, message: str) -> Status:
     """Return the status for an HTTP/2 stream reset."""
-    return Status(_FROM_HTTP2.get(code, Code.INTERNAL), message)
+    return Status(_FROM_HTTP2.get(code, Code.INTERNAL), message, not_begun=code == ErrorCode.REFUSED_STREAM)

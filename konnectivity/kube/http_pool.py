@@ -14,7 +14,10 @@ MAX_CONNECTIONS = 100
 MAX_IDLE = 10
 IDLE_S = 30.0  # kube-apiserver closes idle connections after 90 s
 
+_IDEMPOTENT = ("GET", "PUT", "DELETE")  # RFC 9110 section 9.2.2: what may be sent again
+
 Connect = Callable[[], Awaitable[HttpConnection]]
+_Request = tuple[str, str, Sequence[Header], bytes]
 
 
 class HttpAnswer:
@@ -77,18 +80,24 @@ class HttpPool:
         self._closed = False
 
     async def send(self, method: str, target: str, headers: Sequence[Header], body: bytes = b"") -> HttpAnswer:
-        """Send a request and return the answer, of which the head has arrived. Errors: `HttpConnection.exchange`."""
+        """Send a request and return the answer, of which the head has arrived. Errors: `HttpConnection.exchange`.
+
+        An idempotent request is sent again, on a new connection, if the idle one that it was sent on breaks.
+        """
         await self._slots.acquire()
-        connection = None
+        request = method, target, headers, body
         try:
-            connection = self._take_idle() or await self._connect()
-            head = await connection.exchange(method, target, headers, body)
+            idle = self._take_idle()
+            if idle is not None:
+                try:
+                    return await self._exchange(idle, request)
+                except ConnectionError:  # the server may have ended it in this moment (RFC 9112 section 9.3.1)
+                    if method not in _IDEMPOTENT:
+                        raise
+            return await self._exchange(await self._connect(), request)
         except BaseException:
-            if connection is not None:
-                connection.abort()
             self._slots.release()
             raise
-        return HttpAnswer(head, connection, self._give_back)
 
     def retire(self) -> None:
         """Close idle connections now, and those in use after their exchange."""
@@ -102,6 +111,14 @@ class HttpPool:
         for connection, _ in self._idle:
             await connection.wait_closed()
         self._idle.clear()
+
+    async def _exchange(self, connection: HttpConnection, request: _Request) -> HttpAnswer:
+        try:
+            head = await connection.exchange(*request)
+        except BaseException:
+            connection.abort()
+            raise
+        return HttpAnswer(head, connection, self._give_back)
 
     def _take_idle(self) -> HttpConnection | None:
         now, kept = asyncio.get_running_loop().time(), []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulation.plan import Operation, Plan
+from simulation.plan import FRONTENDS, Operation, Plan
 
 PLANS = Path(__file__).parent / "plans"
 BUDGET = ("--process-buffer-budget=2Mi",)
@@ -71,6 +72,19 @@ def agent_ends_in_mid_upload() -> Plan:
 def agent_ends_with_unwritten_bytes() -> Plan:
     """An agent that ends before a slow target has taken the bytes of a client that is gone."""
     return _stored("an_agent_that_ends_with_bytes_for_a_slow_target")
+
+
+def dial_meets_the_end_of_an_idle_connection() -> Plan:
+    """A dial on a connection that its server ends at the same moment, since it had no call for too long."""
+    return _stored("a_dial_that_meets_the_end_of_an_idle_connection")
+
+
+def another_tenant_comes_and_goes() -> Plan:
+    """Conversations of a tenant while another one of the same server is removed and declared again."""
+    talk = {"target": "echo", "up": 70_000, "pieces": 20, "pause_s": 0.5, "tenant": 0}
+    others = (_dial(1.0 + number / 10, frontend, **talk) for number, frontend in enumerate(FRONTENDS))
+    change = (5.0, "remove tenant", {"tenant": 1, "seconds": 2.0})
+    return replace(_plan(change, *others, agents=2), tenants=2)
 
 
 def machine_in_the_middle_forgets_a_reader() -> Plan:

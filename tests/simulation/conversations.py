@@ -100,6 +100,7 @@ class Conversation:
     connected_at: float = 0.0
     ended_at: float | None = None
     violations: list[str] = field(default_factory=list)  # of all conversations of the run
+    tenant: str = ""  # of the client; empty: each server serves one cluster
 
     @property
     def echoes(self) -> bool:

@@ -23,6 +23,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "a reset connection is forgotten without a word": bug_plans.targets_reset,
     "every byte of a stalled connection is kept": bug_plans.targets_stall,
     "a program that ends leaves open connections to the kernel": bug_plans.agent_ends_in_mid_upload,
+    "a dial that its server has not begun is not made again": bug_plans.dial_meets_the_end_of_an_idle_connection,
+    "the names of one tenant lead to another": bug_plans.another_tenant_comes_and_goes,
+    "a tenant that is removed takes the others with it": bug_plans.another_tenant_comes_and_goes,
     "an agent that ends leaves unwritten bytes to the kernel": bug_plans.agent_ends_with_unwritten_bytes,
     "a client that only reads never learns that its connection is gone": (
         bug_plans.machine_in_the_middle_forgets_a_reader

@@ -1,8 +1,9 @@
 """What must always hold, whatever the seed does. Each class is one promise.
 
-`look` is called about twice per virtual second. `quiet` is called once, after every fault has ended and everything had
-time to settle. Both return what is broken, in words; the bytes themselves are checked as they arrive, by
-`conversations`: every byte once, in order, to its own connection, and a clean end only behind the last byte.
+`look` is called about twice per virtual second. `quiet` is called at several moments, after every fault has ended and
+everything had time to settle: a line that it returns at each of them is a broken promise. Both return what is broken,
+in words. The bytes themselves are checked as they arrive, by `conversations`: every byte once, in order, to its own
+connection, and a clean end only behind the last byte.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ def servers(world: World) -> Iterator[tuple[str, SimulatedProcess, Any]]:
         process = world.processes[plan.name]
         if not process.dead and getattr(process, "product", None) is not None:
             yield plan.name, process, process.product  # type: ignore[attr-defined]
+
+
+def tenants(server: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and product object of each tenant of a server; of the only one the name is empty."""
+    if hasattr(server.tenancy, "tenants"):
+        yield from ((each.name, each.tenant) for each in server.tenancy.tenants.served())
+    else:
+        yield "", server.tenancy.tenant
 
 
 def agents(world: World) -> Iterator[tuple[str, SimulatedProcess, Any]]:
@@ -77,7 +86,9 @@ class BudgetsHold(Invariant):
 
     def look(self) -> Iterator[str]:
         for name, _, server in servers(self.world):
-            yield from self._of(name, server.tenancy.tenant.view.memory)
+            for of, tenant in tenants(server):
+                yield from self._of(f"{name} {of}", tenant.view.memory)
+                yield from self._of(name, tenant.view.memory.whole or tenant.view.memory)
         for name, _, agent in agents(self.world):
             yield from self._of(name, agent._collector._sources.tunnels.memory)
 
@@ -121,31 +132,36 @@ class ReadinessIsTrue(Invariant):
 
     def look(self) -> Iterator[str]:
         for name, process, server in servers(self.world):
-            if process.frozen or server.tenancy.tenant.view.not_ready() is not None or self._reachable(process.host):
-                self._since.pop(name, None)
-                continue
-            since = self._since.setdefault(name, MACHINE.now)
-            unheard_s = MACHINE.now - max(since, self._heard(process.host))
-            if unheard_s > HEARTBEAT_S + SUSPECT_S + SLACK_S or MACHINE.now - since > self._heard_s() + SLACK_S:
-                self._since[name] = MACHINE.now
-                yield (
-                    f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s, "
-                    f"nor was heard for {unheard_s:.1f} s"
-                )
+            for of, tenant in tenants(server):
+                yield from self._of(f"{name} {of}".strip(), of, process, tenant.view)
+
+    def _of(self, name: str, tenant: str, process: SimulatedProcess, view: Any) -> Iterator[str]:
+        if process.frozen or view.not_ready() is not None or self._reachable(process.host, tenant):
+            self._since.pop(name, None)
+            return
+        since = self._since.setdefault(name, MACHINE.now)
+        unheard_s = MACHINE.now - max(since, self._heard(process.host, tenant))
+        if unheard_s > HEARTBEAT_S + SUSPECT_S + SLACK_S or MACHINE.now - since > self._heard_s() + SLACK_S:
+            self._since[name] = MACHINE.now
+            yield (
+                f"{name} reports ready, and no agent could be reached for {MACHINE.now - since:.1f} s, "
+                f"nor was heard for {unheard_s:.1f} s"
+            )
 
     def _heard_s(self) -> float:
         """Return the longest time for which an agent is heard that does not hear."""
         return DEAD_S + (HEARTBEAT_S if self.world.programs.exact else REFERENCE_HEARTBEAT_S)
 
-    def _heard(self, host: str) -> float:
+    def _heard(self, host: str, tenant: str) -> float:
         """Return the moment at which the last byte of an agent arrived."""
-        lines = [self.world.network.line_between(host, each.host) for each in self.world.programs.agents]
-        return max(line.last_arrivals[each.host] for line, each in zip(lines, self.world.programs.agents, strict=True))
+        found = self.world.agents_of(tenant)
+        lines = [self.world.network.line_between(host, each.host) for each in found]
+        return max(line.last_arrivals[each.host] for line, each in zip(lines, found, strict=True))
 
-    def _reachable(self, host: str) -> bool:
+    def _reachable(self, host: str, tenant: str) -> bool:
         if self.plan.peers:
             return True  # another server may have an agent
-        for plan in self.world.programs.agents:
+        for plan in self.world.agents_of(tenant):
             process = self.world.processes[plan.name]
             line = self.world.network.line_between(host, plan.host)
             if not process.dead and not process.frozen and not line.silent:
@@ -154,13 +170,27 @@ class ReadinessIsTrue(Invariant):
 
 
 class CalmIsPerfect(Invariant):
-    """Without faults every dial succeeds and every conversation is complete in time, whatever others do not read."""
+    """Without faults every dial succeeds and every conversation is complete in time, whatever others do not read.
+
+    The faults of one tenant are none for another.
+    """
 
     def quiet(self) -> Iterator[str]:
-        if self.plan.kinds or any(self.plan.agents) or any(self.plan.servers):
+        if any(self.plan.agents) or any(self.plan.servers):
             return  # small budgets and the reference protocol may cost a stalled connection
         for each in self.world.conversations:
-            yield from self._of(each)
+            if self._undisturbed(each):
+                yield from self._of(each)
+
+    def _undisturbed(self, each: Conversation) -> bool:
+        """Return whether no fault has touched a program or a line on the possible ways of a conversation."""
+        world, touched = self.world, self.world.disturbances
+        own_agents = {agent.name for agent in world.agents_of(each.tenant)}
+        others = {agent.name for agent in world.programs.agents} - own_agents
+        if touched.programs - others or each.tenant in touched.tenants:
+            return False
+        elsewhere = {agent.host for agent in world.programs.agents if agent.name in others}
+        return all(line & elsewhere for line in touched.lines)
 
     def _of(self, each: Conversation) -> Iterator[str]:
         script = each.script
@@ -201,7 +231,7 @@ class NoDialIsLost(Invariant):
     """While an agent is there that nothing happens to, every dial is served, whatever becomes of the other agents."""
 
     def quiet(self) -> Iterator[str]:
-        flagged = any(self.plan.agents) or any(self.plan.servers)
+        flagged = any(self.plan.agents) or any(self.plan.servers) or self.plan.tenants
         if flagged or not self.plan.kinds <= {"terminate", "kill", "freeze"} or not self._another_agent():
             return
         for each in self.world.conversations:
@@ -229,20 +259,36 @@ class BothSidesLearn(Invariant):
 
 
 class EverybodyIsConnected(Invariant):
-    """After quiet every agent is on every server, and every server is ready."""
+    """After quiet every agent is on every server, with its tenant alone, and every server is ready."""
 
     def quiet(self) -> Iterator[str]:
-        wanted = sorted(each.name for each in self.world.programs.agents)
         for name, _, server in servers(self.world):
-            found = sorted(each.agent_id for each in server.tenancy.tenant.view.registry.all())
-            if found != wanted:
-                yield f"{name}: its agents are {found} and not {wanted}"
-            if (trouble := server.tenancy.tenant.view.not_ready()) is not None:
-                yield f"{name} is not ready: {trouble}"
+            served = dict(tenants(server))
+            if sorted(served) != sorted(self.world.programs.tenants or ("",)):
+                yield f"{name}: its tenants are {sorted(served)}"
+            for of, tenant in served.items():
+                wanted = Counter(each.agent_id for each in self.world.agents_of(of))
+                found = Counter(each.agent_id for each in tenant.view.registry.all())
+                yield from (f"{name} {of}: {each} is not connected" for each in wanted - found)
+                yield from (f"{name} {of}: {each} is connected once too often" for each in found - wanted)
+                if (trouble := tenant.view.not_ready()) is not None:
+                    yield f"{name} {of} is not ready: {trouble}"
         for name, _, agent in agents(self.world):
             found = sorted(agent._pool.servers)
             if found != sorted(each.name for each in self.world.programs.servers):
                 yield f"{name}: its servers are {found}"
+
+
+class TenantsAreApart(Invariant):
+    """No conversation of a tenant passes through an agent of another one."""
+
+    def look(self) -> Iterator[str]:
+        for each in self.world.conversations:
+            own = {agent.host for agent in self.world.agents_of(each.tenant)}
+            for side in each.targets:
+                if side.dialed_from and side.dialed_from not in own:
+                    yield f"conversation {each.number} of {each.tenant or 'the cluster'} came from {side.dialed_from}"
+                    side.dialed_from = ""
 
 
 class NothingIsLeft(Invariant):
@@ -261,23 +307,28 @@ class NothingIsLeft(Invariant):
 
     def quiet(self) -> Iterator[str]:
         for name, _, server in servers(self.world):
-            view = server.tenancy.tenant.view
-            yield from self._memory(name, view.memory)
-            open_now = sum(len(each.connections) for each in view.tunnels)
-            pending = sum(len(each.pending) for each in view.tunnels)
-            if open_now or pending or view.connect.clients or server.tenancy.tenant._dials._per_frontend:
-                yield (
-                    f"{name}: left are {open_now} connections, {pending} dials, {view.connect.clients} clients, "
-                    f"and dials by frontend {dict(server.tenancy.tenant._dials._per_frontend)}"
-                )
+            for of, tenant in tenants(server):
+                yield from self._of_tenant(f"{name} {of}", tenant)
+                yield from self._memory(name, tenant.view.memory.whole or tenant.view.memory)
         for name, _, agent in agents(self.world):
             yield from self._memory(name, agent._collector._sources.tunnels.memory)
             if agent._pool.connections:
                 yield f"{name}: {agent._pool.connections} connections are left"
         for name, process in self.world.processes.items():
-            now = self._state(process)
-            if name in self._first and (more := now - self._first[name]):
-                yield f"{name}: there are more tasks and timers than at the beginning: {dict(more)}"
+            if name in self._first:
+                more = self._state(process) - self._first[name]
+                yield from (f"{name}: there are more of this than at the beginning: {each}" for each in more)
+
+    def _of_tenant(self, name: str, tenant: Any) -> Iterator[str]:
+        view = tenant.view
+        yield from self._memory(name, view.memory)
+        open_now = sum(len(each.connections) for each in view.tunnels)
+        pending = sum(len(each.pending) for each in view.tunnels)
+        if open_now or pending or view.connect.clients or tenant._dials._per_frontend:
+            yield (
+                f"{name}: left are {open_now} connections, {pending} dials, {view.connect.clients} clients, "
+                f"and dials by frontend {dict(tenant._dials._per_frontend)}"
+            )
 
     def _memory(self, name: str, memory: Any) -> Iterator[str]:
         if memory.used or memory.grown or memory.owed or memory.backlog or memory.stalled:
@@ -299,5 +350,6 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     NoDialIsLost,
     BothSidesLearn,
     EverybodyIsConnected,
+    TenantsAreApart,
     NothingIsLeft,
 )

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from simulation import tenant_files
 from simulation.descriptors import SimulatedPoll, SimulatedSocket
 
 EPOCH_S = 1_700_000_000.0  # wall clock at the beginning of a run
@@ -80,11 +81,12 @@ def _monotonic() -> float:
 
 
 def _look_up(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Any]:
-    """Return numeric hosts and the wildcard as they are; there is no other name in a simulation."""
+    """Return numeric hosts and the wildcard as they are, and the address in the name of a tenant's server."""
     host = host.decode() if isinstance(host, bytes) else host
     number = int(port or 0)
     if not host:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", number))]
+    host = tenant_files.address_in(host) or host
     if not host.replace(".", "").isdigit():
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, number))]

@@ -176,13 +176,15 @@ class Network:
             except BaseException:
                 sock.close()
                 raise
-        return await self._transport(factory, sock, ssl, options.get("ssl_handshake_timeout"), server=False)
+        session = None if ssl is None else TlsSession(sock.behind, None, options.get("server_hostname") or "")
+        return await self._transport(factory, sock, session, options.get("ssl_handshake_timeout"))
 
     async def server_transport(
         self, factory: Any, sock: Any, *, ssl: Any = None, ssl_handshake_timeout: float | None = None
     ) -> Any:
         """Connect a protocol to an accepted socket."""
-        return await self._transport(factory, sock, ssl, ssl_handshake_timeout, server=True)
+        session = None if ssl is None else TlsSession(sock.behind, ssl)
+        return await self._transport(factory, sock, session, ssl_handshake_timeout)
 
     def serve(self, factory: Any, host: Any, port: Any, *, sock: Any = None, ssl: Any = None, **_: Any) -> Any:
         """Accept the connections of a listening socket, or of a new one."""
@@ -201,10 +203,8 @@ class Network:
         self.loop.call_soon(listening.tell)
         return SimulatedServer(listening, sock)
 
-    async def _transport(self, factory: Any, sock: Any, context: Any, timeout_s: float | None, server: bool) -> Any:
-        session = None
-        if context is not None:
-            session = TlsSession(sock.behind, server)
+    async def _transport(self, factory: Any, sock: Any, session: TlsSession | None, timeout_s: float | None) -> Any:
+        if session is not None:
             try:
                 async with asyncio.timeout(timeout_s or HANDSHAKE_TIMEOUT_S):
                     await session.shake_hands(self.loop)

@@ -17,6 +17,7 @@ from konnectivity_agent.pool_plan import PoolPlan
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.pending_dials import PendingDials
 from konnectivity_server.registry import Registry
+from konnectivity_server.tenants.tenant_set import TenantSet
 from simulation.bug_registry import Change, new, nothing
 
 
@@ -132,3 +133,19 @@ def every_byte_of_a_stalled_connection_is_kept() -> Change:
             self._unreturned = 0
 
     return InboundFlow, "_keep", keep
+
+
+@new
+def the_names_of_one_tenant_lead_to_another() -> Change:
+    return TenantSet, "find_frontends", lambda self, name: next(self.served()).frontends
+
+
+@new
+def a_tenant_that_is_removed_takes_the_others_with_it() -> Change:
+    original = TenantSet._remove
+
+    async def remove(self: Any, name: str) -> None:
+        await original(self, name)
+        await self.close("a tenant is removed")
+
+    return TenantSet, "_remove", remove

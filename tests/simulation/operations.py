@@ -36,8 +36,11 @@ class Operations:
         """Carry out one operation now."""
         arguments = operation.arguments
         if operation.kind == "dial":
-            script = Script(**{name: arguments[name] for name in arguments if name not in ("server", "frontend")})
-            self._world.converse(f"server-{arguments['server']}", arguments["frontend"], script)
+            own = {name: value for name, value in arguments.items() if name not in ("server", "frontend", "tenant")}
+            tenant = self._world.tenant(arguments.get("tenant"))
+            self._world.converse(f"server-{arguments['server']}", arguments["frontend"], Script(**own), tenant)
+        elif "tenant" in arguments:
+            self._disturb_tenant(operation.kind, self._world.tenant(arguments["tenant"]), arguments["seconds"])
         elif "program" in arguments:
             self._disturb_program(operation.kind, arguments["program"], arguments["seconds"])
         else:
@@ -76,6 +79,17 @@ class Operations:
         else:
             world.terminate(name)
             self._after(seconds, lambda: self._start_again(name, process))
+
+    def _disturb_tenant(self, kind: str, tenant: str, seconds: float) -> None:
+        """Remove a tenant for a while, or change its options at once and once more later."""
+        world = self._world
+        world.trace.note("plan", kind, tenant, f"for {seconds} s")
+        world.disturbances.tenants.add(tenant)
+        if kind == "remove tenant":
+            world.remove_tenant(tenant)
+        else:
+            world.declare_tenant(tenant)
+        self._after(seconds, lambda: world.declare_tenant(tenant))
 
     def _start_again(self, name: str, process: SimulatedProcess) -> None:
         """Start a program as soon as its process has ended, unless another fault has started the program since."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from konnectivity.client.grpc_tunnel import GrpcTunnel
+from konnectivity.grpc import status as statuses
 from konnectivity.grpc.http2_client import Http2ClientTransport
 from konnectivity.grpc.http2_transport import Http2Transport
 from konnectivity.grpc.status import Status
@@ -28,6 +30,12 @@ from simulation.bug_registry import Change, nothing, old
 @old
 def a_dial_that_is_lost_with_its_agent_is_not_tried_again() -> Change:
     return dial_answers, "_UNANSWERED", ()
+
+
+@old
+def a_dial_that_its_server_has_not_begun_is_not_made_again() -> Change:
+    original = statuses.from_reset
+    return statuses, "from_reset", lambda code, message: replace(original(code, message), not_begun=False)
 
 
 @old

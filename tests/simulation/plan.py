@@ -40,6 +40,7 @@ MOODS = (
     ("processes", 3),
     ("all", 5),
 )
+TENANCY_SHARE = 0.2  # part of the plans whose servers have tenants
 LINE_FAULTS = ("silence", "one-way", "reset", "closed", "forgotten", "slow", "far")
 PROCESS_FAULTS = ("freeze", "kill", "terminate")
 
@@ -63,6 +64,7 @@ class Plan:
         peers: whether the servers know each other.
         leases: whether servers publish leases, which agents count.
         operations: in the order of their times.
+        tenants: number of tenants of each server; 0: each serves one cluster.
 
     """
 
@@ -72,6 +74,7 @@ class Plan:
     peers: bool
     leases: bool
     operations: tuple[Operation, ...]
+    tenants: int = 0
 
     def without(self, left_out: set[int]) -> Plan:
         """Return the plan without the operations of these places."""
@@ -96,6 +99,7 @@ class Plan:
             found["peers"],
             found["leases"],
             tuple(Operation(*each) for each in found["operations"]),
+            found.get("tenants", 0),
         )
 
 
@@ -117,7 +121,28 @@ def draw(seed: int) -> Plan:
             operations.append(_fault(chance, mood, seconds, len(servers), len(agents)))
     operations.sort(key=lambda each: each.at)
     peers = len(servers) > 1 and chance.random() < 0.4
-    return Plan(seed, servers, agents, peers, leases, tuple(operations))
+    plan = Plan(seed, servers, agents, peers, leases, tuple(operations))
+    tenancy = Random(f"tenants {seed}")
+    return _with_tenants(plan, tenancy) if tenancy.random() < TENANCY_SHARE else plan
+
+
+def _with_tenants(plan: Plan, chance: Random) -> Plan:
+    """Return a plan in which each server serves two or three tenants, which come and go if the plan has faults."""
+    tenants = chance.choice((2, 2, 3))
+    kept = (each for each in plan.operations if each.arguments.get("program") != "api")
+    operations = [
+        each._replace(arguments={**each.arguments, "tenant": chance.randrange(tenants)})
+        if each.kind == "dial"
+        else each
+        for each in kept
+    ]
+    for _ in range(chance.choice((0, 1, 3)) if plan.kinds else 0):
+        arguments = {"tenant": chance.randrange(tenants), "seconds": chance.choice((2.0, 12.0))}
+        moment = round(SECONDS * chance.random(), 3)
+        operations.append(Operation(moment, chance.choice(("remove tenant", "change tenant")), arguments))
+    operations.sort(key=lambda each: each.at)
+    agents = plan.agents + ((),) * (tenants - len(plan.agents))
+    return replace(plan, agents=agents, peers=False, leases=False, operations=tuple(operations), tenants=tenants)
 
 
 def _dial(chance: Random, seconds: float, servers: int) -> Operation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from konnectivity.runtime import logs, task_guard
@@ -16,6 +17,7 @@ from konnectivity_agent import agent_app
 from konnectivity_agent.agent_options import AgentOptions
 from konnectivity_server import server_app
 from konnectivity_server.server_options import ServerOptions
+from simulation import tenant_files
 from simulation.descriptors import KERNEL
 from simulation.pki_files import pki_files
 
@@ -52,10 +54,9 @@ class ServerPlan:
     host: str
     flags: tuple[str, ...] = ()
 
-    @property
-    def socket(self) -> str:
-        """Path of the frontends' unix socket."""
-        return f"{self.name}.sock"
+    def socket(self, tenant: str = "") -> str:
+        """Return the path of the frontends' unix socket, of all or of one tenant."""
+        return str(Path(f"{self.name}-{tenant}.sock").absolute()) if tenant else f"{self.name}.sock"
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,28 @@ class AgentPlan:
     name: str
     host: str
     flags: tuple[str, ...] = ()
+    tenant: str = ""
+    agent_id: str = ""  # agents of different tenants may have one ID
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Servers and agents of one plan."""
+    """Servers and agents of one plan.
+
+    Attributes:
+        servers: servers of the plan.
+        agents: agents of the plan.
+        peers: whether the servers know each other.
+        leases: whether servers publish leases, which agents count.
+        tenants: tenants of the servers; empty: each server serves one cluster.
+
+    """
 
     servers: tuple[ServerPlan, ...]
     agents: tuple[AgentPlan, ...]
     peers: bool = False
     leases: bool = False
+    tenants: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -85,22 +98,23 @@ class Programs:
         """Return the main function of a server."""
         ca, cert, key = pki_files()
         argv = [
-            f"--uds-name={plan.socket}",
             "--mode=grpc,http-connect",
             f"--server-port={FRONTEND_PORT}",
             f"--server-cert={cert}",
             f"--server-key={key}",
-            f"--server-ca-cert={ca}",
             f"--agent-port={AGENT_PORT}",
             f"--cluster-cert={cert}",
             f"--cluster-key={key}",
-            f"--cluster-ca-cert={ca}",
             f"--server-id={plan.name}",
             f"--server-count={len(self.servers)}",
             f"--graceful-shutdown-timeout={DRAIN_S}s",
             f"--idle-connection-timeout={IDLE_S}s",
             *plan.flags,
         ]
+        if self.tenants:
+            argv.append(f"--tenants={tenant_files.directory_of(plan.name)}")
+        else:
+            argv += [f"--uds-name={plan.socket()}", f"--server-ca-cert={ca}", f"--cluster-ca-cert={ca}"]
         if self.leases:
             argv += ["--enable-lease-controller", f"--kubeconfig={KUBECONFIG}"]
         if self.peers:
@@ -113,20 +127,20 @@ class Programs:
     def agent(self, plan: AgentPlan) -> Callable[[], Coroutine[Any, Any, int]]:
         """Return the main function of an agent."""
         ca, cert, key = pki_files()
-        hosts = ",".join(f"{each.host}:{AGENT_PORT}" for each in self.servers)
+        hosts = ",".join(f"{tenant_files.host_name(plan.tenant, each.host)}:{AGENT_PORT}" for each in self.servers)
         argv = [
             f"--proxy-server-host={hosts}",
             f"--ca-cert={ca}",
             f"--agent-cert={cert}",
             f"--agent-key={key}",
-            f"--agent-id={plan.name}",
+            f"--agent-id={plan.agent_id or plan.name}",
             f"--drain-timeout={DRAIN_S}s",
             *plan.flags,
         ]
         if self.leases:
             argv += ["--count-server-leases", f"--kubeconfig={KUBECONFIG}"]
         options = parse(AgentOptions, argv, {}, "proxy-agent")
-        return functools.partial(agent_app.run, options, plan.name)
+        return functools.partial(agent_app.run, options, plan.agent_id or plan.name)
 
 
 def forget_former_runs() -> None:

@@ -45,8 +45,7 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         servers = tuple(ServerPlan(f"server-{n}", f"10.1.0.{n + 1}", flags) for n, flags in enumerate(plan.servers))
-        agents = tuple(AgentPlan(f"agent-{n}", f"10.2.0.{n + 1}", flags) for n, flags in enumerate(plan.agents))
-        self.world = World(str(plan.seed), Programs(servers, agents, plan.peers, plan.leases))
+        self.world = World(str(plan.seed), Programs(servers, _agents(plan), plan.peers, plan.leases, _tenants(plan)))
         self._operations = Operations(self.world)
         self._invariants: list[Invariant] = [kind(self.world, plan) for kind in INVARIANTS]
         self._looked_at = 0.0
@@ -93,22 +92,25 @@ class Run:
             self._pass(2.0)
 
     def _end(self) -> None:
-        """Judge the quiet; what only a moment shows, such as the search of an agent, may be over at another one."""
+        """Judge the quiet; what only a moment shows, such as the search of an agent, is over at another one."""
         self._probe(judged=False)  # a client may still have to notice that its connection to the server is gone
         self._probe()
+        broken: dict[str, None] | None = None  # at every moment so far
         for _ in range(MOMENTS):
-            broken = [text for each in self._invariants for text in each.quiet()]
+            found = dict.fromkeys(text for each in self._invariants for text in each.quiet())
+            broken = found if broken is None else {text: None for text in broken if text in found}
             if not broken or self.world.violations:
                 return
             self._pass(MOMENT_S)
-        self.world.violations += broken
+        self.world.violations += broken or ()
 
     def _probe(self, judged: bool = True) -> None:
         """Let one conversation pass through every frontend of every server, and let everything settle."""
         world = self.world
         probes = [
-            world.converse(server.name, frontend, Script("echo", up=2000, half_close=False))
+            world.converse(server.name, frontend, Script("echo", up=2000, half_close=False), tenant)
             for server in world.programs.servers
+            for tenant in world.programs.tenants or ("",)
             for frontend in FRONTENDS
         ]
         self._pass(SETTLE_S)
@@ -131,6 +133,25 @@ class Run:
                 world.violations += each.look()
             if world.loop.steps > STEPS:
                 world.violations.append(f"the programs run in circles: {world.loop.steps} steps")
+
+
+def _tenants(plan: Plan) -> tuple[str, ...]:
+    return tuple(f"tenant-{number}" for number in range(plan.tenants))
+
+
+def _agents(plan: Plan) -> tuple[AgentPlan, ...]:
+    """Return the agents of a plan. Those of several tenants take turns; agents of two tenants have the same IDs."""
+    tenants = _tenants(plan) or ("",)
+    return tuple(
+        AgentPlan(
+            f"agent-{number}",
+            f"10.2.0.{number + 1}",
+            flags,
+            tenants[number % len(tenants)],
+            f"agent-{number // len(tenants)}",
+        )
+        for number, flags in enumerate(plan.agents)
+    )
 
 
 @contextmanager

@@ -8,20 +8,32 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from konnectivity.tls.named_context import NamedContext, NamedSession
 from simulation.endpoints import Endpoint, error_of
 
 MAX_READ = 256 * 1024
 SHUTDOWN_S = 30.0  # longest wait for the end of the other end's TLS, as in uvloop
 LATE_SHARE, LATE_S = 0.1, 0.2  # part of the connections whose process is busy when they are made, and for how long
 _HELLO = b"\x16hello"
+_NAME = 64  # bytes of the server name in a hello
 
 
-class TlsSession:
-    """TLS of one end: a handshake of one message each way, and an end of its own before FIN. Encrypts nothing."""
+class TlsSession(NamedSession):
+    """TLS of one end: a handshake of one message each way, and an end of its own before FIN. Encrypts nothing.
 
-    def __init__(self, endpoint: Endpoint, server: bool) -> None:
+    Args:
+        endpoint: the end.
+        context: context of a server, which may know several names; None: this is the client.
+        name: server name that the client asks for.
+
+    """
+
+    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None, name: str = "") -> None:
         self._endpoint = endpoint
-        self._server = server
+        self._context = context
+        self._server = context is not None
+        self._hello = _HELLO + name.encode().ljust(_NAME)
+        self.end = None
 
     async def shake_hands(self, loop: Any) -> None:
         """Exchange one message with the other end.
@@ -32,11 +44,11 @@ class TlsSession:
         """
         endpoint = self._endpoint
         if not self._server:
-            endpoint.send(_HELLO)
+            endpoint.send(self._hello)
         received = b""
-        while len(received) < len(_HELLO):
+        while len(received) < len(self._hello):
             if endpoint.arrived:
-                received += endpoint.read(len(_HELLO) - len(received))
+                received += endpoint.read(len(self._hello) - len(received))
                 continue
             if endpoint.error:
                 raise error_of(endpoint.take_error())
@@ -48,10 +60,15 @@ class TlsSession:
                 await woken
             finally:
                 endpoint.watcher = None
-        if received != _HELLO:
+        if not received.startswith(_HELLO):
             raise ssl.SSLError("wrong version number")
+        if isinstance(self._context, NamedContext):
+            name = received[len(_HELLO) :].decode().strip()
+            self.end = self._context._find(name)
+            if self.end is None:
+                raise ssl.SSLError(f"unrecognized name {name}")
         if self._server:
-            endpoint.send(_HELLO)
+            endpoint.send(self._hello)
 
     def selected_alpn_protocol(self) -> str:
         """Return HTTP/2: the only protocol that the simulated programs speak on TLS."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from konnectivity.client import ClientTunnel, ConnectTunnel, GrpcTunnel
 from konnectivity.client.frontend_address import FrontendAddress
+from simulation import tenant_files
 from simulation.api_server import PORT, SimulatedApi
 from simulation.clients import client_program
 from simulation.conversations import Conversation, Script
@@ -50,11 +51,12 @@ class _TraceHandler(logging.Handler):
 
 
 class Disturbances:
-    """Programs and lines that a fault has touched."""
+    """Programs, lines and tenants that a fault has touched."""
 
     def __init__(self) -> None:
         self.programs: set[str] = set()
         self.lines: set[frozenset[str]] = set()
+        self.tenants: set[str] = set()
 
     def program(self, name: str) -> None:
         """Record a fault of a program."""
@@ -83,7 +85,8 @@ class World:
         self.disturbances = Disturbances()
         self.api = SimulatedApi()
         self._orders: dict[str, asyncio.Queue[Any]] = {}
-        self._tunnels: dict[tuple[str, str], ClientTunnel] = {}
+        self._tunnels: dict[tuple[str, str, str], ClientTunnel] = {}
+        self._changes = 0  # of the files of tenants
         self._log = _TraceHandler(self)
         root = logging.getLogger()
         root.handlers[:] = [self._log]
@@ -96,6 +99,8 @@ class World:
             server = {"server": f"http://{API_HOST}:{PORT}"}
             Path(KUBECONFIG).write_text(kubeconfig(server, {"token": "simulated"}))
             self.start_api()
+        for tenant in self.programs.tenants:
+            self.declare_tenant(tenant)
         self._start("targets", TARGET_HOST, lambda: target_machine(self._listens))
         for server in self.programs.servers:
             self.start_server(server)
@@ -126,6 +131,25 @@ class World:
             orders: asyncio.Queue[Any] = asyncio.Queue()
             self._orders[name] = orders
             self._start(name, own_host, lambda orders=orders: client_program(orders, self.trace))
+
+    def tenant(self, number: int | None) -> str:
+        """Return the name of a tenant; empty where each server serves one cluster."""
+        return self.programs.tenants[number or 0] if self.programs.tenants else ""
+
+    def declare_tenant(self, tenant: str) -> None:
+        """Write the files of a tenant on every server, with options that it did not have before."""
+        self._changes += 1
+        for server in self.programs.servers:
+            tenant_files.write(server.name, server.host, tenant, server.socket(tenant), self._changes)
+
+    def remove_tenant(self, tenant: str) -> None:
+        """Remove the files of a tenant from every server, unless that has happened already."""
+        for server in self.programs.servers:
+            tenant_files.remove(server.name, tenant)
+
+    def agents_of(self, tenant: str) -> list[AgentPlan]:
+        """Return the agents of a tenant."""
+        return [each for each in self.programs.agents if each.tenant == tenant]
 
     def restart(self, name: str) -> None:
         """Start a program that has ended."""
@@ -158,40 +182,41 @@ class World:
         """Send SIGTERM."""
         self.loop.signal(self.processes[name], signal.SIGTERM)
 
-    def converse(self, server: str, frontend: str, script: Script, host: str = TARGET_HOST) -> Conversation:
-        """Let a client begin a conversation through a server."""
+    def converse(self, server: str, frontend: str, script: Script, tenant: str = "") -> Conversation:
+        """Let a client of a tenant begin a conversation through a server."""
         number = len(self.conversations)
         conversation = Conversation(
             number,
             script,
             frontend,
             server,
-            f"{host}:{FIRST_PORT + number}",
+            f"{TARGET_HOST}:{FIRST_PORT + number}",
             MACHINE.now,
             DIAL_DEADLINE_S,
             self.programs.exact,
+            tenant=tenant,
             violations=self.violations,
         )
         self.conversations.append(conversation)
         self._put("targets", self._listens, conversation)
         name = f"client-{server}-{frontend.partition(' ')[2]}"
         self.trace.note(f"client {number}", f"dials {conversation.address} through {server}, {frontend}: {script}")
-        self._put(name, self._orders[name], (conversation, self._tunnel(server, frontend)))
+        self._put(name, self._orders[name], (conversation, self._tunnel(server, frontend, tenant)))
         return conversation
 
     def _put(self, name: str, queue: asyncio.Queue[Any], item: Any) -> None:
         self.loop.call_in(self.processes[name], queue.put_nowait, item)
 
-    def _tunnel(self, server: str, frontend: str) -> ClientTunnel:
+    def _tunnel(self, server: str, frontend: str, tenant: str) -> ClientTunnel:
         """Return the tunnel that the conversations of one frontend share."""
         mode, _, kind = frontend.partition(" ")
-        key = (server, frontend)
+        key = (server, frontend, tenant)
         if key not in self._tunnels:
             plan = next(each for each in self.programs.servers if each.name == server)
             address = (
-                FrontendAddress(f"unix:{plan.socket}", None, None)
+                FrontendAddress(f"unix:{plan.socket(tenant)}", None, None)
                 if kind == "unix"
-                else FrontendAddress(f"{plan.host}:{FRONTEND_PORT}", _TLS, None)
+                else FrontendAddress(f"{plan.host}:{FRONTEND_PORT}", _TLS, tenant_files.host_name(tenant, plan.host))
             )
             self._tunnels[key] = ConnectTunnel(address) if mode == "connect" else GrpcTunnel(address)
         return self._tunnels[key]

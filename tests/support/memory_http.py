@@ -11,19 +11,26 @@ HEADERS = [("Host", "api")]
 
 
 class Wire(asyncio.Transport):
-    """Transport that records written bytes and answers each request with the next of `answers`."""
+    """Transport that records written bytes and answers each request with the next of `answers`.
+
+    Attributes:
+        ends: a request is not answered, but the connection ends.
+
+    """
 
     def __init__(self, reader: asyncio.StreamReader, *answers: bytes) -> None:
         super().__init__()
         self.reader = reader
         self.answers = list(answers)
         self.written = b""
-        self.closed = self.aborted = False
+        self.closed = self.aborted = self.ends = False
         self.connection: HttpConnection | None = None  # lives as long as the transport
 
     def write(self, data: bytes) -> None:
         self.written += data
-        if self.answers:
+        if self.ends:
+            self.reader.feed_eof()
+        elif self.answers:
             self.reader.feed_data(self.answers.pop(0))
 
     def close(self) -> None:

@@ -145,4 +145,4 @@ def test_an_answer_that_is_not_grpc(http: str, code: Code) -> None:
 )
 def test_a_reset(error: int, code: Code) -> None:
     """A reset becomes the gRPC status of the document "PROTOCOL-HTTP2", section "Errors"."""
-    assert statuses.from_reset(error, "why") == Status(code, "why")
+    assert statuses.from_reset(error, "why") == Status(code, "why", not_begun=error == ErrorCode.REFUSED_STREAM)

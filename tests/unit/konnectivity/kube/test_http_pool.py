@@ -32,6 +32,7 @@ class Pooled:
     def __init__(self, *answers, most=100):
         self.wires = []
         self.answers = answers
+        self.ends = False  # new connections end when a request arrives
         self.pool = HttpPool(self._connect, most)
 
     async def ask(self, limit=100):
@@ -40,6 +41,7 @@ class Pooled:
 
     async def _connect(self):
         made, wire = connection(*self.answers)
+        wire.ends = self.ends
         self.wires.append(wire)
         return made
 
@@ -47,6 +49,29 @@ class Pooled:
 async def test_a_connection_in_the_pool_is_used_again(pools):
     made = pools(OK, OK, OK)
     assert [await made.ask() for _ in range(3)] == [b"hi"] * 3
+    assert len(made.wires) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+async def test_a_request_that_meets_the_end_of_an_idle_connection_is_sent_again_if_it_is_idempotent(pools, method):
+    made = pools(OK)
+    await made.ask()
+    made.wires[0].ends = True
+    sent = made.pool.send(method, "/", HEADERS)
+    if method == "POST":
+        with pytest.raises(ConnectionResetError, match="closed before an answer"):
+            await sent
+    else:
+        assert await (await sent).read(100) == b"hi"
+    assert len(made.wires) == (1 if method == "POST" else 2)
+    assert made.wires[0].aborted
+
+
+async def test_a_request_is_not_sent_again_when_a_new_connection_breaks(pools):
+    made = pools()
+    made.ends = True
+    with pytest.raises(ConnectionResetError):
+        await made.ask()
     assert len(made.wires) == 1
 
 
