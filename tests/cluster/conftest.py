@@ -24,9 +24,17 @@ from support.cluster_programs import PROGRAMS
 from support.kubeconfig_file import kubeconfig
 from support.kubectl_command import KubectlCommand
 
-CONTROL_IP, NODE_LINK_IP, NODE_IP = "192.0.2.1", "192.0.2.2", "198.51.100.10"
-API = "https://127.0.0.1:6443"
+NODE_IP = "198.51.100.10"
 OUR_PROGRAMS = ("proxy-server", "proxy-agent")
+NODE_OBJECTS = [
+    {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}},
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "pod", "namespace": "default"},
+        "spec": {"nodeName": "node", "containers": [{"name": "it", "image": "none"}]},
+    },
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -47,21 +55,30 @@ def programs():
 
 
 class Namespaces:
-    """The network namespaces `control` and `node`, with one line between them."""
+    """The network namespaces `control` and `node`, with one line between them.
 
-    def __init__(self) -> None:
-        self.control, self.node = (f"konnectivity-{side}-{os.getpid()}" for side in ("control", "node"))
-        for name in (self.control, self.node):
+    Args:
+        beside: other namespaces, whose `control` these share; all nodes have one address, and none reaches another.
+    """
+
+    def __init__(self, beside: Namespaces | None = None) -> None:
+        self.number = 0 if beside is None else beside.number + 1
+        self.control = f"konnectivity-control-{os.getpid()}"
+        self.node = f"konnectivity-node-{os.getpid()}-{self.number}"
+        self.control_ip, node_ip = (f"192.0.2.{4 * self.number + end}" for end in (1, 2))
+        self._own = [self.node] if beside else [self.control, self.node]
+        for name in self._own:
             self._ip("netns", "add", name)
             self._ip("-n", name, "link", "set", "lo", "up")
-        self._ip("-n", self.control, "link", "add", "line", "type", "veth", "peer", "name", "line", "netns", self.node)
-        for name, address in ((self.control, CONTROL_IP), (self.node, NODE_LINK_IP)):
-            self._ip("-n", name, "address", "add", f"{address}/30", "dev", "line")
-            self._ip("-n", name, "link", "set", "line", "up")
+        line = f"line{self.number}"
+        self._ip("-n", self.control, "link", "add", line, "type", "veth", "peer", "name", line, "netns", self.node)
+        for name, address in ((self.control, self.control_ip), (self.node, node_ip)):
+            self._ip("-n", name, "address", "add", f"{address}/30", "dev", line)
+            self._ip("-n", name, "link", "set", line, "up")
         self._ip("-n", self.node, "address", "add", f"{NODE_IP}/32", "dev", "lo")
 
     def remove(self) -> None:
-        for name in (self.control, self.node):
+        for name in self._own:
             self._ip("netns", "delete", name)
 
     def _ip(self, *arguments: str) -> None:
@@ -69,11 +86,19 @@ class Namespaces:
 
 
 class Cluster(KubectlCommand):
-    """Processes of the cluster, and kubectl of its administrator."""
+    """Processes of the cluster, and kubectl of its administrator.
+
+    Args:
+        directory: directory for all files.
+        namespaces: network namespaces of control plane and node.
+        local_ip: address of etcd and, unless it is 127.0.0.1, of kube-apiserver, which then listens on no other.
+    """
 
     node_ip = NODE_IP
 
-    def __init__(self, directory: Path, namespaces: Namespaces) -> None:
+    def __init__(self, directory: Path, namespaces: Namespaces, local_ip: str = "127.0.0.1") -> None:
+        self.local_ip = local_ip
+        self.api = f"https://{local_ip}:6443"
         kubectl = [str(PROGRAMS / "kube"), "kubectl", f"--kubeconfig={directory / 'admin.kubeconfig'}"]
         super().__init__(["ip", "netns", "exec", namespaces.control, *kubectl])
         self.directory = directory
@@ -82,7 +107,7 @@ class Cluster(KubectlCommand):
         self.authority = Authority.create("cluster")
         self.authority.write(directory)
         self.path("ca.key").write_bytes(private_keys.to_pem(self.authority.key))
-        for name, ips in (("apiserver", ("127.0.0.1", "10.96.0.1")), ("node", (NODE_IP,))):
+        for name, ips in (("apiserver", (local_ip, "10.96.0.1")), ("node", (NODE_IP,))):
             names = ("node.default.svc",) if name == "node" else ()
             self.authority.issue(name, dns=names, ips=ips, server=True).write(directory, name)
         for name in ("kubelet-client", "front-proxy"):
@@ -91,8 +116,8 @@ class Cluster(KubectlCommand):
         self.path("tokens.csv").write_text("admin-token,admin,1,system:masters\n")
         self._kubeconfig("admin")
         ca = (f"--ca-cert={self.path('ca.crt')}", f"--ca-key={self.path('ca.key')}")
-        self.konnectivity("kubeconfig", f"--file={self.path('server.kubeconfig')}", f"--server={API}", *ca)
-        self.konnectivity("pki", f"--directory={self.path('pki')}", f"--server-ip={CONTROL_IP}", *ca)
+        self.konnectivity("kubeconfig", f"--file={self.path('server.kubeconfig')}", f"--server={self.api}", *ca)
+        self.konnectivity("pki", f"--directory={self.path('pki')}", f"--server-ip={namespaces.control_ip}", *ca)
 
     def path(self, name: str) -> Path:
         return self.directory / name
@@ -113,7 +138,7 @@ class Cluster(KubectlCommand):
 
     def _kubeconfig(self, user: str) -> None:
         config = kubeconfig(
-            {"server": API, "certificate-authority": str(self.path("ca.crt"))}, {"token": f"{user}-token"}
+            {"server": self.api, "certificate-authority": str(self.path("ca.crt"))}, {"token": f"{user}-token"}
         )
         self.path(f"{user}.kubeconfig").write_text(config)
 
@@ -139,6 +164,9 @@ class Cluster(KubectlCommand):
             f"--data-dir={self.path('etcd')}",
             "--unsafe-no-fsync",
             "--log-level=info",
+            f"--listen-client-urls=http://{self.local_ip}:2379",
+            f"--advertise-client-urls=http://{self.local_ip}:2379",
+            f"--listen-peer-urls=http://{self.local_ip}:2380",
             ready="ready to serve client requests",
         )
 
@@ -150,10 +178,12 @@ class Cluster(KubectlCommand):
 
     def apiserver_arguments(self) -> list[str]:
         p = self.path
+        address = [] if self.local_ip == "127.0.0.1" else [f"--bind-address={self.local_ip}"]
         return [
-            "--etcd-servers=http://127.0.0.1:2379",
+            *address,
+            f"--etcd-servers=http://{self.local_ip}:2379",
             "--service-cluster-ip-range=10.96.0.0/16",
-            f"--advertise-address={CONTROL_IP}",
+            f"--advertise-address={self.namespaces.control_ip}",
             f"--tls-cert-file={p('apiserver.crt')}",
             f"--tls-private-key-file={p('apiserver.key')}",
             f"--client-ca-file={p('ca.crt')}",
@@ -210,7 +240,7 @@ class Cluster(KubectlCommand):
         return self.start(
             self.namespaces.node,
             "proxy-agent",
-            f"--proxy-server-host={CONTROL_IP}",
+            f"--proxy-server-host={self.namespaces.control_ip}",
             "--proxy-server-port=8132",
             f"--ca-cert={self.path('pki/ca.crt')}",
             f"--service-account-token-path={file}",
@@ -223,6 +253,12 @@ class Cluster(KubectlCommand):
     def apply(self, *objects: dict) -> None:
         self.ok("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
 
+    def add_node(self) -> None:
+        """Make the objects of a node and of a pod on it, start the node, and report both as running."""
+        self.apply(*NODE_OBJECTS)
+        self.say_running()
+        self.start_node()
+
     def say_running(self) -> None:
         """Report node and pod as running, as a kubelet does."""
         addresses = [{"type": "InternalIP", "address": self.node_ip}]
@@ -230,8 +266,8 @@ class Cluster(KubectlCommand):
         self.ok("patch", "node", "node", "--subresource=status", "-p", json.dumps({"status": status}))
         self.ok("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"phase": "Running"}}))
 
-    def token(self, audience: str = "system:konnectivity-server") -> str:
-        return self.ok("-n", "kube-system", "create", "token", "konnectivity-agent", f"--audience={audience}").decode()
+    def token(self, audience: str = "system:konnectivity-server", account: str = "konnectivity-agent") -> str:
+        return self.ok("-n", "kube-system", "create", "token", account, f"--audience={audience}").decode()
 
     def stop(self) -> None:
         for process in reversed(self.processes):
@@ -244,3 +280,22 @@ def make_cluster(programs):
     made = Namespaces()
     yield lambda directory: Cluster(directory, made)
     made.remove()
+
+
+@pytest.fixture(scope="module")
+def make_clusters(programs):
+    """Yield a function: directory, number -> clusters beside each other, which share the network of control planes."""
+    made = []
+
+    def make(directory: Path, count: int) -> list[Cluster]:
+        clusters = []
+        for number in range(1, count + 1):
+            made.append(Namespaces(made[-1] if made else None))
+            folder = directory / f"cluster-{number}"
+            folder.mkdir()
+            clusters.append(Cluster(folder, made[-1], f"127.0.0.{number + 1}"))
+        return clusters
+
+    yield make
+    for each in reversed(made):
+        each.remove()

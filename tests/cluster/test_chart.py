@@ -20,9 +20,11 @@ from support.chart_values import (
     BOTH,
     CA,
     COUNTING,
+    GATEWAY,
     IN_PODS,
     ON_NODES,
     OWN_ACCOUNT,
+    SCALED,
     SWITCHES,
 )
 from support.helm_chart import CHART, at, merged
@@ -74,7 +76,7 @@ def judged(cluster, *objects):
 def test_every_object_of_every_value_is_valid(cluster):
     """Every value of the chart is switched once; equal objects are judged once."""
     renders = [helm_chart.render(merged(around, at(path, value))) for path, (around, value) in SWITCHES.items()]
-    renders += [helm_chart.render(each) for each in (AGENTS, ON_NODES, IN_PODS, BESIDE, BOTH)]
+    renders += [helm_chart.render(each) for each in (AGENTS, ON_NODES, IN_PODS, BESIDE, BOTH, SCALED)]
     objects = {json.dumps(each, sort_keys=True): each for made in renders for each in made}
     assert len(objects) > 100
     assert judged(cluster, *objects.values()).count(b"\n") == len(objects)
@@ -103,8 +105,8 @@ def pods(values):
 
 @pytest.mark.parametrize(
     "values",
-    [BOTH, AGENT_DEPLOYMENT, COUNTING, OWN_ACCOUNT, merged(AGENTS, at("agent.ca", CA))],
-    ids=["agents and servers", "agents in a Deployment", "leases", "service account", "CA"],
+    [BOTH, AGENT_DEPLOYMENT, COUNTING, OWN_ACCOUNT, merged(AGENTS, at("agent.ca", CA)), merged(BOTH, GATEWAY)],
+    ids=["agents and servers", "agents in a Deployment", "leases", "service account", "CA", "gateway"],
 )
 def test_pods_meet_the_most_restricted_standard(cluster, values):
     made = pods(values)

@@ -157,6 +157,70 @@ def test_agents_are_pods_of_the_most_restricted_kind(cluster):
     assert "violates PodSecurity" in refused
 
 
+@pytest.mark.parametrize("scaled", [(), ("--max-replicas", "9", "--tunnels", "2000")], ids=["fixed", "scaled"])
+def test_a_gateway_is_of_the_most_restricted_kind(cluster, scaled):
+    text = printed("gateway", "--namespace", "tenants", "--allow-from", "192.0.2.0/24", *scaled)
+    found = judged(cluster, text)
+    assert ("HorizontalPodAutoscaler" in found) == bool(scaled)
+    assert {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccount"} <= set(found)
+    (pod,) = pods(text)
+    pod["spec"]["serviceAccountName"] = "default"
+    assert "Pod" in judged(cluster, yaml.safe_dump(pod).encode())
+
+
+def test_tenants_share_a_secret_and_each_changes_its_own_files_alone(cluster, tmp_path):
+    """The Secret is applied by the commands of the page, with a field manager for each tenant."""
+    for name in ("a", "b"):
+        cluster.konnectivity("pki", f"--directory={tmp_path / name}", "--only=client")
+    kubeconfig, ca = cluster.path("server.kubeconfig"), cluster.path("ca.crt")
+
+    def apply(name, *more):
+        text = printed("tenant", name, *more, "--namespace", "tenants", "--shards", "1")
+        manager = f"--field-manager=konnectivity-{name}"
+        cluster.ok("apply", "--server-side", "--validate=strict", manager, "-f", "-", stdin=text)
+        return stored(cluster, "secret", "konnectivity-tenants-0")
+
+    def add(name):
+        files = ("--pki", str(tmp_path / name), "--kubeconfig", str(kubeconfig), "--gateway-ca", str(ca))
+        return apply(name, "--domain", "gateway.example", *files)
+
+    add("a")
+    one = len(json.dumps(stored(cluster, "secret", "konnectivity-tenants-0")["data"]))
+    both = add("b")
+    assert len(both["data"]) == 6
+    assert one < 12 * 1024  # of the 1 MiB of a Secret
+    left = apply("a", "--part", "removal")
+    assert left["data"] == {name: text for name, text in both["data"].items() if name.startswith("b.")}
+    assert stored(cluster, "secret", "a-konnectivity-gateway")["type"] == "kubernetes.io/tls"
+    cluster.ok("-n", "tenants", "delete", "secret", "--all")
+
+
+def test_agents_of_a_gateway_run_beside_others(cluster):
+    ca = str(cluster.path("ca.crt"))
+    text = printed("tenant", "a", "--part", "agents", "--domain", "gateway.example", "--gateway-ca", ca)
+    assert judged(cluster, text)["DaemonSet"]["metadata"]["name"] == "konnectivity-gateway-agent"
+
+
+def test_a_tenant_control_plane_is_moved_to_a_gateway_and_back(cluster, admin):
+    """Kamaji's CRD accepts both patches, and the second one undoes the first."""
+    cluster.apply(tenant_with(server={"port": 9132}))
+    admin.paste("kubectl -n tenants get tcp tenant-1 -o yaml > tenant-1.yaml")
+    patch = "konnectivity manifests tenant tenant-1 --part %s --from-tenantcontrolplane tenant-1.yaml > patch.yaml"
+    use = "kubectl -n tenants patch tcp tenant-1 --type merge --patch-file patch.yaml"
+    assert "patched" in admin.paste(f"{patch % 'kamaji-patch'}\n{use}")
+    spec = stored(cluster, "tcp", "tenant-1")["spec"]
+    assert "konnectivity" not in spec["addons"]
+    deployment = spec["controlPlane"]["deployment"]
+    (argument,), (volume,) = deployment["extraArgs"]["apiServer"], deployment["additionalVolumes"]
+    assert volume["secret"]["secretName"] == "tenant-1-konnectivity-gateway"
+    (mount,) = deployment["additionalVolumeMounts"]["apiServer"]
+    assert argument.partition("=")[2].startswith(mount["mountPath"])
+    assert "patched" in admin.paste(f"{patch % 'kamaji-back'}\n{use}")
+    spec = stored(cluster, "tcp", "tenant-1")["spec"]
+    assert spec["addons"]["konnectivity"]["server"]["port"] == 9132
+    assert not spec["controlPlane"]["deployment"]["extraArgs"]["apiServer"]
+
+
 def deployment(arguments):
     """Return the Deployment of a control plane that is hosted in a cluster."""
     container = {"name": "kube-apiserver", "image": "kube-apiserver", "args": arguments}

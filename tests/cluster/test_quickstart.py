@@ -23,15 +23,6 @@ from support.waiting import until
 DOCS = Path(__file__).parents[2] / "docs"
 MANIFESTS = "/etc/kubernetes/manifests"
 NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
-NODE_OBJECTS = [
-    {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}},
-    {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "pod", "namespace": "default"},
-        "spec": {"nodeName": "node", "containers": [{"name": "it", "image": "none"}]},
-    },
-]
 
 
 def kubeadms_apiserver(cluster):
@@ -83,9 +74,7 @@ class Kubeadm:
         self.control.write(f"{MANIFESTS}/kube-apiserver.yaml", manifest)
         cluster.start_etcd()
         self.start_apiserver()
-        cluster.apply(*NODE_OBJECTS)
-        cluster.say_running()
-        cluster.start_node()
+        cluster.add_node()
 
     def start_apiserver(self):
         _, self.apiserver = start_pod(self.control, "kube-apiserver", "Serving securely")

@@ -38,6 +38,7 @@ class AgentManifest:
     ca: str = ""  # PEM of the CA that signed the server's certificate; empty: the cluster's CA
     lease_namespace: str = ""  # namespace of the servers' leases; empty: leases are not counted
     volumes_may_be_replaced: bool = False  # True: another controller may replace volumes and mounts, and nothing else
+    name: str = object_names.AGENT  # name of the objects; another one for agents beside those of another server
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -47,6 +48,11 @@ class AgentManifest:
         except ValueError as error:
             raise ManifestError(f"--server: {error}") from None
         check_replicas(self.mode, self.replicas)
+
+    @property
+    def ca_config_map(self) -> str:
+        """Return the name of the ConfigMap with the CA of the servers."""
+        return CA_CONFIG_MAP if self.name == object_names.AGENT else f"{self.name}-ca"
 
     def all_flags(self) -> extra_arguments.Flags:
         flags = {
@@ -80,33 +86,34 @@ def check_replicas(mode: str, replicas: int | None) -> None:
 
 def objects(agent: AgentManifest) -> list[Object]:
     """Return all objects of the agent except roles and bindings (`rbac`)."""
-    made = [service_account(agent.namespace)]
+    made = [service_account(agent.namespace, agent.name)]
     if agent.ca:
-        head = object_names.metadata(CA_CONFIG_MAP, agent.namespace, object_names.labels(object_names.AGENT))
+        head = object_names.metadata(agent.ca_config_map, agent.namespace, object_names.labels(agent.name))
         made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": {CA_FILE: agent.ca}})
     made.append(workload(agent))
     if agent.mode == DEPLOYMENT:
-        made.append(disruption_budget(agent.namespace))
+        made.append(disruption_budget(agent.namespace, agent.name))
     return made
 
 
-def service_account(namespace: str) -> Object:
-    head = object_names.metadata(object_names.AGENT, namespace, object_names.labels(object_names.AGENT))
+def service_account(namespace: str, name: str = object_names.AGENT) -> Object:
+    head = object_names.metadata(name, namespace, object_names.labels(name))
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": head}
 
 
-def disruption_budget(namespace: str) -> Object:
+def disruption_budget(namespace: str, name: str = object_names.AGENT) -> Object:
     """Return a budget of one pod at a time; "at least one" would forbid draining the node of a single agent."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": object_names.metadata(object_names.AGENT, namespace, object_names.labels(object_names.AGENT)),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": object_names.labels(object_names.AGENT)}},
+        "metadata": object_names.metadata(name, namespace, object_names.labels(name)),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": object_names.labels(name)}},
     }
 
 
 def workload(agent: AgentManifest) -> Object:
-    spec: Object = {"selector": {"matchLabels": object_names.labels(object_names.AGENT)}}
+    labels = object_names.labels(agent.name)
+    spec: Object = {"selector": {"matchLabels": dict(labels)}}
     if agent.mode == DEPLOYMENT:
         if agent.replicas is not None:
             spec["replicas"] = agent.replicas
@@ -117,14 +124,14 @@ def workload(agent: AgentManifest) -> Object:
         surge: Object = {"maxSurge": "10%", "maxUnavailable": 0}
         update = {"maxUnavailable": "10%"} if agent.host_network else surge
         spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
-    spec["template"] = {"metadata": {"labels": object_names.labels(object_names.AGENT)}, "spec": pod(agent)}
-    head = object_names.metadata(object_names.AGENT, agent.namespace, object_names.labels(object_names.AGENT))
+    spec["template"] = {"metadata": {"labels": dict(labels)}, "spec": pod(agent)}
+    head = object_names.metadata(agent.name, agent.namespace, labels)
     return {"apiVersion": "apps/v1", "kind": agent.mode, "metadata": head, "spec": spec}
 
 
 def pod(agent: AgentManifest) -> Object:
     made: Object = {
-        "serviceAccountName": object_names.AGENT,
+        "serviceAccountName": agent.name,
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": hardening.pod_security(),
@@ -141,7 +148,7 @@ def pod(agent: AgentManifest) -> Object:
     if agent.host_network:
         made["hostNetwork"] = True
     if agent.mode == DEPLOYMENT:
-        made["affinity"] = _apart()
+        made["affinity"] = hardening.apart(agent.name)
     return made
 
 
@@ -174,7 +181,7 @@ def _volumes(agent: AgentManifest) -> list[Object]:
         root = {"name": ROOT_CA_CONFIG_MAP, "items": [{"key": CA_FILE, "path": CA_FILE}]}
         made.append({"name": CLUSTER_CA, "projected": {"sources": [{"configMap": root}]}})
     if agent.ca:
-        made.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
+        made.append({"name": CA_CONFIG_MAP, "configMap": {"name": agent.ca_config_map}})
     return made
 
 
@@ -195,13 +202,3 @@ def _resources(agent: AgentManifest) -> Object:
         name: default[name] if quantities == hardening.AGENT_RESOURCES.get(name) else quantities
         for name, quantities in agent.resources.items()
     }
-
-
-def _apart() -> Object:
-    """Return constraints that spread the pods over nodes where possible."""
-    term = {
-        "labelSelector": {"matchLabels": object_names.labels(object_names.AGENT)},
-        "topologyKey": "kubernetes.io/hostname",
-    }
-    preferred = [{"weight": 100, "podAffinityTerm": term}]
-    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

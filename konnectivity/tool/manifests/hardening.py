@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from konnectivity.tool.manifests import object_names
 from konnectivity.tool.manifests.object_names import Object
 
 USER = 65532  # user id of the images
@@ -55,3 +56,10 @@ def probe(
         "failureThreshold": 3,
     }
     return {"initialDelaySeconds": delay_s, **made} if delay_s else made
+
+
+def apart(label: str) -> Object:
+    """Return an affinity that spreads the pods with a label over nodes where possible."""
+    term = {"labelSelector": {"matchLabels": {object_names.LABEL: label}}, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

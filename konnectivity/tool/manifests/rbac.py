@@ -11,7 +11,6 @@ _GROUP = "rbac.authorization.k8s.io"
 _API = f"{_GROUP}/v1"
 TOKEN_REVIEWS = "konnectivity-server-token-reviews"
 SERVER_LEASES = "konnectivity-server-leases"
-AGENT_LEASES = "konnectivity-agent-leases"
 SERVER_PODS = "konnectivity-server-pods"
 SERVER_EVENTS = "konnectivity-server-events"
 EVENTS_NAMESPACE = "default"  # of events about nodes, which are in no namespace
@@ -41,10 +40,10 @@ def server(
     return made
 
 
-def agent(namespace: str, lease_namespace: str) -> list[Object]:
+def agent(namespace: str, lease_namespace: str, name: str = object_names.AGENT) -> list[Object]:
     """Return the agent's role for counting leases; an agent that counts none has no rights."""
-    account: Object = {"kind": "ServiceAccount", "name": object_names.AGENT, "namespace": namespace}
-    return _granted(AGENT_LEASES, lease_namespace, "coordination.k8s.io", "leases", ["list", "watch"], account)
+    account: Object = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    return _granted(f"{name}-leases", lease_namespace, "coordination.k8s.io", "leases", ["list", "watch"], account)
 
 
 def lease_namespace(name: str) -> list[Object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from konnectivity.runtime.options import HelpRequested, read
-from konnectivity.runtime.options.value_checks import existing_file
+from konnectivity.runtime.options.value_checks import existing_directory, existing_file
 from konnectivity.tool.manifests.object_names import ManifestError, Object
 
 _SERVER, _AGENT = ["/proxy-server"], ["/proxy-agent"]
@@ -34,7 +34,7 @@ def _problems(container: Object) -> list[str]:
     arguments = container.get("args") or []
     options = ServerOptions if container["command"] == _SERVER else AgentOptions
     try:
-        return read(options, arguments, {}, (existing_file,))[1]
+        return read(options, arguments, {}, (existing_file, existing_directory))[1]
     except HelpRequested:
         return ["--help among its arguments"]
 

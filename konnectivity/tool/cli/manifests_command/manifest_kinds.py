@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from konnectivity.tool.cli import output
-from konnectivity.tool.cli.manifests_command import container_arguments, manifest_builders, manifest_options
+from konnectivity.tool.cli.manifests_command import (
+    container_arguments,
+    gateway_builders,
+    gateway_options,
+    manifest_builders,
+    manifest_options,
+)
 from konnectivity.tool.cli.manifests_command.input_files import Unusable, none
 from konnectivity.tool.manifests.object_names import ManifestError
 
@@ -104,6 +110,20 @@ _KINDS = (
         manifest_options.server_config_options,
         "the ConfigMap and the Secret that the server beside a kube-apiserver needs, without Kamaji's addon",
         "--from-tenantcontrolplane tenant-1.yaml --kubeconfig konnectivity-server.conf",
+    ),
+    _Kind(
+        "gateway",
+        gateway_builders.its_gateway,
+        gateway_options.gateway_options,
+        "a server of many clusters: Deployment, Service, budget, policy, autoscaler",
+        "--type LoadBalancer --max-replicas 6",
+    ),
+    _Kind(
+        "tenant",
+        gateway_builders.its_tenant,
+        gateway_options.tenant_options,
+        "one cluster of a gateway: its Secrets, its agents, or the patch that moves its kube-apiserver",
+        "tenant-1 --part agents --domain gateway.example.com --gateway-ca ca.crt",
     ),
 )
 

@@ -20,7 +20,7 @@ from konnectivity.untrusted.numbers import MAX_PORT, parse_decimal
 Group = argparse._ActionsContainer
 
 
-def _checked(check: Callable[[str], str], optional: bool = False) -> Callable[[str], str]:
+def checked(check: Callable[[str], str], optional: bool = False) -> Callable[[str], str]:
     """Return `check` as the type of an option; its error text reaches the person. `optional` accepts an empty text."""
 
     def read(text: str) -> str:
@@ -33,23 +33,23 @@ def _checked(check: Callable[[str], str], optional: bool = False) -> Callable[[s
 
 
 _IMAGE, _NAME, _NAMESPACE = (
-    _checked(each) for each in (object_names.check_image, object_names.check_name, object_names.check_namespace)
+    checked(each) for each in (object_names.check_image, object_names.check_name, object_names.check_namespace)
 )
-_DIRECTORY = _checked(object_names.check_directory)
+_DIRECTORY = checked(object_names.check_directory)
 _ANY_IMAGE, _ANY_NAME, _ANY_NAMESPACE = (
-    _checked(each, optional=True)
+    checked(each, optional=True)
     for each in (object_names.check_image, object_names.check_name, object_names.check_namespace)
 )
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     """Return a port number."""
     if not parse_decimal(text, MAX_PORT):
         raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a port between 1 and 65535")
     return int(text)
 
 
-def _tenant_file_option(
+def tenant_file_option(
     to: Group, text: str = "File with the TenantControlPlane whose settings apply; - is standard input."
 ) -> Group:
     group = to.add_argument_group("Kamaji")
@@ -58,7 +58,7 @@ def _tenant_file_option(
 
 
 def _tenant_options(to: Group) -> None:
-    group = _tenant_file_option(to)
+    group = tenant_file_option(to)
     group.add_argument(
         "--without-addon",
         action="store_true",
@@ -95,15 +95,15 @@ def _lease_options(to: Group) -> None:
     )
 
 
-def _port_option(to: Group, text: str = "Port of the server for agents") -> None:
-    to.add_argument("--port", type=_port, default=object_names.AGENT_PORT, help=f"{text} (default: %(default)s).")
+def port_option(to: Group, text: str = "Port of the server for agents") -> None:
+    to.add_argument("--port", type=port_number, default=object_names.AGENT_PORT, help=f"{text} (default: %(default)s).")
 
 
 def agent_options(to: Group) -> None:
     """Declare the options of the agent's workload."""
     to.add_argument("--server", default="", metavar="HOSTS", help="Comma-separated servers, each a host or host:port.")
-    _port_option(to, "Port of the servers that are given without one")
-    _mode_options(to)
+    port_option(to, "Port of the servers that are given without one")
+    mode_options(to)
     to.add_argument(
         "--ca", default="", metavar="FILE", help="CA of the servers' certificates (default: the cluster's CA)."
     )
@@ -123,13 +123,13 @@ def agent_options(to: Group) -> None:
             metavar="R=Q",
             help=f"Comma-separated resource {name}, RESOURCE=QUANTITY each (default: {shown}).",
         )
-    _extra_option(to)
+    extra_option(to)
     _image_options(to, object_names.AGENT_IMAGE)
     _lease_options(to)
     _tenant_options(to)
 
 
-def _mode_options(to: Group) -> None:
+def mode_options(to: Group) -> None:
     to.add_argument(
         "--mode",
         choices=agent_objects.MODES,
@@ -146,7 +146,7 @@ def _mode_options(to: Group) -> None:
     )
 
 
-def _extra_option(to: Group) -> None:
+def extra_option(to: Group) -> None:
     to.add_argument(
         "--extra-arg",
         action="append",
@@ -192,14 +192,14 @@ def path_options(to: Group) -> None:
 
 def server_options(to: Group) -> None:
     """Declare the options of the server."""
-    _port_option(to)
+    port_option(to)
     to.add_argument(
         "--mode", default="grpc,http-connect", help="Comma-separated protocols of the frontend (default: %(default)s)."
     )
     to.add_argument(
         "--count", type=int, default=1, metavar="N", help="Number of servers, if they keep no leases (default: 1)."
     )
-    _extra_option(to)
+    extra_option(to)
     _image_options(to, object_names.SERVER_IMAGE)
     _lease_options(to)
     path_options(to.add_argument_group("static pod"))
@@ -242,10 +242,10 @@ def service_options(to: Group) -> None:
         default=agent_service_object.CLUSTER_IP,
         help="Type of the Service (default: %(default)s).",
     )
-    _port_option(to)
+    port_option(to)
     to.add_argument(
         "--node-port",
-        type=_port,
+        type=port_number,
         metavar="PORT",
         help="Port on the nodes, with --type=NodePort (default: chosen by Kubernetes).",
     )
@@ -278,7 +278,7 @@ def route_options(to: Group) -> None:
         default=object_names.SERVER,
         help="Service that the route leads to (default: %(default)s).",
     )
-    _port_option(to)
+    port_option(to)
     to.add_argument(
         "--api",
         choices=gateway.VERSIONS,
@@ -306,7 +306,7 @@ def removal_options(to: Group) -> None:
         help="Print a strategic merge patch for the Deployment of the tenant's control plane. It removes a volume "
         "whose Secret Kamaji has deleted, so that new pods can start.",
     )
-    _tenant_file_option(to)
+    tenant_file_option(to)
 
 
 def addon_options(to: Group) -> None:
@@ -325,13 +325,15 @@ def addon_options(to: Group) -> None:
         metavar="IMAGE",
         help="Image of the agent (default: %(default)s).",
     )
-    to.add_argument("--port", type=_port, metavar="PORT", help="Port of the server for agents (default: unchanged).")
+    to.add_argument(
+        "--port", type=port_number, metavar="PORT", help="Port of the server for agents (default: unchanged)."
+    )
     to.add_argument("--mode", choices=agent_objects.MODES, help="Workload of the agents (default: unchanged).")
     to.add_argument(
         "--replicas", type=int, metavar="N", help="Number of agent replicas of a Deployment (default: unchanged)."
     )
     to.add_argument("--host-network", action="store_true", help="Run agents on the host's network.")
-    _tenant_file_option(
+    tenant_file_option(
         to,
         "File with the TenantControlPlane to patch, - for standard input; the patch sets a port if its addon is off.",
     )
@@ -345,4 +347,4 @@ def server_config_options(to: Group) -> None:
         metavar="FILE",
         help="Kubeconfig of the server, written by `konnectivity kubeconfig`.",
     )
-    _tenant_file_option(to)
+    tenant_file_option(to)

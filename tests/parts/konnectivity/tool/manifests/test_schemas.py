@@ -8,7 +8,16 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from konnectivity.tool.manifests import agent_objects, agent_service_object, rbac, removal, server_pod, sidecar
+from konnectivity.tool.manifests import (
+    agent_objects,
+    agent_service_object,
+    gateway_objects,
+    gateway_tenant,
+    rbac,
+    removal,
+    server_pod,
+    sidecar,
+)
 
 VERSIONS = ("1.28", "1.36")
 HOST = ("203.0.113.7",)
@@ -72,6 +81,23 @@ def test_the_server_beside_a_kube_apiserver():
 @pytest.mark.parametrize("type_", agent_service_object.TYPES)
 def test_services(type_):
     valid(agent_service_object.service(type_, 30132, 30132 if type_ == agent_service_object.NODE_PORT else None))
+
+
+@pytest.mark.parametrize("type_", agent_service_object.TYPES)
+def test_a_gateway(type_):
+    networks = ("192.0.2.0/24", "2001:db8::/32")
+    for each in gateway_objects.objects(
+        gateway_objects.GatewayManifest(service_type=type_, max_replicas=9, tunnels=2000, networks=networks)
+    ):
+        valid(each)
+
+
+def test_a_tenant_of_a_gateway():
+    tenant = gateway_tenant.GatewayTenant(name="a", server_name="a.example", lease_namespace="leases")
+    made = [gateway_tenant.entry(tenant, "PEM", ""), gateway_tenant.no_entry(tenant)]
+    made += [gateway_tenant.apiserver_secret(tenant, "tenants", "CA", "CERT", "KEY")]
+    for each in made + gateway_tenant.agents(tenant, "PEM", agent_objects.AgentManifest(servers=HOST)):
+        valid(each)
 
 
 def test_what_is_to_be_removed_has_kinds_and_names():
