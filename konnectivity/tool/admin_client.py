@@ -55,7 +55,17 @@ def get_json(address: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
         AdminError: the port does not answer, the answer is not JSON, or the server refuses the request.
 
     """
-    found = parse(get(address, path, timeout_s), address)
+    return parsed(get(address, path, timeout_s), address)
+
+
+def parsed(answer: SmallResponse, address: str) -> Any:
+    """Return the JSON of an answer that is no refusal.
+
+    Raises:
+        AdminError: the answer is not JSON, or the server refuses the request.
+
+    """
+    found = parse(answer, address)
     if why := _refused(found):
         raise AdminError(f"{address} refuses: {why}")
     return found

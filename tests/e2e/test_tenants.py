@@ -25,7 +25,7 @@ from support.targets import echo, listening
 from support.tenant_site import TenantSite
 
 CHANGE_S = 1.0  # a change of the directory is served within this time
-NAMES = ("a", "b", "c", "d", "e", "f", "g", "p")
+NAMES = ("a", "b", "c", "d", "e", "f", "g", "p", "nobody")
 
 
 @pytest.fixture(scope="module")
@@ -299,3 +299,64 @@ async def test_agents_and_frontends_of_many_tenants_share_one_port(tmp_path):
             assert "UNKNOWN_CA" in refusal(site, "agents", "a", "b-api")
     finally:
         one.stop()
+
+
+def examined(site, tenant: str, *arguments: str) -> dict[str, tuple[str, str]]:
+    """Return status and text of each check of `konnectivity doctor` for a tenant of the running server."""
+    admin = f"127.0.0.1:{site.deployment.admin_port}"
+    done = command(
+        "konnectivity", "doctor", "-o", "json", "--warn-days=0", "--admin", admin, "--tenant", tenant, *arguments
+    )
+    assert done.stderr == ""
+    return {each["check"]: (each["status"], each["what"]) for each in json.loads(done.stdout)["results"]}
+
+
+def agent_words(site, tenant: str, credential: str) -> list[str]:
+    one = site.deployment
+    return [
+        "proxy-agent",
+        f"--proxy-server-host={site.name_of(tenant)}",
+        f"--proxy-server-port={one.agent_port}",
+        f"--ca-cert={one.path('ca.crt')}",
+        f"--agent-cert={one.path(f'{credential}.crt')}",
+        f"--agent-key={one.path(f'{credential}.key')}",
+    ]
+
+
+def test_the_doctor_finds_a_tenant_healthy_or_says_which_of_its_parts_is_not_its_own(site, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{site.proxy.port}")
+    server = ["proxy-server", *site.server_arguments()]
+    found = examined(site, "a", "--", *server, *agent_words(site, "a", "a"))
+    for check in (
+        "tenant",
+        "tenant-files",
+        "tenant-names",
+        "tenant-agent",
+        "agents",
+        "agent-port",
+        "certificate-served",
+    ):
+        assert found[check][0] == "ok", (check, found[check])
+    found = examined(site, "a", "--", *server, *agent_words(site, "b", "b"))
+    assert found["tenant-names"] == ("failed", "agents dial b.tenants.example; the tenant has a.tenants.example")
+    assert "does not lead to" in found["tenant-agent"][1]
+    assert examined(site, "a", "--", *agent_words(site, "a", "b"))["agent-port"][0] == "failed"
+    assert (
+        "no tenant of the server has the name" in examined(site, "a", "--", *agent_words(site, "nobody", "a"))["tls"][1]
+    )
+
+
+def test_the_doctor_tells_a_tenant_without_agents_from_one_that_is_refused_or_unknown(site):
+    site.add("j")
+    site.add("k")
+    site.declare("k", "cluster-ca-cert: none.crt")
+    until(
+        lambda: {name: tenants(site).get(name, {}).get("state") for name in "jk"} == {"j": "not ready", "k": "refused"}
+    )
+    try:
+        assert examined(site, "j")["tenant"][1].startswith("not ready: ")
+        assert "none.crt" in examined(site, "k")["tenant"][1]
+        assert examined(site, "x")["tenant"] == ("failed", "has no tenant x")
+    finally:
+        for name in "jk":
+            shutil.rmtree(site.directory / name)

@@ -40,6 +40,7 @@ example:
   konnectivity doctor --egress-config egress.yaml --dial 10.0.0.7:10250 -- proxy-server --uds-name=/run/k.sock ...
   konnectivity doctor --admin 127.0.0.1:8133 --admin 127.0.0.1:9133 --expect-agent node-1,node-2
   konnectivity doctor --watch --admin 127.0.0.1:8133
+  konnectivity doctor --admin 127.0.0.1:8133 --tenant tenant-1
 """
 
 
@@ -57,6 +58,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "help": "Comma-separated ids of agents that should be connected; may be repeated.",
+    },
+    "--tenant": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "Tenant of a server with --tenants whose files, credentials, agents and state are checked (default: "
+        "the servers serve one cluster; of a directory, all tenants).",
     },
     "--egress-config": {"metavar": "FILE", "default": "", "help": "File with kube-apiserver's egress configuration."},
     "--dial": {
@@ -195,6 +202,7 @@ def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers
         arguments.audience or DEFAULT_AUDIENCE,
         admins=tuple(arguments.admin),
         expected=tuple(each for text in arguments.expect_agent for each in text.split(",") if each),
+        tenant=arguments.tenant,
     )
     for server in servers:
         host = here(server.admin_bind_address)
@@ -224,6 +232,7 @@ async def _examined(asked: _Asked) -> list[CheckResult]:
         doctor_case,
         egress_checks,
         server_checks,
+        tenant_checks,
         tunnel_checks,
     )
 
@@ -231,14 +240,26 @@ async def _examined(asked: _Asked) -> list[CheckResult]:
     for agent, problems in asked.agents:
         results += doctor_case.options(AGENT, agent, problems)
         results += await agent_checks.agent(agent, asked.case)
+    serving: list[ServerOptions] = []
     for server, problems in asked.servers:
         results += doctor_case.options(SERVER, server, problems)
-        results += await server_checks.server(server, asked.case)
+        if not server.tenants:
+            results += await server_checks.server(server, asked.case)
+            serving.append(server)
+            continue
+        tenant, found = tenant_checks.options_of(server, asked.case.tenant)
+        results += found
+        if tenant is not None:
+            results += tenant_checks.names(tenant, [each for each, _ in asked.agents], asked.case)
+            results += await server_checks.server(tenant, asked.case, tenant_checks.a_server_name(tenant))
+            serving.append(tenant)
     if asked.case.kubeconfig and not asked.servers:
         results += await tunnel_checks.kubernetes(asked.case)
-    one = asked.servers[0][0] if asked.servers else None
+    one = serving[0] if serving else None
     if asked.egress:
         results += await egress_checks.egress(asked.egress, one, asked.case)
+    if asked.case.tenant:
+        results += await tenant_checks.state(asked.case)
     results += await tunnel_checks.side_by_side(asked.case)
     if asked.dial:
         frontends = asked.frontends or egress_checks.frontends(one, asked.egress)

@@ -32,6 +32,19 @@ def pair(
     ]
 
 
+def pair_of_authority(
+    name: str, certificate: str, key: str, authority: str, role: str, clock: certificate_check.Clock
+) -> list[CheckResult]:
+    """Check a certificate with its key, which an authority in a bundle must have issued."""
+    try:
+        subject = certificate_check.Subject(_read(certificate), role, _read(key), (_read(authority),))
+    except OSError as error:
+        return [_unreadable(name, error)]
+    return results_of(name, certificate_check.check(subject, clock)) or [
+        ok(name, certificate, f"comes from {authority}")
+    ]
+
+
 def bundle(name: str, path: str, clock: certificate_check.Clock) -> list[CheckResult]:
     """Check a CA bundle."""
     try:

@@ -34,6 +34,7 @@ class Client:
     alpn: tuple[str, ...] = ("h2",)
     proxy: Proxy | None = None
     timeout_s: float = 5.0
+    server_name: str = ""  # TLS server name; empty: the host
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ async def _attempt(name: str, host: str, dial: Socket, client: Client) -> Attemp
         found.error = _why(error, f"no answer in {client.timeout_s:g} s")
         return found
     found.connect_s = monotonic() - began
-    server_name = tls.server_name(host)
+    server_name = client.server_name or tls.server_name(host)
     bare = _context(client, verify=False)
     found.bare = await _handshake(dial, bare, server_name, client.timeout_s)
     if found.bare.error:

@@ -74,6 +74,9 @@ def _attempt(found: ProbedListener, attempt: Attempt, ca: str, clock: certificat
     if bare is None or bare.error:
         why = bare.error if bare is not None else "not tried"
         do = "the port of the server's --agent-port, with TLS passed through by whatever is in between"
+        if "UNRECOGNIZED_NAME" in why.upper():
+            why = f"no tenant of the server has the name {found.host}"
+            do = "server-names of the tenant; `konnectivity tenants` lists them, and those that are refused"
         what = "something answers, and not in TLS" if bare is not None and bare.no_tls else f"no TLS: {why}"
         yield failed(TLS, where, what, do)
         return
@@ -161,10 +164,13 @@ def _issuer(attempt: Attempt) -> str:
 _HANGS_UP = ("certificate", "alert", "closed by the peer", "connection reset", "broken pipe")
 
 
+_OF_AGENTS = "the credential is one of agents"  # refusal of a port that agents share with frontends
+
+
 def _door(where: str, attempt: Attempt) -> CheckResult:
     answer = attempt.answer
     assert answer is not None, "asked for if it is there"
-    if answer.agents:
+    if answer.agents or _OF_AGENTS in answer.text:
         return ok(PORT, where, "takes agents, and this client's certificate if it asks for one")
     if answer.frontend:
         return failed(PORT, where, "this is a frontend, for kube-apiserver", "the port of the server's --agent-port")

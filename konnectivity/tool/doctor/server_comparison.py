@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from konnectivity.tool import admin_client
 from konnectivity.tool.check_results import CheckResult, CheckStatus, failed, ok, skipped, warning
@@ -65,20 +66,20 @@ class View:
         return {str(each.get("id", "")) for each in self.agents}
 
 
-def ask(address: str, timeout_s: float) -> View:
-    """Ask one server's admin port. Blocks for a few times `timeout_s` at most."""
-    found = View(address)
+def ask(address: str, timeout_s: float, tenant: str = "") -> View:
+    """Ask a server's admin port about itself or one of its tenants. Blocks for a few times `timeout_s` at most."""
+    found, which = View(address), urlencode({"tenant": tenant} if tenant else {})
     try:
-        answer = admin_client.get(address, "/api/v1/agents", timeout_s)
+        answer = admin_client.get(address, f"/api/v1/agents?{which}".removesuffix("?"), timeout_s)
         if answer.status == 404:
             found.reference_agents = agents_by_metrics(admin_client.get(address, "/metrics", timeout_s).body)
         if found.reference_agents is not None:
             return found
-        agents = admin_client.parse(answer, address)
+        agents = admin_client.parsed(answer, address)
         if not isinstance(agents, list):
             raise admin_client.AdminError(f"{address} gives no list of agents")
         found.agents = agents
-        answer = admin_client.get(address, "/api/v1/overview?history=1", timeout_s)
+        answer = admin_client.get(address, f"/api/v1/overview?history=1&{which}".removesuffix("&"), timeout_s)
         found.skew_s = skew(answer.headers.get("date", ""), datetime.now(UTC))
         if answer.status == 200:
             found.overview = admin_client.parse(answer, address)

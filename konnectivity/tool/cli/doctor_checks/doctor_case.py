@@ -29,6 +29,7 @@ class Case:
     admins: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     agent_hosts: tuple[str, ...] = ()  # hosts that agents dial and the server's certificate must name
+    tenant: str = ""  # tenant of a server with --tenants; empty: the servers serve one cluster
 
     @property
     def now(self) -> float:

@@ -21,11 +21,20 @@ if TYPE_CHECKING:
     from konnectivity_server.server_options import ServerOptions
 
 
-async def server(given: ServerOptions, case: Case) -> list[CheckResult]:
-    """Check a server's files, its listener, its unix socket and its access to the Kubernetes API."""
+async def server(given: ServerOptions, case: Case, server_name: str = "") -> list[CheckResult]:
+    """Check a server's files, its listener, its unix socket and its access to the Kubernetes API.
+
+    Args:
+        given: options of the server, or of one tenant of a server.
+        case: the request.
+        server_name: TLS server name of the tenant; empty: the server serves one cluster.
+
+    """
     results = _server_files(given, case)
     host = here(given.agent_bind_address)
-    found = await listener_probe.probe(host, given.agent_port, listener_probe.Client(timeout_s=case.timeout_s))
+    found = await listener_probe.probe(
+        host, given.agent_port, listener_probe.Client(timeout_s=case.timeout_s, server_name=server_name)
+    )
     results += listener_verdict.judge_own(found, content_of(given.cluster_cert))
     if given.uds_name:
         results += socket_protocol.judge(await socket_protocol.listen(given.uds_name, case.timeout_s), given.modes)
