@@ -12,6 +12,7 @@ from konnectivity.testing.deployment import Deployment, free_port
 from support import browser as browsers
 from support.browser import Browser
 from support.connect_socket import answer_to, dial, fill
+from support.tenant_site import TenantSite
 
 MISSING = browsers.missing()
 pytestmark = [
@@ -418,3 +419,35 @@ def test_the_paths_are_a_matrix_of_agents_and_probes_the_worst_first(probed, win
 
 def test_a_server_without_probes_has_no_tab_of_paths(page):
     assert page.run("return document.getElementById('tab-paths').hidden")
+
+
+# ---- many tenants ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tenants(tmp_path):
+    """Yield a server of two healthy tenants, of which neither has agents, and one that is refused."""
+    site = TenantSite(tmp_path)
+    for name in ("a", "b", "c"):
+        site.add(name)
+    site.declare("c", "cluster-ca-cert: none.crt")
+    site.start_server("--server-id=server-1")
+    yield site
+    site.deployment.stop()
+
+
+def test_the_page_of_many_tenants_lists_them_by_trouble_and_leads_to_each(tenants, window):
+    visit(window, f"http://localhost:{tenants.deployment.admin_port}/")
+    window.until(lambda: len(window.texts("tbody tr")) == 3, "three tenants")
+    assert [each.split()[0] for each in column(window, 2)] == ["c", "a", "b"]
+    assert column(window, 1) == ["refused", "not ready", "not ready"]
+    assert "none.crt" in column(window, 8)[0]
+    type_filter(window, "b.tenants")
+    window.until(lambda: len(window.texts("tbody tr")) == 1, "one tenant")
+    assert window.texts("#summary") == ["1 of 3 tenants."]
+    window.find("tbody a").click()
+    window.until(lambda: window.texts("#server-id") == ["b on server-1"], "the page of the tenant")
+    assert window.texts("#ready .mark")[0].startswith("Not ready")
+    window.find("#others").click()
+    window.until(lambda: len(window.texts("tbody tr")) == 3, "three tenants")
+    assert window.complaints() == []

@@ -21,7 +21,7 @@ class AdminRoutes(Mapping[str, Handler]):
 
     def __init__(self, options: ServerOptions, own: Routes) -> None:
         self._own = own
-        self._pages = dashboard.routes() if options.dashboard else {}
+        self._pages = dashboard.routes(bool(options.tenants)) if options.dashboard else {}
         self._local = options.admin_is_local
 
     def __getitem__(self, path: str) -> Handler:

@@ -10,9 +10,9 @@ import functools
 import hashlib
 from typing import NamedTuple
 
-from konnectivity.http1.handlers import Handler, Request, Response, Routes
+from konnectivity.http1.handlers import Handler, Later, Request, Response, Routes
 
-INDEX = "index.html"
+INDEX, TENANTS = "index.html", "tenants.html"
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -32,6 +32,8 @@ FILES = (
     "rates.js",
     "style.css",
     "table.js",
+    "tenants.js",
+    "theme.js",
     "views.js",
 )
 HEADERS = {
@@ -52,10 +54,15 @@ class _Asset(NamedTuple):
     etag: str
 
 
-def routes() -> Routes:
-    """Return the handler of each path of the page."""
+def routes(many_tenants: bool = False) -> Routes:
+    """Return the handler of each path of the page; of many tenants, the first page has all or `?tenant=NAME`."""
     files = {f"/dashboard/{name}": _handler(name) for name in FILES}
-    return {"/": _handler(INDEX), "/dashboard": _handler(INDEX), **files}
+    one, every = _handler(INDEX), _handler(TENANTS)
+
+    def first(request: Request) -> Response | Later:
+        return (every if many_tenants and not request.value("tenant") else one)(request)
+
+    return {"/": first, "/dashboard": first, **files}
 
 
 def _handler(name: str) -> Handler:

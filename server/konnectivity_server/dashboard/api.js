@@ -9,8 +9,11 @@ export function visible(text) {
   return text.replace(UNSEEN, (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
 }
 
+// Tenant that the page shows, of a server of many tenants; empty: the server serves one cluster.
+export const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
+
 export async function ask(path, parameters = {}) {
-  const query = new URLSearchParams(parameters).toString();
+  const query = new URLSearchParams(tenant ? { ...parameters, tenant } : parameters).toString();
   const answer = await fetch(`api/v1/${path}${query ? `?${query}` : ""}`, {
     cache: "no-store",
     credentials: "omit",

@@ -1,11 +1,12 @@
 // The page: asks the server every two seconds while the page is visible, and shows the answers.
 
-import { ask } from "./api.js";
+import { ask, tenant } from "./api.js";
 import { concerns } from "./attention.js";
 import { mark, say, tag } from "./dom.js";
 import { plural, span } from "./format.js";
 import { ListPanel, ServerPanel } from "./panels.js";
 import { plots } from "./rates.js";
+import { useTheme } from "./theme.js";
 import * as views from "./views.js";
 
 const INTERVAL_MS = 2000;
@@ -72,8 +73,9 @@ function lost(error) {
 // ---- showing ---------------------------------------------------------------------------------------------------
 
 function show(view, overview, sick, list) {
-  say(at("server-id"), overview.id);
-  document.title = `${overview.ready ? "" : "Not ready, "}${overview.id}: Konnectivity server`;
+  const who = tenant ? `${tenant} on ${overview.id}` : overview.id;
+  say(at("server-id"), who);
+  document.title = `${overview.ready ? "" : "Not ready, "}${who}: Konnectivity server`;
   showHealth(overview, sick);
   for (const plot of plots) plot.show(overview.history.series, SAMPLES);
   showTabs(overview);
@@ -195,41 +197,10 @@ function filterKey(event) {
   }
 }
 
-// ---- light and dark --------------------------------------------------------------------------------------------
-
-const darkOutside = matchMedia("(prefers-color-scheme: dark)");
-
-function theme(chosen) {
-  if (chosen) document.documentElement.dataset.theme = chosen;
-  const dark = (document.documentElement.dataset.theme ?? (darkOutside.matches ? "dark" : "light")) === "dark";
-  at("theme").textContent = dark ? "Light" : "Dark";
-  at("theme").setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
-  return dark;
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem("konnectivity-theme");
-  } catch {
-    return null; // the browser stores nothing
-  }
-}
-
-function switchTheme() {
-  const chosen = theme() ? "light" : "dark";
-  theme(chosen);
-  try {
-    localStorage.setItem("konnectivity-theme", chosen);
-  } catch {
-    // the browser stores nothing
-  }
-}
-
 // ---- start -----------------------------------------------------------------------------------------------------
 
-theme(remembered());
-darkOutside.addEventListener("change", () => theme());
-at("theme").addEventListener("click", switchTheme);
+useTheme();
+at("others").hidden = tenant === "";
 at("plots").append(...plots.map((plot) => plot.element));
 for (const view of VIEWS) at(`tab-${view}`).addEventListener("click", () => open(view));
 document.querySelector("[role=tablist]").addEventListener("keydown", tabKey);
