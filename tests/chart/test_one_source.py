@@ -11,7 +11,7 @@ import yaml
 
 from konnectivity.tool.cli.main import main
 from support import helm_chart
-from support.chart_values import AGENTS, BESIDE, CA, IN_PODS, ON_NODES
+from support.chart_values import AGENTS, BESIDE, CA, GATEWAY, IN_PODS, ON_NODES
 from support.helm_chart import NAMESPACE, at, merged
 
 REPOSITORY = "registry.example.com/konnectivity"
@@ -235,6 +235,48 @@ def test_the_service_of_agents_is_that_of_manifests_service(manifests, options, 
     found = rendered(merged(IN_PODS, {"service": service}, at("server.port", port)))
     wanted = by_name(manifests("service", *options))
     assert {key: each for key, each in found.items() if key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "gateway"),
+    [
+        ([], {}),
+        (
+            ["--type=headless", "--port=9132", "--shards=3"],
+            {"service": {"type": "headless"}, "port": 9132, "shards": 3},
+        ),
+        (["--type=NodePort", "--node-port=30132"], {"service": {"type": "NodePort", "nodePort": 30132}}),
+        (
+            ["--replicas=3", "--max-replicas=9", "--cpu-percent=50", "--tunnels=2000"],
+            {
+                "replicas": 3,
+                "autoscaling": {"enabled": True, "maxReplicas": 9, "cpuPercent": 50, "tunnels": 2000},
+            },
+        ),
+        (
+            ["--tls-secret=its", "--limits=memory=2Gi", "--extra-arg=--v=2", "--extra-arg=--health-port=9000"],
+            {
+                "tlsSecret": "its",
+                "resources": {"limits": {"memory": "2Gi"}},
+                "extraArgs": {"--v": 2, "--health-port": 9000},
+            },
+        ),
+    ],
+    ids=lambda part: " ".join(part) or "defaults" if isinstance(part, list) else "",
+)
+def test_the_gateway_is_that_of_manifests_gateway(manifests, options, gateway):
+    wanted = manifests("gateway", *options, f"--image={REPOSITORY}/proxy-server:1", f"--namespace={NAMESPACE}")
+    values = merged(GATEWAY, {"gateway": gateway}, at("image.tag", "1"), at("networkPolicy.enabled", True))
+    assert rendered(values) == by_name(wanted)
+
+
+def test_the_networks_of_a_gateway_s_clients_are_those_of_manifests_gateway(manifests):
+    networks = ("192.0.2.0/24", "198.51.100.0/24")
+    image = f"--image={REPOSITORY}/proxy-server:1"
+    wanted = manifests("gateway", f"--allow-from={','.join(networks)}", image, f"--namespace={NAMESPACE}")
+    peers = [[{"ipBlock": {"cidr": each}}] for each in networks]
+    policy = {"enabled": True, "agentPeers": peers[0], "frontendPeers": peers[1]}
+    assert rendered(merged(GATEWAY, {"networkPolicy": policy}, at("image.tag", "1"))) == by_name(wanted)
 
 
 def test_a_ca_that_is_no_certificate_is_refused_by_both():

@@ -13,7 +13,19 @@ import yaml
 from konnectivity.tool.cli.manifests_command import container_arguments
 from konnectivity.tool.manifests.object_names import ManifestError
 from support import helm_chart
-from support.chart_values import AGENT_DEPLOYMENT, AGENTS, BESIDE, BOTH, IN_PODS, SWITCHES, defaults, entries, monitored
+from support.chart_values import (
+    AGENT_DEPLOYMENT,
+    AGENTS,
+    BESIDE,
+    BOTH,
+    GATEWAY,
+    IN_PODS,
+    SCALED,
+    SWITCHES,
+    defaults,
+    entries,
+    monitored,
+)
 from support.helm_chart import CHART, at, merged
 
 OLDEST_KUBERNETES = "1.28"
@@ -115,10 +127,13 @@ def test_the_schema_names_the_value_and_what_is_wrong_with_it(path, value, text)
         ),
         (merged(IN_PODS, at("image.repository", "")), "image.repository is empty, and so is server.image"),
         (at("image.repository", "registry.example.com/k"), "agent.servers is empty: name the servers"),
-        (merged(AGENTS, at("agent.enabled", False)), "agent.enabled and server.enabled are false"),
+        (merged(AGENTS, at("agent.enabled", False)), "agent.enabled, server.enabled and gateway.enabled are false"),
         (merged(AGENTS, at("agent.replicas", 3)), "agent.replicas is 3: it is for agent.kind Deployment"),
         (merged(BESIDE, at("server.useServiceAccount", True)), "a Sidecar runs in the pod of kube-apiserver"),
         (merged(IN_PODS, at("service.nodePort", 30000)), "service.nodePort is 30000: it is for service.type NodePort"),
+        (merged(GATEWAY, at("image.repository", "")), "so is server.image, which the gateway runs"),
+        (merged(SCALED, at("gateway.replicas", 6)), "maxReplicas is 6: it must be above gateway.replicas, 6"),
+        (merged(GATEWAY, at("gateway.service.nodePort", 30000)), "it is for gateway.service.type NodePort"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_with_what_to_do(values, text):

@@ -19,6 +19,8 @@ SERVERS = {
     for kind in ("DaemonSet", "Deployment", "Sidecar")
 }
 ON_NODES, IN_PODS, BESIDE = SERVERS["DaemonSet"], SERVERS["Deployment"], SERVERS["Sidecar"]
+GATEWAY = merged(AGENTS, {"agent": {"enabled": False}, "gateway": {"enabled": True}})
+SCALED = merged(GATEWAY, {"gateway": {"autoscaling": {"enabled": True}}})
 OWN_ACCOUNT = merged(IN_PODS, {"server": {"useServiceAccount": True}})
 POLICY = merged(AGENTS, IN_PODS, {"agent": {"enabled": True}, "networkPolicy": {"enabled": True}})
 BOTH = merged(POLICY, {"networkPolicy": {"enabled": False}})
@@ -83,6 +85,27 @@ SWITCHES: dict[str, tuple[Values, Any]] = {
     "server.podLabels": (ON_NODES, {"a": "b"}),
     "server.podAnnotations": (ON_NODES, {"a": "b"}),
     "server.serviceAccountAnnotations": (IN_PODS, {"a": "b"}),
+    "gateway.enabled": (AGENTS, True),
+    "gateway.port": (GATEWAY, 9132),
+    "gateway.replicas": (GATEWAY, 3),
+    "gateway.tlsSecret": (GATEWAY, "its-certificate"),
+    "gateway.shards": (GATEWAY, 2),
+    "gateway.autoscaling.enabled": (GATEWAY, True),
+    "gateway.autoscaling.maxReplicas": (SCALED, 9),
+    "gateway.autoscaling.cpuPercent": (SCALED, 50),
+    "gateway.autoscaling.tunnels": (SCALED, 2000),
+    "gateway.service.type": (GATEWAY, "LoadBalancer"),
+    "gateway.service.nodePort": (merged(GATEWAY, {"gateway": {"service": {"type": "NodePort"}}}), 30132),
+    "gateway.service.annotations": (GATEWAY, {"a": "b"}),
+    "gateway.extraArgs": (GATEWAY, {"--v": 6}),
+    "gateway.resources": (GATEWAY, {"limits": {"memory": "2Gi"}}),
+    "gateway.tolerations": (GATEWAY, _TOLERATIONS),
+    "gateway.nodeSelector": (GATEWAY, {"pool": "a"}),
+    "gateway.affinity": (GATEWAY, _AFFINITY),
+    "gateway.priorityClassName": (GATEWAY, "system-cluster-critical"),
+    "gateway.podLabels": (GATEWAY, {"a": "b"}),
+    "gateway.podAnnotations": (GATEWAY, {"a": "b"}),
+    "gateway.serviceAccountAnnotations": (GATEWAY, {"a": "b"}),
     "service.enabled": (IN_PODS, False),
     "service.type": (IN_PODS, "headless"),
     "service.nodePort": (merged(IN_PODS, {"service": {"type": "NodePort"}}), 30132),

@@ -9,8 +9,18 @@
 {{- $wrong = append $wrong (printf "image.repository is empty, and so is %s.image: this project has no registry of its own. Push the images (docs/start/images.md), and give their registry and path: --set image.repository=registry.example.com/konnectivity" $program) -}}
 {{- end -}}
 {{- end -}}
-{{- if not (or $agent.enabled $server.enabled) -}}
-{{- $wrong = append $wrong "agent.enabled and server.enabled are false: nothing would be installed" -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and $gateway.enabled (not $server.enabled) (not $server.image) (not .Values.image.repository) -}}
+{{- $wrong = append $wrong "image.repository is empty, and so is server.image, which the gateway runs: this project has no registry of its own" -}}
+{{- end -}}
+{{- if and $gateway.autoscaling.enabled (le (int $gateway.autoscaling.maxReplicas) (int $gateway.replicas)) -}}
+{{- $wrong = append $wrong (printf "gateway.autoscaling.maxReplicas is %v: it must be above gateway.replicas, %v" $gateway.autoscaling.maxReplicas $gateway.replicas) -}}
+{{- end -}}
+{{- if and $gateway.service.nodePort (ne $gateway.service.type "NodePort") -}}
+{{- $wrong = append $wrong (printf "gateway.service.nodePort is %v: it is for gateway.service.type NodePort, not %s" $gateway.service.nodePort $gateway.service.type) -}}
+{{- end -}}
+{{- if not (or $agent.enabled $server.enabled $gateway.enabled) -}}
+{{- $wrong = append $wrong "agent.enabled, server.enabled and gateway.enabled are false: nothing would be installed" -}}
 {{- end -}}
 {{- if and $agent.enabled (not $agent.servers) -}}
 {{- $wrong = append $wrong "agent.servers is empty: name the servers that agents dial, for example --set 'agent.servers={konnectivity.example.com}'" -}}
