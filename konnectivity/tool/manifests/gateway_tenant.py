@@ -1,4 +1,4 @@
-"""One tenant of a gateway: its files in a Secret of many tenants, what its kube-apiserver mounts, and its agents.
+"""Tenant of a gateway: its files in a Secret of many tenants, the mounts of its kube-apiserver, its agents.
 
 The files of a tenant are keys `NAME.yaml`, `NAME.frontend-ca.crt` and `NAME.kubeconfig` of one of the Secrets.
 Server-side apply with a field manager for each tenant changes these keys and no others.

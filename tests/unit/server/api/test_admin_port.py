@@ -51,7 +51,14 @@ def test_every_file_of_the_page_is_served_and_no_other():
     files = {
         each.name for each in resources.files(dashboard).iterdir() if each.name.rpartition(".")[2] in dashboard.TYPES
     }
-    assert files == {dashboard.INDEX, *dashboard.FILES}
+    assert files == {dashboard.INDEX, dashboard.TENANTS, *dashboard.FILES}
+
+
+def test_the_first_page_of_a_server_of_many_tenants_has_all_or_the_one_that_is_named():
+    page = dashboard.routes(many_tenants=True)["/"]
+    every, one = (page(Request("GET", "/", query)).body for query in ("", "tenant=a"))
+    assert b"Tenants of a Konnectivity server" in every
+    assert one == dashboard.routes()["/"](request("")).body
 
 
 @pytest.mark.parametrize("path", sorted(dashboard.routes()))
