@@ -26,7 +26,7 @@ def options_of(given: ServerOptions, name: str) -> tuple[TenantOptions | None, l
 
     Without a name, every tenant of the directory is judged, and none is returned.
     """
-    from konnectivity_server.tenants import directory_check, tenant_directory, tenant_options
+    from konnectivity_server.tenants import directory_check, tenant_directory
 
     results, found = [], None
     for tenant, why in directory_check.verdicts(given):
@@ -37,8 +37,8 @@ def options_of(given: ServerOptions, name: str) -> tuple[TenantOptions | None, l
             continue
         results.append(ok(FILES, tenant, f"{given.tenants}: can be served"))
         if name:
-            path = tenant_directory.TenantDirectory(given).names()[tenant]
-            found = tenant_options.read_tenant(given, path)[0]
+            directory = tenant_directory.TenantDirectory(given)
+            found = directory.read(tenant, directory.names()[tenant]).options
     if name and not results:
         do = "its folder or its file NAME.yaml; in a Secret, the key NAME.yaml, and the kubelet's next look (a minute)"
         results.append(failed(FILES, name, f"{given.tenants} declares no such tenant", do))
