@@ -81,7 +81,7 @@ class SocketBridge:
         except BaseException:
             reset(target[1])
             raise
-        pump = BytePump(self._tasks, streams, target)
+        pump = BytePump(streams, target)
         if self._closed:
             pump.abort()
             outer.close()

@@ -109,9 +109,7 @@ class ForwardApp:
         """
         target = await self.connect(destination, client)
         client.writer.write(accepted)
-        if early:
-            target[1].write(early)
-        return BytePump(self._tasks, (client.reader, client.writer), target).run()
+        return BytePump((client.reader, client.writer), target, early).run()
 
     async def _connect(self, destination: str) -> Streams:
         host, port = addresses.split(destination)

@@ -17,7 +17,7 @@ from konnectivity.forward import failure_answers
 from konnectivity.forward.client_session import ProxyClient, SessionSettings, end_gently
 from konnectivity.forward.password_guesses import TooManyGuesses
 from konnectivity.forward.proxied_exchange import ProxiedExchange, ResponseError
-from konnectivity.forward.proxy_requests import ProxyRequest, RequestError, parse_request, refused_head
+from konnectivity.forward.proxy_requests import ProxyRequest, RequestError, parse_request, plain_connect, refused_head
 from konnectivity.http1.message_heads import HeadError, HeadFault, Heads
 from konnectivity.runtime import task_guard
 
@@ -61,10 +61,13 @@ class HttpSession:
         head = await self._next_head(heads)
         if head is None:
             return False
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._settings.head_bytes)
-        request = parse_request(head, parser)
+        parser: h11.Connection | None = None
+        request = plain_connect(head)
+        if request is None:
+            parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._settings.head_bytes)
+            request = parse_request(head, parser)
         self._check_user(request)
-        if request.is_connect:
+        if parser is None or request.is_connect:
             await self._tunnel(request.destination, heads.rest())
             return False
         exchange = ProxiedExchange(parser, request, self._settings.head_bytes)

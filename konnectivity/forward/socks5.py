@@ -7,7 +7,7 @@ or a domain name, which is not resolved here. Does not know how a destination is
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
 from konnectivity.net import addresses
 
@@ -143,7 +143,7 @@ def _destination(kind: int, host: bytes, port: int) -> str:
     if not port:
         raise SocksError("port 0 cannot be dialled", reply(GENERAL_FAILURE))
     if kind == _IPV4:
-        return f"{IPv4Address(host)}:{port}"
+        return f"{'.'.join(map(str, host))}:{port}"
     if kind == _IPV6:
         return addresses.joined(str(IPv6Address(host)), port)
     name = host[1:].decode("ascii", "backslashreplace")

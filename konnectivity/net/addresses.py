@@ -78,6 +78,7 @@ def parse(network: str, address: str) -> tuple[str, int]:
         raise ValueError(f"dial {network}: {error}") from None
 
 
+@lru_cache(_REMEMBERED)
 def split(address: str) -> tuple[str, int]:
     """Return host and port of an address to dial. An empty host means the machine that dials, as in Go.
 

@@ -133,8 +133,7 @@ async def test_cleartext_before_tls_is_refused(deployment, secure, trusted, mode
     async def inject(reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
         onward, back = await asyncio.open_connection("127.0.0.1", secure.server_port)
-        async with asyncio.TaskGroup() as tasks:
-            await BytePump(tasks, (reader, writer), (onward, back)).run()
+        await BytePump((reader, writer), (onward, back)).run()
 
     async with listening(inject) as address, connect(**deployment.frontend(mode, True)) as tunnel:
         reader, writer = await tunnel.dial(address)

@@ -61,8 +61,7 @@ class DirectDialer:
     async def join(self, destination, client, accepted, early):
         target = await self.connect(destination, client)
         client.writer.write(accepted)
-        target[1].write(early)
-        return BytePump(self.tasks, (client.reader, client.writer), target).run()
+        return BytePump((client.reader, client.writer), target, early).run()
 
 
 @asynccontextmanager

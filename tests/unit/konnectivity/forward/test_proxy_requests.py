@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konnectivity.forward.proxy_requests import RequestError, parse_request, refused_head
+from konnectivity.forward.proxy_requests import RequestError, parse_request, plain_connect, refused_head
 from konnectivity.http1.message_heads import HeadError, HeadFault
 from support.examples import examples
 
@@ -32,6 +34,34 @@ def lines(*texts: str) -> bytes:
 def test_connect(target, destination):
     request = parse(lines(f"CONNECT {target} HTTP/1.1", f"Host: {target}"))
     assert (request.is_connect, request.destination) == (True, destination)
+
+
+FIELDS = (
+    "User-Agent: curl/8.5.0",
+    "Proxy-Connection: Keep-Alive",
+    "Proxy-Authorization: Basic YW5uOnNlY3JldA==",
+    "Proxy-Authorization: Basic Ym9iOm90aGVy",
+    "Content-Length: 0",
+    "Host: b:1",
+    "X: y",
+)
+
+
+@pytest.mark.parametrize("fields", [(), FIELDS[:1], FIELDS[:3], (FIELDS[2], FIELDS[0])], ids=len)
+def test_the_usual_forms_of_connect_need_no_parser(fields):
+    assert plain_connect(lines("CONNECT a:1 HTTP/1.1", "Host: a:1", *fields)) is not None
+
+
+@given(st.sampled_from(["a:1", "a", "[::1]:5", "a:x", "/", "a b"]), st.lists(st.sampled_from(FIELDS), max_size=6))
+def test_a_connect_of_the_usual_form_is_read_as_by_the_parser(target, fields):
+    head = lines(f"CONNECT {target} HTTP/1.1", "Host: a:1", *fields)
+    try:
+        request = plain_connect(head)
+    except RequestError as error:
+        with pytest.raises(RequestError, match=re.escape(str(error))):
+            parse(head)
+    else:
+        assert request is None or request == parse(head)
 
 
 def test_a_request_in_absolute_form():
