@@ -40,7 +40,7 @@ class ServerProbeOptions(ProgramOptions):
         "after the last one, less the time limit of a probe: 3s, or a quarter of this time if that is shorter.",
     )
     probe_rate: int = option(
-        25,
+        100,
         check=positive,
         help="Maximum number of probes per second, through all agents; above the limit each path is probed less often "
         "than --probe-interval asks for.",

@@ -212,7 +212,7 @@ OWN_OF_SERVER = (
     Flag("enable-dashboard", "switch", "auto", "true", True, "", {"maybe": "must be true, false or auto"}),
     Flag("probe", "words", "", "a=b:1,tls c=d:2", ("a=b:1,tls", "c=d:2"), "", {"a": "write NAME=HOST:PORT"}),
     Flag("probe-interval", "duration", "15s", "1m", 60.0, "", {**TIME, "500ms": "must be 1 or more"}),
-    Flag("probe-rate", "int", "25", "100", 100, "", ABOVE_0),
+    Flag("probe-rate", "int", "100", "50", 50, "", ABOVE_0),
     Flag("probe-ca-cert", "string", "", "{other}", "{other}", "", FILE),
     Flag("probe-cert", "string", "", "{other}", "{other}", "--probe-key={other}", FILE),
     Flag("probe-key", "string", "", "{other}", "{other}", "--probe-cert={other}", FILE),

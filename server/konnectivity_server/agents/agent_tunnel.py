@@ -128,9 +128,9 @@ class AgentTunnel(DialingTunnel):
         return self._load.dial_latency_s
 
     def ask(self, dial: Dial) -> int:
-        """Ask the agent for a connection, and watch for a late answer."""
+        """Ask the agent for a connection, and watch for a late answer; a probe has its own watch."""
         random = super().ask(dial)
-        if self._late is None:
+        if self._late is None and not dial.is_probe:
             self._late = self._loop.call_later(LATE_DIAL_S, self._look_for_late_dials)
         return random
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from random import Random
 from time import monotonic
 from typing import Protocol
@@ -16,7 +17,6 @@ from typing import Protocol
 from konnectivity.errors import DialError
 from konnectivity.metrics.histograms import Histogram
 from konnectivity.metrics.tunnel_stats import DIAL_BOUNDS
-from konnectivity.net import addresses
 from konnectivity.runtime import logs
 from konnectivity.tls.certificate_reload import wall_clock
 from konnectivity.tunnel.memory_budget import MemoryBudget
@@ -36,26 +36,10 @@ log = logs.get_peer_log(__name__, LINE_RATE)
 
 TIMEOUT_SHARE = 6  # a probe may take a sixth of the interval, and at most
 MAX_TIMEOUT_S = 2.0  # ... this time; an agent that is pinged first gets half of it more
-SETTLE_S = 0.1  # from the news of an agent until the paths are compared with the agents
+SETTLE_S = 0.1  # from the news of an agent until the paths are compared with the agents; for many paths up to
+MANY_SETTLE_S = 1.0  # ... this time, since all of them are compared
+STARTS = 8  # probes that begin in one pass of the event loop
 PASSED = "passed"  # value of the label `result` beside the reasons of faults
-
-
-class ProbeOptions(Protocol):
-    """Options of the server that concern probes."""
-
-    @property
-    def probe_classes(self) -> tuple[ProbeClass, ...]: ...
-    @property
-    def probe_interval(self) -> float: ...
-    @property
-    def probe_rate(self) -> int: ...
-    @property
-    def probe_ca_cert(self) -> str: ...
-    @property
-    def probe_cert(self) -> str: ...
-    @property
-    def probe_key(self) -> str: ...
-
 
 Path = tuple[AgentTunnel, int]  # agent, and the place of the class
 
@@ -130,7 +114,8 @@ class PathProber:
     def agents_changed(self) -> None:
         """Compare the paths with the agents soon: an agent registered, left, fell silent or answers again."""
         if self._settling is None and not self._stopped:
-            self._settling = self._loop.call_later(SETTLE_S, self._settle)
+            wait_s = min(MANY_SETTLE_S, SETTLE_S + len(self._schedule) / 1000)
+            self._settling = self._loop.call_later(wait_s, self._settle)
 
     def stop(self) -> None:
         """Probe nothing any more, and end the probes under way."""
@@ -155,7 +140,7 @@ class PathProber:
             self._schedule.done(path, 0)
         else:
             self._note(path, records[place], attempt, problem)
-        self._arm()
+        self._arm_for_next()
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
@@ -213,7 +198,7 @@ class PathProber:
         records = self._records[agent] = []
         now = self._clock()
         for place, probe in enumerate(self.classes):
-            target = _target(probe, agent)
+            target = probe.address_for(agent.identifiers) or ""
             records.append(PathRecord(target, now, path_record.UNKNOWN if target else path_record.SKIPPED))
             if target:
                 self._schedule.add((agent, place))
@@ -245,8 +230,21 @@ class PathProber:
             self._timer.cancel()
             self._timer = None
         if wait_s is not None:
-            self._tick_at = self._clock() + max(0.0, wait_s)
-            self._timer = self._loop.call_later(max(0.0, wait_s), self._tick)
+            self._set_timer(max(0.0, wait_s))
+
+    def _arm_for_next(self) -> None:
+        """Set the timer earlier if a probe may begin earlier: one has ended, so no deadline is nearer than before."""
+        wait_s = self._schedule.wait_s()
+        if self._stopped or wait_s is None:
+            return
+        if self._timer is None or self._clock() + wait_s < self._tick_at:
+            self._set_timer(wait_s)
+
+    def _set_timer(self, wait_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick_at = self._clock() + wait_s
+        self._timer = self._loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -257,7 +255,7 @@ class PathProber:
                 attempt.deadline = max(attempt.deadline, now + grace_s)
         for attempt in [each for each in self._running.values() if each.deadline <= now]:
             attempt.expire(grace_s)
-        for path in list(self._schedule.due()):
+        for path in list(islice(self._schedule.due(), STARTS)):  # sockets are served before the others begin
             self._start(path)
         self._arm()
 
@@ -267,9 +265,9 @@ class PathProber:
             self.put_off += 1
             self._schedule.later(path)
             return
-        probe, target = self.classes[place], self._records[agent][place].target
-        exchange = self._exchange(probe, target)
-        attempt = ProbeAttempt(self, agent, target, probe, exchange, self._timeout_s, self._clock)
+        probe, record = self.classes[place], self._records[agent][place]
+        exchange = self._exchange(probe, record)
+        attempt = ProbeAttempt(self, agent, record.target, probe, exchange, self._timeout_s, self._clock)
         self._running[path] = attempt
         self._paths[attempt] = path
         try:
@@ -277,34 +275,13 @@ class PathProber:
         except DialError as error:
             attempt.dial_failed(error)
 
-    def _exchange(self, probe: ProbeClass, target: str) -> Exchange:
+    def _exchange(self, probe: ProbeClass, record: PathRecord) -> Exchange:
+        target, known = record.target, record.certificate
         host = target.rpartition(":")[0]
         if probe.kind == TLS:
-            return self._tls.exchange(host)
+            return self._tls.exchange(host, known=known)
         if probe.kind == HTTP:
             return StatusExchange(target, probe.detail)
         if probe.kind == HTTPS:
-            return self._tls.exchange(host, StatusExchange(target, probe.detail))
+            return self._tls.exchange(host, StatusExchange(target, probe.detail), known)
         return DnsExchange(probe.detail) if probe.kind == DNS else TcpExchange()
-
-
-def make_prober(options: ProbeOptions, registry: Registry[AgentTunnel], memory: MemoryBudget) -> PathProber:
-    """Return the prober that options ask for.
-
-    Raises:
-        TlsError: a file of --probe-ca-cert, --probe-cert or --probe-key cannot be used.
-
-    """
-    tls = ProbeTls(options.probe_ca_cert, options.probe_cert, options.probe_key, monotonic, wall_clock)
-    return PathProber(options.probe_classes, options.probe_interval, registry, memory, tls, options.probe_rate)
-
-
-def _target(probe: ProbeClass, agent: AgentTunnel) -> str:
-    """Return the target of a class behind an agent; empty if the agent claims none that can be dialled."""
-    target = probe.address_for(agent.identifiers)
-    try:
-        if target is not None:
-            addresses.split(target)
-    except ValueError:
-        return ""
-    return target or ""

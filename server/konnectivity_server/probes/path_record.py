@@ -17,11 +17,13 @@ FAILURES = 2  # failures in a row that make a fault
 
 
 class ShownCertificate(NamedTuple):
-    """Certificate that a target showed. `not_after` is in seconds since 1970."""
+    """Certificate that a target showed. Times are in seconds since 1970."""
 
     subject: str
     issuer: str
     not_after: float
+    not_before: float = 0.0
+    digest: bytes = b""  # SHA-256, by which the same certificate is known again
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.probes import path_faults
 from konnectivity_server.probes.path_faults import PathFault, fault
 from konnectivity_server.probes.path_record import ShownCertificate
-from konnectivity_server.probes.probe_classes import HTTP, HTTPS, TCP, TLS, ProbeClass
+from konnectivity_server.probes.probe_classes import TCP, TLS, ProbeClass
 from konnectivity_server.probes.probe_exchanges import Exchange, ExchangeStep
 
 _DONE = "the probe is done"
@@ -55,7 +55,6 @@ class ProbeAttempt:
         "_hop",
         "_owner",
         "_pinged",
-        "_polite",
         "_random",
         "address",
         "agent",
@@ -87,11 +86,6 @@ class ProbeAttempt:
         self._clock = clock
         self._exchange = exchange
         self._hop = _HOPS.get(probe.kind, hop_timings.FIRST_BYTE)
-        self._polite = probe.kind in (
-            HTTP,
-            HTTPS,
-            TLS,
-        )  # a reset in place of an end would look like an error to the target
         self._connection: Connection | None = None
         self._pinged = False
         self._random = 0
@@ -121,6 +115,7 @@ class ProbeAttempt:
             self._pinged = True
             self.deadline += grace_s
             self.agent.round_trip.measure()
+            self.agent.heartbeat.probe()
             return
         seconds = self._clock() - self.started_at
         if quiet or self.agent.suspect:
@@ -211,7 +206,7 @@ class ProbeAttempt:
         if connection is None:
             if not self.agent.closed:
                 self.agent.withdraw(self._random)
-        elif self._polite:
+        elif self._exchange.polite:
             connection.local_gone(_DONE)
         else:
             connection.local_lost(_DONE)

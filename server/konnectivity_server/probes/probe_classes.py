@@ -37,9 +37,16 @@ class ProbeClass:
         return values[0] if values else None
 
     def address_for(self, identifiers: Identifiers) -> str | None:
-        """Return "host:port" of the target behind an agent; None if the agent claims no identifier of that sort."""
+        """Return "host:port" of the target behind an agent; None if the agent claims none that can be dialled."""
         host = self.host_for(identifiers)
-        return None if host is None else f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        if host is None:
+            return None
+        address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        try:
+            addresses.split(address)
+        except ValueError:
+            return None
+        return address
 
 
 def parse(texts: Iterable[str]) -> tuple[ProbeClass, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from konnectivity.tls import x509_fields
@@ -37,10 +38,12 @@ class Exchange(Protocol):
 
     Attributes:
         certificate: certificate that the target showed.
+        polite: whether the connection ends without a reset, which would look like an error to the target.
 
     """
 
     certificate: ShownCertificate | None
+    polite: bool
 
     def begin(self) -> ExchangeStep:
         """Return the first step."""
@@ -53,6 +56,7 @@ class TcpExchange:
     """Exchange of a TCP probe: none, the connection is the answer."""
 
     certificate: ShownCertificate | None = None
+    polite = False
 
     def begin(self) -> ExchangeStep:
         """Return the end."""
@@ -73,6 +77,7 @@ class StatusExchange:
     """
 
     certificate: ShownCertificate | None = None
+    polite = True
 
     def __init__(self, host: str, path: str) -> None:
         self._request = http_request(host, path)
@@ -104,6 +109,7 @@ class DnsExchange:
     """
 
     certificate: ShownCertificate | None = None
+    polite = False
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -134,13 +140,17 @@ class HelloExchange:
     Args:
         hello: client's first message, for TLS 1.2.
         now: seconds since 1970.
+        known: certificate that the target showed before.
 
     """
 
-    def __init__(self, hello: bytes, now: float) -> None:
+    polite = False  # a handshake that ends here is an error anyway
+
+    def __init__(self, hello: bytes, now: float, known: ShownCertificate | None = None) -> None:
         self.certificate: ShownCertificate | None = None
         self._hello = hello
         self._now = now
+        self._known = known
         self._flight = FirstFlight()
 
     def begin(self) -> ExchangeStep:
@@ -153,10 +163,10 @@ class HelloExchange:
             if not self._flight.feed(data):
                 return ExchangeStep()
             if self._flight.certificate:
-                self.certificate = shown_certificate(self._flight.certificate)
+                self.certificate = shown_certificate(self._flight.certificate, self._known)
         except (NotTls, ValueError) as error:
             return ExchangeStep(over=True, fault=fault(path_faults.NO_TLS, str(error)))
-        return ExchangeStep(over=True, fault=validity_fault(self._flight.certificate, self._now))
+        return ExchangeStep(over=True, fault=validity_fault(self.certificate, self._now))
 
 
 def http_request(host: str, path: str) -> bytes:
@@ -174,23 +184,26 @@ def dns_question(name: str) -> bytes:
     return struct.pack(">H", len(message)) + message
 
 
-def shown_certificate(der: bytes) -> ShownCertificate:
-    """Return the fields of a certificate that are shown.
+def shown_certificate(der: bytes, known: ShownCertificate | None = None) -> ShownCertificate:
+    """Return the fields of a certificate that are shown; `known` if it is the same certificate.
 
     Raises:
         ValueError: the certificate is malformed.
 
     """
+    digest = sha256(der).digest()
+    if known is not None and known.digest == digest:
+        return known
     found = x509_fields.parse(der)
-    return ShownCertificate(cut(found.subject, MAX_NAME), cut(found.issuer, MAX_NAME), found.not_after)
+    subject, issuer = cut(found.subject, MAX_NAME), cut(found.issuer, MAX_NAME)
+    return ShownCertificate(subject, issuer, found.not_after, found.not_before, digest)
 
 
-def validity_fault(der: bytes, now: float) -> PathFault | None:
+def validity_fault(found: ShownCertificate | None, now: float) -> PathFault | None:
     """Return the fault of a certificate that is not valid at a time; None if it is valid, or there is none."""
-    if not der:
+    if found is None:
         return None
-    found = x509_fields.parse(der)
-    name = f"the target's certificate, {cut(found.subject, MAX_NAME) or 'without a subject'},"
+    name = f"the target's certificate, {found.subject or 'without a subject'},"
     if now > found.not_after:
         return fault(path_faults.CERTIFICATE, f"{name} expired {_span(now - found.not_after)} ago")
     if now < found.not_before:

@@ -59,11 +59,16 @@ class ProbeTls:
         self._bucket = TokenBucket(HANDSHAKES_PER_S, BURST, clock)
         self._hello = lru_cache(_HELLOS)(_hello_for)
 
-    def exchange(self, host: str, then: StatusExchange | None = None) -> Exchange:
-        """Return the exchange with a target: its TLS and then, inside it, another exchange."""
+    def exchange(
+        self, host: str, then: StatusExchange | None = None, known: ShownCertificate | None = None
+    ) -> Exchange:
+        """Return the exchange with a target: its TLS and then, inside it, another exchange.
+
+        `known` is the certificate that the target showed before; it is not read again.
+        """
         if then is not None or self._always_whole or self._bucket.take():
-            return HandshakeExchange(self._files.context(), host, self._wall_clock(), then)
-        return HelloExchange(self._hello(_server_name(host)), self._wall_clock())
+            return HandshakeExchange(self._files.context(), host, self._wall_clock(), then, known)
+        return HelloExchange(self._hello(_server_name(host)), self._wall_clock(), known)
 
 
 class HandshakeExchange:
@@ -74,11 +79,22 @@ class HandshakeExchange:
         host: target; a name is told to it.
         now: seconds since 1970.
         then: exchange inside TLS.
+        known: certificate that the target showed before.
 
     """
 
-    def __init__(self, context: ssl.SSLContext, host: str, now: float, then: StatusExchange | None) -> None:
+    polite = True
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        host: str,
+        now: float,
+        then: StatusExchange | None,
+        known: ShownCertificate | None = None,
+    ) -> None:
         self.certificate: ShownCertificate | None = None
+        self._known = known
         self._now = now
         self._then = then
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -116,8 +132,8 @@ class HandshakeExchange:
         self._tls.do_handshake()
         self._shaken = True
         der = self._tls.getpeercert(True) or b""
-        self.certificate = shown_certificate(der) if der else None
-        problem = validity_fault(der, self._now)
+        self.certificate = shown_certificate(der, self._known) if der else None
+        problem = validity_fault(self.certificate, self._now)
         if problem is not None or self._then is None:
             return ExchangeStep(over=True, fault=problem)
         self._tls.write(self._then.begin().send)

@@ -136,7 +136,7 @@ class TenantServer:
         options = self._options
         if not options.probe:
             return None
-        from konnectivity_server.probes.path_prober import make_prober
+        from konnectivity_server.probes.probe_setup import make_prober
 
         return make_prober(options, self._registry, self._memory)
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from konnectivity_server.probes.probe_schedule import CONFIRM_S, MAX_BACKOFF, SPREAD, ProbeSchedule
+from konnectivity_server.probes.probe_schedule import BEAT_S, CONFIRM_S, MAX_BACKOFF, SPREAD, ProbeSchedule
 
 GAP_S = 12.0
 
@@ -81,7 +81,16 @@ def test_the_budget_bounds_probes_at_one_time_and_per_second_and_keeps_the_order
 def test_the_rate_is_kept_when_every_path_is_due_at_once() -> None:
     hours = Hours(paths=1000, took_s=0.0, rate=50)
     hours.run(30.0)
-    assert sum(map(len, hours.started.values())) <= 30 * 50 + 5
+    assert sum(map(len, hours.started.values())) <= (30 + BEAT_S) * 50
+
+
+@pytest.mark.parametrize("rate", [100, 25], ids=["enough", "too low"])
+def test_probes_of_many_paths_begin_together_a_few_times_a_second(rate: int) -> None:
+    hours = Hours(paths=1000, rate=rate)
+    hours.run(180.0)
+    moments = {time for times in hours.started.values() for time in times if time > 120.0}
+    assert len(moments) <= 60.0 / BEAT_S + 1
+    assert sum(map(len, hours.started.values())) > 0.9 * min(rate, 1000 / GAP_S) * 180.0
 
 
 def test_a_first_failure_is_confirmed_at_once_and_a_failing_path_is_probed_less_often() -> None:
