@@ -8,8 +8,8 @@ import pytest
 from soak import soak
 from soak_plan import deeds, steps
 
-SEED = 20
-SECONDS = 15.0
+SEED = 37
+SECONDS = 8.0
 
 
 @pytest.mark.timeout(240)
@@ -17,9 +17,9 @@ async def test_some_seconds_of_everything(tmp_path, outcome):
     report = await soak(tmp_path, SEED, SECONDS)
     assert report.found == []
     outcome.lost(len(report.found))
-    assert report.outcomes["good"] > 200
+    assert report.outcomes["good"] > 100
     assert report.steps == list(steps(SEED, SECONDS)), "a seed is a run"
-    assert len(report.steps) >= 5
+    assert len(report.steps) >= 3
     for worker, done in report.deeds.items():
         assert done == list(itertools.islice(deeds(SEED, worker), len(done)))
 

@@ -1,6 +1,6 @@
 """Test with three servers and six agents behind HAProxy, under constant dialling, while programs are replaced.
 
-Direct addresses are in `test_rollouts`, kills and freezes in tests/adversity and in the simulation.
+Direct addresses, kills and freezes are in the simulation, kills and freezes of real processes in tests/adversity.
 """
 
 from __future__ import annotations

@@ -54,21 +54,24 @@ def explore(scope: Scope, most_broken: int = 3) -> Found:
     with still_loop():
         seen: set[int] = {hash(System(scope).key())}
         waiting: list[tuple[Event, ...]] = [()]
+        newest: tuple[tuple[Event, ...], System] = ((), System(scope))  # usually the next to be visited
         while waiting and len(found.broken) < most_broken:
             path = waiting.pop()
-            system = _rebuilt(scope, path)
+            system = newest[1] if newest[0] is path else _rebuilt(scope, path)
             events = list(system.enabled())
             found.states += 1
             if not events:
                 found.broken += [_told(path, each) for each in system.final_problems()]
             for event in events:
                 found.transitions += 1
-                following = _rebuilt(scope, (*path, event))
-                found.broken += [_told((*path, event), each) for each in following.problems()]
+                steps = (*path, event)
+                following = _rebuilt(scope, steps)
+                found.broken += [_told(steps, each) for each in following.problems()]
                 key = hash(following.key())
                 if key not in seen:
                     seen.add(key)
-                    waiting.append((*path, event))
+                    waiting.append(steps)
+                    newest = steps, following
             system.happen(("break", 0, 0))
             found.transitions += 1
             found.broken += [_told((*path, ("break", 0, 0)), each) for each in system.problems()]
