@@ -57,7 +57,7 @@ class FileNotices:
         A caller that reads the files after this call misses no later change.
         """
         known = list(paths)
-        self._watch(subject, lambda: {entry for path in known for entry in _entries_of_file(path)})
+        self._watch(subject, lambda: _entries_of(known))
 
     def watch_directory(self, subject: str, path: str) -> None:
         """Notice added, removed and changed entries of a directory for a subject, as `watch_files` does for files."""
@@ -153,9 +153,12 @@ class FileNotices:
         self.unwatched.update(*self._subjects.get(watch, {}).values())
 
 
-def way_of(path: str) -> tuple[list[Entry], str]:
-    """Return the symlinks that a path leads through, as pairs of directory and name, and the path that it leads to."""
-    at = "/" if path.startswith("/") else os.getcwd()
+def way_of(path: str, at: str = "") -> tuple[list[Entry], str]:
+    """Return the symlinks that a path leads through, as pairs of directory and name, and the path that it leads to.
+
+    A relative path begins at the directory `at`, which is no symlink itself; empty: the working directory.
+    """
+    at = "/" if path.startswith("/") else at or os.getcwd()
     ahead = path.split("/")[::-1]
     links: list[Entry] = []
     while ahead:
@@ -166,9 +169,9 @@ def way_of(path: str) -> tuple[list[Entry], str]:
             at = os.path.dirname(at)
             continue
         try:
-            target = os.readlink(os.path.join(at, name))
+            target = os.readlink(f"{at}/{name}")
         except OSError:  # no symlink, or nothing
-            at = os.path.join(at, name)
+            at = f"{at.rstrip('/')}/{name}"
             continue
         links.append((at, name))
         if len(links) > MAX_LINKS:
@@ -178,9 +181,19 @@ def way_of(path: str) -> tuple[list[Entry], str]:
     return links, at
 
 
-def _entries_of_file(path: str) -> list[Entry]:
-    links, end = way_of(path)
-    return [*links, os.path.split(end)]
+def _entries_of(paths: Iterable[str]) -> set[Entry]:
+    """Return the entries that decide where files are, and what they hold; most files are in one directory."""
+    found: set[Entry] = set()
+    ways: dict[str, tuple[list[Entry], str]] = {}
+    for path in paths:
+        directory, name = os.path.split(path)
+        if directory not in ways:
+            ways[directory] = way_of(directory)
+            found.update(ways[directory][0])
+        links, end = way_of(name, ways[directory][1])
+        found.update(links)
+        found.add(os.path.split(end))
+    return found
 
 
 def is_remote(device: int, mounts: str = _MOUNTS) -> bool:
