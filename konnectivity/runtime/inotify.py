@@ -10,6 +10,7 @@ import ctypes
 import enum
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ class DirectoryEvent(NamedTuple):
 
 
 class Inotify:
-    """Instance of inotify in the kernel, until `close`.
+    """Instance of inotify in the kernel, until `close` or the end of this object: a user may have few of them.
 
     Raises:
         OSError: the kernel or the user's limit allows none.
@@ -61,6 +62,7 @@ class Inotify:
         self._add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
         self._remove = library.inotify_rm_watch
         self._descriptor: int = _checked(library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._end = weakref.finalize(self, os.close, self._descriptor)
 
     def add(self, directory: str) -> int:
         """Watch a directory, and return the number of the watch: the same one for each path of one directory.
@@ -86,7 +88,7 @@ class Inotify:
 
     def close(self) -> None:
         """End all watches."""
-        os.close(self._descriptor)
+        self._end()
 
 
 def parse(content: bytes) -> Iterator[DirectoryEvent]:

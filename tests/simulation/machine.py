@@ -6,6 +6,7 @@ the product is imported, in a process that runs nothing but simulations; the pro
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import os
 import random
@@ -80,6 +81,11 @@ def _monotonic() -> float:
     return MACHINE.now
 
 
+def _no_library(name: object, **_: Any) -> Any:
+    """Refuse C functions: the kernel's events about files (inotify) would not follow the virtual clock."""
+    raise OSError("a simulated machine has no C library")
+
+
 def _look_up(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Any]:
     """Return numeric hosts and the wildcard as they are, and the address in the name of a tenant's server."""
     host = host.decode() if isinstance(host, bytes) else host
@@ -118,6 +124,7 @@ def install() -> None:
         (socket, "getaddrinfo", _look_up),
         (select, "poll", SimulatedPoll),
         (threading, "Thread", _Thread),
+        (ctypes, "CDLL", _no_library),
     )
     for module, name, value in replacements:
         setattr(module, name, value)

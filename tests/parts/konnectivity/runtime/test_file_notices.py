@@ -197,3 +197,10 @@ def test_a_way_names_every_symlink_and_ends_where_they_lead(secret, monkeypatch)
     assert way_of("../secret/./ca.crt") == way_of(str(secret / "ca.crt"))
     (secret / "loop").symlink_to("loop")
     assert len(way_of(str(secret / "loop"))[0]) > MAX_LINKS
+
+
+def test_an_instance_that_nobody_refers_to_is_closed():
+    """The kernel lets a user have 128 of them, and a process may serve many directories one after the other."""
+    allowed = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    for _ in range(min(allowed, 1000) + 1):
+        Inotify()
