@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from konnectivity.tunnel.interfaces import ExpiringConnection
+from konnectivity.tunnel.interfaces import LOOKS, ExpiringConnection
 
 
 class ProgressTimers:
@@ -31,12 +31,20 @@ class ProgressTimers:
             timer.cancel()
 
     def _arm(self, connection: ExpiringConnection, timeout_s: float) -> None:
-        before = connection.progress()
-        self._timers[connection] = self._loop.call_later(timeout_s, self._due, connection, timeout_s, before)
+        self._look_later(connection, timeout_s, connection.progress(), self._loop.time() + timeout_s)
 
-    def _due(self, connection: ExpiringConnection, timeout_s: float, before: tuple[int, int]) -> None:
-        if connection.progress() == before:
+    def _look_later(
+        self, connection: ExpiringConnection, timeout_s: float, before: tuple[int, int], due: float
+    ) -> None:
+        """Look for progress after a part of the time, at the latest at its end, `due`."""
+        moment = min(self._loop.time() + timeout_s / LOOKS, due)
+        self._timers[connection] = self._loop.call_at(moment, self._look, connection, timeout_s, before, due)
+
+    def _look(self, connection: ExpiringConnection, timeout_s: float, before: tuple[int, int], due: float) -> None:
+        if connection.progress() != before:
+            self._arm(connection, timeout_s)
+        elif self._loop.time() < due:
+            self._look_later(connection, timeout_s, before, due)
+        else:
             del self._timers[connection]
             connection.expired()
-        else:
-            self._arm(connection, timeout_s)

@@ -17,7 +17,7 @@ from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.tcp_keepalive import keep_alive
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.interfaces import UNREAD_TIMEOUT_S, Buffer
+from konnectivity.tunnel.interfaces import LOOKS, UNREAD_TIMEOUT_S, Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
 LINGER_S = 5.0  # seconds that the other end may send after this side has closed
@@ -237,14 +237,20 @@ class Relay(asyncio.BufferedProtocol):
 
     def _watch_flush(self) -> None:
         if self._transport is not None:
-            left = self._transport.get_write_buffer_size()
-            self._timer = self._loop.call_later(UNREAD_TIMEOUT_S, self._flush_due, left)
+            self._look_later(self._transport.get_write_buffer_size(), self._loop.time() + UNREAD_TIMEOUT_S)
 
-    def _flush_due(self, before: int) -> None:
+    def _look_later(self, left: int, due: float) -> None:
+        """Look soon, at the latest at `due`, whether the socket has taken some of the `left` bytes that wait."""
+        moment = min(self._loop.time() + UNREAD_TIMEOUT_S / LOOKS, due)
+        self._timer = self._loop.call_at(moment, self._look, left, due)
+
+    def _look(self, left: int, due: float) -> None:
         if self._transport is None:
             return
-        if self._transport.get_write_buffer_size() < before:
+        if self._transport.get_write_buffer_size() < left:
             self._watch_flush()
+        elif self._loop.time() < due:
+            self._look_later(left, due)
         else:
             self.abort("nothing was taken in time while closing")
 

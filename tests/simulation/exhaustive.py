@@ -37,6 +37,8 @@ class _StillLoop:
     def call_later(self, *_: Any) -> _Timer:
         return _Timer()
 
+    call_at = call_later
+
 
 @contextmanager
 def still_loop() -> Iterator[None]:

@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+_LOOKS = 10  # for progress, in the time after which a peer is given up
+
 
 class ReadingPause:
     """Owner of `pause_reading` and `resume_reading` of one transport, beside the turns of slow readers.
@@ -26,6 +28,7 @@ class ReadingPause:
 
     __slots__ = (
         "_deadline",
+        "_due",
         "_give_up",
         "_left",
         "_loop",
@@ -55,7 +58,8 @@ class ReadingPause:
         self._give_up = give_up
         self._rest: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._left = 0  # bytes unread when the deadline was set
+        self._left = 0  # bytes unread at the last progress
+        self._due = 0.0  # time at which the peer is given up without more progress
 
     @property
     def paused(self) -> bool:
@@ -113,11 +117,17 @@ class ReadingPause:
             self._transport.resume_reading()
 
     def _wait(self) -> None:
-        self._left = self._unread
-        self._deadline = self._loop.call_later(self._timeout_s, self._expired)
+        self._left, self._due = self._unread, self._loop.time() + self._timeout_s
+        self._look_later()
 
-    def _expired(self) -> None:
+    def _look_later(self) -> None:
+        moment = min(self._loop.time() + self._timeout_s / _LOOKS, self._due)
+        self._deadline = self._loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
         if self._unread < self._left:
             self._wait()
+        elif self._loop.time() < self._due:
+            self._look_later()
         else:
             self._give_up()

@@ -46,6 +46,18 @@ async def test_progress_gives_the_whole_time_again() -> None:
 
 
 @in_still_time
+async def test_a_limit_ends_at_most_a_tenth_late() -> None:
+    timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
+    timers.start(connection, 30.0)
+    connection.sent += 1
+    await advance(3.0)
+    await advance(29.0)
+    assert connection.over == 0
+    await advance(4.0)
+    assert connection.over == 1
+
+
+@in_still_time
 async def test_a_later_limit_replaces_an_earlier_one() -> None:
     timers, connection = ProgressTimers(asyncio.get_running_loop()), Closing()
     timers.start(connection, 1.0)

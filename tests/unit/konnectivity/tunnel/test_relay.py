@@ -198,6 +198,21 @@ async def test_a_closed_socket_that_takes_a_little_now_and_then_is_not_cut_off()
 
 
 @in_still_time
+async def test_a_closed_socket_that_took_something_is_cut_off_at_most_a_tenth_late() -> None:
+    hop = Hop().join()
+    hop.socket.room = 0
+    hop.receive(bytes(100))
+    hop.socket.feed_eof()
+    hop.connection.peer_end(100)
+    hop.socket.take(10)
+    await advance(UNREAD_TIMEOUT_S / 10)
+    await advance(UNREAD_TIMEOUT_S - 1)
+    assert not hop.socket.aborted
+    await advance(UNREAD_TIMEOUT_S / 10)
+    assert hop.socket.aborted
+
+
+@in_still_time
 async def test_a_closed_socket_has_unwritten_bytes_until_it_has_taken_everything() -> None:
     hop = Hop().join()
     hop.socket.room = 0
