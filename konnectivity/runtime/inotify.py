@@ -10,7 +10,6 @@ import ctypes
 import enum
 import os
 import struct
-import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -56,13 +55,17 @@ class Inotify:
 
     """
 
+    _descriptor = -1  # none is open
+
     def __init__(self) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         self._add = library.inotify_add_watch
         self._add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
         self._remove = library.inotify_rm_watch
-        self._descriptor: int = _checked(library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        self._end = weakref.finalize(self, os.close, self._descriptor)
+        self._descriptor = _checked(library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def __del__(self) -> None:
+        self.close()
 
     def add(self, directory: str) -> int:
         """Watch a directory, and return the number of the watch: the same one for each path of one directory.
@@ -88,7 +91,9 @@ class Inotify:
 
     def close(self) -> None:
         """End all watches."""
-        self._end()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def parse(content: bytes) -> Iterator[DirectoryEvent]:
