@@ -12,6 +12,7 @@ from konnectivity.net import addresses
 from konnectivity.net.error_texts import words_of
 
 TIMEOUT_S = 5.0
+DEFAULT_ADDRESS = "127.0.0.1:8095"
 
 
 class AdminError(Exception):
@@ -31,8 +32,19 @@ def address_of(text: str) -> str:
         if not host or not port:
             raise ValueError("host and port are needed")
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write HOST:PORT, as in 127.0.0.1:8095") from None
+        raise argparse.ArgumentTypeError(f"{error}; write HOST:PORT, as in {DEFAULT_ADDRESS}") from None
     return address
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Declare the option --admin of a command that asks one server."""
+    parser.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        type=address_of,
+        default=DEFAULT_ADDRESS,
+        help="Admin port of the server (default: %(default)s).",
+    )
 
 
 def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> SmallResponse:

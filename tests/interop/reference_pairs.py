@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing, suppress
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from konnectivity.client import connect
 from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
+from support.one_port import OnePort
 from support.waiting import until
 
 VERSIONS = ("4f8517c1", "v0.36.0", "v0.31.0")
@@ -58,7 +60,7 @@ class RunningPair:
         self, pairing: Pairing, directory: Path, programs: Path, reference: Callable[[str], tuple[Path, Path]]
     ) -> None:
         self.pairing = pairing
-        self.deployment = Deployment(directory)
+        self.deployment = deployment_in(directory) if pairing.server == OURS else Deployment(directory)
         self._programs = programs
         self._reference = reference
 
@@ -96,6 +98,18 @@ class RunningPair:
         return metrics(self.agent.health_port)
 
 
+def deployment_in(directory: Path) -> Deployment:
+    """Return a deployment of a server of this project, on one port if the environment has ONE_PORT."""
+    return OnePort(directory) if os.environ.get("ONE_PORT") else Deployment(directory)
+
+
+def go_agent(deployment: Deployment) -> list[str]:
+    """Return the flags for the files of the agent that is written in Go."""
+    name = "agent" if isinstance(deployment, OnePort) else "client"
+    files = {"ca": "ca.crt", "cert": f"{name}.crt", "key": f"{name}.key"}
+    return [f"--{flag}={deployment.path(file)}" for flag, file in files.items()]
+
+
 def start_agent(
     deployment: Deployment,
     kind: str,
@@ -106,11 +120,8 @@ def start_agent(
 ) -> ProgramProcess:
     """Start an agent of any kind without waiting for its connection."""
     if kind == IN_GO:
-        files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
-        paths = [f"--{flag}={deployment.path(name)}" for flag, name in files.items()]
-        return deployment.start_program(
-            programs / "peer", [f"--server=127.0.0.1:{port or deployment.agent_port}", *paths, *more]
-        )
+        arguments = [f"--server=127.0.0.1:{port or deployment.agent_port}", *go_agent(deployment), *more]
+        return deployment.start_program(programs / "peer", arguments)
     if kind in (OURS, ON_GRPCIO):
         flags = ["--grpc-implementation=grpcio"] if kind == ON_GRPCIO else []
         return deployment.start_agent(*flags, *more, port=port, connects=False)

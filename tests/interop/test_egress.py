@@ -15,7 +15,7 @@ import time
 import pytest
 import uvloop
 from egress_scenarios import LARGE, SCENARIOS, SMALL, EgressClient, outcomes
-from reference_pairs import result
+from reference_pairs import deployment_in, go_agent, result
 
 from konnectivity.testing.deployment import Deployment
 
@@ -31,19 +31,14 @@ PAIRS = {
 }
 
 
-def go_agent(deployment):
-    files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
-    paths = [f"--{flag}={deployment.path(name)}" for flag, name in files.items()]
-    return [f"--server=127.0.0.1:{deployment.agent_port}", *paths]
-
-
 @pytest.fixture(scope="module", params=PAIRS)
 def pair(request, programs, tmp_path_factory):
-    deployment = Deployment(tmp_path_factory.mktemp(request.param))
+    deployment = deployment_in(tmp_path_factory.mktemp(request.param))
     server, agent = PAIRS[request.param]
     deployment.start_server(*server)
     if agent is None:
-        deployment.start_program(programs / "peer", go_agent(deployment)).wait_for("connected")
+        arguments = [f"--server=127.0.0.1:{deployment.agent_port}", *go_agent(deployment)]
+        deployment.start_program(programs / "peer", arguments).wait_for("connected")
     else:
         deployment.start_agent(*agent)
     yield deployment

@@ -27,13 +27,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "destination", metavar="HOST:PORT", type=_destination, help="Destination of the dial; the port may be left out."
     )
-    parser.add_argument(
-        "--admin",
-        metavar="HOST:PORT",
-        type=admin_client.address_of,
-        default="127.0.0.1:8095",
-        help="Admin port of the server (default: %(default)s).",
-    )
+    admin_client.add_option(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="Output format (default: %(default)s)."
     )

@@ -19,7 +19,6 @@ from konnectivity.tool.top.snapshots import Collector
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DEFAULT_ADMIN = "127.0.0.1:8095"
 SHORTEST_S = 0.1
 LISTED = 200  # connections asked of each server
 _ONCE_HEIGHT, _FILE_WIDTH = 60, 160
@@ -51,7 +50,7 @@ def add_to(commands: Commands) -> None:
         metavar="HOST:PORT",
         type=admin_client.address_of,
         action="append",
-        help=f"Admin port of a server; may be repeated (default: {DEFAULT_ADMIN}).",
+        help=f"Admin port of a server; may be repeated (default: {admin_client.DEFAULT_ADDRESS}).",
     )
     parser.add_argument(
         "--interval", metavar="DURATION", default="1s", help="Time between two updates (default: %(default)s)."
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         output.complain("top", error)
         return 2
     board = Board()
-    collector = Collector(dict.fromkeys(arguments.admin or [DEFAULT_ADMIN]), timeout_s)
+    collector = Collector(dict.fromkeys(arguments.admin or [admin_client.DEFAULT_ADDRESS]), timeout_s)
     try:
         if arguments.once or arguments.output != output.TABLE or not sys.stdout.isatty():
             return _once(board, collector, interval_s, arguments.sort, arguments.output)

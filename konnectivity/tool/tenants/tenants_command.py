@@ -25,13 +25,7 @@ def add_to(commands: Commands) -> None:
         description="List the tenants of a server that runs with --tenants, as its admin port has them. The exit code "
         "is 1 if a tenant is refused, or served with outdated files. Example: konnectivity tenants --match example",
     )
-    parser.add_argument(
-        "--admin",
-        metavar="HOST:PORT",
-        type=admin_client.address_of,
-        default="127.0.0.1:8095",
-        help="Admin port of the server (default: %(default)s).",
-    )
+    admin_client.add_option(parser)
     parser.add_argument(
         "--match",
         metavar="TEXT",
