@@ -54,7 +54,7 @@ def explore(scope: Scope, most_broken: int = 3) -> Found:
     """Visit every state of a scope."""
     found = Found()
     with still_loop():
-        seen: set[int] = {hash(System(scope).key())}
+        seen: set[int] = {System(scope).key()}
         waiting: list[tuple[Event, ...]] = [()]
         newest: tuple[tuple[Event, ...], System] = ((), System(scope))  # usually the next to be visited
         while waiting and len(found.broken) < most_broken:
@@ -69,7 +69,7 @@ def explore(scope: Scope, most_broken: int = 3) -> Found:
                 steps = (*path, event)
                 following = _rebuilt(scope, steps)
                 found.broken += [_told(steps, each) for each in following.problems()]
-                key = hash(following.key())
+                key = following.key()
                 if key not in seen:
                     seen.add(key)
                     waiting.append(steps)

@@ -5,8 +5,10 @@ Says what can happen, lets it happen, and says what must not be in a state. Does
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 from konnectivity.tunnel import sides
@@ -16,6 +18,7 @@ from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import IncomingDial, ServingTunnel
 from konnectivity.tunnel.tunnel_options import TunnelOptions
+from konnectivity.wire import packet_types
 from support.memory_dials import MemoryDial
 from support.memory_streams import stream_pair
 
@@ -179,21 +182,14 @@ class System:
             socket.lost = True
             connection.local_lost("the socket broke")
 
-    def key(self) -> tuple[Any, ...]:
-        """Return what tells this state from others."""
-        return (
-            tuple(
-                (
-                    *(s.received, s.sent, s.ended, s.closed, s.aborted, s.lost, s.full, s.waiting, s.paused),
-                    *_connection_key(s.connection),
-                )
-                for pair in self.sockets
-                for s in pair
-            ),
-            tuple(self.server_stream.inbox),
-            tuple(self.agent_stream.inbox),
-            self.broken,
-        )
+    def key(self) -> int:
+        """Return what tells this state from others; states that differ in the numbers of connections only are one."""
+        pairs = [
+            tuple((*_socket_key(each), *_connection_key(each.connection)) for each in pair) for pair in self.sockets
+        ]
+        inboxes = [[_without_number(each) for each in end.inbox] for end in (self.server_stream, self.agent_stream)]
+        numberings = permutations(range(len(pairs)))
+        return min(hash((_renumbered(pairs, inboxes, numbering), self.broken)) for numbering in numberings)
 
     def problems(self) -> Iterator[str]:
         """Yield what must not be in this state."""
@@ -227,6 +223,36 @@ class System:
         for tunnel, memory in zip((self.server, self.agent), self.memories, strict=True):
             if tunnel.connections or memory.used or memory.grown or memory.stalled:
                 yield f"left behind: {len(tunnel.connections)} connections, {memory}"
+
+
+def _socket_key(s: _Socket) -> tuple[Any, ...]:
+    return s.received, s.sent, s.ended, s.closed, s.aborted, s.lost, s.full, s.waiting, s.paused
+
+
+def _renumbered(
+    pairs: list[tuple[Any, ...]], inboxes: list[list[tuple[int, bytes]]], numbering: tuple[int, ...]
+) -> tuple[Any, ...]:
+    """Return the parts of a state in which connection `numbering[n]` has the number `n`."""
+    new = {before: number for number, before in enumerate(numbering)}
+    messages = tuple(tuple((new[before], message) for before, message in inbox) for inbox in inboxes)
+    return tuple(pairs[before] for before in numbering), messages
+
+
+@functools.cache
+def _without_number(message: bytes) -> tuple[int, bytes]:
+    """Return the number of a packet's connection, from 0 on, and the packet without what depends on the number.
+
+    A packet is its type, and one field of type message. The connection's ID, 1 and so on, is the first number in it,
+    behind the error text of CLOSE_RSP. The byte of DATA is at its end, and counts from ten times the number on.
+    """
+    at = 4 if message[2] < 0x80 else 5  # behind the tag, of one or two bytes, and the length of the field
+    if message[at] == 0x0A:  # a text, with its length
+        at += 2 + message[at + 1]
+    assert message[at] in (0x08, 0x10), f"no number where the ID should be: {message!r}"
+    number, rest = message[at + 1] - 1, message[at + 2 :]
+    if message[1] == packet_types.DATA:
+        rest = rest[:-1] + bytes((rest[-1] - 10 * number,))
+    return number, message[: at + 1] + rest
 
 
 def _connection_key(connection: Connection | None) -> tuple[Any, ...]:
