@@ -1,6 +1,7 @@
 """Client tunnel over gRPC.
 
-Owns the HTTP/2 connection to the server, which its dials share: it is made by the first dial, and anew after a loss.
+Owns the HTTP/2 connections to the server. Dials share the newest one: it is made by the first dial, and anew after a
+loss, or when the server takes no more calls on it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class GrpcTunnel(ClientTunnel):
     def __init__(self, frontend: FrontendAddress) -> None:
         super().__init__(frontend)
         self._transport: Http2ClientTransport | None = None
+        self._transports: list[Http2ClientTransport] = []  # all that may be open
         self._connecting = asyncio.Lock()
-        self._gone = asyncio.Event()
+        self._gone = asyncio.Event()  # set when a connection has closed
         self._options = TunnelOptions(hold_s=None, log_connections=False)
 
     async def _dial(self, address: str, hops: HopTimings) -> Streams:
@@ -51,7 +53,6 @@ class GrpcTunnel(ClientTunnel):
     async def _connected(self, hops: HopTimings) -> Http2ClientTransport:
         async with self._connecting:
             if self._transport is None or self._transport.closed or self._transport.goaway is not None:
-                self._gone = asyncio.Event()
                 self._transport = None  # if this dial cannot connect, the next one tries again
                 transport = Http2ClientTransport(TransportOptions(), self._frontend.authority, self._gone.set)
                 await self._frontend.start(transport, hops)
@@ -59,18 +60,23 @@ class GrpcTunnel(ClientTunnel):
                     transport.abort("the tunnel was closed")
                     raise DialError(DialFailure.TUNNEL_LOST, "the tunnel was closed")
                 self._transport = transport
+                self._transports = [*self._open(), transport]
             return self._transport
 
+    def _open(self) -> list[Http2ClientTransport]:
+        return [each for each in self._transports if not each.closed]
+
     async def _close(self) -> None:
-        transport = self._transport
-        if transport is None or transport.closed:
-            return
-        transport.close("the client is done")
+        for each in self._open():
+            each.close("the client is done")
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):  # wait for the end of TLS from the server
-                await self._gone.wait()
+                while self._open():
+                    self._gone.clear()
+                    await self._gone.wait()
         except TimeoutError:
-            transport.abort("the server does not say goodbye")
+            for each in self._open():
+                each.abort("the server does not say goodbye")
 
 
 async def _answer(stream: ClientDialTunnel, hops: HopTimings) -> Streams:

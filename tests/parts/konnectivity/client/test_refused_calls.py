@@ -43,9 +43,11 @@ class Front:
         self.answers = list(answers)
         self.connections = 0
         self.ended = 0
+        self.writers = []
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self.writers.append(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             if self.answers:
                 frames_of_answer = self.answers.pop(0)
@@ -96,6 +98,22 @@ async def test_a_dial_that_the_server_has_not_begun_is_made_on_a_new_connection(
         writer.close()
         assert front.connections == 2
         while not front.ended:  # the first connection takes no call any more, so the client closes it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_tunnel_closes_the_connections_that_it_has_left(tmp_path):
+    """A connection with a call in progress takes no more calls: the next dial makes a new one."""
+    async with serving(tmp_path) as (front, tunnel):
+        _, first = await tunnel.dial("right:1")
+        front.writers[0].write(goaway(1))
+        while tunnel._transport.goaway is None:
+            await asyncio.sleep(0.01)
+        _, second = await tunnel.dial("right:1")
+        assert front.connections == 2
+        await tunnel.close()
+        assert first.transport.is_closing()
+        assert second.transport.is_closing()
+        while front.ended < 2:
             await asyncio.sleep(0.01)
 
 
