@@ -3,7 +3,7 @@
 python -m simulation --seed 17             one run, with its trace
 python -m simulation --plan plan.json      a stored plan
 python -m simulation --minutes 3           random seeds, one after another
-python -m simulation --walk 2              every state of two connections with two packets each way
+python -m simulation --walk 3              every state of two connections with three packets each way
 """
 
 from __future__ import annotations
