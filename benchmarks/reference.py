@@ -9,7 +9,7 @@ from pathlib import Path
 from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
 
 VARIABLES = ("KONNECTIVITY_REFERENCE_SERVER", "KONNECTIVITY_REFERENCE_AGENT")
-BUILT = Path(__file__).parent.parent / ".cache" / "bin" / "reference-4f8517c1"
+BUILT = Path(__file__).resolve().parent.parent / ".cache" / "bin" / "reference-4f8517c1"
 MISSING = "not run: reference (`REFERENCE_SOURCES=... sh tests/interop/reference.sh` builds it)"
 
 

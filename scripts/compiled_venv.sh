@@ -8,4 +8,8 @@ rm -rf .venv-compiled
 .venv/bin/python -m venv --without-pip .venv-compiled
 .venv/bin/pip --quiet --disable-pip-version-check --python .venv-compiled/bin/python install --no-deps "$wheels"/*.whl
 packages='import sysconfig; print(sysconfig.get_path("purelib"))'
-printf '%s\n' "$(.venv/bin/python -c "$packages")" "$PWD/tests" >"$(.venv-compiled/bin/python -c "$packages")/tests.pth"
+# The benchmarks, but not the sources beside them.
+mkdir .venv-compiled/beside
+ln -s "$PWD/benchmarks" .venv-compiled/beside/benchmarks
+printf '%s\n' "$(.venv/bin/python -c "$packages")" "$PWD/tests" "$PWD/.venv-compiled/beside" \
+    >"$(.venv-compiled/bin/python -c "$packages")/tests.pth"
