@@ -11,7 +11,8 @@ const LIMIT = 200;
 const KINDS = { ready: "good", "not ready": "bad", outdated: "warn", refused: "bad" };
 
 const at = (id) => document.getElementById(id);
-const number = (key, title, hint) => ({ key, title, hint, first: -1, number: true, cell: (row) => count(row[key] ?? 0) });
+const number = (key, title, hint) => ({ key, title, hint, first: -1, number: true, cell: (row) => known(row[key], count) });
+const known = (value, write) => (value === undefined ? "–" : write(value)); // a refused tenant has no figures
 const state = { match: "", sort: "state", round: 0, timer: null };
 
 const table = new Table({
@@ -24,9 +25,9 @@ const table = new Table({
     number("agents", "Agents"),
     number("connections", "Connections"),
     number("dial_failures", "Failed dials"),
-    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, cell: (row) => bytes(row.buffered_bytes ?? 0) },
+    { key: "buffered_bytes", title: "Buffered", first: -1, number: true, cell: (row) => known(row.buffered_bytes, bytes) },
     number("limits_reached", "Limits reached", "Number of times that a limit of the tenant was reached"),
-    { key: null, title: "Trouble", style: "wide", cell: (row) => row.trouble ?? "–" },
+    { key: null, title: "Trouble", style: "wide reason", cell: (row) => row.trouble ?? "–" },
   ],
 });
 

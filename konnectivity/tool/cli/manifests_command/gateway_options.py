@@ -97,9 +97,8 @@ def tenant_options(to: Group) -> None:
         "--part",
         choices=PARTS,
         default=SECRETS,
-        help="Part to print: the Secrets of the gateway and of kube-apiserver, the agents and rights for the "
-        "tenant's cluster, a merge patch that moves a "
-        "TenantControlPlane to the gateway or back, or the tenant's Secret without "
+        help="Part to print: the Secrets of the gateway and of kube-apiserver, the agents and rights for the tenant's "
+        "cluster, a merge patch that moves a TenantControlPlane to the gateway or back, or the tenant's Secret without "
         "the tenant (default: %(default)s).",
     )
     to.add_argument(
