@@ -202,7 +202,7 @@ def test_agents_of_a_gateway_run_beside_others(cluster):
 
 
 def test_a_tenant_control_plane_is_moved_to_a_gateway_and_back(cluster, admin):
-    """Kamaji's CRD accepts both patches, and the second one undoes the first."""
+    """Kamaji's CRD accepts all three patches, and the last one undoes the others."""
     cluster.apply(tenant_with(server={"port": 9132}))
     admin.paste("kubectl -n tenants get tcp tenant-1 -o yaml > tenant-1.yaml")
     patch = "konnectivity manifests tenant tenant-1 --part %s --from-tenantcontrolplane tenant-1.yaml > patch.yaml"
@@ -213,8 +213,10 @@ def test_a_tenant_control_plane_is_moved_to_a_gateway_and_back(cluster, admin):
     deployment = spec["controlPlane"]["deployment"]
     (argument,), (volume,) = deployment["extraArgs"]["apiServer"], deployment["additionalVolumes"]
     assert volume["secret"]["secretName"] == "tenant-1-konnectivity-gateway"
-    (mount,) = deployment["additionalVolumeMounts"]["apiServer"]
-    assert argument.partition("=")[2].startswith(mount["mountPath"])
+    mounts = deployment["additionalVolumeMounts"]["apiServer"]
+    assert argument.partition("=")[2] in [each["mountPath"] for each in mounts]
+    assert "patched" in admin.paste(f"{patch % 'kamaji-both'}\n{use}")
+    assert stored(cluster, "tcp", "tenant-1")["spec"]["addons"]["konnectivity"]["server"]["port"] == 9132
     assert "patched" in admin.paste(f"{patch % 'kamaji-back'}\n{use}")
     spec = stored(cluster, "tcp", "tenant-1")["spec"]
     assert spec["addons"]["konnectivity"]["server"]["port"] == 9132

@@ -21,6 +21,7 @@ from gateway_plane import GatewayPlane  # noqa: E402
 from management_cluster import ManagementCluster  # noqa: E402
 from namespaces import HUB, Namespaces  # noqa: E402
 from pod_runner import BIN, REFERENCE_VERSION  # noqa: E402
+from rolling_plane import RollingPlane  # noqa: E402
 from run_report import NAME  # noqa: E402
 from tenant_objects import gateway_objects, gateway_tenant, page_tenant, tenant  # noqa: E402
 from tenant_plane import TenantPlane  # noqa: E402
@@ -83,6 +84,7 @@ def planes(management):
     made = {
         "fields": TenantPlane(management, 1, tenant("fields")),
         "gateway": GatewayPlane(management, 2, gateway_tenant()),
+        "moved": RollingPlane(management, 6, tenant("moved")),
         "page": TenantPlane(management, 3, page_tenant()),
         "pair": TenantPlane(management, 4, tenant("pair", replicas=2), replicas=2),
         "single": TenantPlane(management, 5, tenant("single")),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ REFERENCE_VERSION = "v0.36.0"
 REFERENCE_IMAGES = "registry.k8s.io/kas-network-proxy/"  # Kamaji's default
 IMAGE_USER = 65532  # of our images, and of the reference's
 PROBE_TIMEOUT_S = 20
+GRACE_S = 30.0  # of a pod without another number
 _LIBRARIES = ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "usr/libexec", "usr/local/bin", "usr/local/lib")
 _LINKS = ("bin", "sbin", "lib", "lib64")
 _ROOT_SCRIPT = """
@@ -120,6 +123,15 @@ class Pod:
         asked = container(self.spec, name)["livenessProbe"]["httpGet"]
         return self._curl(asked["port"], path, "HTTP")
 
+    def end(self) -> None:
+        """End all containers at once, as a kubelet does: SIGTERM, and SIGKILL after the grace period."""
+        for each in self.processes.values():
+            each.send(signal.SIGTERM)
+        for each in self.processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                each.wait(GRACE_S)
+        self.stop()
+
     def stop(self) -> None:
         for each in reversed(self._started):
             each.stop()
@@ -151,7 +163,8 @@ class Pod:
         for path, words in its.programs.items():
             text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
             lines.append(f"printf %s {shlex.quote(text)} > $root{path}; chmod 755 $root{path}")
-        for mount in found.get("volumeMounts", []):
+        # As containerd and CRI-O do: a mount below another one is the later one, whatever the order in the pod.
+        for mount in sorted(found.get("volumeMounts", []), key=lambda each: each["mountPath"].count("/")):
             lines.append(_mounted(self.volumes.path(mount), mount["mountPath"], read_only=mount.get("readOnly", False)))
         context = self.spec.get("securityContext", {}) | found.get("securityContext", {})
         if context.get("readOnlyRootFilesystem"):

@@ -88,6 +88,8 @@ class PodVolumes:
                 yield item["path"], (self._namespace.encode(), mode)
             return
         found = self._client.get(self._namespace, kind.lower(), name)
+        if found is None and options.get("optional"):
+            return
         assert found is not None, f"MountVolume.SetUp failed: {kind} {self._namespace}/{name} not found"
         data = found.get("data", {})
         for item in options.get("items") or [{"key": key, "path": key} for key in data]:

@@ -30,7 +30,7 @@ SYSTEM = "kube-system"
 AGENT = "konnectivity-agent"
 SERVER = "konnectivity-server"
 API_PORT = 6443
-PORTS = (API_PORT, 8132, 9132)  # ports that a test may choose for agents among them
+AGENT_PORTS = (8132, 9132)  # ports that a test may choose for agents
 NODES = 2
 _AVAILABLE = ("Available", "Progressing")
 
@@ -64,8 +64,6 @@ class TenantPlane:
         self._count = 0
         self.kubeconfig = self.directory / "tenant.kubeconfig"
         self.tenant: ClusterClient = management.client_with(self.kubeconfig)
-
-    # The object, and the objects that Kamaji makes of it
 
     def create(self) -> None:
         """Create the object, and let agents reach its address."""
@@ -111,11 +109,11 @@ class TenantPlane:
         made = self.deployment(lambda found: wanted(container(found["spec"]["template"]["spec"], SERVER)))
         return container(made["spec"]["template"]["spec"], SERVER)
 
-    def workload(self, kind: str, wanted: Callable[[Object], object] = bool) -> Object:
+    def workload(self, kind: str, wanted: Callable[[Object], object] = bool, name: str = AGENT) -> Object:
         """Wait until the agents' DaemonSet or Deployment has its token's audience and meets a condition; return it."""
 
         def found() -> Object | None:
-            made = self.tenant.get(SYSTEM, kind, AGENT)
+            made = self.tenant.get(SYSTEM, kind, name)
             if not made:
                 return None
             (source,) = made["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"]
@@ -145,22 +143,26 @@ class TenantPlane:
             self.patch(konnectivity("manifests", "kamaji-patch"))
             self.server(lambda found: found["image"].startswith("localhost/konnectivity/"))
         self.start_pods()
-        config = self.directory / "haproxy.cfg"
-        balancer = load_balancer.command(config, self.address, PORTS, [each.address for each in self.places])
-        self.management.run(*balancer)
+        config, pods = self.directory / "haproxy.cfg", [each.address for each in self.places]
+        self.management.run(*load_balancer.command(config, self.address, API_PORT, AGENT_PORTS, pods))
         self._wait_for_api()
         self._start_nodes()
 
     def start_pods(self) -> None:
         """Start a pod of the Deployment in each place."""
-        template = self.deployment()["spec"]["template"]["spec"]
         for place in self.places:
-            pod = self.pod("control", template, TENANTS, self.admin, place)
-            self.pods.append(pod)
-            self.servers.append(pod.start(SERVER))
-            pod.start("kube-apiserver", waits=False)
+            self.start_pod(place)
         for pod in self.pods:
             pod.wait_for_probe("kube-apiserver")
+
+    def start_pod(self, place: Spoke) -> None:
+        """Start a pod of the Deployment, with the server if the addon is on."""
+        template = self.deployment()["spec"]["template"]["spec"]
+        pod = self.pod("control", template, TENANTS, self.admin, place)
+        self.pods.append(pod)
+        if any(each["name"] == SERVER for each in template["containers"]):
+            self.servers.append(pod.start(SERVER))
+        pod.start("kube-apiserver", waits=False)
 
     def roll(self) -> None:
         """Replace the control plane's pods by pods of the current Deployment."""
@@ -233,17 +235,17 @@ class TenantPlane:
         head = {"name": "kube-root-ca.crt", "namespace": SYSTEM}
         self.tenant.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": {"ca.crt": self.ca()}})
 
-    def start_agent(self, kind: str = "", node: int = 0) -> Pod:
+    def start_agent(self, kind: str = "", node: int = 0, name: str = AGENT) -> Pod:
         """Start an agent of the tenant's DaemonSet or Deployment on a node."""
-        spec = self.admitted_agent(kind)["spec"]
+        spec = self.admitted_agent(kind, name)["spec"]
         pod = self.pod("agent", spec, SYSTEM, self.tenant, self.nodes[node])
         self._agents.append(pod)
         pod.start(AGENT)
         return pod
 
-    def admitted_agent(self, kind: str = "") -> Object:
+    def admitted_agent(self, kind: str = "", name: str = AGENT) -> Object:
         """Return a pod of the agents' workload with the account's files, which the API server's admission adds."""
-        spec = self.workload(kind or self.workload_kind())["spec"]["template"]["spec"]
+        spec = self.workload(kind or self.workload_kind(), name=name)["spec"]["template"]["spec"]
         head = {"name": "agent", "namespace": SYSTEM}
         text = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": spec}).encode()
         return json.loads(self.tenant.ok("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))

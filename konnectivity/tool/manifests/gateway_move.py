@@ -1,27 +1,46 @@
-"""Patches of a Kamaji TenantControlPlane that move its kube-apiserver to a gateway, and back to a sidecar."""
+"""Patches of a Kamaji TenantControlPlane that move its kube-apiserver to a gateway, and back to a sidecar.
+
+The addon sets kube-apiserver's egress flag itself, and Kamaji deletes the sidecar's agents at the moment when the addon
+is switched off. So kube-apiserver moves while the addon is on: a file of the gateway's Secret is mounted over the
+configuration that the addon's flag names. The same file serves with the addon off, when the flag is the patch's own.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from konnectivity.tool.manifests import apiserver_patch, gateway_tenant, object_names
+from konnectivity.tool.manifests import apiserver_patch, gateway_tenant, object_names, sidecar
 from konnectivity.tool.manifests.object_names import ManifestError, Object
+
+_PATH = "spec.controlPlane.deployment"
+_EGRESS = f"{sidecar.EGRESS_DIRECTORY}/{sidecar.EGRESS_FILE}"
+_EGRESS_FLAG = f"{apiserver_patch.FLAG}={_EGRESS}"  # also the addon's
+_MOUNTS: tuple[Object, ...] = (
+    {"name": gateway_tenant.VOLUME, "mountPath": gateway_tenant.DIRECTORY, "readOnly": True},
+    {"name": gateway_tenant.VOLUME, "mountPath": _EGRESS, "subPath": sidecar.EGRESS_FILE, "readOnly": True},
+)
 
 
 def onto_gateway(control_plane: Object) -> Object:
     """Return a merge patch that switches the addon off and lets kube-apiserver dial the gateway.
 
-    The patch has the lists of the object with one entry more, since a merge patch replaces whole lists.
+    The patch has the lists of the object with the gateway's entries, since a merge patch replaces whole lists.
 
     Raises:
         ManifestError: the object has lists of another form, or an egress configuration of somebody else.
 
     """
-    name = gateway_tenant.secret_name(str(control_plane["metadata"]["name"]))
-    arguments, volumes, mounts = _others(control_plane)
-    volume = {"name": gateway_tenant.VOLUME, "secret": {"secretName": name}}
-    mount = {"name": gateway_tenant.VOLUME, "mountPath": gateway_tenant.DIRECTORY, "readOnly": True}
-    return _patch(None, [*arguments, gateway_tenant.EGRESS_FLAG], [*volumes, volume], [*mounts, mount])
+    return _by_gateway(control_plane, None)
+
+
+def beside_addon(control_plane: Object) -> Object:
+    """Return a merge patch that lets kube-apiserver dial the gateway while the addon is on, for the way there and back.
+
+    Raises:
+        ManifestError: the object has lists of another form, or an egress configuration of somebody else.
+
+    """
+    return _by_gateway(control_plane, _addon(control_plane))
 
 
 def off_gateway(control_plane: Object) -> Object:
@@ -31,15 +50,26 @@ def off_gateway(control_plane: Object) -> Object:
         ManifestError: the object has lists of another form.
 
     """
+    return _patch(_addon(control_plane), *_others(control_plane))
+
+
+def _by_gateway(control_plane: Object, addon: Object | None) -> Object:
+    secret = gateway_tenant.secret_name(str(control_plane["metadata"]["name"]))
+    arguments, volumes, mounts = _others(control_plane)
+    volume = {"name": gateway_tenant.VOLUME, "secret": {"secretName": secret}}
+    return _patch(addon, [*arguments, _EGRESS_FLAG], [*volumes, volume], [*mounts, *_MOUNTS])
+
+
+def _addon(control_plane: Object) -> Object:
+    """Return the addon of the object, or the least that Kamaji accepts."""
     spec = control_plane.get("spec") or {}
-    addon = (spec.get("addons") or {}).get("konnectivity") or {"server": {"port": object_names.AGENT_PORT}}
-    return _patch(addon, *_others(control_plane))
+    return (spec.get("addons") or {}).get("konnectivity") or {"server": {"port": object_names.AGENT_PORT}}
 
 
 def _others(control_plane: Object) -> tuple[list[Any], list[Any], list[Any]]:
     """Return the arguments, volumes and mounts of kube-apiserver that have nothing to do with the gateway."""
     arguments = _list(control_plane, "extraArgs", "apiServer")
-    kept = [each for each in arguments if each != gateway_tenant.EGRESS_FLAG]
+    kept = [each for each in arguments if each != _EGRESS_FLAG]
     if foreign := [each for each in kept if str(each).startswith(f"{apiserver_patch.FLAG}=")]:
         raise ManifestError(f"{_PATH}.extraArgs.apiServer: has {foreign[0]} already; take it out first")
     volumes, mounts = (
@@ -70,6 +100,3 @@ def _patch(addon: Object | None, arguments: list[Any], volumes: list[Any], mount
         "additionalVolumeMounts": {"apiServer": mounts},
     }
     return {"spec": {"addons": {"konnectivity": addon}, "controlPlane": {"deployment": deployment}}}
-
-
-_PATH = "spec.controlPlane.deployment"

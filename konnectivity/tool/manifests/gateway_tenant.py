@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from konnectivity.net.addresses import shown
 from konnectivity.tool.egress import egress_writer
-from konnectivity.tool.manifests import agent_objects, apiserver_patch, gateway_objects, object_names, rbac, sidecar
+from konnectivity.tool.manifests import agent_objects, gateway_objects, object_names, rbac, sidecar
 from konnectivity.tool.manifests.object_names import ManifestError, Object
 
 AGENTS = (
@@ -22,7 +22,6 @@ AGENTS = (
 VOLUME = "konnectivity-gateway"
 DIRECTORY = "/etc/kubernetes/konnectivity/gateway"
 CA, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
-EGRESS_FLAG = f"{apiserver_patch.FLAG}={DIRECTORY}/{sidecar.EGRESS_FILE}"
 # On the network of a host, the agents beside which these run have the default ports.
 _PORTS_ON_THE_HOST = {"--health-server-port": "8097", "--admin-server-port": "8098"}
 

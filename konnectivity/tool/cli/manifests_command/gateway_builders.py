@@ -172,6 +172,7 @@ def _kubeconfig(path: str) -> str:
 _PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     gateway_options.SECRETS: _secrets,
     gateway_options.AGENTS: _agents,
+    gateway_options.KAMAJI_BOTH: _patch(gateway_move.beside_addon),
     gateway_options.KAMAJI_PATCH: _patch(gateway_move.onto_gateway),
     gateway_options.KAMAJI_BACK: _patch(gateway_move.off_gateway),
     gateway_options.REMOVAL: _removal,

@@ -9,8 +9,9 @@ from konnectivity.tool.cli.manifests_command import manifest_options
 from konnectivity.tool.manifests import agent_service_object, gateway_objects, gateway_tenant, object_names
 
 Group = argparse._ActionsContainer
-SECRETS, AGENTS, KAMAJI_PATCH, KAMAJI_BACK, REMOVAL = "secrets", "agents", "kamaji-patch", "kamaji-back", "removal"
-PARTS = (SECRETS, AGENTS, KAMAJI_PATCH, KAMAJI_BACK, REMOVAL)
+SECRETS, AGENTS, REMOVAL = "secrets", "agents", "removal"
+KAMAJI_BOTH, KAMAJI_PATCH, KAMAJI_BACK = "kamaji-both", "kamaji-patch", "kamaji-back"
+PARTS = (SECRETS, AGENTS, KAMAJI_BOTH, KAMAJI_PATCH, KAMAJI_BACK, REMOVAL)
 
 _checked = manifest_options.checked
 
@@ -98,7 +99,8 @@ def tenant_options(to: Group) -> None:
         choices=PARTS,
         default=SECRETS,
         help="Part to print: the Secrets of the gateway and of kube-apiserver, the agents and rights for the tenant's "
-        "cluster, a merge patch that moves a TenantControlPlane to the gateway or back, or the tenant's Secret without "
+        "cluster, a merge patch of a TenantControlPlane (kamaji-both: kube-apiserver uses the gateway beside the addon, "
+        "kamaji-patch: the gateway without the addon, kamaji-back: the addon alone), or the tenant's Secret without "
         "the tenant (default: %(default)s).",
     )
     to.add_argument(

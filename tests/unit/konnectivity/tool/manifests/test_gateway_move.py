@@ -45,10 +45,20 @@ def test_arguments_and_volumes_of_others_stay():
     assert deployment["extraArgs"]["apiServer"][0] == "--v=2"
     assert deployment["extraArgs"]["scheduler"] == ["--v=3"]
     assert [each["name"] for each in deployment["additionalVolumes"]] == ["audit", "konnectivity-gateway"]
-    (volume, mount) = deployment["additionalVolumes"][1], deployment["additionalVolumeMounts"]["apiServer"][1]
+    volume, mounts = deployment["additionalVolumes"][1], deployment["additionalVolumeMounts"]["apiServer"][1:]
     assert volume["secret"]["secretName"] == "tenant-1-konnectivity-gateway"
-    assert mount["name"] == volume["name"]
-    assert deployment["extraArgs"]["apiServer"][1].partition("=")[2].startswith(mount["mountPath"])
+    assert {each["name"] for each in mounts} == {volume["name"]}
+    assert deployment["extraArgs"]["apiServer"][1].partition("=")[2] in [each["mountPath"] for each in mounts]
+
+
+def test_kube_apiserver_has_the_configuration_of_the_gateway_with_the_addon_and_without():
+    """Kamaji would undo another flag than the addon's, so the file that this flag names is another one."""
+    both, without = (merged(PLANE, patch(PLANE)) for patch in (gateway_move.beside_addon, gateway_move.onto_gateway))
+    assert both["spec"]["addons"] == PLANE["spec"]["addons"]
+    assert both["spec"]["controlPlane"] == without["spec"]["controlPlane"]
+    flag = "--egress-selector-config-file=/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml"
+    assert both["spec"]["controlPlane"]["deployment"]["extraArgs"]["apiServer"] == ["--v=2", flag]
+    assert merged(without, gateway_move.beside_addon(PLANE)) == both
 
 
 def test_twice_is_once_and_back_is_as_before():
