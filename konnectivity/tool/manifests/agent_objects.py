@@ -15,6 +15,7 @@ CA_CONFIG_MAP = "konnectivity-ca"
 CA_DIRECTORY = "/etc/konnectivity/ca"
 CA_FILE = "ca.crt"
 CLUSTER_CA = "cluster-ca"
+CERTIFICATE_VOLUME, CERTIFICATE = "konnectivity-agent-tls", "/etc/konnectivity/tls"
 ROOT_CA_CONFIG_MAP = "kube-root-ca.crt"  # ConfigMap that the cluster keeps in every namespace
 CRITICAL_ONLY: Object = {"key": "CriticalAddonsOnly", "operator": "Exists"}
 EVERYWHERE: Object = {"operator": "Exists"}
@@ -39,6 +40,7 @@ class AgentManifest:
     lease_namespace: str = ""  # namespace of the servers' leases; empty: leases are not counted
     volumes_may_be_replaced: bool = False  # True: another controller may replace volumes and mounts, and nothing else
     name: str = object_names.AGENT  # name of the objects; another one for agents beside those of another server
+    certificate_secret: str = ""  # Secret with a client certificate, which agents show in place of a token
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -59,11 +61,14 @@ class AgentManifest:
             "--proxy-server-host": ",".join(self.servers),
             "--proxy-server-port": str(self.port),
             "--ca-cert": f"{CA_DIRECTORY}/{CA_FILE}" if self.ca else f"{object_names.ACCOUNT_FILES}/ca.crt",
-            "--service-account-token-path": f"{object_names.TOKENS}/{object_names.TOKEN}",
             # Not the server's: on a control plane's node both may use the host's network.
             "--health-server-port": "8093",
             "--admin-server-port": "8094",
         }
+        if self.certificate_secret:
+            flags |= {"--agent-cert": f"{CERTIFICATE}/tls.crt", "--agent-key": f"{CERTIFICATE}/tls.key"}
+        else:
+            flags["--service-account-token-path"] = f"{object_names.TOKENS}/{object_names.TOKEN}"
         if self.lease_namespace:
             flags |= {"--count-server-leases": "true", "--lease-namespace": self.lease_namespace}
         return flags | self.flags
@@ -165,7 +170,7 @@ def container(agent: AgentManifest) -> Object:
         "readinessProbe": hardening.readiness("/readyz", health),
         "resources": _resources(agent),
         "securityContext": hardening.container_security(),
-        "volumeMounts": [{"name": object_names.TOKEN, "mountPath": object_names.TOKENS, "readOnly": True}],
+        "volumeMounts": [_credential_mount(agent)],
     }
     if _mounts_cluster_ca(agent):
         made["volumeMounts"].append({"name": CLUSTER_CA, "mountPath": object_names.ACCOUNT_FILES, "readOnly": True})
@@ -174,9 +179,21 @@ def container(agent: AgentManifest) -> Object:
     return made
 
 
-def _volumes(agent: AgentManifest) -> list[Object]:
+def _credential_mount(agent: AgentManifest) -> Object:
+    if agent.certificate_secret:
+        return {"name": CERTIFICATE_VOLUME, "mountPath": CERTIFICATE, "readOnly": True}
+    return {"name": object_names.TOKEN, "mountPath": object_names.TOKENS, "readOnly": True}
+
+
+def _credential_volume(agent: AgentManifest) -> Object:
+    if agent.certificate_secret:
+        return {"name": CERTIFICATE_VOLUME, "secret": {"secretName": agent.certificate_secret}}
     token = {"path": object_names.TOKEN, "audience": object_names.AUDIENCE, "expirationSeconds": _TOKEN_LIFE_S}
-    made: list[Object] = [{"name": object_names.TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    return {"name": object_names.TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}}
+
+
+def _volumes(agent: AgentManifest) -> list[Object]:
+    made = [_credential_volume(agent)]
     if _mounts_cluster_ca(agent):
         root = {"name": ROOT_CA_CONFIG_MAP, "items": [{"key": CA_FILE, "path": CA_FILE}]}
         made.append({"name": CLUSTER_CA, "projected": {"sources": [{"configMap": root}]}})

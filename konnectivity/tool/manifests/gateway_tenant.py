@@ -1,7 +1,8 @@
 """Tenant of a gateway: its files in a Secret of many tenants, the mounts of its kube-apiserver, its agents.
 
-The files of a tenant are keys `NAME.yaml`, `NAME.frontend-ca.crt` and `NAME.kubeconfig` of one of the Secrets.
-Server-side apply with a field manager for each tenant changes these keys and no others.
+The files of a tenant are keys of one of the Secrets: `NAME.yaml`, `NAME.frontend-ca.crt`, and `NAME.kubeconfig` for
+token reviews and leases, or `NAME.agents-ca.crt` for agents that show certificates. Server-side apply with a field
+manager for each tenant changes these keys and no others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from konnectivity.tool.manifests.object_names import ManifestError, Object
 AGENTS = (
     "konnectivity-gateway-agent"  # apart from the agents of a server beside the kube-apiserver, of the same cluster
 )
+_AGENTS_SECRET = f"{AGENTS}-tls"
 VOLUME = "konnectivity-gateway"
 DIRECTORY = "/etc/kubernetes/konnectivity/gateway"
 CA, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
@@ -38,6 +40,7 @@ class GatewayTenant:
     shards: int = gateway_objects.SHARDS
     agent_namespace: str = object_names.NAMESPACE
     lease_namespace: str = ""  # empty: the gateway publishes no leases in the tenant's cluster
+    certificates: bool = False  # agents show certificates of the tenant's own CA, in place of tokens
 
     def __post_init__(self) -> None:
         check_tenant_name(self.name)
@@ -66,37 +69,43 @@ def shard_of(name: str, shards: int) -> int:
 
 
 def file_of_tenant(tenant: GatewayTenant) -> str:
-    """Return the tenant's file for the gateway; agents show tokens, which the tenant's own API reviews."""
-    lines = {
-        "server-names": tenant.server_name,
-        "server-ca-cert": f"{tenant.name}.frontend-ca.crt",
-        "kubeconfig": f"{tenant.name}.kubeconfig",
-        "agent-namespace": tenant.agent_namespace,
-        "agent-service-account": AGENTS,
-        "authentication-audience": object_names.AUDIENCE,
-    }
+    """Return the tenant's file for the gateway, which verifies certificates or has the tenant's API review tokens."""
+    lines = {"server-names": tenant.server_name, "server-ca-cert": f"{tenant.name}.frontend-ca.crt"}
+    if tenant.certificates:
+        lines["cluster-ca-cert"] = f"{tenant.name}.agents-ca.crt"
+    else:
+        lines |= {
+            "agent-namespace": tenant.agent_namespace,
+            "agent-service-account": AGENTS,
+            "authentication-audience": object_names.AUDIENCE,
+        }
+    if tenant.lease_namespace or not tenant.certificates:
+        lines["kubeconfig"] = f"{tenant.name}.kubeconfig"
     if tenant.lease_namespace:
         lines |= {"enable-lease-controller": "true", "lease-namespace": tenant.lease_namespace}
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
 
 
-def entry(tenant: GatewayTenant, frontend_ca: str, kubeconfig: str) -> Object:
+def entry(tenant: GatewayTenant, frontend_ca: str, *, agents_ca: str = "", kubeconfig: str = "") -> Object:
     """Return the tenant's part of the Secret that holds its files.
 
     Args:
         tenant: the tenant.
         frontend_ca: PEM of the CA of its kube-apiserver's client certificate.
-        kubeconfig: text of the kubeconfig with which the gateway reviews tokens.
+        agents_ca: PEM of the CA of its agents' certificates, if they show certificates.
+        kubeconfig: text of the kubeconfig with which the gateway calls the tenant's API, if the gateway does.
 
     Raises:
         ManifestError: the files are larger than a Secret may be.
 
     """
-    files = {
-        f"{tenant.name}.yaml": file_of_tenant(tenant),
-        f"{tenant.name}.frontend-ca.crt": frontend_ca,
-        f"{tenant.name}.kubeconfig": kubeconfig,
+    contents = {
+        "yaml": file_of_tenant(tenant),
+        "frontend-ca.crt": frontend_ca,
+        "agents-ca.crt": agents_ca,
+        "kubeconfig": kubeconfig,
     }
+    files = {f"{tenant.name}.{suffix}": content for suffix, content in contents.items() if content}
     if sum(map(len, files.values())) > gateway_objects.MAX_SECRET:
         raise ManifestError(f"the files of {tenant.name} are larger than the 1 MiB of a Secret")
     return no_entry(tenant) | {"data": _encoded(files)}
@@ -134,14 +143,20 @@ def apiserver_secret(tenant: GatewayTenant, namespace: str, gateway_ca: str, cer
         CERTIFICATE: certificate,
         KEY: key,
     }
-    head = object_names.metadata(secret_name(tenant.name), namespace)
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": head,
-        "type": "kubernetes.io/tls",
-        "data": _encoded(files),
-    }
+    return _tls_secret(secret_name(tenant.name), namespace, files)
+
+
+def agents_secret(tenant: GatewayTenant, certificate: str, key: str) -> Object:
+    """Return the Secret with the certificate of the agents, for the tenant's cluster.
+
+    Args:
+        tenant: the tenant.
+        certificate: PEM of the client certificate.
+        key: PEM of its key.
+
+    """
+    labels = object_names.labels(AGENTS)
+    return _tls_secret(_AGENTS_SECRET, tenant.agent_namespace, {CERTIFICATE: certificate, KEY: key}, labels)
 
 
 def secret_name(tenant: str) -> str:
@@ -160,7 +175,7 @@ def agents(tenant: GatewayTenant, gateway_ca: str, like: agent_objects.AgentMani
     """
     leases = tenant.lease_namespace
     ports = _PORTS_ON_THE_HOST if like.host_network else {}
-    made = rbac.server(tenant.agent_namespace, leases)
+    made = rbac.server(tenant.agent_namespace, leases, tokens=not tenant.certificates)
     if leases:
         made = [*rbac.lease_namespace(leases), *made, *rbac.agent(tenant.agent_namespace, leases, AGENTS)]
     return made + agent_objects.objects(
@@ -174,8 +189,19 @@ def agents(tenant: GatewayTenant, gateway_ca: str, like: agent_objects.AgentMani
             lease_namespace=leases,
             flags={**like.flags, **ports},
             volumes_may_be_replaced=False,
+            certificate_secret=_AGENTS_SECRET if tenant.certificates else "",
         )
     )
+
+
+def _tls_secret(name: str, namespace: str, files: Mapping[str, str], labels: Object | None = None) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": object_names.metadata(name, namespace, labels),
+        "type": "kubernetes.io/tls",
+        "data": _encoded(files),
+    }
 
 
 def _encoded(files: Mapping[str, str]) -> Object:

@@ -17,7 +17,11 @@ EVENTS_NAMESPACE = "default"  # of events about nodes, which are in no namespace
 
 
 def server(
-    namespace: str = object_names.NAMESPACE, lease_namespace: str = "", pods: bool = False, events: bool = False
+    namespace: str = object_names.NAMESPACE,
+    lease_namespace: str = "",
+    pods: bool = False,
+    events: bool = False,
+    tokens: bool = True,
 ) -> list[Object]:
     """Return the server's roles: token reviews, and those that flags of the server need.
 
@@ -26,10 +30,13 @@ def server(
         lease_namespace: of the leases; empty: the server publishes none.
         pods: whether --agent-identity=token is set.
         events: whether --probe-node-events is set.
+        tokens: whether agents show tokens.
 
     """
     user: Object = {"apiGroup": _GROUP, "kind": "User", "name": object_names.SERVER_USER}
-    made = _granted(TOKEN_REVIEWS, None, "authentication.k8s.io", "tokenreviews", ["create"], user)
+    made: list[Object] = []
+    if tokens:
+        made += _granted(TOKEN_REVIEWS, None, "authentication.k8s.io", "tokenreviews", ["create"], user)
     if lease_namespace:
         verbs = ["get", "list", "watch", "create", "update", "delete"]
         made += _granted(SERVER_LEASES, lease_namespace, "coordination.k8s.io", "leases", verbs, user)

@@ -22,6 +22,7 @@ from konnectivity.tool.manifests.gateway_tenant import GatewayTenant
 from konnectivity.tool.manifests.object_names import Object
 
 _NAMES = ("name", "part", "domain", "server_name", "namespace", "port", "shards", "leases", "tenant_file")
+_CERTIFICATES = ("agent_certificates", "pki")
 _FILE_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
 
@@ -58,37 +59,48 @@ def its_tenant(options: argparse.Namespace) -> Any:
 
 
 def _secrets(options: argparse.Namespace) -> list[Object]:
-    _need(options, "kubeconfig", "gateway_ca")
-    input_files.only(
-        options,
-        "with --part secrets",
-        *_NAMES,
-        *("gateway_ca", "pki", "kubeconfig", "gateway_address", "apiserver_namespace"),
-    )
+    allowed = ("gateway_ca", "kubeconfig", "gateway_address", "apiserver_namespace")
+    input_files.only(options, "with --part secrets", *_NAMES, *_CERTIFICATES, *allowed)
+    called = bool(options.leases) or not options.agent_certificates
+    _need(options, *(["kubeconfig"] if called else []), "gateway_ca")
+    if not called:
+        input_files.none(options, "with --agent-certificates and without --leases", "kubeconfig")
     tenant, folder = _tenant(options), Path(options.pki)
-    namespace = options.apiserver_namespace or options.namespace
+    entry = gateway_tenant.entry(
+        tenant,
+        input_files.certificates(str(folder / "frontend-ca.crt")),
+        agents_ca=input_files.certificates(str(folder / "ca.crt")) if tenant.certificates else "",
+        kubeconfig=_kubeconfig(options.kubeconfig) if called else "",
+    )
+    secret = gateway_tenant.apiserver_secret(
+        tenant,
+        _apiserver_namespace(options),
+        input_files.certificates(options.gateway_ca),
+        input_files.certificates(str(folder / "client.crt")),
+        input_files.text_of(str(folder / "client.key")),
+    )
+    return [entry, secret]
+
+
+def _apiserver_namespace(options: argparse.Namespace) -> str:
     if options.tenant_file and not options.apiserver_namespace:
-        namespace = tenant_control_plane.parse(input_files.manifest(options.tenant_file)).namespace
-    return [
-        gateway_tenant.entry(
-            tenant, input_files.certificates(str(folder / "frontend-ca.crt")), _kubeconfig(options.kubeconfig)
-        ),
-        gateway_tenant.apiserver_secret(
-            tenant,
-            namespace,
-            input_files.certificates(options.gateway_ca),
-            input_files.certificates(str(folder / "client.crt")),
-            input_files.text_of(str(folder / "client.key")),
-        ),
-    ]
+        return tenant_control_plane.parse(input_files.manifest(options.tenant_file)).namespace
+    return str(options.apiserver_namespace or options.namespace)
 
 
 def _agents(options: argparse.Namespace) -> list[Object]:
     _need(options, "gateway_ca")
     allowed = ("gateway_ca", "agent_image", "mode", "replicas", "host_network")
-    input_files.only(options, "with --part agents", *_NAMES, *allowed)
+    input_files.only(options, "with --part agents", *_NAMES, *_CERTIFICATES, *allowed)
     tenant = _tenant(options)
-    return gateway_tenant.agents(tenant, input_files.certificates(options.gateway_ca), _like(options, tenant))
+    made = gateway_tenant.agents(tenant, input_files.certificates(options.gateway_ca), _like(options, tenant))
+    if not tenant.certificates:
+        input_files.none(options, "with --part agents and without --agent-certificates", "pki")
+        return made
+    folder = Path(options.pki)
+    certificate, key = str(folder / "agent.crt"), str(folder / "agent.key")
+    secret = gateway_tenant.agents_secret(tenant, input_files.certificates(certificate), input_files.text_of(key))
+    return [secret, *made]
 
 
 def _like(options: argparse.Namespace, tenant: GatewayTenant) -> agent_objects.AgentManifest:
@@ -141,6 +153,7 @@ def _tenant(options: argparse.Namespace) -> GatewayTenant:
         gateway_namespace=options.namespace,
         shards=options.shards,
         lease_namespace=options.leases,
+        certificates=options.agent_certificates,
     )
 
 

@@ -99,9 +99,9 @@ def tenant_options(to: Group) -> None:
         choices=PARTS,
         default=SECRETS,
         help="Part to print: the Secrets of the gateway and of kube-apiserver, the agents and rights for the tenant's "
-        "cluster, a merge patch of a TenantControlPlane (kamaji-both: kube-apiserver uses the gateway beside the addon, "
-        "kamaji-patch: the gateway without the addon, kamaji-back: the addon alone), or the tenant's Secret without "
-        "the tenant (default: %(default)s).",
+        "cluster, a merge patch of a TenantControlPlane (kamaji-both: kube-apiserver uses the gateway while the addon "
+        "is on, kamaji-patch: the gateway without the addon, kamaji-back: the addon alone), or the tenant's Secret "
+        "without the tenant (default: %(default)s).",
     )
     to.add_argument(
         "--domain",
@@ -119,6 +119,19 @@ def tenant_options(to: Group) -> None:
     to.add_argument(
         "--gateway-ca", default="", metavar="FILE", help="CA of the certificate that the gateway shows to all clients."
     )
+    to.add_argument(
+        "--agent-certificates",
+        action="store_true",
+        help="Let agents show certificates of the tenant's own CA in place of tokens: agent.crt, agent.key and ca.crt "
+        "of --pki. Give it for the Secrets and for the agents.",
+    )
+    to.add_argument(
+        "--pki",
+        default="pki",
+        metavar="DIR",
+        help="Directory with the tenant's frontend-ca.crt, client.crt and client.key, made by `konnectivity pki --only "
+        "client`, or `--only client,agent` for --agent-certificates (default: %(default)s).",
+    )
     _place_options(to)
     _secrets_options(to.add_argument_group("--part secrets"))
     _agents_options(to.add_argument_group("--part agents"))
@@ -129,17 +142,10 @@ def tenant_options(to: Group) -> None:
 
 def _secrets_options(to: Group) -> None:
     to.add_argument(
-        "--pki",
-        default="pki",
-        metavar="DIR",
-        help="Directory with the tenant's frontend-ca.crt, client.crt and client.key, made by `konnectivity pki --only "
-        "client` (default: %(default)s).",
-    )
-    to.add_argument(
         "--kubeconfig",
         default="",
         metavar="FILE",
-        help="Kubeconfig for token reviews by the tenant's API, written by `konnectivity kubeconfig`.",
+        help="Kubeconfig for token reviews and leases in the tenant's cluster, written by `konnectivity kubeconfig`.",
     )
     to.add_argument(
         "--gateway-address",

@@ -53,7 +53,7 @@ def site(tool, tmp_path):
     """Make the certificate of a gateway, and certificates and kubeconfigs of two tenants."""
     assert tool("pki", "--directory=gateway", "--only=server", "--server-name=*.gateway.example")[0] == 0
     for name in ("a", "b"):
-        assert tool("pki", f"--directory={name}", "--only=client")[0] == 0
+        assert tool("pki", f"--directory={name}", "--only=client,agent")[0] == 0
         own = Authority.create(f"cluster {name}")
         (tmp_path / f"{name}-ca.crt").write_bytes(own.certificate_pem)
         (tmp_path / f"{name}-ca.key").write_bytes(private_keys.to_pem(own.key))
@@ -71,7 +71,8 @@ def test_the_server_accepts_the_files_in_the_volume_of_its_pod(made, site):
     (deployment,) = [each for each in made("gateway") if each["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     volume = ProjectedVolume(site / "tenants")
-    volume.update([secrets_of(made, "a", "--leases")[0], secrets_of(made, "b")[0]])
+    shown = made("tenant", "b", *DOMAIN, "--pki", "b", "--agent-certificates")[0]
+    volume.update([secrets_of(made, "a", "--leases")[0], shown])
     places = {"/etc/konnectivity/tenants": "tenants", "/etc/konnectivity/tls/tls": "gateway/server"}
     arguments = container["args"]
     for place, here in places.items():
@@ -125,9 +126,14 @@ def test_the_networks_of_clients_and_the_resources_of_pods_may_be_set(made):
         (("gateway", "--extra-arg=--workers=2"), "proxy-server would not start: --workers is not possible"),
         (("tenant", "a"), "--part secrets needs --kubeconfig FILE and --gateway-ca FILE"),
         (("tenant", "a", "--part", "agents", "--gateway-ca", "gateway/ca.crt"), "--domain DOMAIN, or --server-name"),
-        (("tenant", "a", "--part", "agents", *DOMAIN, "--pki", "x"), "--pki has no effect with --part agents"),
+        (
+            ("tenant", "a", "--part", "agents", *DOMAIN, "--pki", "x"),
+            "--pki has no effect with --part agents and without",
+        ),
         (("tenant", "a", "--part", "removal", "--domain", "x"), "--domain has no effect with --part removal"),
         (("tenant", "a", "--part", "kamaji-patch"), "needs --from-tenantcontrolplane FILE"),
+        (("tenant", "a", *DOMAIN, "--agent-certificates", "--kubeconfig", "a.conf"), "--kubeconfig has no effect with"),
+        (("tenant", "a", *DOMAIN, "--part", "agents", "--agent-certificates"), "cannot read pki/agent.crt"),
         (("tenant", "a", *DOMAIN, "--kubeconfig", "files.conf", "--pki", "a"), "names a file (tokenFile)"),
         (("tenant", "a", *DOMAIN, "--kubeconfig", "a.conf", "--pki", "none"), "cannot read none/frontend-ca.crt"),
     ],

@@ -56,7 +56,9 @@ def test_kube_apiserver_has_the_configuration_of_the_gateway_with_the_addon_and_
     both, without = (merged(PLANE, patch(PLANE)) for patch in (gateway_move.beside_addon, gateway_move.onto_gateway))
     assert both["spec"]["addons"] == PLANE["spec"]["addons"]
     assert both["spec"]["controlPlane"] == without["spec"]["controlPlane"]
-    flag = "--egress-selector-config-file=/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml"
+    flag = (
+        "--egress-selector-config-file=/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml"
+    )
     assert both["spec"]["controlPlane"]["deployment"]["extraArgs"]["apiServer"] == ["--v=2", flag]
     assert merged(without, gateway_move.beside_addon(PLANE)) == both
 

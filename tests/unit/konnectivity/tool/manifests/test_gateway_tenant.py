@@ -23,7 +23,7 @@ def files(secret):
 
 
 def test_the_files_of_a_tenant_have_its_name_and_name_each_other():
-    found = files(gateway_tenant.entry(tenant(), "PEM", "kubeconfig"))
+    found = files(gateway_tenant.entry(tenant(), "PEM", kubeconfig="kubeconfig"))
     assert set(found) == {"tenant-1.yaml", "tenant-1.frontend-ca.crt", "tenant-1.kubeconfig"}
     settings = yaml.safe_load(found["tenant-1.yaml"])
     assert settings["server-names"] == "tenant-1.gateway.example"
@@ -34,7 +34,7 @@ def test_the_files_of_a_tenant_have_its_name_and_name_each_other():
 
 def test_with_leases_the_gateway_publishes_them_and_the_agents_count_them():
     found = tenant(lease_namespace="konnectivity")
-    settings = yaml.safe_load(files(gateway_tenant.entry(found, "PEM", ""))["tenant-1.yaml"])
+    settings = yaml.safe_load(files(gateway_tenant.entry(found, "PEM"))["tenant-1.yaml"])
     assert (settings["enable-lease-controller"], settings["lease-namespace"]) == (True, "konnectivity")
     objects = gateway_tenant.agents(found, "PEM", agent_objects.AgentManifest(servers=("a",)))
     (workload,) = [each for each in objects if each["kind"] == "DaemonSet"]
@@ -48,8 +48,34 @@ def test_with_leases_the_gateway_publishes_them_and_the_agents_count_them():
     assert binding["subjects"][0]["name"] == gateway_tenant.AGENTS
 
 
+def test_agents_with_certificates_need_no_kubeconfig_no_token_and_no_rights():
+    found = tenant(certificates=True)
+    stored = files(gateway_tenant.entry(found, "PEM", agents_ca="CA"))
+    assert set(stored) == {"tenant-1.yaml", "tenant-1.frontend-ca.crt", "tenant-1.agents-ca.crt"}
+    settings = yaml.safe_load(stored["tenant-1.yaml"])
+    assert settings["cluster-ca-cert"] == "tenant-1.agents-ca.crt"
+    assert not {"kubeconfig", "agent-service-account", "authentication-audience"} & set(settings)
+    objects = gateway_tenant.agents(found, "PEM", agent_objects.AgentManifest(servers=("a",)))
+    assert [each["kind"] for each in objects] == ["ServiceAccount", "ConfigMap", "DaemonSet"]
+    spec = objects[-1]["spec"]["template"]["spec"]
+    secret = gateway_tenant.agents_secret(found, "PEM", "KEY")
+    assert spec["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert not [each for each in spec["containers"][0]["args"] if "token" in each]
+
+
+def test_agents_with_certificates_may_count_leases():
+    found = tenant(certificates=True, lease_namespace="konnectivity")
+    settings = yaml.safe_load(
+        files(gateway_tenant.entry(found, "PEM", agents_ca="CA", kubeconfig="K"))["tenant-1.yaml"]
+    )
+    assert settings["kubeconfig"] == "tenant-1.kubeconfig"
+    objects = gateway_tenant.agents(found, "PEM", agent_objects.AgentManifest(servers=("a",)))
+    roles = {each["metadata"]["name"] for each in objects if "Role" in each["kind"]}
+    assert roles == {"konnectivity-server-leases", f"{gateway_tenant.AGENTS}-leases"}
+
+
 def test_the_removal_is_the_same_secret_without_the_files():
-    made = gateway_tenant.entry(tenant(), "PEM", "kubeconfig")
+    made = gateway_tenant.entry(tenant(), "PEM", kubeconfig="kubeconfig")
     del made["data"]
     assert gateway_tenant.no_entry(tenant()) == made
 
@@ -63,7 +89,7 @@ def test_tenants_are_spread_over_the_secrets_and_each_stays_in_its_own():
 
 def test_a_secret_holds_a_mebibyte():
     with pytest.raises(ManifestError, match="larger than the 1 MiB"):
-        gateway_tenant.entry(tenant(), "PEM", "x" * 1024 * 1024)
+        gateway_tenant.entry(tenant(), "PEM", kubeconfig="x" * 1024 * 1024)
 
 
 @pytest.mark.parametrize(
