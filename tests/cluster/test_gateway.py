@@ -104,11 +104,16 @@ class ControlPlane:
     def start_gateway_agent(self):
         """Start the agent of the gateway with the files that a kubelet mounts into its container."""
         found = self.get("daemonset", "konnectivity-gateway-agent")["spec"]["template"]["spec"]
-        token, ca = found["volumes"]
-        (source,) = token["projected"]["sources"]
-        account = found["serviceAccountName"]
-        text = self.cluster.token(source["serviceAccountToken"]["audience"], account)
-        self.node.write(f"/var/run/secrets/tokens/{source['serviceAccountToken']['path']}", text.encode())
+        credential, ca = found["volumes"]
+        if "secret" in credential:
+            data = self.get("secret", credential["secret"]["secretName"])["data"]
+            for name, content in data.items():
+                self.node.write(f"/etc/konnectivity/tls/{name}", base64.b64decode(content))
+        else:
+            (source,) = credential["projected"]["sources"]
+            account = found["serviceAccountName"]
+            text = self.cluster.token(source["serviceAccountToken"]["audience"], account)
+            self.node.write(f"/var/run/secrets/tokens/{source['serviceAccountToken']['path']}", text.encode())
         content = self.get("configmap", ca["configMap"]["name"])["data"]["ca.crt"]
         self.node.write("/etc/konnectivity/ca/ca.crt", content.encode())
         return self.node.start_container(found, "konnectivity-agent", "Connected to server")
@@ -243,22 +248,25 @@ def planes(crd, make_clusters, programs, tmp_path):
 
 
 def follow(admin, plane):
-    """Run a control plane as its TenantControlPlane says, as Kamaji does."""
-    spec = admin.get("tcp", plane.name, "tenants")["spec"]
-    if spec["addons"].get("konnectivity"):
+    """Run a control plane as its TenantControlPlane says, as Kamaji does; the same kube-apiserver keeps running."""
+    deployment = admin.get("tcp", plane.name, "tenants")["spec"]["controlPlane"]["deployment"]
+    if not deployment.get("additionalVolumes"):
         plane.run_apiserver(plane.egress_beside)
         return
-    deployment = spec["controlPlane"]["deployment"]
-    (volume,), (mount,) = deployment["additionalVolumes"], deployment["additionalVolumeMounts"]["apiServer"]
-    assert volume["name"] == mount["name"]
-    for name, content in admin.get("secret", volume["secret"]["secretName"], "tenants")["data"].items():
-        plane.control.write(f"{mount['mountPath']}/{name}", base64.b64decode(content))
+    (volume,) = deployment["additionalVolumes"]
+    files = admin.get("secret", volume["secret"]["secretName"], "tenants")["data"]
+    for mount in deployment["additionalVolumeMounts"]["apiServer"]:
+        assert mount["name"] == volume["name"]
+        for name, content in files.items():
+            path = mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{name}"
+            if mount.get("subPath", name) == name:
+                plane.control.write(path, base64.b64decode(content))
     plane.run_apiserver(*deployment["extraArgs"]["apiServer"])
 
 
 @pytest.mark.timeout(600)
 def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
-    install, add, agents, move, back, leave = blocks(PAGE)
+    install, add, agents, both, off, _, on, back, leave, certificates = blocks(PAGE)
     admin, other = planes
     gateway = Gateway(admin, tmp_path / "gateway", programs / "kube")
     try:
@@ -271,10 +279,12 @@ def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
             shell.paste(install)
             gateway.start()
             shell.paste(add)
-            shell.paste(move.replace("tenant-1", "tenant-2"))
+            for each in (both, off):
+                shell.paste(each.replace("tenant-1", "tenant-2"))
             follow(admin, other)  # its first start
-            gateway.refresh()
             assert "daemonset.apps/konnectivity-gateway-agent created" in shell.paste(agents)
+            shell.paste(certificates)
+            gateway.refresh()
             for each in planes:
                 each.start_gateway_agent()
             until(lambda: gateway.ready("tenant-1", "tenant-2"), "both tenants are ready")
@@ -283,12 +293,14 @@ def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
                 other.works()
                 assert dials(gateway, "tenant-1") == 0
                 admin.works()  # by the server beside it
-                shell.paste(move)
+                shell.paste(both)
                 follow(admin, admin)
+                shell.paste(off)  # kube-apiserver keeps its arguments and files
                 admin.stop_beside()
                 before = dials(gateway, "tenant-1")
                 admin.works()
                 assert dials(gateway, "tenant-1") > before
+                shell.paste(on)
                 admin.start_beside()
                 shell.paste(back)
                 follow(admin, admin)

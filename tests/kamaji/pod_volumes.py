@@ -116,8 +116,12 @@ def write_files(directory: Path, files: Files) -> None:
     fresh = directory / "..data_tmp"
     fresh.symlink_to(version.name)
     fresh.rename(directory / _DATA)
-    for name in {each.split("/")[0] for each in files}:
+    names = {each.split("/")[0] for each in files}
+    for name in names:
         if not (directory / name).is_symlink():
             (directory / name).symlink_to(f"{_DATA}/{name}")
+    for each in directory.iterdir():
+        if not each.name.startswith("..") and each.name not in names:
+            each.unlink()
     if old is not None:
         shutil.rmtree(old)

@@ -41,7 +41,10 @@ class RollingPlane(TenantPlane):
         self.start_pods()
         url = f"http://{self.address}:{ALL_READY_PORT}/"
         within = self.management.namespaces.within(self.management.namespaces.hub)
-        until(lambda: not subprocess.run([*within, "curl", "-sf", url], check=False).returncode, "both pods are ready")
+        until(
+            lambda: not subprocess.run([*within, "curl", "-sfo", "/dev/null", url], check=False).returncode,
+            "both pods are ready",
+        )
         for each in old:
             each.end()
 

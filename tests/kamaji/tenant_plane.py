@@ -30,7 +30,7 @@ SYSTEM = "kube-system"
 AGENT = "konnectivity-agent"
 SERVER = "konnectivity-server"
 API_PORT = 6443
-AGENT_PORTS = (8132, 9132)  # ports that a test may choose for agents
+PORTS = (API_PORT, 8132, 9132)  # ports that a test may choose for agents among them
 NODES = 2
 _AVAILABLE = ("Available", "Progressing")
 
@@ -144,7 +144,7 @@ class TenantPlane:
             self.server(lambda found: found["image"].startswith("localhost/konnectivity/"))
         self.start_pods()
         config, pods = self.directory / "haproxy.cfg", [each.address for each in self.places]
-        self.management.run(*load_balancer.command(config, self.address, API_PORT, AGENT_PORTS, pods))
+        self.management.run(*load_balancer.command(config, self.address, PORTS, pods, API_PORT))
         self._wait_for_api()
         self._start_nodes()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
+import load_balancer
 from management_cluster import ManagementCluster
 from pod_runner import Pod
 from pod_volumes import PodVolumes
@@ -18,6 +19,7 @@ from tenant_plane import SERVER
 from support.waiting import until
 
 NAMESPACE, NAME, DOMAIN = "konnectivity", "konnectivity-gateway", "gateway.example"
+ADDRESS, PORT = "203.0.113.100", 8132
 _ADMIN = "127.0.0.1:8133"
 
 
@@ -32,7 +34,10 @@ class TenantsGateway:
     def start(self, *tenants: str) -> None:
         """Start the pod, to whose address the names of the tenants resolve."""
         management, namespaces = self._management, self._management.namespaces
-        namespaces.add_host(self._place.address, *(f"{each}.{DOMAIN}" for each in tenants))
+        namespaces.add_address(namespaces.hub, ADDRESS)
+        namespaces.add_host(ADDRESS, *(f"{each}.{DOMAIN}" for each in tenants))
+        file = management.path("gateway.cfg")
+        management.run(*load_balancer.command(file, ADDRESS, [PORT], [self._place.address]))
         spec = management.client.there(NAMESPACE, "deployment", NAME)["spec"]["template"]["spec"]
         directory = management.path("gateway")
         volumes = PodVolumes(spec, NAMESPACE, management.client, directory / "volumes")

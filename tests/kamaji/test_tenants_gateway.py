@@ -20,7 +20,7 @@ from support.kubectl_command import read_line
 from support.shell import Shell, blocks
 from support.waiting import until
 
-INSTALL, ADD, AGENTS, BOTH, OFF, REST, ON, BACK, LEAVE = blocks(DOCS / "start" / "quickstart-gateway.md")
+INSTALL, ADD, AGENTS, BOTH, OFF, REST, ON, BACK, LEAVE, CERTIFICATES = blocks(DOCS / "start" / "quickstart-gateway.md")
 GATEWAY_AGENT = "konnectivity-gateway-agent"
 MOVED, OTHER = "moved", "single"
 
@@ -156,11 +156,13 @@ def test_the_addon_is_switched_on_beside_the_gateway(moved, gateway, admin, read
 
 
 def test_the_tenant_leaves_the_gateway_and_the_other_one_stays(moved, gateway, admin, reader, followed):
+    """Kamaji's new sidecar has no agents until the old one ends, which is the one reason for a failed dial."""
     admin.paste(of(BACK, MOVED))
     record("moved-deployment-back", changed(moved, by_gateway=False, sidecar=True))
     moved.roll()
     moved.works()
-    print("failures on the way back:", reader.failures)
+    assert [each for each in reader.failures if "No agent available" not in each] == []
+    assert reader.reads > 100
     admin.paste(of(LEAVE, MOVED))
     gateway.refresh()
     gateway.wait_until_ready(OTHER)
