@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from egress_way import way_of
 from namespaces import HUB, Namespaces
 from pod_runner import Pod, container
 from pod_volumes import PodVolumes
@@ -181,6 +182,28 @@ def test_our_server_is_kamajis(tenant):
     ours = container(patch["spec"]["template"]["spec"], SERVER)
     expected = set() if tenant == "every field" else {"resources", "securityContext"}
     assert differing(without_defaults(ours), without_defaults(theirs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("deployment", "sidecar"), [("moved-deployment-with-both", True), ("moved-deployment", False)], ids=["on", "off"]
+)
+def test_kube_apiserver_of_a_moved_tenant_reads_the_configuration_of_the_gateway(deployment, sidecar):
+    """The addon is on at first, and off later, when the volume of the Secret that Kamaji deletes is gone."""
+    template = recorded(deployment)["spec"]["template"]["spec"]
+    assert way_of(template) == ("moved-konnectivity-gateway", sidecar)
+    assert ("konnectivity-server-kubeconfig" in {each["name"] for each in template["volumes"]}) == sidecar
+
+
+@pytest.mark.parametrize(("part", "addon"), [("kamaji-both", True), ("kamaji-patch", False)])
+def test_our_patch_of_a_moved_tenant_is_what_kamaji_accepted(part, addon):
+    file = RECORDED / "moved-tenantcontrolplane.yaml"
+    patch = yaml.safe_load(
+        konnectivity("manifests", "tenant", "moved", "--part", part, f"--from-tenantcontrolplane={file}")
+    )
+    theirs, ours = recorded("moved-tenantcontrolplane")["spec"], patch["spec"]
+    assert ours["addons"]["konnectivity"] == (theirs["addons"]["konnectivity"] if addon else None)
+    for field, value in ours["controlPlane"]["deployment"].items():
+        assert theirs["controlPlane"]["deployment"][field] == value
 
 
 def test_other_tests_use_kamajis_arguments():

@@ -112,7 +112,7 @@ def test_both_tenants_get_agents_of_the_gateway(moved, other, gateway, admin, re
 def test_kube_apiserver_uses_the_gateway_beside_the_addon(moved, gateway, admin, reader, followed):
     admin.paste(of(BOTH, MOVED))
     record("moved-deployment-with-both", changed(moved, by_gateway=True, sidecar=True))
-    record("moved-tenantcontrolplane-with-both", moved.object())
+    record("moved-tenantcontrolplane", moved.object())
     moved.roll()
     before = dials(gateway, MOVED)
     moved.works()
@@ -132,7 +132,6 @@ def test_the_addon_is_switched_off_without_a_failed_dial(moved, gateway, admin, 
     moved.roll()
     moved.works()
     record("moved-deployment", changed(moved, by_gateway=True, sidecar=False))
-    record("moved-tenantcontrolplane", moved.object())
     assert moved.tenant.get(SYSTEM, "daemonset", "konnectivity-agent") is None
     assert reader.failures == []
 
@@ -158,7 +157,7 @@ def test_the_addon_is_switched_on_beside_the_gateway(moved, gateway, admin, read
 def test_the_tenant_leaves_the_gateway_and_the_other_one_stays(moved, gateway, admin, reader, followed):
     """Kamaji's new sidecar has no agents until the old one ends, which is the one reason for a failed dial."""
     admin.paste(of(BACK, MOVED))
-    record("moved-deployment-back", changed(moved, by_gateway=False, sidecar=True))
+    changed(moved, by_gateway=False, sidecar=True)
     moved.roll()
     moved.works()
     assert [each for each in reader.failures if "No agent available" not in each] == []

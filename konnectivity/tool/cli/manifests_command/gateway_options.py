@@ -5,45 +5,28 @@ from __future__ import annotations
 import argparse
 
 from konnectivity.net import addresses
-from konnectivity.tool.cli.manifests_command import manifest_options
-from konnectivity.tool.manifests import agent_service_object, gateway_objects, gateway_tenant, object_names
+from konnectivity.tool.cli.manifests_command import checked_options
+from konnectivity.tool.cli.manifests_command.checked_options import Group
+from konnectivity.tool.manifests import gateway_objects, gateway_tenant, object_names
 
-Group = argparse._ActionsContainer
 SECRETS, AGENTS, REMOVAL = "secrets", "agents", "removal"
 KAMAJI_BOTH, KAMAJI_PATCH, KAMAJI_BACK = "kamaji-both", "kamaji-patch", "kamaji-back"
 PARTS = (SECRETS, AGENTS, KAMAJI_BOTH, KAMAJI_PATCH, KAMAJI_BACK, REMOVAL)
 
-_checked = manifest_options.checked
-
 
 def gateway_options(to: Group) -> None:
     """Declare the options of the gateway's objects."""
-    to.add_argument(
-        "--image",
-        type=_checked(object_names.check_image),
-        default=object_names.SERVER_IMAGE,
-        help="Image of the server (default: %(default)s).",
-    )
+    checked_options.image(to, "--image", object_names.SERVER_IMAGE, "server")
     _place_options(to)
-    to.add_argument(
+    checked_options.value(
+        to,
         "--tls-secret",
-        type=_checked(object_names.check_name),
-        default=gateway_objects.NAME,
-        metavar="NAME",
-        help="Secret with the certificate that the gateway shows to all clients (default: %(default)s).",
+        object_names.check_name,
+        gateway_objects.NAME,
+        "Secret with the certificate that the gateway shows to all clients",
+        "NAME",
     )
-    to.add_argument(
-        "--type",
-        choices=agent_service_object.TYPES,
-        default=agent_service_object.CLUSTER_IP,
-        help="Type of the Service (default: %(default)s).",
-    )
-    to.add_argument(
-        "--node-port",
-        type=manifest_options.port_number,
-        metavar="PORT",
-        help="Port on the nodes, with --type=NodePort (default: chosen by Kubernetes).",
-    )
+    checked_options.service(to)
     to.add_argument(
         "--allow-from",
         action="append",
@@ -52,15 +35,8 @@ def gateway_options(to: Group) -> None:
         help="Comma-separated networks of agents and kube-apiservers, for the NetworkPolicy; may be repeated (default: "
         "everywhere).",
     )
-    shown = ",".join(f"{resource}={quantity}" for resource, quantity in gateway_objects.RESOURCES["requests"].items())
-    for name, default in (("requests", shown), ("limits", f"memory={gateway_objects.RESOURCES['limits']['memory']}")):
-        to.add_argument(
-            f"--{name}",
-            default="",
-            metavar="R=Q",
-            help=f"Comma-separated resource {name} of a pod, RESOURCE=QUANTITY each (default: {default}).",
-        )
-    manifest_options.extra_option(to)
+    checked_options.resources(to, gateway_objects.RESOURCES)
+    checked_options.extra_flags(to)
     _replica_options(to)
 
 
@@ -93,7 +69,7 @@ def _replica_options(to: Group) -> None:
 
 def tenant_options(to: Group) -> None:
     """Declare the options of one tenant of a gateway."""
-    to.add_argument("name", type=_checked(gateway_tenant.check_tenant_name), metavar="NAME", help="Name of the tenant.")
+    checked_options.argument(to, "name", gateway_tenant.check_tenant_name, "Name of the tenant.")
     to.add_argument(
         "--part",
         choices=PARTS,
@@ -103,19 +79,11 @@ def tenant_options(to: Group) -> None:
         "is on, kamaji-patch: the gateway without the addon, kamaji-back: the addon alone), or the tenant's Secret "
         "without the tenant (default: %(default)s).",
     )
-    to.add_argument(
-        "--domain",
-        type=_checked(object_names.check_name, optional=True),
-        default="",
-        help="Domain below which the tenant has the server name NAME.DOMAIN.",
-    )
-    to.add_argument(
-        "--server-name",
-        type=_checked(object_names.check_name, optional=True),
-        default="",
-        metavar="HOST",
-        help="TLS server name of the tenant (default: that of --domain).",
-    )
+    for flag, metavar, text in (
+        ("--domain", None, "Domain below which the tenant has the server name NAME.DOMAIN."),
+        ("--server-name", "HOST", "TLS server name of the tenant (default: that of --domain)."),
+    ):
+        checked_options.value(to, flag, object_names.check_name, "", text, metavar)
     to.add_argument(
         "--gateway-ca", default="", metavar="FILE", help="CA of the certificate that the gateway shows to all clients."
     )
@@ -135,7 +103,7 @@ def tenant_options(to: Group) -> None:
     _place_options(to)
     _secrets_options(to.add_argument_group("--part secrets"))
     _agents_options(to.add_argument_group("--part agents"))
-    manifest_options.tenant_file_option(
+    checked_options.tenant_file(
         to, "File with the TenantControlPlane of the tenant, whose settings apply; - is standard input."
     )
 
@@ -155,44 +123,28 @@ def _secrets_options(to: Group) -> None:
         help="Address of the gateway for kube-apiserver, which then needs the field tlsServerName in its egress "
         "configuration (default: server name and port).",
     )
-    to.add_argument(
+    checked_options.value(
+        to,
         "--apiserver-namespace",
-        type=_checked(object_names.check_namespace, optional=True),
-        default="",
-        metavar="NAME",
-        help="Namespace of kube-apiserver (default: that of the TenantControlPlane, or of the gateway).",
+        object_names.check_namespace,
+        "",
+        "Namespace of kube-apiserver (default: that of the TenantControlPlane, or of the gateway).",
+        "NAME",
     )
 
 
 def _agents_options(to: Group) -> None:
-    to.add_argument(
-        "--agent-image",
-        type=_checked(object_names.check_image),
-        default=object_names.AGENT_IMAGE,
-        metavar="IMAGE",
-        help="Image of the agent (default: %(default)s).",
+    checked_options.image(to, "--agent-image", object_names.AGENT_IMAGE, "agent")
+    checked_options.workload(to)
+    text = (
+        "the leases in the tenant's cluster by which agents count the gateway's pods; give it for the Secrets as well"
     )
-    manifest_options.mode_options(to)
-    to.add_argument(
-        "--leases",
-        type=_checked(object_names.check_namespace, optional=True),
-        nargs="?",
-        const=object_names.LEASE_NAMESPACE,
-        default="",
-        metavar="NAMESPACE",
-        help="Namespace of the leases in the tenant's cluster by which agents count the gateway's pods; give it for "
-        f"the Secrets as well; without a value {object_names.LEASE_NAMESPACE} (default: no leases).",
-    )
+    checked_options.leases(to, text)
 
 
 def _place_options(to: Group) -> None:
-    to.add_argument(
-        "--namespace",
-        type=_checked(object_names.check_namespace),
-        default=gateway_objects.NAMESPACE,
-        help="Namespace of the gateway (default: %(default)s).",
-    )
-    manifest_options.port_option(to, "Port of the gateway for agents and kube-apiservers")
+    checked_options.namespace(to, gateway_objects.NAMESPACE, "the gateway")
+    checked_options.port(to, "Port of the gateway for agents and kube-apiservers")
     to.add_argument(
         "--shards",
         type=int,
