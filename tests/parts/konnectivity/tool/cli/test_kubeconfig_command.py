@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from konnectivity import kube
+from konnectivity.kube import kubeconfig
 from konnectivity.kube.api_client import KubeClient
 from konnectivity.tool.pki import private_keys
 from konnectivity.tool.pki.authority import Authority
@@ -71,7 +71,7 @@ async def test_an_api_knows_its_user(written, command, tmp_path):
         api.add_token("good", "system:serviceaccount:kube-system:agent", "konnectivity")
         ca = ("--ca-cert=api/ca.crt", "--ca-key=api/ca.key")
         assert command(f"--server={api.url}", *ca)[0] == 0
-        async with KubeClient(kube.kubeconfig.load("konnectivity-server.conf"), -1, 0, 5) as client:
+        async with KubeClient(kubeconfig.load("konnectivity-server.conf"), -1, 0, 5) as client:
             assert (await client.review_token("good", "konnectivity")).authenticated
         assert api.seen_by[USER] == 1
 
@@ -95,7 +95,7 @@ def test_a_token_that_somebody_else_renews(written, command, tmp_path):
     assert found == [("warning", f"there is no token at {tmp_path}/token on this machine")]
     (tmp_path / "token").write_text("abc")
     assert checked(command)[0] == 0
-    assert kube.kubeconfig.load("konnectivity-server.conf").token_file == str(tmp_path / "token")
+    assert kubeconfig.load("konnectivity-server.conf").token_file == str(tmp_path / "token")
 
 
 def test_a_certificate_that_there_is(written, authority, tmp_path, command):
