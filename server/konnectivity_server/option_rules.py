@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from konnectivity.grpc.implementations import implementation
+from konnectivity.net import addresses
 from konnectivity_server.agents import credential_identity
 
 
@@ -79,6 +80,8 @@ class RuledOptions(Protocol):
     @property
     def modes(self) -> list[str]: ...
     @property
+    def peer_hosts(self) -> list[tuple[str, int]]: ...
+    @property
     def ports(self) -> dict[tuple[str, int], list[str]]: ...
 
     def given(self, name: str) -> bool: ...
@@ -144,6 +147,25 @@ def _peers(options: RuledOptions) -> Iterator[str]:
         yield from (f"{flag} is needed for --peers and --peer-port" for flag in missing)
 
 
+def _peer_names(options: RuledOptions) -> Iterator[str]:
+    """Yield why peer servers cannot share a port with tenants, where the TLS server name leads to them."""
+    for (_, port), roles in options.ports.items():
+        if "peers" not in roles or len(roles) == 1:
+            continue
+        shared = f"--peer-port={port} is the port of {' and '.join(role for role in roles if role != 'peers')}"
+        otherwise = "or give --peer-port a port of its own"
+        if not options.peer_hosts:
+            yield (
+                f"{shared}, where TLS server names lead to the peer servers: list the DNS names of all servers, this "
+                f"one included, in --peers, {otherwise}"
+            )
+        for host, _ in options.peer_hosts:
+            if addresses.is_address(host):
+                yield f"{shared}, and --peers has {host}, which is no TLS server name: use a DNS name, {otherwise}"
+        if options.proxy_protocol == "required":
+            yield _REQUIRED_OF_PEERS
+
+
 def _leases(options: RuledOptions) -> Iterator[str]:
     if options.enable_lease_controller:
         from konnectivity.kube.labels import parse_labels
@@ -190,6 +212,7 @@ def _balancer(options: RuledOptions) -> Iterator[str]:
         yield f"{given} needs --grpc-implementation=native: grpcio accepts connections itself, and reads no header"
 
 
+_REQUIRED_OF_PEERS = "--proxy-protocol=required: peer servers connect directly, so give --peer-port a port of its own"
 _PREFIXES = {"agents": "cluster", "frontends": "server", "peers": "peer"}  # of the flags of a role's TLS files
 
 
@@ -212,7 +235,7 @@ def _shared_ports(options: RuledOptions) -> Iterator[str]:
         if len(set(authorities)) < len(authorities):
             yield f"{them} share port {port}, which tells them apart by their CA: give each its own, or another port"
         if "peers" in roles and options.proxy_protocol == "required":
-            yield "--proxy-protocol=required: peer servers connect directly, so give --peer-port a port of its own"
+            yield _REQUIRED_OF_PEERS
 
 
 def _tenants(options: RuledOptions) -> Iterator[str]:
@@ -231,15 +254,13 @@ def _tenants(options: RuledOptions) -> Iterator[str]:
 
 _OF_TENANTS = ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy", "probe")
 _OF_ONE = (
-    "peers",
-    "peer_port",
     "insecure_allow_unauthenticated_agents",
     "enable_lease_controller",
     "forward_port",
     "forward_uds_name",
     "forward_dns_port",
 )
-_RULES_WITH_TENANTS = (_tenants, _leases, _balancer)
+_RULES_WITH_TENANTS = (_tenants, _peers, _peer_names, _leases, _balancer)
 _RULES = (
     _pairs,
     _frontends,

@@ -31,7 +31,7 @@ TENANT_SHARE = 4  # divisor: a tenant may use a quarter of what the process may,
 # Header fields that the services read. All others are dropped when a call begins.
 AGENT_FIELDS = frozenset({"agentid", "agentidentifiers", "authorization", EXTENSION})
 FRONTEND_FIELDS = frozenset({EXTENSION, "authorization", "traceparent"})
-PEER_FIELDS = frozenset({"serverid", EXTENSION})
+PEER_FIELDS = frozenset({"serverid", "tenant", EXTENSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,9 @@ class ServerLimits:
         self.agents = self._transport(options, options.keepalive_time, AGENT_FIRST_WINDOW, AGENT_STREAMS, AGENT_FIELDS)
         self.peers = self._transport(
             options, usual.keepalive_time_s, usual.stream_window, usual.max_streams, PEER_FIELDS
+        )
+        self.to_peers: TransportOptions = replace(
+            usual, unsent=self.unsent, turns=self.turns, read_bytes=self._read_bytes, reached=self.reached
         )
         frontends = self._transport(
             options, options.frontend_keepalive_time, FRONTEND_FIRST_WINDOW, usual.max_streams, FRONTEND_FIELDS

@@ -124,24 +124,31 @@ class ServerListeners:
         self._servers.append(server)
         log.info("Listening for agents", address=_shown(address))
 
-    async def open_named(self, role: str, find: Find, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+    async def open_named(
+        self, roles: Sequence[str], address: tuple[str, int], find: Find, factory: Callable[[], asyncio.BaseProtocol]
+    ) -> None:
         """Listen for clients of several TLS server names.
 
         Args:
-            role: `agents`, `frontends`, or `shared` for both on one port.
+            roles: roles of the clients.
+            address: host and port.
             find: returns the end for a server name.
             factory: makes the protocol of a connection, until its end is known.
 
         """
-        options = self._options
-        address = (options.agent_bind_address, options.agent_port)
-        if role == "frontends":
-            address = (options.server_bind_address, options.server_port)
-        listener = await admit_tcp(role, *address, NamedContext(find), factory, self._entry)
-        if role == "agents":
-            self._leave["agents"] = listener.close
+        what = roles[0] if len(roles) == 1 else "shared"
+        listener = await admit_tcp(what, *address, NamedContext(find), factory, self._entry)
+        self._leave[what] = listener.close
         self._keep(listener)
-        log.info("Listening for tenants", clients=role, address=_shown(address))
+        log.info("Listening for tenants", clients=what, address=_shown(address))
+
+    async def open_for_peers(self, address: tuple[str, int], factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """Listen for peer servers of several tenants on a port of their own; they connect directly."""
+        entry = replace(self._entry, proxied=None)
+        listener = await admit_tcp("peers", *address, self.tls["peers"].context, factory, entry)
+        self._leave["peers"] = listener.close
+        self._keep(listener)
+        log.info("Listening for peers", address=_shown(address))
 
     async def open_siblings(self, services: Services, path: str) -> None:
         """Listen for the other workers of this server, on a unix socket."""

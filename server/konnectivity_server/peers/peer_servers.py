@@ -14,33 +14,38 @@ from random import Random
 from typing import Protocol
 
 from konnectivity import tls
-from konnectivity.grpc.status import RpcError
+from konnectivity.grpc.status import Code, RpcError, Status
 from konnectivity.grpc.transport import Channel
-from konnectivity.net.backoff import Backoff
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.net.error_texts import words_of
 from konnectivity.runtime import logs, task_guard
-from konnectivity.runtime.logs.logged_reasons import LoggedReasons
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server.peers.peer_network import PeerAddress
+from konnectivity_server.peers.address_attempts import KNOWN_PAUSE_S, REFUSED_PAUSE_S, AddressAttempts
+from konnectivity_server.peers.address_book import AddressBook, PeerAddress
 from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 log = logs.get(__name__)
 
 CONNECT_TIMEOUT_S = 10.0  # seconds for TCP, TLS and the peer server's answer together
 RESOLVE_INTERVAL_S = 5.0
-FIRST_PAUSE_S = 0.2
-LAST_PAUSE_S = 5.0
-KNOWN_PAUSE_S = 30.0  # until an address that led to this server itself, or to a connected one, is tried again
+CONNECTED, SILENT = "connected", "silent"  # facts about a server, for the address book
 
 
 class Network(Protocol):
-    """Resolver and connector of peer servers, such as `PeerNetwork`."""
+    """Resolver and connector of peer servers, such as `PeerNetwork`.
+
+    Attributes:
+        book: facts about addresses that those who use the network share.
+
+    """
+
+    book: AddressBook
 
     async def resolve(self, host: str, port: int) -> list[PeerAddress]:
         """Return the addresses of a host, or raise OSError or ValueError."""
 
-    async def connect(self, address: PeerAddress) -> Channel:
+    async def connect(self, address: PeerAddress, options: TransportOptions) -> Channel:
         """Return a new connection to a peer server, or raise OSError or TlsError."""
 
 
@@ -56,6 +61,8 @@ class PeerServers:
         heartbeat_s: seconds of silence before a peer server is pinged; 0: never.
         on_change: called when a peer server is connected, is gone, or begins or ceases to take dials.
         on_suspect: called with the tunnel to a peer server that does not answer.
+        transport: settings of each connection.
+        tenant: name of the tenant whose dials the tunnels carry; empty: the server serves one cluster.
 
     """
 
@@ -68,6 +75,8 @@ class PeerServers:
         heartbeat_s: float,
         on_change: Callable[[], object],
         on_suspect: Callable[[DialingTunnel], object],
+        transport: TransportOptions | None = None,
+        tenant: str = "",
     ) -> None:
         self.tunnels: dict[str, PeerTunnel] = {}  # by server id
         self._hosts = hosts
@@ -77,6 +86,11 @@ class PeerServers:
         self._heartbeat_s = heartbeat_s
         self._on_change = on_change
         self._on_suspect = on_suspect
+        self._transport = transport or TransportOptions()
+        self._tenant = tenant
+        self._book = network.book
+        self._clock = asyncio.get_running_loop().time
+        self._doubted_at = 0.0  # when a peer server was last lost, or connected to this one
         self._open: dict[PeerTunnel, None] = {}  # all tunnels, also those whose server id a newer tunnel has
         self._tries: dict[PeerAddress, asyncio.Task[None]] = {}
         self._random = Random()
@@ -112,14 +126,29 @@ class PeerServers:
     async def run(self) -> None:
         """Keep a tunnel to every peer server, also to those whose address appears later, until cancelled."""
         self._tries.clear()  # tasks of a run that raised an exception
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                found = {address for host in self._hosts for address in await self._addresses(*host)}
-                for address in found - self._tries.keys():
-                    self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, address), "peer")
-                for address in self._tries.keys() - found:
-                    self._tries.pop(address).cancel()
-                await asyncio.sleep(RESOLVE_INTERVAL_S)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    await self._look_up(tasks)
+                    await asyncio.sleep(RESOLVE_INTERVAL_S)
+        finally:
+            for tunnel in list(self._open):
+                tunnel.hang_up()
+
+    async def _look_up(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin with the addresses that the names have now, and end with those that they have no more."""
+        found = {address for host in self._hosts for address in await self._addresses(*host)}
+        for address in found - self._tries.keys():
+            self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, address), "peer")
+        for address in self._tries.keys() - found:
+            self._tries.pop(address).cancel()
+            self._book.forget(address)
+
+    def look_again(self) -> None:
+        """Try all addresses now: one that led to a connected server may lead to the successor of another one."""
+        self._doubted_at = self._clock()
+        self._doubt.set()
+        self._doubt.clear()
 
     # ---- PeerTunnelOwner ------------------------------------------------------------------------------------------
 
@@ -129,72 +158,117 @@ class PeerServers:
 
     def peer_suspected(self, tunnel: PeerTunnel) -> None:
         """Move the dials of a peer server that does not answer to others, and look for its successor."""
+        if self._book.begin(tunnel.server_id, SILENT):
+            self._book.report(log.warning, "Peer does not answer", peer=tunnel.server_id)
         self._on_suspect(tunnel)
-        self._try_again()
+        self.look_again()
         self._on_change()
 
     def peer_recovered(self, tunnel: PeerTunnel) -> None:
         """Use a peer server again, unless another tunnel replaced this one meanwhile."""
+        if self._book.end(tunnel.server_id, SILENT):
+            self._book.report(log.warning, "Peer answers again", peer=tunnel.server_id)
         if self.tunnels.get(tunnel.server_id) is not tunnel:
             tunnel.close_when_idle()
         self._on_change()
 
-    def peer_closed(self, tunnel: PeerTunnel) -> None:
+    def peer_closed(self, tunnel: PeerTunnel, status: Status) -> None:
         """Remove a tunnel that ended."""
+        if tunnel not in self._open:  # the peer server had not answered, or was known
+            return
+        del self._open[tunnel]
+        if tunnel.suspect:
+            self._book.end(tunnel.server_id, SILENT)
+        if self._book.end(tunnel.server_id, CONNECTED):
+            self._book.report(log.info, "Peer connection ended", peer=tunnel.server_id, reason=str(status))
         if self.tunnels.get(tunnel.server_id) is tunnel:
             del self.tunnels[tunnel.server_id]
-            self._try_again()
+            self.look_again()
             self._on_change()
 
-    def _try_again(self) -> None:
-        """Try all addresses now: one that led to a connected server may lead to the successor of another one."""
-        self._doubt.set()
-        self._doubt.clear()
+    # ---- one address ----------------------------------------------------------------------------------------------
 
     async def _keep(self, address: PeerAddress) -> None:
         """Connect to the server at one address, again and again."""
-        backoff = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S, 1.5, random=self._random)
-        logged, peer = LoggedReasons(), f"{address.host}:{address.port}"
-        while True:
-            try:
-                if await self._connect(address):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(KNOWN_PAUSE_S):
-                            await self._doubt.wait()
-                backoff.reset()
-                logged.clear(peer)
-            except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
-                reason = _reason_of(error)
-                if logged.record(peer, reason):
-                    log.warning("Cannot connect to the peer, will keep trying", peer=peer, reason=reason)
-            await asyncio.sleep(backoff.next())
-
-    async def _connect(self, address: PeerAddress) -> bool:
-        """Run one tunnel from its start to its end. Return True if the server at the address is connected already."""
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            transport = await self._network.connect(address)
+        attempts = AddressAttempts(self._book, address, self._random)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                tunnel = PeerTunnel(transport, self._options, self._server_id, self._heartbeat_s, self)
-                await tunnel.greeted()
-            known = self.tunnels.get(tunnel.server_id)
-            if tunnel.server_id == self._server_id:
-                return True
-            if known is not None and not known.suspect:
-                known.heartbeat.probe()  # the known tunnel may be dead, and not suspected yet
-                return True
-            self.tunnels[tunnel.server_id] = tunnel
-            log.info("Connected to peer", peer=tunnel.server_id, address=f"{address.host}:{address.port}")
-            self._on_change()
-            self._open[tunnel] = None
-            try:
-                status = await tunnel.over
-            finally:
-                del self._open[tunnel]
-            log.info("Peer connection ended", peer=tunnel.server_id, reason=str(status))
-            return False
+            while True:
+                pause_s = await self._attempt(address, attempts)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._doubt.wait()
         finally:
-            transport.close("the server is done with its peer")
+            attempts.end()
+
+    async def _attempt(self, address: PeerAddress, attempts: AddressAttempts) -> float:
+        """Run one tunnel from its start to its end, and return the seconds until the address is tried again."""
+        gate = self._book.gate(address)
+        async with gate.turn():
+            if self._is_known(address):
+                return attempts.known_pause_s()
+            try:
+                tunnel = await self._connect(address)
+                gate.failing = False
+            except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
+                refused = isinstance(error, RpcError) and error.status.code is not Code.UNAVAILABLE
+                if refused:
+                    return attempts.failed(str(error), REFUSED_PAUSE_S)
+                gate.failing = True
+                await asyncio.sleep(attempts.failed(_reason_of(error)))
+                return 0.0
+        attempts.succeeded()
+        if tunnel is None:
+            return attempts.known_pause_s()
+        await self._served(tunnel)
+        return attempts.pause_s()
+
+    async def _connect(self, address: PeerAddress) -> PeerTunnel | None:
+        """Return a tunnel to the server at an address; None if that is this server, or one with a tunnel."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            channel = await self._network.connect(address, self._transport)
+        wanted = False
+        try:
+            tunnel = PeerTunnel(channel, self._options, self._server_id, self._heartbeat_s, self, self._tenant)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await tunnel.greeted()
+            self._book.met(address, tunnel.server_id)
+            wanted = not self._has(tunnel.server_id)
+        finally:
+            if not wanted:
+                channel.close("the server is done with its peer")
+        if not wanted:
+            return None
+        self._opened(tunnel, address)
+        return tunnel
+
+    def _opened(self, tunnel: PeerTunnel, address: PeerAddress) -> None:
+        self.tunnels[tunnel.server_id] = tunnel
+        self._open[tunnel] = None
+        if self._book.begin(tunnel.server_id, CONNECTED):
+            where = f"{address.host}:{address.port}"
+            self._book.report(log.info, "Connected to peer", peer=tunnel.server_id, address=where)
+        self._on_change()
+
+    async def _served(self, tunnel: PeerTunnel) -> None:
+        """Wait until a tunnel is over, or its server leaves: a successor may be at the same address."""
+        try:
+            await tunnel.left
+        finally:
+            if not tunnel.draining:
+                tunnel.hang_up()
+
+    def _is_known(self, address: PeerAddress) -> bool:
+        """Return whether the server at an address was met lately, and is this one or has a tunnel."""
+        server_id = self._book.server_at(address, max(self._doubted_at, self._clock() - KNOWN_PAUSE_S))
+        return server_id is not None and self._has(server_id)
+
+    def _has(self, server_id: str) -> bool:
+        """Return whether a server is this one, or has a tunnel that takes dials as far as known."""
+        known = self.tunnels.get(server_id)
+        if known is None or known.suspect or known.draining:
+            return server_id == self._server_id
+        known.heartbeat.probe()  # the known tunnel may be dead, and not suspected yet
+        return True
 
     async def _addresses(self, host: str, port: int) -> list[PeerAddress]:
         """Return the addresses of a host: those known before, if the name cannot be resolved now."""

@@ -16,7 +16,8 @@ from konnectivity.tunnel import sides
 from konnectivity.tunnel.extension import Extension
 from konnectivity.tunnel.serving import Opener, ServingTunnel
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server.peers.peer_protocol import SERVER_ID
+from konnectivity_server.peers import peer_protocol
+from konnectivity_server.peers.peer_protocol import SERVER_ID, TENANT
 
 log = logs.get(__name__)
 
@@ -30,6 +31,7 @@ class PeerService:
         server_id: id of this server.
         ready: returns whether this server has agents that answer.
         on_change: called when a peer server is connected or gone.
+        tenant: name of the tenant whose agents are dialled through; empty: the server serves one cluster.
 
     """
 
@@ -40,6 +42,7 @@ class PeerService:
         server_id: str,
         ready: Callable[[], bool],
         on_change: Callable[[], object],
+        tenant: str = "",
     ) -> None:
         self.tunnels: dict[IncomingPeerTunnel, None] = {}  # in the order in which they were opened
         self._on_change = on_change
@@ -47,6 +50,8 @@ class PeerService:
         self._options = options
         self._server_id = server_id
         self._ready = ready
+        self._tenant = tenant
+        self._draining = False
 
     @property
     def server_ids(self) -> set[str]:
@@ -57,19 +62,31 @@ class PeerService:
         """Serve the stream of a peer server.
 
         Raises:
-            RpcError: the client gives no server id, or does not speak the extension.
+            RpcError: the client gives no server id, does not speak the extension, or means another tenant; or this
+                server is shutting down.
 
         """
+        self._check_tenant(stream.metadata.get_all(TENANT))
         ids = stream.metadata.get_all(SERVER_ID)
         if len(ids) != 1 or Extension.of(stream.metadata) is None:
             raise RpcError(Code.FAILED_PRECONDITION, "a peer says its server id, and speaks the extension")
         tunnel = IncomingPeerTunnel(stream, self._options, ids[0], self, self._opener)
-        tunnel.accept_call({SERVER_ID: self._server_id})
+        tunnel.accept_call(peer_protocol.introduction(self._server_id, self._tenant))
         self.announce([tunnel])
         if ids[0] != self._server_id:  # a server tries all addresses of a name, including its own
             self.tunnels[tunnel] = None
             self._on_change()
         return tunnel
+
+    def _check_tenant(self, names: list[str]) -> None:
+        """Refuse a call that does not name exactly the tenant of this service."""
+        if names != ([self._tenant] if self._tenant else []):
+            text = "this server serves one cluster, without --tenants, and the peer server names a tenant"
+            if self._tenant:
+                text = "this connection is for one tenant, and the call is for another one, or for none"
+            raise RpcError(Code.FAILED_PRECONDITION, text)
+        if self._draining:
+            raise RpcError(Code.UNAVAILABLE, "the server is shutting down")
 
     def announce(self, to: list[IncomingPeerTunnel] | None = None) -> None:
         """Tell the peer servers whether this server has agents that answer, unless they know.
@@ -91,7 +108,8 @@ class PeerService:
             self._on_change()
 
     def drain(self) -> None:
-        """Tell the peer servers to dial elsewhere."""
+        """Tell the peer servers to dial elsewhere, and accept no new tunnels."""
+        self._draining = True
         for tunnel in self.tunnels:
             tunnel.send_drain()
 

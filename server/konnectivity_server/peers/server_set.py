@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
-from konnectivity import tls
+from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.runtime import logs
 from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
@@ -42,9 +42,9 @@ class ServerSet:
         agent_trouble: returns why no agent of this server can be used, or None.
         on_count: called with the number of servers when it changed.
         worker: the worker that this process is; None: the server has one process.
-
-    Raises:
-        TlsError: the certificate, key or CA for other servers cannot be used.
+        network: network of the other servers; None: there are none.
+        transport: settings of each connection to another server.
+        tenant: name of the tenant that the tunnels are for; empty: the server serves one cluster.
 
     """
 
@@ -58,6 +58,9 @@ class ServerSet:
         agent_trouble: Callable[[], str | None],
         on_count: Callable[[int], object],
         worker: Worker | None = None,
+        network: PeerNetwork | None = None,
+        transport: TransportOptions | None = None,
+        tenant: str = "",
     ) -> None:
         self.peers: PeerServers | None = None  # tunnels to other servers
         self.service: PeerService | None = None  # tunnels from other servers
@@ -65,32 +68,24 @@ class ServerSet:
         self.lease_counter: LeaseCounter | None = None
         self._options = options
         self._on_count = on_count
-        self._client_tls: tls.ClientTls | None = None
         self._configured = options.server_count * (1 if worker is None else worker.count)
         self._announced = self._configured
-        if options.uses_peers or worker is not None:
+        if network is not None:
             incoming = TunnelOptions(memory=memory, log_connections=False)
             self.service = PeerService(
-                opener, incoming, server_id, lambda: agent_trouble() is None, self._count_may_have_changed
+                opener, incoming, server_id, lambda: agent_trouble() is None, self._incoming_changed, tenant
             )
-            self.peers = self._peers(server_id, on_suspect, worker)
-
-    def _peers(
-        self, server_id: str, on_suspect: Callable[[DialingTunnel], object], worker: Worker | None
-    ) -> PeerServers:
-        options = self._options
-        if options.uses_peers:
-            certificate, key, ca = options.peer_files
-            self._client_tls = tls.ClientTls(ca, certificate, key, ("h2",))
-        return PeerServers(
-            options.peer_hosts + ([] if worker is None else worker.siblings),
-            PeerNetwork(self._client_tls),
-            server_id,
-            self.peer_tunnels,
-            options.heartbeat_interval,
-            self._count_may_have_changed,
-            on_suspect,
-        )
+            self.peers = PeerServers(
+                options.peer_hosts + ([] if worker is None else worker.siblings),
+                network,
+                server_id,
+                self.peer_tunnels,
+                options.heartbeat_interval,
+                self._count_may_have_changed,
+                on_suspect,
+                transport,
+                tenant,
+            )
 
     @property
     def count(self) -> int:
@@ -133,8 +128,6 @@ class ServerSet:
         """Yield the work that the caller runs for as long as the server runs."""
         if self.lease_counter is not None:
             yield self.lease_counter.run, "lease counter"
-        if self._client_tls is not None:
-            yield self._client_tls.run, "TLS files of peers"
         if self.peers is not None:
             yield self.peers.run, "peers"
 
@@ -147,6 +140,12 @@ class ServerSet:
         """Tell the other servers to dial elsewhere."""
         if self.service is not None:
             self.service.drain()
+
+    def _incoming_changed(self) -> None:
+        """Look for the server that connected, or for the successor of one that is gone."""
+        if self.peers is not None:
+            self.peers.look_again()
+        self._count_may_have_changed()
 
     def _count_may_have_changed(self) -> None:
         count = self.count

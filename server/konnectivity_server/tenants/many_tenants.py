@@ -7,12 +7,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from konnectivity_server.api.shared_answers import SharedAnswers
+from konnectivity_server.peers.peer_network import network_of
 from konnectivity_server.tenants import tenant_ports
-from konnectivity_server.tenants.tenant_end import EndProtocol
+from konnectivity_server.tenants.server_names import normal
+from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
+from konnectivity_server.tenants.tenant_options import peer_names
+from konnectivity_server.tenants.tenant_parts import ProcessParts
+from konnectivity_server.tenants.tenant_peers import TenantPeers
 from konnectivity_server.tenants.tenant_set import TenantSet
 
 if TYPE_CHECKING:
     from konnectivity.http1.http_server import HttpServer
+    from konnectivity.tls.named_context import Find
     from konnectivity.tunnel.memory_budget import MemoryBudget
     from konnectivity_server.audit.audit_log import AuditLog
     from konnectivity_server.peer_limits import ServerLimits
@@ -34,28 +40,35 @@ class ManyTenants:
         listeners: ServerListeners,
     ) -> None:
         self._options = options
-        self._tasks = tasks
-        self._memory = memory
-        self._limits = limits
         self._listeners = listeners
         self._leaving = False
-        self.tenants = TenantSet(options, server_id, tasks, memory, limits)
+        self._process = ProcessParts(server_id, tasks, memory, limits, network_of(options, None))
+        self.tenants = TenantSet(options, self._process)
+        self._peers = TenantPeers(self.tenants.find_peers, limits.peers)
 
     async def start(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Serve the tenants of the directory, and open the listeners for them."""
         await self.tenants.load(audit, tracing)
-        agents, frontends = self.tenants.find_agents, self.tenants.find_frontends
-        if self.tenants.one_port:
-            await self._listeners.open_named("shared", agents, EndProtocol)
-            return
-        await self._listeners.open_named("agents", agents, EndProtocol)
-        if self._options.tcp_frontend:
-            await self._listeners.open_named("frontends", frontends, EndProtocol)
+        for address, roles in self._options.ports.items():
+            if roles == ["peers"]:
+                await self._listeners.open_for_peers(address, self._peers.new_protocol)
+                continue
+            find: Find = self.tenants.find_agents if "agents" in roles else self.tenants.find_frontends
+            if "peers" in roles:
+                find = self._with_peers(find)
+            await self._listeners.open_named(roles, address, find, EndProtocol)
+
+    def _with_peers(self, find: Find) -> Find:
+        """Return a search for the end of a server name on a port where some names are those of peer servers."""
+        tls, names = self._listeners.tls["peers"], peer_names(self._options)
+        peers = TenantEnd(None, lambda: True, self._peers.new_protocol, lambda: tls)
+        return lambda name: peers if normal(name) in names else find(name)
 
     async def serve_ports(self) -> HttpServer:
         """Open the health and the admin port."""
-        process = tenant_ports.ProcessView(self._options, self._memory, self._limits, self._not_ready)
-        return await tenant_ports.serve(self.tenants, process, SharedAnswers(self._tasks))
+        process, tls = self._process, self._listeners.tls
+        view = tenant_ports.ProcessView(self._options, process.memory, process.limits, self._not_ready, tls)
+        return await tenant_ports.serve(self.tenants, view, SharedAnswers(process.tasks))
 
     def _not_ready(self) -> str | None:
         return "the server is shutting down" if self._leaving else None
@@ -63,6 +76,9 @@ class ManyTenants:
     def loops(self) -> Iterator[tuple[Callable[[], Awaitable[None]], str]]:
         """Yield the work that lasts as long as the process, and the kind of its task."""
         yield self.tenants.run, "tenants"
+        yield from ((each.run, "TLS files") for each in self._listeners.tls.values())
+        if self._process.network is not None:
+            yield self._process.network.run, "TLS files of peers"
 
     @property
     def unfinished(self) -> int:
@@ -79,11 +95,12 @@ class ManyTenants:
         self._leaving = True
 
     def drain(self) -> None:
-        """Tell the agents of all tenants to dial elsewhere; dials are served on."""
+        """Tell agents and servers of all tenants to dial elsewhere; dials are served on."""
         self.tenants.drain()
 
     async def close(self, reason: str) -> None:
         """Close every connection of every tenant, and end its tasks."""
+        await self._peers.close(reason)
         await self.tenants.close(reason)
 
     async def stop(self) -> None:

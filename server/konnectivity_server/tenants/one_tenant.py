@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity_server.api import server_ports
 from konnectivity_server.api.shared_answers import SharedAnswers
+from konnectivity_server.peers.peer_network import network_of
 from konnectivity_server.tenants.tenant import TenantServer
 from konnectivity_server.tenants.tenant_parts import TenantParts
 
@@ -54,7 +55,10 @@ class OneTenant:
         self._tasks = tasks
         self._listeners = listeners
         self._worker = worker
-        self.tenant = TenantServer(options, TenantParts(server_id, tasks, memory, limits, listeners.tls, worker))
+        self._network = network_of(options, worker)
+        self.tenant = TenantServer(
+            options, TenantParts(server_id, tasks, memory, limits, listeners.tls, worker, self._network)
+        )
 
     async def start(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Start the tenant, and open the listeners for it."""
@@ -74,7 +78,9 @@ class OneTenant:
 
     def loops(self) -> Iterator[tuple[Callable[[], Awaitable[None]], str]]:
         """Yield the work that lasts as long as the process, and the kind of its task."""
-        return ((each.run, "TLS files") for each in self._listeners.tls.values())
+        yield from ((each.run, "TLS files") for each in self._listeners.tls.values())
+        if self._network is not None:
+            yield self._network.run, "TLS files of peers"
 
     @property
     def unfinished(self) -> int:

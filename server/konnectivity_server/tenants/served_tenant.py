@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from konnectivity.net.socket_listeners import UnixListener, listen_unix
 from konnectivity.net.source_limit import accepting
+from konnectivity.runtime.logs import log_scope
 from konnectivity.runtime.logs.log_scope import LogScope
 from konnectivity.tls import SharedTls
 from konnectivity_server.peer_limits import TENANT_SHARE, ServerLimits
@@ -19,12 +21,11 @@ from konnectivity_server.server_options import GRPC, HTTP_CONNECT
 from konnectivity_server.tenants.tenant import TenantServer
 from konnectivity_server.tenants.tenant_directory import DeclaredTenant
 from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
-from konnectivity_server.tenants.tenant_parts import TenantParts
+from konnectivity_server.tenants.tenant_parts import ProcessParts, TenantParts
 from konnectivity_server.tenants.tenant_tls import TenantTls
 
 if TYPE_CHECKING:
-    from konnectivity.tunnel.memory_budget import MemoryBudget
-    from konnectivity_server.audit.audit_log import AuditLog
+    from konnectivity_server.audit.audit_log import AuditLog, DialRecorder
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
 WATCHED_S = 600.0
@@ -35,10 +36,7 @@ class ServedTenant:
 
     Args:
         declared: the tenant as its files declare it.
-        server_id: id of the server.
-        tasks: group in which the tenant's tasks run.
-        memory: memory budget of the process.
-        limits: limits of the process.
+        process: parts of the process.
         one_port: whether agents and frontends share a port.
 
     Raises:
@@ -46,33 +44,29 @@ class ServedTenant:
 
     """
 
-    def __init__(
-        self,
-        declared: DeclaredTenant,
-        server_id: str,
-        tasks: asyncio.TaskGroup,
-        memory: MemoryBudget,
-        limits: ServerLimits,
-        one_port: bool = False,
-    ) -> None:
+    def __init__(self, declared: DeclaredTenant, process: ProcessParts, one_port: bool = False) -> None:
         self.name = declared.name
         self.declared = declared
         self.connections = 0  # TCP connections of agents and frontends
         self.options = options = declared.options
         self._scope = LogScope(declared.name)
         own = options.given("process_buffer_budget") and options.process_buffer_budget
+        memory = process.memory
         share = memory.part(own or memory.process_budget // TENANT_SHARE, options.tunnel_buffer_budget)
-        self._limits = ServerLimits(options, share, limits, options.max_dial_rate)
+        self._limits = ServerLimits(options, share, process.limits, options.max_dial_rate)
         self.tls = {"agents": TenantTls(declared.agents, ["h2"], *self._rules)}
         if declared.frontends is not None:
             self.tls["frontends"] = TenantTls(declared.frontends, self._alpn, *self._rules)
-        self.tenant = TenantServer(options, TenantParts(server_id, tasks, share, self._limits, self.tls, sampled=False))
+        parts = TenantParts(process.server_id, process.tasks, share, self._limits, self.tls)
+        parts.worker, parts.network, parts.name, parts.sampled = process.worker, process.network, declared.name, False
+        self.tenant = TenantServer(options, parts)
         self._roles = self._port_roles()
         self._shared: tuple[SharedTls, SharedPort] | None = None
         self.agents = self._end("agents")
         self.frontends = self._end("frontends") if "frontends" in self.tls else None
         if one_port and self.frontends is not None:
             self.agents = self.frontends = self._shared_end()
+        self.peers = TenantEnd(self._scope, lambda: True, self._roles["peers"].new_protocol)
         self._unix: UnixListener | None = None
         self._unwatched: asyncio.TimerHandle | None = None
 
@@ -107,7 +101,12 @@ class ServedTenant:
             tenant.connect_protocol if HTTP_CONNECT in modes else None,
             limits.connect.head_timeout_s,
         )
-        return {"agents": PortRole("agents", tenant.agent_services, limits.agents), "frontends": frontends}
+        agents = PortRole("agents", tenant.agent_services, limits.agents)
+        return {
+            "agents": agents,
+            "frontends": frontends,
+            "peers": PortRole("peers", tenant.peer_services, limits.peers),
+        }
 
     def _end(self, role: str) -> TenantEnd:
         tls = self.tls[role]
@@ -123,7 +122,8 @@ class ServedTenant:
         if self._shared is None:
             limits, alpn = self._limits, list(dict.fromkeys(("h2", *self._alpn)))
             tls = SharedTls(self.tls, alpn, *self._rules)
-            port = SharedPort(list(self._roles.values()), tls.role_of, limits.connect, limits.reached)
+            roles = [self._roles["agents"], self._roles["frontends"]]
+            port = SharedPort(roles, tls.role_of, limits.connect, limits.reached)
             self._shared = tls, port
         return self._shared
 
@@ -150,7 +150,13 @@ class ServedTenant:
             StartError: the policy on frontends cannot be used.
 
         """
-        self.tenant.start(None if audit is None else audit.of_tenant(self.name), tracing)
+        own = None if audit is None else audit.of_tenant(self.name)
+        copy_context().run(self._start, own, tracing)
+
+    def _start(self, audit: DialRecorder | None, tracing: DialTracing | None) -> None:
+        """Start the tenant in a context of its own, whose tasks write log lines of the tenant."""
+        log_scope.scope.set(self._scope)
+        self.tenant.start(audit, tracing)
 
     async def open_socket(self) -> None:
         """Listen for frontends on the tenant's unix socket, if it has one.
@@ -206,7 +212,7 @@ class ServedTenant:
         self.close_socket()
         if self._unwatched is not None:
             self._unwatched.cancel()
-        for end in (self.agents, self.frontends):
+        for end in (self.agents, self.frontends, self.peers):
             if end is not None:
                 end.open = False
         self.tenant.stop_probes()

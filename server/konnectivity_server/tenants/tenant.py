@@ -52,7 +52,6 @@ class TenantServer:
 
     Raises:
         KubeError: there is no access to the Kubernetes API, or its extra is not installed.
-        TlsError: the certificate, key or CA for other servers cannot be used.
 
     """
 
@@ -86,6 +85,9 @@ class TenantServer:
             self._agent_trouble,
             lambda count: agent_service.announce_server_count(self._registry, count),
             parts.worker,
+            parts.network,
+            self._limits.to_peers,
+            parts.name,
         )
         self._prober = self._path_prober()
         needs_path = self._prober is not None and options.ready_when == server_probe_options.PATH

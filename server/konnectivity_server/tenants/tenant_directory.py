@@ -16,7 +16,15 @@ from konnectivity.runtime.file_notices import FileNotices
 from konnectivity.tls import TlsError
 from konnectivity.tls.certificate_reload import Stamp, stamp_of
 from konnectivity_server.server_options import ServerOptions
-from konnectivity_server.tenants.tenant_options import FILES, TenantOptions, inherited, read_tenant
+from konnectivity_server.tenants.server_names import normal
+from konnectivity_server.tenants.tenant_options import (
+    FILES,
+    TenantOptions,
+    inherited,
+    peer_names,
+    read_tenant,
+    share_port,
+)
 from konnectivity_server.tenants.tenant_tls import SharedPairs, TlsContent
 
 FILE = "tenant.yaml"
@@ -85,7 +93,8 @@ class TenantDirectory:
         self._inherited = inherited(options)
         self._notices = notices
         self._directory = options.tenants
-        self._one_port = options.tcp_frontend and len(options.ports) == 1
+        self._one_port = share_port(options)
+        self._peer_names = peer_names(options)
         self._stamps: dict[str, Stamps] = {}  # by tenant
 
     def names(self) -> dict[str, Path]:
@@ -135,6 +144,9 @@ class TenantDirectory:
         self._stamp(name, sorted({getattr(options, field) for field in FILES} - {""}), first)
         if problems:
             raise TenantError("; ".join(problems))
+        taken = sorted(self._peer_names & set(map(normal, (*options.server_names, *options.frontend_names))))
+        if taken:
+            raise TenantError(f"the server name {taken[0]!r} is that of the peer servers (--peers) on the same port")
         try:
             agents = TlsContent(options.agent_files, self.pairs)
             frontends = TlsContent(options.frontend_files, self.pairs, agents) if options.tcp_frontend else None

@@ -35,7 +35,7 @@ class TenantEnd:
         open: whether it takes new connections.
 
     Args:
-        scope: scope of the tenant's log lines.
+        scope: scope of the tenant's log lines; None: the tenant of a connection is not known yet.
         admit: counts a new connection, and returns whether the tenant may have one more.
         make: makes the protocol of a connection.
         tls: returns the TLS of the connections, which is made for the first one; None: they come by a unix socket.
@@ -44,7 +44,7 @@ class TenantEnd:
 
     def __init__(
         self,
-        scope: LogScope,
+        scope: LogScope | None,
         admit: Callable[[], bool],
         make: Callable[[], asyncio.BaseProtocol],
         tls: Callable[[], EndTls] | None = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from konnectivity.metrics import program_families
 from konnectivity.metrics.exposition import MetricsRegistry, MetricsText, counter, gauge, metrics_of
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_metrics import ServerCollector, families_of_process, limits_reached
@@ -15,6 +16,8 @@ from konnectivity_server.tenants.tenant_set import TenantSet
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from konnectivity.metrics.program_families import CertificateFiles
+
 
 class TenantMetrics:
     """Text that Prometheus scrapes, made one tenant at a time so that other work has its turn in between.
@@ -22,12 +25,14 @@ class TenantMetrics:
     Args:
         tenants: tenants of the server.
         limits: limits of the process.
+        certificates: TLS files that all tenants share, by listener.
 
     """
 
-    def __init__(self, tenants: TenantSet, limits: ServerLimits) -> None:
+    def __init__(self, tenants: TenantSet, limits: ServerLimits, certificates: Mapping[str, CertificateFiles]) -> None:
         self._tenants = tenants
         self._limits = limits
+        self._certificates = certificates
         self._process = MetricsRegistry(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -35,6 +40,7 @@ class TenantMetrics:
         tenants = self._tenants
         states = Counter(each.word for each in tenants.states.values())
         yield from metrics_of(families_of_process(self._limits, tenants.audit, tenants.tracing))
+        yield from metrics_of(program_families.certificates("server", self._certificates))
         yield gauge("server_tenants", "Tenants of the directory, by state.").add_each("state", states).metric
         text = "Tenants, and changes of tenants, that could not be used."
         yield counter("server_tenants_refused_total", text).add(tenants.refused).metric

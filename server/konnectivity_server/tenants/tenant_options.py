@@ -14,6 +14,7 @@ from typing import Any
 
 from konnectivity.runtime.options import STRINGS, at_least, declared, option, read_over
 from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.server_names import normal
 
 MAX_NAME = 253  # characters
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}[a-z0-9]|(\*\.)?[a-z0-9]")
@@ -122,6 +123,12 @@ class TenantOptions(ServerOptions):
         return bool(self.server_ca_cert)
 
     @property
+    def ports(self) -> dict[tuple[str, int], list[str]]:
+        """Return the roles of the tenant's clients of each TCP port; a server name leads to the peer servers' end."""
+        found = {address: [role for role in roles if role != "peers"] for address, roles in super().ports.items()}
+        return {address: roles for address, roles in found.items() if roles}
+
+    @property
     def names_of_frontends(self) -> tuple[str, ...]:
         """Return the TLS server names by which frontends reach the tenant."""
         return self.frontend_names or self.server_names
@@ -137,6 +144,17 @@ class TenantOptions(ServerOptions):
         return any(
             getattr(self, each.name) != getattr(other, each.name) for each in fields(self) if "option" in each.metadata
         )
+
+
+def share_port(process: ServerOptions) -> bool:
+    """Return whether agents and frontends of a tenant share a port."""
+    return any({"agents", "frontends"} <= set(roles) for roles in process.ports.values())
+
+
+def peer_names(process: ServerOptions) -> frozenset[str]:
+    """Return the TLS server names that lead to peer servers on a port of tenants; empty: they have a port."""
+    shared = any("peers" in roles and len(roles) > 1 for roles in process.ports.values())
+    return frozenset(normal(host) for host, _ in process.peer_hosts) if shared else frozenset()
 
 
 def inherited(process: ServerOptions) -> dict[str, Any]:

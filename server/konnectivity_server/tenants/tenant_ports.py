@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from konnectivity_server.tenants.tenant_set import TenantSet
 from konnectivity_server.tenants.tenant_state import NOT_READY, OUTDATED, READY, REFUSED, TenantState
 
 if TYPE_CHECKING:
+    from konnectivity.metrics.program_families import CertificateFiles
     from konnectivity.tunnel.memory_budget import MemoryBudget
     from konnectivity_server.peer_limits import ServerLimits
     from konnectivity_server.server_options import ServerOptions
@@ -44,6 +45,7 @@ class ProcessView:
     memory: MemoryBudget
     limits: ServerLimits
     not_ready: Callable[[], str | None]
+    certificates: Mapping[str, CertificateFiles]  # by listener
 
 
 class TenantPorts:
@@ -60,7 +62,7 @@ class TenantPorts:
         self._tenants = tenants
         self._process = process
         self._answers = answers
-        self._metrics = TenantMetrics(tenants, process.limits)
+        self._metrics = TenantMetrics(tenants, process.limits, process.certificates)
 
     @property
     def checks(self) -> dict[str, Handler]:

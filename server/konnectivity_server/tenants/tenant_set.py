@@ -25,12 +25,12 @@ from konnectivity_server.tenants.server_names import ServerNames
 from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
 from konnectivity_server.tenants.tenant_directory import DIRECTORY, DeclaredTenant, TenantDirectory, TenantError
 from konnectivity_server.tenants.tenant_end import TenantEnd
+from konnectivity_server.tenants.tenant_options import share_port
+from konnectivity_server.tenants.tenant_parts import ProcessParts
 from konnectivity_server.tenants.tenant_state import TenantState
 
 if TYPE_CHECKING:
-    from konnectivity.tunnel.memory_budget import MemoryBudget
     from konnectivity_server.audit.audit_log import AuditLog
-    from konnectivity_server.peer_limits import ServerLimits
     from konnectivity_server.server_options import ServerOptions
     from konnectivity_server.tracing.dial_tracing import DialTracing
 
@@ -49,31 +49,17 @@ class TenantSet:
 
     Args:
         options: options of the server.
-        server_id: id of the server.
-        tasks: group in which the tenants' tasks run.
-        memory: memory budget of the process.
-        limits: limits of the process.
+        process: parts of the process.
         notices: notices of changed files; None: those of this system.
 
     """
 
-    def __init__(
-        self,
-        options: ServerOptions,
-        server_id: str,
-        tasks: asyncio.TaskGroup,
-        memory: MemoryBudget,
-        limits: ServerLimits,
-        notices: FileNotices | None = None,
-    ) -> None:
+    def __init__(self, options: ServerOptions, process: ProcessParts, notices: FileNotices | None = None) -> None:
         self.states: dict[str, TenantState] = {}
         self.refused = 0  # tenants, and changes of tenants, that could not be used
         self._options = options
-        self._server_id = server_id
-        self._tasks = tasks
-        self._memory = memory
-        self._limits = limits
-        self._one_port = options.tcp_frontend and len(options.ports) == 1
+        self._process = process
+        self._one_port = share_port(options)
         self._notices = notices or FileNotices()
         self._directory = TenantDirectory(options, self._notices)
         self._declared: dict[str, Path] = {}  # path of each tenant's file
@@ -86,14 +72,14 @@ class TenantSet:
         self._changes = 0  # claims that were taken or released
         self._unreadable = ""  # why the directory cannot be read
 
-    @property
-    def one_port(self) -> bool:
-        """Return whether agents and frontends share a port."""
-        return self._one_port
-
     def find_agents(self, name: str) -> TenantEnd | None:
         """Return the end for the agents that ask for a server name, or None; on one port, for frontends as well."""
         return self._agents.find(name)
+
+    def find_peers(self, tenant: str) -> TenantEnd | None:
+        """Return the end for the peer servers of a tenant, by its name, or None."""
+        state = self.states.get(tenant)
+        return state.served.peers if state is not None and state.served is not None else None
 
     def find_frontends(self, name: str) -> TenantEnd | None:
         """Return the end for the frontends that ask for a server name, or None."""
@@ -201,7 +187,7 @@ class TenantSet:
             if served.renew_tls(declared):
                 log.info("TLS files of a tenant have changed; new connections use them", tenant=declared.name)
             return
-        made = ServedTenant(declared, self._server_id, self._tasks, self._memory, self._limits, self._one_port)
+        made = ServedTenant(declared, self._process, self._one_port)
         await self._start(made, served)
         if served is not None:
             self._retire(served)
@@ -239,7 +225,7 @@ class TenantSet:
         self._unname(served)
         served.drain()
         self._retired[served] = None
-        task_guard.start(self._tasks, lambda: self._close_when_idle(served), "tenant", f"end of {served.name}")
+        task_guard.start(self._process.tasks, lambda: self._close_when_idle(served), "tenant", f"end of {served.name}")
 
     async def _close_when_idle(self, served: ServedTenant) -> None:
         with suppress(TimeoutError):

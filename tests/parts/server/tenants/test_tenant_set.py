@@ -16,6 +16,7 @@ from konnectivity.runtime.options import read
 from konnectivity.tool.pki.authority import Authority
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_options import ServerOptions
+from konnectivity_server.tenants.tenant_parts import ProcessParts
 from konnectivity_server.tenants.tenant_set import TenantSet
 
 CHANGE_S = 1.5  # seconds in which a change is used, and some for a busy machine
@@ -52,7 +53,7 @@ async def served(directory: Path, notices: FileNotices) -> AsyncIterator[TenantS
     assert problems == []
     memory = options.memory_budget()
     async with asyncio.TaskGroup() as tasks:
-        tenants = TenantSet(options, "server", tasks, memory, ServerLimits(options, memory), notices)
+        tenants = TenantSet(options, ProcessParts("server", tasks, memory, ServerLimits(options, memory)), notices)
         await tenants.load(None, None)
         running = tasks.create_task(tenants.run())
         yield tenants

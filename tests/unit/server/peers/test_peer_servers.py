@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -11,13 +11,14 @@ from konnectivity.grpc.metadata import Metadata
 from konnectivity.grpc.status import Code, RpcError
 from konnectivity.tunnel.heartbeat import SUSPECT_AFTER_S
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server.peers.peer_network import PeerAddress
-from konnectivity_server.peers.peer_servers import KNOWN_PAUSE_S, LAST_PAUSE_S, RESOLVE_INTERVAL_S, PeerServers
+from konnectivity_server.peers.address_attempts import KNOWN_PAUSE_S, LAST_PAUSE_S, REFUSED_PAUSE_S
+from konnectivity_server.peers.address_book import AT_ONCE, AddressBook, PeerAddress
+from konnectivity_server.peers.peer_servers import RESOLVE_INTERVAL_S, PeerServers
 from konnectivity_server.peers.peer_service import PeerService
 from support.memory_streams import MemoryStream, stream_pair
 
 HEARTBEAT_S = 10.0
-LOGGER = "konnectivity_server.peers.peer_servers"
+LOGGERS = ("konnectivity_server.peers.peer_servers", "konnectivity_server.peers.address_attempts")
 
 
 class PeerStream(MemoryStream):
@@ -66,10 +67,12 @@ class Channel:
 class Server:
     """Peer service of another server."""
 
-    def __init__(self, server_id):
+    def __init__(self, server_id, tenant=""):
         self.ready = True
         self.changes = 0
-        self.service = PeerService(lambda dial: None, TunnelOptions(), server_id, lambda: self.ready, self._changed)
+        self.service = PeerService(
+            lambda dial: None, TunnelOptions(), server_id, lambda: self.ready, self._changed, tenant
+        )
 
     def _changed(self):
         self.changes += 1
@@ -87,13 +90,14 @@ class MemoryNetwork:
         self.servers = {}
         self.tries = []
         self.error = None
+        self.book = AddressBook(asyncio.get_running_loop().time)
 
     async def resolve(self, host, port):
         if self.error is not None:
             raise self.error
         return [PeerAddress(host, port, ip) for ip in self.servers]
 
-    async def connect(self, address):
+    async def connect(self, address, options):
         self.tries.append(address.ip)
         if self.servers.get(address.ip) is None:
             raise ConnectionRefusedError(111, "Connection refused")
@@ -101,13 +105,21 @@ class MemoryNetwork:
 
 
 class Site:
-    def __init__(self):
-        self.network = MemoryNetwork()
+    def __init__(self, network=None, tenant=""):
+        self.network = network or MemoryNetwork()
         self.suspects = []
         self.changes = 0
         options = TunnelOptions(clock=asyncio.get_running_loop().time)
         self.peers = PeerServers(
-            [("servers", 8133)], self.network, "own", options, HEARTBEAT_S, self._changed, self.suspects.append
+            [("servers", 8133)],
+            self.network,
+            "own",
+            options,
+            HEARTBEAT_S,
+            self._changed,
+            self.suspects.append,
+            None,
+            tenant,
         )
 
     def _changed(self):
@@ -176,7 +188,7 @@ async def test_a_server_that_is_gone_is_tried_again_after_pauses_and_logged_once
     async with running(site):
         await asyncio.sleep(120.0)
         assert 20 <= len(site.network.tries) <= 40
-        lines = [record for record in caplog.records if record.name == LOGGER]
+        lines = [record for record in caplog.records if record.name in LOGGERS]
         assert [line.fields["peer"] for line in lines] == ["servers:8133"]
         site.network.servers["10.0.0.1"] = Server("one")
         await asyncio.sleep(2 * LAST_PAUSE_S)
@@ -217,6 +229,141 @@ async def test_a_silent_server_is_reported_and_its_successor_replaces_it(site):
         await asyncio.sleep(1.0)
         assert old.closed  # the tunnel has no connections
         assert site.peers.tunnels["one"] is new
+
+
+async def test_the_successor_at_the_address_of_a_server_that_drains_gets_a_tunnel_and_the_old_one_lives_on(site):
+    """A tenant that is served anew has the server's id and address; its connections of before may end in peace."""
+    before = site.network.servers["10.0.0.1"] = Server("one")
+    async with running(site):
+        old = site.peers.tunnels["one"]
+        before.service.drain()
+        old.stream.deliver()
+        await asyncio.sleep(1.0)
+        assert site.peers.tunnels["one"] is old  # the draining server refuses a second tunnel
+        site.network.servers["10.0.0.1"] = Server("one")
+        await asyncio.sleep(2 * LAST_PAUSE_S)
+        assert site.peers.tunnels["one"] is not old
+        assert site.peers.usable
+        assert not old.closed
+    assert old.closed
+
+
+# ---- many tenants, one network --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def tenants(network, names):
+    sites = [Site(network, name) for name in names]
+    async with AsyncExitStack() as stack:
+        running = [asyncio.create_task(each.peers.run()) for each in sites]
+        stack.callback(lambda: [task.cancel() for task in running])
+        await asyncio.sleep(1.0)
+        yield sites
+
+
+NAMES = [f"t{number}" for number in range(50)]
+
+
+async def test_tenants_try_an_address_without_a_server_one_after_the_other_and_share_the_line_about_it(caplog):
+    network = MemoryNetwork()
+    network.servers["10.0.0.1"] = None
+    async with tenants(network, NAMES):
+        await asyncio.sleep(60.0)
+        assert len(network.tries) < 6 * 60  # without the gate: 50 tenants, every 5 s
+        assert [line.fields["peer"] for line in caplog.records if line.name in LOGGERS] == ["servers:8133"]
+
+
+async def test_the_address_of_this_server_itself_is_tried_for_all_tenants_together():
+    network = MemoryNetwork()
+    network.servers["10.0.0.1"] = Server("own")
+    async with tenants(network, [""] * 50):
+        await asyncio.sleep(4 * KNOWN_PAUSE_S)
+        assert len(network.tries) <= AT_ONCE + 5
+
+
+async def test_tunnels_to_one_address_are_opened_a_few_at_a_time():
+    network, most = MemoryNetwork(), [0, 0]
+    network.servers["10.0.0.1"] = Server("one")
+    connect = network.connect
+
+    async def slow(address, options):
+        most[0] += 1
+        most[1] = max(most)
+        await asyncio.sleep(0.1)
+        most[0] -= 1
+        return await connect(address, options)
+
+    network.connect = slow
+    async with tenants(network, [""] * 50) as sites:
+        await asyncio.sleep(2.0)
+        assert most[1] == AT_ONCE
+        assert all(each.peers.usable for each in sites)
+
+
+async def test_a_refused_tenant_waits_longer_and_tries_at_once_when_its_peer_server_connects():
+    network = MemoryNetwork()
+    network.servers["10.0.0.1"] = Server("one", "other")
+    async with tenants(network, ["a"]) as (site,):
+        await asyncio.sleep(300.0)
+        assert 15 < len(network.tries) < 25
+        network.servers["10.0.0.1"] = Server("one", "a")
+        site.peers.look_again()
+        await asyncio.sleep(0.1)
+        assert set(site.peers.tunnels) == {"one"}
+        assert REFUSED_PAUSE_S > LAST_PAUSE_S
+
+
+async def test_the_loss_of_a_server_is_one_line_for_all_tenants(caplog):
+    network = MemoryNetwork()
+    other = network.servers["10.0.0.1"] = Server("one")
+    caplog.set_level("INFO")
+    async with tenants(network, [""] * 20) as sites:
+        for tunnel in list(other.service.tunnels):
+            tunnel.stream.other.abort("gone")
+        assert not any(each.peers.tunnels for each in sites)
+        await asyncio.sleep(LAST_PAUSE_S)
+    lines = [line.getMessage() for line in caplog.records if line.name in LOGGERS]
+    assert [line.split(" peer=")[0] for line in lines[:3]] == [
+        "Connected to peer",
+        "Peer connection ended",
+        "Connected to peer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        ("a", "", "without --tenants"),
+        ("", "a", "one tenant"),
+        ("a", "b", "another one"),
+    ],
+)
+async def test_servers_that_mean_different_tenants_refuse_each_other(ours, theirs, reason, caplog):
+    network = MemoryNetwork()
+    network.servers["10.0.0.1"] = Server("one", theirs)
+    async with tenants(network, [ours]) as (site,):
+        assert not site.peers.tunnels
+    assert [reason in line.fields["reason"] for line in caplog.records if line.name in LOGGERS] == [True]
+
+
+async def test_an_answer_that_names_no_tenant_is_refused(caplog):
+    """A server of before knows no tenants, and would dial through the agents of its own cluster."""
+    network = MemoryNetwork()
+    network.servers["10.0.0.1"] = Server("one")
+
+    async def connect(address, options):
+        channel = Channel(network.servers["10.0.0.1"].service)
+        open_stream = channel.open_stream
+        channel.open_stream = lambda path, metadata, receiver: open_stream(
+            path, {key: value for key, value in metadata.items() if key != "tenant"}, receiver
+        )
+        return channel
+
+    network.connect = connect
+    async with tenants(network, ["a"]) as (site,):
+        assert not site.peers.tunnels
+    reasons = [line.fields["reason"] for line in caplog.records if line.name in LOGGERS]
+    assert ["for another tenant, or for none" in reason for reason in reasons] == [True]
 
 
 # ---- the service ----------------------------------------------------------------------------------------------------

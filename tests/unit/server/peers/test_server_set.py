@@ -7,6 +7,7 @@ from dataclasses import replace
 from konnectivity.grpc.metadata import Metadata
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.tunnel_options import TunnelOptions
+from konnectivity_server.peers.peer_network import PeerNetwork
 from konnectivity_server.peers.server_set import ServerSet
 from konnectivity_server.server_options import ServerOptions
 from konnectivity_server.workers.worker import Worker
@@ -26,6 +27,7 @@ class Site:
             lambda: self.trouble,
             self.counts.append,
             worker,
+            None if worker is None else PeerNetwork(None),
         )
 
     def peer(self, server_id):
