@@ -67,6 +67,7 @@ class ServerSet:
         self.peer_tunnels = TunnelOptions(memory=memory)
         self.lease_counter: LeaseCounter | None = None
         self._options = options
+        self._tenant = tenant
         self._on_count = on_count
         self._configured = options.server_count * (1 if worker is None else worker.count)
         self._announced = self._configured
@@ -150,6 +151,7 @@ class ServerSet:
     def _count_may_have_changed(self) -> None:
         count = self.count
         if count != self._announced:
-            log.info("Number of servers changed", count=count, before=self._announced)
+            if not self._tenant:  # a thousand tenants have this news at the same time: the address book has told it
+                log.info("Number of servers changed", count=count, before=self._announced)
             self._announced = count
             self._on_count(count)
