@@ -192,8 +192,8 @@ class ServerOptions(ServerServiceOptions):
     peer_port: int = option(
         0,
         check=_port_or_none,
-        help="TCP port that this server listens on for peer servers, which may be that of --agent-port (0 = no "
-        "listener).",
+        help="TCP port that this server listens on for peer servers, which may be that of --agent-port; with --tenants "
+        "the names of --peers lead to it there (0 = no listener).",
     )
     peer_bind_address: str = option(
         "", metavar="address", help="IP address that this server listens on for peer servers (empty = all addresses)."
@@ -213,7 +213,7 @@ class ServerOptions(ServerServiceOptions):
         check=existing_file,
         metavar="file",
         help="CA certificate file that verifies peer servers; a holder of a certificate of this CA can dial through "
-        "every agent (empty = no peer servers).",
+        "every agent, with --tenants of every tenant (empty = no peer servers).",
     )
 
     @property

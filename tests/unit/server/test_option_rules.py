@@ -12,6 +12,9 @@ SOCKET = f"{AGENTS} --uds-name=s.sock"
 TCP = "--server-cert=/dev/null --server-key=/dev/null --server-ca-cert=/dev/null"
 TOKENS = "--agent-namespace=kube-system --agent-service-account=agent --authentication-audience=server"
 ONE_PORT = f"{AGENTS} {TCP} --agent-port=8090 --cluster-ca-cert=/dev/zero --server-ca-cert=/dev/full"
+TENANTS = (
+    "--tenants=/tmp --cluster-cert=/dev/null --cluster-key=/dev/null --server-cert=/dev/null --server-key=/dev/null"
+)
 PEERS = "--peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/urandom"
 
 
@@ -59,6 +62,17 @@ def problems(arguments):
             f"{ONE_PORT} {PEERS} --peer-port=8090 --proxy-protocol=required --proxy-protocol-trusted=::1",
             "peer servers connect directly, so give --peer-port a port of its own",
         ),
+        (f"{TENANTS} --peer-port=8133", "--peer-cert is needed for --peers and --peer-port"),
+        (f"{TENANTS} {PEERS} --agent-port=8133 --peer-port=8133", "list the DNS names of all servers"),
+        (
+            f"{TENANTS} {PEERS} --server-port=8133 --peer-port=8133 --peers=::1",
+            "--peers has ::1, which is no TLS server",
+        ),
+        (
+            f"{TENANTS} {PEERS} --agent-port=8133 --peer-port=8133 --peers=a --proxy-protocol=required "
+            "--proxy-protocol-trusted=::1",
+            "peer servers connect directly, so give --peer-port a port of its own",
+        ),
         (f"{SOCKET} --connection-window=2Mi --connection-window-max=1Mi", "larger than --connection-window-max"),
     ],
 )
@@ -81,6 +95,8 @@ def test_what_does_not_go_together(arguments, problem):
         f"{SOCKET} --agent-identity=certificate-san",
         f"{SOCKET} --peer-port=8133 --peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/null",
         f"{SOCKET} --enable-lease-controller --lease-label=a=b",
+        f"{TENANTS} {PEERS} --peer-port=8133 --peers=10.0.0.1",
+        f"{TENANTS} {PEERS} --agent-port=8133 --peer-port=8133 --peers=one.example,two.example",
         f"{SOCKET} --lease-label=a",  # a label without leases
         f"{SOCKET} --enable-contention-profiling --enable-profiling",
         f"{SOCKET} --proxy-protocol=required --proxy-protocol-trusted=10.0.0.0/8,fd00::1",
