@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
-from konnectivity.grpc.budgets.read_scheduler import HEAVY_S, LONG_S
 from konnectivity.grpc.budgets.reading_pause import ReadingPause
 from konnectivity.grpc.http2_writer import Http2Writer
 from konnectivity.grpc.transport_options import TransportOptions
@@ -68,6 +67,7 @@ class EventReader:
         "_loop",
         "_pause",
         "_rest",
+        "_times",
         "_transport",
         "_turn_began",
         "_turns",
@@ -97,6 +97,7 @@ class EventReader:
         self._writer = writer
         self._calls = calls
         self._turns = options.turns
+        self._times = options.turns.times
         self._clock = options.clock
         self._loop = loop
         self._handle_event: Callable[[events.Event], object] = owner.event_received
@@ -131,12 +132,15 @@ class EventReader:
         if len(data) >= len(self.next_read):
             self.next_read = self.memory
         self._turn_began = now
-        self._handle(iter(received))
+        if self._turns.full:
+            self._wait_turn(iter(received), quick=len(data) <= FIRST_READ_SIZE)
+        else:
+            self._handle(iter(received))
 
     @property
     def turn_is_over(self) -> bool:
         """Return whether the time of this turn is used up: the rest of its work waits for the next turn."""
-        return self._clock() - self._turn_began > LONG_S
+        return self._clock() - self._turn_began > self._times.long_s
 
     def defer(self, call: DataReceiver) -> None:
         """Let a call deliver the rest of its messages in the next turn."""
@@ -146,7 +150,8 @@ class EventReader:
         """Handle events; if they take long, keep the rest, in order, for the connection's next turn."""
         began = self._turn_began
         calls = self._calls
-        clock = self._clock
+        clock, times = self._clock, self._times
+        long_s = times.long_s
         for event in received:
             if type(event) is events.DataReceived:
                 call = calls.get(event.stream_id)
@@ -156,20 +161,20 @@ class EventReader:
                     self._writer.acknowledge(event.stream_id, event.credit)
             else:
                 self._handle_event(event)
-            if clock() - began > LONG_S:
+            if clock() - began > long_s:
                 break
         if self._http2.output:
             self._writer.flush_output()
         if self._pause is not None:
             self._pause.read(self._costs.overdue_s)
         took = clock() - began  # also of a read without events: parsing may be what takes long
-        if self._http2.unread or took > LONG_S:
+        if self._http2.unread or took > long_s:
             self.next_read = self.memory[:FIRST_READ_SIZE]
             self._wait_turn(received)
-        elif took > HEAVY_S and self._turns.crowded(took, self._loop):
-            self._wait_turn(received)
+        elif took > times.counted_s and self._turns.crowded(took, self._loop):
+            self._wait_turn(received, quick=took <= times.heavy_s)
 
-    def _wait_turn(self, received: Iterator[events.Event]) -> None:
+    def _wait_turn(self, received: Iterator[events.Event], quick: bool = False) -> None:
         """Stop reading until it is this connection's turn again, so that others are served in between."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -185,7 +190,7 @@ class EventReader:
         if overdue_s:
             self._rest = self._loop.call_later(overdue_s, self._turns.wait, self._read_on, self._loop)
         else:
-            self._turns.wait(self._read_on, self._loop)
+            self._turns.wait(self._read_on, self._loop, quick)
 
     def _read_on(self) -> None:
         """Resume where the last turn ended, and read again when everything is handled."""

@@ -24,7 +24,7 @@ from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import ErrorCode
 from konnectivity.http2.stream_state import Http2Stream
 
-MANY_MESSAGES = 64  # messages in one piece of DATA above which their delivery may take several turns
+MANY_MESSAGES = 8  # messages in one piece of DATA above which their delivery may take several turns
 _NOTHING = memoryview(b"")
 
 

@@ -33,7 +33,6 @@ peer_log = logs.get_peer_log(__name__)
 
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
 REFUSED_TIMEOUT_S = 1.0  # seconds for a peer to read the alert of its failed handshake and close
-_AT_ONCE = 4  # connections accepted in one pass of the event loop: each may cost milliseconds of TLS
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED = 1024  # maximum number of descriptors that a sparing listener leaves to others
 _RESERVED_SHARE = 8  # divisor: an eighth of the process's descriptors is reserved
@@ -111,23 +110,23 @@ class SourceLimitedListener:
             del self.open[source]
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                sock, address = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                log.error("Cannot take connections", reason=words_of(error))
-                self._loop.remove_reader(listening)
-                self._loop.call_later(_PAUSE_S, self._resume, listening)
-                return
-            sock.setblocking(False)
-            if self._limits.proxied is None:
-                self._admit(sock, address[0])
-            else:
-                self._announce(sock, address, self._limits.proxied)
+        """Accept one connection in a pass of the event loop: its TLS handshake may take milliseconds."""
+        try:
+            sock, address = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            log.error("Cannot take connections", reason=words_of(error))
+            self._loop.remove_reader(listening)
+            self._loop.call_later(_PAUSE_S, self._resume, listening)
+            return
+        sock.setblocking(False)
+        if self._limits.proxied is None:
+            self._admit(sock, address[0])
+        else:
+            self._announce(sock, address, self._limits.proxied)
 
     def _resume(self, listening: socket.socket) -> None:
         if listening in self._sockets:

@@ -71,7 +71,7 @@ class ServerLimits:
         usual = TransportOptions()
         self.reached: Counter[str] = Counter()
         self.handshake_failures: Counter[tuple[str, str]] = Counter()  # TLS handshakes, by listener and reason
-        self.turns: ReadScheduler = ReadScheduler() if whole is None else whole.turns
+        self.turns: ReadScheduler = ReadScheduler() if whole is None else whole.turns.part()
         self.unsent: SendBudget[UnreadOutput]
         self.header_budget: HeaderBudget
         if whole is None:

@@ -2,50 +2,125 @@
 
 The peer chooses how much work a read causes, and many peers with expensive reads would make one pass as long as all
 of them together. So a connection with a long read, or with a heavy read in a long pass, waits in a queue for its next
-turn, and all quick connections are served in between. Knows nothing of HTTP/2, sockets or the work of a turn.
+turn, and all quick connections are served in between. Peers that belong together, such as those of a tenant, are a
+part: all their reads of a pass share one time, also the quick ones, and the parts take turns. Knows nothing of HTTP/2,
+sockets or the work of a turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 
-LONG_S = 0.003  # seconds for one read of at most 256 KiB; bulk data takes a third of it
-HEAVY_S = 0.001  # seconds of one read above which it counts towards `MOST_HEAVY_S`
-MOST_HEAVY_S = 0.006  # seconds for all such reads in one pass of the event loop
+
+@dataclass(frozen=True, slots=True)
+class ReadTimes:
+    """Times of the reads of one pass of the event loop, in seconds.
+
+    Attributes:
+        long_s: one read of at most 256 KiB; a longer one is interrupted.
+        heavy_s: one read above which it is heavy.
+        counted_s: one read above which it counts towards `most_s`.
+        most_s: all counted reads together.
+
+    """
+
+    long_s: float
+    heavy_s: float
+    counted_s: float
+    most_s: float
+
+
+ALL = ReadTimes(long_s=0.003, heavy_s=0.001, counted_s=0.001, most_s=0.006)  # bulk data takes a third of a long read
+PART = ReadTimes(long_s=0.001, heavy_s=0.0002, counted_s=0.0, most_s=0.001)
 
 
 class ReadScheduler:
-    """Queue of the slow readers of one event loop."""
+    """Queue of the slow readers of one event loop, or of one part of its peers.
 
-    def __init__(self) -> None:
-        self.taken = 0  # number of turns so far
-        self._queue: deque[Callable[[], object]] = deque()
-        self._heavy_s = 0.0  # seconds of heavy reads in this pass of the event loop
+    Attributes:
+        times: times of reads.
+        full: whether the reads of a part used up the time of this pass: each further one waits for its turn.
+        taken: number of turns so far.
+
+    Args:
+        whole: queue of the event loop, if this is the queue of a part.
+        clock: returns monotonic seconds.
+
+    """
+
+    __slots__ = ("_asked", "_clock", "_quick", "_slow", "_spent_s", "_whole", "full", "taken", "times")
+
+    def __init__(self, whole: ReadScheduler | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self.times = ALL if whole is None else PART
+        self.full = False
+        self.taken = 0
+        self._whole = whole
+        self._clock = clock
+        self._asked = False
+        self._slow: deque[Callable[[], object]] = deque()
+        self._quick: deque[Callable[[], object]] = deque()  # readers that wait for no more than a pass with time left
+        self._spent_s = 0.0  # seconds of counted reads in this pass of the event loop
+
+    def part(self) -> ReadScheduler:
+        """Return the queue of a part of the peers: however many readers it has, they take a turn as one reader does."""
+        return ReadScheduler(self, self._clock)
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._slow) + len(self._quick)
 
     def crowded(self, seconds: float, loop: asyncio.AbstractEventLoop) -> bool:
-        """Record a heavy read; return whether the heavy reads of this pass took more than `MOST_HEAVY_S` together."""
-        if not self._heavy_s:
+        """Record a counted read, and return whether those of this pass took more than their time together."""
+        if not self._spent_s:
             loop.call_soon(self._begin_pass)
-        self._heavy_s += seconds
-        return self._heavy_s > MOST_HEAVY_S
+        self._spent_s += seconds
+        crowded = self._spent_s > self.times.most_s
+        self.full = crowded and self._whole is not None
+        return crowded
 
-    def wait(self, read_on: Callable[[], object], loop: asyncio.AbstractEventLoop) -> None:
-        """Queue a reader, and call `read_on` at its turn, at the earliest in the next pass of the event loop."""
+    def wait(self, read_on: Callable[[], object], loop: asyncio.AbstractEventLoop, quick: bool = False) -> None:
+        """Queue a reader, and call `read_on` at its turn, at the earliest in the next pass of the event loop.
+
+        Args:
+            read_on: reads on.
+            loop: event loop of the reader.
+            quick: whether the read is expected to be a quick one, of which a part has as many as fit in its turn.
+
+        """
         self.taken += 1
-        self._queue.append(read_on)
-        if len(self._queue) == 1:
-            loop.call_soon(self._next, loop)
+        (self._quick if quick else self._slow).append(read_on)
+        self._ask(loop)
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        read_on = self._queue.popleft()
-        if self._queue:
-            loop.call_soon(self._next, loop)
-        read_on()
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask for one turn, if none is asked for."""
+        if self._asked:
+            return
+        self._asked = True
+        if self._whole is None:
+            loop.call_soon(self._take_turn, loop)
+        else:
+            self._whole.wait(functools.partial(self._take_turn, loop), loop)
+
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Call the quick readers for whom there is time, and the slow one that has waited longest."""
+        self._asked = False
+        ends = self._clock() + self.times.most_s
+        slow = self._slow.popleft() if self._slow else None
+        try:
+            for _ in range(len(self._quick)):
+                self._quick.popleft()()
+                if self._clock() > ends:
+                    break
+            if slow is not None:
+                slow()
+        finally:
+            if len(self):
+                self._ask(loop)
 
     def _begin_pass(self) -> None:
-        self._heavy_s = 0.0
+        self._spent_s = 0.0
+        self.full = False

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 from hpack import Encoder
 
-from konnectivity.grpc.budgets.read_scheduler import HEAVY_S, MOST_HEAVY_S, ReadScheduler
+from konnectivity.grpc.budgets.read_scheduler import ALL, PART, ReadScheduler
 from konnectivity.grpc.framing import PREFIX
 from konnectivity.grpc.http2_server import Http2ServerTransport
 from konnectivity.grpc.message_stream import StreamReceiver
@@ -94,21 +94,14 @@ async def test_who_hangs_up_in_the_queue_holds_nobody_up(crowd):
     assert len(turns) == 0
 
 
-async def test_heavy_reads_of_one_pass_are_counted_together():
-    loop, turns = asyncio.get_running_loop(), ReadScheduler()
-    assert [turns.crowded(MOST_HEAVY_S / 2, loop) for _ in range(4)] == [False, False, True, True]
-    await asyncio.sleep(0.01)
-    assert not turns.crowded(MOST_HEAVY_S / 2, loop), "the next pass begins anew"
-
-
 class Burner(StreamReceiver):
-    """Receiver that works on each message for longer than a light read and shorter than a long one."""
+    """Receiver that works on each message for a number of seconds."""
 
-    def __init__(self, log, on_message):
-        self.log, self.on_message = log, on_message
+    def __init__(self, log, seconds, on_message):
+        self.log, self.seconds, self.on_message = log, seconds, on_message
 
     def message_received(self, message):
-        end = monotonic() + 1.5 * HEAVY_S
+        end = monotonic() + self.seconds
         while monotonic() < end:
             pass
         self.log[-1] += 1
@@ -124,10 +117,19 @@ class Burner(StreamReceiver):
         return
 
 
-async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
-    """30 connections receive one message at a time, none of which takes long alone."""
+@pytest.mark.parametrize(
+    ("part", "readers", "read_s", "most_reads"),
+    [
+        pytest.param(False, 30, 1.5 * ALL.heavy_s, 8, id="heavy-reads"),
+        pytest.param(True, 30, 1.5 * PART.heavy_s, 8, id="heavy-reads-of-a-part"),
+        pytest.param(True, 60, PART.heavy_s / 2, 22, id="quick-reads-of-a-part"),
+    ],
+)
+async def test_a_crowd_of_readers_makes_no_pass_long(part, readers, read_s, most_reads):
+    """Each connection receives one message at a time, none of which takes long alone."""
     loop, passes, sockets, transports = asyncio.get_running_loop(), [0], [], set()
-    options = TransportOptions()
+    turns = ReadScheduler().part() if part else ReadScheduler()
+    options = TransportOptions(turns=turns)
     message = PREFIX.pack(0, 4) + b"work"
     done = asyncio.Event()
 
@@ -138,11 +140,11 @@ async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
         elif not done.is_set():
             loop.call_soon(count_pass)
 
-    for _ in range(30):
+    for _ in range(readers):
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         send = functools.partial(theirs.send, frames.frame(frames.DATA, 0, 1, message))
-        services = {"/x": lambda stream, send=send: stream.accept({}) or Burner(passes, send)}
+        services = {"/x": lambda stream, send=send: stream.accept({}) or Burner(passes, read_s, send)}
         factory = functools.partial(Http2ServerTransport, options, services, transports.add, transports.discard)
         await loop.connect_accepted_socket(factory, ours)
         fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "x")]
@@ -159,5 +161,5 @@ async def test_a_crowd_of_heavy_readers_makes_no_pass_long():
     while transports:
         await asyncio.sleep(0.01)
     busy = sorted(count for count in passes[len(passes) // 3 :] if count)
-    assert busy[len(busy) * 9 // 10] <= 8, passes
-    assert options.turns.taken > 50
+    assert busy[len(busy) * 9 // 10] <= most_reads, passes
+    assert turns.taken > 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konnectivity.grpc.budgets.read_scheduler import LONG_S
+from konnectivity.grpc.budgets.read_scheduler import ALL
 from konnectivity.grpc.http2_transport import CLOSE_TIMEOUT_S
 from konnectivity.grpc.http2_writer import HIGH_WATER
 from konnectivity.grpc.status import OK, Code, Status
@@ -194,7 +194,7 @@ def test_a_read_that_takes_long_is_continued_in_the_next_turn(talk):
         await pair.loop.advance(0)
         sent = pair.client_line.take()
 
-        server.on_message = lambda: pair.work(LONG_S)
+        server.on_message = lambda: pair.work(ALL.long_s)
         pair.server.data_received(sent)
         assert len(server.messages) < 10, "the rest waits"
         assert pair.server_line.paused
@@ -209,7 +209,7 @@ def test_a_read_that_takes_long_is_continued_in_the_next_turn(talk):
 def test_a_read_without_events_that_takes_long_to_parse_ends_the_turn(talk):
     async def conversation(pair):
         await pair.call()
-        pair.tick_s = 2 * LONG_S
+        pair.tick_s = 2 * ALL.long_s
         pair.server.data_received(frames.frame(UNKNOWN_KIND, 0, 0))
         assert pair.server_line.paused
         pair.tick_s = 0.0
