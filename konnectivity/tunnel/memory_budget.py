@@ -102,6 +102,10 @@ class MemoryBudget:
             whole=self,
         )
 
+    def is_half_free(self) -> bool:
+        """Return whether less than half of the budget is used."""
+        return self.used < self.process_budget // 2
+
     def book(self, size: int) -> None:
         """Count `size` bytes more (or fewer, if negative) as buffered."""
         self.used += size

@@ -74,11 +74,15 @@ class ServerLimits:
         self.turns: ReadScheduler = ReadScheduler() if whole is None else whole.turns.part()
         self.unsent: SendBudget[UnreadOutput]
         self.header_budget: HeaderBudget
+        self.message_memory: MessageMemory[Any]
+        budgets = options.message_buffer_budget, memory.process_budget
         if whole is None:
             self.unsent, self.header_budget = SendBudget(options.max_unsent_total), HeaderBudget(HEADER_BYTES_TOTAL)
+            self.message_memory = MessageMemory(*budgets, monotonic, memory.is_half_free)
         else:
             self.unsent = whole.unsent.part(options.max_unsent_total // TENANT_SHARE)
             self.header_budget = whole.header_budget.part(HEADER_BYTES_TOTAL // TENANT_SHARE)
+            self.message_memory = whole.message_memory.part(budgets[0] // TENANT_SHARE, budgets[1], memory.is_half_free)
         self.connect = ConnectLimits(
             head_timeout_s=options.connect_head_timeout, head_bytes=options.max_connect_head, reached=self.reached
         )
@@ -102,7 +106,7 @@ class ServerLimits:
         self.frontends: TransportOptions = replace(
             frontends,
             grown_window=usual.stream_window,
-            message_memory=_message_memory(options, memory) if whole is None else whole.frontends.message_memory,
+            message_memory=self.message_memory,
             limits=replace(frontends.limits, new_streams_per_s=0, slow_down=True),
         )
 
@@ -136,12 +140,3 @@ class ServerLimits:
             ),
             reached=self.reached,
         )
-
-
-def _message_memory(options: ServerOptions, memory: MemoryBudget) -> MessageMemory[Any]:
-    return MessageMemory(
-        options.message_buffer_budget,
-        memory.process_budget,
-        monotonic,
-        lambda: memory.used < memory.process_budget // 2,
-    )

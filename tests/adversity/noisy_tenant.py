@@ -1,7 +1,8 @@
-"""A noisy tenant in one process: `python noisy_tenant.py DIRECTORY SERVER_PORT AGENT_PORT NAME SOURCE`.
+"""A noisy tenant in one process: `python noisy_tenant.py DIRECTORY SERVER_PORT AGENT_PORT NAME SOURCE DIALS_PER_S`.
 
-It stalls a hundred connections, dials a closed port at a steady rate, and lets agents come and go, which the server
-logs. It begins with a line on the standard output, and lasts until the process is killed.
+It stalls a hundred connections, dials a closed port at a steady rate, or (at a rate of 0) as fast as a hundred pending
+dials are answered, and lets agents come and go, which the server logs. It begins with a line on the standard output,
+and lasts until the process is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from konnectivity.client import DialError, TunnelLost, connect, tls_context
 from support.http2_peer import HostilePeer, agent
 
 STALLED = 100
-DIALS_PER_S = 200
+DIALS_AT_ONCE = 100
 AGENTS_PER_S = 50
 
 
@@ -62,13 +63,20 @@ class NoisyTenant:
         writer.transport.pause_reading()
         return writer
 
-    async def dial(self) -> None:
+    async def dial(self, per_s: int) -> None:
+        """Dial at a rate; 0: as fast as DIALS_AT_ONCE pending dials are answered."""
         tls = tls_context(*self._files, "grpc")
         async with connect(f"127.0.0.1:{self._server_port}", "grpc", tls=tls, server_name=self._name) as tunnel:
-            while True:
-                await asyncio.sleep(1 / DIALS_PER_S)
-                with suppress(DialError, TunnelLost):
-                    await tunnel.dial("127.0.0.1:1")
+
+            async def dial_again() -> None:
+                while True:
+                    await asyncio.sleep(1 / per_s if per_s else 0)
+                    with suppress(DialError, TunnelLost):
+                        await tunnel.dial("127.0.0.1:1")
+
+            async with asyncio.TaskGroup() as dials:
+                for _ in range(1 if per_s else DIALS_AT_ONCE):
+                    dials.create_task(dial_again())
 
     async def log(self) -> None:
         """Register agents, and leave at once."""
@@ -85,13 +93,13 @@ class NoisyTenant:
             peer.close()
 
 
-async def run(directory: str, server_port: str, agent_port: str, name: str, source: str) -> None:
+async def run(directory: str, server_port: str, agent_port: str, name: str, source: str, dials_per_s: str) -> None:
     noise = NoisyTenant(Path(directory), int(server_port), int(agent_port), name)
     begun = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(noise.stall(source, begun))
         await begun.wait()
-        tasks.create_task(noise.dial())
+        tasks.create_task(noise.dial(int(dials_per_s)))
         tasks.create_task(noise.log())
         print("noisy", flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from support.forward_proxy_server import ForwardProxy
 from support.targets import echo, listening
 from support.tenant_site import TenantSite
 
+DIALS_PER_S = os.environ.get("DIALS_PER_S", "200")  # 0: as many as the server answers; only on an idle machine
 ROUNDS = 3  # of measurements without noise, and with noise
 ROUND_S = 0.8
 MOST = 5.0  # times that the 99th percentile may be what it is without noise, on a machine that runs other tests ...
@@ -58,7 +60,7 @@ async def p99_s(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> f
 def noise_of(site: TenantSite, source: str) -> Iterator[None]:
     """Let a tenant be noisy for the length of the block, from when its connections are stalled."""
     script, one = str(Path(__file__).with_name("noisy_tenant.py")), site.deployment
-    place = (str(one.directory), str(one.server_port), str(one.agent_port), site.name_of("noisy"), source)
+    place = (str(one.directory), str(one.server_port), str(one.agent_port), site.name_of("noisy"), source, DIALS_PER_S)
     with subprocess.Popen(["nice", sys.executable, script, *place], stdout=subprocess.PIPE) as noise:
         assert noise.stdout is not None
         try:

@@ -120,6 +120,7 @@ def test_the_metrics_of_each_tenant_have_its_name_and_readiness_is_known_of_each
     text = fetch(site, "/metrics", health)
     assert 'konnectivity_network_proxy_server_ready_backend_connections{tenant="a"} 1' in text
     assert 'konnectivity_network_proxy_server_ready_backend_connections{tenant="b"} 0' in text
+    assert 'konnectivity_network_proxy_server_tenant_read_turns_total{tenant="a"} ' in text
     assert text.count("# TYPE konnectivity_network_proxy_server_established_connections ") == 1
     assert fetch(site, "/readyz", health) == fetch(site, "/readyz?tenant=a", health) == "ok"
     with pytest.raises(HTTPError, match="500"):

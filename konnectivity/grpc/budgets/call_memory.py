@@ -47,8 +47,7 @@ class IncompleteMessages:
     def add(self, size: int) -> bool:
         """Count `size` more bytes (negative: fewer), and return whether all stay within the bound."""
         if self.memory is not None:
-            self.memory.held += size
-            return self.memory.held <= self.memory.most_held
+            return self.memory.count(size)
         self.held += size
         return self.held <= self.limit
 

@@ -45,7 +45,7 @@ class ReadScheduler:
     Attributes:
         times: times of reads.
         full: whether the reads of a part used up the time of this pass: each further one waits for its turn.
-        taken: number of turns so far.
+        taken: number of reads so far that waited for a turn.
 
     Args:
         whole: queue of the event loop, if this is the queue of a part.
@@ -92,7 +92,12 @@ class ReadScheduler:
 
         """
         self.taken += 1
-        (self._quick if quick else self._slow).append(read_on)
+        self._queue(self._quick if quick else self._slow, read_on, loop)
+
+    def _queue(
+        self, queue: deque[Callable[[], object]], turn: Callable[[], object], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        queue.append(turn)
         self._ask(loop)
 
     def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -103,7 +108,7 @@ class ReadScheduler:
         if self._whole is None:
             loop.call_soon(self._take_turn, loop)
         else:
-            self._whole.wait(functools.partial(self._take_turn, loop), loop)
+            self._whole._queue(self._whole._slow, functools.partial(self._take_turn, loop), loop)
 
     def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call the quick readers for whom there is time, and the slow one that has waited longest."""

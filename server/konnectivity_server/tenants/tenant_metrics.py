@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from konnectivity.metrics import program_families
-from konnectivity.metrics.exposition import MetricsRegistry, MetricsText, counter, gauge, metrics_of
+from konnectivity.metrics.exposition import Family, MetricsRegistry, MetricsText, counter, gauge, metrics_of
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_metrics import ServerCollector, families_of_process, limits_reached
 from konnectivity_server.tenants.tenant_set import TenantSet
@@ -52,7 +52,12 @@ class TenantMetrics:
         found.add([limits_reached(self._limits).metric])
         for served in list(self._tenants.served()):
             view = served.tenant.view
-            families = [*ServerCollector(view).families_of_tenant(), limits_reached(view.limits)]
+            families = [*ServerCollector(view).families_of_tenant(), limits_reached(view.limits), _turns(view.limits)]
             found.add(metrics_of(families), {"tenant": served.name})
             await asyncio.sleep(0)
         return found.text()
+
+
+def _turns(limits: ServerLimits) -> Family:
+    text = "Reads of a tenant that waited, because its reads had used up their time in a pass of the event loop."
+    return counter("server_tenant_read_turns_total", text).add(limits.turns.taken)

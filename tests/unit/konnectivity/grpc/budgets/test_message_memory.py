@@ -73,3 +73,66 @@ def test_nothing_is_granted_while_the_process_has_no_room():
     assert memory.grant() == []
     room[0] = True
     assert memory.grant() == ["b"]
+
+
+@pytest.fixture
+def parts(memory):
+    """Return the memories of two tenants, each of which may use most of the whole."""
+    return [memory.part(80, 600, lambda: True) for _ in range(2)]
+
+
+def test_a_part_grants_no_more_than_its_share_and_leaves_the_rest_to_others(parts):
+    one, other = parts
+    assert one.ask("a", 60)
+    assert not one.ask("b", 30), "it is more than the share"
+    assert other.ask("c", 40), "the share of the other part is free, and so is the whole"
+    assert one.leave("a") == ["b"]
+
+
+def test_parts_that_wait_for_the_whole_take_turns(parts):
+    one, other = parts
+    assert one.ask("a", 70)
+    assert [one.ask(name, 10) for name in "bcd"] == [True, False, False], "their share is used up"
+    assert not other.ask("e", 30), "the whole is used up"
+    assert not other.ask("f", 10), "it would pass another message for ever"
+    assert one.leave("a") == ["c", "e", "d", "f"]
+
+
+def test_a_message_that_fits_does_not_pass_a_part_that_waits_for_the_whole(parts):
+    one, other = parts
+    assert one.ask("a", 60)
+    assert not other.ask("b", 50)
+    assert not one.ask("c", 20), "the message of the other part came first"
+    assert one.leave("a") == ["b", "c"]
+
+
+def test_a_part_that_waits_for_its_own_share_disturbs_no_other(parts, clock):
+    one, other = parts
+    assert one.ask("a", 60)
+    assert other.ask("b", 40)
+    assert not one.ask("c", 60)
+    clock.now += 20
+    assert one.overdue(10) == ["a"], "the other part is not at fault"
+    assert other.overdue(10) == [], "it waits for nothing"
+    assert not other.ask("d", 5), "the whole is used up"
+    assert set(other.overdue(10)) == {"a", "b"}
+
+
+def test_a_part_that_ended_its_wait_is_passed_over(parts):
+    one, other = parts
+    assert one.ask("a", 60)
+    assert not other.ask("b", 50)
+    assert other.leave("b") == []
+    assert one.ask("c", 20)
+
+
+def test_a_part_may_hold_its_equal_share_however_much_others_hold(clock):
+    memory = MessageMemory(budget=100, most_held=100, clock=clock)
+    one, other = (memory.part(100, 100, lambda: True) for _ in range(2))
+    assert one.count(90)
+    assert other.count(40), "less than half"
+    assert not other.count(20)
+    assert not one.count(1)
+    assert other.count(-60)
+    assert not one.count(10), "more than the whole"
+    assert one.count(-1)
