@@ -47,7 +47,7 @@ async def share(deployment: Deployment, count: int, seconds: float, *probes: str
 
 async def probes_of(deployment: Deployment) -> dict[str, float]:
     """Return the number of probes of the running server, by result."""
-    answer = await asyncio.to_thread(admin_client.get, f"127.0.0.1:{deployment.admin_port}", "/metrics")
+    answer = await asyncio.to_thread(admin_client.AdminClient().get, f"127.0.0.1:{deployment.admin_port}", "/metrics")
     lines = [line.rpartition(" ") for line in answer.body.decode().splitlines() if "_path_probes_total{" in line]
     return {name.partition("result=")[2].strip('"}'): float(value) for name, _, value in lines}
 

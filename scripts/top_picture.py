@@ -16,6 +16,7 @@ from rich.console import Console
 
 from konnectivity.client import ClientTunnel, DialError, connect
 from konnectivity.testing.deployment import Deployment, free_port
+from konnectivity.tool.admin_client import AdminClient
 from konnectivity.tool.top.board import Board
 from konnectivity.tool.top.screen import frame
 from konnectivity.tool.top.snapshots import Collector
@@ -55,7 +56,7 @@ def _watched(site: Deployment) -> Board:
     for number in range(1, 4):
         site.start_agent(f"--agent-id=node-{number}", f"--proxy-server-host={hosts}")
     board = Board()
-    collector = Collector([f"127.0.0.1:{port}" for port in admins], 2.0)
+    collector = Collector([f"127.0.0.1:{port}" for port in admins], AdminClient(2.0))
     over = threading.Event()
     traffic = threading.Thread(target=lambda: uvloop.run(_traffic(site, over)))
     traffic.start()

@@ -24,6 +24,7 @@ class Request(NamedTuple):
     query: str
     headers: Mapping[str, str] = {}
     arrived: float = math.inf  # monotonic time at which its last byte was read
+    source: str = ""  # IP address of the client; empty: it came by a unix socket
 
     @property
     def host(self) -> str:
@@ -42,6 +43,10 @@ class Request(NamedTuple):
     def value(self, key: str, default: str = "") -> str:
         """Return the first value of `key` in the query."""
         return next((value for name, value in parse_qsl(self.query) if name == key), default)
+
+    def values(self, key: str) -> list[str]:
+        """Return all values of `key` in the query, also empty ones."""
+        return [value for name, value in parse_qsl(self.query, keep_blank_values=True) if name == key]
 
 
 class Response(NamedTuple):

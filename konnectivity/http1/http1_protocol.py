@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
@@ -290,9 +290,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
         handler = self._routes.get(unquote(path))
         if handler is None:
             return text("404 page not found\n", 404)
-        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in request.headers}
+        method, headers = request.method.decode("ascii"), _joined(request.headers)
         try:
-            return handler(Request(request.method.decode("ascii"), path, query, headers, self._arrived))
+            return handler(Request(method, path, query, headers, self._arrived, self.source))
         except Exception as error:
             task_guard.record("answer", error, path)
             return _FAILED
@@ -337,6 +337,15 @@ class HttpProtocol(asyncio.BufferedProtocol):
         for data in self._http.send_with_data_passthrough(event) or ():
             if self._transport is not None and data:
                 self._transport.write(data)
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name; the values of one that is repeated are joined (RFC 9110 section 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
 def _origin_form(target: str) -> str:

@@ -49,11 +49,12 @@ class HttpExchange:
         self.complete = False
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         try:
-            events: list[h11.Event] = [h11.Request(method=method, target=target, headers=list(headers))]
+            fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+            events: list[h11.Event] = [h11.Request(method=method, target=target, headers=fields)]
             events += [h11.Data(data=body)] if body else []
             events.append(h11.EndOfMessage())
             self.request = b"".join(self._http.send(event) or b"" for event in events)
-        except h11.LocalProtocolError as error:
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
             raise FetchError(f"such a request cannot be sent: {error}") from error
 
     def receive(self, data: bytes) -> list[ResponseHead | bytes]:

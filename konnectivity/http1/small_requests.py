@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-from konnectivity.http1.http_exchange import FetchError, HttpExchange, ResponseHead
+from konnectivity.http1.http_exchange import FetchError, Header, HttpExchange, ResponseHead
 from konnectivity.net.addresses import split
 
 MAX_BODY = 64 * 1024 * 1024  # bytes of a response's body
@@ -32,12 +32,13 @@ class _SmallExchange:
     Args:
         host: value of the Host header.
         target: path and query.
+        headers: further headers.
         max_body: bytes of the response's body.
 
     """
 
-    def __init__(self, host: str, target: str, max_body: int) -> None:
-        self._exchange = HttpExchange("GET", target, [("Host", host), ("Connection", "close")])
+    def __init__(self, host: str, target: str, headers: Sequence[Header], max_body: int) -> None:
+        self._exchange = HttpExchange("GET", target, [("Host", host), ("Connection", "close"), *headers])
         self._max_body = max_body
         self._head: ResponseHead | None = None
         self._body: list[bytes] = []
@@ -76,32 +77,39 @@ class _SmallExchange:
 
 
 async def get(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, target: str, max_body: int = MAX_BODY
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    host: str,
+    target: str,
+    headers: Sequence[Header] = (),
+    max_body: int = MAX_BODY,
 ) -> SmallResponse:
     """Send GET `target` over an open connection and return the response. The caller has a deadline, and closes.
 
     Raises:
-        FetchError: the response is no HTTP, incomplete or too large.
+        FetchError: a header cannot be sent, or the response is no HTTP, incomplete or too large.
         OSError: the connection broke.
 
     """
-    exchange = _SmallExchange(host, target, max_body)
+    exchange = _SmallExchange(host, target, headers, max_body)
     writer.write(exchange.request)
     while not exchange.complete:
         exchange.receive(await reader.read(_CHUNK))
     return exchange.response()
 
 
-def get_blocking(address: str, target: str, timeout_s: float, max_body: int = MAX_BODY) -> SmallResponse:
+def get_blocking(
+    address: str, target: str, timeout_s: float, headers: Sequence[Header] = (), max_body: int = MAX_BODY
+) -> SmallResponse:
     """Connect to `address` ("host:port"), send GET `target` and return the response; the thread waits.
 
     Raises:
-        FetchError: the response is no HTTP, incomplete or too large.
+        FetchError: a header cannot be sent, or the response is no HTTP, incomplete or too large.
         OSError: the connection failed, or the response is not complete within `timeout_s` seconds (TimeoutError).
         ValueError: the address is not "host:port".
 
     """
-    exchange = _SmallExchange(address, target, max_body)
+    exchange = _SmallExchange(address, target, headers, max_body)
     deadline = monotonic() + timeout_s
     with socket.create_connection(split(address), timeout_s) as sock:
         sock.sendall(exchange.request)

@@ -49,13 +49,17 @@ def silence(heartbeat_s: float, keepalive_s: float, peer: str) -> list[CheckResu
     ]
 
 
-def profiles(enabled: bool, host: str) -> list[CheckResult]:
+def profiles(enabled: bool, host: str, asks_for_token: bool = False) -> list[CheckResult]:
     """Say what the admin port shows, and to whom."""
     if is_loopback(host):
         return []
-    what = f"reachable on {host or 'all addresses'}, and nobody is asked who they are"
+    what, do = f"reachable on {host or 'all addresses'}", "bind it to 127.0.0.1 and use kubectl port-forward"
+    if asks_for_token:
+        what += " without TLS: a token can be read on its way"
+        return [warning("admin-port", "--admin-bind-address", what, f"{do}, or let only a proxy with TLS reach it")]
+    what += ", and nobody is asked who they are"
     what += "; profiles show what the program holds in memory" if enabled else ""
-    return [warning("admin-port", "--admin-bind-address", what, "bind it to 127.0.0.1 and use kubectl port-forward")]
+    return [warning("admin-port", "--admin-bind-address", what, do)]
 
 
 def grace(flag: str, seconds: float) -> list[CheckResult]:

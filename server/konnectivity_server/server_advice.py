@@ -37,7 +37,7 @@ def pitfalls(options: ServerOptions) -> list[CheckResult]:
         *_agent_pitfalls(options),
         *_choice_pitfalls(options),
         *_lifetime_pitfalls(options),
-        *profiles(options.enable_profiling, options.admin_bind_address),
+        *profiles(options.enable_profiling, options.admin_bind_address, bool(options.admin_token_file)),
         *shared(options, _listeners(options)),
     ]
 

@@ -290,6 +290,9 @@ class ServerOptions(ServerServiceOptions):
         if not 1 <= self.server_count <= MAX_SERVER_COUNT:
             taken = 1 if self.server_count < 1 else MAX_SERVER_COUNT
             found.append(f"--server-count={self.server_count}: agents take it for {taken}")
+        if self.admin_port and not (self.admin_is_local or self.admin_token_file):
+            where = f"--admin-bind-address={self.admin_bind_address}"
+            found.append(f"{where}: everyone who reaches it can read what the server does; set --admin-token-file")
         if len(self.server_id) > MAX_SERVER_ID:
             found.append(f"--server-id has {len(self.server_id)} characters: agents refuse more than {MAX_SERVER_ID}")
         return found

@@ -179,6 +179,13 @@ class ServerServiceOptions(ServerForwardOptions):
         help="Serve a web page about the running server at / of the admin port (true, false, or auto = only if "
         "--admin-bind-address is a loopback address).",
     )
+    admin_token_file: str = option(
+        "",
+        check=existing_file,
+        metavar="file",
+        help="File with one token per line, of at least 16 characters each: without a token the admin port answers "
+        "nothing but the files of the web page; read again when it changes (empty = no token is needed).",
+    )
     proxy_protocol: str = option(
         "off",
         group="Load balancer (docs/operate/availability.md)",

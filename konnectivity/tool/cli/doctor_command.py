@@ -46,13 +46,6 @@ example:
 
 # Option -> keywords of `ArgumentParser.add_argument`.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--admin": {
-        "metavar": "HOST:PORT",
-        "type": admin_client.address_of,
-        "action": "append",
-        "default": [],
-        "help": "Admin port of a server, or the URL of its web page; may be repeated.",
-    },
     "--expect-agent": {
         "metavar": "IDS",
         "action": "append",
@@ -124,6 +117,7 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    admin_client.add_options(parser, several=True, default="")
     for name, settings in _OPTIONS.items():
         parser.add_argument(name, **settings)
     output.add_to(parser)
@@ -138,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the checks and return the exit code (listed in `_EXAMPLE`)."""
     try:
         asked = _asked(arguments)
-    except (ValueError, TlsError) as error:
+    except (ValueError, TlsError, admin_client.AdminError) as error:
         output.complain("doctor", error)
         return 2
     if arguments.watch:
@@ -147,7 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
             return 2
         from konnectivity.tool.cli.doctor_checks import doctor_watch
 
-        return doctor_watch.watch(asked.case.admins, asked.case.timeout_s, arguments.output)
+        client = replace(asked.case.client, tenant=asked.case.tenant)
+        return doctor_watch.watch(asked.case.admins, client, arguments.output)
     results = uvloop.run(_examined(asked))
     _show(results, arguments.output)
     return 1 if any_failed(results) else 0
@@ -157,7 +152,7 @@ def _asked(arguments: argparse.Namespace) -> _Asked:
     """Return the parsed command line.
 
     Raises:
-        ValueError, TlsError: the arguments contradict each other, or a file cannot be used.
+        ValueError, TlsError, AdminError: the arguments contradict each other, or a file cannot be used.
 
     """
     programs = split(arguments.arguments)
@@ -194,14 +189,17 @@ def _case(arguments: argparse.Namespace, agents: Sequence[AgentOptions], servers
     from konnectivity.tool.cli.doctor_checks.doctor_case import DEFAULT_AUDIENCE, Case, here
     from konnectivity.tool.pki.certificate_check import Clock
 
+    timeout_s = positive_duration("--timeout", arguments.timeout)
+    token_files = (arguments.admin_token_file, *(each.admin_token_file for each in servers))
     case = Case(
         Clock(datetime.now(UTC), timedelta(days=arguments.warn_days)),
-        positive_duration("--timeout", arguments.timeout),
+        timeout_s,
         arguments.kubeconfig,
         arguments.token,
         arguments.audience or DEFAULT_AUDIENCE,
         admins=tuple(arguments.admin),
         expected=tuple(each for text in arguments.expect_agent for each in text.split(",") if each),
+        client=admin_client.client_of(next(filter(None, token_files), ""), timeout_s),
         tenant=arguments.tenant,
     )
     for server in servers:

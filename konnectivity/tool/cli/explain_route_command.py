@@ -27,7 +27,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "destination", metavar="HOST:PORT", type=_destination, help="Destination of the dial; the port may be left out."
     )
-    admin_client.add_option(parser)
+    admin_client.add_options(parser)
+    admin_client.add_tenant_option(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="Output format (default: %(default)s)."
     )
@@ -37,7 +38,8 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return 0 if a server has an agent for the destination."""
     try:
-        found: dict[str, Any] = admin_client.get_json(
+        client = admin_client.client_of(arguments.admin_token_file, tenant=arguments.tenant)
+        found: dict[str, Any] = client.get_json(
             arguments.admin, f"/api/v1/route?destination={quote(arguments.destination)}"
         )
     except admin_client.AdminError as error:

@@ -45,13 +45,8 @@ def add_to(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--admin",
-        metavar="HOST:PORT",
-        type=admin_client.address_of,
-        action="append",
-        help=f"Admin port of a server; may be repeated (default: {admin_client.DEFAULT_ADDRESS}).",
-    )
+    admin_client.add_options(parser, several=True)
+    admin_client.add_tenant_option(parser)
     parser.add_argument(
         "--interval", metavar="DURATION", default="1s", help="Time between two updates (default: %(default)s)."
     )
@@ -73,11 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
         timeout_s = positive_duration("--timeout", arguments.timeout)
         if interval_s < SHORTEST_S:
             raise ValueError(f"--interval={arguments.interval}: must be {SHORTEST_S:g}s or more")
-    except ValueError as error:
+        client = admin_client.client_of(arguments.admin_token_file, timeout_s, arguments.tenant)
+    except (ValueError, admin_client.AdminError) as error:
         output.complain("top", error)
         return 2
     board = Board()
-    collector = Collector(dict.fromkeys(arguments.admin or [admin_client.DEFAULT_ADDRESS]), timeout_s)
+    collector = Collector(dict.fromkeys(arguments.admin or [admin_client.DEFAULT_ADDRESS]), client)
     try:
         if arguments.once or arguments.output != output.TABLE or not sys.stdout.isatty():
             return _once(board, collector, interval_s, arguments.sort, arguments.output)

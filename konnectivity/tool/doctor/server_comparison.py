@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from konnectivity.tool import admin_client
+from konnectivity.tool.admin_client import AdminClient
 from konnectivity.tool.check_results import CheckResult, CheckStatus, failed, ok, skipped, warning
 from konnectivity.untrusted.numbers import finite
 
@@ -51,6 +52,7 @@ class View:
 
     address: str
     error: str = ""
+    token_refused: bool = False
     overview: Mapping[str, Any] = field(default_factory=dict)  # empty: the server has no such path
     agents: Sequence[Mapping[str, Any]] = ()
     skew_s: float | None = None  # seconds by which the server's clock is ahead of ours
@@ -66,25 +68,25 @@ class View:
         return {str(each.get("id", "")) for each in self.agents}
 
 
-def ask(address: str, timeout_s: float, tenant: str = "") -> View:
-    """Ask a server's admin port about itself or one of its tenants. Blocks for a few times `timeout_s` at most."""
+def ask(address: str, client: AdminClient, tenant: str = "") -> View:
+    """Ask a server's admin port about itself or one of its tenants. Blocks for a few times its timeout at most."""
     found, which = View(address), urlencode({"tenant": tenant} if tenant else {})
     try:
-        answer = admin_client.get(address, f"/api/v1/agents?{which}".removesuffix("?"), timeout_s)
+        answer = client.get(address, f"/api/v1/agents?{which}".removesuffix("?"))
         if answer.status == 404:
-            found.reference_agents = agents_by_metrics(admin_client.get(address, "/metrics", timeout_s).body)
+            found.reference_agents = agents_by_metrics(client.get(address, "/metrics").body)
         if found.reference_agents is not None:
             return found
         agents = admin_client.parsed(answer, address)
         if not isinstance(agents, list):
             raise admin_client.AdminError(f"{address} gives no list of agents")
         found.agents = agents
-        answer = admin_client.get(address, f"/api/v1/overview?history=1&{which}".removesuffix("&"), timeout_s)
+        answer = client.get(address, f"/api/v1/overview?history=1&{which}".removesuffix("&"))
         found.skew_s = skew(answer.headers.get("date", ""), datetime.now(UTC))
         if answer.status == 200:
             found.overview = admin_client.parse(answer, address)
     except admin_client.AdminError as error:
-        found.error = str(error)
+        found.error, found.token_refused = str(error), isinstance(error, admin_client.TokenError)
     return found
 
 
@@ -123,6 +125,7 @@ def judge(views: Sequence[View], expected: Iterable[str], warn_within_s: float) 
     for view in views:
         if view.error:
             do = "is the server running? a port-forward, or this command on its host: the admin port is on loopback"
+            do = "--admin-token-file with another token" if view.token_refused else do
             results.append(failed(ADMIN, view.address, view.error, do))
             continue
         if view.reference_agents is not None:

@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
         description="List the tenants of a server that runs with --tenants, as its admin port has them. The exit code "
         "is 1 if a tenant is refused, or served with outdated files. Example: konnectivity tenants --match example",
     )
-    admin_client.add_option(parser)
+    admin_client.add_options(parser)
     parser.add_argument(
         "--match",
         metavar="TEXT",
@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return 0 if the files of every listed tenant are in use."""
     path = f"/api/v1/tenants?sort=state&limit={MAX_LISTED}&match={quote(arguments.match)}"
     try:
-        found: dict[str, Any] = admin_client.get_json(arguments.admin, path)
+        client = admin_client.client_of(arguments.admin_token_file)
+        found: dict[str, Any] = client.get_json(arguments.admin, path)
     except admin_client.AdminError as error:
         output.complain("tenants", error)
         return 2

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from konnectivity.tool import admin_client
+from konnectivity.tool.admin_client import AdminClient
 
 HISTORY = 60
 MOST_AGENTS = 1000
@@ -33,13 +34,13 @@ class Collector:
 
     Args:
         addresses: "host:port" of each server.
-        timeout_s: limit in seconds for one request.
+        client: client of their admin ports.
 
     """
 
-    def __init__(self, addresses: Iterable[str], timeout_s: float) -> None:
+    def __init__(self, addresses: Iterable[str], client: AdminClient) -> None:
         self._addresses = list(addresses)
-        self._timeout_s = timeout_s
+        self._client = client
         self._threads = ThreadPoolExecutor(max_workers=len(self._addresses), thread_name_prefix="top")
 
     def ask(self, connections: int, sort: str) -> list[Snapshot]:
@@ -68,7 +69,7 @@ class Collector:
         return Snapshot(address, at, "", overview, *found)
 
     def _object(self, address: str, path: str) -> Mapping[str, Any]:
-        answer = admin_client.get(address, path, self._timeout_s)
+        answer = self._client.get(address, path)
         found = admin_client.parse(answer, address)
         if answer.status != 200 or not isinstance(found, dict):
             raise admin_client.AdminError(f"{address} answers {path} with status {answer.status}")

@@ -8,7 +8,7 @@ from konnectivity.http1.health import Check
 from konnectivity.http1.http_server import HttpServer
 from konnectivity.metrics.exposition import CONTENT_TYPE, MetricsRegistry
 from konnectivity.runtime import profiling
-from konnectivity_server.api import admin_port, api_routes
+from konnectivity_server.api import admin_access, admin_port, api_routes
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.server_metrics import ServerCollector
@@ -17,7 +17,12 @@ from konnectivity_server.workers.worker import Worker
 
 
 async def serve(view: ServerView, answers: SharedAnswers, options: ServerOptions, worker: Worker | None) -> HttpServer:
-    """Open both ports, or the one unix socket at which the supervisor asks a worker. The caller closes the result."""
+    """Open both ports, or the two unix sockets at which the supervisor asks a worker. The caller closes the result.
+
+    Raises:
+        StartError: the file of the admin port's tokens cannot be used.
+
+    """
     http = HttpServer(options.max_health_connections, view.limits.reached)
     source = MetricsRegistry(ServerCollector(view))
 
@@ -33,9 +38,11 @@ async def serve(view: ServerView, answers: SharedAnswers, options: ServerOptions
         lag.start()
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
-    own = {"/metrics": metrics, **api_routes.routes(view, answers), **pages}
+    every = {"/metrics": metrics, **api_routes.routes(view, answers), **pages}
+    own = admin_access.checked(options, every, view.limits.reached)
     if worker is None:
         await http.listen("admin", options.admin_bind_address, options.admin_port, admin_port.AdminRoutes(options, own))
     else:
-        await http.listen_unix("the supervisor", worker.endpoints, {**paths, **own})
+        await http.listen_unix("the supervisor", worker.health, paths)
+        await http.listen_unix("the supervisor", worker.admin, own)
     return http

@@ -6,6 +6,7 @@ Owns the connections and the unix socket of the tenant; they end with it. Does n
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING
@@ -171,12 +172,17 @@ class ServedTenant:
             self._unix = await listen_unix("frontends", path, replace, lambda: EndProtocol(end))
 
     def renew_tls(self, declared: DeclaredTenant) -> bool:
-        """Use the content of changed TLS files for new connections, and return whether anything differs."""
+        """Use changed TLS files for new connections, and changed admin tokens; return whether TLS differs."""
         renewed = self.tls["agents"].renew(declared.agents)
         if declared.frontends is not None:
             renewed |= self.tls["frontends"].renew(declared.frontends)
         self.declared = declared
         return renewed
+
+    def has_admin_token(self, digest: str) -> bool:
+        """Return whether a digest in hex is that of an admin token of the tenant."""
+        equal = [hmac.compare_digest(digest, each) for each in self.declared.options.admin_token_sha256]
+        return any(equal)
 
     def tls_failed(self) -> None:
         """Count a change of the files that cannot be used."""

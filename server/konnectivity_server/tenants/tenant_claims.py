@@ -61,6 +61,7 @@ def claims_of(declared: DeclaredTenant) -> frozenset[Claim]:
     if options.reviews_tokens:
         account = f"{options.agent_namespace}:{options.agent_service_account} for {options.authentication_audience}"
         found.add(("service account", f"{account} of {declared.api}"))
+    found |= {("admin token with the digest", f"{digest[:16]}...") for digest in options.admin_token_sha256}
     if options.uds_name:
         found.add(("unix socket", options.uds_name))
     return frozenset(found)

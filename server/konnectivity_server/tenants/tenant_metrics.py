@@ -16,7 +16,11 @@ from konnectivity_server.tenants.tenant_set import TenantSet
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+<<<<<<< HEAD
     from konnectivity.metrics.program_families import CertificateFiles
+=======
+    from konnectivity_server.tenants.served_tenant import ServedTenant
+>>>>>>> 536bb07 (The admin port can ask for a token, and a tenant's token sees that tenant only)
 
 
 class TenantMetrics:
@@ -51,9 +55,7 @@ class TenantMetrics:
         found.add(self._process.metrics())
         found.add([limits_reached(self._limits).metric])
         for served in list(self._tenants.served()):
-            view = served.tenant.view
-            families = [*ServerCollector(view).families_of_tenant(), limits_reached(view.limits), _turns(view.limits)]
-            found.add(metrics_of(families), {"tenant": served.name})
+            _add(found, served)
             await asyncio.sleep(0)
         return found.text()
 
@@ -61,3 +63,16 @@ class TenantMetrics:
 def _turns(limits: ServerLimits) -> Family:
     text = "Reads of a tenant that waited, because its reads had used up their time in a pass of the event loop."
     return counter("server_tenant_read_turns_total", text).add(limits.turns.taken)
+
+
+def metrics_of_tenant(served: ServedTenant) -> bytes:
+    """Return the families of one tenant in the text format."""
+    found = MetricsText()
+    _add(found, served)
+    return found.text()
+
+
+def _add(found: MetricsText, served: ServedTenant) -> None:
+    view = served.tenant.view
+    families = [*ServerCollector(view).families_of_tenant(), limits_reached(view.limits), _turns(view.limits)]
+    found.add(metrics_of(families), {"tenant": served.name})

@@ -18,10 +18,21 @@ from konnectivity_server.tenants.server_names import normal
 
 MAX_NAME = 253  # characters
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}[a-z0-9]|(\*\.)?[a-z0-9]")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_USED_AS_IT_IS = frozenset(("admin_token_sha256",))  # a change of these needs no new start of the tenant
 
 # Options that a tenant may set, by field.
 CREDENTIALS = frozenset(
-    ("cluster_ca_cert", "server_ca_cert", "uds_name", "kubeconfig", "frontend_policy", "server_names", "frontend_names")
+    (
+        "admin_token_sha256",
+        "cluster_ca_cert",
+        "server_ca_cert",
+        "uds_name",
+        "kubeconfig",
+        "frontend_policy",
+        "server_names",
+        "frontend_names",
+    )
 )
 TOKENS = frozenset(("agent_namespace", "agent_service_account", "authentication_audience"))
 FILES = frozenset(
@@ -117,6 +128,13 @@ class TenantOptions(ServerOptions):
         "dials are refused (0 = unlimited).",
     )
 
+    admin_token_sha256: tuple[str, ...] = option(
+        (),
+        metavar="digests",
+        help="Comma-separated SHA-256 digests, in hex, of tokens with which the admin port answers about this tenant, "
+        "and about no other one (empty = only a token of the server does).",
+    )
+
     @property
     def tcp_frontend(self) -> bool:
         """Return whether frontends of the tenant may come by TCP."""
@@ -137,12 +155,18 @@ class TenantOptions(ServerOptions):
         found = [] if self.server_names else ["server-names is needed: the TLS server names of the tenant's agents"]
         if self.needs_kubernetes and not self.kubeconfig:
             found.append("kubeconfig is needed for token reviews and leases: that of the tenant's cluster")
+        if not all(map(_DIGEST.fullmatch, self.admin_token_sha256)):  # the text quotes no value: it may be a token
+            found.append("admin-token-sha256 has a value that is no SHA-256 digest, which has 64 digits 0-9 and a-f")
+        if self.admin_token_sha256 and not self.admin_token_file:
+            found.append("admin-token-sha256 has no effect: the server has no file of tokens for its admin port")
         return found + super().problems()
 
     def differs_from(self, other: TenantOptions) -> bool:
-        """Return whether any value differs."""
+        """Return whether any value differs that the tenant has used since its start."""
         return any(
-            getattr(self, each.name) != getattr(other, each.name) for each in fields(self) if "option" in each.metadata
+            getattr(self, each.name) != getattr(other, each.name)
+            for each in fields(self)
+            if "option" in each.metadata and each.name not in _USED_AS_IT_IS
         )
 
 

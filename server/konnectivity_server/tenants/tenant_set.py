@@ -89,6 +89,14 @@ class TenantSet:
         """Yield the tenants that are served, by name."""
         return (each.served for _, each in sorted(self.states.items()) if each.served is not None)
 
+    def holder_of(self, admin_token: str) -> ServedTenant | None:
+        """Return the served tenant that has an admin token, given as its digest in hex; None: no tenant has it."""
+        found = None
+        for state in self.states.values():  # all, so that the time tells nothing
+            if state.served is not None and state.served.has_admin_token(admin_token):
+                found = state.served
+        return found
+
     async def load(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Serve the tenants that the directory declares."""
         self.audit, self.tracing = audit, tracing
@@ -184,6 +192,8 @@ class TenantSet:
         """Serve a tenant as it is declared, in place of what is served under its name."""
         served = state.served
         if served is not None and not declared.differs_from(served.declared):
+            if declared.options.admin_token_sha256 != served.declared.options.admin_token_sha256:
+                log.info("Admin tokens of a tenant have changed", tenant=declared.name)
             if served.renew_tls(declared):
                 log.info("TLS files of a tenant have changed; new connections use them", tenant=declared.name)
             return

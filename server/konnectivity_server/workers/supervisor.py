@@ -67,7 +67,9 @@ async def _open_ports(
     health_routes, admin_routes = (
         SupervisorRoutes(
             workers,
-            lambda index, target: supervisor_routes.ask(launcher.socket_of(index), target),
+            lambda index, target, headers, admin=admin: supervisor_routes.ask(  # type: ignore[misc]
+                launcher.socket_of(index, admin), target, headers
+            ),
             server_id,
             SharedAnswers(tasks),
             reached,

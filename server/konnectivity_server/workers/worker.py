@@ -1,7 +1,7 @@
 """Worker: the number of a process among the workers of one server, told by the supervisor when it starts the process.
 
-Workers share the agents' port and the frontends. Each has its own server id, and two private unix sockets in a common
-directory: one for its health and admin routes, one for dials of the other workers. No I/O.
+Workers share the agents' port and the frontends. Each has its own server id, and private unix sockets in a common
+directory: one for its health routes, one for its admin routes, one for dials of the other workers. No I/O.
 """
 
 from __future__ import annotations
@@ -34,9 +34,14 @@ class Worker:
     parent_fd: int
 
     @property
-    def endpoints(self) -> str:
-        """Path of the socket for the health and admin routes."""
-        return endpoints_of(self.directory, self.index)
+    def health(self) -> str:
+        """Path of the socket for the health routes."""
+        return endpoints_of(self.directory, self.index, admin=False)
+
+    @property
+    def admin(self) -> str:
+        """Path of the socket for the admin routes."""
+        return endpoints_of(self.directory, self.index, admin=True)
 
     @property
     def dials(self) -> str:
@@ -60,9 +65,9 @@ class Worker:
         return json.dumps(asdict(self))
 
 
-def endpoints_of(directory: str, index: int) -> str:
-    """Return the path of a worker's socket for the health and admin routes."""
-    return f"{directory}/endpoints-{index}.sock"
+def endpoints_of(directory: str, index: int, admin: bool) -> str:
+    """Return the path of a worker's socket for the admin routes, or for the health routes."""
+    return f"{directory}/{'admin' if admin else 'health'}-{index}.sock"
 
 
 def taken(environment: MutableMapping[str, str] = os.environ) -> Worker | None:

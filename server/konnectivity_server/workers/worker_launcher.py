@@ -33,9 +33,9 @@ class WorkerLauncher:
         self._directory = tempfile.mkdtemp(prefix="konnectivity-workers-")  # mode 0700
         self._parent = os.pipe()
 
-    def socket_of(self, index: int) -> str:
-        """Return the path of the unix socket at which a worker answers the supervisor."""
-        return endpoints_of(self._directory, index)
+    def socket_of(self, index: int, admin: bool) -> str:
+        """Return the path of the unix socket with the admin routes of a worker, or with its health routes."""
+        return endpoints_of(self._directory, index, admin)
 
     async def start(self, index: int) -> asyncio.subprocess.Process:
         """Start the worker of a number, with this program's arguments.

@@ -33,6 +33,7 @@ def test_good_options_have_none():
         (["--heartbeat-interval=0"], "silence", "1h0m0s"),
         (["--admin-bind-address=0.0.0.0"], "admin-port", "nobody is asked"),
         (["--admin-bind-address=", "--enable-profiling"], "admin-port", "profiles"),
+        (["--admin-bind-address=", "--admin-token-file=t"], "admin-port", "can be read on its way"),
         (["--health-port=8095"], "ports", "--health-port has"),
         (["--delete-existing-uds-file=false"], "old-socket", "does not start again"),
         (["--uds-name=k.sock"], "socket-path", "relative"),

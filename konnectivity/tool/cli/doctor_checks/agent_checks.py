@@ -70,7 +70,7 @@ def _running_agent(given: AgentOptions, case: Case) -> list[CheckResult]:
     host = here(given.health_server_host)
     address = f"{host}:{given.health_server_port}"
     try:
-        text = admin_client.get(address, "/metrics", case.timeout_s).body.decode("utf-8", "replace")
+        text = admin_client.AdminClient(case.timeout_s).get(address, "/metrics").body.decode("utf-8", "replace")
     except admin_client.AdminError:
         return [skipped("agent-servers", address, "no agent answers there: is it on another machine?")]
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(_PREFIX))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from konnectivity import tls
 from konnectivity.runtime.options import Options, declared
 from konnectivity.runtime.options.value_checks import existing_file
+from konnectivity.tool.admin_client import AdminClient
 from konnectivity.tool.check_results import CheckResult, failed, ok
 from konnectivity.tool.pki import certificate_check
 
@@ -29,6 +30,7 @@ class Case:
     admins: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     agent_hosts: tuple[str, ...] = ()  # hosts that agents dial and the server's certificate must name
+    client: AdminClient = field(default_factory=AdminClient)  # of the admin ports
     tenant: str = ""  # tenant of a server with --tenants; empty: the servers serve one cluster
 
     @property

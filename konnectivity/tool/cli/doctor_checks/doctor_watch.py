@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from konnectivity.tool import admin_client
+from konnectivity.tool.admin_client import AdminClient, AdminError
 from konnectivity.tool.cli import output
 from konnectivity.tool.doctor import path_watch
 from konnectivity.tool.doctor.path_watch import ServerAnswer, WatchFinding
@@ -19,13 +19,13 @@ MOST_AGENTS = 1000
 _LONGEST = 1024  # characters of a text in a line
 
 
-def watch(admins: Sequence[str], timeout_s: float, form: str, pause: Callable[[float], object] = time.sleep) -> int:
+def watch(admins: Sequence[str], client: AdminClient, form: str, pause: Callable[[float], object] = time.sleep) -> int:
     """Print each change until an interrupt; return 1 if something fails at the end, else 0."""
     before: dict[path_watch.Key, WatchFinding] = {}
     _print(f"Watching {', '.join(admins)}. Changes follow; interrupt to end.", form)
     try:
         while True:
-            now = path_watch.findings([_ask(each, timeout_s) for each in admins])
+            now = path_watch.findings([_ask(each, client) for each in admins])
             for each in path_watch.changes(before, now):
                 _show(each, form)
             before = now
@@ -34,14 +34,14 @@ def watch(admins: Sequence[str], timeout_s: float, form: str, pause: Callable[[f
         return int(any(each.status == path_watch.FAILED for each in before.values()))
 
 
-def _ask(address: str, timeout_s: float) -> ServerAnswer:
+def _ask(address: str, client: AdminClient) -> ServerAnswer:
     try:
-        overview = admin_client.get_json(address, "/api/v1/overview?history=0", timeout_s)
-        agents = admin_client.get_json(address, f"/api/v1/agents?limit={MOST_AGENTS}", timeout_s)["agents"]
+        overview = client.get_json(address, "/api/v1/overview?history=0")
+        agents = client.get_json(address, f"/api/v1/agents?limit={MOST_AGENTS}")["agents"]
         paths: Sequence[dict[str, object]] = ()
         if "paths" in overview:
-            paths = admin_client.get_json(address, f"/api/v1/paths?limit={MOST_AGENTS}", timeout_s)["paths"]
-    except (admin_client.AdminError, KeyError, TypeError) as error:
+            paths = client.get_json(address, f"/api/v1/paths?limit={MOST_AGENTS}")["paths"]
+    except (AdminError, KeyError, TypeError) as error:
         return ServerAnswer(address, str(error))
     return ServerAnswer(address, "", overview, agents, paths)
 

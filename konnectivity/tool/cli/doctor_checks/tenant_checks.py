@@ -85,7 +85,7 @@ async def state(case: Case) -> list[CheckResult]:
 async def _asked(address: str, case: Case) -> list[CheckResult]:
     path = f"/api/v1/tenants?match={quote(case.tenant)}&limit=1000"
     try:
-        found = await asyncio.to_thread(admin_client.get_json, address, path, case.timeout_s)
+        found = await asyncio.to_thread(case.client.get_json, address, path)
         rows = {str(each["name"]): each for each in found["tenants"]}
     except (admin_client.AdminError, KeyError, TypeError) as error:
         return [skipped(TENANT, address, f"gives no list of tenants: {error}", "is it a server with --tenants?")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def side_by_side(case: Case) -> list[CheckResult]:
     """Compare what the servers report on their admin ports."""
-    asked = [asyncio.to_thread(server_comparison.ask, address, case.timeout_s, case.tenant) for address in case.admins]
+    asked = [asyncio.to_thread(server_comparison.ask, address, case.client, case.tenant) for address in case.admins]
     return server_comparison.judge(await asyncio.gather(*asked), case.expected, case.clock.warn_within.total_seconds())
 
 
@@ -56,7 +56,7 @@ async def dial(
 def _route(address: str, where: str, case: Case) -> CheckResult:
     which = f"&tenant={quote(case.tenant)}" if case.tenant else ""
     try:
-        found = admin_client.get_json(address, f"/api/v1/route?destination={quote(where)}{which}", case.timeout_s)
+        found = case.client.get_json(address, f"/api/v1/route?destination={quote(where)}{which}")
         steps = "; ".join(f"{each['strategy']}: {each['agents']} agents" for each in found["strategies"])
         verdict = f"{found['verdict']} ({steps})"
     except (admin_client.AdminError, KeyError, TypeError) as error:

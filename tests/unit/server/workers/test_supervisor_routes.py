@@ -27,19 +27,22 @@ class Site:
     def __init__(self, tasks):
         self.workers = Workers()
         self.asked = []
+        self.headers = []
         self.answers = {}
         self.health, self.admin = (
             SupervisorRoutes(self.workers, self._ask, "server-1", SharedAnswers(tasks, 0.0), Counter(), admin)
             for admin in (False, True)
         )
 
-    async def _ask(self, number, target):
+    async def _ask(self, number, target, headers):
         self.asked.append((number, target))
+        self.headers.append(headers)
         return self.answers.get(number)
 
-    async def get(self, path, query="", admin=True):
+    async def get(self, path, query="", admin=True, token=None):
         routes = self.admin if admin else self.health
-        return await routes[path](Request("GET", path, query, {}, 0.0))
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        return await routes[path](Request("GET", path, query, headers, 0.0, "10.0.0.9"))
 
 
 @pytest.fixture
@@ -101,7 +104,40 @@ async def test_one_worker_can_be_asked_alone(site):
 async def test_a_worker_that_does_not_exist_is_an_error(site, number):
     found = await site.get("/api/v1/agents", f"worker={number}")
     assert (found.status, found.body) == (400, b"worker: a number from 0 to 1\n")
-    assert not site.asked
+
+
+@pytest.mark.parametrize("query", ["", "worker=0", "worker=7"])
+@pytest.mark.parametrize("path", ["/api/v1/agents", "/api/v1/overview", "/metrics", "/debug/pprof/heap"])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_token_is_refused_whatever_the_other_workers_answer(site, path, query, status):
+    """A file of tokens that changes reaches one worker before the other."""
+    site.answers = {0: answer('{"error": "token"}', status), 1: answer("[1]")}
+    found = await site.get(path, query, token="x")
+    assert (found.status, found.body) == (status, b'{"error": "token"}')
+
+
+async def test_the_token_and_the_source_are_passed_on_by_the_admin_port_alone(site):
+    site.answers = {0: answer("[]"), 1: answer("[]")}
+    await site.get("/metrics", token="abc")
+    assert site.headers == [(("Authorization", "Bearer abc"), ("x-forwarded-for", "10.0.0.9"))] * 2
+    site.headers.clear()
+    await site.get("/metrics", admin=False, token="abc")
+    await site.get("/api/v1/agents")
+    assert site.headers == [()] * 4
+
+
+async def test_requests_with_different_tokens_share_no_answer(site):
+    site.answers = {0: answer("[]"), 1: answer("[]")}
+    await asyncio.gather(*(site.get("/api/v1/agents", token=token) for token in ("a", "b", None, "a")))
+    assert len(site.asked) == 6
+
+
+async def test_metrics_of_one_tenant_have_nothing_of_the_process(site):
+    text = '# HELP dials_total Dials.\n# TYPE dials_total counter\ndials_total{tenant="a"} 1\n'
+    site.answers = {0: answer(text), 1: answer("not served", 404)}
+    assert "restarts" not in (await site.get("/metrics", "tenant=a")).body.decode()
+    site.answers = {0: answer("not served", 404), 1: answer("not served", 404)}
+    assert (await site.get("/metrics", "tenant=a")).status == 404
 
 
 async def test_lists_say_which_worker_a_row_is_from(site):
