@@ -12,6 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from typing import Any
 from urllib.request import urlopen
 
@@ -34,6 +35,8 @@ CONNECTS = 20  # of each tenant, on connections of their own
 CALLS = 90  # on one connection, whose streams are limited to 100
 TOKENS = 900 * TIMES
 ACCOUNT = "system:serviceaccount:kube-system:agent"
+OF_SERVER, OF_OWN, OF_SECRET = (f"the-token-{number}-{'x' * 20}".encode() for number in range(3))  # of the admin port
+PATHS = ("overview", "agents", "connections", "peers", "paths", "conditions", "route?destination=a:1", "tenants")
 
 
 @pytest.fixture
@@ -224,3 +227,158 @@ async def register(site, context, tenant: str, tokens: list[str], count: int = C
     finally:
         peer.close()
     return statuses
+
+
+class AdminConnection:
+    """Connection to the admin port, opened again when the server has closed it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._file: Any = None
+
+    def ask(self, target: bytes, *fields: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
+        """Return the status and the whole answer to a request with header fields."""
+        if self._file is None:
+            with socket.create_connection(("127.0.0.1", self._port), 10) as sock:
+                self._file = sock.makefile("rwb")
+        head = b"\r\n".join((method + b" " + target + b" HTTP/1.1", b"Host: 127.0.0.1", *fields, b"", b""))
+        self._file.write(head)
+        self._file.flush()
+        answer, length = b"", 0
+        while (line := self._file.readline()).strip():
+            answer += line
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        body = self._file.read(0 if method == b"HEAD" else length)
+        if b"connection: close" in answer.lower():
+            self._file.close()
+            self._file = None
+        return int(answer.split(b" ", 2)[1]), answer + body
+
+
+def bearer(token: bytes) -> bytes:
+    return b"Authorization: Bearer " + token
+
+
+def wrong_tokens() -> Iterator[tuple[bytes, ...]]:
+    """Yield header fields that open nothing."""
+    for token in (OF_SERVER, OF_OWN):
+        for at in range(len(token)):
+            yield (bearer(token[:at] + b"0" + token[at + 1 :]),)
+            yield (bearer(token[:at]),)
+        yield from ((bearer(token + each),) for each in (b"0", b"=", b"\xe9", b",", b" x", b"%00", b"%20"))
+        yield from (
+            (bearer(each),)
+            for each in (
+                token.upper(),
+                sha256(token).hexdigest().encode(),
+                sha256(token).digest().hex().upper().encode(),
+            )
+        )
+        yield from (
+            (b"Authorization: " + each,)
+            for each in (token, b"Basic " + token, b"Bearer", b"Bearer:" + token, b"bearer\t" + token)
+        )
+        yield (bearer(token), bearer(token))
+        yield (bearer(b"wrong"), bearer(token))
+        yield (b"X-Authorization: Bearer " + token, b"Cookie: token=" + token)
+    yield from ((), (b"Authorization:",), (bearer(b""),), (bearer(b"x" * 12_000),), (bearer(b"\xff\xfe"),))
+    yield (b"X-Forwarded-For: 127.0.0.1", b"X-Remote-User: admin")
+
+
+def odd_targets(path: str) -> Iterator[str]:
+    """Yield targets by which a tenant's token might show another tenant, or all."""
+    mark = "&" if "?" in path else "?"
+    for asked in (
+        "",
+        "tenant=secret-one",
+        "tenant=secret-bad",
+        "tenant=nobody",
+        "tenant=own&tenant=secret-one",
+        "tenant=secret-one&tenant=own",
+        "tenant=&tenant=secret-one",
+        "tenant=own%00",
+        "tenant=own&tenant",
+        "tenant=OWN",
+        "tenant=own.",
+        "tenant=own/../secret-one",
+        "tenant=*",
+        "tenant=own,secret-one",
+        "tenant=own;tenant=secret-one",
+        "ten%61nt=secret-one",
+        "tenant[]=secret-one",
+        "Tenant=secret-one",
+        "tenant=%73ecret-one",
+        "worker=0&tenant=secret-one",
+        "worker=0",
+        "tenant=secret-one#?tenant=own",
+    ):
+        target = f"/api/v1/{path}{mark}{asked}"
+        yield from (
+            target,
+            f"/{target}",
+            f"http://127.0.0.1{target}",
+            f"http://own/{target}",
+            target.replace("/v1/", "/%76%31/"),
+        )
+    yield from (
+        f"/api/v1/{path.upper()}",
+        f"/api/v1/./{path}",
+        f"/api/v1/x/../{path}",
+        f"/api/v1/{path}/",
+        f"/api/v1/{path}%00",
+    )
+
+
+def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path):
+    """Forged, foreign, doubled and odd tokens, and every way to ask with a tenant's token about another one."""
+    site = TenantSite(tmp_path)
+    for name, token in (("own", OF_OWN), ("secret-one", OF_SECRET), ("secret-bad", b"?")):
+        site.add(name)
+        digest = sha256(token).hexdigest()
+        site.declare(name, "cluster-ca-cert: ca.crt", "server-ca-cert: ca.crt", f"admin-token-sha256: {digest}")
+    site.declare("secret-bad", "cluster-ca-cert: none.crt")
+    (tmp_path / "tokens").write_bytes(OF_SERVER)
+    try:
+        server = site.start_server(f"--admin-token-file={tmp_path / 'tokens'}", "--enable-profiling", "--probe-rate=1")
+        port = AdminConnection(site.deployment.admin_port)
+        assert b"secret-one" in port.ask(b"/metrics", bearer(OF_SERVER))[1]
+        assert port.ask(b"/api/v1/agents?tenant=own", bearer(OF_SECRET))[0] == 403
+        targets = itertools.cycle(
+            f"/api/v1/{path}".encode() for path in (*PATHS, "agents?tenant=own", "tenants?tenant=own")
+        )
+        methods = itertools.cycle((b"GET", b"HEAD", b"POST", b"OPTIONS"))
+        forged = [
+            port.ask(target, *fields, method=method)
+            for fields, target, method in zip(list(wrong_tokens()) * 5 * TIMES, targets, methods, strict=False)
+        ]
+        assert {status for status, _ in forged} <= {400, 401, 431}  # 400: no header field
+        foreign = [
+            (target, *port.ask(target.encode(), bearer(OF_OWN), method=method))
+            for target, method in zip(
+                [each for path in PATHS for each in (*odd_targets(path), "/metrics", "/debug/pprof/heap", "/nothing")],
+                methods,
+                strict=False,
+            )
+        ]
+        assert {status for target, status, _ in foreign if "tenants" not in target} == {403}
+        refused = {answer.partition(b"\r\n\r\n")[2] for _, status, answer in foreign if status == 403}
+        assert len(refused) <= 4, refused
+        own = [
+            port.ask(f"/api/v1/{path}{'&' if '?' in path else '?'}tenant=own".encode(), bearer(OF_OWN))
+            for path in PATHS
+        ]
+        own += [
+            port.ask(target, bearer(OF_OWN))
+            for target in (b"/metrics?tenant=own", b"/api/v1/tenants", b"/?tenant=secret-one")
+        ]
+        assert Counter(status for status, _ in own) == {200: len(own) - 1, 404: 1}, "no tenant has --probe"
+        everything = b"".join((*(answer for _, answer in (*forged, *own)), *(answer for *_, answer in foreign)))
+        assert len(forged) + len(foreign) > 1500
+        assert b"secret" not in everything
+        assert b"server_build_info" not in everything
+        server.stop()
+        said = server.log
+        assert not any(token.decode() in said for token in (OF_SERVER, OF_OWN, OF_SECRET))
+    finally:
+        site.deployment.stop()

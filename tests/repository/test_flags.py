@@ -209,6 +209,7 @@ PEERS = "--peer-cert={file} --peer-key={file} --peer-ca-cert={file}"
 OWN_OF_SERVER = (
     Flag("workers", "int", "1", "4", 4, "", ABOVE_0),
     Flag("insecure-allow-unauthenticated-agents", "bool", "false", "true", True, "", TRUTH),
+    Flag("admin-token-file", "string", "", "{file}", "{file}", "", FILE),
     Flag("enable-dashboard", "switch", "auto", "true", True, "", {"maybe": "must be true, false or auto"}),
     Flag("probe", "words", "", "a=b:1,tls c=d:2", ("a=b:1,tls", "c=d:2"), "", {"a": "write NAME=HOST:PORT"}),
     Flag("probe-interval", "duration", "15s", "1m", 60.0, "", {**TIME, "500ms": "must be 1 or more"}),

@@ -16,11 +16,8 @@ from konnectivity_server.tenants.tenant_set import TenantSet
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-<<<<<<< HEAD
     from konnectivity.metrics.program_families import CertificateFiles
-=======
     from konnectivity_server.tenants.served_tenant import ServedTenant
->>>>>>> 536bb07 (The admin port can ask for a token, and a tenant's token sees that tenant only)
 
 
 class TenantMetrics:

@@ -27,7 +27,7 @@ START = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "
 TYPED = {
     "konnectivity kubec\t": "kubeconfig",
     "konnectivity egress-config val\t": "egress-config validate",
-    "konnectivity top --adm\t x": "top --admin x",
+    "konnectivity top --inter\t 1s": "top --interval 1s",
     "konnectivity completion fi\t": "completion fish",
     "konnectivity manifests all --mode Dep\t": "manifests all --mode Deployment",
     "konnectivity doctor -- proxy-agent --proxy-server-h\t a": "doctor -- proxy-agent --proxy-server-host a",
@@ -102,7 +102,7 @@ FISH = {
     "konnectivity kubec": "kubeconfig",
     "konnectivity egress-config val": "validate",
     "konnectivity completion fi": "fish",
-    "konnectivity top --adm": "--admin",
+    "konnectivity top --inter": "--interval",
     "proxy-server --logging-format=js": "--logging-format=json",
     "proxy-agent --proxy-server-h": "--proxy-server-host",
     "proxy-server --cluster-cert only-f": "only-file",
