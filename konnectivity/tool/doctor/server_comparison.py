@@ -52,11 +52,11 @@ class View:
 
     address: str
     error: str = ""
-    token_refused: bool = False
     overview: Mapping[str, Any] = field(default_factory=dict)  # empty: the server has no such path
     agents: Sequence[Mapping[str, Any]] = ()
     skew_s: float | None = None  # seconds by which the server's clock is ahead of ours
     reference_agents: int | None = None  # number of agents of a reference server, by its metrics
+    token_refused: bool = False  # whether that is the error
 
     @property
     def says_who(self) -> bool:
