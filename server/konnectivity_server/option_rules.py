@@ -246,8 +246,6 @@ def _tenants(options: RuledOptions) -> Iterator[str]:
     for field in _OF_ONE:
         if options.given(field) and getattr(options, field):
             yield f"--{field.replace('_', '-')} is not possible with --tenants"
-    if options.workers > 1:
-        yield "--workers is not possible with --tenants: start more servers, and tell agents their number"
     if not implementation(options.grpc_implementation).reads_certificates:
         yield "--tenants needs --grpc-implementation=native"
 

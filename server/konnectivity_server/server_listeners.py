@@ -154,6 +154,10 @@ class ServerListeners:
         """Listen for the other workers of this server, on a unix socket."""
         self._servers.append(await http2_server.serve("siblings", services, path, None, self._limits.peers))
 
+    async def open_for_siblings(self, path: str, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """Listen for the other workers of this server, for several tenants, on a unix socket."""
+        self._keep(await listen_unix("siblings", path, True, factory))
+
     async def open_peers(self, services: Services) -> None:
         """Listen for peer servers, which connect directly."""
         address = (self._options.peer_bind_address, self._options.peer_port)

@@ -18,14 +18,14 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.agents.claim_verification import ClaimVerifier
 from konnectivity_server.api.traffic_samples import Sampler
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.peers.peer_servers import PeerServers
-from konnectivity_server.peers.peer_tunnel import PeerTunnel
 from konnectivity_server.recent_problems import RecentProblems
 from konnectivity_server.registry import Registry
 
 if TYPE_CHECKING:
     from konnectivity_server.agents.token_authentication import TokenAuthenticator
     from konnectivity_server.audit.audit_log import DialRecorder
+    from konnectivity_server.peers.peer_servers import PeerServers
+    from konnectivity_server.peers.peer_tunnel import PeerTunnel
     from konnectivity_server.peers.server_lease import ServerLease
     from konnectivity_server.probes.path_prober import PathProber
     from konnectivity_server.tracing.dial_tracing import DialTracing

@@ -14,8 +14,6 @@ from konnectivity.grpc import http2_client
 from konnectivity.grpc.transport import Channel, Destination
 from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity_server.peers.address_book import AddressBook, PeerAddress
-from konnectivity_server.server_options import ServerOptions
-from konnectivity_server.workers.worker import Worker
 
 RESOLVE_TIMEOUT_S = 5.0
 KEPT_S = 4.0  # for which the addresses of a name, or its error, are those for every tenant
@@ -78,19 +76,6 @@ class PeerNetwork:
             return await http2_client.connect(destination, None, options)
         destination = Destination((ip, port), host, connect_timeout_s=None, handshake_timeout_s=None)
         return await http2_client.connect(destination, self._tls, options)
-
-
-def network_of(options: ServerOptions, worker: Worker | None) -> PeerNetwork | None:
-    """Return the network of the other servers, and of the other workers; None if there are none.
-
-    Raises:
-        TlsError: the certificate, key or CA for other servers cannot be used.
-
-    """
-    if options.uses_peers:
-        certificate, key, ca = options.peer_files
-        return PeerNetwork(tls.ClientTls(ca, certificate, key, ("h2",)))
-    return None if worker is None else PeerNetwork(None)
 
 
 async def _addresses(host: str, port: int) -> list[PeerAddress] | Exception:

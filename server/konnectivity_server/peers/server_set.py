@@ -15,19 +15,35 @@ from konnectivity.tunnel.dialing import DialingTunnel
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity.tunnel.serving import Opener
 from konnectivity.tunnel.tunnel_options import TunnelOptions
-from konnectivity_server.peers.peer_network import PeerNetwork
-from konnectivity_server.peers.peer_servers import PeerServers
-from konnectivity_server.peers.peer_service import PeerService
 from konnectivity_server.server_options import ServerOptions
 from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
     from konnectivity.kube.api_client import KubeClient
     from konnectivity.kube.lease_counter import LeaseCounter
+    from konnectivity_server.peers.peer_network import PeerNetwork
+    from konnectivity_server.peers.peer_servers import PeerServers
+    from konnectivity_server.peers.peer_service import PeerService
 
 log = logs.get(__name__)
 
 Loop = tuple[Callable[[], Awaitable[None]], str]  # work that lasts as long as the server, and the kind of its task
+
+
+def network_of(options: ServerOptions, worker: Worker | None) -> PeerNetwork | None:
+    """Return the network of the other servers, and of the other workers; None if there are none.
+
+    Raises:
+        TlsError: the certificate, key or CA for other servers cannot be used.
+
+    """
+    if not options.uses_peers and worker is None:
+        return None
+    from konnectivity.tls import ClientTls
+    from konnectivity_server.peers.peer_network import PeerNetwork
+
+    certificate, key, ca = options.peer_files
+    return PeerNetwork(ClientTls(ca, certificate, key, ("h2",)) if options.uses_peers else None)
 
 
 class ServerSet:
@@ -72,6 +88,9 @@ class ServerSet:
         self._configured = options.server_count * (1 if worker is None else worker.count)
         self._announced = self._configured
         if network is not None:
+            from konnectivity_server.peers.peer_servers import PeerServers  # late: most servers have no peers
+            from konnectivity_server.peers.peer_service import PeerService
+
             incoming = TunnelOptions(memory=memory, log_connections=False)
             self.service = PeerService(
                 opener, incoming, server_id, lambda: agent_trouble() is None, self._incoming_changed, tenant

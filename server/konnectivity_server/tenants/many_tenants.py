@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from konnectivity_server.api.shared_answers import SharedAnswers
-from konnectivity_server.peers.peer_network import network_of
+from konnectivity_server.peers.server_set import network_of
 from konnectivity_server.tenants import tenant_ports
 from konnectivity_server.tenants.server_names import normal
 from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from konnectivity_server.server_listeners import ServerListeners
     from konnectivity_server.server_options import ServerOptions
     from konnectivity_server.tracing.dial_tracing import DialTracing
+    from konnectivity_server.workers.worker import Worker
 
 
 class ManyTenants:
@@ -38,17 +39,20 @@ class ManyTenants:
         memory: MemoryBudget,
         limits: ServerLimits,
         listeners: ServerListeners,
+        worker: Worker | None,
     ) -> None:
         self._options = options
         self._listeners = listeners
         self._leaving = False
-        self._process = ProcessParts(server_id, tasks, memory, limits, network_of(options, None))
+        self._process = ProcessParts(server_id, tasks, memory, limits, network_of(options, worker), worker)
         self.tenants = TenantSet(options, self._process)
         self._peers = TenantPeers(self.tenants.find_peers, limits.peers)
 
     async def start(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Serve the tenants of the directory, and open the listeners for them."""
         await self.tenants.load(audit, tracing)
+        if self._process.worker is not None:
+            await self._listeners.open_for_siblings(self._process.worker.dials, self._peers.new_protocol)
         for address, roles in self._options.ports.items():
             if roles == ["peers"]:
                 await self._listeners.open_for_peers(address, self._peers.new_protocol)
@@ -68,7 +72,7 @@ class ManyTenants:
         """Open the health and the admin port."""
         process, tls = self._process, self._listeners.tls
         view = tenant_ports.ProcessView(self._options, process.memory, process.limits, self._not_ready, tls)
-        return await tenant_ports.serve(self.tenants, view, SharedAnswers(process.tasks))
+        return await tenant_ports.serve(self.tenants, view, SharedAnswers(process.tasks), process.worker)
 
     def _not_ready(self) -> str | None:
         return "the server is shutting down" if self._leaving else None

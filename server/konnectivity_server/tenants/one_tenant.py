@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from konnectivity_server.api import server_ports
 from konnectivity_server.api.shared_answers import SharedAnswers
-from konnectivity_server.peers.peer_network import network_of
+from konnectivity_server.peers.server_set import network_of
 from konnectivity_server.tenants.tenant import TenantServer
 from konnectivity_server.tenants.tenant_parts import TenantParts
 

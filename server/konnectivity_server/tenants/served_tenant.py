@@ -51,6 +51,7 @@ class ServedTenant:
         self.connections = 0  # TCP connections of agents and frontends
         self.options = options = declared.options
         self._scope = LogScope(declared.name)
+        self._worker = process.worker
         own = options.given("process_buffer_budget") and options.process_buffer_budget
         memory = process.memory
         share = memory.part(own or memory.process_budget // TENANT_SHARE, options.tunnel_buffer_budget)
@@ -166,8 +167,11 @@ class ServedTenant:
             ListenError: the unix socket cannot be opened.
 
         """
-        path, replace = self.options.uds_name, self.options.delete_existing_uds_file
+        path, replace, worker = self.options.uds_name, self.options.delete_existing_uds_file, self._worker
+        if worker is not None and not worker.listens_for(self.name):
+            return
         if path and self._unix is None:
+            replace = replace or (worker is not None and worker.again)
             end = TenantEnd(self._scope, self._admit, self._roles["frontends"].new_protocol)
             self._unix = await listen_unix("frontends", path, replace, lambda: EndProtocol(end))
 

@@ -69,7 +69,7 @@ def tenancy_of(
     if options.tenants:
         from konnectivity_server.tenants.many_tenants import ManyTenants
 
-        return ManyTenants(options, server_id, tasks, memory, limits, listeners)
+        return ManyTenants(options, server_id, tasks, memory, limits, listeners, worker)
     from konnectivity_server.tenants.one_tenant import OneTenant
 
     return OneTenant(options, server_id, tasks, memory, limits, listeners, worker)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from konnectivity.metrics.program_families import CertificateFiles
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.peers.peer_network import PeerNetwork
 from konnectivity_server.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from konnectivity_server.peers.peer_network import PeerNetwork
 
 
 @dataclass(frozen=True, slots=True)

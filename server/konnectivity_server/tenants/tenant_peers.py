@@ -36,7 +36,8 @@ class TenantPeers:
     def __init__(self, find: Callable[[str], TenantEnd | None], options: TransportOptions) -> None:
         self._find = find
         self._options = options
-        self._others = Http2Server({PATH: _refuse}, options)
+        self._others = Http2Server({PATH: self._refuse}, options)
+        self._closing = False
         self._unread: dict[UnreadPeer, None] = {}  # connections whose first call is not read yet
 
     def new_protocol(self) -> asyncio.BaseProtocol:
@@ -61,17 +62,20 @@ class TenantPeers:
         return protocol
 
     async def close(self, reason: str) -> None:
-        """Close the connections that no tenant has."""
+        """Close the connections that no tenant has, and refuse those that come from now on."""
+        self._closing = True
         for each in list(self._unread):
             each.abort()
         await self._others.close(reason)
 
-
-def _refuse(stream: MessageStream) -> NoReturn:
-    names = stream.metadata.get_all(TENANT)
-    if len(names) == 1:
-        raise RpcError(Code.NOT_FOUND, UNKNOWN)
-    raise RpcError(Code.FAILED_PRECONDITION, SEVERAL if names else NO_TENANT)
+    def _refuse(self, stream: MessageStream) -> NoReturn:
+        """Answer a call with the reason why no tenant has it."""
+        if self._closing:
+            raise RpcError(Code.UNAVAILABLE, "the server is shutting down")
+        names = stream.metadata.get_all(TENANT)
+        if len(names) == 1:
+            raise RpcError(Code.NOT_FOUND, UNKNOWN)
+        raise RpcError(Code.FAILED_PRECONDITION, SEVERAL if names else NO_TENANT)
 
 
 class UnreadPeer(asyncio.Protocol):

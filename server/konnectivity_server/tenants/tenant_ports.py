@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from konnectivity_server.peer_limits import ServerLimits
     from konnectivity_server.server_options import ServerOptions
     from konnectivity_server.tenants.served_tenant import ServedTenant
+    from konnectivity_server.workers.worker import Worker
 
 _BY_TROUBLE = (REFUSED, OUTDATED, NOT_READY, READY)
 
@@ -135,6 +136,8 @@ class TenantPorts:
         async def make() -> Response:
             try:
                 query = query_of(request, _KEYS, "state")
+                if request.asks("all"):  # the supervisor merges the rows of all workers before it cuts the list
+                    query = replace(query, limit=len(self._tenants.states), match="")
             except BadQuery as error:
                 return _json({"error": str(error)}, 400)
             found = await choose(list(self._tenants.states.items()), _KEYS, query, _text)
@@ -229,8 +232,8 @@ def pages(options: ServerOptions, http: HttpServer) -> dict[str, Handler]:
     return dict(profiling.routes(lag))
 
 
-async def serve(tenants: TenantSet, process: ProcessView, answers: SharedAnswers) -> HttpServer:
-    """Open both ports. The caller closes the result.
+async def serve(tenants: TenantSet, process: ProcessView, answers: SharedAnswers, worker: Worker | None) -> HttpServer:
+    """Open both ports, or the two unix sockets at which the supervisor asks a worker. The caller closes the result.
 
     Raises:
         StartError: the file of the admin port's tokens cannot be used.
@@ -239,8 +242,12 @@ async def serve(tenants: TenantSet, process: ProcessView, answers: SharedAnswers
     options = process.options
     http = HttpServer(options.max_health_connections, process.limits.reached)
     ports = TenantPorts(tenants, process, answers)
-    await http.listen("health", options.health_bind_address, options.health_port, ports.checks)
     every = {**ports.api, **pages(options, http)}
     own = admin_access.checked(options, every, process.limits.reached, ports.routes_of_token)
+    if worker is not None:
+        await http.listen_unix("the supervisor", worker.health, ports.checks)
+        await http.listen_unix("the supervisor", worker.admin, own)
+        return http
+    await http.listen("health", options.health_bind_address, options.health_port, ports.checks)
     await http.listen("admin", options.admin_bind_address, options.admin_port, admin_port.AdminRoutes(options, own))
     return http

@@ -17,8 +17,15 @@ LEAST = (
     "process_start_time_seconds",
     "_data_plane_available",
 )  # metrics of which the smallest value counts
-MOST = ("_last_reload_timestamp_seconds", "_server_count", "_leases", "_build_info")
-SAME = ('_buffer_budget_bytes{scope="tunnel"}', '_buffer_budget_bytes{scope="connection"}')  # the same in every worker
+MOST = (
+    "_last_reload_timestamp_seconds",
+    "_server_count",
+    "_leases",
+    "_build_info",
+    "_server_tenants",
+    "_tenants_refused_total",
+)
+SAME = ('scope="tunnel"}', 'scope="connection"}')  # budgets that are the same in every worker
 TUNNEL_BUDGET = "tunnel_buffer_budget_bytes"  # budget of one agent, the same in every worker
 
 
@@ -49,7 +56,8 @@ def metrics(texts: Iterable[str]) -> str:
 def _joined(family: str, sample: str, one: float, other: float) -> float:
     if family.endswith(LEAST):
         return min(one, other)
-    return max(one, other) if family.endswith(MOST) or sample.endswith(SAME) else one + other
+    same = family.endswith("_buffer_budget_bytes") and sample.endswith(SAME)
+    return max(one, other) if same or family.endswith(MOST) else one + other
 
 
 def _number(value: float) -> str:

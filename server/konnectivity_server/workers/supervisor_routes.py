@@ -20,8 +20,9 @@ from konnectivity.metrics import program_families
 from konnectivity.metrics.exposition import CONTENT_TYPE, counter, text_of
 from konnectivity.untrusted.numbers import parse_decimal
 from konnectivity_server.api import admin_access
+from konnectivity_server.api.list_queries import BadQuery
 from konnectivity_server.api.shared_answers import SharedAnswers
-from konnectivity_server.workers import merged_answers
+from konnectivity_server.workers import merged_answers, merged_tenants
 
 ASK_TIMEOUT_S = 5.0
 HEALTH_PATHS = ("/healthz", "/readyz", "/ready", "/metrics")
@@ -92,7 +93,7 @@ class SupervisorRoutes(Mapping[str, Handler]):
         if self._admin:
             key = (path, request.query, *_passed_on(request))
         else:  # other parts of the query have no effect
-            key = (path, request.value("worker"), str(request.asks("verbose")))
+            key = (path, request.value("worker"), str(request.asks("verbose")), request.value("tenant"))
         return self._answers.get(key, request.arrived, lambda: self._answer(path, request))
 
     async def _answer(self, path: str, request: Request) -> Response:
@@ -109,6 +110,8 @@ class SupervisorRoutes(Mapping[str, Handler]):
             return text("no worker answers\n", 503)
         if path == "/metrics" and not asked:
             return self._metrics(answers, request)
+        if path == merged_tenants.PATH and not asked:
+            return _tenants(answers, request)
         if len(answers) == 1 or any(each.status != 200 for each in answers):
             return answers[0]
         if path.startswith("/api/") and path != "/api/v1/route":
@@ -119,6 +122,8 @@ class SupervisorRoutes(Mapping[str, Handler]):
     async def _answers_of(self, numbers: list[int], request: Request) -> list[Response]:
         """Return the answers of those workers that answer, in the order of their numbers."""
         target = request.path + (f"?{request.query}" if request.query else "")
+        if request.path == merged_tenants.PATH and not request.value("worker"):
+            target = merged_tenants.all_rows(request.query)
         headers = _passed_on(request) if self._admin else ()
         found = await asyncio.gather(*(self._ask(number, target, headers) for number in numbers))
         return [answer for answer in found if answer is not None]
@@ -152,6 +157,17 @@ def _passed_on(request: Request) -> tuple[Header, ...]:
     """Return the headers of a request to the admin port that its workers need to judge its token."""
     field = request.headers.get("authorization")
     return () if field is None else (("Authorization", field), (admin_access.SOURCE, request.source))
+
+
+def _tenants(answers: list[Response], request: Request) -> Response:
+    values = [json.loads(each.body) for each in answers if each.status == 200]
+    if not values:
+        return answers[0]
+    try:
+        found = merged_tenants.merged(values, request)
+    except BadQuery as error:
+        return Response(400, answers[0].headers, json.dumps({"error": str(error)}).encode() + b"\n")
+    return Response(200, answers[0].headers, json.dumps(found).encode() + b"\n")
 
 
 def _readiness(answers: list[Response], request: Request) -> Response:

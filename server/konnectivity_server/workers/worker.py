@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 
 VARIABLE = "_KONNECTIVITY_WORKER"  # not an option: only a supervisor sets it
 
@@ -24,6 +25,7 @@ class Worker:
         directory: directory of the workers' private sockets.
         frontend_fd: descriptor of the frontends' listening unix socket, inherited; -1: there is none.
         parent_fd: end of a pipe whose other end closes when the supervisor ends.
+        again: whether the worker of this number ran before, and may have left unix sockets of tenants behind.
 
     """
 
@@ -32,6 +34,7 @@ class Worker:
     directory: str
     frontend_fd: int
     parent_fd: int
+    again: bool = False
 
     @property
     def health(self) -> str:
@@ -52,6 +55,10 @@ class Worker:
     def siblings(self) -> list[tuple[str, int]]:
         """Sockets of the other workers for dials, as hosts of `PeerServers`."""
         return [(self._dials_of(index), 0) for index in range(self.count) if index != self.index]
+
+    def listens_for(self, tenant: str) -> bool:
+        """Return whether this worker is the one that listens on the unix socket of a tenant; the others relay."""
+        return int.from_bytes(sha256(tenant.encode()).digest()[:8]) % self.count == self.index
 
     def server_id(self, server_id: str) -> str:
         """Return the server id of this worker, given that of the server as a whole."""

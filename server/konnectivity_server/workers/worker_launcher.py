@@ -30,6 +30,7 @@ class WorkerLauncher:
         self._count = count
         self._server_id = server_id
         self._frontend = frontend
+        self._started: set[int] = set()
         self._directory = tempfile.mkdtemp(prefix="konnectivity-workers-")  # mode 0700
         self._parent = os.pipe()
 
@@ -45,7 +46,8 @@ class WorkerLauncher:
 
         """
         frontend = -1 if self._frontend is None else self._frontend.socket.fileno()
-        worker = Worker(index, self._count, self._directory, frontend, self._parent[0])
+        worker = Worker(index, self._count, self._directory, frontend, self._parent[0], index in self._started)
+        self._started.add(index)
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *sys.orig_argv[1:],

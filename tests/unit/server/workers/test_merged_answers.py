@@ -167,3 +167,19 @@ def test_the_condition_is_that_of_the_worker_that_is_worst_off():
     name = "konnectivity_network_proxy_server_data_plane_available"
     texts = [f"# HELP {name} It.\n# TYPE {name} gauge\n{name} {value}\n" for value in (1, 0)]
     assert f"{name} 0\n" in merged_answers.metrics(texts)
+
+
+def test_each_worker_serves_the_same_tenants():
+    text = """\
+# HELP k_server_tenants Tenants.
+# TYPE k_server_tenants gauge
+k_server_tenants{state="ready"} 3
+# HELP k_buffer_budget_bytes Budget.
+# TYPE k_buffer_budget_bytes gauge
+k_buffer_budget_bytes{tenant="a",scope="tunnel"} 5
+k_buffer_budget_bytes{tenant="a",scope="process"} 7
+"""
+    lines = merged_answers.metrics([text, text]).splitlines()
+    assert 'k_server_tenants{state="ready"} 3' in lines
+    assert 'k_buffer_budget_bytes{tenant="a",scope="tunnel"} 5' in lines
+    assert 'k_buffer_budget_bytes{tenant="a",scope="process"} 14' in lines

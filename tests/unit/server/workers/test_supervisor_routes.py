@@ -165,3 +165,23 @@ async def test_requests_at_one_time_share_an_answer(site):
     site.answers = {0: answer("[]"), 1: answer("[]")}
     await asyncio.gather(*(site.get("/api/v1/agents") for _ in range(20)))
     assert len(site.asked) == 2
+
+
+async def test_every_row_of_the_tenants_is_asked_of_the_workers_and_the_list_cut_when_it_is_merged(site):
+    for number in (0, 1):
+        rows = [{"name": name, "state": "ready", "trouble": None, "agents": 1} for name in ("a", "b")]
+        site.answers[number] = document(tenants=rows)
+    found = await site.get("/api/v1/tenants", "limit=1&sort=name")
+    assert site.asked == [(number, "/api/v1/tenants?limit=1&sort=name&all") for number in (0, 1)]
+    assert [(each["name"], each["agents"]) for each in json.loads(found.body)["tenants"]] == [("a", 2)]
+    site.answers[1] = None
+    assert len(json.loads((await site.get("/api/v1/tenants", "limit=1")).body)["tenants"]) == 1
+    assert (await site.get("/api/v1/tenants", "sort=colour")).status == 400
+
+
+async def test_the_readiness_of_a_tenant_is_its_own(site):
+    site.answers = {0: answer("ok"), 1: answer("ok")}
+    assert (await site.get("/readyz", "tenant=a", admin=False)).status == 200
+    site.answers = {0: answer("no tenant 'b'", 500), 1: answer("ok")}
+    assert (await site.get("/readyz", "tenant=b", admin=False)).status == 500
+    assert site.asked[-1] == (1, "/readyz?tenant=b")
