@@ -14,7 +14,6 @@ Buffer = bytes | memoryview
 # Seconds without progress while the reader of a connection that ended leaves its last bytes unread. Linux keeps a
 # closed socket about as long. A pager that waits for its user does not read for minutes.
 UNREAD_TIMEOUT_S = 300.0
-LOOKS = 10  # for progress, in the time of such a limit: a limit ends at most a tenth late
 
 
 class LocalSide(Protocol):

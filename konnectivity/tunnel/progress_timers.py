@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
-from konnectivity.tunnel.interfaces import LOOKS, ExpiringConnection
+from konnectivity.runtime.progress_limit import ProgressLimit
+from konnectivity.tunnel.interfaces import ExpiringConnection
 
 
 class ProgressTimers:
-    """Timers of one tunnel's connections, at most one for each.
+    """Time limits of one tunnel's connections, at most one for each.
 
     Args:
-        loop: event loop of the timers.
+        loop: event loop of the time limits.
 
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._timers: dict[ExpiringConnection, asyncio.TimerHandle] = {}
+        self._limits: dict[ExpiringConnection, ProgressLimit[tuple[int, int]]] = {}
 
     def start(self, connection: ExpiringConnection, timeout_s: float) -> None:
         """Call `connection.expired` after `timeout_s` seconds without progress; replaces an earlier time limit."""
         self.cancel(connection)
-        self._arm(connection, timeout_s)
+        expired = functools.partial(self._expired, connection)
+        self._limits[connection] = ProgressLimit(self._loop, timeout_s, connection.progress, expired)
 
     def cancel(self, connection: ExpiringConnection) -> None:
         """Remove the connection's time limit, if it has one."""
-        timer = self._timers.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        limit = self._limits.pop(connection, None)
+        if limit is not None:
+            limit.cancel()
 
-    def _arm(self, connection: ExpiringConnection, timeout_s: float) -> None:
-        self._look_later(connection, timeout_s, connection.progress(), self._loop.time() + timeout_s)
-
-    def _look_later(
-        self, connection: ExpiringConnection, timeout_s: float, before: tuple[int, int], due: float
-    ) -> None:
-        """Look for progress after a part of the time, at the latest at its end, `due`."""
-        moment = min(self._loop.time() + timeout_s / LOOKS, due)
-        self._timers[connection] = self._loop.call_at(moment, self._look, connection, timeout_s, before, due)
-
-    def _look(self, connection: ExpiringConnection, timeout_s: float, before: tuple[int, int], due: float) -> None:
-        if connection.progress() != before:
-            self._arm(connection, timeout_s)
-        elif self._loop.time() < due:
-            self._look_later(connection, timeout_s, before, due)
-        else:
-            del self._timers[connection]
-            connection.expired()
+    def _expired(self, connection: ExpiringConnection) -> None:
+        del self._limits[connection]
+        connection.expired()

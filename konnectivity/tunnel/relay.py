@@ -16,8 +16,9 @@ from konnectivity.net import read_buffer
 from konnectivity.net.closing_sockets import ClosingSockets
 from konnectivity.net.error_texts import words_of
 from konnectivity.net.tcp_keepalive import keep_alive
+from konnectivity.runtime.progress_limit import ProgressLimit
 from konnectivity.tunnel.connection import Connection
-from konnectivity.tunnel.interfaces import LOOKS, UNREAD_TIMEOUT_S, Buffer
+from konnectivity.tunnel.interfaces import UNREAD_TIMEOUT_S, Buffer
 from konnectivity.tunnel.outbound_queue import MAX_PAYLOAD, OutboundQueue
 
 LINGER_S = 5.0  # seconds that the other end may send after this side has closed
@@ -52,7 +53,7 @@ class Relay(asyncio.BufferedProtocol):
         self._closing = False
         self._early = b""  # bytes read before there was a connection
         self._lost = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | ProgressLimit[int] | None = None
 
     def attach(self, connection: Connection, early: bytes = b"", ended: bool = False) -> None:
         """Start to pump bytes between the socket and a connection.
@@ -236,23 +237,12 @@ class Relay(asyncio.BufferedProtocol):
             self._watch_flush()
 
     def _watch_flush(self) -> None:
+        """Abort when the socket takes nothing of what waits for it for `UNREAD_TIMEOUT_S`."""
         if self._transport is not None:
-            self._look_later(self._transport.get_write_buffer_size(), self._loop.time() + UNREAD_TIMEOUT_S)
+            self._timer = ProgressLimit(self._loop, UNREAD_TIMEOUT_S, self.buffered, self._stuck)
 
-    def _look_later(self, left: int, due: float) -> None:
-        """Look soon, at the latest at `due`, whether the socket has taken some of the `left` bytes that wait."""
-        moment = min(self._loop.time() + UNREAD_TIMEOUT_S / LOOKS, due)
-        self._timer = self._loop.call_at(moment, self._look, left, due)
-
-    def _look(self, left: int, due: float) -> None:
-        if self._transport is None:
-            return
-        if self._transport.get_write_buffer_size() < left:
-            self._watch_flush()
-        elif self._loop.time() < due:
-            self._look_later(left, due)
-        else:
-            self.abort("nothing was taken in time while closing")
+    def _stuck(self) -> None:
+        self.abort("nothing was taken in time while closing")
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -7,10 +7,11 @@ its socket, until it does; and a read that took long, until the connection's tur
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections import Counter
 from collections.abc import Callable
 
-_LOOKS = 10  # for progress, in the time after which a peer is given up
+from konnectivity.runtime.progress_limit import ProgressLimit
 
 
 class ReadingPause:
@@ -28,9 +29,7 @@ class ReadingPause:
 
     __slots__ = (
         "_deadline",
-        "_due",
         "_give_up",
-        "_left",
         "_loop",
         "_most_unread",
         "_reached",
@@ -57,9 +56,7 @@ class ReadingPause:
         self._reached = reached
         self._give_up = give_up
         self._rest: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._left = 0  # bytes unread at the last progress
-        self._due = 0.0  # time at which the peer is given up without more progress
+        self._deadline: ProgressLimit[int] | None = None  # while the peer must read
 
     @property
     def paused(self) -> bool:
@@ -86,10 +83,10 @@ class ReadingPause:
 
     def written(self) -> None:
         """Read nothing until the peer has read, if too much waits in the write buffer."""
-        if self._deadline is None and self._unread > self._most_unread and not self._transport.is_closing():
+        if self._deadline is None and self._unread() > self._most_unread and not self._transport.is_closing():
             self._reached["unread_bytes"] += 1
             self._transport.pause_reading()
-            self._wait()
+            self._deadline = ProgressLimit(self._loop, self._timeout_s, self._unread, self._give_up, operator.gt)
 
     def drained(self) -> None:
         """Read again: the peer has read what was written."""
@@ -103,8 +100,8 @@ class ReadingPause:
         for timer in (self._rest, self._deadline):
             if timer is not None:
                 timer.cancel()
+        self._rest = self._deadline = None
 
-    @property
     def _unread(self) -> int:
         return self._transport.get_write_buffer_size()
 
@@ -115,19 +112,3 @@ class ReadingPause:
     def _resume(self) -> None:
         if not self.paused and not self._transport.is_closing():
             self._transport.resume_reading()
-
-    def _wait(self) -> None:
-        self._left, self._due = self._unread, self._loop.time() + self._timeout_s
-        self._look_later()
-
-    def _look_later(self) -> None:
-        moment = min(self._loop.time() + self._timeout_s / _LOOKS, self._due)
-        self._deadline = self._loop.call_at(moment, self._look)
-
-    def _look(self) -> None:
-        if self._unread < self._left:
-            self._wait()
-        elif self._loop.time() < self._due:
-            self._look_later()
-        else:
-            self._give_up()
