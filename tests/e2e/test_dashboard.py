@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from hashlib import sha256
 
 import pytest
 
@@ -451,3 +452,58 @@ def test_the_page_of_many_tenants_lists_them_by_trouble_and_leads_to_each(tenant
     window.find("#others").click()
     window.until(lambda: len(window.texts("tbody tr")) == 3, "three tenants")
     assert window.complaints() == []
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Server of two tenants whose admin port asks for a token."""
+    site = TenantSite(tmp_path)
+    for name in ("a", "b"):
+        digest = sha256(f"the-token-of-{name}".encode()).hexdigest()
+        site.add(name, f"admin-token-sha256: {digest}")
+    (tmp_path / "tokens").write_text("the-token-of-the-server")
+    site.start_server("--server-id=server-1", f"--admin-token-file={tmp_path / 'tokens'}")
+    yield site
+    site.deployment.stop()
+
+
+def give(window, token):
+    window.find("#token").send_keys(f"{token}\ue007")  # Enter
+
+
+def locked(window, why):
+    window.until(lambda: window.texts("#why") == [why], why)
+    assert window.find("#access").is_displayed()
+    assert window.texts("#live") == ["Locked"]
+    assert not window.find("main").is_displayed()
+
+
+def test_the_page_asks_for_a_token_and_shows_what_the_token_covers(guarded, window):
+    """Without a token, with a wrong one, with the server's, and with a tenant's at its own page and at another's."""
+    address = f"http://localhost:{guarded.deployment.admin_port}/"
+    visit(window, address)
+    locked(window, "This server asks for a token.")
+    assert window.run("return document.activeElement.id") == "token"
+    give(window, "a wrong one")
+    locked(window, "A token has printable ASCII characters without spaces.")
+    window.find("#token").clear()
+    give(window, "a-wrong-one")
+    locked(window, "The server does not accept this token.")
+    give(window, "the-token-of-the-server")
+    window.until(lambda: len(window.texts("tbody tr")) == 2, "both tenants")
+    assert not window.find("#access").is_displayed()
+    window.driver.refresh()
+    window.until(lambda: len(window.texts("tbody tr")) == 2, "both tenants after a reload")
+    window.find("#forget").click()
+    locked(window, "The token is forgotten.")
+    give(window, "the-token-of-b")
+    window.until(lambda: window.texts("#server-id") == ["b on server-1"], "the page of the token's tenant")
+    assert not window.find("#others").is_displayed()
+    assert window.driver.current_url == f"{address}?tenant=b#agents"
+    window.open(f"{address}?tenant=a")
+    locked(window, "This token does not cover this page: it belongs to another tenant.")
+    give(window, "the-token-of-a")
+    window.until(lambda: window.texts("#server-id") == ["a on server-1"], "the page of the other token's tenant")
+    assert window.run("return Object.keys(localStorage).filter(key => key.includes('token'))") == []
+    assert all("401" in each or "403" in each for each in window.complaints())
+    window.run("sessionStorage.clear()")

@@ -20,6 +20,7 @@ TYPES = {
     "svg": "image/svg+xml",
 }
 FILES = (
+    "access.js",
     "api.js",
     "app.js",
     "attention.js",

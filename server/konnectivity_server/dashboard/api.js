@@ -1,6 +1,8 @@
 // Requests to the server. Texts in the answers may be from peers: invisible characters are written as escapes.
 // The paths are relative, so that the page also works behind a proxy with a prefix.
 
+import { Refused, headers } from "./access.js";
+
 const TIMEOUT_MS = 5000;
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // controls, bidirectional overrides, zero-width, surrogates, separators
 
@@ -17,8 +19,10 @@ export async function ask(path, parameters = {}) {
   const answer = await fetch(`api/v1/${path}${query ? `?${query}` : ""}`, {
     cache: "no-store",
     credentials: "omit",
+    headers: headers(),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
+  if (answer.status === 401 || answer.status === 403) throw new Refused(answer.status);
   const found = JSON.parse(await answer.text(), (_, value) => (typeof value === "string" ? visible(value) : value));
   if (!answer.ok) throw new Error(found.error ?? `status ${answer.status}`);
   return found;

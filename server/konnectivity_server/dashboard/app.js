@@ -1,5 +1,6 @@
 // The page: asks the server every two seconds while the page is visible, and shows the answers.
 
+import { asksForToken, granted, isLocked, onlyTenant, useToken } from "./access.js";
 import { ask, tenant } from "./api.js";
 import { concerns } from "./attention.js";
 import { mark, say, tag } from "./dom.js";
@@ -30,6 +31,7 @@ const state = {
 
 async function refresh() {
   clearTimeout(state.timer);
+  if (isLocked()) return;
   const round = (state.round += 1);
   const view = state.view;
   try {
@@ -38,10 +40,11 @@ async function refresh() {
     if (round !== state.round) return;
     state.answeredAt = performance.now();
     state.overview = overview;
+    granted();
     lost(null);
     show(view, overview, sick, list);
   } catch (error) {
-    if (round !== state.round) return;
+    if (round !== state.round || asksForToken(error)) return;
     lost(error);
   }
   if (!document.hidden) state.timer = setTimeout(refresh, INTERVAL_MS);
@@ -200,7 +203,8 @@ function filterKey(event) {
 // ---- start -----------------------------------------------------------------------------------------------------
 
 useTheme();
-at("others").hidden = tenant === "";
+useToken(refresh);
+at("others").hidden = tenant === "" || onlyTenant() === tenant;
 at("plots").append(...plots.map((plot) => plot.element));
 for (const view of VIEWS) at(`tab-${view}`).addEventListener("click", () => open(view));
 document.querySelector("[role=tablist]").addEventListener("keydown", tabKey);
@@ -215,6 +219,7 @@ document.addEventListener("visibilitychange", () => (document.hidden ? pause() :
 
 function pause() {
   clearTimeout(state.timer);
+  if (isLocked()) return;
   at("live").className = "live";
   say(at("live"), "Paused");
 }

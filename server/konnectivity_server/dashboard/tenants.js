@@ -1,5 +1,6 @@
 // The page of a server of many tenants: the list of all, those in trouble first. A name leads to the page of its tenant.
 
+import { asksForToken, coversOnly, granted, isLocked, useToken } from "./access.js";
 import { ask } from "./api.js";
 import { mark, say, tag } from "./dom.js";
 import { bytes, count, plural } from "./format.js";
@@ -31,27 +32,36 @@ const table = new Table({
   ],
 });
 
+const pageOf = (tenant) => `./?tenant=${encodeURIComponent(tenant)}`;
+
 function name(row) {
   const link = tag("a", "", row.name);
-  link.href = `./?tenant=${encodeURIComponent(row.name)}`;
+  link.href = pageOf(row.name);
   const names = (row.server_names ?? []).join(", ");
   return tag("span", "", row.server_names ? link : row.name, tag("small", "", names));
 }
 
 async function refresh() {
   clearTimeout(state.timer);
+  if (isLocked()) return;
   const round = (state.round += 1);
   try {
     const found = await ask("tenants", { match: state.match, sort: state.sort, limit: LIMIT });
     if (round !== state.round) return;
+    if (found.tenant !== undefined) {
+      coversOnly(found.tenant); // the token is of one tenant
+      location.replace(pageOf(found.tenant));
+      return;
+    }
+    granted();
     answered(true);
     table.show(found.tenants);
     table.sorted(state.sort);
     const shown = found.tenants.length < found.matching ? `, the first ${found.tenants.length} are shown` : "";
     const chosen = state.match ? `${found.matching} of ${plural(found.total, "tenant")}` : plural(found.total, "tenant");
     say(at("summary"), `${chosen}${shown}.`);
-  } catch {
-    if (round !== state.round) return;
+  } catch (error) {
+    if (round !== state.round || asksForToken(error)) return;
     answered(false);
   }
   if (!document.hidden) state.timer = setTimeout(refresh, INTERVAL_MS);
@@ -73,6 +83,7 @@ function sortBy(column) {
 }
 
 useTheme();
+useToken(refresh);
 at("panel").replaceChildren(table.element);
 at("filter").addEventListener("input", () => {
   state.match = at("filter").value.trim();
