@@ -93,6 +93,11 @@ def problems(options: RuledOptions) -> list[str]:
     return [problem for rule in rules for problem in rule(options)]
 
 
+def problems_of_tenant(options: RuledOptions) -> list[str]:
+    """Return one error message for each combination of a tenant's options that conflicts."""
+    return [problem for rule in RULES_OF_TENANT for problem in rule(options)]
+
+
 def _missing(options: RuledOptions, *fields: str) -> list[str]:
     """Return the flags of those fields that have no value."""
     return [f"--{field.replace('_', '-')}" for field in fields if not getattr(options, field)]
@@ -111,24 +116,55 @@ def _pairs(options: RuledOptions) -> Iterator[str]:
 def _frontends(options: RuledOptions) -> Iterator[str]:
     if not options.uds_name and not options.tcp_frontend:
         yield "no frontend: set --uds-name, or --server-port with --server-cert, --server-key, --server-ca-cert"
-    if options.tcp_frontend:
-        needed = ("server_ca_cert",) if options.server_cert else ("server_cert", "server_key", "server_ca_cert")
-        yield from (f"{flag} is needed for the TCP frontend" for flag in _missing(options, *needed))
+    yield from _tcp_frontend(options)
     if options.uds_name and options.given("server_port") and options.server_port and not options.server_cert:
         yield "--server-port is 0 with --uds-name, unless a TCP frontend with --server-cert is wanted as well"
 
 
+def _tcp_frontend(options: RuledOptions) -> Iterator[str]:
+    if options.tcp_frontend:
+        needed = ("server_ca_cert",) if options.server_cert else ("server_cert", "server_key", "server_ca_cert")
+        yield from (f"{flag} is needed for the TCP frontend" for flag in _missing(options, *needed))
+
+
+def _frontends_of_tenant(options: RuledOptions) -> Iterator[str]:
+    if not options.uds_name and not options.tcp_frontend:
+        yield "no frontend: set --server-ca-cert, or --uds-name"
+    yield from _tcp_frontend(options)
+
+
+_NO_CREDENTIAL = (
+    "agents are not authenticated: set --cluster-ca-cert, or --agent-namespace, --agent-service-account and "
+    "--authentication-audience"
+)
+
+
 def _authentication(options: RuledOptions) -> Iterator[str]:
-    fields = ("agent_namespace", "agent_service_account", "authentication_audience")
-    missing = _missing(options, *fields)
-    if 0 < len(missing) < len(fields):
-        yield f"token authentication of agents needs {' and '.join(missing)}, too"
-    elif missing and not options.cluster_ca_cert and not options.insecure_allow_unauthenticated_agents:
+    yield from _whole_token_authentication(options)
+    if not options.insecure_allow_unauthenticated_agents and _takes_anyone(options):
         yield (
-            "agents are not authenticated: set --cluster-ca-cert, or --agent-namespace, --agent-service-account "
-            "and --authentication-audience (or, knowing that anyone who reaches --agent-port can then receive the "
-            "cluster's traffic, --insecure-allow-unauthenticated-agents)"
+            f"{_NO_CREDENTIAL} (or, knowing that anyone who reaches --agent-port can then receive the cluster's "
+            "traffic, --insecure-allow-unauthenticated-agents)"
         )
+
+
+def _authentication_of_tenant(options: RuledOptions) -> Iterator[str]:
+    yield from _whole_token_authentication(options)
+    if _takes_anyone(options):
+        yield _NO_CREDENTIAL
+
+
+def _whole_token_authentication(options: RuledOptions) -> Iterator[str]:
+    missing = _missing(options, *_TOKEN_FIELDS)
+    if 0 < len(missing) < len(_TOKEN_FIELDS):
+        yield f"token authentication of agents needs {' and '.join(missing)}, too"
+
+
+def _takes_anyone(options: RuledOptions) -> bool:
+    return not options.cluster_ca_cert and len(_missing(options, *_TOKEN_FIELDS)) == len(_TOKEN_FIELDS)
+
+
+_TOKEN_FIELDS = ("agent_namespace", "agent_service_account", "authentication_audience")
 
 
 def _identity(options: RuledOptions) -> Iterator[str]:
@@ -272,3 +308,4 @@ _RULES = (
     _balancer,
     _shared_ports,
 )
+RULES_OF_TENANT = (_pairs, _frontends_of_tenant, _authentication_of_tenant, _identity, _leases, _probes)

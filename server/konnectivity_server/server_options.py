@@ -283,7 +283,11 @@ class ServerOptions(ServerServiceOptions):
         )
 
     def problems(self) -> list[str]:
-        return super().problems() + self.forward_problems() + option_rules.problems(self)
+        return super().problems() + self.forward_problems() + self.conflicts()
+
+    def conflicts(self) -> list[str]:
+        """Return one error message for each combination of options that conflicts."""
+        return option_rules.problems(self)
 
     def doubts(self) -> list[str]:
         found = super().doubts()

@@ -146,7 +146,7 @@ class TenantDirectory:
             raise TenantError("; ".join(problems))
         taken = sorted(self._peer_names & set(map(normal, (*options.server_names, *options.frontend_names))))
         if taken:
-            raise TenantError(f"the server name {taken[0]!r} is that of the peer servers (--peers) on the same port")
+            raise TenantError(f"the server name {taken[0]!r} is that of the peer servers on the same port")
         try:
             agents = TlsContent(options.agent_files, self.pairs)
             frontends = TlsContent(options.frontend_files, self.pairs, agents) if options.tcp_frontend else None

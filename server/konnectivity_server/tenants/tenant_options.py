@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from konnectivity.runtime.options import STRINGS, at_least, declared, option, read_over
+from konnectivity_server import option_rules
 from konnectivity_server.server_options import ServerOptions
 from konnectivity_server.tenants.server_names import normal
 
 MAX_NAME = 253  # characters
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}[a-z0-9]|(\*\.)?[a-z0-9]")
+_FLAG = re.compile("--([a-z0-9-]+)")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _USED_AS_IT_IS = frozenset(("admin_token_sha256",))  # a change of these needs no new start of the tenant
 
@@ -159,7 +161,10 @@ class TenantOptions(ServerOptions):
             found.append("admin-token-sha256 has a value that is no SHA-256 digest, which has 64 digits 0-9 and a-f")
         if self.admin_token_sha256 and not self.admin_token_file:
             found.append("admin-token-sha256 has no effect: the server has no file of tokens for its admin port")
-        return found + super().problems()
+        return found + [as_in_file(each) for each in super().problems()]
+
+    def conflicts(self) -> list[str]:
+        return option_rules.problems_of_tenant(self)
 
     def differs_from(self, other: TenantOptions) -> bool:
         """Return whether any value differs that the tenant has used since its start."""
@@ -193,6 +198,11 @@ def read_tenant(inherited_values: Mapping[str, Any], path: Path) -> tuple[Tenant
     Paths of files are relative to the folder of the tenant's file.
     """
     return read_over(TenantOptions, ALLOWED, str(path), inherited_values, lambda text: str(path.parent / text), FILES)
+
+
+def as_in_file(text: str) -> str:
+    """Return a text in which a tenant's options are named as its file writes them, not as flags."""
+    return _FLAG.sub(lambda found: found[1] if found[1].replace("-", "_") in ALLOWED else found[0], text)
 
 
 def own_values(options: TenantOptions) -> dict[str, str]:

@@ -25,7 +25,7 @@ from konnectivity_server.tenants.server_names import ServerNames
 from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
 from konnectivity_server.tenants.tenant_directory import DIRECTORY, DeclaredTenant, TenantDirectory, TenantError
 from konnectivity_server.tenants.tenant_end import TenantEnd
-from konnectivity_server.tenants.tenant_options import share_port
+from konnectivity_server.tenants.tenant_options import as_in_file, share_port
 from konnectivity_server.tenants.tenant_parts import ProcessParts
 from konnectivity_server.tenants.tenant_state import TenantState
 
@@ -168,7 +168,7 @@ class TenantSet:
             self._claims.take(name, claims)
             self._changes += 1
         except (TenantError, ListenError, StartError, KubeError, TlsError) as error:
-            self._fail(name, state, str(error), patience_s)
+            self._fail(name, state, as_in_file(str(error)), patience_s)
             return
         if state.trouble:
             log.info("Tenant can be used again", tenant=name)
