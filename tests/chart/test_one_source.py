@@ -245,6 +245,10 @@ def test_the_service_of_agents_is_that_of_manifests_service(manifests, options, 
             ["--type=headless", "--port=9132", "--shards=3"],
             {"service": {"type": "headless"}, "port": 9132, "shards": 3},
         ),
+        (
+            ["--no-peers", "--max-replicas=9"],
+            {"peers": {"enabled": False}, "autoscaling": {"enabled": True, "maxReplicas": 9}},
+        ),
         (["--type=NodePort", "--node-port=30132"], {"service": {"type": "NodePort", "nodePort": 30132}}),
         (
             ["--replicas=3", "--max-replicas=9", "--cpu-percent=50", "--tunnels=2000"],
@@ -254,9 +258,16 @@ def test_the_service_of_agents_is_that_of_manifests_service(manifests, options, 
             },
         ),
         (
-            ["--tls-secret=its", "--limits=memory=2Gi", "--extra-arg=--v=2", "--extra-arg=--health-port=9000"],
+            [
+                "--tls-secret=its",
+                "--peer-secret=others",
+                "--limits=memory=2Gi",
+                "--extra-arg=--v=2",
+                "--extra-arg=--health-port=9000",
+            ],
             {
                 "tlsSecret": "its",
+                "peers": {"secret": "others"},
                 "resources": {"limits": {"memory": "2Gi"}},
                 "extraArgs": {"--v": 2, "--health-port": 9000},
             },

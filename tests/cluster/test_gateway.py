@@ -25,6 +25,11 @@ from support.waiting import until
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs/start/quickstart-gateway.md"
 GATEWAY_IP = "127.0.0.1"
+PEERS = ("192.0.2.9", "192.0.2.10")  # addresses of the gateway's two pods for each other
+DIAL = """\
+konnectivity dial 198.51.100.10:10250 --server 192.0.2.10:8132 --server-name tenant-2.gateway.example \
+    --ca-cert gateway/ca.crt --cert tenant-2/client.crt --key tenant-2/client.key < /dev/null
+"""
 BESIDE = {"agent": 9132, "health": 9134, "admin": 9133}  # ports of the first server beside a kube-apiserver
 
 
@@ -159,17 +164,19 @@ class Reader:
 class Gateway:
     """Pod of the gateway on a host of the admin cluster, which is the cluster of the first tenant."""
 
-    def __init__(self, admin, directory, kube):
+    def __init__(self, admin, directory, namespace, kube):
         self._admin = admin
-        self.host = Host(directory, admin.cluster.namespaces.control, kube)
+        self.host = Host(directory, namespace, kube)
+        for address in PEERS:
+            self.host.run("sh", "-c", f"echo {address} konnectivity-gateway-peers.konnectivity.svc >> /etc/hosts")
         own = directory / "own/etc/konnectivity"
         own.mkdir()
         self._volume = ProjectedVolume(own / "tenants")
 
     def start(self):
-        data = self._admin.get("secret", "konnectivity-gateway", "konnectivity")["data"]
-        for name in ("tls.crt", "tls.key"):
-            self.host.write(f"/etc/konnectivity/tls/{name}", base64.b64decode(data[name]))
+        for secret, folder in (("konnectivity-gateway", "tls"), ("konnectivity-gateway-peers", "peers")):
+            for name, content in self._admin.get("secret", secret, "konnectivity")["data"].items():
+                self.host.write(f"/etc/konnectivity/{folder}/{name}", base64.b64decode(content))
         spec = self._admin.get("deployment", "konnectivity-gateway", "konnectivity")["spec"]["template"]["spec"]
         self._sources = [each["secret"]["name"] for each in spec["volumes"][0]["projected"]["sources"]]
         self._volume.update([])
@@ -247,6 +254,14 @@ def planes(crd, make_clusters, programs, tmp_path):
             each.stop()
 
 
+@pytest.fixture
+def apart(planes):
+    """Yield network namespaces of the gateway's second pod, to which no agent has a way."""
+    made = type(planes[0].cluster.namespaces)(planes[1].cluster.namespaces)
+    yield made
+    made.remove()
+
+
 def follow(admin, plane):
     """Run a control plane as its TenantControlPlane says, as Kamaji does; the same kube-apiserver keeps running."""
     deployment = admin.get("tcp", plane.name, "tenants")["spec"]["controlPlane"]["deployment"]
@@ -265,10 +280,11 @@ def follow(admin, plane):
 
 
 @pytest.mark.timeout(600)
-def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
+def test_from_sidecars_to_a_gateway_and_back(planes, apart, programs, tmp_path):
     install, add, agents, both, off, _, on, back, leave, certificates = blocks(PAGE)
     admin, other = planes
-    gateway = Gateway(admin, tmp_path / "gateway", programs / "kube")
+    gateway = Gateway(admin, tmp_path / "gateway", admin.cluster.namespaces.control, programs / "kube")
+    second = Gateway(admin, tmp_path / "second", apart.node, programs / "kube")
     try:
         for each in planes:
             gateway.host.run("sh", "-c", f"echo {each.cluster.local_ip} {each.name}.tenants.svc >> /etc/hosts")
@@ -289,6 +305,10 @@ def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
                 each.start_gateway_agent()
             until(lambda: gateway.ready("tenant-1", "tenant-2"), "both tenants are ready")
             assert {name: each["agents"] for name, each in gateway.tenants().items()} == {"tenant-1": 1, "tenant-2": 1}
+            second.start()
+            second.refresh()
+            shell.paste(DIAL)  # by an agent of the first pod
+            assert second.tenants()["tenant-2"]["agents"] == 0
             with Reader(other) as reader:
                 other.works()
                 assert dials(gateway, "tenant-1") == 0
@@ -312,4 +332,5 @@ def test_from_sidecars_to_a_gateway_and_back(planes, programs, tmp_path):
             assert reader.reads > 3
             assert reader.failures == []
     finally:
-        gateway.host.stop()
+        for each in (second, gateway):
+            each.host.stop()

@@ -31,6 +31,7 @@ REFERENCE_VERSION = "v0.36.0"
 REFERENCE_IMAGES = "registry.k8s.io/kas-network-proxy/"  # Kamaji's default
 IMAGE_USER = 65532  # of our images, and of the reference's
 PROBE_TIMEOUT_S = 20
+START_TIMEOUT_S = 200.0  # of a container, while those of all tenants start side by side
 GRACE_S = 30.0  # of a pod without another number
 _LIBRARIES = ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "usr/libexec", "usr/local/bin", "usr/local/lib")
 _LINKS = ("bin", "sbin", "lib", "lib64")
@@ -149,7 +150,7 @@ class Pod:
                 return False
             return True
 
-        until(alive, lambda: f"{name} is alive:\n{process.log[-3000:]}")
+        until(alive, lambda: f"{name} is alive:\n{process.log[-3000:]}", START_TIMEOUT_S)
 
     def _curl(self, port: int, path: str, scheme: str) -> str:
         curl = shutil.which("curl") or "curl"

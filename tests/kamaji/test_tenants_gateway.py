@@ -166,6 +166,6 @@ def test_the_tenant_leaves_the_gateway_and_the_other_one_stays(moved, gateway, a
     gateway.refresh()
     gateway.wait_until_ready(OTHER)
     moved.works()
-    assert gateway.tenants()[OTHER]["failed"] == 0
+    assert gateway.tenants()[OTHER]["dial_failures"] == 0
     assert read_line(followed)
     assert followed.poll() is None

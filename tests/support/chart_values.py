@@ -89,6 +89,8 @@ SWITCHES: dict[str, tuple[Values, Any]] = {
     "gateway.port": (GATEWAY, 9132),
     "gateway.replicas": (GATEWAY, 3),
     "gateway.tlsSecret": (GATEWAY, "its-certificate"),
+    "gateway.peers.enabled": (GATEWAY, False),
+    "gateway.peers.secret": (GATEWAY, "its-peers"),
     "gateway.shards": (GATEWAY, 2),
     "gateway.autoscaling.enabled": (GATEWAY, True),
     "gateway.autoscaling.maxReplicas": (SCALED, 9),

@@ -1,7 +1,7 @@
-{{/* Largest number of pods of the gateway, which agents are told. */}}
+{{/* Number of pods of the gateway, which agents are told; those that the autoscaler adds tell their peer servers. */}}
 {{- define "konnectivity.gateway.count" -}}
 {{- $gateway := .Values.gateway -}}
-{{- $gateway.autoscaling.enabled | ternary $gateway.autoscaling.maxReplicas $gateway.replicas | toString -}}
+{{- and $gateway.autoscaling.enabled (not $gateway.peers.enabled) | ternary $gateway.autoscaling.maxReplicas $gateway.replicas | toString -}}
 {{- end -}}
 
 {{/* Flags of the gateway. */}}
@@ -20,6 +20,13 @@
   "--server-port" (toString $gateway.port)
   "--tenants" "/etc/konnectivity/tenants"
 -}}
+{{- if $gateway.peers.enabled -}}
+{{- $_ := set $flags "--peer-ca-cert" "/etc/konnectivity/peers/ca.crt" -}}
+{{- $_ := set $flags "--peer-cert" "/etc/konnectivity/peers/tls.crt" -}}
+{{- $_ := set $flags "--peer-key" "/etc/konnectivity/peers/tls.key" -}}
+{{- $_ := set $flags "--peer-port" "8135" -}}
+{{- $_ := set $flags "--peers" (printf "konnectivity-gateway-peers.%s.svc:8135" .Release.Namespace) -}}
+{{- end -}}
 {{- include "konnectivity.flags" (dict "flags" $flags "extra" $gateway.extraArgs) -}}
 {{- end -}}
 
@@ -72,6 +79,11 @@ containers:
       - name: healthport
         containerPort: {{ $health }}
         protocol: TCP
+      {{- if $gateway.peers.enabled }}
+      - name: peerport
+        containerPort: {{ get $flags "--peer-port" }}
+        protocol: TCP
+      {{- end }}
     livenessProbe:
       {{- include "konnectivity.probe" (dict "path" "/healthz" "port" $health "delay" 10) | nindent 6 }}
     # Whether the server serves at all. Agents come by the Service, so a pod without agents must be in it.
@@ -88,6 +100,11 @@ containers:
       - name: konnectivity-gateway-tls
         mountPath: /etc/konnectivity/tls
         readOnly: true
+      {{- if $gateway.peers.enabled }}
+      - name: konnectivity-gateway-peers
+        mountPath: /etc/konnectivity/peers
+        readOnly: true
+      {{- end }}
 volumes:
   - name: konnectivity-tenants
     projected:
@@ -100,4 +117,9 @@ volumes:
   - name: konnectivity-gateway-tls
     secret:
       secretName: {{ $gateway.tlsSecret }}
+  {{- if $gateway.peers.enabled }}
+  - name: konnectivity-gateway-peers
+    secret:
+      secretName: {{ $gateway.peers.secret }}
+  {{- end }}
 {{- end -}}

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from konnectivity.tool.pki.key_types import KEY_TYPES
-from konnectivity.tool.pki.roles import LEAVES
+from konnectivity.tool.pki.roles import LEAVES, USUAL
 
 LONGEST_DAYS = 36_500
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -35,6 +35,7 @@ def add_names(parser: argparse.ArgumentParser) -> None:
     for role, what in (
         ("server", "by which agents reach the server"),
         ("frontend", f"by which kube-apiserver reaches the TCP frontend (default: {', '.join(LOOPBACK)})"),
+        ("peer", "by which peer servers reach the server"),
         ("agent", "for which the agent may speak, with --agent-identity=certificate-san"),
     ):
         group.add_argument(f"--{role}-name", action="append", default=[], metavar="HOST", help=f"Host name {what}.")
@@ -57,6 +58,8 @@ def add_issuing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ca-key", metavar="FILE", help="Private key of --ca-cert.")
     group.add_argument("--frontend-ca-cert", metavar="FILE", help="Existing CA for frontend and client.")
     group.add_argument("--frontend-ca-key", metavar="FILE", help="Private key of --frontend-ca-cert.")
+    group.add_argument("--peer-ca-cert", metavar="FILE", help="Existing CA for peer servers.")
+    group.add_argument("--peer-ca-key", metavar="FILE", help="Private key of --peer-ca-cert.")
     group.add_argument(
         "--days", type=days, default=timedelta(days=365), help="Validity of the certificates in days (default: 365)."
     )
@@ -67,7 +70,7 @@ def add_issuing(parser: argparse.ArgumentParser) -> None:
         "--only",
         metavar="NAMES",
         type=_leaves,
-        help=f"Comma-separated certificates to issue, of {','.join(LEAVES)} (default: all).",
+        help=f"Comma-separated certificates to issue, of {','.join(LEAVES)} (default: {','.join(USUAL)}).",
     )
     group.add_argument(
         "--renew", metavar="NAMES", type=_leaves, help="Comma-separated certificates to replace; their names are kept."

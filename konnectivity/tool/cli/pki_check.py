@@ -89,7 +89,7 @@ def _key_beside(path: Path, content: bytes) -> certificate_check.File | None:
 def _bundles(path: Path, role: str, arguments: argparse.Namespace) -> list[certificate_check.File]:
     """Return the CA that was given, or else that of the role, or else every CA file beside the certificate."""
     edge = roles.LEAVES[role].authority if role else roles.AGENTS_CA
-    given = arguments.frontend_ca_cert if edge == roles.FRONTEND_CA else arguments.ca_cert
+    given = getattr(arguments, f"{edge.replace('-', '_')}_cert")
     if given or arguments.ca_cert:
         return [_read(Path(given or arguments.ca_cert))]
     own = path.with_name(f"{edge}.crt")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from konnectivity.tool.cli import output, pki_arguments
-from konnectivity.tool.pki.roles import AUTHORITIES, LEAVES
+from konnectivity.tool.pki.roles import AGENTS_CA, AUTHORITIES, FRONTEND_CA, LEAVES, PEER_CA, USUAL
 
 if TYPE_CHECKING:
     from konnectivity.tool.pki.authority import Authority
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_REACHED_BY = {"server": "agents", "peer": "peer servers"}
+_EDGES = {
+    AGENTS_CA: "--cluster-ca-cert as an agent",
+    FRONTEND_CA: "--server-ca-cert as a frontend",
+    PEER_CA: "--peer-ca-cert as a peer server",
+}
 _COLUMNS = ("file", "state", "subject", "sans", "usages", "not_after", "used_by")
 _EXAMPLE = """\
 examples:
@@ -35,8 +41,9 @@ def add_to(commands: Commands) -> None:
         "pki",
         help="issue the certificates of a tunnel, or check existing ones",
         description="Make a CA for each edge of the tunnel, and the certificates of its ends: of the server for agents "
-        "(server) and for kube-apiserver (frontend), of kube-apiserver (client) and of agents (agent). CAs that are in "
-        "the directory are used again; nothing is replaced unless asked. With --check: check files.",
+        "(server) and for kube-apiserver (frontend), of kube-apiserver (client) and of agents (agent); with --only "
+        "also of servers for each other (peer). CAs that are in the directory are used again; nothing is replaced "
+        "unless asked. With --check: check files.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -86,7 +93,7 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
             raise PkiError(
                 f"--as {arguments.stem!r}: a name without slashes, of up to {LONGEST_COMMON_NAME} characters"
             )
-    for flag in ("ca", "frontend_ca"):
+    for flag in ("ca", "frontend_ca", "peer_ca"):
         if bool(getattr(arguments, f"{flag}_cert")) != bool(getattr(arguments, f"{flag}_key")):
             name = flag.replace("_", "-")
             raise PkiError(f"--{name}-cert and --{name}-key go together: both are needed to issue certificates")
@@ -122,7 +129,7 @@ def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]
     from konnectivity.tool.pki import issuance
 
     leaves = []
-    for name in arguments.only or arguments.renew or LEAVES:
+    for name in arguments.only or arguments.renew or USUAL:
         role, stem = LEAVES[name], arguments.stem or name
         names = pki_arguments.given_names(arguments, name)
         common_name = arguments.stem or role.common_name
@@ -131,8 +138,8 @@ def _wanted(arguments: argparse.Namespace, directory: Path | None) -> list[Leaf]
             names = names or old
         elif name == "frontend" and not names:
             names = issuance.Names.of(pki_arguments.LOOPBACK)
-        if name == "server" and not names:
-            raise issuance.PkiError("say how agents reach the server: --server-name HOST, --server-ip ADDRESS")
+        if not names and (who := _REACHED_BY.get(name)):
+            raise issuance.PkiError(f"say how {who} reach the server: --{name}-name HOST, --{name}-ip ADDRESS")
         leaves.append(issuance.Leaf(role, stem, common_name, names))
     return leaves
 
@@ -179,8 +186,7 @@ def _say(arguments: argparse.Namespace, used: Mapping[str, tuple[Authority, bool
         if end < datetime.now(UTC) + arguments.days:
             print(f"note: the CA {name} ends on {end:%Y-%m-%d}, and so do its certificates", file=sys.stderr)
         if getattr(arguments, f"{stem.replace('-', '_')}_cert"):
-            edge = "--cluster-ca-cert as an agent" if stem == "ca" else "--server-ca-cert as a frontend"
-            print(f"note: whoever has a client certificate of {name} is accepted by {edge}", file=sys.stderr)
+            print(f"note: whoever has a client certificate of {name} is accepted by {_EDGES[stem]}", file=sys.stderr)
 
 
 def _show_secrets(arguments: argparse.Namespace, made: Sequence[Made]) -> None:

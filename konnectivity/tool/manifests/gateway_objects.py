@@ -3,6 +3,8 @@
 The files of the tenants are in a fixed number of Secrets, which one projected volume merges into one directory. A
 Secret that does not exist is left out. So a tenant comes, changes and goes by a change of a Secret, and no pod is
 restarted.
+
+The pods are peer servers of each other: a pod that has no agent of a tenant yet dials through one that has.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ NAMESPACE = "konnectivity"
 TENANTS = "/etc/konnectivity/tenants"
 TLS = "/etc/konnectivity/tls"
 TENANTS_VOLUME, TLS_VOLUME = "konnectivity-tenants", "konnectivity-gateway-tls"
+PEERS = "konnectivity-gateway-peers"  # headless Service, Secret and volume
+PEER_TLS, PEER_PORT = "/etc/konnectivity/peers", 8135
 REPLICAS = 2
 SHARDS, MAX_SHARDS = 16, 256
 MAX_SECRET = 1024 * 1024  # bytes that the data of a Secret may have
@@ -43,6 +47,8 @@ class GatewayManifest:
     tunnels: int | None = None  # agents of a pod above which the autoscaler adds one; None: by processor time alone
     shards: int = SHARDS
     tls_secret: str = NAME
+    peers: bool = True  # pods dial through each other
+    peer_secret: str = PEERS
     service_type: str = agent_service_object.CLUSTER_IP
     node_port: int | None = None
     networks: Sequence[str] = ()  # CIDRs from which clients may come; empty: everywhere
@@ -69,7 +75,7 @@ class GatewayManifest:
 
     def all_flags(self) -> extra_arguments.Flags:
         certificate, key = f"{TLS}/tls.crt", f"{TLS}/tls.key"
-        return {
+        flags = {
             "--admin-port": str(object_names.ADMIN_PORT),
             "--agent-port": str(self.port),
             "--cluster-cert": certificate,
@@ -77,12 +83,24 @@ class GatewayManifest:
             "--health-port": str(object_names.HEALTH_PORT),
             "--mode": "grpc,http-connect",
             "--server-cert": certificate,
-            # Agents of every tenant connect to each server, also to those that the autoscaler will add.
-            "--server-count": str(self.max_replicas or self.replicas),
+            "--server-count": str(self._announced()),
             "--server-key": key,
             "--server-port": str(self.port),
             "--tenants": TENANTS,
-        } | self.flags
+        }
+        if self.peers:
+            flags |= {
+                "--peer-ca-cert": f"{PEER_TLS}/ca.crt",
+                "--peer-cert": f"{PEER_TLS}/tls.crt",
+                "--peer-key": f"{PEER_TLS}/tls.key",
+                "--peer-port": str(PEER_PORT),
+                "--peers": f"{PEERS}.{self.namespace}.svc:{PEER_PORT}",
+            }
+        return flags | self.flags
+
+    def _announced(self) -> int:
+        """Return the number of servers that agents are told; those that the autoscaler adds tell their peer servers."""
+        return self.replicas if self.peers else self.max_replicas or self.replicas
 
 
 def check_shards(count: int) -> int:
@@ -122,6 +140,7 @@ def objects(gateway: GatewayManifest) -> list[Object]:
         _object("v1", "ServiceAccount", gateway) | {"automountServiceAccountToken": False},
         deployment(gateway),
         service(gateway),
+        *([peer_service(gateway)] if gateway.peers else []),
         _object("policy/v1", "PodDisruptionBudget", gateway) | {"spec": {"maxUnavailable": 1, "selector": _selector()}},
         network_policy(gateway),
     ]
@@ -139,6 +158,12 @@ def deployment(gateway: GatewayManifest) -> Object:
 
 def pod(gateway: GatewayManifest) -> Object:
     sources = [{"secret": {"name": shard_name(shard), "optional": True}} for shard in range(gateway.shards)]
+    volumes = [
+        {"name": TENANTS_VOLUME, "projected": {"sources": sources}},
+        {"name": TLS_VOLUME, "secret": {"secretName": gateway.tls_secret}},
+    ]
+    if gateway.peers:
+        volumes.append({"name": PEERS, "secret": {"secretName": gateway.peer_secret}})
     return {
         "serviceAccountName": NAME,
         "automountServiceAccountToken": False,
@@ -148,31 +173,33 @@ def pod(gateway: GatewayManifest) -> Object:
         "terminationGracePeriodSeconds": hardening.SERVER_GRACE_S,
         "enableServiceLinks": False,
         "containers": [_container(gateway)],
-        "volumes": [
-            {"name": TENANTS_VOLUME, "projected": {"sources": sources}},
-            {"name": TLS_VOLUME, "secret": {"secretName": gateway.tls_secret}},
-        ],
+        "volumes": volumes,
     }
 
 
 def _container(gateway: GatewayManifest) -> Object:
     flags = gateway.all_flags()
     health = extra_arguments.port_of(flags, "--health-port")
+    mounts = [
+        {"name": TENANTS_VOLUME, "mountPath": TENANTS, "readOnly": True},
+        {"name": TLS_VOLUME, "mountPath": TLS, "readOnly": True},
+    ]
+    ports = server_pod.container_ports(flags)
+    if gateway.peers:
+        mounts.append({"name": PEERS, "mountPath": PEER_TLS, "readOnly": True})
+        ports.append({"name": "peerport", "containerPort": _peer_port(gateway), "protocol": "TCP"})
     return {
         "name": object_names.SERVER,
         "image": gateway.image,
         "command": ["/proxy-server"],
         "args": extra_arguments.rendered(flags),
-        "ports": server_pod.container_ports(flags),
+        "ports": ports,
         "livenessProbe": hardening.probe("/healthz", health, delay_s=10),
         # Whether the server serves at all. Agents come by the Service, so a pod without agents must be in it.
         "readinessProbe": hardening.readiness("/readyz", health),
         "resources": gateway.resources,
         "securityContext": hardening.container_security(),
-        "volumeMounts": [
-            {"name": TENANTS_VOLUME, "mountPath": TENANTS, "readOnly": True},
-            {"name": TLS_VOLUME, "mountPath": TLS, "readOnly": True},
-        ],
+        "volumeMounts": mounts,
     }
 
 
@@ -181,13 +208,28 @@ def service(gateway: GatewayManifest) -> Object:
     return _object("v1", "Service", gateway) | {"spec": spec}
 
 
+def peer_service(gateway: GatewayManifest) -> Object:
+    """Return the Service whose name has the address of each pod, also of those that are not ready."""
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": object_names.labels(NAME),
+        "ports": [{"name": "peers", "port": _peer_port(gateway), "protocol": "TCP"}],
+    }
+    made = _object("v1", "Service", gateway)
+    return made | {"metadata": {**made["metadata"], "name": PEERS}, "spec": spec}
+
+
 def network_policy(gateway: GatewayManifest) -> Object:
-    """Return the policy that leaves two ports open: of agents and kube-apiservers, and of probes and metrics."""
+    """Return the policy of the ports: of agents and kube-apiservers, of probes and metrics, and of the pods' own."""
     health = extra_arguments.port_of(gateway.all_flags(), "--health-port")
     clients: Object = {"ports": [{"port": _port(gateway), "protocol": "TCP"}]}
     if gateway.networks:
         clients["from"] = [{"ipBlock": {"cidr": each}} for each in gateway.networks]
     ingress = [clients, {"ports": [{"port": health, "protocol": "TCP"}]}]
+    if gateway.peers:
+        own: Object = {"ports": [{"port": _peer_port(gateway), "protocol": "TCP"}]}
+        ingress.append({**own, "from": [{"podSelector": _selector()}]})
     spec = {"podSelector": _selector(), "policyTypes": ["Ingress"], "ingress": ingress}
     return _object("networking.k8s.io/v1", "NetworkPolicy", gateway) | {"spec": spec}
 
@@ -221,6 +263,10 @@ def networks(texts: Iterable[str]) -> list[str]:
 
 def _port(gateway: GatewayManifest) -> int:
     return extra_arguments.port_of(gateway.all_flags(), "--agent-port")
+
+
+def _peer_port(gateway: GatewayManifest) -> int:
+    return extra_arguments.port_of(gateway.all_flags(), "--peer-port")
 
 
 def _selector() -> Object:

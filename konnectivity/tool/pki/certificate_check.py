@@ -149,10 +149,11 @@ def _authority(path: str, found: x509.Certificate) -> Iterator[Finding]:
 
 def _leaf(path: str, found: x509.Certificate, role: str, wanted: Sequence[str]) -> Iterator[Finding]:
     there = certificate_parsing.usages(found)
-    needed = LEAVES[role].usage if role else ""
-    if needed and there and needed not in there:  # OpenSSL does not accept `any` for the needed usage
-        text = f"is good for {', '.join(there)}, not for {needed}"
-        yield Finding(path, ERROR, text, f"issue it again with the extended key usage {needed}")
+    needed = LEAVES[role].usages if role else ()
+    for each in needed:
+        if there and each not in there:  # OpenSSL does not accept `any` for the needed usage
+            text = f"is good for {', '.join(there)}, not for {each}"
+            yield Finding(path, ERROR, text, f"issue it again with the extended key usage {each}")
     usage = certificate_parsing.extension(found, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         yield Finding(path, ERROR, "its key usage has no digitalSignature", "issue it again with it")
@@ -162,7 +163,7 @@ def _leaf(path: str, found: x509.Certificate, role: str, wanted: Sequence[str]) 
         )
     if CLIENT_AUTH in there or not there:
         yield from masters(path, found)
-    if (needed or (SERVER_AUTH if SERVER_AUTH in there else "")) == SERVER_AUTH:
+    if SERVER_AUTH in (needed or there):
         yield from _server_names(path, found)
     if lacking := missing_names(found, wanted):
         had = ", ".join(certificate_parsing.names(found)) or "none"

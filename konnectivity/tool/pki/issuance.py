@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from konnectivity.runtime import atomic_file
 from konnectivity.tool.pki import certificate_parsing, private_keys
 from konnectivity.tool.pki.authority import TEN_YEARS, Authority, CertificateIdentity
-from konnectivity.tool.pki.roles import Role
+from konnectivity.tool.pki.roles import CLIENT_AUTH, SERVER_AUTH, Role
 from konnectivity.untrusted.file_content import read_any
 
 _NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
@@ -140,8 +140,8 @@ def issue(leaf: Leaf, issuer: Authority, valid_for: timedelta, key_type: str) ->
         dns=leaf.names.dns,
         ips=leaf.names.ips,
         uris=leaf.names.uris,
-        server=leaf.role.is_server,
-        client=not leaf.role.is_server,
+        server=SERVER_AUTH in leaf.role.usages,
+        client=CLIENT_AUTH in leaf.role.usages,
         valid_for=valid_for,
         key_type=key_type,
     )

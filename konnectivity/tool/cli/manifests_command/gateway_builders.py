@@ -33,6 +33,8 @@ def its_gateway(options: argparse.Namespace) -> list[Object]:
     }
     if options.max_replicas is None:
         input_files.none(options, "without --max-replicas", "cpu_percent", "tunnels")
+    if options.no_peers:
+        input_files.none(options, "with --no-peers", "peer_secret")
     return gateway_objects.objects(
         gateway_objects.GatewayManifest(
             image=options.image,
@@ -44,6 +46,8 @@ def its_gateway(options: argparse.Namespace) -> list[Object]:
             tunnels=options.tunnels,
             shards=options.shards,
             tls_secret=options.tls_secret,
+            peers=not options.no_peers,
+            peer_secret=options.peer_secret,
             service_type=options.type,
             node_port=options.node_port,
             networks=gateway_objects.networks(options.allow_from),

@@ -26,6 +26,17 @@ def gateway_options(to: Group) -> None:
         "Secret with the certificate that the gateway shows to all clients",
         "NAME",
     )
+    checked_options.value(
+        to,
+        "--peer-secret",
+        object_names.check_name,
+        gateway_objects.PEERS,
+        "Secret with the certificate that the pods show to each other, and its CA: tls.crt, tls.key, ca.crt",
+        "NAME",
+    )
+    to.add_argument(
+        "--no-peers", action="store_true", help="Let each pod dial through its own agents alone, not by other pods."
+    )
     checked_options.service(to)
     to.add_argument(
         "--allow-from",
