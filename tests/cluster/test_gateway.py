@@ -30,6 +30,7 @@ DIAL = """\
 konnectivity dial 198.51.100.10:10250 --server 192.0.2.10:8132 --server-name tenant-2.gateway.example \
     --ca-cert gateway/ca.crt --cert tenant-2/client.crt --key tenant-2/client.key < /dev/null
 """
+READY = ("curl", "-s", "http://127.0.0.1:8134/readyz?tenant=tenant-2")
 BESIDE = {"agent": 9132, "health": 9134, "admin": 9133}  # ports of the first server beside a kube-apiserver
 
 
@@ -179,7 +180,7 @@ class Gateway:
                 self.host.write(f"/etc/konnectivity/{folder}/{name}", base64.b64decode(content))
         spec = self._admin.get("deployment", "konnectivity-gateway", "konnectivity")["spec"]["template"]["spec"]
         self._sources = [each["secret"]["name"] for each in spec["volumes"][0]["projected"]["sources"]]
-        self._volume.update([])
+        self.refresh()
         self.host.start_container(spec, "konnectivity-server", "Proxy server started")
 
     def refresh(self):
@@ -306,8 +307,8 @@ def test_from_sidecars_to_a_gateway_and_back(planes, apart, programs, tmp_path):
             until(lambda: gateway.ready("tenant-1", "tenant-2"), "both tenants are ready")
             assert {name: each["agents"] for name, each in gateway.tenants().items()} == {"tenant-1": 1, "tenant-2": 1}
             second.start()
-            second.refresh()
-            shell.paste(DIAL)  # by an agent of the first pod
+            until(lambda: second.host.run(*READY) == "ok", "the second pod is ready for tenant-2, by the first one")
+            shell.paste(DIAL)
             assert second.tenants()["tenant-2"]["agents"] == 0
             with Reader(other) as reader:
                 other.works()

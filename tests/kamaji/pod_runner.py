@@ -146,7 +146,7 @@ class Pod:
             assert process.returncode is None, f"{name} ended:\n{process.log[-3000:]}"
             try:
                 self._curl(asked["port"], asked["path"], asked.get("scheme", "HTTP"))
-            except subprocess.CalledProcessError:
+            except subprocess.SubprocessError:
                 return False
             return True
 

@@ -51,7 +51,8 @@ def refused(tool):
 @pytest.fixture
 def site(tool, tmp_path):
     """Make the certificate of a gateway, and certificates and kubeconfigs of two tenants."""
-    assert tool("pki", "--directory=gateway", "--only=server", "--server-name=*.gateway.example")[0] == 0
+    names = ("--server-name=*.gateway.example", "--peer-name=konnectivity-gateway-peers.konnectivity.svc")
+    assert tool("pki", "--directory=gateway", "--only=server,peer", *names)[0] == 0
     for name in ("a", "b"):
         assert tool("pki", f"--directory={name}", "--only=client,agent")[0] == 0
         own = Authority.create(f"cluster {name}")
@@ -73,7 +74,12 @@ def test_the_server_accepts_the_files_in_the_volume_of_its_pod(made, site):
     volume = ProjectedVolume(site / "tenants")
     shown = made("tenant", "b", *DOMAIN, "--pki", "b", "--agent-certificates")[0]
     volume.update([secrets_of(made, "a", "--leases")[0], shown])
-    places = {"/etc/konnectivity/tenants": "tenants", "/etc/konnectivity/tls/tls": "gateway/server"}
+    places = {
+        "/etc/konnectivity/tenants": "tenants",
+        "/etc/konnectivity/tls/tls": "gateway/server",
+        "/etc/konnectivity/peers/tls": "gateway/peer",
+        "/etc/konnectivity/peers/ca": "gateway/peer-ca",
+    }
     arguments = container["args"]
     for place, here in places.items():
         arguments = [each.replace(place, str(site / here)) for each in arguments]
