@@ -26,9 +26,9 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs/start/quickstart-gateway.md"
 GATEWAY_IP = "127.0.0.1"
 PEERS = ("192.0.2.9", "192.0.2.10")  # addresses of the gateway's two pods for each other
-DIAL = """\
-konnectivity dial 198.51.100.10:10250 --server 192.0.2.10:8132 --server-name tenant-2.gateway.example \
-    --ca-cert gateway/ca.crt --cert tenant-2/client.crt --key tenant-2/client.key < /dev/null
+DIAL = r"""
+printf 'GET / HTTP/1.0\r\n\r\n' | konnectivity dial 198.51.100.10:10250 --server 192.0.2.10:8132 \
+    --server-name tenant-2.gateway.example --ca-cert gateway/ca.crt --cert tenant-2/client.crt --key tenant-2/client.key
 """
 READY = ("curl", "-s", "http://127.0.0.1:8134/readyz?tenant=tenant-2")
 BESIDE = {"agent": 9132, "health": 9134, "admin": 9133}  # ports of the first server beside a kube-apiserver
@@ -308,7 +308,7 @@ def test_from_sidecars_to_a_gateway_and_back(planes, apart, programs, tmp_path):
             assert {name: each["agents"] for name, each in gateway.tenants().items()} == {"tenant-1": 1, "tenant-2": 1}
             second.start()
             until(lambda: second.host.run(*READY) == "ok", "the second pod is ready for tenant-2, by the first one")
-            shell.paste(DIAL)
+            assert "HTTP request to an HTTPS server" in shell.paste(DIAL)
             assert second.tenants()["tenant-2"]["agents"] == 0
             with Reader(other) as reader:
                 other.works()

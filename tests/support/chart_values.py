@@ -91,6 +91,7 @@ SWITCHES: dict[str, tuple[Values, Any]] = {
     "gateway.tlsSecret": (GATEWAY, "its-certificate"),
     "gateway.peers.enabled": (GATEWAY, False),
     "gateway.peers.secret": (GATEWAY, "its-peers"),
+    "gateway.adminTokenSecret": (GATEWAY, "its-tokens"),
     "gateway.shards": (GATEWAY, 2),
     "gateway.autoscaling.enabled": (GATEWAY, True),
     "gateway.autoscaling.maxReplicas": (SCALED, 9),

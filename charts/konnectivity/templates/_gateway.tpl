@@ -27,6 +27,9 @@
 {{- $_ := set $flags "--peer-port" "8135" -}}
 {{- $_ := set $flags "--peers" (printf "konnectivity-gateway-peers.%s.svc:8135" .Release.Namespace) -}}
 {{- end -}}
+{{- if $gateway.adminTokenSecret -}}
+{{- $_ := set $flags "--admin-token-file" "/etc/konnectivity/admin/tokens" -}}
+{{- end -}}
 {{- include "konnectivity.flags" (dict "flags" $flags "extra" $gateway.extraArgs) -}}
 {{- end -}}
 
@@ -105,6 +108,11 @@ containers:
         mountPath: /etc/konnectivity/peers
         readOnly: true
       {{- end }}
+      {{- if $gateway.adminTokenSecret }}
+      - name: konnectivity-gateway-admin
+        mountPath: /etc/konnectivity/admin
+        readOnly: true
+      {{- end }}
 volumes:
   - name: konnectivity-tenants
     projected:
@@ -121,5 +129,10 @@ volumes:
   - name: konnectivity-gateway-peers
     secret:
       secretName: {{ $gateway.peers.secret }}
+  {{- end }}
+  {{- with $gateway.adminTokenSecret }}
+  - name: konnectivity-gateway-admin
+    secret:
+      secretName: {{ . }}
   {{- end }}
 {{- end -}}

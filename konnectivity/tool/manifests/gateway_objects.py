@@ -24,6 +24,7 @@ TLS = "/etc/konnectivity/tls"
 TENANTS_VOLUME, TLS_VOLUME = "konnectivity-tenants", "konnectivity-gateway-tls"
 PEERS = "konnectivity-gateway-peers"  # headless Service, Secret and volume
 PEER_TLS, PEER_PORT = "/etc/konnectivity/peers", 8135
+ADMIN_VOLUME, ADMIN = "konnectivity-gateway-admin", "/etc/konnectivity/admin"
 REPLICAS = 2
 SHARDS, MAX_SHARDS = 16, 256
 MAX_SECRET = 1024 * 1024  # bytes that the data of a Secret may have
@@ -49,6 +50,7 @@ class GatewayManifest:
     tls_secret: str = NAME
     peers: bool = True  # pods dial through each other
     peer_secret: str = PEERS
+    admin_token_secret: str = ""  # Secret with the tokens of the admin port; empty: the port asks for none
     service_type: str = agent_service_object.CLUSTER_IP
     node_port: int | None = None
     networks: Sequence[str] = ()  # CIDRs from which clients may come; empty: everywhere
@@ -96,6 +98,8 @@ class GatewayManifest:
                 "--peer-port": str(PEER_PORT),
                 "--peers": f"{PEERS}.{self.namespace}.svc:{PEER_PORT}",
             }
+        if self.admin_token_secret:
+            flags["--admin-token-file"] = f"{ADMIN}/tokens"
         return flags | self.flags
 
     def _announced(self) -> int:
@@ -158,12 +162,7 @@ def deployment(gateway: GatewayManifest) -> Object:
 
 def pod(gateway: GatewayManifest) -> Object:
     sources = [{"secret": {"name": shard_name(shard), "optional": True}} for shard in range(gateway.shards)]
-    volumes = [
-        {"name": TENANTS_VOLUME, "projected": {"sources": sources}},
-        {"name": TLS_VOLUME, "secret": {"secretName": gateway.tls_secret}},
-    ]
-    if gateway.peers:
-        volumes.append({"name": PEERS, "secret": {"secretName": gateway.peer_secret}})
+    secrets = [{"name": name, "secret": {"secretName": secret}} for name, secret, _ in _secrets(gateway)]
     return {
         "serviceAccountName": NAME,
         "automountServiceAccountToken": False,
@@ -173,20 +172,26 @@ def pod(gateway: GatewayManifest) -> Object:
         "terminationGracePeriodSeconds": hardening.SERVER_GRACE_S,
         "enableServiceLinks": False,
         "containers": [_container(gateway)],
-        "volumes": volumes,
+        "volumes": [{"name": TENANTS_VOLUME, "projected": {"sources": sources}}, *secrets],
     }
+
+
+def _secrets(gateway: GatewayManifest) -> list[tuple[str, str, str]]:
+    """Return the Secrets that are volumes of their own: the name of the volume, that of the Secret, and the path."""
+    made = [(TLS_VOLUME, gateway.tls_secret, TLS)]
+    if gateway.peers:
+        made.append((PEERS, gateway.peer_secret, PEER_TLS))
+    if gateway.admin_token_secret:
+        made.append((ADMIN_VOLUME, gateway.admin_token_secret, ADMIN))
+    return made
 
 
 def _container(gateway: GatewayManifest) -> Object:
     flags = gateway.all_flags()
     health = extra_arguments.port_of(flags, "--health-port")
-    mounts = [
-        {"name": TENANTS_VOLUME, "mountPath": TENANTS, "readOnly": True},
-        {"name": TLS_VOLUME, "mountPath": TLS, "readOnly": True},
-    ]
+    mounted = {TENANTS_VOLUME: TENANTS} | {name: path for name, _, path in _secrets(gateway)}
     ports = server_pod.container_ports(flags)
     if gateway.peers:
-        mounts.append({"name": PEERS, "mountPath": PEER_TLS, "readOnly": True})
         ports.append({"name": "peerport", "containerPort": _peer_port(gateway), "protocol": "TCP"})
     return {
         "name": object_names.SERVER,
@@ -199,7 +204,7 @@ def _container(gateway: GatewayManifest) -> Object:
         "readinessProbe": hardening.readiness("/readyz", health),
         "resources": gateway.resources,
         "securityContext": hardening.container_security(),
-        "volumeMounts": mounts,
+        "volumeMounts": [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounted.items()],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from konnectivity.net.addresses import shown
@@ -40,6 +40,7 @@ class GatewayTenant:
     shards: int = gateway_objects.SHARDS
     agent_namespace: str = object_names.NAMESPACE
     lease_namespace: str = ""  # empty: the gateway publishes no leases in the tenant's cluster
+    admin_tokens: Sequence[str] = ()  # SHA-256 digests of tokens that show this tenant on the admin port
     certificates: bool = False  # agents show certificates of the tenant's own CA, in place of tokens
 
     def __post_init__(self) -> None:
@@ -83,6 +84,8 @@ def file_of_tenant(tenant: GatewayTenant) -> str:
         lines["kubeconfig"] = f"{tenant.name}.kubeconfig"
     if tenant.lease_namespace:
         lines |= {"enable-lease-controller": "true", "lease-namespace": tenant.lease_namespace}
+    if tenant.admin_tokens:
+        lines["admin-token-sha256"] = ",".join(tenant.admin_tokens)
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
 
 

@@ -48,6 +48,7 @@ def its_gateway(options: argparse.Namespace) -> list[Object]:
             tls_secret=options.tls_secret,
             peers=not options.no_peers,
             peer_secret=options.peer_secret,
+            admin_token_secret=options.admin_token_secret,
             service_type=options.type,
             node_port=options.node_port,
             networks=gateway_objects.networks(options.allow_from),
@@ -63,7 +64,7 @@ def its_tenant(options: argparse.Namespace) -> Any:
 
 
 def _secrets(options: argparse.Namespace) -> list[Object]:
-    allowed = ("gateway_ca", "kubeconfig", "gateway_address", "apiserver_namespace")
+    allowed = ("gateway_ca", "kubeconfig", "gateway_address", "apiserver_namespace", "admin_token_sha256")
     input_files.only(options, "with --part secrets", *_NAMES, *_CERTIFICATES, *allowed)
     called = bool(options.leases) or not options.agent_certificates
     _need(options, *(["kubeconfig"] if called else []), "gateway_ca")
@@ -158,6 +159,7 @@ def _tenant(options: argparse.Namespace) -> GatewayTenant:
         shards=options.shards,
         lease_namespace=options.leases,
         certificates=options.agent_certificates,
+        admin_tokens=tuple(options.admin_token_sha256),
     )
 
 

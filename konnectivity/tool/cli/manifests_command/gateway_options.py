@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from konnectivity.net import addresses
 from konnectivity.tool.cli.manifests_command import checked_options
@@ -36,6 +37,14 @@ def gateway_options(to: Group) -> None:
     )
     to.add_argument(
         "--no-peers", action="store_true", help="Let each pod dial through its own agents alone, not by other pods."
+    )
+    checked_options.value(
+        to,
+        "--admin-token-secret",
+        object_names.check_name,
+        "",
+        "Secret whose key tokens has the tokens of the admin port, one a line (default: the port asks for no token).",
+        "NAME",
     )
     checked_options.service(to)
     to.add_argument(
@@ -134,6 +143,15 @@ def _secrets_options(to: Group) -> None:
         help="Address of the gateway for kube-apiserver, which then needs the field tlsServerName in its egress "
         "configuration (default: server name and port).",
     )
+    to.add_argument(
+        "--admin-token-sha256",
+        action="append",
+        type=_digest,
+        default=[],
+        metavar="HEX",
+        help="SHA-256 digest of a token with which the gateway's admin port answers about this tenant alone; may be "
+        "repeated (default: no token of its own).",
+    )
     checked_options.value(
         to,
         "--apiserver-namespace",
@@ -164,6 +182,12 @@ def _place_options(to: Group) -> None:
         help="Number of Secrets among which tenants are distributed by name; the same for the gateway and for every "
         "tenant (default: %(default)s).",
     )
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{addresses.shown(text)!r} is no SHA-256 digest: write 64 digits of 0-9a-f")
+    return text
 
 
 def _address(text: str) -> str:

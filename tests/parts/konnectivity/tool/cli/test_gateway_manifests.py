@@ -69,16 +69,19 @@ def secrets_of(made, name, *more):
 
 def test_the_server_accepts_the_files_in_the_volume_of_its_pod(made, site):
     """The arguments are the manifest's; the volume is written as a kubelet writes it."""
-    (deployment,) = [each for each in made("gateway") if each["kind"] == "Deployment"]
+    (deployment,) = [each for each in made("gateway", "--admin-token-secret=tokens") if each["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     volume = ProjectedVolume(site / "tenants")
-    shown = made("tenant", "b", *DOMAIN, "--pki", "b", "--agent-certificates")[0]
+    (site / "admin-tokens").write_text("ab" * 32)
+    token = ("--admin-token-sha256", "ab" * 32)
+    shown = made("tenant", "b", *DOMAIN, "--pki", "b", "--agent-certificates", *token)[0]
     volume.update([secrets_of(made, "a", "--leases")[0], shown])
     places = {
         "/etc/konnectivity/tenants": "tenants",
         "/etc/konnectivity/tls/tls": "gateway/server",
         "/etc/konnectivity/peers/tls": "gateway/peer",
         "/etc/konnectivity/peers/ca": "gateway/peer-ca",
+        "/etc/konnectivity/admin/": "admin-",
     }
     arguments = container["args"]
     for place, here in places.items():
@@ -138,6 +141,7 @@ def test_the_networks_of_clients_and_the_resources_of_pods_may_be_set(made):
         ),
         (("tenant", "a", "--part", "removal", "--domain", "x"), "--domain has no effect with --part removal"),
         (("tenant", "a", "--part", "kamaji-patch"), "needs --from-tenantcontrolplane FILE"),
+        (("tenant", "a", *DOMAIN, "--part", "agents", "--admin-token-sha256", "ab" * 32), "has no effect with --part"),
         (("tenant", "a", *DOMAIN, "--agent-certificates", "--kubeconfig", "a.conf"), "--kubeconfig has no effect with"),
         (("tenant", "a", *DOMAIN, "--part", "agents", "--agent-certificates"), "cannot read pki/agent.crt"),
         (("tenant", "a", *DOMAIN, "--kubeconfig", "files.conf", "--pki", "a"), "names a file (tokenFile)"),

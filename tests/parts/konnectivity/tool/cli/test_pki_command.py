@@ -60,6 +60,18 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the 
 
 
 @needs_openssl
+def test_a_peer_server_shows_one_certificate_as_server_and_as_client(pki, tmp_path):
+    assert "say how peer servers reach the server" in pki("--only", "peer")[2]
+    assert pki("--only", "peer", "--peer-name", "peers.example")[0] == 0
+    for purpose in ("sslserver", "sslclient"):
+        ca, leaf = tmp_path / "pki/peer-ca.crt", tmp_path / "pki/peer.crt"
+        assert openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca, leaf)[0] == 0
+    code, out, _ = pki("--check", "-o", "json")
+    assert (code, {result for _, result in findings(out)}) == (0, {"ok"})
+    assert not (tmp_path / "pki/server.crt").exists()
+
+
+@needs_openssl
 @pytest.mark.parametrize("key_type", ["ECDSA-P256", "ECDSA-P384", "RSA-2048"])
 def test_openssl_accepts_each_for_its_purpose_and_no_other(pki, tmp_path, key_type):
     assert pki(*NAMES, f"--key-type={key_type}")[0] == 0

@@ -63,6 +63,11 @@ def test_agents_with_certificates_need_no_kubeconfig_no_token_and_no_rights():
     assert not [each for each in spec["containers"][0]["args"] if "token" in each]
 
 
+def test_tokens_of_the_admin_port_are_those_of_the_tenant():
+    stored = files(gateway_tenant.entry(tenant(admin_tokens=("ab" * 32, "cd" * 32)), "PEM"))
+    assert yaml.safe_load(stored["tenant-1.yaml"])["admin-token-sha256"] == f"{'ab' * 32},{'cd' * 32}"
+
+
 def test_agents_with_certificates_may_count_leases():
     found = tenant(certificates=True, lease_namespace="konnectivity")
     settings = yaml.safe_load(
