@@ -1,7 +1,7 @@
 """Directory of the tenants' files: which tenants it declares, and the content of each.
 
-Reads a tenant again only when one of its files has changed. Owns the stamps of the files, and says which files the
-kernel shall report changes of. Does not serve tenants, and does not compare them with each other.
+Reads a tenant again only when the content of one of its files has changed. Owns the state of the files, and says which
+files the kernel shall report changes of. Does not serve tenants, and does not compare them with each other.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from konnectivity.kube.api_error import KubeError
 from konnectivity.runtime.file_notices import FileNotices
 from konnectivity.tls import TlsError
 from konnectivity.tls.certificate_reload import Stamp, stamp_of
+from konnectivity.untrusted.file_content import read_file
 from konnectivity_server.server_options import ServerOptions
 from konnectivity_server.tenants.server_names import normal
 from konnectivity_server.tenants.tenant_options import (
@@ -33,7 +36,16 @@ DIRECTORY = ""  # subject of notices about the directory itself; the others are 
 MAX_TENANT_NAME = 63  # characters, as of a label of DNS
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
-Stamps = tuple[tuple[str, Stamp], ...]
+
+class FileState(NamedTuple):
+    """State of a file at one moment: its stamp, and the digest of its content; None: there was none to read."""
+
+    path: str
+    stamp: Stamp
+    digest: bytes | None
+
+
+States = tuple[FileState, ...]
 
 
 class TenantError(Exception):
@@ -95,7 +107,7 @@ class TenantDirectory:
         self._directory = options.tenants
         self._one_port = share_port(options)
         self._peer_names = peer_names(options)
-        self._stamps: dict[str, Stamps] = {}  # by tenant
+        self._states: dict[str, States] = {}  # of the files of each tenant
 
     def names(self) -> dict[str, Path]:
         """Return the path of each tenant's file by its name; hidden entries are those of a mounted volume itself.
@@ -118,16 +130,26 @@ class TenantDirectory:
                     found[entry.name] = path / FILE
         return dict(sorted(found.items()))
 
-    def changed(self, name: str, path: Path, renew_watch: bool = False) -> bool:
-        """Return whether a file of a tenant has changed since the tenant was read; True if it never was.
+    def changed(self, name: str, path: Path, noticed: bool = False, renew_watch: bool = False) -> bool:
+        """Return whether the content of a tenant's files has changed since the tenant was read; True if it never was.
 
-        With `renew_watch` the kernel is asked anew to report changes of the files that have not changed.
+        Args:
+            name: name of the tenant.
+            path: path of its file.
+            noticed: whether a change was noticed: then the content is compared though the files look the same. The
+                kubelet writes all files of a volume anew, with the content that they had, when one of them changes.
+            renew_watch: whether the kernel is asked anew to report changes of files that look the same.
+
         """
-        known = self._stamps.get(name)
-        if known is None or known[0][0] != str(path) or any(stamp_of(file) != stamp for file, stamp in known):
+        known = self._states.get(name)
+        if known is None or known[0].path != str(path):
             return True
+        paths = [each.path for each in known]
+        if noticed or any(stamp_of(each.path) != each.stamp for each in known):
+            now = self._note(name, paths)
+            return any(new.digest is None or new.digest != old.digest for new, old in zip(now, known, strict=True))
         if renew_watch and self._notices is not None:
-            self._notices.watch_files(name, [file for file, _ in known])
+            self._notices.watch_files(name, paths)
         return False
 
     def read(self, name: str, path: Path) -> DeclaredTenant:
@@ -137,11 +159,11 @@ class TenantDirectory:
             TenantError: the tenant cannot be served.
 
         """
-        first = self._stamp(name, [str(path)])  # before reading: a later change is found next time
+        first = self._note(name, [str(path)])  # before reading: a later change is found next time
         if len(name) > MAX_TENANT_NAME or not _NAME.fullmatch(name):
             raise TenantError(f"the name has other characters than a-z, 0-9 and -, or more than {MAX_TENANT_NAME}")
         options, problems = read_tenant(self._inherited, path)
-        self._stamp(name, sorted({getattr(options, field) for field in FILES} - {""}), first)
+        self._note(name, sorted({getattr(options, field) for field in FILES} - {""}), first)
         if problems:
             raise TenantError("; ".join(problems))
         taken = sorted(self._peer_names & set(map(normal, (*options.server_names, *options.frontend_names))))
@@ -160,16 +182,25 @@ class TenantDirectory:
 
     def forget(self, name: str) -> None:
         """Forget a tenant that is gone."""
-        self._stamps.pop(name, None)
+        self._states.pop(name, None)
         if self._notices is not None:
             self._notices.forget(name)
 
-    def _stamp(self, name: str, files: list[str], before: Stamps = ()) -> Stamps:
-        """Keep, and return, the stamps of files of a tenant behind those of files that were read before."""
+    def _note(self, name: str, paths: list[str], before: States = ()) -> States:
+        """Keep, and return, the state of files of a tenant behind that of files that were noted before."""
         if self._notices is not None:  # first, so that a later change is noticed
-            self._notices.watch_files(name, [*(file for file, _ in before), *files])
-        found = self._stamps[name] = before + tuple((file, stamp_of(file)) for file in files)
+            self._notices.watch_files(name, [*(each.path for each in before), *paths])
+        found = self._states[name] = before + tuple(_state_of(path) for path in paths)
         return found
+
+
+def _state_of(path: str) -> FileState:
+    """Return the state of a file; a change in between makes the next stamp another one."""
+    stamp = stamp_of(path)
+    try:
+        return FileState(path, stamp, sha256(read_file(path)).digest())
+    except (OSError, ValueError):
+        return FileState(path, stamp, None)
 
 
 def api_of(kubeconfig: str) -> str:

@@ -124,11 +124,11 @@ class TenantSet:
         pause_s = 0.0 if loading else PACE_S * SLICE / max(len(due), SLICE)
         for number, name in enumerate(due, 1):
             path, state = self._declared[name], self.states.setdefault(name, TenantState())
-            if name in noticed or self._directory.changed(name, path, everything) or state.due(self._changes):
+            if self._directory.changed(name, path, name in noticed, everything) or state.due(self._changes):
                 await self._renew(name, path, state, 0.0 if loading else PATIENCE_S)
                 await asyncio.sleep(0)
             if number % SLICE == 0:
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(0.0 if name in noticed else pause_s)
         if due:
             self._directory.pairs.keep(
                 {each.options.agent_files[:2] for each in self.served()} | self._frontend_pairs()

@@ -98,3 +98,40 @@ async def test_a_directory_that_cannot_be_read_for_a_while_leaves_its_tenants_se
         assert tenants.find_agents("a.example") is not None
         away.rename(home)
         await until(lambda: tenants.find_agents("other.example") is not None)
+
+
+def publish(volume: Path, version: int, tenants: dict[str, str], authorities: dict[str, bytes]) -> None:
+    """Write all files of a mounted volume anew, as the kubelet does when one of them changes."""
+    new = volume / f"..{version}"
+    new.mkdir()
+    for name, names in tenants.items():
+        (new / f"{name}.ca.crt").write_bytes(authorities[name])
+        files = f"cluster-ca-cert: {name}.ca.crt\nserver-ca-cert: {name}.ca.crt\n"
+        (new / f"{name}.yaml").write_text(f"server-names: {names}\n{files}")
+    (volume / "..tmp").symlink_to(new.name)
+    (volume / "..tmp").rename(volume / "..data")
+    for path in new.iterdir():
+        if not (volume / path.name).is_symlink():
+            (volume / path.name).symlink_to(f"..data/{path.name}")
+    if version > 1:
+        shutil.rmtree(volume / f"..{version - 1}")
+
+
+@pytest.mark.parametrize("begin", [Inotify, no_inotify])
+async def test_a_volume_that_is_written_anew_changes_the_tenants_with_another_content_only(tmp_path, begin):
+    tenants = {name: f"{name}.example" for name in ("a", "b", "c")}
+    authorities = {name: Authority.create(f"CA of {name}").certificate_pem for name in tenants}
+    publish(tmp_path, 1, tenants, authorities)
+    async with served(tmp_path, FileNotices(begin)) as served_tenants:
+        states = served_tenants.states
+        read = {name: states[name].served.declared for name in tenants}
+        publish(tmp_path, 2, tenants | {"b": "b.example,x.example"}, authorities)
+        await until(lambda: served_tenants.find_agents("x.example") is not None)
+        publish(tmp_path, 3, tenants, authorities)  # the new files are watched, too
+        await until(lambda: served_tenants.find_agents("x.example") is None)
+        assert states["a"].served.declared is read["a"], "its files have the content that they had"
+        authorities["c"] = Authority.create("Another CA of c").certificate_pem
+        publish(tmp_path, 4, tenants, authorities)
+        await until(lambda: states["c"].served.declared is not read["c"])
+        assert states["c"].served.declared.agents.bundle != read["c"].agents.bundle
+        assert states["a"].served.declared is read["a"]
