@@ -56,7 +56,7 @@ def write_tenants(deployment: Deployment, count: int) -> list[str]:
     return names
 
 
-def start(deployment: Deployment) -> tuple[ProgramProcess, float]:
+def start(deployment: Deployment, *more: str) -> tuple[ProgramProcess, float]:
     """Start the server, and return it with the seconds until it served."""
     began = time.monotonic()
     server = deployment.start_package(
@@ -75,6 +75,7 @@ def start(deployment: Deployment) -> tuple[ProgramProcess, float]:
             "--health-bind-address=127.0.0.1",
             f"--health-port={deployment.health_port}",
             f"--admin-port={deployment.admin_port}",
+            *more,
         ],
     )
     server.wait_for("Proxy server started", timeout_s=START_S)

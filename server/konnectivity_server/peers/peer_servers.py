@@ -28,7 +28,6 @@ from konnectivity_server.peers.peer_tunnel import PeerTunnel
 log = logs.get(__name__)
 
 CONNECT_TIMEOUT_S = 10.0  # seconds for TCP, TLS and the peer server's answer together
-RESOLVE_INTERVAL_S = 5.0
 CONNECTED, SILENT = "connected", "silent"  # facts about a server, for the address book
 
 
@@ -37,10 +36,12 @@ class Network(Protocol):
 
     Attributes:
         book: facts about addresses that those who use the network share.
+        news: set when a name leads elsewhere, and replaced by another event then.
 
     """
 
     book: AddressBook
+    news: asyncio.Event
 
     async def resolve(self, host: str, port: int) -> list[PeerAddress]:
         """Return the addresses of a host, or raise OSError or ValueError."""
@@ -129,8 +130,9 @@ class PeerServers:
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
+                    news = self._network.news  # before looking: later news is noticed
                     await self._look_up(tasks)
-                    await asyncio.sleep(RESOLVE_INTERVAL_S)
+                    await news.wait()
         finally:
             for tunnel in list(self._open):
                 tunnel.hang_up()

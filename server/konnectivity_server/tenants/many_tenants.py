@@ -82,7 +82,7 @@ class ManyTenants:
         yield self.tenants.run, "tenants"
         yield from ((each.run, "TLS files") for each in self._listeners.tls.values())
         if self._process.network is not None:
-            yield self._process.network.run, "TLS files of peers"
+            yield from self._process.network.loops()
 
     @property
     def unfinished(self) -> int:

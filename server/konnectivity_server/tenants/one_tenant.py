@@ -80,7 +80,7 @@ class OneTenant:
         """Yield the work that lasts as long as the process, and the kind of its task."""
         yield from ((each.run, "TLS files") for each in self._listeners.tls.values())
         if self._network is not None:
-            yield self._network.run, "TLS files of peers"
+            yield from self._network.loops()
 
     @property
     def unfinished(self) -> int:

@@ -13,7 +13,8 @@ from konnectivity.tunnel.heartbeat import SUSPECT_AFTER_S
 from konnectivity.tunnel.tunnel_options import TunnelOptions
 from konnectivity_server.peers.address_attempts import KNOWN_PAUSE_S, LAST_PAUSE_S, REFUSED_PAUSE_S
 from konnectivity_server.peers.address_book import AT_ONCE, AddressBook, PeerAddress
-from konnectivity_server.peers.peer_servers import RESOLVE_INTERVAL_S, PeerServers
+from konnectivity_server.peers.peer_network import RESOLVE_INTERVAL_S
+from konnectivity_server.peers.peer_servers import PeerServers
 from konnectivity_server.peers.peer_service import PeerService
 from support.memory_streams import MemoryStream, stream_pair
 
@@ -96,6 +97,12 @@ class MemoryNetwork:
         if self.error is not None:
             raise self.error
         return [PeerAddress(host, port, ip) for ip in self.servers]
+
+    @property
+    def news(self):
+        event = asyncio.Event()
+        asyncio.get_running_loop().call_later(RESOLVE_INTERVAL_S, event.set)
+        return event
 
     async def connect(self, address, options):
         self.tries.append(address.ip)
