@@ -142,7 +142,7 @@ def _with_tenants(plan: Plan, chance: Random) -> Plan:
         operations.append(Operation(moment, chance.choice(("remove tenant", "change tenant")), arguments))
     operations.sort(key=lambda each: each.at)
     agents = plan.agents + ((),) * (tenants - len(plan.agents))
-    return replace(plan, agents=agents, peers=False, leases=False, operations=tuple(operations), tenants=tenants)
+    return replace(plan, agents=agents, leases=False, operations=tuple(operations), tenants=tenants)
 
 
 def _dial(chance: Random, seconds: float, servers: int) -> Operation:

@@ -139,10 +139,10 @@ class PeerServers:
 
     async def _look_up(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with the addresses that the names have now, and end with those that they have no more."""
-        found = {address for host in self._hosts for address in await self._addresses(*host)}
-        for address in found - self._tries.keys():
+        found = dict.fromkeys([address for host in self._hosts for address in await self._addresses(*host)])
+        for address in [each for each in found if each not in self._tries]:
             self._tries[address] = task_guard.start_loop(tasks, functools.partial(self._keep, address), "peer")
-        for address in self._tries.keys() - found:
+        for address in [each for each in self._tries if each not in found]:
             self._tries.pop(address).cancel()
             self._book.forget(address)
 
