@@ -255,6 +255,9 @@ class TenantSet:
         if served is not None:
             self._unname(served)
             await served.close("the tenant is removed")
+            for before in [each for each in self._retired if each.name == name]:
+                del self._retired[before]
+                await before.close("the tenant is removed")
             log.info("Tenant removed", tenant=name)
 
     @property
