@@ -9,8 +9,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -22,6 +23,7 @@ from support.tenant_site import TenantSite
 
 SERVED, FEW, IDLE = ("a", "g"), "e", "d"  # unix sockets at worker 0 and 1; an agent at one worker only; no agent
 NAMES = (*SERVED, FEW, IDLE)
+TOKEN = "token-of-the-server"
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,16 @@ def site(tmp_path_factory):
     """Return a server of two workers, to both of which the agents of `SERVED` are connected."""
     assert [Worker(1, 2, "", -1, 0).listens_for(name) for name in SERVED] == [False, True]
     site = TenantSite(tmp_path_factory.mktemp("site"))
+    tokens = site.deployment.directory / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
     for name in NAMES:
-        site.add(name, f"uds-name: {socket_of(site, name)}", "delete-existing-uds-file: false")
+        digest = sha256(token_of(name).encode()).hexdigest()
+        socket, own = f"uds-name: {socket_of(site, name)}", f"admin-token-sha256: {digest}"
+        site.add(name, socket, own, "delete-existing-uds-file: false")
     with ForwardProxy({site.name_of(name): "127.0.0.1" for name in NAMES}) as proxy:
-        site.server = site.deployment.start_package("konnectivity_server", site.server_arguments("--workers=2"))
+        site.server = site.deployment.start_package(
+            "konnectivity_server", site.server_arguments("--workers=2", f"--admin-token-file={tokens}")
+        )
         site.server.wait_for("Proxy server started", times=2)
         for name in SERVED:
             site.start_agent(proxy, name, "", True, "--sync-interval-cap=2s")
@@ -47,8 +55,13 @@ def socket_of(site: TenantSite, name: str) -> str:
     return site.deployment.path(f"{name}.sock")
 
 
-def fetch(site: TenantSite, path: str, port: int = 0) -> str:
-    with urlopen(f"http://127.0.0.1:{port or site.deployment.admin_port}{path}") as answer:
+def token_of(name: str) -> str:
+    return f"token-of-the-tenant-{name}"
+
+
+def fetch(site: TenantSite, path: str, port: int = 0, token: str = TOKEN) -> str:
+    url = f"http://127.0.0.1:{port or site.deployment.admin_port}{path}"
+    with urlopen(Request(url, headers={"Authorization": f"Bearer {token}"})) as answer:
         return answer.read().decode()
 
 
@@ -118,6 +131,15 @@ def test_the_answers_of_the_workers_are_those_of_one_server(site):
     assert 'server_ready_backend_connections{tenant="a"} 2' in text
     assert 'server_tenants{state="ready"} 3' in text
     assert "dashboard/tenants.js" in fetch(site, "/")
+
+
+def test_the_token_of_a_tenant_shows_its_row_and_no_other(site):
+    found = json.loads(fetch(site, "/api/v1/tenants", token=token_of("a")))
+    assert (found["tenant"], found["total"], [each["agents"] for each in found["tenants"]]) == ("a", 1, [2])
+    assert len(json.loads(fetch(site, "/api/v1/agents?tenant=a", token=token_of("a")))) == 2
+    for path in ("/api/v1/agents?tenant=g", "/api/v1/tenants?tenant=g", "/metrics"):
+        with pytest.raises(HTTPError, match="403"):
+            fetch(site, path, token=token_of("a"))
 
 
 async def test_a_worker_that_is_killed_opens_its_unix_sockets_again_and_disturbs_no_other_worker(site):

@@ -214,6 +214,7 @@ class PeerServers:
             except (OSError, RpcError, ValueError, tls.TlsError) as error:  # ValueError: a name that no resolver takes
                 refused = isinstance(error, RpcError) and error.status.code is not Code.UNAVAILABLE
                 if refused:
+                    gate.failing = False  # there is a server
                     return attempts.failed(str(error), REFUSED_PAUSE_S)
                 gate.failing = True
                 await asyncio.sleep(attempts.failed(_reason_of(error)))

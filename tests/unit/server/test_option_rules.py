@@ -95,6 +95,7 @@ def test_what_does_not_go_together(arguments, problem):
         f"{SOCKET} --agent-identity=certificate-san",
         f"{SOCKET} --peer-port=8133 --peer-cert=/dev/null --peer-key=/dev/null --peer-ca-cert=/dev/null",
         f"{SOCKET} --enable-lease-controller --lease-label=a=b",
+        f"{TENANTS} --workers=2",
         f"{TENANTS} {PEERS} --peer-port=8133 --peers=10.0.0.1",
         f"{TENANTS} {PEERS} --agent-port=8133 --peer-port=8133 --peers=one.example,two.example",
         f"{SOCKET} --lease-label=a",  # a label without leases
