@@ -36,6 +36,7 @@ class TenantsGateway:
         management, namespaces = self._management, self._management.namespaces
         namespaces.add_address(namespaces.hub, ADDRESS)
         namespaces.add_host(ADDRESS, *(f"{each}.{DOMAIN}" for each in tenants))
+        namespaces.add_host(self._place.address, f"{NAME}-peers.{NAMESPACE}.svc")
         file = management.path("gateway.cfg")
         management.run(*load_balancer.command(file, ADDRESS, [PORT], [self._place.address]))
         spec = management.client.there(NAMESPACE, "deployment", NAME)["spec"]["template"]["spec"]

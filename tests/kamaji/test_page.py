@@ -5,17 +5,16 @@ Each test continues where the one before has ended, as a reader of the page does
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import yaml
-from management_cluster import KUBE, TENANTS
+from admin_shell import admin_shell
+from management_cluster import TENANTS
 from pod_runner import container
 from recorder import record
 from tenant_plane import AGENT, SERVER, SYSTEM
 
-from support.checkout import DOCS, ROOT
-from support.shell import Shell, blocks
+from support.checkout import DOCS
+from support.shell import blocks
 from support.waiting import until
 
 RUN, DEPLOYMENT, SEE, OFF, VOLUME, REMOVAL, CONFIG, BESIDE, AGENTS = blocks(DOCS / "start" / "quickstart-kamaji.md")
@@ -29,17 +28,7 @@ def page(planes):
 
 @pytest.fixture(scope="module")
 def admin(page, management, tmp_path_factory):
-    """Yield a shell with kubectl and konnectivity, and the files tenant-1.yaml and tenant-1.kubeconfig."""
-    directory = tmp_path_factory.mktemp("admin")
-    kubectl = directory / "bin" / "kubectl"
-    kubectl.parent.mkdir()
-    kubectl.write_text(f'#!/bin/sh\nexec {KUBE} kubectl "$@"\n')
-    kubectl.chmod(0o755)
-    (directory / "tenant-1.kubeconfig").write_bytes(page.kubeconfig.read_bytes())
-    path = f"{kubectl.parent}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    environment = {"PATH": path, "KUBECONFIG": str(management.path("management.kubeconfig"))}
-    within = management.namespaces.within(management.namespaces.hub)
-    with Shell(directory, environment, within) as shell:
+    with admin_shell(management, tmp_path_factory.mktemp("admin"), page) as shell:
         yield shell
 
 

@@ -5,19 +5,18 @@ Each test continues where the one before has ended. A second tenant uses the sam
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from admin_shell import admin_shell
 from egress_way import way_of
-from management_cluster import KUBE, TENANTS
+from management_cluster import TENANTS
 from recorder import record
 from rolling_plane import LogReader
 from tenant_plane import SYSTEM
 from tenants_gateway import TenantsGateway
 
-from support.checkout import DOCS, ROOT
+from support.checkout import DOCS
 from support.kubectl_command import read_line
-from support.shell import Shell, blocks
+from support.shell import blocks
 from support.waiting import until
 
 INSTALL, ADD, AGENTS, BOTH, OFF, REST, ON, BACK, LEAVE, CERTIFICATES = blocks(DOCS / "start" / "quickstart-gateway.md")
@@ -44,18 +43,7 @@ def gateway(management):
 
 @pytest.fixture(scope="module")
 def admin(moved, other, management, tmp_path_factory):
-    """Yield a shell with kubectl and konnectivity, and the kubeconfigs of both tenants."""
-    directory = tmp_path_factory.mktemp("admin")
-    kubectl = directory / "bin" / "kubectl"
-    kubectl.parent.mkdir()
-    kubectl.write_text(f'#!/bin/sh\nexec {KUBE} kubectl "$@"\n')
-    kubectl.chmod(0o755)
-    for each in (moved, other):
-        (directory / f"{each.name}.kubeconfig").write_bytes(each.kubeconfig.read_bytes())
-    path = f"{kubectl.parent}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    environment = {"PATH": path, "KUBECONFIG": str(management.path("management.kubeconfig"))}
-    within = management.namespaces.within(management.namespaces.hub)
-    with Shell(directory, environment, within) as shell:
+    with admin_shell(management, tmp_path_factory.mktemp("admin"), moved, other) as shell:
         yield shell
 
 
