@@ -54,7 +54,7 @@ class RunReport:
         ]
         for node, outcome in self.outcomes.items():
             file, _, name = node.partition("::")
-            subject = Path(file).stem.removeprefix("test_")
+            subject = Path(file).stem.removeprefix("test_").replace("_", " ")
             words = name.removeprefix("test_").replace("_", " ").replace("[", " (").replace("]", ")")
             lines.append(f"{json.dumps(f'{subject}: {words}')} = {json.dumps(outcome)}")
         return "\n".join(lines) + "\n"
