@@ -42,8 +42,8 @@ class ServerProbeOptions(ProgramOptions):
     probe_rate: int = option(
         100,
         check=positive,
-        help="Maximum number of probes per second, through all agents; above the limit each path is probed less often "
-        "than --probe-interval asks for.",
+        help="Maximum number of probes per second, through all agents and, with --tenants, of all tenants together; "
+        "above the limit each path is probed less often than --probe-interval asks for.",
     )
     probe_ca_cert: str = option(
         "",

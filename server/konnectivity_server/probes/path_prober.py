@@ -22,6 +22,7 @@ from konnectivity.tls.certificate_reload import wall_clock
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.agents.agent_tunnel import LINE_RATE, AgentTunnel
 from konnectivity_server.probes import path_faults, path_record
+from konnectivity_server.probes.common_rate import CommonRate
 from konnectivity_server.probes.data_plane import DataPlane
 from konnectivity_server.probes.path_faults import PathFault, fault
 from konnectivity_server.probes.path_record import PathRecord
@@ -63,6 +64,7 @@ class PathProber:
         rate: probes per second at most.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
+        common_rate: rate of all probers of the process; None: there is no other one.
 
     """
 
@@ -76,6 +78,7 @@ class PathProber:
         rate: float = RATE,
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = wall_clock,
+        common_rate: CommonRate | None = None,
     ) -> None:
         self.classes = classes
         self.results: Counter[tuple[str, str]] = Counter()  # probes by class and result
@@ -85,7 +88,9 @@ class PathProber:
         self.news: PathNews | None = None
         self._timeout_s = min(MAX_TIMEOUT_S, interval_s / TIMEOUT_SHARE)
         gap_s = interval_s - 1.5 * self._timeout_s
-        self._schedule: ProbeSchedule[Path] = ProbeSchedule(gap_s, clock, Random().random, rate=rate)
+        self._schedule: ProbeSchedule[Path] = ProbeSchedule(
+            gap_s, clock, Random().random, rate=rate, common=common_rate
+        )
         self._registry = registry
         self._memory = memory
         self._tls = tls
@@ -120,6 +125,7 @@ class PathProber:
     def stop(self) -> None:
         """Probe nothing any more, and end the probes under way."""
         self._stopped = True
+        self._schedule.rest()
         for timer in (self._timer, self._settling):
             if timer is not None:
                 timer.cancel()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from konnectivity.net.token_bucket import TokenBucket
+from konnectivity_server.probes.common_rate import CommonRate
 
 MOST_AT_ONCE = 256  # probes under way
 RATE = 100  # probes per second; more paths than that are probed less often
@@ -35,6 +36,7 @@ class ProbeSchedule(Generic[K]):
         random: returns a number from 0 up to, not including, 1.
         most_at_once: probes under way at one time.
         rate: probes per second.
+        common: rate of all schedules of the process; None: there is no other one.
 
     """
 
@@ -45,6 +47,7 @@ class ProbeSchedule(Generic[K]):
         random: Callable[[], float],
         most_at_once: int = MOST_AT_ONCE,
         rate: float = RATE,
+        common: CommonRate | None = None,
     ) -> None:
         self.running: set[K] = set()
         self._gap_s = gap_s
@@ -55,6 +58,7 @@ class ProbeSchedule(Generic[K]):
         self._beat_s = min(BEAT_S, gap_s * (1 - SPREAD) / 2)
         self._phase = random() * self._beat_s  # not that of other servers
         self._bucket = TokenBucket(rate, max(1.0, rate * self._beat_s), clock)
+        self._common = common
         self._heap: list[tuple[float, int, K]] = []
         self._turn_of: dict[K, int] = {}  # number of the valid entry of each path in the heap; 0: none
         self._turns = 0
@@ -87,8 +91,12 @@ class ProbeSchedule(Generic[K]):
             if self._turn_of.get(path) != turn:
                 heapq.heappop(self._heap)
                 continue
+            if self._common is not None and not self._common.has_turn(self):
+                return
             if not self._bucket.take():
                 return
+            if self._common is not None:
+                self._common.take(self)
             heapq.heappop(self._heap)
             self._turn_of[path] = 0
             self.running.add(path)
@@ -117,16 +125,23 @@ class ProbeSchedule(Generic[K]):
         if path in self._turn_of and path not in self.running:
             self._put(path, self._clock())
 
+    def rest(self) -> None:
+        """Leave the common rate to other schedules: no probe is due, or none starts any more."""
+        if self._common is not None:
+            self._common.leave(self)
+
     def wait_s(self) -> float | None:
         """Return the seconds until a probe may start; None if nothing can start before a probe ends."""
         while self._heap and self._turn_of.get(self._heap[0][2]) != self._heap[0][1]:
             heapq.heappop(self._heap)
-        if not self._heap or len(self.running) >= self._most:
+        wait_s = self._heap[0][0] - self._clock() if self._heap else None
+        if wait_s is None or wait_s > 0:
+            self.rest()
+        if wait_s is None or len(self.running) >= self._most:
             return None
-        wait_s = self._heap[0][0] - self._clock()
         if wait_s > 0:
             return wait_s
-        delay_s = self._bucket.delay()
+        delay_s = max(self._bucket.delay(), 0.0 if self._common is None else self._common.delay(self))
         if not delay_s:
             return 0.0
         now = self._clock()

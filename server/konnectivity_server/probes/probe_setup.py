@@ -8,6 +8,7 @@ from typing import Protocol
 from konnectivity.tls.certificate_reload import wall_clock
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
+from konnectivity_server.probes.common_rate import CommonRate
 from konnectivity_server.probes.path_prober import PathProber
 from konnectivity_server.probes.probe_classes import ProbeClass
 from konnectivity_server.probes.probe_tls import ProbeTls
@@ -31,7 +32,9 @@ class ProbeOptions(Protocol):
     def probe_key(self) -> str: ...
 
 
-def make_prober(options: ProbeOptions, registry: Registry[AgentTunnel], memory: MemoryBudget) -> PathProber:
+def make_prober(
+    options: ProbeOptions, registry: Registry[AgentTunnel], memory: MemoryBudget, common_rate: CommonRate | None
+) -> PathProber:
     """Return the prober that options ask for.
 
     Raises:
@@ -39,4 +42,5 @@ def make_prober(options: ProbeOptions, registry: Registry[AgentTunnel], memory: 
 
     """
     tls = ProbeTls(options.probe_ca_cert, options.probe_cert, options.probe_key, monotonic, wall_clock)
-    return PathProber(options.probe_classes, options.probe_interval, registry, memory, tls, options.probe_rate)
+    classes, interval_s, rate = options.probe_classes, options.probe_interval, options.probe_rate
+    return PathProber(classes, interval_s, registry, memory, tls, rate, common_rate=common_rate)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.peers.server_set import network_of
+from konnectivity_server.probes.common_rate import CommonRate
 from konnectivity_server.tenants import tenant_ports
 from konnectivity_server.tenants.server_names import normal
 from konnectivity_server.tenants.tenant_end import EndProtocol, TenantEnd
@@ -44,7 +46,8 @@ class ManyTenants:
         self._options = options
         self._listeners = listeners
         self._leaving = False
-        self._process = ProcessParts(server_id, tasks, memory, limits, network_of(options, worker), worker)
+        network, probe_rate = network_of(options, worker), CommonRate(options.probe_rate, monotonic)
+        self._process = ProcessParts(server_id, tasks, memory, limits, network, worker, probe_rate)
         self.tenants = TenantSet(options, self._process)
         self._peers = TenantPeers(self.tenants.find_peers, limits.peers)
 

@@ -61,6 +61,7 @@ class ServedTenant:
             self.tls["frontends"] = TenantTls(declared.frontends, self._alpn, *self._rules)
         parts = TenantParts(process.server_id, process.tasks, share, self._limits, self.tls)
         parts.worker, parts.network, parts.name, parts.sampled = process.worker, process.network, declared.name, False
+        parts.probe_rate = process.probe_rate
         self.tenant = TenantServer(options, parts)
         self._roles = self._port_roles()
         self._shared: tuple[SharedTls, SharedPort] | None = None

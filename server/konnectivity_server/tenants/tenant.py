@@ -140,7 +140,7 @@ class TenantServer:
             return None
         from konnectivity_server.probes.probe_setup import make_prober
 
-        return make_prober(options, self._registry, self._memory)
+        return make_prober(options, self._registry, self._memory, self._parts.probe_rate)
 
     def _forward_frontend(self) -> ForwardFrontend | None:
         options = self._options

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from konnectivity.metrics.program_families import CertificateFiles
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.peer_limits import ServerLimits
+from konnectivity_server.probes.common_rate import CommonRate
 from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ProcessParts:
         limits: limits of the process.
         network: network of the other servers; None: there are none.
         worker: the worker that this process is; None: the server has one process.
+        probe_rate: rate of the probes of all tenants together.
 
     """
 
@@ -36,6 +38,7 @@ class ProcessParts:
     limits: ServerLimits
     network: PeerNetwork | None = None
     worker: Worker | None = None
+    probe_rate: CommonRate | None = None
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class TenantParts:
         network: network of the other servers; None: there are none.
         name: name of the tenant; empty: the server serves one cluster.
         sampled: whether the traffic is sampled from the start, or only while someone looks.
+        probe_rate: rate of the probes of all tenants of the process; None: there is no other tenant.
 
     """
 
@@ -64,3 +68,4 @@ class TenantParts:
     network: PeerNetwork | None = None
     name: str = ""
     sampled: bool = True
+    probe_rate: CommonRate | None = None
