@@ -330,7 +330,8 @@ def odd_targets(path: str) -> Iterator[str]:
     )
 
 
-def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path, workers):
     """Forged, foreign, doubled and odd tokens, and every way to ask with a tenant's token about another one."""
     site = TenantSite(tmp_path)
     for name, token in (("own", OF_OWN), ("secret-one", OF_SECRET), ("secret-bad", b"?")):
@@ -340,7 +341,10 @@ def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path):
     site.declare("secret-bad", "cluster-ca-cert: none.crt")
     (tmp_path / "tokens").write_bytes(OF_SERVER)
     try:
-        server = site.start_server(f"--admin-token-file={tmp_path / 'tokens'}", "--enable-profiling", "--probe-rate=1")
+        server = site.start_server(
+            f"--admin-token-file={tmp_path / 'tokens'}", "--enable-profiling", f"--workers={workers}"
+        )
+        server.wait_for("Proxy server started", times=workers)
         port = AdminConnection(site.deployment.admin_port)
         assert b"secret-one" in port.ask(b"/metrics", bearer(OF_SERVER))[1]
         assert port.ask(b"/api/v1/agents?tenant=own", bearer(OF_SECRET))[0] == 403
@@ -350,7 +354,9 @@ def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path):
         methods = itertools.cycle((b"GET", b"HEAD", b"POST", b"OPTIONS"))
         forged = [
             port.ask(target, *fields, method=method)
-            for fields, target, method in zip(list(wrong_tokens()) * 5 * TIMES, targets, methods, strict=False)
+            for fields, target, method in zip(
+                list(wrong_tokens()) * (4 // workers) * TIMES, targets, methods, strict=False
+            )
         ]
         assert {status for status, _ in forged} <= {400, 401, 431}  # 400: no header field
         foreign = [
@@ -374,7 +380,7 @@ def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path):
         ]
         assert Counter(status for status, _ in own) == {200: len(own) - 1, 404: 1}, "no tenant has --probe"
         everything = b"".join((*(answer for _, answer in (*forged, *own)), *(answer for *_, answer in foreign)))
-        assert len(forged) + len(foreign) > 1500
+        assert len(forged) + len(foreign) > 1000
         assert b"secret" not in everything
         assert b"server_build_info" not in everything
         server.stop()

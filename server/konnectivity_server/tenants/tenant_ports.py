@@ -90,7 +90,7 @@ class TenantPorts:
         if served is None:
             return None
         state = self._tenants.states[served.name]
-        found: dict[str, Handler] = {"/metrics": partial(_metrics, served), _TENANTS: partial(_own_row, served, state)}
+        found: dict[str, Handler] = {"/metrics": partial(_metrics, served), _TENANTS: partial(own_row, served, state)}
         found |= dict.fromkeys(api_routes.PATHS, partial(self._answer_of, served))
         return {path: partial(_covered, served.name, handler) for path, handler in found.items()}
 
@@ -158,7 +158,7 @@ def _metrics(served: ServedTenant, request: Request) -> Response:
     return Response(200, {"Content-Type": CONTENT_TYPE}, metrics_of_tenant(served))
 
 
-def _own_row(served: ServedTenant, state: TenantState, request: Request) -> Response:
+def own_row(served: ServedTenant, state: TenantState, request: Request) -> Response:
     """Return the list of tenants for the token of one: its own row, whose trouble may name no other tenant."""
     row = tenant_row((served.name, state))
     if state.trouble:

@@ -6,10 +6,12 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from konnectivity.http1.handlers import Request
 from konnectivity.runtime.file_notices import FileNotices
 from konnectivity.runtime.inotify import Inotify
 from konnectivity.runtime.options import read
@@ -17,6 +19,7 @@ from konnectivity.tool.pki.authority import Authority
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.server_options import ServerOptions
 from konnectivity_server.tenants.tenant_parts import ProcessParts
+from konnectivity_server.tenants.tenant_ports import own_row
 from konnectivity_server.tenants.tenant_set import TenantSet
 
 CHANGE_S = 1.5  # seconds in which a change is used, and some for a busy machine
@@ -33,15 +36,15 @@ def no_inotify() -> Inotify:
     raise OSError(24, "Too many open files")
 
 
-def declare(folder: Path, *names: str) -> None:
+def declare(folder: Path, *names: str, more: str = "") -> None:
     folder.mkdir(exist_ok=True)
     (folder / "tenant.yaml").write_text(
-        f"server-names: {','.join(names)}\ncluster-ca-cert: ca.crt\nserver-ca-cert: ca.crt\n"
+        f"server-names: {','.join(names)}\ncluster-ca-cert: ca.crt\nserver-ca-cert: ca.crt\n{more}"
     )
 
 
 @asynccontextmanager
-async def served(directory: Path, notices: FileNotices) -> AsyncIterator[TenantSet]:
+async def served(directory: Path, notices: FileNotices, *more: str) -> AsyncIterator[TenantSet]:
     """Serve the tenants of a directory, which has the server's certificate, too, for the length of the block."""
     certificate, key = (
         Authority.create("CA").issue("server", dns=("localhost",), server=True).write(directory, ".server")
@@ -49,7 +52,7 @@ async def served(directory: Path, notices: FileNotices) -> AsyncIterator[TenantS
     flags = [f"--tenants={directory}"]
     flags += [f"--cluster-cert={certificate}", f"--cluster-key={key}"]
     flags += [f"--server-cert={certificate}", f"--server-key={key}"]
-    options, problems = read(ServerOptions, flags, {})
+    options, problems = read(ServerOptions, [*flags, *more], {})
     assert problems == []
     memory = options.memory_budget()
     async with asyncio.TaskGroup() as tasks:
@@ -135,3 +138,50 @@ async def test_a_volume_that_is_written_anew_changes_the_tenants_with_another_co
         await until(lambda: states["c"].served.declared is not read["c"])
         assert states["c"].served.declared.agents.bundle != read["c"].agents.bundle
         assert states["a"].served.declared is read["a"]
+
+
+def digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
+
+
+async def test_a_new_admin_token_is_used_without_a_new_start_of_its_tenant(tmp_path):
+    """Two tokens hold while clients change over; the one that is taken away opens nothing."""
+    one, two = digest("one"), digest("two")
+    (tmp_path / ".tokens").write_text("the-token-of-the-server")
+    declare(tmp_path / "a", "a.example", more=f"admin-token-sha256: {one}\n")
+    Authority.create("CA of a").write(tmp_path / "a")
+    async with served(tmp_path, FileNotices(), f"--admin-token-file={tmp_path / '.tokens'}") as tenants:
+        first = tenants.states["a"].served
+        assert first is not None
+        assert tenants.holder_of(one) is first
+        assert tenants.holder_of(two) is tenants.holder_of("") is None
+        declare(tmp_path / "a", "a.example", more=f"admin-token-sha256: {one},{two}\n")
+        await until(lambda: tenants.holder_of(two) is first)
+        assert tenants.holder_of(one) is first
+        declare(tmp_path / "a", "a.example", more=f"admin-token-sha256: [{two}]\n")
+        await until(lambda: tenants.holder_of(one) is None)
+        assert tenants.holder_of(two) is first
+
+
+async def test_one_admin_token_belongs_to_one_tenant_and_its_row_names_no_other(tmp_path):
+    shared = digest("one")
+    (tmp_path / ".tokens").write_text("the-token-of-the-server")
+    for name in ("a", "b"):
+        declare(tmp_path / name, f"{name}.example", more=f"admin-token-sha256: {shared}\n")
+        Authority.create(f"CA of {name}").write(tmp_path / name)
+    async with served(tmp_path, FileNotices(), f"--admin-token-file={tmp_path / '.tokens'}") as tenants:
+        assert "admin token" in tenants.states["b"].trouble
+        assert "belongs to tenant a" in tenants.states["b"].trouble
+        assert shared not in tenants.states["b"].trouble
+        first = tenants.holder_of(shared)
+        assert first is not None
+        assert first is tenants.states["a"].served
+        declare(tmp_path / "b", "b.example")
+        await until(lambda: tenants.states["b"].served is not None)
+        declare(tmp_path / "a", "b.example", more=f"admin-token-sha256: {shared}\n")
+        await until(lambda: "belongs to tenant b" in tenants.states["a"].trouble)
+        assert tenants.holder_of(shared) is first, "the tenant is served as before"
+        row = own_row(first, tenants.states["a"], Request("GET", "/api/v1/tenants", "")).body
+        assert b"outdated" in row
+        assert b"tenant b" not in row
+        assert b"b.example" not in row
