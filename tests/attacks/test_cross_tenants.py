@@ -264,7 +264,7 @@ def wrong_tokens() -> Iterator[tuple[bytes, ...]]:
     """Yield header fields that open nothing."""
     for token in (OF_SERVER, OF_OWN):
         for at in range(len(token)):
-            yield (bearer(token[:at] + b"0" + token[at + 1 :]),)
+            yield (bearer(token[:at] + b"~" + token[at + 1 :]),)
             yield (bearer(token[:at]),)
         yield from ((bearer(token + each),) for each in (b"0", b"=", b"\xe9", b",", b" x", b"%00", b"%20"))
         yield from (
@@ -330,8 +330,8 @@ def odd_targets(path: str) -> Iterator[str]:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path, workers):
+@pytest.mark.parametrize(("workers", "step"), [(1, 1), (2, 9)])
+def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path, workers, step):
     """Forged, foreign, doubled and odd tokens, and every way to ask with a tenant's token about another one."""
     site = TenantSite(tmp_path)
     for name, token in (("own", OF_OWN), ("secret-one", OF_SECRET), ("secret-bad", b"?")):
@@ -353,21 +353,24 @@ def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path, workers):
         )
         methods = itertools.cycle((b"GET", b"HEAD", b"POST", b"OPTIONS"))
         forged = [
-            port.ask(target, *fields, method=method)
+            (fields, target, *port.ask(target, *fields, method=method))
             for fields, target, method in zip(
-                list(wrong_tokens()) * (4 // workers) * TIMES, targets, methods, strict=False
+                (list(wrong_tokens()) * 4 * TIMES)[::step], targets, methods, strict=False
             )
         ]
-        assert {status for status, _ in forged} <= {400, 401, 431}  # 400: no header field
+        opened = [each for each in forged if each[2] not in (400, 401, 431)]  # 400: no header field
+        assert opened == []
         foreign = [
             (target, *port.ask(target.encode(), bearer(OF_OWN), method=method))
             for target, method in zip(
-                [each for path in PATHS for each in (*odd_targets(path), "/metrics", "/debug/pprof/heap", "/nothing")],
+                [each for path in PATHS for each in (*odd_targets(path), "/metrics", "/debug/pprof/heap", "/nothing")][
+                    ::step
+                ],
                 methods,
                 strict=False,
             )
         ]
-        assert {status for target, status, _ in foreign if "tenants" not in target} == {403}
+        assert [each for each in foreign if "tenants" not in each[0] and each[1] != 403] == []
         refused = {answer.partition(b"\r\n\r\n")[2] for _, status, answer in foreign if status == 403}
         assert len(refused) <= 4, refused
         own = [
@@ -379,8 +382,10 @@ def test_no_request_to_the_admin_port_shows_another_tenant(tmp_path, workers):
             for target in (b"/metrics?tenant=own", b"/api/v1/tenants", b"/?tenant=secret-one")
         ]
         assert Counter(status for status, _ in own) == {200: len(own) - 1, 404: 1}, "no tenant has --probe"
-        everything = b"".join((*(answer for _, answer in (*forged, *own)), *(answer for *_, answer in foreign)))
-        assert len(forged) + len(foreign) > 1000
+        everything = b"".join(
+            (*(answer for _, answer in own), *(answer for *_, answer in forged), *(answer for *_, answer in foreign))
+        )
+        assert len(forged) + len(foreign) > 1500 // step
         assert b"secret" not in everything
         assert b"server_build_info" not in everything
         server.stop()
