@@ -53,7 +53,7 @@ class AddressAttempts:
         self._backoff.reset()
 
     def pause_s(self) -> float:
-        """Return the seconds until the attempt after a tunnel that is over."""
+        """Return the seconds until the attempt after one without news, or after a tunnel that is over."""
         return self._backoff.next(LAST_PAUSE_S)
 
     def known_pause_s(self) -> float:

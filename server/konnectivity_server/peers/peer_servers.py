@@ -217,7 +217,9 @@ class PeerServers:
                     gate.failing = False  # there is a server
                     return attempts.failed(str(error), REFUSED_PAUSE_S)
                 gate.failing = True
-                await asyncio.sleep(attempts.failed(_reason_of(error)))
+                # A server that leaves refuses a second tunnel: that is no news.
+                leaving = isinstance(error, RpcError) and any(each.draining for each in self._open)
+                await asyncio.sleep(attempts.pause_s() if leaving else attempts.failed(_reason_of(error)))
                 return 0.0
         attempts.succeeded()
         if tunnel is None:

@@ -238,7 +238,9 @@ async def test_a_silent_server_is_reported_and_its_successor_replaces_it(site):
         assert site.peers.tunnels["one"] is new
 
 
-async def test_the_successor_at_the_address_of_a_server_that_drains_gets_a_tunnel_and_the_old_one_lives_on(site):
+async def test_the_successor_at_the_address_of_a_server_that_drains_gets_a_tunnel_and_the_old_one_lives_on(
+    site, caplog
+):
     """A tenant that is served anew has the server's id and address; its connections of before may end in peace."""
     before = site.network.servers["10.0.0.1"] = Server("one")
     async with running(site):
@@ -247,6 +249,7 @@ async def test_the_successor_at_the_address_of_a_server_that_drains_gets_a_tunne
         old.stream.deliver()
         await asyncio.sleep(1.0)
         assert site.peers.tunnels["one"] is old  # the draining server refuses a second tunnel
+        assert not [line for line in caplog.records if line.name in LOGGERS]
         site.network.servers["10.0.0.1"] = Server("one")
         await asyncio.sleep(2 * LAST_PAUSE_S)
         assert site.peers.tunnels["one"] is not old
