@@ -41,6 +41,10 @@ class TenantClaims:
         for claim in claims:
             self._holders.setdefault(claim, {})[tenant] = None
 
+    def holders(self, claim: Claim) -> tuple[str, ...]:
+        """Return the tenants that have a claim."""
+        return tuple(self._holders.get(claim, ()))
+
     def release(self, tenant: str) -> None:
         """Take the claims of a tenant away."""
         for claim in self._claims.pop(tenant, ()):
@@ -61,10 +65,15 @@ def claims_of(declared: DeclaredTenant) -> frozenset[Claim]:
     if options.reviews_tokens:
         account = f"{options.agent_namespace}:{options.agent_service_account} for {options.authentication_audience}"
         found.add(("service account", f"{account} of {declared.api}"))
-    found |= {("admin token with the digest", f"{digest[:16]}...") for digest in options.admin_token_sha256}
+    found |= set(map(admin_token, options.admin_token_sha256))
     if options.uds_name:
         found.add(("unix socket", options.uds_name))
     return frozenset(found)
+
+
+def admin_token(digest: str) -> Claim:
+    """Return the claim to an admin token, which shows a part of its digest."""
+    return "admin token with the digest", f"{digest[:16]}..."
 
 
 def _authorities(bundle: Bundle) -> Iterator[Claim]:

@@ -22,7 +22,7 @@ from konnectivity.runtime.file_notices import FileNotices
 from konnectivity.tls import TlsError
 from konnectivity_server.tenants.served_tenant import ServedTenant
 from konnectivity_server.tenants.server_names import ServerNames
-from konnectivity_server.tenants.tenant_claims import TenantClaims, claims_of
+from konnectivity_server.tenants.tenant_claims import TenantClaims, admin_token, claims_of
 from konnectivity_server.tenants.tenant_directory import DIRECTORY, DeclaredTenant, TenantDirectory, TenantError
 from konnectivity_server.tenants.tenant_end import TenantEnd
 from konnectivity_server.tenants.tenant_options import as_in_file, share_port
@@ -89,13 +89,13 @@ class TenantSet:
         """Yield the tenants that are served, by name."""
         return (each.served for _, each in sorted(self.states.items()) if each.served is not None)
 
-    def holder_of(self, admin_token: str) -> ServedTenant | None:
-        """Return the served tenant that has an admin token, given as its digest in hex; None: no tenant has it."""
-        found = None
-        for state in self.states.values():  # all, so that the time tells nothing
-            if state.served is not None and state.served.has_admin_token(admin_token):
-                found = state.served
-        return found
+    def holder_of(self, digest: str) -> ServedTenant | None:
+        """Return the served tenant that has the admin token with a digest in hex, or None."""
+        for name in self._claims.holders(admin_token(digest)):
+            served = self.states[name].served
+            if served is not None and served.has_admin_token(digest):
+                return served
+        return None
 
     async def load(self, audit: AuditLog | None, tracing: DialTracing | None) -> None:
         """Serve the tenants that the directory declares."""
