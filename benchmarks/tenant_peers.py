@@ -14,13 +14,15 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from urllib.request import urlopen
 
 from benchmarks.memory import memory_of
 from benchmarks.tenants import REST_S, START_S, start, write_tenants
+from konnectivity.http1.small_requests import get_blocking
 from konnectivity.runtime import lifecycle
 from konnectivity.testing.deployment import Deployment, ProgramProcess, free_port
 from konnectivity.tool.pki.authority import Authority
+
+ANSWER_S = 10.0  # for the metrics of a server
 
 
 class Pair:
@@ -56,8 +58,8 @@ class Pair:
 
     def tunnels(self, name: str) -> int:
         """Return the number of tunnels from a server to its peers, of all tenants."""
-        with urlopen(f"http://127.0.0.1:{self._ports[name]['health']}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
+        answer = get_blocking(f"127.0.0.1:{self._ports[name]['health']}", "/metrics", ANSWER_S)
+        lines = answer.body.decode().splitlines()
         return sum(int(line.rpartition(" ")[2]) for line in lines if "_server_peers{" in line)
 
     def wait_for_tunnels(self, count: int) -> None:
