@@ -19,7 +19,6 @@ from konnectivity.grpc.transport import GrpcServer
 from konnectivity.net.socket_listeners import Listener, SourceLimits, admit_tcp, listen_unix, serve_unix
 from konnectivity.net.unix_socket import BoundPath
 from konnectivity.runtime import logs
-from konnectivity.tls.named_context import Find, NamedContext
 from konnectivity_server.peer_limits import ServerLimits
 from konnectivity_server.port_roles import MakeConnect, PortRole, Services, SharedPort
 from konnectivity_server.server_options import GRPC, HTTP_CONNECT, ServerOptions, port_address
@@ -27,6 +26,7 @@ from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
     from konnectivity.net.proxied_sources import ProxiedSources
+    from konnectivity.tls.named_context import Find
 
 log = logs.get(__name__)
 
@@ -136,6 +136,8 @@ class ServerListeners:
             factory: makes the protocol of a connection, until its end is known.
 
         """
+        from konnectivity.tls.named_context import NamedContext  # late: only servers of many tenants need it
+
         what = roles[0] if len(roles) == 1 else "shared"
         listener = await admit_tcp(what, *address, NamedContext(find), factory, self._entry)
         self._leave[what] = listener.close

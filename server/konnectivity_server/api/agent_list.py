@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from konnectivity.http1.handlers import Request, Response
 from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.api.list_queries import LINE, Keys, answer, choose, query_of, rows_of, written
 from konnectivity_server.api.server_view import ServerView
-from konnectivity_server.peers.peer_tunnel import PeerTunnel
+
+if TYPE_CHECKING:
+    from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 
 async def agents(view: ServerView, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 from konnectivity.http1.handlers import Request, Response
 from konnectivity.tunnel.connection import Connection
@@ -12,7 +13,9 @@ from konnectivity_server.agents.agent_tunnel import AgentTunnel
 from konnectivity_server.api.list_queries import Keys, Row, choose, query_of, written
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.stalls import Stalls
-from konnectivity_server.peers.peer_tunnel import PeerTunnel
+
+if TYPE_CHECKING:
+    from konnectivity_server.peers.peer_tunnel import PeerTunnel
 
 Item = tuple[DialingTunnel, Connection]
 
@@ -111,4 +114,4 @@ def _agent(tunnel: DialingTunnel) -> str | None:
 
 
 def _server(tunnel: DialingTunnel) -> str | None:
-    return tunnel.server_id if isinstance(tunnel, PeerTunnel) else None
+    return None if isinstance(tunnel, AgentTunnel) else cast("PeerTunnel", tunnel).server_id

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from konnectivity.http1 import health
-from konnectivity.http1.handlers import Response, shared
+from konnectivity.http1.handlers import Response, Routes, shared
 from konnectivity.http1.health import Check
 from konnectivity.http1.http_server import HttpServer
 from konnectivity.metrics.exposition import CONTENT_TYPE, MetricsRegistry
 from konnectivity.runtime import profiling
-from konnectivity_server.api import admin_access, admin_port, api_routes
+from konnectivity_server.api import admin_port, api_routes
 from konnectivity_server.api.server_view import ServerView
 from konnectivity_server.api.shared_answers import SharedAnswers
 from konnectivity_server.server_metrics import ServerCollector
@@ -39,7 +39,11 @@ async def serve(view: ServerView, answers: SharedAnswers, options: ServerOptions
         http.on_close(lag.stop)
     pages = profiling.routes(lag) if options.enable_profiling else {}
     every = {"/metrics": metrics, **api_routes.routes(view, answers), **pages}
-    own = admin_access.checked(options, every, view.limits.reached)
+    own: Routes = every
+    if options.admin_token_file:
+        from konnectivity_server.api import admin_access  # late: most servers ask for no token
+
+        own = admin_access.checked(options, every, view.limits.reached)
     if worker is None:
         await http.listen("admin", options.admin_bind_address, options.admin_port, admin_port.AdminRoutes(options, own))
     else:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from konnectivity.metrics.program_families import CertificateFiles
 from konnectivity.tunnel.memory_budget import MemoryBudget
 from konnectivity_server.peer_limits import ServerLimits
-from konnectivity_server.probes.common_rate import CommonRate
 from konnectivity_server.workers.worker import Worker
 
 if TYPE_CHECKING:
     from konnectivity_server.peers.peer_network import PeerNetwork
+    from konnectivity_server.probes.common_rate import CommonRate
 
 
 @dataclass(frozen=True, slots=True)
