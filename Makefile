@@ -54,7 +54,7 @@ e2e: .venv/.stamp ## real clusters, with kubelets and pods, through the tunnel (
 	@sh tests/cluster/build.sh
 	REPORT=$${REPORT:-1} $(BIN)/pytest $(ARGS) tests/cluster tests/node
 
-e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES; 20 minutes' build the first time, 5 minutes to run)
+e2e-kamaji: .venv/.stamp ## real Kamaji with tenants of this project (root, Go, KAMAJI_SOURCES, REFERENCE_SOURCES; 20 minutes' build the first time, 5 minutes to run)
 	@sh tests/cluster/build.sh
 	@REFERENCE_VERSIONS=v0.36.0 sh tests/interop/reference.sh
 	@sh tests/kamaji/build.sh
