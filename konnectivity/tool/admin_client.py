@@ -101,7 +101,7 @@ class AdminClient:
 
         """
         if self.tenant:
-            path += f"{'&' if '?' in path else '?'}tenant={quote(self.tenant)}"
+            path += f"{'&' if '?' in path else '?'}tenant={quoted(self.tenant)}"
         headers = [("Authorization", f"Bearer {self.token}")] if self.token else []
         try:
             answer = get_blocking(address, path, self.timeout_s, headers)
@@ -129,6 +129,11 @@ class AdminClient:
         if not self.token:
             return "asks for a token: give --admin-token-file FILE"
         return f"refuses the token of {self.token_file}: show the token of this server, or of one of its tenants"
+
+
+def quoted(text: str) -> str:
+    """Return a text of the command line as a value in a query; bytes of it that are no UTF-8 stay as they are."""
+    return quote(text, errors="surrogateescape")
 
 
 def client_of(token_file: str, timeout_s: float = TIMEOUT_S, tenant: str = "") -> AdminClient:

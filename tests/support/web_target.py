@@ -28,6 +28,11 @@ class WebTarget(ThreadingHTTPServer):
         sock, address = super().get_request()
         self.connections += 1
         if self._context is not None:
+            try:
+                sock.getpeername()  # `wrap_socket` leaves a socket open whose client is gone
+            except OSError:
+                sock.close()
+                raise
             sock = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return sock, address
 

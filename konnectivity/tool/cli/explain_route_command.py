@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from konnectivity.net import addresses
 from konnectivity.tool import admin_client
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         client = admin_client.client_of(arguments.admin_token_file, tenant=arguments.tenant)
         found: dict[str, Any] = client.get_json(
-            arguments.admin, f"/api/v1/route?destination={quote(arguments.destination)}"
+            arguments.admin, f"/api/v1/route?destination={admin_client.quoted(arguments.destination)}"
         )
     except admin_client.AdminError as error:
         output.complain("explain-route", error)

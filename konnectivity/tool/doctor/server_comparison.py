@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from konnectivity.tool import admin_client
 from konnectivity.tool.admin_client import AdminClient
@@ -70,7 +69,7 @@ class View:
 
 def ask(address: str, client: AdminClient, tenant: str = "") -> View:
     """Ask a server's admin port about itself or one of its tenants. Blocks for a few times its timeout at most."""
-    found, which = View(address), urlencode({"tenant": tenant} if tenant else {})
+    found, which = View(address), f"tenant={admin_client.quoted(tenant)}" if tenant else ""
     try:
         answer = client.get(address, f"/api/v1/agents?{which}".removesuffix("?"))
         if answer.status == 404:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from konnectivity.tool import admin_client
 from konnectivity.tool.cli import output
@@ -38,7 +37,7 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return 0 if the files of every listed tenant are in use."""
-    path = f"/api/v1/tenants?sort=state&limit={MAX_LISTED}&match={quote(arguments.match)}"
+    path = f"/api/v1/tenants?sort=state&limit={MAX_LISTED}&match={admin_client.quoted(arguments.match)}"
     try:
         client = admin_client.client_of(arguments.admin_token_file)
         found: dict[str, Any] = client.get_json(arguments.admin, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from konnectivity.tool import admin_client
 from konnectivity.tool.check_results import CheckResult, failed, ok, skipped, warning
@@ -83,7 +82,7 @@ async def state(case: Case) -> list[CheckResult]:
 
 
 async def _asked(address: str, case: Case) -> list[CheckResult]:
-    path = f"/api/v1/tenants?match={quote(case.tenant)}&limit=1000"
+    path = f"/api/v1/tenants?match={admin_client.quoted(case.tenant)}&limit=1000"
     try:
         found = await asyncio.to_thread(case.client.get_json, address, path)
         rows = {str(each["name"]): each for each in found["tenants"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from konnectivity.errors import DialFailure
 from konnectivity.http1.http_client import Url
@@ -54,9 +53,9 @@ async def dial(
 
 
 def _route(address: str, where: str, case: Case) -> CheckResult:
-    which = f"&tenant={quote(case.tenant)}" if case.tenant else ""
+    which = f"&tenant={admin_client.quoted(case.tenant)}" if case.tenant else ""
     try:
-        found = case.client.get_json(address, f"/api/v1/route?destination={quote(where)}{which}")
+        found = case.client.get_json(address, f"/api/v1/route?destination={admin_client.quoted(where)}{which}")
         steps = "; ".join(f"{each['strategy']}: {each['agents']} agents" for each in found["strategies"])
         verdict = f"{found['verdict']} ({steps})"
     except (admin_client.AdminError, KeyError, TypeError) as error:

@@ -132,7 +132,7 @@ def test_the_networks_of_clients_and_the_resources_of_pods_may_be_set(made):
     [
         (("gateway", "--tunnels", "5"), "--tunnels has no effect without --max-replicas"),
         (("gateway", "--allow-from", "all"), "is no network"),
-        (("gateway", "--extra-arg=--workers=2"), "proxy-server would not start: --workers is not possible"),
+        (("gateway", "--extra-arg=--forward-port=1"), "proxy-server would not start: --forward-port is not possible"),
         (("tenant", "a"), "--part secrets needs --kubeconfig FILE and --gateway-ca FILE"),
         (("tenant", "a", "--part", "agents", "--gateway-ca", "gateway/ca.crt"), "--domain DOMAIN, or --server-name"),
         (

@@ -22,6 +22,8 @@ COMMANDS = {  # arguments with which the command reads the values
     "explain": [],
     "explain-route": ["--admin=127.0.0.1:1"],
     "doctor": ["--timeout=100ms"],
+    "tenants": ["--admin=127.0.0.1:1"],
+    "manifests gateway": [],
     "manifests tenant": ["a", "--domain=gateway.test", "--gateway-ca=rubbish.pem", "--kubeconfig=none"],
 } | {
     f"manifests {what}": ["--server=192.0.2.1"]

@@ -94,7 +94,8 @@ def test_a_gateway(type_):
 
 def test_a_tenant_of_a_gateway():
     tenant = gateway_tenant.GatewayTenant(name="a", server_name="a.example", lease_namespace="leases")
-    made = [gateway_tenant.entry(tenant, "PEM", ""), gateway_tenant.no_entry(tenant)]
+    made = [gateway_tenant.entry(tenant, "PEM"), gateway_tenant.no_entry(tenant)]
+    made += [gateway_tenant.entry(tenant, "PEM", agents_ca="PEM", kubeconfig="{}")]
     made += [gateway_tenant.apiserver_secret(tenant, "tenants", "CA", "CERT", "KEY")]
     for each in made + gateway_tenant.agents(tenant, "PEM", agent_objects.AgentManifest(servers=HOST)):
         valid(each)
