@@ -24,7 +24,6 @@ from konnectivity.grpc.transport_options import TransportOptions
 from konnectivity.http2 import ErrorCode
 from konnectivity.http2.stream_state import Http2Stream
 
-MANY_MESSAGES = 8  # messages in one piece of DATA above which their delivery may take several turns
 _NOTHING = memoryview(b"")
 
 
@@ -107,6 +106,7 @@ class Http2Call(MessageStream):
             self._response.add_done_callback(_retrieved)
         self._deadline: asyncio.TimerHandle | None = None
         self._reader = MessageReader(connection.options.max_message_size)
+        self._most_messages = connection.options.turns.times.messages
         self._rest: tuple[Iterator[memoryview], int, bool] | None = None  # messages not delivered yet, credit, end
         self._memory = CallMemory(connection.incomplete, self)
         self._withheld: int | None = None  # bytes consumed but not acknowledged; None: nothing is withheld
@@ -203,7 +203,7 @@ class Http2Call(MessageStream):
         memory = self._memory
         if messages and memory.pending:
             memory.leave()
-        if len(messages) > MANY_MESSAGES:
+        if len(messages) > self._most_messages:
             self._rest = iter(messages), credit, ends
             self.deliver_rest()
             return

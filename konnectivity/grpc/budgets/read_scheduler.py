@@ -19,13 +19,14 @@ from time import monotonic
 
 @dataclass(frozen=True, slots=True)
 class ReadTimes:
-    """Times of the reads of one pass of the event loop, in seconds.
+    """Bounds of the reads of one pass of the event loop; times in seconds.
 
     Attributes:
         long_s: one read of at most 256 KiB; a longer one is interrupted.
         heavy_s: one read above which it is heavy.
         counted_s: one read above which it counts towards `most_s`.
         most_s: all counted reads together.
+        messages: messages in one piece of DATA above which their delivery may take several turns.
 
     """
 
@@ -33,10 +34,12 @@ class ReadTimes:
     heavy_s: float
     counted_s: float
     most_s: float
+    messages: int
 
 
-ALL = ReadTimes(long_s=0.003, heavy_s=0.001, counted_s=0.001, most_s=0.006)  # bulk data takes a third of a long read
-PART = ReadTimes(long_s=0.001, heavy_s=0.0002, counted_s=0.0, most_s=0.001)
+# Bulk data takes a third of a long read.
+ALL = ReadTimes(long_s=0.003, heavy_s=0.001, counted_s=0.001, most_s=0.006, messages=64)
+PART = ReadTimes(long_s=0.001, heavy_s=0.0002, counted_s=0.0, most_s=0.001, messages=8)
 
 
 class ReadScheduler:
