@@ -117,14 +117,14 @@ class ReadScheduler:
         """Call the quick readers for whom there is time, and the slow one that has waited longest."""
         self._asked = False
         ends = self._clock() + self.times.most_s
-        slow = self._slow.popleft() if self._slow else None
+        has_slow = bool(self._slow)  # before: a quick one that turns out slow has had its turn
         try:
             for _ in range(len(self._quick)):
                 self._quick.popleft()()
                 if self._clock() > ends:
                     break
-            if slow is not None:
-                slow()
+            if has_slow:
+                self._slow.popleft()()
         finally:
             if len(self):
                 self._ask(loop)

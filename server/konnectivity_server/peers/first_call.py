@@ -19,9 +19,6 @@ _NAMES = frozenset({TENANT})
 class FirstCall:
     """First call on a connection that is being read.
 
-    Attributes:
-        data: the bytes that were received.
-
     Args:
         limits: limits on what the client may cost in HTTP/2.
         clock: monotonic seconds.
@@ -29,9 +26,14 @@ class FirstCall:
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self.data = b""
+        self._data = bytearray()
         settings = Settings(max_header_list_size=limits.header_list_bytes)
         self._http2 = Http2Connection(False, settings, limits=limits, clock=clock)
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes that were received."""
+        return bytes(self._data)
 
     def feed(self, data: bytes) -> list[str] | None:
         """Take the next bytes of the client.
@@ -41,10 +43,10 @@ class FirstCall:
             are no call; None: more bytes are needed.
 
         """
-        self.data += data
+        self._data += data
         for event in self._http2.receive(data):
             if isinstance(event, events.HeadersReceived):
                 return Metadata(event.headers, _NAMES).get_all(TENANT)
             if isinstance(event, events.ConnectionFailed):
                 return []
-        return None if len(self.data) < MAX_FIRST_BYTES else []
+        return None if len(self._data) < MAX_FIRST_BYTES else []

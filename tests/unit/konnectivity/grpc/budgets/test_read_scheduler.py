@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import pytest
+
 from konnectivity.grpc.budgets.read_scheduler import ALL, PART, ReadScheduler
 
 
@@ -100,16 +102,18 @@ async def test_in_its_turn_a_part_reads_the_quick_ones_for_whom_there_is_time_an
     assert turns == [["quick 0", "quick 1", "slow 1"], ["quick 2", "slow 2"]]
 
 
-async def test_the_queue_goes_on_behind_a_reader_that_fails() -> None:
+@pytest.mark.parametrize("quick", [True, False])
+async def test_a_reader_that_fails_takes_no_other_ones_turn(quick) -> None:
     loop, part, log, errors = asyncio.get_running_loop(), ReadScheduler().part(), [], []
     loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
 
     def fail() -> None:
         raise ValueError("a reader")
 
-    part.wait(fail, loop)
-    part.wait(lambda: log.append("next"), loop)
+    part.wait(fail, loop, quick)
+    part.wait(lambda: log.append("quick"), loop, quick=True)
+    part.wait(lambda: log.append("slow"), loop)
     while len(part):
         await asyncio.sleep(0)
-    assert log == ["next"]
+    assert sorted(log) == ["quick", "slow"]
     assert [str(error) for error in errors] == ["a reader"]
